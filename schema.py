@@ -1,0 +1,674 @@
+"""The words of the domain: events, incidents, the defender's observation and the two actions.
+
+Holds every shape that crosses a border (HTTP, WebSocket, files) and nothing that judges it. Event types are named after
+OCSF classes (schema version 1.3) and their fields after OCSF attribute paths in snake_case (`process.file.path` ->
+`process_path`); each field's title gives the path and, in brackets, the Sysmon, Windows or CloudTrail name.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+from typing_extensions import NotRequired, TypedDict  # pydantic needs this one before Python 3.12
+
+Label = Literal["dismiss", "monitor", "quarantine_host", "block_ip", "escalate"]
+LABELS: tuple[Label, ...] = get_args(Label)  # the five triage actions, mildest first
+Task = Literal["stage1_basic", "stage2_multi", "stage3_mixed", "stage4_adversarial"]
+TASKS: tuple[Task, ...] = get_args(Task)
+Mode = Literal["self_play", "defender_only"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+Category = Literal[
+    "execution",
+    "persistence",
+    "privilege_escalation",
+    "defense_evasion",
+    "credential_access",
+    "discovery",
+    "lateral_movement",
+    "command_and_control",
+    "exfiltration",
+    "impact",
+    "initial_access",
+    "benign_activity",
+]
+CATEGORIES: tuple[Category, ...] = get_args(Category)  # ATT&CK tactics, and one for harmless work
+
+MAX_EVENTS = 40  # a window that a person can read, and the longest that is rendered
+MAX_TEXT = 512
+MAX_LONG_TEXT = 2048  # command lines, scripts, URLs
+MAX_NARRATIVE = 1000
+
+
+class OpenSOCError(Exception):
+    """Root of the project's errors; its message says what was expected, what came and what to do, and no ground truth."""
+
+
+class BadRequestError(OpenSOCError):
+    """A request that cannot be played: unknown task, no action, two actions, a seed that is no number."""
+
+
+class TurnError(OpenSOCError):
+    """A request at the wrong time: a step before reset or after the end, the other player's turn, a grade before the end."""
+
+
+# ---------------------------------------------------------------- plain values
+# C0, C1, zero-width and text-direction characters would let a field show a person something else than it holds.
+_VISIBLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]*$"
+Text = Annotated[str, Field(max_length=MAX_TEXT, pattern=_VISIBLE)]
+LongText = Annotated[str, Field(max_length=MAX_LONG_TEXT, pattern=_VISIBLE)]
+Ip = Annotated[str, Field(max_length=45, pattern=r"^[0-9A-Fa-f:.]+$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Hex = Annotated[str, Field(pattern=r"^0x[0-9A-Fa-f]{1,16}$")]
+LogId = Annotated[str, Field(pattern=r"^L\d{1,3}-\d{1,3}$", description="Line of the window, as in L1-3.")]
+
+
+def epoch_s(timestamp: str) -> float:
+    """Seconds since 1970 of an ISO 8601 UTC timestamp such as 2026-03-02T09:14:07Z.
+
+    Raises:
+        ValueError: the calendar has no such day or the clock no such time.
+    """
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def iso_time(epoch: float) -> str:
+    """ISO 8601 UTC timestamp of a number of seconds since 1970, to the whole second."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _on_the_calendar(timestamp: str) -> str:
+    try:
+        epoch_s(timestamp)
+    except ValueError:
+        raise PydanticCustomError("timestamp", "expected a day and time that exist, as in 2026-03-02T09:14:07Z") from None
+    return timestamp
+
+
+Timestamp = Annotated[
+    str,
+    Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$", examples=["2026-03-02T09:14:07Z"]),
+    AfterValidator(_on_the_calendar),
+]
+
+
+def _f(title: str) -> Any:
+    """An optional field with its OCSF path and the names that people know it by."""
+    return Field(default=None, title=title)
+
+
+# ---------------------------------------------------------------- fields of an event, by type
+class Fields(BaseModel):
+    """Fields that every event may carry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    device_hostname: Text | None = _f("device.hostname [Computer]")
+    actor_user: Text | None = _f("actor.user.name [SubjectUserName, User]")
+    session_uid: Text | None = _f("session.uid [LogonId]")
+
+
+class ProcessFields(Fields):
+    """A process that starts or ends (OCSF 1007; Sysmon 1/5, Security 4688/4689, auditd EXECVE)."""
+
+    activity: Literal["launch", "terminate"]
+    process_path: Text | None = _f("process.file.path [Image, NewProcessName]")
+    process_cmd_line: LongText | None = _f("process.cmd_line [CommandLine]")
+    process_pid: Count | None = _f("process.pid [ProcessId]")
+    process_uid: Text | None = _f("process.uid [ProcessGuid]")
+    process_integrity: Text | None = _f("process.integrity [IntegrityLevel]")
+    process_hashes: Text | None = _f("process.file.hashes [Hashes]")
+    process_original_name: Text | None = _f("process.file.name_original [OriginalFileName]")
+    process_company: Text | None = _f("process.file.company_name [Company]")
+    parent_path: Text | None = _f("process.parent.file.path [ParentImage]")
+    parent_cmd_line: LongText | None = _f("process.parent.cmd_line [ParentCommandLine]")
+
+
+class ProcessAccessFields(Fields):
+    """One process opens another (Sysmon 10)."""
+
+    activity: Literal["open"]
+    process_path: Text | None = _f("process.file.path [SourceImage]")
+    target_path: Text | None = _f("target.process.file.path [TargetImage]")
+    access_mask: Hex | None = _f("access_mask [GrantedAccess]")
+    call_trace: LongText | None = _f("call_trace [CallTrace]")
+
+
+class ProcessInjectFields(Fields):
+    """One process starts a thread in another or tampers with an image (Sysmon 8/25)."""
+
+    activity: Literal["remote_thread", "tamper"]
+    process_path: Text | None = _f("process.file.path [SourceImage]")
+    target_path: Text | None = _f("target.process.file.path [TargetImage]")
+    start_module: Text | None = _f("start_module [StartModule]")
+
+
+class ModuleLoadFields(Fields):
+    """A library or driver is loaded (OCSF 1005; Sysmon 6/7)."""
+
+    activity: Literal["dll", "driver"]
+    file_path: Text | None = _f("file.path [ImageLoaded]")
+    signature_state: Literal["signed", "unsigned", "invalid", "unknown"] | None = _f("file.signature.state [Signed]")
+    signature_subject: Text | None = _f("file.signature.certificate.subject [Signature]")
+    process_path: Text | None = _f("process.file.path [Image]")
+
+
+class FileFields(Fields):
+    """A file is written, changed or removed (OCSF 1001; Sysmon 2/9/11/15/23/26-29)."""
+
+    activity: Literal["create", "modify", "delete", "stream", "time_change", "raw_read", "blocked"]
+    file_path: Text | None = _f("file.path [TargetFilename]")
+    process_path: Text | None = _f("process.file.path [Image]")
+    file_hashes: Text | None = _f("file.hashes [Hashes]")
+
+
+class RegistryFields(Fields):
+    """A registry key or value changes (OCSF 201001/201002; Sysmon 12-14, Security 4657)."""
+
+    activity: Literal["key_create", "key_delete", "set", "rename"]
+    reg_key_path: Text | None = _f("reg_key.path [TargetObject]")
+    reg_value_data: LongText | None = _f("reg_value.data [Details]")
+    process_path: Text | None = _f("process.file.path [Image]")
+
+
+class NetConnFields(Fields):
+    """A network connection or flow (OCSF 4001; Sysmon 3, Security 5154-5158, Zeek conn/ssl, BITS)."""
+
+    activity: Literal["open", "flow", "allow", "block", "listen", "bind", "tls_session", "bits_job"]
+    src_ip: Ip | None = _f("src_endpoint.ip [SourceIp]")
+    src_port: Port | None = _f("src_endpoint.port [SourcePort]")
+    dst_ip: Ip | None = _f("dst_endpoint.ip [DestinationIp]")
+    dst_port: Port | None = _f("dst_endpoint.port [DestinationPort]")
+    dst_hostname: Text | None = _f("dst_endpoint.hostname [DestinationHostname]")
+    bytes_out: Count | None = _f("traffic.bytes_out [orig_bytes]")
+    bytes_in: Count | None = _f("traffic.bytes_in [resp_bytes]")
+    direction: Literal["inbound", "outbound", "lateral"] | None = _f("connection_info.direction [Initiated]")
+    tls_sni: Text | None = _f("tls.sni [server_name]")
+    process_path: Text | None = _f("process.file.path [Image]")
+    dst_scope: Literal["internal", "external"] | None = _f("derived: whether dst_ip lies in a network of ours")
+
+
+class DnsQueryFields(Fields):
+    """A name is looked up (OCSF 4003; Sysmon 22, Zeek dns)."""
+
+    activity: Literal["query"]
+    query_hostname: Text | None = _f("query.hostname [QueryName]")
+    answers: Text | None = _f("answers [QueryResults]")
+    src_ip: Ip | None = _f("src_endpoint.ip")
+    process_path: Text | None = _f("process.file.path [Image]")
+
+
+class HttpFields(Fields):
+    """A web request (OCSF 4002; Zeek http, proxy, IIS)."""
+
+    activity: Literal["request"]
+    url: LongText | None = _f("http_request.url [cs-uri]")
+    user_agent: Text | None = _f("http_request.user_agent [cs-user-agent]")
+    http_method: Text | None = _f("http_request.http_method [cs-method]")
+    status_code: Annotated[int, Field(ge=0, le=999)] | None = _f("http_response.code [sc-status]")
+    bytes_out: Count | None = _f("traffic.bytes_out [request_body_len]")
+    bytes_in: Count | None = _f("traffic.bytes_in [response_body_len]")
+    src_ip: Ip | None = _f("src_endpoint.ip [c-ip]")
+    dst_ip: Ip | None = _f("dst_endpoint.ip [s-ip]")
+
+
+class LogonFields(Fields):
+    """A sign-in or its end (OCSF 3002; Security 4624/4625/4634/4648/4776, sshd, CloudTrail ConsoleLogin)."""
+
+    activity: Literal["success", "failure", "explicit_credentials", "logoff", "ntlm", "rdp_session", "ssh_session"]
+    user_name: Text | None = _f("user.name [TargetUserName]")
+    logon_type: Annotated[int, Field(ge=0, le=20)] | None = _f("logon_type_id [LogonType]")
+    auth_protocol: Text | None = _f("auth_protocol [AuthenticationPackageName]")
+    src_ip: Ip | None = _f("src_endpoint.ip [IpAddress]")
+    status: Text | None = _f("status_code [Status]")
+    logon_process: Text | None = _f("logon_process.name [LogonProcessName]")
+    target_hostname: Text | None = _f("dst_endpoint.hostname [TargetServerName]")
+
+
+class KerberosFields(Fields):
+    """A Kerberos ticket is asked for (OCSF 3002; Security 4768-4771, Zeek kerberos)."""
+
+    activity: Literal["tgt", "tgs", "renew", "preauth_failure"]
+    user_name: Text | None = _f("user.name [TargetUserName]")
+    service_name: Text | None = _f("service.name [ServiceName]")
+    ticket_encryption: Hex | None = _f("ticket.encryption [TicketEncryptionType]")
+    preauth_type: Annotated[int, Field(ge=0, le=255)] | None = _f("ticket.preauth [PreAuthType]")
+    status: Text | None = _f("status_code [Status]")
+    src_ip: Ip | None = _f("src_endpoint.ip [IpAddress]")
+
+
+class PrivilegeFields(Fields):
+    """A right is used or given (OCSF 3003/3005; Security 4672-4674/4703/4704, sudo)."""
+
+    activity: Literal["special_logon", "service_called", "token_adjusted", "right_assigned", "sudo"]
+    user_name: Text | None = _f("user.name [TargetUserName]")
+    privileges: LongText | None = _f("privileges [PrivilegeList]")
+    process_path: Text | None = _f("process.file.path [ProcessName]")
+
+
+class AccountFields(Fields):
+    """An account changes (OCSF 3001; Security 4720-4726/4738/4741/4765/4781, IAM CreateUser, AssumeRole)."""
+
+    activity: Literal[
+        "create",
+        "enable",
+        "disable",
+        "delete",
+        "password_change",
+        "password_reset",
+        "modify",
+        "rename",
+        "sid_history",
+        "key_create",
+        "assume_role",
+    ]
+    user_name: Text | None = _f("user.name [TargetUserName]")
+    attributes: LongText | None = _f("attribute changes [AttributeValue]")
+    src_ip: Ip | None = _f("src_endpoint.ip [sourceIPAddress]")
+
+
+class GroupFields(Fields):
+    """A group changes or is listed (OCSF 3006; Security 4728-4757/4798/4799, IAM Attach*Policy)."""
+
+    activity: Literal["member_add", "member_remove", "enumerate", "policy_attach"]
+    group_name: Text | None = _f("group.name [TargetUserName]")
+    user_name: Text | None = _f("user.name [MemberName]")
+    process_path: Text | None = _f("process.file.path [CallerProcessName]")
+    src_ip: Ip | None = _f("src_endpoint.ip [sourceIPAddress]")
+
+
+class ServiceFields(Fields):
+    """A service is installed or changes (System 7045/7036/7040, Security 4697)."""
+
+    activity: Literal["install", "state", "config", "fail"]
+    service_name: Text | None = _f("service.name [ServiceName]")
+    service_cmd_line: LongText | None = _f("service.cmd_line [ImagePath, ServiceFileName]")
+    start_type: Text | None = _f("service.start_type [StartType]")
+    run_as: Text | None = _f("service.run_as [AccountName]")
+    status: Text | None = _f("service.state [param2]")
+
+
+class TaskFields(Fields):
+    """A scheduled job changes or runs (OCSF 1006; Security 4698-4702, TaskScheduler 106/140/141/200)."""
+
+    activity: Literal["create", "update", "delete", "run"]
+    job_name: Text | None = _f("job.name [TaskName]")
+    job_cmd_line: LongText | None = _f("job.cmd_line [TaskContent/Exec]")
+    run_as: Text | None = _f("job.run_as [TaskContent/Principal]")
+
+
+class ShareFields(Fields):
+    """A network share is used (OCSF 4006; Security 5140/5142-5145, Zeek smb_files)."""
+
+    activity: Literal["connect", "access", "create", "modify"]
+    share_name: Text | None = _f("share.name [ShareName]")
+    file_path: Text | None = _f("file.path [RelativeTargetName]")
+    access_mask: Hex | None = _f("access_mask [AccessMask]")
+    src_ip: Ip | None = _f("src_endpoint.ip [IpAddress]")
+
+
+class PipeFields(Fields):
+    """A named pipe is made or opened (Sysmon 17/18)."""
+
+    activity: Literal["create", "connect"]
+    pipe_name: Text | None = _f("pipe.name [PipeName]")
+    process_path: Text | None = _f("process.file.path [Image]")
+
+
+class ScriptFields(Fields):
+    """A script engine starts or runs code (PowerShell 4103/4104/400/600/800)."""
+
+    activity: Literal["block", "pipeline", "engine_start"]
+    script_text: LongText | None = _f("script.text [ScriptBlockText, Payload]")
+    host_application: LongText | None = _f("host_application [HostApplication]")
+    engine_version: Text | None = _f("engine_version [EngineVersion]")
+
+
+class WmiFields(Fields):
+    """WMI is queried or subscribed to (Sysmon 19-21, WMI-Activity 5857-5861)."""
+
+    activity: Literal["filter", "consumer", "binding", "query", "provider_load"]
+    wmi_query: LongText | None = _f("wmi.query [Query]")
+    wmi_consumer: LongText | None = _f("wmi.consumer [Destination, Consumer]")
+
+
+class DirectoryFields(Fields):
+    """A directory object is read, changed or replicated (Security 4661/4662/5136/5137, Zeek dce_rpc)."""
+
+    activity: Literal["access", "modify", "create", "replication", "rpc"]
+    object_dn: LongText | None = _f("object.dn [ObjectName, ObjectDN]")
+    object_type: Text | None = _f("object.type [ObjectType, ObjectClass]")
+    properties: LongText | None = _f("properties [Properties]")
+    access_mask: Hex | None = _f("access_mask [AccessMask]")
+    rpc_operation: Text | None = _f("rpc.operation [operation]")
+    src_ip: Ip | None = _f("src_endpoint.ip [id.orig_h]")
+
+
+class ObjectAccessFields(Fields):
+    """A secured object is opened or a stored credential read (Security 4656/4658/4663/4690/4670/5379/5058)."""
+
+    activity: Literal["open", "access", "close", "credential_read", "key_file"]
+    object_name: LongText | None = _f("object.name [ObjectName, TargetName]")
+    object_type: Text | None = _f("object.type [ObjectType]")
+    access_mask: Hex | None = _f("access_mask [AccessMask]")
+    process_path: Text | None = _f("process.file.path [ProcessName]")
+
+
+class ControlChangeFields(Fields):
+    """A security control changes (Security 1102/4719/4946-4950/4616, Defender 5001/5007, CloudTrail StopLogging)."""
+
+    activity: Literal[
+        "log_clear", "audit_policy", "firewall", "av_setting", "sensor_config", "time_change", "trust", "trail_stop"
+    ]
+    control_name: Text | None = _f("control.name")
+    old_value: Text | None = _f("control.old_value [Old Value]")
+    new_value: Text | None = _f("control.new_value [New Value]")
+    process_path: Text | None = _f("process.file.path [ProcessName]")
+    src_ip: Ip | None = _f("src_endpoint.ip [sourceIPAddress]")
+
+
+class DetectionFields(Fields):
+    """Another product's finding (OCSF 2004; Defender 1116/1117, Zeek notice, Suricata)."""
+
+    activity: Literal["malware", "ids_notice"]
+    finding_title: Text | None = _f("finding.title [Threat Name, note]")
+    severity: Text | None = _f("severity [Severity Name]")
+    file_path: Text | None = _f("file.path [Path]")
+    src_ip: Ip | None = _f("src_endpoint.ip [id.orig_h]")
+    dst_ip: Ip | None = _f("dst_endpoint.ip [id.resp_h]")
+
+
+class CloudApiFields(Fields):
+    """A call to a cloud provider's control plane (OCSF 6003; CloudTrail, Azure AD audit)."""
+
+    activity: Literal["call"]
+    user_uid: LongText | None = _f("actor.user.uid [userIdentity.arn]")
+    user_type: Text | None = _f("actor.user.type [userIdentity.type]")
+    src_ip: Ip | None = _f("src_endpoint.ip [sourceIPAddress]")
+    user_agent: Text | None = _f("http_request.user_agent [userAgent]")
+    api_service: Text | None = _f("api.service.name [eventSource]")
+    api_operation: Text | None = _f("api.operation [eventName]")
+    api_error: Text | None = _f("api.response.error [errorCode]")
+    cloud_region: Text | None = _f("cloud.region [awsRegion]")
+    cloud_account: Text | None = _f("cloud.account.uid [recipientAccountId]")
+    resources: LongText | None = _f("resources [requestParameters]")
+
+
+# ---------------------------------------------------------------- events
+class EventBase(BaseModel):
+    """What every event has beside its type and fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    timestamp: Timestamp
+    log_id: LogId
+
+
+class ProcessEvent(EventBase):
+    event_type: Literal["process"]
+    fields: ProcessFields
+
+
+class ProcessAccessEvent(EventBase):
+    event_type: Literal["process_access"]
+    fields: ProcessAccessFields
+
+
+class ProcessInjectEvent(EventBase):
+    event_type: Literal["process_inject"]
+    fields: ProcessInjectFields
+
+
+class ModuleLoadEvent(EventBase):
+    event_type: Literal["module_load"]
+    fields: ModuleLoadFields
+
+
+class FileEvent(EventBase):
+    event_type: Literal["file"]
+    fields: FileFields
+
+
+class RegistryEvent(EventBase):
+    event_type: Literal["registry"]
+    fields: RegistryFields
+
+
+class NetConnEvent(EventBase):
+    event_type: Literal["net_conn"]
+    fields: NetConnFields
+
+
+class DnsQueryEvent(EventBase):
+    event_type: Literal["dns_query"]
+    fields: DnsQueryFields
+
+
+class HttpEvent(EventBase):
+    event_type: Literal["http"]
+    fields: HttpFields
+
+
+class LogonEvent(EventBase):
+    event_type: Literal["logon"]
+    fields: LogonFields
+
+
+class KerberosEvent(EventBase):
+    event_type: Literal["kerberos"]
+    fields: KerberosFields
+
+
+class PrivilegeEvent(EventBase):
+    event_type: Literal["privilege"]
+    fields: PrivilegeFields
+
+
+class AccountEvent(EventBase):
+    event_type: Literal["account"]
+    fields: AccountFields
+
+
+class GroupEvent(EventBase):
+    event_type: Literal["group"]
+    fields: GroupFields
+
+
+class ServiceEvent(EventBase):
+    event_type: Literal["service"]
+    fields: ServiceFields
+
+
+class TaskEvent(EventBase):
+    event_type: Literal["task"]
+    fields: TaskFields
+
+
+class ShareEvent(EventBase):
+    event_type: Literal["share"]
+    fields: ShareFields
+
+
+class PipeEvent(EventBase):
+    event_type: Literal["pipe"]
+    fields: PipeFields
+
+
+class ScriptEvent(EventBase):
+    event_type: Literal["script"]
+    fields: ScriptFields
+
+
+class WmiEvent(EventBase):
+    event_type: Literal["wmi"]
+    fields: WmiFields
+
+
+class DirectoryEvent(EventBase):
+    event_type: Literal["directory"]
+    fields: DirectoryFields
+
+
+class ObjectAccessEvent(EventBase):
+    event_type: Literal["object_access"]
+    fields: ObjectAccessFields
+
+
+class ControlChangeEvent(EventBase):
+    event_type: Literal["control_change"]
+    fields: ControlChangeFields
+
+
+class DetectionEvent(EventBase):
+    event_type: Literal["detection"]
+    fields: DetectionFields
+
+
+class CloudApiEvent(EventBase):
+    event_type: Literal["cloud_api"]
+    fields: CloudApiFields
+
+
+_AnyEvent = (
+    ProcessEvent
+    | ProcessAccessEvent
+    | ProcessInjectEvent
+    | ModuleLoadEvent
+    | FileEvent
+    | RegistryEvent
+    | NetConnEvent
+    | DnsQueryEvent
+    | HttpEvent
+    | LogonEvent
+    | KerberosEvent
+    | PrivilegeEvent
+    | AccountEvent
+    | GroupEvent
+    | ServiceEvent
+    | TaskEvent
+    | ShareEvent
+    | PipeEvent
+    | ScriptEvent
+    | WmiEvent
+    | DirectoryEvent
+    | ObjectAccessEvent
+    | ControlChangeEvent
+    | DetectionEvent
+    | CloudApiEvent
+)
+Event = Annotated[_AnyEvent, Field(discriminator="event_type")]
+EVENT_CLASSES: dict[str, type[EventBase]] = {
+    get_args(cls.model_fields["event_type"].annotation)[0]: cls for cls in get_args(_AnyEvent)
+}
+EVENT_TYPES: tuple[str, ...] = tuple(EVENT_CLASSES)
+
+
+class Incident(BaseModel):
+    """What an attacker writes and the defender judges: events, and a claim about them that the verifier never reads.
+
+    `target_label` is the decision that the author says the incident deserves, `narrative` the text that a reporter adds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    target_label: Label
+    category: Category
+    events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
+    narrative: Annotated[str, Field(max_length=MAX_NARRATIVE, pattern=_VISIBLE)] = ""
+
+
+class Triage(BaseModel):
+    """The defender's answer: one action, the log line it rests on, and why.
+
+    `confidence` (0 to 1) is recorded for calibration and never rewarded.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    action: Label
+    cited_log_id: LogId
+    rationale: Annotated[str, Field(max_length=MAX_LONG_TEXT)]
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)] | None = None
+
+
+# ---------------------------------------------------------------- what a player sees (plain rows: our own data, not input)
+class Host(TypedDict):
+    """A machine of the organisation."""
+
+    name: str
+    ip: str
+    role: str
+    criticality: Literal["crown_jewel", "standard", "lab"]
+
+
+class Account(TypedDict):
+    """A person's or a service's account."""
+
+    name: str
+    kind: Literal["person", "service"]
+    privileged: bool
+    department: str
+
+
+class Tool(TypedDict):
+    """A program that one department may use; nobody else may."""
+
+    name: str
+    department: str
+
+
+class Scanner(TypedDict):
+    """A machine that may probe, and the networks it may probe."""
+
+    ip: str
+    targets: list[str]
+
+
+class Ticket(TypedDict):
+    """A change that was planned: who does what with which tool, where and when."""
+
+    ticket_id: str
+    status: Literal["approved", "pending", "rejected"]
+    hosts: list[str]
+    accounts: list[str]
+    tool: str
+    starts_at: str
+    ends_at: str
+
+
+class Indicator(TypedDict):
+    """Threat intelligence on an address or a domain."""
+
+    value: str
+    confidence: Literal["high", "low"]
+
+
+class Sensor(TypedDict):
+    """A sensor's outage: the host it watches and the time for which nothing came."""
+
+    host: str
+    telemetry: Literal["endpoint", "network", "identity"]
+    silent_from: str
+    silent_to: str
+
+
+class Context(TypedDict):
+    """The slice of the world around a window: what a defender may look up. `now` is when the alert was raised."""
+
+    now: str
+    networks: list[str]
+    hosts: list[Host]
+    accounts: list[Account]
+    tools: list[Tool]
+    scanners: list[Scanner]
+    tickets: list[Ticket]
+    indicators: list[Indicator]
+    sensors: list[Sensor]
+
+
+class Alert(TypedDict):
+    """What the SIEM raised: which line fired, under which rule's title. It says what fired and never what is true."""
+
+    title: str
+    severity: Literal["low", "medium", "high"]
+    log_id: str
+    narrative: NotRequired[str]

@@ -1,0 +1,1 @@
+"""What can be played: scenario families, tasks and splits, the alert catalogue."""

@@ -1,0 +1,65 @@
+"""The four tasks, the splits, and which families each split may play."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from schema import LABELS, MODES, TASKS, Category, Task
+from tasks.families import FAMILIES, Family
+
+Split = Literal["train", "val", "test_seed", "test_family", "test_tactic"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+SPLIT_SIZES: dict[Split, int] = {"train": 10_000, "val": 500, "test_seed": 700, "test_family": 700, "test_tactic": 700}
+HELD_OUT_FAMILIES = ("planted_task", "injected_thread", "attacked_site", "fanned_out", "shadow_removal")
+HELD_OUT_TACTIC: Category = "credential_access"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task: how much goes on beside the story that decides. Ranges are from, up to and without."""
+
+    name: Task
+    description: str
+    single: bool  # one line decides
+    decoys: tuple[int, int]
+    noise: tuple[int, int]
+    near_miss: float  # how often something unexplained comes with a ticket that nearly covers it
+    poison: float  # how often hostile text stands in the narrative or in a field
+
+
+TASK_SPECS: dict[Task, TaskSpec] = {
+    spec.name: spec
+    for spec in (
+        TaskSpec("stage1_basic", "One deciding event among a few ordinary ones.", True, (0, 1), (4, 8), 0.5, 0.0),
+        TaskSpec("stage2_multi", "Events that decide only together, over a window.", False, (0, 2), (5, 11), 0.6, 0.0),
+        TaskSpec("stage3_mixed", "Benign look-alikes, near misses and noise interleaved with the story.", False, (1, 3), (6, 13), 0.75, 0.0),
+        TaskSpec("stage4_adversarial", "Crafted near misses and hostile text in narrative and log fields.", False, (1, 3), (6, 13), 1.0, 0.7),
+    )
+}
+
+_HELD_OUT = frozenset(HELD_OUT_FAMILIES)
+TRAIN_FAMILIES = tuple(family for family in FAMILIES if family.name not in _HELD_OUT and family.category != HELD_OUT_TACTIC)
+_FAMILIES_OF: dict[Split, tuple[Family, ...]] = {
+    "train": TRAIN_FAMILIES,
+    "val": TRAIN_FAMILIES,
+    "test_seed": TRAIN_FAMILIES,
+    "test_family": tuple(family for family in FAMILIES if family.name in _HELD_OUT),
+    "test_tactic": tuple(family for family in FAMILIES if family.category == HELD_OUT_TACTIC),
+}
+
+
+def families_of(split: Split) -> tuple[Family, ...]:
+    """The families that may decide an incident of a split; look-alikes beside them come from the training families."""
+    return _FAMILIES_OF[split]
+
+
+def catalogue() -> dict[str, Any]:
+    """What can be played, as `GET /tasks` answers it."""
+    return {
+        "tasks": [{"name": spec.name, "description": spec.description} for spec in TASK_SPECS.values()],
+        "modes": list(MODES),
+        "splits": [{"name": split, "num_tasks": SPLIT_SIZES[split] * len(TASKS)} for split in SPLITS],
+        "actions": list(LABELS),
+        "defaults": {"task": TASKS[0], "mode": "defender_only", "split": "train"},
+    }

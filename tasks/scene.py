@@ -1,0 +1,217 @@
+"""The stage on which scenario families play: a cast, a clock, and the lines written so far.
+
+A scene knows nothing of labels. Its cast has a fixed make-up (two crown jewels among five hosts, two privileged among
+five accounts) whoever ends up concerned, so the presence of an important name tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal, TypeVar
+
+from schema import Account, Host, Indicator, Sensor, Ticket
+from world import Organisation
+
+T = TypeVar("T")
+Telling = Literal["confirmed", "suspicious", "below"]
+Excuse = Literal["", "ticket", "tool", "scanner"]
+SPAN_S = 5400  # a window covers an hour and a half at most
+_PUBLIC_FIRST = (5, 31, 45, 62, 77, 81, 89, 94, 103, 141, 146, 151, 176, 185, 193, 194, 195, 212, 213, 217)
+_SYLLABLES = ("ba", "cor", "del", "fin", "gro", "hel", "ino", "kal", "lum", "mer", "nov", "ori", "pra", "qui", "ras", "sol", "tev", "umi", "vex", "zan")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a family shall be played: how strong, excused by what, on a crown jewel or by a privileged account or neither."""
+
+    telling: Telling
+    excuse: Excuse = ""
+    crown: bool = False
+    privileged: bool = False
+
+
+@dataclass(slots=True)
+class Lead:
+    """Whom a played family concerns: what a ticket would have to cover to explain it."""
+
+    hosts: tuple[str, ...]
+    account: str
+    tool: str
+    first: float
+    last: float
+
+
+@dataclass(slots=True)
+class Scene:
+    """Lines and facts of one incident in the making. Times are seconds since midnight of `day`."""
+
+    rng: Random
+    organisation: Organisation
+    day: str
+    start: float
+    lines: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    acted: list[int] = field(default_factory=list)  # indexes of lines that families wrote, not noise
+    tickets: list[Ticket] = field(default_factory=list)
+    indicators: list[Indicator] = field(default_factory=list)
+    sensors: list[Sensor] = field(default_factory=list)
+    hosts: dict[bool, list[Host]] = field(default_factory=dict)
+    accounts: dict[bool, list[Account]] = field(default_factory=dict)
+    cast_hosts: list[Host] = field(default_factory=list)
+    cast_accounts: list[Account] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        tiers = self.organisation.hosts_by_criticality
+        others = tiers["standard"] + tiers["lab"]
+        privilege = self.organisation.accounts_by_privilege
+        self.hosts = {True: self.some(tiers["crown_jewel"], 2), False: self.some(others, 3)}
+        self.accounts = {True: self.some(privilege[True], 2), False: self.some(privilege[False], 3)}
+        self.cast_hosts = self.hosts[True] + self.hosts[False]
+        self.cast_accounts = self.accounts[True] + self.accounts[False]
+
+    # ------------------------------------------------------------ chance
+    def pick(self, options: Sequence[T]) -> T:
+        """One of the options, all alike."""
+        return options[int(self.rng.random() * len(options))]
+
+    def some(self, options: Sequence[T], number: int) -> list[T]:
+        """A few different ones."""
+        found: list[T] = []
+        while len(found) < number:
+            option = self.pick(options)
+            if option not in found:
+                found.append(option)
+        return found
+
+    def between(self, low: float, high: float) -> int:
+        """A whole number from low up to and without high."""
+        return int(low + self.rng.random() * (high - low))
+
+    def chance(self, probability: float) -> bool:
+        """True that often."""
+        return self.rng.random() < probability
+
+    # ------------------------------------------------------------ cast
+    def host(self, crown: bool) -> Host:
+        """A host of the cast that no family has used yet, of that tier where one is left."""
+        deck = self.hosts[crown] or self.hosts[not crown] or [self.pick(self.cast_hosts)]
+        return deck.pop()
+
+    def account(self, privileged: bool) -> Account:
+        """An account of the cast that no family has used yet, of that standing where one is left."""
+        deck = self.accounts[privileged] or self.accounts[not privileged] or [self.pick(self.cast_accounts)]
+        return deck.pop()
+
+    def user_of(self, tool: str, plan: Plan) -> Account:
+        """Who uses a tool: somebody of the department that may (excused by it), otherwise of another one."""
+        owner = next((entry["department"] for entry in self.organisation.tools if entry["name"] == tool), None)
+        if owner is None:
+            return self.account(plan.privileged)
+        owns = plan.excuse == "tool"
+        deck = self.accounts[plan.privileged]
+        for account in deck:
+            if (account["department"] == owner) == owns:
+                deck.remove(account)
+                return account
+        everybody = self.organisation.accounts_by_privilege[plan.privileged]
+        fitting = [account for account in everybody if (account["department"] == owner) == owns]
+        if not fitting:
+            everybody = tuple(self.organisation.accounts.values())
+            fitting = [account for account in everybody if (account["department"] == owner) == owns] or list(everybody)
+        return self.pick(fitting)
+
+    # ------------------------------------------------------------ names
+    def word(self) -> str:
+        """A made-up word."""
+        return self.pick(_SYLLABLES) + self.pick(_SYLLABLES) + self.pick(_SYLLABLES)
+
+    def outside(self) -> str:
+        """An address on the internet."""
+        return f"{self.pick(_PUBLIC_FIRST)}.{self.between(1, 250)}.{self.between(1, 250)}.{self.between(2, 250)}"
+
+    def domain(self) -> str:
+        """A made-up domain."""
+        return f"{self.word()}-{self.pick(_SYLLABLES)}.{self.pick(('com', 'net', 'org', 'io', 'info'))}"
+
+    def dropped(self, user: str) -> str:
+        """A program's path in a folder where its user may write."""
+        folder = self.pick(("AppData\\Local\\Temp", "AppData\\Roaming", "Downloads", "Documents", "Desktop"))
+        return f"C:\\Users\\{user}\\{folder}\\{self.word()}.exe"
+
+    def installed(self) -> str:
+        """A program's path where an administrator installed it."""
+        name = self.word()
+        return f"C:\\Program Files\\{name.title()}\\{name}.exe"
+
+    # ------------------------------------------------------------ lines and facts
+    def moment(self, room: float) -> float:
+        """A time at which something that lasts `room` seconds can begin."""
+        return self.start + self.between(0, max(1.0, SPAN_S - room))
+
+    def add(self, at: float, event_type: str, activity: str, host: str = "", user: str = "", **fields: Any) -> float:
+        """Write a line; returns its time."""
+        row: dict[str, Any] = {"activity": activity}
+        if host:
+            row["device_hostname"] = host
+        if user:
+            row["actor_user"] = user
+        row.update(fields)
+        self.acted.append(len(self.lines))
+        self.lines.append((float(int(at)), {"event_type": event_type, "fields": row}))
+        return at
+
+    def clock(self, at: float) -> str:
+        """The timestamp of a time of this day."""
+        minutes, seconds = divmod(int(at), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{self.day}T{hours:02d}:{minutes:02d}:{seconds:02d}Z"
+
+    def ticket(self, hosts: Sequence[str], accounts: Sequence[str], tool: str, first: float, last: float, status: str = "approved") -> None:
+        """Put a change ticket into the world."""
+        self.tickets.append(
+            {
+                "ticket_id": f"CHG-{self.between(1000, 9999)}",
+                "status": status,  # type: ignore[typeddict-item]
+                "hosts": list(hosts),
+                "accounts": list(accounts),
+                "tool": tool,
+                "starts_at": self.clock(max(0.0, first)),
+                "ends_at": self.clock(min(86_399.0, last)),
+            }
+        )
+
+    def cover(self, lead: Lead) -> None:
+        """A ticket that explains what a family did, with room to spare."""
+        extra = [self.pick(self.cast_hosts)["name"]] if self.chance(0.4) else []
+        self.ticket(
+            sorted({*lead.hosts, *extra}),
+            [lead.account],
+            lead.tool,
+            lead.first - self.between(300, 2400),
+            lead.last + self.between(300, 2400),
+        )
+
+    def nearly_cover(self, lead: Lead) -> None:
+        """A ticket that misses by one fact: the host, the account, the program, the time or the approval."""
+        account = lead.account or self.pick(self.cast_accounts)["name"]
+        hosts, accounts, tool, status = sorted(lead.hosts), [account], lead.tool or "powershell.exe", "approved"
+        first, last = lead.first - self.between(300, 2400), lead.last + self.between(300, 2400)
+        miss = self.between(0, 6)
+        if miss == 0:
+            hosts = [self.other_name([host["name"] for host in self.cast_hosts], lead.hosts)]
+        elif miss == 1:
+            accounts = [self.other_name([account["name"] for account in self.cast_accounts], [lead.account])]
+        elif miss == 2:
+            tool = self.other_name([entry["name"] for entry in self.organisation.tools], [lead.tool])
+        elif miss == 3:
+            first, last = lead.first - self.between(5400, 9000), lead.first - self.between(300, 1800)
+        elif miss == 4:
+            first, last = lead.last + self.between(300, 1800), lead.last + self.between(5400, 9000)
+        else:
+            status = self.pick(("pending", "rejected"))
+        self.ticket(hosts, accounts, tool, first, last, status)
+
+    def other_name(self, names: Sequence[str], than: Sequence[str]) -> str:
+        """One of the names that is none of the given."""
+        return self.pick([name for name in names if name not in than])

@@ -1,0 +1,53 @@
+"""Step 2, context: does something that the organisation knows explain a finding?
+
+A near miss explains nothing: another host, another account, another program, a time outside, a ticket nobody approved.
+"""
+
+from __future__ import annotations
+
+from schema import Scanner, Ticket, Tool, epoch_s
+from verifier.window import Finding, Window
+from world import in_networks
+
+
+def explanation(finding: Finding, window: Window) -> str:
+    """What explains a finding, by name (`ticket CHG-1042`), or nothing."""
+    world = window.world
+    for ticket in world.tickets:
+        if _ticket_covers(ticket, finding, window.limits.edge_s):
+            return f"ticket {ticket['ticket_id']}"
+    for tool in world.tools:
+        if _owner_uses(tool, finding, window):
+            return f"approved tool {tool['name']}"
+    for scanner in world.scanners:
+        if _scanner_may(scanner, finding, window):
+            return f"authorised scanner {scanner['ip']}"
+    return ""
+
+
+def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
+    """Approved, and every host, the account, the program and the whole time lie within it."""
+    return bool(
+        ticket["status"] == "approved"
+        and finding.hosts
+        and finding.account in ticket["accounts"]
+        and finding.tool == ticket["tool"]
+        and set(finding.hosts) <= set(ticket["hosts"])
+        and epoch_s(ticket["starts_at"]) + edge_s <= finding.first
+        and finding.last <= epoch_s(ticket["ends_at"]) - edge_s
+    )
+
+
+def _owner_uses(tool: Tool, finding: Finding, window: Window) -> bool:
+    """The program is approved for the department of the account that used it, and lies where programs are installed."""
+    account = window.world.accounts.get(finding.account)
+    return bool(account and finding.tool == tool["name"] and finding.tool_trusted and account["department"] == tool["department"])
+
+
+def _scanner_may(scanner: Scanner, finding: Finding, window: Window) -> bool:
+    """Probing from an authorised scanner's address, of hosts that lie in the networks that it may probe."""
+    if not finding.probing or finding.remote != scanner["ip"]:
+        return False
+    targets = tuple(scanner["targets"])
+    addresses = [window.world.hosts[name]["ip"] if name in window.world.hosts else "" for name in finding.hosts]
+    return bool(addresses) and all(in_networks(address, targets) for address in addresses)

@@ -1,0 +1,186 @@
+"""Step 3, decision: the ladder from unexplained findings to one of five actions, and the words that explain it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from schema import Incident, Label, epoch_s
+from verifier.context import explanation
+from verifier.rules import RULES
+from verifier.window import EXACT, Finding, Limits, Window
+from world import World
+
+SEVERAL_HOSTS = 3
+MIN_OUTAGE_S = 60
+# Which sensor sees an event type, for the question whether required telemetry is missing.
+TELEMETRY = {
+    "endpoint": (
+        "process process_access process_inject module_load file registry service task pipe script wmi object_access detection"
+    ).split(),
+    "network": ["net_conn", "dns_query", "http", "share"],
+    "identity": ["logon", "kerberos", "privilege", "account", "group", "directory"],
+}
+_SENSOR_OF = {event_type: sensor for sensor, event_types in TELEMETRY.items() for event_type in event_types}
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """What the verifier says of an incident.
+
+    `findings` holds explained ones too (their `explained_by` says by what). `evidence_log_ids` are the lines that
+    support the action, in time order, never empty. `explanation` is one sentence a step.
+    """
+
+    action: Label
+    findings: tuple[Finding, ...]
+    evidence_log_ids: tuple[str, ...]
+    techniques: tuple[str, ...]
+    rule_ids: tuple[str, ...]
+    explanation: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for files and the wire."""
+        return {
+            "action": self.action,
+            "evidence_log_ids": list(self.evidence_log_ids),
+            "techniques": list(self.techniques),
+            "rule_ids": list(self.rule_ids),
+            "explanation": self.explanation,
+            "findings": [
+                {
+                    "rule_id": finding.rule_id,
+                    "technique": finding.technique,
+                    "strength": finding.strength,
+                    "scope": finding.scope,
+                    "evidence": list(finding.evidence),
+                    "explained_by": finding.explained_by or None,
+                }
+                for finding in self.findings
+            ],
+        }
+
+
+def compute_ground_truth(incident: Incident, world: World) -> GroundTruth:
+    """The right action for an incident, with its evidence: a pure function of events and world.
+
+    Reads neither `target_label`, `category` nor `narrative`. Three steps: findings by rule, context, decision.
+    """
+    window = Window(incident, world)
+    return decide(window, find(window))
+
+
+def label_under(incident: Incident, world: World, limits: Limits) -> Label:
+    """The action when every threshold is moved by `limits`; the margin gate compares three of them."""
+    window = Window(incident, world, limits)
+    return decide(window, find(window)).action
+
+
+def find(window: Window) -> tuple[Finding, ...]:
+    """Steps 1 and 2: all findings, each with what explains it."""
+    return tuple(
+        replace(finding, explained_by=reason) if (reason := explanation(finding, window)) else finding
+        for rule in RULES
+        if window.has(rule.needs)
+        for finding in rule.find(window, rule)
+    )
+
+
+def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
+    """Step 3: the ladder, from the gravest rung down."""
+    world = window.world
+    live = [finding for finding in findings if not finding.explained_by]
+    confirmed = [finding for finding in live if finding.strength == "confirmed"]
+    action: Label
+    basis: list[Finding]
+    if confirmed:
+        action, why, basis = _respond(confirmed, world)
+    elif live:
+        action, basis = "monitor", live
+        why = "what was found is suspicious, not confirmed, and nothing explains it"
+    elif outage := _missing_telemetry(window):
+        action, basis, why = "monitor", [], outage
+    else:
+        action, basis = "dismiss", list(findings)
+        why = "every finding is explained" if findings else "no rule finds anything"
+    evidence = {log_id for finding in basis for log_id in finding.evidence}
+    if not live and (alerted := _alerted(window)):
+        evidence.add(alerted)
+    return GroundTruth(
+        action=action,
+        findings=findings,
+        evidence_log_ids=tuple(line.log_id for line in window.lines if line.log_id in evidence),
+        techniques=tuple(dict.fromkeys(finding.technique for finding in basis)),
+        rule_ids=tuple(dict.fromkeys(finding.rule_id for finding in basis)),
+        explanation=_explain(findings, action, why),
+    )
+
+
+def _respond(confirmed: list[Finding], world: World) -> tuple[Label, str, list[Finding]]:
+    """The rung for confirmed findings, why, and the findings that it rests on."""
+    damage = [finding for finding in confirmed if finding.impact]
+    if damage:
+        return "escalate", "harm is already done", damage
+    crown = [finding for finding in confirmed if any(_tier(world, host) == "crown_jewel" for host in finding.hosts)]
+    if crown:
+        return "escalate", "a crown jewel is concerned", crown
+    privileged = [finding for finding in confirmed if _is_privileged(world, finding.account)]
+    if privileged:
+        return "escalate", "a privileged identity is concerned", privileged
+    if len({host for finding in confirmed for host in finding.hosts}) >= SEVERAL_HOSTS:
+        return "escalate", f"{SEVERAL_HOSTS} or more hosts are concerned", confirmed
+    on_host = [finding for finding in confirmed if finding.scope == "host"]
+    if on_host:
+        return "quarantine_host", "hostile code runs on one host", on_host
+    hostile = [finding for finding in confirmed if finding.scope == "network" and finding.remote]
+    if hostile:
+        return "block_ip", "a hostile external address is at work and no host is compromised", hostile
+    return "escalate", "it is confirmed, and there is neither a host to isolate nor an address to block", confirmed
+
+
+def _tier(world: World, host: str) -> str:
+    return world.hosts[host]["criticality"] if host in world.hosts else "standard"
+
+
+def _is_privileged(world: World, account: str) -> bool:
+    return account in world.accounts and world.accounts[account]["privileged"]
+
+
+def _alerted(window: Window) -> str:
+    """The line the alert fired on; where nobody said, the window's last line."""
+    alerted = window.world.alerted
+    return alerted if any(line.log_id == alerted for line in window.lines) else window.lines[-1].log_id
+
+
+def _missing_telemetry(window: Window) -> str:
+    """Why the window cannot be trusted: the sensor behind the alert was silent on the alert's host during the window."""
+    log_id = _alerted(window)
+    line = next(line for line in window.lines if line.log_id == log_id)
+    telemetry = _SENSOR_OF.get(event_type_of(line.f))
+    least = window.limits.size(MIN_OUTAGE_S)
+    for sensor in window.world.sensors:
+        if sensor["host"] == line.host and sensor["telemetry"] == telemetry:
+            silent_from, silent_to = epoch_s(sensor["silent_from"]), epoch_s(sensor["silent_to"])
+            if min(silent_to, window.end) - max(silent_from, window.start) >= least:
+                return f"nothing is found, but the {telemetry} sensor of {line.host} was silent during the window"
+    return ""
+
+
+def event_type_of(fields: object) -> str:
+    """The event type that an object of fields belongs to: ProcessAccessFields -> process_access."""
+    name = type(fields).__name__.removesuffix("Fields")
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def _explain(findings: tuple[Finding, ...], action: Label, why: str) -> str:
+    """The three steps in words, one line each."""
+    found = [f"{finding.rule_id} ({finding.technique}, {finding.strength}) in {', '.join(finding.evidence)}" for finding in findings]
+    context = [f"{finding.rule_id} is explained by {finding.explained_by}" for finding in findings if finding.explained_by]
+    live = [finding.rule_id for finding in findings if not finding.explained_by]
+    return "\n".join(
+        (
+            f"Findings: {'; '.join(found) or 'none'}.",
+            f"Context: {'; '.join(context) or 'nothing is explained'}{'; unexplained: ' + ', '.join(live) if live else ''}.",
+            f"Decision: {action}, because {why}.",
+        )
+    )

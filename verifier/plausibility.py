@@ -1,0 +1,257 @@
+"""The admission gate: could this incident have happened in this world, and is it worth judging?
+
+Returns reasons, one sentence each; an empty list admits. The schema (shapes, bounds, visible characters) is checked before,
+when the incident is read. Nothing here looks at `target_label` or `narrative`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from schema import (
+    AccountFields,
+    Category,
+    CloudApiFields,
+    FileFields,
+    Incident,
+    KerberosFields,
+    LogonFields,
+    NetConnFields,
+    ProcessFields,
+    epoch_s,
+)
+from verifier.decision import GroundTruth, compute_ground_truth, event_type_of, label_under
+from verifier.rules.network import MIN_UPLOAD_MB
+from verifier.window import LOOSER, TIGHTER, Line, Window, basename, is_person_or_service
+from world import World, account_name
+
+MAX_SPAN_S = 24 * 3600  # one incident, one day
+MAX_LEAD_S = 24 * 3600  # how long before the alert a window may begin
+MAX_SEEN = 3  # the same play is admitted this often
+MIN_FACTS = 2  # fields that an event must fill beside its activity, host and user
+# Event types that a category can be claimed on where no rule finds anything (ATT&CK data sources of the tactic).
+CATEGORY_EVENTS: Mapping[Category, frozenset[str]] = {
+    "execution": frozenset({"process", "script", "service", "task", "wmi"}),
+    "persistence": frozenset({"service", "task", "registry", "wmi", "account", "group", "file"}),
+    "privilege_escalation": frozenset({"privilege", "process", "group", "process_inject", "service", "registry"}),
+    "defense_evasion": frozenset({"control_change", "process", "process_inject", "file", "registry", "module_load", "cloud_api"}),
+    "credential_access": frozenset({"logon", "kerberos", "process_access", "directory", "object_access", "file"}),
+    "discovery": frozenset({"net_conn", "process", "directory", "group", "cloud_api", "share"}),
+    "lateral_movement": frozenset({"logon", "share", "service", "wmi", "pipe"}),
+    "command_and_control": frozenset({"net_conn", "dns_query", "http"}),
+    "exfiltration": frozenset({"net_conn"}),
+    "impact": frozenset({"file", "process", "service"}),
+    "initial_access": frozenset({"http", "file", "logon", "net_conn", "process"}),
+    "benign_activity": frozenset(),
+}
+
+
+def check_plausibility(incident: Incident, world: World, *, seen: Mapping[str, int] | None = None) -> list[str]:
+    """Reasons against admitting an incident, in the order of the checks; empty when it is admitted.
+
+    Args:
+        incident: a schema-valid incident.
+        world: the world that its author was shown.
+        seen: how often each `signature` was admitted before; None where nobody counts.
+    """
+    ids = Counter(event.log_id for event in incident.events)
+    doubled = [log_id for log_id, times in ids.items() if times > 1]
+    if doubled:
+        return [f"log ids must be unique; {', '.join(doubled[:3])} came more than once"]
+    window = Window(incident, world)
+    reasons = [reason for check in _CHECKS for reason in check(window)]
+    reasons += _time_order(incident)
+    truth = compute_ground_truth(incident, world)
+    reasons += _category(incident, window, truth)
+    for limits, side in ((TIGHTER, "stricter"), (LOOSER, "looser")):
+        if label_under(incident, world, limits) != truth.action:
+            reasons.append(f"the answer hangs on the edge of a threshold: with slightly {side} thresholds it is another")
+    if seen is not None and seen.get(signature(incident, truth), 0) >= MAX_SEEN:
+        reasons.append(f"this play was seen {MAX_SEEN} times already; only names and times are new")
+    return reasons
+
+
+# ---------------------------------------------------------------- entities
+def _entities(window: Window) -> list[str]:
+    """Hosts and accounts exist in the world, internal addresses belong to somebody."""
+    world = window.world
+    created = {account_name(line.f.user_name) for line in window.of(AccountFields) if line.f.activity == "create"}
+    ours = {host["ip"] for host in world.hosts.values()} | {scanner["ip"] for scanner in world.scanners} | {"127.0.0.1", "::1"}
+    reasons = []
+    for line in window.lines:
+        if line.host and line.host not in world.hosts:
+            reasons.append(f"{line.log_id}: there is no host {line.host!r} in this world")
+        for user in (line.user, account_name(getattr(line.f, "user_name", None))):
+            guessed = isinstance(line.f, LogonFields | KerberosFields) and line.f.activity in ("failure", "preauth_failure")
+            if is_person_or_service(user) and user not in world.accounts and user not in created and not guessed:
+                reasons.append(f"{line.log_id}: there is no account {user!r} in this world")
+        for name in ("src_ip", "dst_ip"):
+            ip = getattr(line.f, name, None)
+            if ip is None:
+                continue
+            try:
+                ipaddress.ip_address(ip)
+            except ValueError:
+                reasons.append(f"{line.log_id}: {name} {ip!r} is no address")
+                continue
+            if world.is_internal(ip) and ip not in ours:
+                reasons.append(f"{line.log_id}: internal address {ip} belongs to no host of this world")
+    return reasons
+
+
+def _substance(window: Window) -> list[str]:
+    """Every event says where it was seen and enough to be judged."""
+    reasons = []
+    for line in window.lines:
+        facts = [
+            name
+            for name, value in line.f.__dict__.items()
+            if value not in (None, "") and name not in ("activity", "device_hostname", "actor_user", "session_uid")
+        ]
+        placed = line.host or getattr(line.f, "src_ip", None) or isinstance(line.f, CloudApiFields)
+        if not placed or len(facts) < _least_facts(line):
+            reasons.append(f"{line.log_id}: too little is said to be a record of a sensor (a host and {MIN_FACTS} facts are expected)")
+        for name in facts:
+            if _is_gibberish(str(getattr(line.f, name))):
+                reasons.append(f"{line.log_id}: {name} is no text that a sensor writes")
+    return reasons
+
+
+def _least_facts(line: Line) -> int:
+    return 1 if event_type_of(line.f) in ("control_change", "script", "wmi", "privilege", "dns_query", "object_access") else MIN_FACTS
+
+
+_RUN = re.compile(r"(.)\1{15,}|(.{2,8}?)\2{12,}")
+
+
+def _is_gibberish(text: str) -> bool:
+    """One character or a short piece repeated many times over, or hardly any letter or digit at all."""
+    if _RUN.search(text):
+        return True
+    return len(text) >= 12 and sum(character.isalnum() for character in text) < len(text) * 0.3
+
+
+# ---------------------------------------------------------------- time and order
+def _time_order(incident: Incident) -> list[str]:
+    """Events are listed in time order."""
+    stamps = [event.timestamp for event in incident.events]
+    for index in range(1, len(stamps)):
+        if epoch_s(stamps[index]) < epoch_s(stamps[index - 1]):
+            return [f"{incident.events[index].log_id}: events must be in time order; this one is before the one above it"]
+    return []
+
+
+def _period(window: Window) -> list[str]:
+    """The window fits into a day, and lies in the day before the alert."""
+    reasons = []
+    if window.end - window.start > MAX_SPAN_S:
+        reasons.append(f"the events span {window.end - window.start:.0f} s; an incident spans at most {MAX_SPAN_S} s")
+    if window.world.now:
+        now = epoch_s(window.world.now)
+        if window.end > now or window.start < now - MAX_LEAD_S:
+            reasons.append(f"events must lie in the {MAX_LEAD_S} s before {window.world.now}, when the alert was raised")
+    return reasons
+
+
+def _causes(window: Window) -> list[str]:
+    """Parents start before their children, files are written before they run, processes end after they start."""
+    reasons = []
+    launches = [line for line in window.of(ProcessFields) if line.f.activity == "launch"]
+    started: dict[tuple[str, str], float] = {}
+    for line in launches:
+        started.setdefault((line.host, (line.f.process_path or "").lower()), line.t)
+    for line in launches:
+        parent = started.get((line.host, (line.f.parent_path or "").lower()))
+        if parent is not None and parent > line.t:
+            reasons.append(f"{line.log_id}: its parent {basename(line.f.parent_path)} starts only later")
+    for file in window.of(FileFields):
+        start = started.get((file.host, (file.f.file_path or "").lower()))
+        if file.f.activity == "create" and start is not None and start < file.t:
+            reasons.append(f"{file.log_id}: {basename(file.f.file_path)} runs before it is written")
+    return reasons
+
+
+# ---------------------------------------------------------------- fields against each other
+def _agreement(window: Window) -> list[str]:
+    """Directions, scopes, addresses, outcomes and amounts agree with each other."""
+    reasons = []
+    for line in window.of(NetConnFields):
+        reasons += [f"{line.log_id}: {reason}" for reason in _connection_faults(line, window)]
+    for logon in window.of(LogonFields):
+        if logon.f.activity == "success" and (logon.f.status or "0x0").lower() not in ("0x0", "success", "0"):
+            reasons.append(f"{logon.log_id}: a success cannot have the status {logon.f.status!r}")
+        if logon.f.activity == "failure" and (logon.f.status or "").lower() in ("0x0", "success", "0"):
+            reasons.append(f"{logon.log_id}: a failure cannot have the status {logon.f.status!r}")
+    return reasons
+
+
+def _connection_faults(line: Line[NetConnFields], window: Window) -> list[str]:
+    fields, world = line.f, window.world
+    faults = []
+    source_ours = fields.src_ip is not None and world.is_internal(fields.src_ip)
+    target_ours = fields.dst_ip is not None and world.is_internal(fields.dst_ip)
+    if fields.dst_scope and fields.dst_ip and (fields.dst_scope == "internal") != target_ours:
+        faults.append(f"dst_scope is {fields.dst_scope!r}, but {fields.dst_ip} is {'ours' if target_ours else 'not ours'}")
+    if fields.direction and fields.src_ip and fields.dst_ip:
+        actual = "lateral" if source_ours and target_ours else "outbound" if source_ours else "inbound"
+        if fields.direction != actual:
+            faults.append(f"direction is {fields.direction!r}, but {fields.src_ip} to {fields.dst_ip} is {actual}")
+    if fields.src_ip and fields.src_ip == fields.dst_ip:
+        faults.append("source and destination are the same address")
+    if fields.src_ip and fields.dst_ip and not source_ours and not target_ours:
+        faults.append("neither end is ours, so no sensor of ours saw it")
+    if fields.activity == "block" and (fields.bytes_in or 0) > 0:
+        faults.append("a blocked connection cannot have received bytes")
+    own = world.hosts[line.host]["ip"] if line.host in world.hosts else None
+    if own and fields.src_ip and fields.dst_ip and own not in (fields.src_ip, fields.dst_ip):
+        faults.append(f"{line.host} has the address {own}, which is neither end")
+    return faults
+
+
+# ---------------------------------------------------------------- the claim
+def _category(incident: Incident, window: Window, truth: GroundTruth) -> list[str]:
+    """The claimed category is one that the events can bear."""
+    claimed = incident.category
+    live = [finding for finding in truth.findings if not finding.explained_by]
+    if claimed == "benign_activity":
+        return ["the category is benign_activity, but the events hold a confirmed finding"] if any(f.strength == "confirmed" for f in live) else []
+    if claimed == "exfiltration":
+        sent = sum(line.f.bytes_out or 0 for line in window.of(NetConnFields) if window.is_external(line.f.dst_ip))
+        return [] if sent >= MIN_UPLOAD_MB * 1e6 * 0.1 else ["exfiltration needs an external destination and bytes that go there"]
+    if any(finding.tactic == claimed for finding in truth.findings):
+        return []
+    if {event_type_of(line.f) for line in window.lines} & CATEGORY_EVENTS[claimed]:
+        return []
+    return [f"the category is {claimed}, but no event is of a kind that shows it"]
+
+
+_CHECKS: tuple[Callable[[Window], list[str]], ...] = (_entities, _substance, _period, _causes, _agreement)
+
+
+# ---------------------------------------------------------------- novelty
+def signature(incident: Incident, truth: GroundTruth) -> str:
+    """A play's canonical form, hashed (16 hexadecimal digits): names, addresses, times and noise abstracted away.
+
+    With findings: which rules, how strong, on which kinds of lines, explained by which kind of fact, to which decision.
+    Without: the kinds of lines and the programs in them.
+    """
+    kinds = {event.log_id: f"{event.event_type}.{event.fields.__dict__['activity']}" for event in incident.events}
+    if truth.findings:
+        play = sorted(
+            [
+                finding.rule_id,
+                finding.strength,
+                finding.scope,
+                sorted({kinds[log_id] for log_id in finding.evidence}),
+                finding.explained_by.rpartition(" ")[0],
+            ]
+            for finding in truth.findings
+        )
+    else:
+        play = sorted([kinds[event.log_id], basename(event.fields.__dict__.get("process_path"))] for event in incident.events)
+    return hashlib.sha256(json.dumps([truth.action, play]).encode()).hexdigest()[:16]

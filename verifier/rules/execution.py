@@ -1,0 +1,325 @@
+"""Rules on programs: what starts what, what is run from where, and what it does next (ATT&CK Execution and neighbours)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from schema import (
+    FileFields,
+    LogonFields,
+    NetConnFields,
+    ProcessFields,
+    ProcessInjectFields,
+    ScriptFields,
+    ServiceFields,
+    TaskFields,
+)
+from verifier.window import Finding, Line, Rule, Window, basename, is_person_or_service, is_user_writable, rule
+
+CHAIN_S = 300  # a program's next move counts as its own for this long
+DROP_RUN_S = 600  # from a file's creation to its launch
+REMOTE_SERVICE_S = 300  # from the network logon to the service that it installs
+NETWORK_LOGON = 3
+
+DOCUMENT_PROGRAMS = ("winword.exe", "excel.exe", "powerpnt.exe", "outlook.exe", "onenote.exe", "acrord32.exe", "mspub.exe")
+SERVER_PROGRAMS = ("w3wp.exe", "sqlservr.exe", "httpd.exe", "nginx.exe", "tomcat9.exe", "php-cgi.exe", "httpd", "nginx", "apache2")
+SHELLS = (
+    "cmd.exe",
+    "powershell.exe",
+    "pwsh.exe",
+    "wscript.exe",
+    "cscript.exe",
+    "mshta.exe",
+    "rundll32.exe",
+    "regsvr32.exe",
+    "certutil.exe",
+    "bitsadmin.exe",
+    "msbuild.exe",
+    "sh",
+    "bash",
+)
+POWERSHELLS = ("powershell.exe", "pwsh.exe")
+PROXY_ARGUMENTS = {
+    "mshta.exe": r"https?://|javascript:|vbscript:",
+    "regsvr32.exe": r"/i:\s*https?://|scrobj",
+    "rundll32.exe": r"javascript:|https?://|\\\\[^\\]+\\[^\\]+\\.*\.dll",
+    "certutil.exe": r"-urlcache|-verifyctl|-decode",
+    "bitsadmin.exe": r"/transfer|/addfile",
+    "msbuild.exe": r"\\(appdata|temp|downloads|public)\\",
+    "wmic.exe": r"/format:\s*\S*https?://|process\s+call\s+create",
+    "cmstp.exe": r"/s\s.*\.inf|/ni\s",
+    "installutil.exe": r"/u\s|/logfile=\s",
+}
+_PROXY = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in PROXY_ARGUMENTS.items()}
+EXECUTABLE_ENDINGS = (".exe", ".dll", ".scr", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".hta", ".msi", ".elf", ".sh")
+_CRADLE = re.compile(
+    r"downloadstring|downloadfile|downloaddata|invoke-webrequest|start-bitstransfer|net\.webclient|frombase64string"
+    r"|\biwr\b|\biex\b|invoke-expression|\s-e(?:nc|ncodedcommand|c)?\s+[a-z0-9+/=]{20,}",
+    re.IGNORECASE,
+)
+
+
+def outbound(window: Window, host: str, program: str, after: float, seconds: float) -> list[Line[NetConnFields]]:
+    """Connections that a program opens from a host to an external address within a span after a time."""
+    span = window.limits.within(seconds)
+    return [
+        line
+        for line in window.of(NetConnFields)
+        if line.host == host
+        and 0 <= line.t - after <= span
+        and line.f.activity in ("open", "allow", "flow", "tls_session")
+        and basename(line.f.process_path) == program
+        and window.is_external(line.f.dst_ip)
+    ]
+
+
+@rule(
+    "application-spawns-shell",
+    "T1059",
+    "execution",
+    says="A document, mail or server program "
+    f"({', '.join(DOCUMENT_PROGRAMS[:4])}, {', '.join(SERVER_PROGRAMS[:3])}, ...) starts a shell or script host. "
+    f"Confirmed when that shell opens a connection to an external address within {CHAIN_S} s.",
+    source="ATT&CK T1059, T1204.002, T1505.003: code run by a program that has no reason to start shells",
+    needs=(ProcessFields,),
+)
+def application_spawns_shell(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find shells started by document, mail or server programs."""
+    for line in window.of(ProcessFields):
+        program = basename(line.f.process_path)
+        parent = basename(line.f.parent_path)
+        if line.f.activity != "launch" or program not in SHELLS:
+            continue
+        if parent in DOCUMENT_PROGRAMS or parent in SERVER_PROGRAMS:
+            calls = outbound(window, line.host, program, line.t, CHAIN_S)
+            yield this.finding(
+                [line, *calls],
+                confirmed=bool(calls),
+                scope="host",
+                host=line.host,
+                account=line.user,
+                program=line.f.process_path or "",
+                remote=(calls[0].f.dst_ip or "") if calls else "",
+            )
+
+
+@rule(
+    "download-cradle",
+    "T1059.001",
+    "execution",
+    says="PowerShell is told to decode or to download code and run it (DownloadString, WebClient, Invoke-Expression, "
+    "FromBase64String, an -EncodedCommand of 20 or more characters). "
+    f"Confirmed when PowerShell opens a connection to an external address on that host within {CHAIN_S} s.",
+    source="ATT&CK T1059.001, T1027.010, T1105: command obfuscation and ingress transfer by PowerShell",
+    needs=(ScriptFields, ProcessFields),
+)
+def download_cradle(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find PowerShell code that decodes or downloads what it runs; one finding for each host and user."""
+    told: dict[tuple[str, str], list[Line]] = {}
+    for script in window.of(ScriptFields):
+        if _CRADLE.search(script.f.script_text or "") or _CRADLE.search(script.f.host_application or ""):
+            told.setdefault((script.host, script.user), []).append(script)
+    for line in window.of(ProcessFields):
+        if line.f.activity == "launch" and basename(line.f.process_path) in POWERSHELLS and _CRADLE.search(line.f.process_cmd_line or ""):
+            told.setdefault((line.host, line.user), []).append(line)
+    for (host, user), lines in told.items():
+        first = min(line.t for line in lines)
+        calls = [call for name in POWERSHELLS for call in outbound(window, host, name, first, CHAIN_S)]
+        yield this.finding(
+            [*lines, *calls],
+            confirmed=bool(calls),
+            scope="host",
+            host=host,
+            account=user,
+            program="powershell.exe",
+            remote=(calls[0].f.dst_ip or "") if calls else "",
+        )
+
+
+@rule(
+    "signed-proxy-execution",
+    "T1218",
+    "defense_evasion",
+    says=f"A signed system program ({', '.join(PROXY_ARGUMENTS)}) is given a remote script, an inline script or a payload to decode. "
+    f"Confirmed when it opens a connection to an external address within {CHAIN_S} s.",
+    source="ATT&CK T1218 and sub-techniques, T1140, T1197, T1047: arguments by which these programs run or fetch foreign code",
+    needs=(ProcessFields,),
+)
+def signed_proxy_execution(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find system programs used to run or fetch foreign code."""
+    for line in window.of(ProcessFields):
+        program = basename(line.f.process_path)
+        pattern = _PROXY.get(program)
+        if line.f.activity == "launch" and pattern and pattern.search(line.f.process_cmd_line or ""):
+            calls = outbound(window, line.host, program, line.t, CHAIN_S)
+            yield this.finding(
+                [line, *calls],
+                confirmed=bool(calls),
+                scope="host",
+                host=line.host,
+                account=line.user,
+                program=line.f.process_path or "",
+                remote=(calls[0].f.dst_ip or "") if calls else "",
+            )
+
+
+@rule(
+    "dropped-program-runs",
+    "T1204.002",
+    "execution",
+    says="A program file is written to a user-writable folder (a user's AppData, Downloads, Desktop or Documents, Public, Temp, ProgramData) "
+    f"and that very file starts on the same host within {DROP_RUN_S} s. "
+    f"Confirmed when it opens a connection to an external address within {CHAIN_S} s of its start.",
+    source="ATT&CK T1204.002, T1105: a file fetched or attached and then executed",
+    needs=(ProcessFields,),
+)
+def dropped_program_runs(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find files that are dropped, started and heard from."""
+    drops = [
+        line
+        for line in window.of(FileFields)
+        if line.f.activity == "create"
+        and is_user_writable(line.f.file_path)
+        and (line.f.file_path or "").lower().endswith(EXECUTABLE_ENDINGS)
+    ]
+    span = window.limits.within(DROP_RUN_S)
+    for drop in drops:
+        path = (drop.f.file_path or "").lower()
+        for start in window.of(ProcessFields):
+            if (
+                start.f.activity == "launch"
+                and start.host == drop.host
+                and (start.f.process_path or "").lower() == path
+                and 0 < start.t - drop.t <= span
+            ):
+                calls = outbound(window, start.host, basename(path), start.t, CHAIN_S)
+                yield this.finding(
+                    [drop, start, *calls],
+                    confirmed=bool(calls),
+                    scope="host",
+                    host=start.host,
+                    account=start.user,
+                    program=path,
+                    remote=(calls[0].f.dst_ip or "") if calls else "",
+                )
+
+
+@rule(
+    "remote-service-execution",
+    "T1569.002",
+    "execution",
+    says="A service is installed whose program lies in a user-writable folder or is a shell. "
+    f"Confirmed when a network logon (type {NETWORK_LOGON}) from an internal address comes to that host at most {REMOTE_SERVICE_S} s before "
+    f"and the service's program starts within {CHAIN_S} s after.",
+    source="ATT&CK T1569.002, T1543.003, T1021.002: the service manager used to run a program on another host",
+    needs=(ServiceFields,),
+)
+def remote_service_execution(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find services that run a foreign program, and the logon and start around them."""
+    for line in window.of(ServiceFields):
+        command = line.f.service_cmd_line or ""
+        program = basename(command.split(" -")[0].split(" /")[0].strip('"'))
+        if line.f.activity != "install" or not (is_user_writable(command) or program in SHELLS):
+            continue
+        logons = [
+            logon
+            for logon in window.of(LogonFields)
+            if logon.f.activity == "success"
+            and logon.f.logon_type == NETWORK_LOGON
+            and logon.host == line.host
+            and 0 < line.t - logon.t <= window.limits.within(REMOTE_SERVICE_S)
+            and logon.f.src_ip
+            and not window.is_external(logon.f.src_ip)
+        ]
+        starts = [
+            start
+            for start in window.of(ProcessFields)
+            if start.f.activity == "launch"
+            and start.host == line.host
+            and basename(start.f.parent_path) == "services.exe"
+            and basename(start.f.process_path) == program
+            and 0 < start.t - line.t <= window.limits.within(CHAIN_S)
+        ]
+        confirmed = bool(logons and starts)
+        yield this.finding(
+            [*logons, line, *starts] if confirmed else [line],
+            confirmed=confirmed,
+            scope="host",
+            host=line.host,
+            account=line.user,
+            program=command.split(" -")[0].split(" /")[0].strip('"'),
+        )
+
+
+@rule(
+    "task-runs-foreign-program",
+    "T1053.005",
+    "persistence",
+    says="A scheduled task is made or changed whose command lies in a user-writable folder. "
+    f"Confirmed when that program starts on the host and opens a connection to an external address within {CHAIN_S} s.",
+    source="ATT&CK T1053.005: the task scheduler used to run a program again and again",
+    needs=(TaskFields,),
+)
+def task_runs_foreign_program(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find scheduled tasks whose program nobody vouches for."""
+    for line in window.of(TaskFields):
+        command = line.f.job_cmd_line or ""
+        if line.f.activity not in ("create", "update") or not is_user_writable(command):
+            continue
+        path = command.split(" -")[0].split(" /")[0].strip('"')
+        program = basename(path)
+        starts = [
+            start
+            for start in window.of(ProcessFields)
+            if start.f.activity == "launch" and start.host == line.host and start.t > line.t and basename(start.f.process_path) == program
+        ]
+        calls = [call for start in starts for call in outbound(window, line.host, program, start.t, CHAIN_S)]
+        yield this.finding(
+            [line, *starts, *calls] if calls else [line],
+            confirmed=bool(calls),
+            scope="host",
+            host=line.host,
+            account=line.user,
+            program=path,
+            remote=(calls[0].f.dst_ip or "") if calls else "",
+        )
+
+
+@rule(
+    "code-injection",
+    "T1055",
+    "defense_evasion",
+    says="A program starts a thread in another program, or alters another's image. Confirmed when the first lies in a user-writable folder; "
+    "suspicious when it is neither there nor under \\Windows\\ or \\Program Files.",
+    source="ATT&CK T1055.002, T1055.012: code run inside another process",
+    needs=(ProcessInjectFields,),
+)
+def code_injection(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find programs that run code inside others; one finding for each host and program."""
+    acts: dict[tuple[str, str], list[Line[ProcessInjectFields]]] = {}
+    for line in window.of(ProcessInjectFields):
+        source = (line.f.process_path or "").lower()
+        vouched_for = ("\\windows\\" in source or "\\program files" in source) and not is_user_writable(source)
+        if source and source != (line.f.target_path or "").lower() and not vouched_for:
+            acts.setdefault((line.host, source), []).append(line)
+    for (host, source), lines in acts.items():
+        yield this.finding(
+            lines,
+            confirmed=is_user_writable(source),
+            scope="host",
+            host=host,
+            account=next((line.user for line in lines if is_person_or_service(line.user)), lines[0].user),
+            program=source,
+        )
+
+
+RULES = (
+    application_spawns_shell,
+    download_cradle,
+    signed_proxy_execution,
+    dropped_program_runs,
+    remote_service_execution,
+    task_runs_foreign_program,
+    code_injection,
+)

@@ -1,0 +1,276 @@
+"""Rules on credentials, accounts and sign-ins (ATT&CK Credential Access, Persistence by accounts, Lateral Movement)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from schema import AccountFields, DirectoryFields, FileFields, GroupFields, KerberosFields, LogonFields, ProcessAccessFields
+from verifier.window import Finding, Line, Rule, Window, basename, is_person_or_service, is_user_writable, rule
+from world import account_name
+
+MIN_FAILURES = 5  # fewer is a person mistyping
+MIN_SPRAYED_ACCOUNTS = 5
+GUESSING_S = 300
+MIN_SERVICES = 5  # distinct services whose tickets one account asks for in the weak cipher
+TICKETS_S = 600
+WEAK_CIPHERS = (0x17, 0x18)  # RC4-HMAC, RC4-HMAC-EXP
+MIN_SPREAD_HOSTS = 4
+SPREAD_S = 600
+NEW_ADMIN_S = 3600
+VM_READ = 0x10  # the access right to read another process's memory
+REMOTE_LOGON_TYPES = (3, 10)
+# What a ticket names as the tool where the lines show an operation and no program.
+REPLICATION_WORK = "directory replication"
+GROUP_WORK = "group change"
+LOGON_WORK = "remote logon"
+PRIVILEGED_GROUPS = (
+    "domain admins",
+    "enterprise admins",
+    "administrators",
+    "schema admins",
+    "backup operators",
+    "account operators",
+    "dnsadmins",
+    "administratoraccess",
+)
+# Control access rights of directory replication (MS-ADTS 5.1.3.2.1), by GUID and by name.
+REPLICATION_RIGHTS = (
+    "1131f6aa-9c07-11d1-f79f-00c04fc2dcd2",
+    "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2",
+    "89e95b76-444d-4c62-991a-0facbeda640c",
+    "ds-replication-get-changes",
+)
+
+
+@rule(
+    "lsass-memory-read",
+    "T1003.001",
+    "credential_access",
+    says="A program that is not under \\Windows\\ or \\Program Files opens lsass.exe with the right to read its memory (access mask bit 0x10). "
+    "Confirmed when the program lies in a user-writable folder or writes a .dmp file on that host.",
+    source="ATT&CK T1003.001: credentials read from the memory of the local security authority",
+    needs=(ProcessAccessFields,),
+)
+def lsass_memory_read(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find programs that read the memory of lsass; one finding for each host and program."""
+    acts: dict[tuple[str, str], list[Line[ProcessAccessFields]]] = {}
+    for line in window.of(ProcessAccessFields):
+        source = (line.f.process_path or "").lower()
+        vouched_for = ("\\windows\\" in source or "\\program files" in source) and not is_user_writable(source)
+        if source and not vouched_for and basename(line.f.target_path) == "lsass.exe" and int(line.f.access_mask or "0x0", 16) & VM_READ:
+            acts.setdefault((line.host, source), []).append(line)
+    for (host, source), lines in acts.items():
+        dumps = [
+            file
+            for file in window.of(FileFields)
+            if file.f.activity == "create" and file.host == host and (file.f.file_path or "").lower().endswith(".dmp")
+        ]
+        yield this.finding(
+            [*lines, *dumps],
+            confirmed=bool(dumps) or is_user_writable(source),
+            scope="host",
+            host=host,
+            account=lines[0].user,
+            program=source,
+        )
+
+
+def _bursts(lines: list[Line[LogonFields]], seconds: float) -> list[Line[LogonFields]]:
+    """The longest run of lines that fits into a span; of several, the first."""
+    best: list[Line[LogonFields]] = []
+    left = 0
+    for right in range(len(lines)):
+        while lines[right].t - lines[left].t > seconds:
+            left += 1
+        if right - left + 1 > len(best):
+            best = lines[left : right + 1]
+    return best
+
+
+@rule(
+    "password-guessing",
+    "T1110.001",
+    "credential_access",
+    says=f"At least {MIN_FAILURES} failed sign-ins to one account from one address within {GUESSING_S} s. "
+    "Confirmed when the address is external, or when a success from it to that account follows.",
+    source="ATT&CK T1110.001: passwords tried against one account",
+    needs=(LogonFields,),
+    probing=True,
+)
+def password_guessing(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find bursts of failures against one account from one address."""
+    failures: dict[tuple[str, str, str], list[Line[LogonFields]]] = {}
+    for line in window.of(LogonFields):
+        if line.f.activity == "failure" and line.f.src_ip:
+            failures.setdefault((line.f.src_ip, account_name(line.f.user_name), line.host), []).append(line)
+    for (source, account, host), lines in failures.items():
+        burst = _bursts(lines, window.limits.within(GUESSING_S))
+        if len(burst) < window.limits.at_least(MIN_FAILURES):
+            continue
+        entered = [
+            line
+            for line in window.of(LogonFields)
+            if line.f.activity == "success"
+            and line.f.src_ip == source
+            and account_name(line.f.user_name) == account
+            and line.t > burst[-1].t
+        ]
+        external = window.is_external(source)
+        yield this.finding(
+            [*burst, *entered],
+            confirmed=external or bool(entered),
+            scope="network" if external else "identity",
+            host=host,
+            account=account,
+            remote=source,
+        )
+
+
+@rule(
+    "password-spraying",
+    "T1110.003",
+    "credential_access",
+    says=f"Failed sign-ins to at least {MIN_SPRAYED_ACCOUNTS} different accounts from one address within {GUESSING_S} s. "
+    "Confirmed when the address is external, or when a success from it follows.",
+    source="ATT&CK T1110.003: one password tried against many accounts",
+    needs=(LogonFields,),
+    probing=True,
+)
+def password_spraying(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find addresses that fail against many accounts."""
+    failures: dict[str, list[Line[LogonFields]]] = {}
+    for line in window.of(LogonFields):
+        if line.f.activity == "failure" and line.f.src_ip:
+            failures.setdefault(line.f.src_ip, []).append(line)
+    for source, lines in failures.items():
+        burst = _bursts(lines, window.limits.within(GUESSING_S))
+        if len({account_name(line.f.user_name) for line in burst}) < window.limits.at_least(MIN_SPRAYED_ACCOUNTS):
+            continue
+        entered = [
+            line
+            for line in window.of(LogonFields)
+            if line.f.activity == "success" and line.f.src_ip == source and line.t > burst[0].t
+        ]
+        external = window.is_external(source)
+        yield this.finding(
+            [*burst, *entered],
+            confirmed=external or bool(entered),
+            scope="network" if external else "identity",
+            hosts=[line.host for line in burst],
+            host=burst[0].host,
+            account=account_name(entered[0].f.user_name) if entered else "",
+            remote=source,
+        )
+
+
+@rule(
+    "kerberoasting",
+    "T1558.003",
+    "credential_access",
+    says=f"One account asks for service tickets in the RC4 cipher (0x17, 0x18) for at least {MIN_SERVICES} different services within {TICKETS_S} s; "
+    "machine accounts and krbtgt do not count. Confirmed.",
+    source="ATT&CK T1558.003: service tickets collected to crack their passwords",
+    needs=(KerberosFields,),
+)
+def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find accounts that collect weak service tickets."""
+    asked: dict[str, list[Line[KerberosFields]]] = {}
+    for line in window.of(KerberosFields):
+        service = line.f.service_name or ""
+        weak = int(line.f.ticket_encryption or "0x0", 16) in WEAK_CIPHERS
+        if line.f.activity == "tgs" and weak and service and not service.endswith("$") and service.lower() != "krbtgt":
+            asked.setdefault(account_name(line.f.user_name), []).append(line)
+    for account, lines in asked.items():
+        near = [line for line in lines if line.t - lines[0].t <= window.limits.within(TICKETS_S)]
+        if len({line.f.service_name for line in near}) >= window.limits.at_least(MIN_SERVICES):
+            yield this.finding(near, confirmed=True, scope="identity", host=near[0].host, account=account, remote=near[0].f.src_ip or "")
+
+
+@rule(
+    "directory-replication",
+    "T1003.006",
+    "credential_access",
+    says="A person's or service's account (not a machine's) uses the right to replicate the directory (DS-Replication-Get-Changes and its variants). "
+    "Confirmed, and the harm is done: every password hash may be gone.",
+    source="ATT&CK T1003.006; MS-ADTS 5.1.3.2.1 names the rights",
+    needs=(DirectoryFields,),
+)
+def directory_replication(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find replication rights used by what is no domain controller."""
+    acts: dict[str, list[Line[DirectoryFields]]] = {}
+    for line in window.of(DirectoryFields):
+        rights = (line.f.properties or "").lower()
+        if line.f.activity in ("access", "replication") and is_person_or_service(line.user) and any(right in rights for right in REPLICATION_RIGHTS):
+            acts.setdefault(line.user, []).append(line)
+    for account, lines in acts.items():
+        yield this.finding(
+            lines, confirmed=True, scope="identity", host=lines[0].host, account=account, program=REPLICATION_WORK, impact=True
+        )
+
+
+@rule(
+    "new-privileged-account",
+    "T1136",
+    "persistence",
+    says=f"A member is added to a privileged group ({', '.join(PRIVILEGED_GROUPS[:4])}, ...). "
+    f"Confirmed when that member's account was made in the {NEW_ADMIN_S} s before by the same actor.",
+    source="ATT&CK T1136, T1098.007: an account made and given rights to come back with",
+    needs=(GroupFields,),
+)
+def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find members of privileged groups that came in this window."""
+    for line in window.of(GroupFields):
+        if line.f.activity not in ("member_add", "policy_attach") or account_name(line.f.group_name).lower() not in PRIVILEGED_GROUPS:
+            continue
+        member = account_name(line.f.user_name)
+        made = [
+            account
+            for account in window.of(AccountFields)
+            if account.f.activity == "create"
+            and member
+            and account_name(account.f.user_name) == member
+            and account.user == line.user
+            and 0 < line.t - account.t <= window.limits.within(NEW_ADMIN_S)
+        ]
+        yield this.finding([*made, line], confirmed=bool(made), scope="identity", host=line.host, account=line.user, program=GROUP_WORK)
+
+
+@rule(
+    "account-spread",
+    "T1021",
+    "lateral_movement",
+    says=f"One account signs in from one internal address to at least {MIN_SPREAD_HOSTS} different hosts (types "
+    f"{' and '.join(map(str, REMOTE_LOGON_TYPES))}) within {SPREAD_S} s. Confirmed.",
+    source="ATT&CK T1021: valid accounts used to move from host to host",
+    needs=(LogonFields,),
+    probing=True,
+)
+def account_spread(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find accounts that fan out over hosts."""
+    moves: dict[tuple[str, str], list[Line[LogonFields]]] = {}
+    for line in window.of(LogonFields):
+        user = account_name(line.f.user_name)
+        if (
+            line.f.activity == "success"
+            and line.f.logon_type in REMOTE_LOGON_TYPES
+            and line.f.src_ip
+            and is_person_or_service(user)
+            and not window.is_external(line.f.src_ip)
+        ):
+            moves.setdefault((user, line.f.src_ip), []).append(line)
+    for (user, source), lines in moves.items():
+        burst = _bursts(lines, window.limits.within(SPREAD_S))
+        hosts = {line.host for line in burst}
+        if len(hosts) >= window.limits.at_least(MIN_SPREAD_HOSTS):
+            yield this.finding(burst, confirmed=True, scope="identity", hosts=hosts, host=burst[0].host, account=user, program=LOGON_WORK, remote=source)
+
+
+RULES = (
+    lsass_memory_read,
+    password_guessing,
+    password_spraying,
+    kerberoasting,
+    directory_replication,
+    new_privileged_account,
+    account_spread,
+)

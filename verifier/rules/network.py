@@ -1,0 +1,230 @@
+"""Rules on connections, names and web requests (ATT&CK Command and Control, Exfiltration, Discovery, Initial Access)."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable
+
+from schema import DnsQueryFields, FileFields, HttpFields, NetConnFields, ShareFields
+from verifier.window import Finding, Line, Rule, Window, basename, is_user_writable, rule
+
+MIN_BEACONS = 5
+BEACON_JITTER = 0.2  # standard deviation of the gaps over their mean
+MIN_BEACON_GAP_S = 10
+MIN_LONG_QUERIES = 6
+LONG_LABEL = 30  # characters; a person's host names stay far below, DNS allows 63 (RFC 1035)
+MIN_PROBED = 10  # distinct pairs of address and port
+PROBE_S = 300
+MIN_WEB_ATTACKS = 3
+WEB_S = 600
+MIN_UPLOAD_MB = 500
+MIN_STAGED_READS = 5
+STAGE_S = 3600
+ARCHIVE_ENDINGS = (".zip", ".7z", ".rar", ".tar", ".gz", ".cab")
+_WEB_ATTACK = re.compile(
+    r"\.\./\.\.|%2e%2e%2f|\bunion\b.{1,20}\bselect\b|<script|%3cscript|\$\{jndi:|/etc/passwd|/bin/sh|cmd\.exe|;\s*(?:cat|wget|curl)\s"
+    r"|xp_cmdshell|\bor\b\s+1=1|%27\s*or|/\.env\b|/\.git/|php://|\beval\(",
+    re.IGNORECASE,
+)
+OUTBOUND = ("open", "allow", "flow", "tls_session", "bits_job")
+
+
+@rule(
+    "known-bad-address",
+    "T1071",
+    "command_and_control",
+    says="A connection with an address or a name that threat intelligence lists. With high confidence it is confirmed: a host's own program "
+    "that opens it (and is not blocked) is an implant on that host; a blocked or an incoming one concerns the address alone. "
+    "With low confidence it is suspicious.",
+    source="ATT&CK T1071, T1105; the confidence is the intelligence provider's",
+    needs=(NetConnFields, DnsQueryFields, HttpFields),
+)
+def known_bad_address(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find connections with addresses that intelligence lists; one finding for each host, address and direction."""
+    if not window.world.indicators:
+        return
+    met: dict[tuple[str, str, bool, str], list[Line]] = {}
+    for line in window.of(NetConnFields):
+        for value in (line.f.dst_ip, line.f.src_ip, line.f.dst_hostname, line.f.tls_sni):
+            confidence = window.intelligence(value)
+            if confidence:
+                ours = value != line.f.src_ip and bool(line.f.process_path) and line.f.activity in OUTBOUND
+                met.setdefault((line.host, value or "", ours, confidence), []).append(line)
+                break
+    for query in window.of(DnsQueryFields):
+        confidence = window.intelligence(query.f.query_hostname)
+        if confidence:
+            met.setdefault((query.host, query.f.query_hostname or "", False, confidence), []).append(query)
+    for request in window.of(HttpFields):
+        value = next((value for value in (request.f.src_ip, request.f.dst_ip) if window.intelligence(value)), None)
+        if value:
+            met.setdefault((request.host, value, False, window.intelligence(value)), []).append(request)
+    for (host, value, ours, confidence), lines in met.items():
+        program = next((line.f.process_path for line in lines if isinstance(line.f, NetConnFields) and line.f.process_path), "")
+        yield this.finding(
+            lines,
+            confirmed=confidence == "high",
+            scope="host" if ours else "network",
+            host=host,
+            account=lines[0].user,
+            program=program,
+            remote=value,
+        )
+
+
+@rule(
+    "beaconing",
+    "T1071.001",
+    "command_and_control",
+    says=f"One program connects at least {MIN_BEACONS} times to one external address at even gaps (standard deviation at most "
+    f"{BEACON_JITTER:.0%} of the mean gap, gaps of {MIN_BEACON_GAP_S} s or more). Confirmed when the program lies in a user-writable folder.",
+    source="ATT&CK T1071.001, T1029: an implant calls home by the clock",
+    needs=(NetConnFields,),
+)
+def beaconing(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find programs that call one address by the clock."""
+    calls: dict[tuple[str, str, str], list[Line[NetConnFields]]] = {}
+    for line in window.of(NetConnFields):
+        if line.f.process_path and line.f.dst_ip and line.f.activity in OUTBOUND:
+            calls.setdefault((line.host, line.f.process_path.lower(), line.f.dst_ip), []).append(line)
+    for (host, program, address), lines in calls.items():
+        if len(lines) < window.limits.at_least(MIN_BEACONS) or not window.is_external(address):
+            continue
+        gaps = [later.t - earlier.t for earlier, later in zip(lines, lines[1:], strict=False)]
+        if min(gaps) >= window.limits.size(MIN_BEACON_GAP_S) and statistics.pstdev(gaps) <= window.limits.within(BEACON_JITTER) * statistics.fmean(gaps):
+            yield this.finding(
+                lines,
+                confirmed=is_user_writable(program),
+                scope="host",
+                host=host,
+                account=lines[0].user,
+                program=program,
+                remote=address,
+            )
+
+
+@rule(
+    "dns-tunnel",
+    "T1071.004",
+    "command_and_control",
+    says=f"One host asks for at least {MIN_LONG_QUERIES} different names under one domain whose first label has {LONG_LABEL} or more characters. "
+    "Confirmed when the asking program lies in a user-writable folder.",
+    source="ATT&CK T1071.004, T1048.003; RFC 1035 limits a label to 63 characters",
+    needs=(DnsQueryFields,),
+)
+def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find names that carry data."""
+    asked: dict[tuple[str, str], dict[str, Line[DnsQueryFields]]] = {}
+    for line in window.of(DnsQueryFields):
+        labels = (line.f.query_hostname or "").lower().rstrip(".").split(".")
+        if len(labels) >= 3 and len(labels[0]) >= window.limits.at_least(LONG_LABEL):
+            asked.setdefault((line.host, ".".join(labels[-2:])), {}).setdefault(labels[0], line)
+    for (host, domain), by_label in asked.items():
+        if len(by_label) < window.limits.at_least(MIN_LONG_QUERIES):
+            continue
+        lines = list(by_label.values())
+        program = next((line.f.process_path for line in lines if line.f.process_path), "") or ""
+        yield this.finding(
+            lines, confirmed=is_user_writable(program), scope="host", host=host, account=lines[0].user, program=program, remote=domain
+        )
+
+
+@rule(
+    "service-probing",
+    "T1046",
+    "discovery",
+    says=f"One address tries at least {MIN_PROBED} different pairs of address and port within {PROBE_S} s. Confirmed when it is external, else suspicious.",
+    source="ATT&CK T1046, T1595.001: services enumerated by trying them",
+    needs=(NetConnFields,),
+    probing=True,
+)
+def service_probing(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find addresses that try many services."""
+    tried: dict[str, list[Line[NetConnFields]]] = {}
+    for line in window.of(NetConnFields):
+        if line.f.src_ip and line.f.dst_ip and line.f.activity in ("open", "flow", "allow", "block") and not window.is_external(line.f.dst_ip):
+            tried.setdefault(line.f.src_ip, []).append(line)
+    for source, lines in tried.items():
+        near = [line for line in lines if line.t - lines[0].t <= window.limits.within(PROBE_S)]
+        if len({(line.f.dst_ip, line.f.dst_port) for line in near}) >= window.limits.at_least(MIN_PROBED):
+            external = window.is_external(source)
+            yield this.finding(
+                near,
+                confirmed=external,
+                scope="network",
+                host=near[0].host,
+                account="" if external else near[0].user,
+                program=next((line.f.process_path or "" for line in near), ""),
+                remote=source,
+            )
+
+
+@rule(
+    "web-attack",
+    "T1190",
+    "initial_access",
+    says=f"One address sends at least {MIN_WEB_ATTACKS} requests within {WEB_S} s that try path traversal, injection of SQL, script or shell commands, "
+    "or fetch secrets (/.env, /.git/). Confirmed when it is external, else suspicious.",
+    source="ATT&CK T1190; OWASP Top Ten 2021 A01 and A03 describe the patterns",
+    needs=(HttpFields,),
+    probing=True,
+)
+def web_attack(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find addresses that attack a web application."""
+    tries: dict[tuple[str, str], list[Line[HttpFields]]] = {}
+    for line in window.of(HttpFields):
+        if line.f.src_ip and _WEB_ATTACK.search(line.f.url or ""):
+            tries.setdefault((line.f.src_ip, line.host), []).append(line)
+    for (source, host), lines in tries.items():
+        near = [line for line in lines if line.t - lines[0].t <= window.limits.within(WEB_S)]
+        if len(near) >= window.limits.at_least(MIN_WEB_ATTACKS):
+            yield this.finding(near, confirmed=window.is_external(source), scope="network", host=host, remote=source)
+
+
+@rule(
+    "bulk-upload",
+    "T1567",
+    "exfiltration",
+    says=f"A host sends {MIN_UPLOAD_MB} MB (millions of bytes) or more to one external address. Confirmed, with the harm done, when the same user before that "
+    f"reads at least {MIN_STAGED_READS} files from shares or packs an archive (within {STAGE_S} s).",
+    source="ATT&CK T1567, T1048, T1074, T1560: data gathered and sent out",
+    needs=(NetConnFields,),
+)
+def bulk_upload(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find large uploads and the gathering before them."""
+    sent: dict[tuple[str, str], list[Line[NetConnFields]]] = {}
+    for line in window.of(NetConnFields):
+        if line.f.bytes_out and line.f.dst_ip and line.f.activity in OUTBOUND and window.is_external(line.f.dst_ip):
+            sent.setdefault((line.host, line.f.dst_ip), []).append(line)
+    for (host, address), lines in sent.items():
+        if sum(line.f.bytes_out or 0 for line in lines) < window.limits.size(MIN_UPLOAD_MB * 1e6):
+            continue
+        first, user = lines[0].t, lines[0].user
+        span = window.limits.within(STAGE_S)
+        reads = [
+            line for line in window.of(ShareFields) if line.f.activity == "access" and line.user == user and 0 < first - line.t <= span
+        ]
+        packs = [
+            line
+            for line in window.of(FileFields)
+            if line.f.activity == "create"
+            and line.host == host
+            and line.user == user
+            and 0 < first - line.t <= span
+            and (line.f.file_path or "").lower().endswith(ARCHIVE_ENDINGS)
+        ]
+        staged = bool(user) and (len(reads) >= window.limits.at_least(MIN_STAGED_READS) or bool(packs))
+        yield this.finding(
+            [*reads, *packs, *lines] if staged else lines,
+            confirmed=staged,
+            scope="data",
+            host=host,
+            account=user,
+            program=next((line.f.process_path for line in lines if line.f.process_path), "") or "",
+            remote=address,
+            impact=staged,
+        )
+
+
+RULES = (known_bad_address, beaconing, dns_tunnel, service_probing, web_attack, bulk_upload)

@@ -1,0 +1,264 @@
+"""Rules on controls, persistence by configuration, and damage (ATT&CK Defense Evasion, Persistence, Impact, cloud control)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from schema import (
+    AccountFields,
+    CloudApiFields,
+    ControlChangeFields,
+    Fields,
+    FileFields,
+    ProcessFields,
+    RegistryFields,
+    WmiFields,
+)
+from verifier.window import Finding, Line, Rule, Window, basename, is_person_or_service, is_user_writable, rule
+from world import account_name
+
+DISABLED_THEN_S = 600
+MIN_ENCRYPTED = 8
+ENCRYPT_S = 600
+MIN_RENAMED_PARTS = 3  # name, the ending it had, the ending it got: report.xlsx.locked
+CLOUD_S = 3600
+CLOUD_WORK = "cloud administration"  # what a ticket names as the tool of these
+_AUTORUN = re.compile(
+    r"\\currentversion\\(run|runonce|runservices|policies\\explorer\\run)(\\|$)|\\image file execution options\\|\\winlogon\\(shell|userinit)$",
+    re.IGNORECASE,
+)
+_SCRIPTED = re.compile(r"powershell|wscript|cscript|mshta|rundll32|regsvr32|\bcmd(\.exe)?\s+/[ck]", re.IGNORECASE)
+_OFF = re.compile(r"off|disab|exclu|^0$|0x0|false", re.IGNORECASE)
+_RECOVERY = re.compile(
+    r"vssadmin(\.exe)?\s.*delete\s+shadows|wmic(\.exe)?\s.*shadowcopy\s+delete|wbadmin(\.exe)?\s.*delete|bcdedit(\.exe)?\s.*recoveryenabled\s+no",
+    re.IGNORECASE,
+)
+TRAIL_CALLS = ("StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors", "DeleteFlowLogs", "DeleteDetector")
+
+
+@rule(
+    "autorun-entry",
+    "T1547.001",
+    "persistence",
+    says="A registry value that starts programs at sign-in or in place of others (Run, RunOnce, Winlogon, Image File Execution Options) is set to a "
+    "program in a user-writable folder or to a script host's command. Confirmed when the same program that set it lies in a user-writable folder.",
+    source="ATT&CK T1547.001, T1547.004, T1546.012",
+    needs=(RegistryFields,),
+)
+def autorun_entry(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find registry values that start foreign programs."""
+    for line in window.of(RegistryFields):
+        data = line.f.reg_value_data or ""
+        if line.f.activity == "set" and _AUTORUN.search(line.f.reg_key_path or "") and (is_user_writable(data) or _SCRIPTED.search(data)):
+            yield this.finding(
+                [line],
+                confirmed=is_user_writable(line.f.process_path),
+                scope="host",
+                host=line.host,
+                account=line.user,
+                program=line.f.process_path or "",
+            )
+
+
+@rule(
+    "wmi-subscription",
+    "T1546.003",
+    "persistence",
+    says="A WMI event consumer is made that runs a command or a script. Confirmed when its filter and its binding are made on that host too.",
+    source="ATT&CK T1546.003: code run by a WMI event subscription",
+    needs=(WmiFields,),
+)
+def wmi_subscription(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find WMI subscriptions that run code; one finding for each host and user."""
+    made: dict[tuple[str, str], list[Line[WmiFields]]] = {}
+    for line in window.of(WmiFields):
+        if line.f.activity in ("filter", "consumer", "binding"):
+            made.setdefault((line.host, line.user), []).append(line)
+    for (host, user), lines in made.items():
+        runs = [line for line in lines if line.f.activity == "consumer" and _runs_code(line.f.wmi_consumer or "")]
+        if runs:
+            whole = {"filter", "consumer", "binding"} <= {line.f.activity for line in lines}
+            yield this.finding(lines if whole else runs, confirmed=whole, scope="host", host=host, account=user, program="wmi subscription")
+
+
+def _runs_code(consumer: str) -> bool:
+    return bool(_SCRIPTED.search(consumer) or is_user_writable(consumer) or "commandline" in consumer.lower() or "script" in consumer.lower())
+
+
+def _same_hand(window: Window, line: Line, kinds: tuple[type[Fields], ...], seconds: float) -> list[Line]:
+    """Lines of some kinds on the same host by the same user, within a span on either side."""
+    span = window.limits.within(seconds)
+    return [
+        other
+        for kind in kinds
+        for other in window.of(kind)
+        if other is not line and other.host == line.host and other.user == line.user and abs(other.t - line.t) <= span
+    ]
+
+
+@rule(
+    "log-cleared",
+    "T1070.001",
+    "defense_evasion",
+    says=f"A person's or service's account clears an event log. Confirmed when the same account on that host, within {DISABLED_THEN_S} s, also switches off an "
+    "audit policy, a sensor or the anti-virus.",
+    source="ATT&CK T1070.001, T1562.002",
+    needs=(ControlChangeFields,),
+)
+def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find cleared event logs; one finding for each host and user."""
+    cleared: dict[tuple[str, str], list[Line[ControlChangeFields]]] = {}
+    for line in window.of(ControlChangeFields):
+        if line.f.activity == "log_clear" and is_person_or_service(line.user):
+            cleared.setdefault((line.host, line.user), []).append(line)
+    for (host, user), lines in cleared.items():
+        blinded = [
+            other
+            for other in _same_hand(window, lines[0], (ControlChangeFields,), DISABLED_THEN_S)
+            if isinstance(other.f, ControlChangeFields)
+            and other.f.activity in ("audit_policy", "av_setting", "sensor_config")
+            and _OFF.search(other.f.new_value or "")
+        ]
+        yield this.finding(
+            [*lines, *blinded], confirmed=bool(blinded), scope="host", host=host, account=user, program=lines[0].f.process_path or "log maintenance"
+        )
+
+
+@rule(
+    "defence-disabled",
+    "T1562.001",
+    "defense_evasion",
+    says="The anti-virus or a sensor is switched off, or given an exclusion. "
+    f"Confirmed when on that host, within {DISABLED_THEN_S} s after, a program in a user-writable folder starts.",
+    source="ATT&CK T1562.001: security tools disabled or modified",
+    needs=(ControlChangeFields,),
+)
+def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find switched-off defences and what runs then."""
+    for line in window.of(ControlChangeFields):
+        if line.f.activity not in ("av_setting", "sensor_config") or not _OFF.search(line.f.new_value or ""):
+            continue
+        starts = [
+            start
+            for start in window.of(ProcessFields)
+            if start.f.activity == "launch"
+            and start.host == line.host
+            and is_user_writable(start.f.process_path)
+            and 0 < start.t - line.t <= window.limits.within(DISABLED_THEN_S)
+        ]
+        yield this.finding(
+            [line, *starts],
+            confirmed=bool(starts),
+            scope="host",
+            host=line.host,
+            account=line.user,
+            program=line.f.process_path or "sensor maintenance",
+        )
+
+
+@rule(
+    "recovery-inhibited",
+    "T1490",
+    "impact",
+    says="Backups or shadow copies are deleted, or recovery is switched off, on a command line (vssadmin, wmic shadowcopy, wbadmin, bcdedit). Suspicious.",
+    source="ATT&CK T1490: recovery made impossible, usually before encryption",
+    needs=(ProcessFields,),
+)
+def recovery_inhibited(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find command lines that make recovery impossible."""
+    for line in window.of(ProcessFields):
+        if line.f.activity == "launch" and _RECOVERY.search(line.f.process_cmd_line or ""):
+            yield this.finding([line], confirmed=False, scope="host", host=line.host, account=line.user, program=line.f.process_path or "")
+
+
+@rule(
+    "mass-encryption",
+    "T1486",
+    "impact",
+    says=f"One program writes at least {MIN_ENCRYPTED} files within {ENCRYPT_S} s that all got the same second ending (report.xlsx.locked). "
+    "Confirmed, and the harm is done.",
+    source="ATT&CK T1486: data encrypted for impact",
+    needs=(FileFields,),
+)
+def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find programs that rewrite many files under one new ending."""
+    written: dict[tuple[str, str, str], list[Line[FileFields]]] = {}
+    for line in window.of(FileFields):
+        parts = basename(line.f.file_path).split(".")
+        if line.f.activity in ("create", "modify") and len(parts) >= MIN_RENAMED_PARTS and line.f.process_path:
+            written.setdefault((line.host, line.f.process_path.lower(), parts[-1]), []).append(line)
+    for (host, program, _), lines in written.items():
+        near = [line for line in lines if line.t - lines[0].t <= window.limits.within(ENCRYPT_S)]
+        if len({line.f.file_path for line in near}) >= window.limits.at_least(MIN_ENCRYPTED):
+            yield this.finding(near, confirmed=True, scope="data", host=host, account=near[0].user, program=program, impact=True)
+
+
+@rule(
+    "cloud-trail-stopped",
+    "T1562.008",
+    "defense_evasion",
+    says=f"The cloud's audit trail is stopped, deleted or narrowed ({', '.join(TRAIL_CALLS[:4])}, ...). Confirmed when the same principal, from the same external "
+    f"address, also makes an access key for another account within {CLOUD_S} s.",
+    source="ATT&CK T1562.008, T1098.001",
+    needs=(ControlChangeFields, CloudApiFields),
+)
+def cloud_trail_stopped(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find stopped audit trails and the keys made beside them; one finding for each principal and address."""
+    stopped: dict[tuple[str, str], list[Line]] = {}
+    for line in window.of(ControlChangeFields):
+        if line.f.activity == "trail_stop":
+            stopped.setdefault((line.user, line.f.src_ip or ""), []).append(line)
+    for call in window.of(CloudApiFields):
+        if call.f.api_operation in TRAIL_CALLS and not call.f.api_error:
+            stopped.setdefault((call.user or account_name(call.f.user_uid), call.f.src_ip or ""), []).append(call)
+    for (user, source), lines in stopped.items():
+        keys = [
+            key
+            for key in window.of(AccountFields)
+            if key.f.activity == "key_create"
+            and key.user == user
+            and key.f.src_ip == source
+            and account_name(key.f.user_name) != user
+            and abs(key.t - lines[0].t) <= window.limits.within(CLOUD_S)
+        ]
+        confirmed = bool(keys) and window.is_external(source)
+        yield this.finding(
+            [*lines, *keys] if confirmed else lines,
+            confirmed=confirmed,
+            scope="network" if window.is_external(source) else "identity",
+            host=lines[0].host,
+            account=user,
+            program=CLOUD_WORK,
+            remote=source,
+        )
+
+
+@rule(
+    "key-for-another",
+    "T1098.001",
+    "persistence",
+    says="A principal makes an access key for an account that is not its own. Suspicious.",
+    source="ATT&CK T1098.001: additional cloud credentials",
+    needs=(AccountFields,),
+)
+def key_for_another(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find access keys made for other accounts."""
+    for line in window.of(AccountFields):
+        other = account_name(line.f.user_name)
+        if line.f.activity == "key_create" and other and line.user and other != line.user:
+            yield this.finding(
+                [line], confirmed=False, scope="identity", host=line.host, account=line.user, program=CLOUD_WORK, remote=line.f.src_ip or ""
+            )
+
+
+RULES = (
+    autorun_entry,
+    wmi_subscription,
+    log_cleared,
+    defence_disabled,
+    recovery_inhibited,
+    mass_encryption,
+    cloud_trail_stopped,
+    key_for_another,
+)

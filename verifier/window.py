@@ -1,0 +1,221 @@
+"""What rules read and what they say: the window of events in time order, and findings.
+
+A rule sees lines through a `Window`, which also knows which addresses are ours and what threat intelligence says. All
+numbers that a rule compares with go through `Limits`, so the margin gate can ask the same rules with every threshold a
+little tighter and a little looser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar, cast
+
+from schema import Fields, Incident, epoch_s
+from world import World, account_name
+
+Scope = Literal["host", "network", "identity", "data"]
+Strength = Literal["confirmed", "suspicious"]
+F = TypeVar("F", bound=Fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far every threshold is moved: counts by whole numbers, sizes and spans by a factor, edges of periods by seconds."""
+
+    count: int = 0
+    factor: float = 1.0
+    edge_s: float = 0.0
+
+    def at_least(self, number: int) -> int:
+        """A count that must be reached."""
+        return number + self.count
+
+    def size(self, number: float) -> float:
+        """A size that must be reached."""
+        return number * self.factor
+
+    def within(self, seconds: float) -> float:
+        """A span that must not be exceeded."""
+        return seconds / self.factor
+
+
+EXACT = Limits()
+TIGHTER = Limits(count=1, factor=1.1, edge_s=30.0)
+LOOSER = Limits(count=-1, factor=0.9, edge_s=-30.0)
+
+
+@dataclass(slots=True)
+class Line(Generic[F]):
+    """One event of the window: its time in epoch seconds, its id, its host and user, its typed fields."""
+
+    t: float
+    log_id: str
+    host: str
+    user: str
+    f: F
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule claims: the technique, the lines that show it, and whom it concerns.
+
+    `host`, `account`, `tool` and `remote` are empty where the rule cannot name one; a finding without a host, an account
+    or a tool cannot be covered by a ticket. `tool_trusted` is False for a program in a user-writable folder.
+    """
+
+    rule_id: str
+    technique: str
+    tactic: str
+    strength: Strength
+    scope: Scope
+    evidence: tuple[str, ...]
+    first: float
+    last: float
+    host: str = ""
+    account: str = ""
+    tool: str = ""
+    tool_trusted: bool = True
+    remote: str = ""
+    hosts: tuple[str, ...] = ()
+    impact: bool = False
+    probing: bool = False
+    explained_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule with what the playbook says of it. `find` maps a window to findings; `needs` are the event types without one
+    of which it cannot find anything."""
+
+    rule_id: str
+    technique: str
+    tactic: str
+    says: str
+    source: str
+    needs: tuple[type[Fields], ...]
+    find: Callable[[Window, Rule], Iterable[Finding]]
+    probing: bool = False
+
+    def finding(
+        self,
+        lines: Iterable[Line],
+        *,
+        confirmed: bool,
+        scope: Scope,
+        host: str = "",
+        account: str = "",
+        program: str = "",
+        remote: str = "",
+        hosts: Iterable[str] = (),
+        impact: bool = False,
+    ) -> Finding:
+        """A finding of this rule on these lines; `program` is a path, of which the file name counts."""
+        ordered = sorted({line.log_id: line for line in lines}.values(), key=lambda line: (line.t, line.log_id))
+        touched = tuple(sorted({host, *hosts} - {""}))
+        return Finding(
+            rule_id=self.rule_id,
+            technique=self.technique,
+            tactic=self.tactic,
+            strength="confirmed" if confirmed else "suspicious",
+            scope=scope,
+            evidence=tuple(line.log_id for line in ordered),
+            first=ordered[0].t,
+            last=ordered[-1].t,
+            host=host,
+            account=account,
+            tool=basename(program),
+            tool_trusted=not is_user_writable(program),
+            remote=remote,
+            hosts=touched,
+            impact=impact,
+            probing=self.probing,
+        )
+
+
+def rule(
+    rule_id: str, technique: str, tactic: str, *, says: str, source: str, needs: Sequence[type[Fields]], probing: bool = False
+) -> Callable[[Callable[[Window, Rule], Iterable[Finding]]], Rule]:
+    """Make a rule of a function from the window to findings."""
+
+    def wrap(find: Callable[[Window, Rule], Iterable[Finding]]) -> Rule:
+        return Rule(rule_id, technique, tactic, says, source, tuple(needs), find, probing)
+
+    return wrap
+
+
+class Window:
+    """An incident's lines in time order, by type of fields."""
+
+    __slots__ = ("_by_fields", "_indicators", "end", "limits", "lines", "start", "world")
+
+    def __init__(self, incident: Incident, world: World, limits: Limits = EXACT) -> None:
+        by_fields: dict[type[Fields], list[Line]] = {}
+        lines = []
+        for event in incident.events:
+            fields = event.fields
+            line: Line = Line(
+                epoch_s(event.timestamp), event.log_id, fields.device_hostname or "", account_name(fields.actor_user), fields
+            )
+            lines.append(line)
+        lines.sort(key=_by_time)
+        for line in lines:
+            by_fields.setdefault(type(line.f), []).append(line)
+        self.world = world
+        self.limits = limits
+        self.lines = lines
+        self.start = lines[0].t
+        self.end = lines[-1].t
+        self._by_fields = by_fields
+        self._indicators = {indicator["value"]: indicator["confidence"] for indicator in world.indicators}
+
+    def of(self, fields: type[F]) -> list[Line[F]]:
+        """The lines whose fields are of one type, in time order."""
+        return cast("list[Line[F]]", self._by_fields.get(fields, ()))
+
+    def has(self, needs: tuple[type[Fields], ...]) -> bool:
+        """Whether a line of any of the types is there."""
+        by_fields = self._by_fields
+        return any(fields in by_fields for fields in needs)
+
+    def is_external(self, ip: str | None) -> bool:
+        """Whether an address is known and not ours."""
+        return bool(ip) and not self.world.is_internal(cast(str, ip))
+
+    def intelligence(self, value: str | None) -> str:
+        """`high`, `low` or nothing: the confidence of an indicator on an address or a domain."""
+        return self._indicators.get(value, "") if value else ""
+
+
+def _by_time(line: Line) -> float:
+    return line.t
+
+
+# ---------------------------------------------------------------- what a path or a name says
+_USER_WRITABLE = re.compile(
+    r"\\users\\[^\\]+\\(appdata|downloads|desktop|documents|music|pictures|videos|contacts|links)\\"
+    r"|\\users\\public\\|\\windows\\temp\\|\\windows\\tasks\\|\\programdata\\(?!microsoft\\windows defender\\)|\\perflogs\\|\\\$recycle\.bin\\"
+    r"|^[a-z]:\\temp\\|^/(tmp|var/tmp|dev/shm|home/[^/]+)/",
+    re.IGNORECASE,
+)
+WELL_KNOWN_ACCOUNTS = frozenset(
+    {"system", "local service", "network service", "anonymous logon", "localsystem", "root", "window manager", "font driver host"}
+)
+
+
+def is_user_writable(path: str | None) -> bool:
+    """Whether a path lies where an ordinary user may write, so that nobody vouches for what is there."""
+    return bool(path) and _USER_WRITABLE.search(cast(str, path)) is not None
+
+
+def basename(path: str | None) -> str:
+    """The file name of a path, in lower case; nothing for nothing."""
+    if not path:
+        return ""
+    return path[max(path.rfind("\\"), path.rfind("/")) + 1 :].lower()
+
+
+def is_person_or_service(user: str) -> bool:
+    """Whether an account is neither a machine's (name ends in $) nor the system's own."""
+    return bool(user) and not user.endswith("$") and user.lower() not in WELL_KNOWN_ACCOUNTS

@@ -1,0 +1,269 @@
+"""The organisation around an incident: who and what it has, what was planned, what is known of the outside.
+
+The environment makes it from a seed and no player can change it. `Organisation` is what lasts (hosts, accounts, approved
+tools, scanners); a `World` adds what is true around one incident (change tickets, threat intelligence, sensor outages).
+A world's rows are the very rows that the defender reads, so `World.from_context` of an observation gives back all
+that the verifier needs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from random import Random
+from typing import Any
+
+from schema import Account, Context, Host, Incident, Indicator, Scanner, Sensor, Ticket, Tool
+
+# Private and special ranges (RFC 1918, RFC 3927, RFC 4193, RFC 4291, RFC 6598): internal wherever nothing else is declared.
+PRIVATE_NETWORKS = (
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "::1/128",
+    "fe80::/10",
+    "fc00::/7",
+)
+
+DEPARTMENTS = ("finance", "engineering", "sales", "legal", "it_ops", "security")
+# (role, name stem, machines in an organisation, OS-neutral); criticality is drawn apart from the role
+_ROLES = (
+    ("workstation", "WKS", 22),
+    ("file_server", "FIL", 4),
+    ("database", "SQL", 4),
+    ("web_server", "WEB", 4),
+    ("mail_server", "MBX", 2),
+    ("domain_controller", "DIR", 3),
+    ("build_server", "BLD", 3),
+)
+_GIVEN = ("ana", "ben", "cara", "dev", "eli", "fay", "gus", "hana", "ivo", "jude", "kim", "lea", "max", "nia", "omar", "pia")
+_FAMILY = ("adler", "bose", "costa", "dunn", "evans", "fuchs", "grant", "haas", "ito", "jansen", "kaya", "lund", "moro", "novak")
+_SERVICES = ("backup", "deploy", "monitor", "sync", "report", "scan")
+# Programs with two faces: of use to one department, and to an intruder.
+TOOL_NAMES = (
+    "psexec.exe",
+    "procdump.exe",
+    "nmap.exe",
+    "rclone.exe",
+    "anydesk.exe",
+    "powershell.exe",
+    "certutil.exe",
+    "wmic.exe",
+    "schtasks.exe",
+    "mshta.exe",
+    "rundll32.exe",
+    "regsvr32.exe",
+    "bitsadmin.exe",
+    "vssadmin.exe",
+    "ntdsutil.exe",
+    "7z.exe",
+    "winscp.exe",
+    "python.exe",
+)
+
+
+@lru_cache(maxsize=64)
+def _parsed(networks: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(network) for network in networks)
+
+
+@lru_cache(maxsize=65_536)
+def in_networks(ip: str, networks: tuple[str, ...]) -> bool:
+    """Whether an address lies in one of the networks; text that is no address lies in none."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in network for network in _parsed(networks) if network.version == address.version)
+
+
+def account_name(user: str | None) -> str:
+    r"""An account's own name: DOMAIN\name and name@domain without the domain, an ARN's last part."""
+    if not user:
+        return ""
+    if user.startswith("arn:"):
+        return user.rpartition("/")[2]
+    return user.rpartition("\\")[2].partition("@")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """What lasts: 42 hosts, 30 accounts, one address block, the tools each department may use, two scanners."""
+
+    networks: tuple[str, ...]
+    hosts: Mapping[str, Host]
+    accounts: Mapping[str, Account]
+    tools: tuple[Tool, ...]
+    scanners: tuple[Scanner, ...]
+    hosts_by_criticality: Mapping[str, tuple[Host, ...]]
+    accounts_by_privilege: Mapping[bool, tuple[Account, ...]]
+
+
+@lru_cache(maxsize=512)
+def make_organisation(seed: int) -> Organisation:
+    """The organisation of a seed; the same seed gives the same organisation in any process."""
+    rng = Random(seed)
+    block = rng.randrange(16, 240)
+    site = "".join(rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in range(3))
+    hosts: dict[str, Host] = {}
+    for subnet, (role, stem, machines) in enumerate(_ROLES):
+        for number in range(machines):
+            name = f"{site}-{stem}-{number + 1:02d}"
+            # a third each: neither the role nor the tier alone says what deserves an escalation
+            criticality = ("crown_jewel", "standard", "lab")[number % 3] if machines > 2 else rng.choice(("crown_jewel", "standard"))
+            hosts[name] = {
+                "name": name,
+                "ip": f"10.{block}.{subnet + 1}.{10 + number}",
+                "role": role,
+                "criticality": criticality,
+            }
+    accounts: dict[str, Account] = {}
+    people = rng.sample([f"{given}.{family}" for given in _GIVEN for family in _FAMILY], 24)
+    for number, name in enumerate(people):
+        accounts[name] = {
+            "name": name,
+            "kind": "person",
+            "privileged": number % 3 == 0,
+            "department": DEPARTMENTS[rng.randrange(len(DEPARTMENTS))],
+        }
+    for number, service in enumerate(_SERVICES):
+        name = f"svc_{service}"
+        accounts[name] = {"name": name, "kind": "service", "privileged": number % 3 == 0, "department": rng.choice(DEPARTMENTS)}
+    tools: tuple[Tool, ...] = tuple({"name": name, "department": rng.choice(DEPARTMENTS)} for name in TOOL_NAMES)
+    networks = (f"10.{block}.0.0/16", f"192.168.{block}.0/24")
+    scanners: tuple[Scanner, ...] = (
+        {"ip": f"10.{block}.200.{rng.randrange(5, 60)}", "targets": [f"10.{block}.{subnet}.0/24" for subnet in (1, 2, 3, 4)]},
+        {"ip": f"198.18.{block}.{rng.randrange(5, 250)}", "targets": [f"10.{block}.{subnet}.0/24" for subnet in (4, 5)]},
+    )
+    return Organisation(
+        networks=networks,
+        hosts=hosts,
+        accounts=accounts,
+        tools=tools,
+        scanners=scanners,
+        hosts_by_criticality={
+            tier: tuple(host for host in hosts.values() if host["criticality"] == tier) for tier in ("crown_jewel", "standard", "lab")
+        },
+        accounts_by_privilege={
+            flag: tuple(account for account in accounts.values() if account["privileged"] is flag) for flag in (True, False)
+        },
+    )
+
+
+@dataclass(slots=True)
+class World:
+    """All that can be looked up about one incident. Rows have the shapes of `schema.Context`.
+
+    An empty world (nothing declared, as with imported logs) counts private address ranges as internal and
+    every host as standard; it explains nothing.
+    """
+
+    networks: tuple[str, ...] = PRIVATE_NETWORKS
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    tools: tuple[Tool, ...] = ()
+    scanners: tuple[Scanner, ...] = ()
+    tickets: tuple[Ticket, ...] = ()
+    indicators: tuple[Indicator, ...] = ()
+    sensors: tuple[Sensor, ...] = ()
+    now: str = ""  # when the SIEM raised the alert; empty where nobody said
+    alerted: str = ""  # log id of the line that the alert fired on; empty where nobody said
+
+    @classmethod
+    def around(
+        cls,
+        organisation: Organisation,
+        *,
+        tickets: Iterable[Ticket] = (),
+        indicators: Iterable[Indicator] = (),
+        sensors: Iterable[Sensor] = (),
+        now: str = "",
+        alerted: str = "",
+    ) -> World:
+        """An organisation with what is true around one incident."""
+        return cls(
+            networks=organisation.networks,
+            hosts=organisation.hosts,
+            accounts=organisation.accounts,
+            tools=organisation.tools,
+            scanners=organisation.scanners,
+            tickets=tuple(tickets),
+            indicators=tuple(indicators),
+            sensors=tuple(sensors),
+            now=now,
+            alerted=alerted,
+        )
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any], *, alerted: str = "") -> World:
+        """The world that a rendered context describes; parts that are absent are empty."""
+        return cls(
+            networks=tuple(context.get("networks") or PRIVATE_NETWORKS),
+            hosts={host["name"]: host for host in context.get("hosts", ())},
+            accounts={account["name"]: account for account in context.get("accounts", ())},
+            tools=tuple(context.get("tools", ())),
+            scanners=tuple(context.get("scanners", ())),
+            tickets=tuple(context.get("tickets", ())),
+            indicators=tuple(context.get("indicators", ())),
+            sensors=tuple(context.get("sensors", ())),
+            now=context.get("now", ""),
+            alerted=alerted,
+        )
+
+    def is_internal(self, ip: str) -> bool:
+        """Whether an address belongs to the organisation (or is a loopback or link-local one)."""
+        return in_networks(ip, self.networks) or in_networks(ip, PRIVATE_NETWORKS[4:])
+
+    def to_context(self) -> Context:
+        """Everything, as an attacker sees it."""
+        return {
+            "now": self.now,
+            "networks": list(self.networks),
+            "hosts": list(self.hosts.values()),
+            "accounts": list(self.accounts.values()),
+            "tools": list(self.tools),
+            "scanners": list(self.scanners),
+            "tickets": list(self.tickets),
+            "indicators": list(self.indicators),
+            "sensors": list(self.sensors),
+        }
+
+    def slice_for(self, incident: Incident) -> Context:
+        """The part that a window touches: its hosts (by name or address), accounts and programs, and what is short anyway.
+
+        Tickets, intelligence and outages are shown whole, the near misses among them too.
+        """
+        words: set[str] = set()
+        texts: list[str] = []
+        for event in incident.events:
+            for value in event.fields.__dict__.values():
+                if type(value) is str:
+                    texts.append(value)
+                    if len(value) <= 80:
+                        words.add(value)
+                        if "\\" in value or "@" in value or "/" in value:
+                            words.add(account_name(value))
+        for ticket in self.tickets:
+            words.update(ticket["hosts"])
+            words.update(ticket["accounts"])
+        words.update(sensor["host"] for sensor in self.sensors)
+        said = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
+        runs_scripts = any(event.event_type == "script" for event in incident.events)
+        return {
+            "now": self.now,
+            "networks": list(self.networks),
+            "hosts": [host for name, host in self.hosts.items() if name in words or host["ip"] in words],
+            "accounts": [account for name, account in self.accounts.items() if name in words],
+            "tools": [tool for tool in self.tools if tool["name"] in said or (runs_scripts and tool["name"] == "powershell.exe")],
+            "scanners": list(self.scanners),
+            "tickets": list(self.tickets),
+            "indicators": list(self.indicators),
+            "sensors": list(self.sensors),
+        }

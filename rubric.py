@@ -213,6 +213,7 @@ class OpenSOCRubric(Rubric):
         self.table_name = table
         self.defender = DefenderRubric(TABLES[table])
         self.attacker = AttackerRubric(TABLES[table])
+        self._leaves = tuple((name, child) for name, child in self.named_rubrics() if not list(child.children()))
 
     def forward(self, action: DefenderTurn | AttackerTurn, observation: object = None) -> float:
         return float((self.defender if isinstance(action, DefenderTurn) else self.attacker)(action, observation))
@@ -225,7 +226,7 @@ class OpenSOCRubric(Rubric):
 
     def components(self) -> dict[str, float | None]:
         """The last episode's scores by name (`defender.decision`); None where nothing was scored."""
-        return {name: child.last_score for name, child in self.named_rubrics() if not list(child.children())}
+        return {name: leaf.last_score for name, leaf in self._leaves}
 
 
 def tables_as_data() -> dict[str, dict[str, object]]:

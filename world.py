@@ -30,6 +30,7 @@ PRIVATE_NETWORKS = (
     "fc00::/7",
 )
 
+MAX_NAME = 200  # characters; what is longer is a command or a path, no account
 DEPARTMENTS = ("finance", "engineering", "sales", "legal", "it_ops", "security")
 # (role, name stem, machines in an organisation, OS-neutral); criticality is drawn apart from the role
 _ROLES = (
@@ -84,6 +85,7 @@ def in_networks(ip: str, networks: tuple[str, ...]) -> bool:
     return any(address in network for network in _parsed(networks) if network.version == address.version)
 
 
+@lru_cache(maxsize=16_384)
 def account_name(user: str | None) -> str:
     r"""An account's own name: DOMAIN\name and name@domain without the domain, an ARN's last part."""
     if not user:
@@ -102,6 +104,7 @@ class Organisation:
     accounts: Mapping[str, Account]
     tools: tuple[Tool, ...]
     scanners: tuple[Scanner, ...]
+    hosts_by_ip: Mapping[str, Host]
     hosts_by_criticality: Mapping[str, tuple[Host, ...]]
     accounts_by_privilege: Mapping[bool, tuple[Account, ...]]
 
@@ -148,6 +151,7 @@ def make_organisation(seed: int) -> Organisation:
         accounts=accounts,
         tools=tools,
         scanners=scanners,
+        hosts_by_ip={host["ip"]: host for host in hosts.values()},
         hosts_by_criticality={
             tier: tuple(host for host in hosts.values() if host["criticality"] == tier) for tier in ("crown_jewel", "standard", "lab")
         },
@@ -167,6 +171,7 @@ class World:
 
     networks: tuple[str, ...] = PRIVATE_NETWORKS
     hosts: Mapping[str, Host] = field(default_factory=dict)
+    hosts_by_ip: Mapping[str, Host] = field(default_factory=dict)
     accounts: Mapping[str, Account] = field(default_factory=dict)
     tools: tuple[Tool, ...] = ()
     scanners: tuple[Scanner, ...] = ()
@@ -191,6 +196,7 @@ class World:
         return cls(
             networks=organisation.networks,
             hosts=organisation.hosts,
+            hosts_by_ip=organisation.hosts_by_ip,
             accounts=organisation.accounts,
             tools=organisation.tools,
             scanners=organisation.scanners,
@@ -207,6 +213,7 @@ class World:
         return cls(
             networks=tuple(context.get("networks") or PRIVATE_NETWORKS),
             hosts={host["name"]: host for host in context.get("hosts", ())},
+            hosts_by_ip={host["ip"]: host for host in context.get("hosts", ())},
             accounts={account["name"]: account for account in context.get("accounts", ())},
             tools=tuple(context.get("tools", ())),
             scanners=tuple(context.get("scanners", ())),
@@ -240,27 +247,30 @@ class World:
 
         Tickets, intelligence and outages are shown whole, the near misses among them too.
         """
-        words: set[str] = set()
-        texts: list[str] = []
+        texts: dict[str, None] = {}  # what stands in the fields, in order of appearance
         for event in incident.events:
             for value in event.fields.__dict__.values():
                 if type(value) is str:
-                    texts.append(value)
-                    if len(value) <= 80:
-                        words.add(value)
-                        if "\\" in value or "@" in value or "/" in value:
-                            words.add(account_name(value))
+                    texts[value] = None
+        names = dict(texts)
+        for text in texts:
+            if ("\\" in text or "@" in text or "/" in text) and len(text) <= MAX_NAME:
+                names[account_name(text)] = None
         for ticket in self.tickets:
-            words.update(ticket["hosts"])
-            words.update(ticket["accounts"])
-        words.update(sensor["host"] for sensor in self.sensors)
+            names.update(dict.fromkeys((*ticket["hosts"], *ticket["accounts"])))
+        names.update(dict.fromkeys(sensor["host"] for sensor in self.sensors))
+        hosts: dict[str, Host] = {}
+        for name in names:
+            host = self.hosts.get(name) or self.hosts_by_ip.get(name)
+            if host:
+                hosts[host["name"]] = host
         said = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
         runs_scripts = any(event.event_type == "script" for event in incident.events)
         return {
             "now": self.now,
             "networks": list(self.networks),
-            "hosts": [host for name, host in self.hosts.items() if name in words or host["ip"] in words],
-            "accounts": [account for name, account in self.accounts.items() if name in words],
+            "hosts": list(hosts.values()),
+            "accounts": [self.accounts[name] for name in names if name in self.accounts],
             "tools": [tool for tool in self.tools if tool["name"] in said or (runs_scripts and tool["name"] == "powershell.exe")],
             "scanners": list(self.scanners),
             "tickets": list(self.tickets),

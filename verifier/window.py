@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, Literal, TypeVar, cast
 
 from schema import Fields, Incident, epoch_s
@@ -94,7 +95,7 @@ class Rule:
     tactic: str
     says: str
     source: str
-    needs: tuple[type[Fields], ...]
+    needs: frozenset[type[Fields]]
     find: Callable[[Window, Rule], Iterable[Finding]]
     probing: bool = False
 
@@ -140,7 +141,7 @@ def rule(
     """Make a rule of a function from the window to findings."""
 
     def wrap(find: Callable[[Window, Rule], Iterable[Finding]]) -> Rule:
-        return Rule(rule_id, technique, tactic, says, source, tuple(needs), find, probing)
+        return Rule(rule_id, technique, tactic, says, source, frozenset(needs), find, probing)
 
     return wrap
 
@@ -174,10 +175,9 @@ class Window:
         """The lines whose fields are of one type, in time order."""
         return cast("list[Line[F]]", self._by_fields.get(fields, ()))
 
-    def has(self, needs: tuple[type[Fields], ...]) -> bool:
+    def has(self, needs: frozenset[type[Fields]]) -> bool:
         """Whether a line of any of the types is there."""
-        by_fields = self._by_fields
-        return any(fields in by_fields for fields in needs)
+        return not needs.isdisjoint(self._by_fields)
 
     def is_external(self, ip: str | None) -> bool:
         """Whether an address is known and not ours."""
@@ -204,11 +204,13 @@ WELL_KNOWN_ACCOUNTS = frozenset(
 )
 
 
+@lru_cache(maxsize=16_384)
 def is_user_writable(path: str | None) -> bool:
     """Whether a path lies where an ordinary user may write, so that nobody vouches for what is there."""
     return bool(path) and _USER_WRITABLE.search(cast(str, path)) is not None
 
 
+@lru_cache(maxsize=16_384)
 def basename(path: str | None) -> str:
     """The file name of a path, in lower case; nothing for nothing."""
     if not path:

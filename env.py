@@ -165,7 +165,11 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._salt = salt
         self._archive = archive
         self._closed = False
-        self._state = OpenSOCState(reward_table=reward_table)
+        self._reward_table = reward_table
+        self._episode_id: str | None = None
+        self._role: Role = "none"
+        self._turn = 0
+        self._done = False
         self._grade: dict[str, Any] | None = None
 
     # ------------------------------------------------------------ the episode
@@ -217,12 +221,10 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._attacker_reward: float | None = None
         self._play, self._reasons, self._grade = "", cast("list[str]", []), None
         self._reset_rubric()
-        role: Role = "attacker" if mode == "self_play" else "defender"
-        self._state = OpenSOCState.model_construct(
-            episode_id=episode_id or made, step_count=0, task=task, mode=mode, role=role, done=False, reward_table=self._state.reward_table
-        )
+        self._episode_id, self._turn, self._done = episode_id or made, 0, False
+        self._role = "attacker" if mode == "self_play" else "defender"
         metadata = {"ignored": sorted(map(_shown, other))[:20]} if other else {}
-        if role == "attacker":
+        if self._role == "attacker":
             return self._observe(None, metadata=metadata, instructions=attacker_instructions(), context=self._world.to_context())
         return self._observe(None, metadata=metadata, **self._defender_view(self._case.lines))
 
@@ -235,15 +237,15 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         """
         if self._closed:
             raise TurnError("This environment was closed, perhaps for being idle; open a new session and call reset there.")
-        if self._state.episode_id is None:
+        if self._episode_id is None:
             raise TurnError("No episode is running; call reset first.")
-        if self._state.done:
+        if self._done:
             raise TurnError("This episode is done; call reset for a new one, or grade for how it went.")
         name, content = _the_action(action)
-        if PLAYERS[name] != self._state.role:
-            wanted = next(other_name for other_name, player in PLAYERS.items() if player == self._state.role)
-            raise TurnError(f"It is the {self._state.role}'s turn: expected {wanted}, got {name}.")
-        self._state = self._state.model_copy(update={"step_count": self._state.step_count + 1})
+        if PLAYERS[name] != self._role:
+            wanted = next(other_name for other_name, player in PLAYERS.items() if player == self._role)
+            raise TurnError(f"It is the {self._role}'s turn: expected {wanted}, got {name}.")
+        self._turn += 1
         return self._triage(content) if name == "submit_triage" else self._craft(content)
 
     async def reset_async(self, seed: int | None = None, episode_id: str | None = None, **options: Any) -> OpenSOCObservation:
@@ -257,7 +259,17 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     @property
     def state(self) -> OpenSOCState:
         """Where the episode stands; readable at any time."""
-        return self._state
+        if self._episode_id is None:
+            return OpenSOCState(reward_table=self._reward_table)
+        return OpenSOCState(
+            episode_id=self._episode_id,
+            step_count=self._turn,
+            task=self._task,
+            mode=self._mode,
+            role=self._role,
+            done=self._done,
+            reward_table=self._reward_table,
+        )
 
     def grade(self) -> dict[str, Any]:
         """The episode explained: rewards, components, ground truth, findings, evidence.
@@ -293,7 +305,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         novel = self._play not in known_plays() and not (self._archive and self._archive.seen[self._play])
         self._crafted = AttackerTurn(True, (), novel, None, 0.5)
         self._attacker_reward = self._score(self._crafted)
-        self._turn_to("defender")
+        self._role = "defender"
         lines = [event.model_dump(exclude_none=True) for event in incident.events]
         return self._observe(self._attacker_reward, feedback="The incident was admitted.", **self._defender_view(lines))
 
@@ -331,22 +343,18 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         assert self.rubric is not None
         return float(self.rubric(turn, None))
 
-    def _turn_to(self, role: Role, *, done: bool = False) -> None:
-        self._state = self._state.model_copy(update={"role": role, "done": done})
-
     # ------------------------------------------------------------ observations
     def _observe(self, reward: float | None, *, done: bool = False, metadata: dict[str, Any] | None = None, **seen: Any) -> OpenSOCObservation:
         """An observation of our own making: built without a second validation (a test validates samples)."""
-        state = self._state
         fields = {
             "done": done,
             "reward": reward,
             "metadata": metadata or {},
-            "episode_id": state.episode_id,
-            "task": state.task,
-            "mode": state.mode,
-            "role": state.role,
-            "turn": state.step_count,
+            "episode_id": self._episode_id,
+            "task": self._task,
+            "mode": self._mode,
+            "role": self._role,
+            "turn": self._turn,
         }
         # every field is given: pydantic's look-up of default factories costs more than the rest of a turn
         return OpenSOCObservation.model_construct(**{**_NOTHING_SEEN, **fields, **seen})
@@ -357,20 +365,20 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             "instructions": defender_instructions(),
             "alert": alert_on(alerted["event_type"], alerted["log_id"], self._incident.narrative),
             "log_window": lines,
-            "context": self._world.slice_for(self._incident),
+            "context": self._world.slice_for(lines),
             "playbook": playbook_text(),
         }
 
     def _close_episode(self, reward: float, feedback: str, triage: Triage | None, defender_reward: float | None) -> OpenSOCObservation:
-        self._turn_to("none", done=True)
+        self._role, self._done = "none", True
         assert isinstance(self.rubric, OpenSOCRubric)
         rewards = {"attacker": self._attacker_reward, "defender": defender_reward}
         self._grade = {
-            "episode_id": self._state.episode_id,
+            "episode_id": self._episode_id,
             "task": self._task,
             "mode": self._mode,
             "seed": self._seed,
-            "reward_table": self._state.reward_table,
+            "reward_table": self._reward_table,
             "rewards": rewards,
             "components": self.rubric.components(),
             "action": triage.action if triage else None,

@@ -103,8 +103,8 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
 
 # ---------------------------------------------------------------- what is told
 @cache
-def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[Family, Plan], ...]:
-    """Every family and plan that leads to a decision; the crown and privilege of plans that may have any are drawn later."""
+def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[tuple[Family, Plan], ...], ...]:
+    """Every family with the plans by which it leads to a decision; the crown and privilege of plans that may have any are drawn later."""
     families = families_of(split)
     pairs: list[tuple[Family, Plan]] = []
     for family in families:
@@ -118,13 +118,12 @@ def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[Family, Pla
         elif goal in family.reaches:
             pairs.append((family, Plan("confirmed")))
     alone = [(family, plan) for family, plan in pairs if family.single]
-    return tuple(alone if single and alone else pairs)
+    usable = alone if single and alone else pairs
+    return tuple(tuple(pair for pair in usable if pair[0] is family) for family in dict.fromkeys(family for family, _ in usable))
 
 
 def _choose(scene: Scene, goal: Label, spec: TaskSpec, split: Split) -> tuple[Family, Plan]:
-    pairs = _fitting(goal, split, spec.single)
-    family = scene.pick(tuple(dict.fromkeys(family.name for family, _ in pairs)))
-    chosen, plan = scene.pick([pair for pair in pairs if pair[0].name == family])
+    chosen, plan = scene.pick(scene.pick(_fitting(goal, split, spec.single)))
     if goal in ("dismiss", "monitor"):
         plan = Plan(plan.telling, plan.excuse, scene.chance(0.4), scene.chance(0.4))
     elif goal == "escalate" and plan.privileged and chosen.name in ("listed_visitor", "sprayed_password", "probed_services", "attacked_site"):
@@ -196,11 +195,14 @@ _SENSED = {
 _SENSOR_OF = {event_type: sensor for sensor, event_types in _SENSED.items() for event_type in event_types}
 
 
+def _is_watched(row: dict[str, Any]) -> bool:
+    return row["event_type"] in _SENSOR_OF and "device_hostname" in row["fields"]
+
+
 def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
     """Outages: the one that blinds the alert's sensor where the plan wants it, otherwise one that misses by host, kind or time."""
-    watched = [index for index, (_, row) in enumerate(scene.lines) if row["event_type"] in _SENSOR_OF and "device_hostname" in row["fields"]]
-    if outage and alerted not in watched:
-        alerted = scene.pick(watched)
+    if outage and not _is_watched(scene.lines[alerted][1]):
+        alerted = scene.pick([index for index, (_, row) in enumerate(scene.lines) if _is_watched(row)])
     if not outage and not scene.chance(0.6):
         return alerted
     row = scene.lines[alerted][1]
@@ -266,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     for index in range(args.start, args.start + args.n):
         case = generate(args.task, index, split=args.split, salt=args.salt)
-        print(json.dumps({"index": index, "incident": case.incident.model_dump(exclude_none=True), "context": case.world.slice_for(case.incident)}))
+        print(json.dumps({"index": index, "incident": case.incident.model_dump(exclude_none=True), "context": case.world.slice_for(case.lines)}))
 
 
 if __name__ == "__main__":

@@ -111,14 +111,24 @@ class AttackerTurn:
         return self.valid and not self.reasons
 
 
-class _Leaf(Rubric):
+class _Scored(Rubric):
+    """A rubric whose `forward` is never a coroutine; the SDK's question whether it is one costs more than the answer."""
+
+    def __call__(self, action: object, observation: object = None) -> float:
+        self._run_forward_pre_hooks(action, observation)
+        return self._finish_forward(action, observation, self.forward(action, observation))
+
+    def reset(self) -> None:
+        """Forget the last episode's scores, the children's too."""
+        object.__setattr__(self, "last_score", None)
+        for child in self._rubric_children.values():
+            child.reset()
+
+
+class _Leaf(_Scored):
     def __init__(self, table: RewardTable) -> None:
         super().__init__()
         self.table = table
-
-    def reset(self) -> None:
-        """Forget the last episode's score."""
-        self.last_score = None
 
 
 class Decision(_Leaf):
@@ -172,17 +182,11 @@ class Deception(_Leaf):
         return figures.fooled if action.fooled else figures.defended
 
 
-class _Sum(Rubric):
+class _Sum(_Scored):
     """A player's reward: the sum of its named components (OpenEnv's containers assume scores in [0, 1])."""
 
     def forward(self, action: object, observation: object = None) -> float:
-        return round(sum(child(action, observation) for child in self.children()), 6)
-
-    def reset(self) -> None:
-        """Forget the last episode's scores."""
-        self.last_score = None
-        for child in self.children():
-            child.reset()
+        return round(sum(child(action, observation) for child in self._rubric_children.values()), 6)
 
 
 class DefenderRubric(_Sum):
@@ -205,7 +209,7 @@ class AttackerRubric(_Sum):
         self.deception = Deception(table)
 
 
-class OpenSOCRubric(Rubric):
+class OpenSOCRubric(_Scored):
     """Both players' rubrics; scores whichever turn it is given."""
 
     def __init__(self, table: TableName = "standard") -> None:
@@ -217,12 +221,6 @@ class OpenSOCRubric(Rubric):
 
     def forward(self, action: DefenderTurn | AttackerTurn, observation: object = None) -> float:
         return float((self.defender if isinstance(action, DefenderTurn) else self.attacker)(action, observation))
-
-    def reset(self) -> None:
-        """Forget the last episode's scores."""
-        self.last_score = None
-        self.defender.reset()
-        self.attacker.reset()
 
     def components(self) -> dict[str, float | None]:
         """The last episode's scores by name (`defender.decision`); None where nothing was scored."""

@@ -9,13 +9,14 @@ that the verifier needs.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
 from typing import Any
 
-from schema import Account, Context, Host, Incident, Indicator, Scanner, Sensor, Ticket, Tool
+from schema import Account, Context, Host, Indicator, Scanner, Sensor, Ticket, Tool
 
 # Private and special ranges (RFC 1918, RFC 3927, RFC 4193, RFC 4291, RFC 6598): internal wherever nothing else is declared.
 PRIVATE_NETWORKS = (
@@ -68,21 +69,36 @@ TOOL_NAMES = (
 )
 
 
-@lru_cache(maxsize=64)
-def _parsed(networks: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    return tuple(ipaddress.ip_network(network) for network in networks)
+@lru_cache(maxsize=1024)
+def _parsed(networks: tuple[str, ...]) -> tuple[tuple[tuple[int, int], ...], tuple[ipaddress.IPv6Network, ...]]:
+    """The networks as (address, mask) numbers of version 4, and those of version 6."""
+    parsed = [ipaddress.ip_network(network) for network in networks]
+    return (
+        tuple((int(network.network_address), int(network.netmask)) for network in parsed if network.version == 4),
+        tuple(network for network in parsed if network.version == 6),
+    )
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=1024)
+def _with_local(networks: tuple[str, ...]) -> tuple[str, ...]:
+    """Networks and the loopback and link-local ones, which are everybody's own."""
+    return (*networks, *PRIVATE_NETWORKS[4:])
+
+
 def in_networks(ip: str, networks: tuple[str, ...]) -> bool:
     """Whether an address lies in one of the networks; text that is no address lies in none."""
+    version_4, version_6 = _parsed(networks)
     try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in network for network in _parsed(networks) if network.version == address.version)
+        number = int.from_bytes(socket.inet_pton(socket.AF_INET, ip), "big")  # ten times as fast as ipaddress
+    except (OSError, UnicodeError, ValueError):
+        try:
+            address = ipaddress.IPv6Address(ip)
+        except ValueError:
+            return False
+        if not address.ipv4_mapped:
+            return any(address in network for network in version_6)
+        number = int(address.ipv4_mapped)
+    return any(number & mask == network for network, mask in version_4)
 
 
 @lru_cache(maxsize=16_384)
@@ -105,7 +121,7 @@ class Organisation:
     tools: tuple[Tool, ...]
     scanners: tuple[Scanner, ...]
     hosts_by_ip: Mapping[str, Host]
-    hosts_by_criticality: Mapping[str, tuple[Host, ...]]
+    hosts_by_crown: Mapping[bool, tuple[Host, ...]]
     accounts_by_privilege: Mapping[bool, tuple[Account, ...]]
 
 
@@ -152,8 +168,8 @@ def make_organisation(seed: int) -> Organisation:
         tools=tools,
         scanners=scanners,
         hosts_by_ip={host["ip"]: host for host in hosts.values()},
-        hosts_by_criticality={
-            tier: tuple(host for host in hosts.values() if host["criticality"] == tier) for tier in ("crown_jewel", "standard", "lab")
+        hosts_by_crown={
+            crown: tuple(host for host in hosts.values() if (host["criticality"] == "crown_jewel") is crown) for crown in (True, False)
         },
         accounts_by_privilege={
             flag: tuple(account for account in accounts.values() if account["privileged"] is flag) for flag in (True, False)
@@ -226,7 +242,7 @@ class World:
 
     def is_internal(self, ip: str) -> bool:
         """Whether an address belongs to the organisation (or is a loopback or link-local one)."""
-        return in_networks(ip, self.networks) or in_networks(ip, PRIVATE_NETWORKS[4:])
+        return in_networks(ip, _with_local(self.networks))
 
     def to_context(self) -> Context:
         """Everything, as an attacker sees it."""
@@ -242,14 +258,16 @@ class World:
             "sensors": list(self.sensors),
         }
 
-    def slice_for(self, incident: Incident) -> Context:
-        """The part that a window touches: its hosts (by name or address), accounts and programs, and what is short anyway.
+    def slice_for(self, lines: Iterable[Mapping[str, Any]]) -> Context:
+        """The part that a window's rendered lines touch: its hosts (by name or address), accounts and programs, and what is short anyway.
 
         Tickets, intelligence and outages are shown whole, the near misses among them too.
         """
         texts: dict[str, None] = {}  # what stands in the fields, in order of appearance
-        for event in incident.events:
-            for value in event.fields.__dict__.values():
+        runs_scripts = False
+        for line in lines:
+            runs_scripts = runs_scripts or line["event_type"] == "script"
+            for value in line["fields"].values():
                 if type(value) is str:
                     texts[value] = None
         names = dict(texts)
@@ -265,7 +283,6 @@ class World:
             if host:
                 hosts[host["name"]] = host
         said = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
-        runs_scripts = any(event.event_type == "script" for event in incident.events)
         return {
             "now": self.now,
             "networks": list(self.networks),

@@ -31,7 +31,7 @@ class TaskSpec:
 TASK_SPECS: dict[Task, TaskSpec] = {
     spec.name: spec
     for spec in (
-        TaskSpec("stage1_basic", "One deciding event among a few ordinary ones.", True, (0, 1), (4, 8), 0.5, 0.0),
+        TaskSpec("stage1_basic", "One deciding event among a few ordinary ones.", True, (0, 1), (3, 7), 0.5, 0.0),
         TaskSpec("stage2_multi", "Events that decide only together, over a window.", False, (0, 2), (5, 11), 0.6, 0.0),
         TaskSpec("stage3_mixed", "Benign look-alikes, near misses and noise interleaved with the story.", False, (1, 3), (6, 13), 0.75, 0.0),
         TaskSpec("stage4_adversarial", "Crafted near misses and hostile text in narrative and log fields.", False, (1, 3), (6, 13), 1.0, 0.7),

@@ -62,11 +62,9 @@ class Scene:
     cast_accounts: list[Account] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        tiers = self.organisation.hosts_by_criticality
-        others = tiers["standard"] + tiers["lab"]
-        privilege = self.organisation.accounts_by_privilege
-        self.hosts = {True: self.some(tiers["crown_jewel"], 2), False: self.some(others, 3)}
-        self.accounts = {True: self.some(privilege[True], 2), False: self.some(privilege[False], 3)}
+        hosts, accounts = self.organisation.hosts_by_crown, self.organisation.accounts_by_privilege
+        self.hosts = {True: self.some(hosts[True], 2), False: self.some(hosts[False], 3)}
+        self.accounts = {True: self.some(accounts[True], 2), False: self.some(accounts[False], 3)}
         self.cast_hosts = self.hosts[True] + self.hosts[False]
         self.cast_accounts = self.accounts[True] + self.accounts[False]
 

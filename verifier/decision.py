@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from schema import Incident, Label, epoch_s
@@ -79,7 +79,7 @@ def label_under(incident: Incident, world: World, limits: Limits) -> Label:
 def find(window: Window) -> tuple[Finding, ...]:
     """Steps 1 and 2: all findings, each with what explains it."""
     return tuple(
-        replace(finding, explained_by=reason) if (reason := explanation(finding, window)) else finding
+        finding._replace(explained_by=reason) if (reason := explanation(finding, window)) else finding
         for rule in RULES
         if window.has(rule.needs)
         for finding in rule.find(window, rule)

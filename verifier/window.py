@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Generic, Literal, TypeVar, cast
+from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
 from schema import Fields, Incident, epoch_s
 from world import World, account_name
@@ -58,8 +58,7 @@ class Line(Generic[F]):
     f: F
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What one rule claims: the technique, the lines that show it, and whom it concerns.
 
     `host`, `account`, `tool` and `remote` are empty where the rule cannot name one; a finding without a host, an account

@@ -5,10 +5,19 @@ tactic, `context` what explains a finding, `decision` the ladder, `plausibility`
 `playbook` the same in words.
 """
 
-from verifier.decision import GroundTruth, compute_ground_truth
+from verifier.decision import GroundTruth, compute_ground_truth, judge_observation
 from verifier.plausibility import check_plausibility, signature
 from verifier.playbook import playbook_text
 from verifier.rules import RULES
 from verifier.window import Finding
 
-__all__ = ["RULES", "Finding", "GroundTruth", "check_plausibility", "compute_ground_truth", "playbook_text", "signature"]
+__all__ = [
+    "RULES",
+    "Finding",
+    "GroundTruth",
+    "check_plausibility",
+    "compute_ground_truth",
+    "judge_observation",
+    "playbook_text",
+    "signature",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,16 @@ def compute_ground_truth(incident: Incident, world: World) -> GroundTruth:
     """
     window = Window(incident, world)
     return decide(window, find(window))
+
+
+def judge_observation(observation: Mapping[str, Any]) -> GroundTruth:
+    """The ground truth computed from a defender's rendered observation alone: it equals the environment's own.
+
+    Args:
+        observation: what `reset` shows the defender, as plain data: `log_window`, `context` and `alert` are read.
+    """
+    incident = Incident.model_validate({"target_label": "dismiss", "category": "benign_activity", "events": observation["log_window"]})
+    return compute_ground_truth(incident, World.from_context(observation["context"], alerted=observation["alert"]["log_id"]))
 
 
 def label_under(incident: Incident, world: World, limits: Limits) -> Label:

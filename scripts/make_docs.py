@@ -1,0 +1,89 @@
+"""Write the documents that are made from code, and the reward tables of openenv.yaml: python scripts/make_docs.py [--check]
+
+docs/playbook.md comes from the rules, docs/rubric.md and the `rewards:` block of openenv.yaml from rubric.TABLES.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from rubric import ATTACKER_RANGE, REWARD_RANGE, TABLES, tables_as_data  # noqa: E402
+from schema import LABELS  # noqa: E402
+from verifier.playbook import playbook_page  # noqa: E402
+
+BEGIN, END = "# rewards: begin (made by scripts/make_docs.py)\n", "# rewards: end\n"
+
+
+def rubric_page() -> str:
+    """docs/rubric.md: both tables and the components."""
+    parts = [
+        "# Rewards\n\n<!-- Made by `python scripts/make_docs.py`; do not edit. -->\n",
+        f"A step's reward lies in [{REWARD_RANGE[0]}, {REWARD_RANGE[1]}] and belongs to the player who acts; an attacker's total lies in "
+        f"[{ATTACKER_RANGE[0]}, {ATTACKER_RANGE[1]}].\n\n"
+        "`standard` holds the project's fixed figures: +1 correct, -1 dismissed malice, -0.3 over-reaction on benign, -0.05 unnecessary "
+        "escalation, +0.1 for a cited line that is evidence, -0.1 for a malformed answer. The other cells are chosen so that acting late "
+        "(`monitor` on what is confirmed, -0.6) costs more than acting with the wrong tool (-0.3).\n\n"
+        "`hardened` mends what is weak there: a malformed answer costs less than an honest mistake, an escalation is nearly free, and an "
+        "attacker is paid for incidents that nobody can learn from. Correct > an escalation too many > wrong > malformed, in every row.\n",
+    ]
+    for name, table in TABLES.items():
+        head = "| truth \\ answer | " + " | ".join(LABELS) + " |\n|---|" + "---|" * len(LABELS)
+        rows = "\n".join(f"| {truth} | " + " | ".join(f"{row[label]:g}" for label in LABELS) + " |" for truth, row in table.defender.items())
+        attacker = table.attacker
+        fooled = "4p(1-p), p the defender's share of successes on this play" if attacker.learnable else f"{attacker.fooled:g}"
+        parts.append(
+            f"\n## `{name}`\n\nDefender, by the true and the given action:\n\n{head}\n{rows}\n\n"
+            f"Citation {table.citation:+g}, malformed {table.malformed:+g} (in place of the table).\n\nAttacker:\n\n"
+            "| schema failure | implausible | admitted and new | defender right | defender wrong |\n|---|---|---|---|---|\n"
+            f"| {attacker.schema_failure:g} | {attacker.implausible:g} | {attacker.novelty:+g} | "
+            f"{fooled if attacker.learnable else format(attacker.defended, 'g')} | {fooled} |\n"
+        )
+    parts.append(
+        "\n## Components\n\n`env.rubric.named_rubrics()` walks them; `grade` lists their scores.\n\n"
+        "| component | score |\n|---|---|\n"
+        "| `defender.decision` | the table's cell |\n| `defender.citation` | the bonus for a cited line that is evidence |\n"
+        "| `defender.format` | the penalty for an answer of another form |\n| `attacker.admission` | the penalty for a refused incident |\n"
+        "| `attacker.novelty` | the bonus for a play that the generator does not have and nobody played before |\n"
+        "| `attacker.deception` | what the defender's answer earns the attacker |\n"
+    )
+    return "".join(parts)
+
+
+def manifest(text: str) -> str:
+    """openenv.yaml with its rewards block made anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    block = yaml.safe_dump({"rewards": tables_as_data()}, sort_keys=False, default_flow_style=None, width=120)
+    return before + BEGIN + block + END + after
+
+
+def main() -> None:
+    """Write, or with --check say what is stale and exit with 1."""
+    parser = argparse.ArgumentParser(description="Write the documents that are made from code.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is stale")
+    args = parser.parse_args()
+    yaml_path = ROOT / "openenv.yaml"
+    wanted = {
+        ROOT / "docs" / "playbook.md": playbook_page(),
+        ROOT / "docs" / "rubric.md": rubric_page(),
+        yaml_path: manifest(yaml_path.read_text(encoding="utf-8")),
+    }
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        print(f"{'stale' if args.check else 'wrote'}: {path.relative_to(ROOT)}")
+        if not args.check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(wanted[path], encoding="utf-8")
+    if stale and args.check:
+        sys.exit("run `python scripts/make_docs.py`")
+
+
+if __name__ == "__main__":
+    main()

@@ -28,7 +28,8 @@ from openenv_base import Action, Environment, EnvironmentMetadata, Observation, 
 from rubric import TABLES, AttackerTurn, DefenderTurn, OpenSOCRubric, TableName
 from schema import (
     CATEGORIES,
-    EVENT_CLASSES,
+    EVENT_TYPES,
+    FIELDS_OF,
     LABELS,
     MAX_EVENTS,
     MAX_NARRATIVE,
@@ -46,7 +47,6 @@ from schema import (
 from tasks.alerts import alert_on
 from tasks.registry import SPLIT_SIZES, SPLITS, TASK_SPECS, Split
 from verifier import GroundTruth, check_plausibility, compute_ground_truth, playbook_text, signature
-from world import World
 
 VERSION = "0.1.0"
 MAX_SEED = 2**63 - 1
@@ -92,7 +92,9 @@ class OpenSOCObservation(Observation):
     instructions: str = Field(default="", description="What is asked, and in which form.")
     alert: Alert | None = Field(default=None, description="What the SIEM raised (defender).")
     log_window: list[LogLine] = Field(default_factory=list, description="The events in time order (defender).")
-    context: Context | None = Field(default=None, description="The world: its slice around the window (defender), or all of it (attacker).")
+    context: Context | None = Field(
+        default=None, description="The world: its slice around the window (defender), or all of it (attacker)."
+    )
     playbook: str = Field(default="", description="The SOC's rules, context and ladder.")
     feedback: str = Field(default="", description="How the last answer was taken.")
     rewards: dict[str, float | None] = Field(default_factory=dict, description="Both players' totals, when done.")
@@ -154,9 +156,9 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         archive: what a self-play run played before; without one nothing is remembered between episodes.
     """
 
-    SUPPORTS_CONCURRENT_SESSIONS: ClassVar[bool] = True  # type: ignore[misc]
+    SUPPORTS_CONCURRENT_SESSIONS: ClassVar[bool] = True
     # Steps take microseconds, so one shared thread and the event loop serve all sessions; a thread each costs 10 times more.
-    REQUIRES_SINGLE_THREAD_EXECUTOR: ClassVar[bool] = True  # type: ignore[misc]
+    REQUIRES_SINGLE_THREAD_EXECUTOR: ClassVar[bool] = True
 
     def __init__(self, *, reward_table: TableName = "standard", salt: str = "", archive: Archive | None = None) -> None:
         if reward_table not in TABLES:
@@ -225,10 +227,14 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._role = "attacker" if mode == "self_play" else "defender"
         metadata = {"ignored": sorted(map(_shown, other))[:20]} if other else {}
         if self._role == "attacker":
-            return self._observe(None, metadata=metadata, instructions=attacker_instructions(), context=self._world.to_context())
+            return self._observe(
+                None, metadata=metadata, instructions=attacker_instructions(), context=self._world.to_context()
+            )
         return self._observe(None, metadata=metadata, **self._defender_view(self._case.lines))
 
-    def step(self, action: OpenSOCAction | dict[str, Any], timeout_s: float | None = None, **other: Any) -> OpenSOCObservation:
+    def step(
+        self, action: OpenSOCAction | dict[str, Any], timeout_s: float | None = None, **other: Any
+    ) -> OpenSOCObservation:
         """Play a turn with `{"submit_triage": ...}` or `{"craft_incident": ...}`.
 
         Raises:
@@ -236,7 +242,9 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             BadRequestError: none of the two actions, or both.
         """
         if self._closed:
-            raise TurnError("This environment was closed, perhaps for being idle; open a new session and call reset there.")
+            raise TurnError(
+                "This environment was closed, perhaps for being idle; open a new session and call reset there."
+            )
         if self._episode_id is None:
             raise TurnError("No episode is running; call reset first.")
         if self._done:
@@ -248,11 +256,15 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._turn += 1
         return self._triage(content) if name == "submit_triage" else self._craft(content)
 
-    async def reset_async(self, seed: int | None = None, episode_id: str | None = None, **options: Any) -> OpenSOCObservation:
+    async def reset_async(
+        self, seed: int | None = None, episode_id: str | None = None, **options: Any
+    ) -> OpenSOCObservation:
         """`reset`, on the event loop itself."""
         return self.reset(seed, episode_id, **options)
 
-    async def step_async(self, action: OpenSOCAction, timeout_s: float | None = None, **options: Any) -> OpenSOCObservation:
+    async def step_async(
+        self, action: OpenSOCAction, timeout_s: float | None = None, **options: Any
+    ) -> OpenSOCObservation:
         """`step`, on the event loop itself."""
         return self.step(action, timeout_s, **options)
 
@@ -298,7 +310,9 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             turn = AttackerTurn(True, tuple(self._reasons), False, None, 0.5)
             return self._refuse(turn, "The incident is not plausible: " + "; ".join(self._reasons[:5]) + ".")
         events = sorted(incident.events, key=lambda event: event.timestamp)
-        self._world.alerted = Random(generator.incident_seed("alert", self._task, self._seed, self._salt)).choice(events).log_id
+        self._world.alerted = (
+            Random(generator.incident_seed("alert", self._task, self._seed, self._salt)).choice(events).log_id
+        )
         self._incident = incident
         self._truth = compute_ground_truth(incident, self._world)
         self._play = signature(incident, self._truth)
@@ -344,7 +358,9 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         return float(self.rubric(turn, None))
 
     # ------------------------------------------------------------ observations
-    def _observe(self, reward: float | None, *, done: bool = False, metadata: dict[str, Any] | None = None, **seen: Any) -> OpenSOCObservation:
+    def _observe(
+        self, reward: float | None, *, done: bool = False, metadata: dict[str, Any] | None = None, **seen: Any
+    ) -> OpenSOCObservation:
         """An observation of our own making: built without a second validation (a test validates samples)."""
         fields = {
             "done": done,
@@ -369,7 +385,9 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             "playbook": playbook_text(),
         }
 
-    def _close_episode(self, reward: float, feedback: str, triage: Triage | None, defender_reward: float | None) -> OpenSOCObservation:
+    def _close_episode(
+        self, reward: float, feedback: str, triage: Triage | None, defender_reward: float | None
+    ) -> OpenSOCObservation:
         self._role, self._done = "none", True
         assert isinstance(self.rubric, OpenSOCRubric)
         rewards = {"attacker": self._attacker_reward, "defender": defender_reward}
@@ -399,7 +417,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         """How many tasks a split has; IndexError for none such."""
         if split not in SPLITS:
             raise IndexError(f"split must be one of {', '.join(SPLITS)}; got {_shown(split)}")
-        return SPLIT_SIZES[cast(Split, split)] * len(TASKS)
+        return SPLIT_SIZES[split] * len(TASKS)
 
     def get_task(self, split: str, index: int) -> dict[str, Any]:
         """One task: `reset(split=..., index=...)` plays it. IndexError outside the split."""
@@ -445,14 +463,17 @@ def defender_instructions() -> str:
     )
 
 
+def _shape(event_type: str) -> str:
+    """One event type's activities and fields, in a line."""
+    fields = FIELDS_OF[event_type].model_fields
+    own = [name for name in fields if name not in ("activity", "device_hostname", "actor_user", "session_uid")]
+    return f"- {event_type}: activity {'|'.join(get_args(fields['activity'].annotation))}; {', '.join(own)}"
+
+
 @cache
 def attacker_instructions() -> str:
     """What the attacker is asked, with every event type's fields."""
-    shapes = "\n".join(
-        f"- {event_type}: activity {'|'.join(get_args(fields['activity'].annotation))}; "
-        + ", ".join(name for name in fields if name not in ("activity", "device_hostname", "actor_user", "session_uid"))
-        for event_type, fields in ((name, cls.model_fields["fields"].annotation.model_fields) for name, cls in EVENT_CLASSES.items())  # type: ignore[union-attr]
-    )
+    shapes = "\n".join(_shape(event_type) for event_type in EVENT_TYPES)
     return (
         "Invent an incident in this world that the defender will judge wrongly. You cannot change the world: hosts, accounts, tickets, tools, "
         "scanners, indicators and outages are as `context` says. The playbook's rules, over your events alone, say what is right. Answer with craft_incident: "
@@ -484,7 +505,9 @@ def _checked_seed(seed: object) -> int:
 def _task_at(split: str, index: object) -> tuple[str, int]:
     total = SPLIT_SIZES[cast(Split, split)] * len(TASKS)
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < total:
-        raise BadRequestError(f"index must be a whole number from 0 to {total - 1} in split {split}; got {_shown(index)}")
+        raise BadRequestError(
+            f"index must be a whole number from 0 to {total - 1} in split {split}; got {_shown(index)}"
+        )
     return TASKS[index % len(TASKS)], index // len(TASKS)
 
 
@@ -498,17 +521,24 @@ def _the_action(action: object) -> tuple[str, Any]:
         given = {name: action[name] for name in PLAYERS if name in action}
         strange = [name for name in action if name not in PLAYERS and name != "metadata"]
     else:
-        raise BadRequestError(f"expected an object with submit_triage or craft_incident; got {_shown(type(action).__name__)}")
+        raise BadRequestError(
+            f"expected an object with submit_triage or craft_incident; got {_shown(type(action).__name__)}"
+        )
     given = {name: content for name, content in given.items() if content is not None} or given
     if len(given) != 1 or strange:
         came = ", ".join(_shown(name) for name in [*given, *strange][:5]) or "none of them"
-        raise BadRequestError(f"expected exactly one of submit_triage or craft_incident and nothing beside it; got {came}")
+        raise BadRequestError(
+            f"expected exactly one of submit_triage or craft_incident and nothing beside it; got {came}"
+        )
     return next(iter(given.items()))
 
 
 def _faults(error: ValidationError, what: str) -> str:
     """Why an answer is malformed: its first three faults, without repeating what was said."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
-    told = "; ".join(f"{'.'.join(_shown(part).strip(chr(39)) for part in fault['loc']) or what}: {fault['msg']}" for fault in faults[:3])
+    told = "; ".join(
+        f"{'.'.join(_shown(part).strip(chr(39)) for part in fault['loc']) or what}: {fault['msg']}"
+        for fault in faults[:3]
+    )
     more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
     return f"The {what} is malformed: {told}{more}."

@@ -84,7 +84,7 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
     organisation = make_organisation(1000 * SPLITS.index(split) + int(rng.random() * ORGANISATIONS))
     day = _DAYS[int(rng.random() * len(_DAYS))]
     scene = Scene(rng, organisation, day, 25_200 + int(rng.random() * 28_800))
-    goal = label or scene.pick(LABELS)
+    goal = scene.pick(LABELS) if label is None else label
     outage = goal == "monitor" and scene.chance(0.3)
 
     family, plan = _choose(scene, "dismiss" if outage else goal, spec, split)
@@ -109,7 +109,9 @@ def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[tuple[Famil
     pairs: list[tuple[Family, Plan]] = []
     for family in families:
         if goal == "dismiss":
-            pairs += [(family, Plan(telling, excuse)) for excuse in family.excuses for telling in _excusable(family, excuse)]
+            pairs += [
+                (family, Plan(telling, excuse)) for excuse in family.excuses for telling in _excusable(family, excuse)
+            ]
             pairs.append((family, Plan("below")))
         elif goal == "monitor":
             pairs += [(family, Plan("suspicious"))] if "suspicious" in family.tellings else []
@@ -119,21 +121,29 @@ def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[tuple[Famil
             pairs.append((family, Plan("confirmed")))
     alone = [(family, plan) for family, plan in pairs if family.single]
     usable = alone if single and alone else pairs
-    return tuple(tuple(pair for pair in usable if pair[0] is family) for family in dict.fromkeys(family for family, _ in usable))
+    return tuple(
+        tuple(pair for pair in usable if pair[0] is family) for family in dict.fromkeys(family for family, _ in usable)
+    )
 
 
 def _choose(scene: Scene, goal: Label, spec: TaskSpec, split: Split) -> tuple[Family, Plan]:
     chosen, plan = scene.pick(scene.pick(_fitting(goal, split, spec.single)))
     if goal in ("dismiss", "monitor"):
         plan = Plan(plan.telling, plan.excuse, scene.chance(0.4), scene.chance(0.4))
-    elif goal == "escalate" and plan.privileged and chosen.name in ("listed_visitor", "sprayed_password", "probed_services", "attacked_site"):
+    elif (
+        goal == "escalate"
+        and plan.privileged
+        and chosen.name in ("listed_visitor", "sprayed_password", "probed_services", "attacked_site")
+    ):
         plan = Plan("confirmed", crown=True)  # these concern no account
     return chosen, plan
 
 
 def _excusable(family: Family, excuse: Excuse) -> tuple[Telling, ...]:
     """The strengths that an excuse can explain; an authorised scanner probes for real."""
-    return ("confirmed",) if excuse == "scanner" else tuple(telling for telling in family.tellings if telling != "below")
+    return (
+        ("confirmed",) if excuse == "scanner" else tuple(telling for telling in family.tellings if telling != "below")
+    )
 
 
 def _look_alike(scene: Scene) -> tuple[Family, Plan]:
@@ -174,16 +184,53 @@ def _poison(scene: Scene, narrative: str) -> str:
     if place == 0 or len(scene.lines) >= MAX_LINES:
         return text
     if place == 1:
-        scene.add(at, "http", "request", host["name"], url="/", http_method="GET", status_code=200, user_agent=text, src_ip=scene.outside(), dst_ip=host["ip"])
+        scene.add(
+            at,
+            "http",
+            "request",
+            host["name"],
+            url="/",
+            http_method="GET",
+            status_code=200,
+            user_agent=text,
+            src_ip=scene.outside(),
+            dst_ip=host["ip"],
+        )
     elif place == 2:
         path = "C:\\Windows\\System32\\notepad.exe"
-        scene.add(at, "process", "launch", host["name"], user, process_path=path, process_cmd_line=f'notepad.exe "{text}"', parent_path="C:\\Windows\\explorer.exe")
+        scene.add(
+            at,
+            "process",
+            "launch",
+            host["name"],
+            user,
+            process_path=path,
+            process_cmd_line=f'notepad.exe "{text}"',
+            parent_path="C:\\Windows\\explorer.exe",
+        )
     elif place == 3:
         name = "".join(character if character.isalnum() or character in " -_" else "_" for character in text)
-        scene.add(at, "file", "create", host["name"], user, file_path=f"D:\\Shares\\{name}.txt", process_path="C:\\Windows\\explorer.exe")
+        scene.add(
+            at,
+            "file",
+            "create",
+            host["name"],
+            user,
+            file_path=f"D:\\Shares\\{name}.txt",
+            process_path="C:\\Windows\\explorer.exe",
+        )
     else:
         label = "".join(character if character.isalnum() else "-" for character in text)[:60].strip("-").lower()
-        scene.add(at, "dns_query", "query", host["name"], user, query_hostname=f"{label}.{scene.domain()}", src_ip=host["ip"], process_path="C:\\Windows\\explorer.exe")
+        scene.add(
+            at,
+            "dns_query",
+            "query",
+            host["name"],
+            user,
+            query_hostname=f"{label}.{scene.domain()}",
+            src_ip=host["ip"],
+            process_path="C:\\Windows\\explorer.exe",
+        )
     return narrative
 
 
@@ -238,14 +285,18 @@ def _finish(scene: Scene, family: Family, plan: Plan, goal: Label, alerted: int,
     for number, index in enumerate(order, 1):
         at, row = scene.lines[index]
         log_id = f"L1-{number}"
-        lines.append({"event_type": row["event_type"], "fields": row["fields"], "timestamp": scene.clock(at), "log_id": log_id})
+        lines.append(
+            {"event_type": row["event_type"], "fields": row["fields"], "timestamp": scene.clock(at), "log_id": log_id}
+        )
         if index == alerted:
             alerted_id = log_id
     scene.rng.shuffle(scene.tickets)
     scene.rng.shuffle(scene.indicators)
     told = plan.telling != "below" and not plan.excuse
     category: Category = family.category if told else "benign_activity"
-    incident = Incident.model_validate({"target_label": goal, "category": category, "events": lines, "narrative": narrative})
+    incident = Incident.model_validate(
+        {"target_label": goal, "category": category, "events": lines, "narrative": narrative}
+    )
     world = World.around(
         scene.organisation,
         tickets=scene.tickets,
@@ -259,7 +310,9 @@ def _finish(scene: Scene, family: Family, plan: Plan, goal: Label, alerted: int,
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print incidents as JSON lines."""
-    parser = argparse.ArgumentParser(prog="python -m generator", description="Print generated incidents, one JSON object a line.")
+    parser = argparse.ArgumentParser(
+        prog="python -m generator", description="Print generated incidents, one JSON object a line."
+    )
     parser.add_argument("--task", choices=TASKS, default=TASKS[0])
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--n", type=int, default=1, help="how many incidents (default 1)")
@@ -268,7 +321,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     for index in range(args.start, args.start + args.n):
         case = generate(args.task, index, split=args.split, salt=args.salt)
-        print(json.dumps({"index": index, "incident": case.incident.model_dump(exclude_none=True), "context": case.world.slice_for(case.lines)}))
+        print(
+            json.dumps(
+                {
+                    "index": index,
+                    "incident": case.incident.model_dump(exclude_none=True),
+                    "context": case.world.slice_for(case.lines),
+                }
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -8,11 +8,17 @@ OCSF classes (schema version 1.3) and their fields after OCSF attribute paths in
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # pydantic needs this one before Python 3.12
+    get_args,
+)
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
-from typing_extensions import NotRequired, TypedDict  # pydantic needs this one before Python 3.12
+from typing_extensions import TypedDict
 
 Label = Literal["dismiss", "monitor", "quarantine_host", "block_ip", "escalate"]
 LABELS: tuple[Label, ...] = get_args(Label)  # the five triage actions, mildest first
@@ -87,13 +93,18 @@ def _on_the_calendar(timestamp: str) -> str:
     try:
         epoch_s(timestamp)
     except ValueError:
-        raise PydanticCustomError("timestamp", "expected a day and time that exist, as in 2026-03-02T09:14:07Z") from None
+        raise PydanticCustomError(
+            "timestamp", "expected a day and time that exist, as in 2026-03-02T09:14:07Z"
+        ) from None
     return timestamp
 
 
 Timestamp = Annotated[
     str,
-    Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$", examples=["2026-03-02T09:14:07Z"]),
+    Field(
+        pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$",
+        examples=["2026-03-02T09:14:07Z"],
+    ),
     AfterValidator(_on_the_calendar),
 ]
 
@@ -565,6 +576,9 @@ EVENT_CLASSES: dict[str, type[EventBase]] = {
     get_args(cls.model_fields["event_type"].annotation)[0]: cls for cls in get_args(_AnyEvent)
 }
 EVENT_TYPES: tuple[str, ...] = tuple(EVENT_CLASSES)
+FIELDS_OF: dict[str, type[Fields]] = {
+    name: cast("type[Fields]", cls.model_fields["fields"].annotation) for name, cls in EVENT_CLASSES.items()
+}
 
 
 class Incident(BaseModel):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from schema import Account, Context, Host, Indicator, Scanner, Sensor, Ticket, Tool
 
@@ -43,8 +43,41 @@ _ROLES = (
     ("domain_controller", "DIR", 3),
     ("build_server", "BLD", 3),
 )
-_GIVEN = ("ana", "ben", "cara", "dev", "eli", "fay", "gus", "hana", "ivo", "jude", "kim", "lea", "max", "nia", "omar", "pia")
-_FAMILY = ("adler", "bose", "costa", "dunn", "evans", "fuchs", "grant", "haas", "ito", "jansen", "kaya", "lund", "moro", "novak")
+_TIERS: tuple[Literal["crown_jewel", "standard", "lab"], ...] = ("crown_jewel", "standard", "lab")
+_GIVEN = (
+    "ana",
+    "ben",
+    "cara",
+    "dev",
+    "eli",
+    "fay",
+    "gus",
+    "hana",
+    "ivo",
+    "jude",
+    "kim",
+    "lea",
+    "max",
+    "nia",
+    "omar",
+    "pia",
+)
+_FAMILY = (
+    "adler",
+    "bose",
+    "costa",
+    "dunn",
+    "evans",
+    "fuchs",
+    "grant",
+    "haas",
+    "ito",
+    "jansen",
+    "kaya",
+    "lund",
+    "moro",
+    "novak",
+)
 _SERVICES = ("backup", "deploy", "monitor", "sync", "report", "scan")
 # Programs with two faces: of use to one department, and to an intruder.
 TOOL_NAMES = (
@@ -136,7 +169,8 @@ def make_organisation(seed: int) -> Organisation:
         for number in range(machines):
             name = f"{site}-{stem}-{number + 1:02d}"
             # a third each: neither the role nor the tier alone says what deserves an escalation
-            criticality = ("crown_jewel", "standard", "lab")[number % 3] if machines > 2 else rng.choice(("crown_jewel", "standard"))
+            criticality: Literal["crown_jewel", "standard", "lab"]
+            criticality = _TIERS[number % 3] if machines > 2 else rng.choice(_TIERS[:2])
             hosts[name] = {
                 "name": name,
                 "ip": f"10.{block}.{subnet + 1}.{10 + number}",
@@ -154,12 +188,23 @@ def make_organisation(seed: int) -> Organisation:
         }
     for number, service in enumerate(_SERVICES):
         name = f"svc_{service}"
-        accounts[name] = {"name": name, "kind": "service", "privileged": number % 3 == 0, "department": rng.choice(DEPARTMENTS)}
+        accounts[name] = {
+            "name": name,
+            "kind": "service",
+            "privileged": number % 3 == 0,
+            "department": rng.choice(DEPARTMENTS),
+        }
     tools: tuple[Tool, ...] = tuple({"name": name, "department": rng.choice(DEPARTMENTS)} for name in TOOL_NAMES)
     networks = (f"10.{block}.0.0/16", f"192.168.{block}.0/24")
     scanners: tuple[Scanner, ...] = (
-        {"ip": f"10.{block}.200.{rng.randrange(5, 60)}", "targets": [f"10.{block}.{subnet}.0/24" for subnet in (1, 2, 3, 4)]},
-        {"ip": f"198.18.{block}.{rng.randrange(5, 250)}", "targets": [f"10.{block}.{subnet}.0/24" for subnet in (4, 5)]},
+        {
+            "ip": f"10.{block}.200.{rng.randrange(5, 60)}",
+            "targets": [f"10.{block}.{subnet}.0/24" for subnet in (1, 2, 3, 4)],
+        },
+        {
+            "ip": f"198.18.{block}.{rng.randrange(5, 250)}",
+            "targets": [f"10.{block}.{subnet}.0/24" for subnet in (4, 5)],
+        },
     )
     return Organisation(
         networks=networks,
@@ -169,10 +214,12 @@ def make_organisation(seed: int) -> Organisation:
         scanners=scanners,
         hosts_by_ip={host["ip"]: host for host in hosts.values()},
         hosts_by_crown={
-            crown: tuple(host for host in hosts.values() if (host["criticality"] == "crown_jewel") is crown) for crown in (True, False)
+            crown: tuple(host for host in hosts.values() if (host["criticality"] == "crown_jewel") is crown)
+            for crown in (True, False)
         },
         accounts_by_privilege={
-            flag: tuple(account for account in accounts.values() if account["privileged"] is flag) for flag in (True, False)
+            flag: tuple(account for account in accounts.values() if account["privileged"] is flag)
+            for flag in (True, False)
         },
     )
 
@@ -288,7 +335,11 @@ class World:
             "networks": list(self.networks),
             "hosts": list(hosts.values()),
             "accounts": [self.accounts[name] for name in names if name in self.accounts],
-            "tools": [tool for tool in self.tools if tool["name"] in said or (runs_scripts and tool["name"] == "powershell.exe")],
+            "tools": [
+                tool
+                for tool in self.tools
+                if tool["name"] in said or (runs_scripts and tool["name"] == "powershell.exe")
+            ],
             "scanners": list(self.scanners),
             "tickets": list(self.tickets),
             "indicators": list(self.indicators),

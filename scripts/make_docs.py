@@ -35,9 +35,16 @@ def rubric_page() -> str:
     ]
     for name, table in TABLES.items():
         head = "| truth \\ answer | " + " | ".join(LABELS) + " |\n|---|" + "---|" * len(LABELS)
-        rows = "\n".join(f"| {truth} | " + " | ".join(f"{row[label]:g}" for label in LABELS) + " |" for truth, row in table.defender.items())
+        rows = "\n".join(
+            f"| {truth} | " + " | ".join(f"{row[label]:g}" for label in LABELS) + " |"
+            for truth, row in table.defender.items()
+        )
         attacker = table.attacker
-        fooled = "4p(1-p), p the defender's share of successes on this play" if attacker.learnable else f"{attacker.fooled:g}"
+        fooled = (
+            "4p(1-p), p the defender's share of successes on this play"
+            if attacker.learnable
+            else f"{attacker.fooled:g}"
+        )
         parts.append(
             f"\n## `{name}`\n\nDefender, by the true and the given action:\n\n{head}\n{rows}\n\n"
             f"Citation {table.citation:+g}, malformed {table.malformed:+g} (in place of the table).\n\nAttacker:\n\n"

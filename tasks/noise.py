@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from schema import Account, Host
 from tasks.scene import Scene
 
 _PROGRAMS = (
@@ -16,22 +16,45 @@ _PROGRAMS = (
     "C:\\Windows\\explorer.exe",
     "C:\\Windows\\System32\\notepad.exe",
 )
-_SITES = ("cdn.example-static.com", "login.example-id.com", "updates.example-os.com", "mail.example-office.com", "api.example-crm.com")
+_SITES = (
+    "cdn.example-static.com",
+    "login.example-id.com",
+    "updates.example-os.com",
+    "mail.example-office.com",
+    "api.example-crm.com",
+)
 
 
-def _host_user(scene: Scene) -> tuple[dict[str, Any], dict[str, Any]]:
-    return scene.pick(scene.cast_hosts), scene.pick(scene.cast_accounts)  # type: ignore[return-value]
+def _host_user(scene: Scene) -> tuple[Host, Account]:
+    return scene.pick(scene.cast_hosts), scene.pick(scene.cast_accounts)
 
 
 def _program_start(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
     path = scene.pick((*_PROGRAMS[:3], *_PROGRAMS[4:5], _PROGRAMS[6]))
-    scene.add(at, "process", "launch", host["name"], user["name"], process_path=path, process_cmd_line=path, parent_path="C:\\Windows\\explorer.exe")
+    scene.add(
+        at,
+        "process",
+        "launch",
+        host["name"],
+        user["name"],
+        process_path=path,
+        process_cmd_line=path,
+        parent_path="C:\\Windows\\explorer.exe",
+    )
 
 
 def _program_end(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "process", "terminate", host["name"], user["name"], process_path=scene.pick(_PROGRAMS), process_pid=scene.between(400, 20_000))
+    scene.add(
+        at,
+        "process",
+        "terminate",
+        host["name"],
+        user["name"],
+        process_path=scene.pick(_PROGRAMS),
+        process_pid=scene.between(400, 20_000),
+    )
 
 
 def _web_visit(scene: Scene, at: float) -> None:
@@ -55,19 +78,39 @@ def _web_visit(scene: Scene, at: float) -> None:
 
 def _lookup(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "dns_query", "query", host["name"], user["name"], query_hostname=scene.pick(_SITES), src_ip=host["ip"], process_path=scene.pick(_PROGRAMS))
+    scene.add(
+        at,
+        "dns_query",
+        "query",
+        host["name"],
+        user["name"],
+        query_hostname=scene.pick(_SITES),
+        src_ip=host["ip"],
+        process_path=scene.pick(_PROGRAMS),
+    )
 
 
 def _page(scene: Scene, at: float) -> None:
     host = scene.pick(scene.cast_hosts)
     scene.add(
-        at, "http", "request", host["name"], url=f"/{scene.word()}", http_method="GET", status_code=200, user_agent="Mozilla/5.0", src_ip=scene.outside(), dst_ip=host["ip"]
+        at,
+        "http",
+        "request",
+        host["name"],
+        url=f"/{scene.word()}",
+        http_method="GET",
+        status_code=200,
+        user_agent="Mozilla/5.0",
+        src_ip=scene.outside(),
+        dst_ip=host["ip"],
     )
 
 
 def _sign_in(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "logon", "success", host["name"], user_name=user["name"], logon_type=scene.pick((2, 5, 7, 11)), status="0x0")
+    scene.add(
+        at, "logon", "success", host["name"], user_name=user["name"], logon_type=scene.pick((2, 5, 7, 11)), status="0x0"
+    )
 
 
 def _sign_off(scene: Scene, at: float) -> None:
@@ -77,12 +120,29 @@ def _sign_off(scene: Scene, at: float) -> None:
 
 def _ticket(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "kerberos", "tgs", host["name"], user_name=user["name"], service_name=f"{host['name']}$", ticket_encryption="0x12", src_ip=host["ip"])
+    scene.add(
+        at,
+        "kerberos",
+        "tgs",
+        host["name"],
+        user_name=user["name"],
+        service_name=f"{host['name']}$",
+        ticket_encryption="0x12",
+        src_ip=host["ip"],
+    )
 
 
 def _document(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "file", "create", host["name"], user["name"], file_path=f"D:\\Shares\\{scene.word()}\\{scene.word()}.docx", process_path=_PROGRAMS[5])
+    scene.add(
+        at,
+        "file",
+        "create",
+        host["name"],
+        user["name"],
+        file_path=f"D:\\Shares\\{scene.word()}\\{scene.word()}.docx",
+        process_path=_PROGRAMS[5],
+    )
 
 
 def _setting(scene: Scene, at: float) -> None:
@@ -101,12 +161,29 @@ def _setting(scene: Scene, at: float) -> None:
 
 def _share(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "share", "access", host["name"], user["name"], share_name="\\\\*\\Public", file_path=f"{scene.word()}.pdf", src_ip=scene.pick(scene.cast_hosts)["ip"])
+    scene.add(
+        at,
+        "share",
+        "access",
+        host["name"],
+        user["name"],
+        share_name="\\\\*\\Public",
+        file_path=f"{scene.word()}.pdf",
+        src_ip=scene.pick(scene.cast_hosts)["ip"],
+    )
 
 
 def _service(scene: Scene, at: float) -> None:
     host = scene.pick(scene.cast_hosts)
-    scene.add(at, "service", "state", host["name"], "SYSTEM", service_name=scene.pick(("wuauserv", "Spooler", "BITS")), status="running")
+    scene.add(
+        at,
+        "service",
+        "state",
+        host["name"],
+        "SYSTEM",
+        service_name=scene.pick(("wuauserv", "Spooler", "BITS")),
+        status="running",
+    )
 
 
 def _module(scene: Scene, at: float) -> None:
@@ -126,22 +203,54 @@ def _module(scene: Scene, at: float) -> None:
 
 def _script(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "script", "block", host["name"], user["name"], script_text=scene.pick(("Get-Service | Where-Object Status -eq Running", "Get-EventLog -Newest 20", "Test-NetConnection")))
+    scene.add(
+        at,
+        "script",
+        "block",
+        host["name"],
+        user["name"],
+        script_text=scene.pick(
+            ("Get-Service | Where-Object Status -eq Running", "Get-EventLog -Newest 20", "Test-NetConnection")
+        ),
+    )
 
 
 def _job(scene: Scene, at: float) -> None:
     host = scene.pick(scene.cast_hosts)
-    scene.add(at, "task", "run", host["name"], "SYSTEM", job_name="\\Microsoft\\Windows\\Defrag\\ScheduledDefrag", job_cmd_line="C:\\Windows\\System32\\defrag.exe")
+    scene.add(
+        at,
+        "task",
+        "run",
+        host["name"],
+        "SYSTEM",
+        job_name="\\Microsoft\\Windows\\Defrag\\ScheduledDefrag",
+        job_cmd_line="C:\\Windows\\System32\\defrag.exe",
+    )
 
 
 def _members(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "group", "enumerate", host["name"], user["name"], group_name=scene.pick(("Administrators", "Domain Admins", "Users")), process_path=_PROGRAMS[3])
+    scene.add(
+        at,
+        "group",
+        "enumerate",
+        host["name"],
+        user["name"],
+        group_name=scene.pick(("Administrators", "Domain Admins", "Users")),
+        process_path=_PROGRAMS[3],
+    )
 
 
 def _privileges(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "privilege", "special_logon", host["name"], user_name=user["name"], privileges="SeBackupPrivilege SeRestorePrivilege")
+    scene.add(
+        at,
+        "privilege",
+        "special_logon",
+        host["name"],
+        user_name=user["name"],
+        privileges="SeBackupPrivilege SeRestorePrivilege",
+    )
 
 
 def _query(scene: Scene, at: float) -> None:
@@ -166,42 +275,110 @@ def _cloud(scene: Scene, at: float) -> None:
 
 def _object(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "object_access", "open", host["name"], user["name"], object_name=f"D:\\Shares\\{scene.word()}", object_type="File", access_mask="0x1", process_path=_PROGRAMS[5])
+    scene.add(
+        at,
+        "object_access",
+        "open",
+        host["name"],
+        user["name"],
+        object_name=f"D:\\Shares\\{scene.word()}",
+        object_type="File",
+        access_mask="0x1",
+        process_path=_PROGRAMS[5],
+    )
 
 
 def _control(scene: Scene, at: float) -> None:
     host = scene.pick(scene.cast_hosts)
-    scene.add(at, "control_change", "firewall", host["name"], "SYSTEM", control_name="Rule Core Networking", new_value="updated")
+    scene.add(
+        at,
+        "control_change",
+        "firewall",
+        host["name"],
+        "SYSTEM",
+        control_name="Rule Core Networking",
+        new_value="updated",
+    )
 
 
 def _password(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "account", "password_change", host["name"], user["name"], user_name=user["name"], attributes="password last set")
+    scene.add(
+        at,
+        "account",
+        "password_change",
+        host["name"],
+        user["name"],
+        user_name=user["name"],
+        attributes="password last set",
+    )
 
 
 def _opened(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "process_access", "open", host["name"], user["name"], process_path=_PROGRAMS[3], target_path=scene.pick(_PROGRAMS), access_mask="0x1000")
+    scene.add(
+        at,
+        "process_access",
+        "open",
+        host["name"],
+        user["name"],
+        process_path=_PROGRAMS[3],
+        target_path=scene.pick(_PROGRAMS),
+        access_mask="0x1000",
+    )
 
 
 def _directory(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "directory", "access", host["name"], user["name"], object_dn=f"CN={scene.word()},OU=Staff,DC=corp,DC=example", object_type="user", properties="Read Property", access_mask="0x10")
+    scene.add(
+        at,
+        "directory",
+        "access",
+        host["name"],
+        user["name"],
+        object_dn=f"CN={scene.word()},OU=Staff,DC=corp,DC=example",
+        object_type="user",
+        properties="Read Property",
+        access_mask="0x10",
+    )
 
 
 def _notice(scene: Scene, at: float) -> None:
     host = scene.pick(scene.cast_hosts)
-    scene.add(at, "detection", "ids_notice", host["name"], finding_title=scene.pick(("TLS certificate expires soon", "Old protocol version", "Policy: file sharing")), severity="low")
+    scene.add(
+        at,
+        "detection",
+        "ids_notice",
+        host["name"],
+        finding_title=scene.pick(("TLS certificate expires soon", "Old protocol version", "Policy: file sharing")),
+        severity="low",
+    )
 
 
 def _thread(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "process_inject", "remote_thread", host["name"], user["name"], process_path="C:\\Windows\\System32\\csrss.exe", target_path=scene.pick(_PROGRAMS))
+    scene.add(
+        at,
+        "process_inject",
+        "remote_thread",
+        host["name"],
+        user["name"],
+        process_path="C:\\Windows\\System32\\csrss.exe",
+        target_path=scene.pick(_PROGRAMS),
+    )
 
 
 def _pipe(scene: Scene, at: float) -> None:
     host = scene.pick(scene.cast_hosts)
-    scene.add(at, "pipe", "connect", host["name"], "SYSTEM", pipe_name=scene.pick(("\\wkssvc", "\\srvsvc", "\\lsass")), process_path=_PROGRAMS[3])
+    scene.add(
+        at,
+        "pipe",
+        "connect",
+        host["name"],
+        "SYSTEM",
+        pipe_name=scene.pick(("\\wkssvc", "\\srvsvc", "\\lsass")),
+        process_path=_PROGRAMS[3],
+    )
 
 
 NOISE: tuple[Callable[[Scene, float], None], ...] = (

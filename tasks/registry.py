@@ -33,13 +33,31 @@ TASK_SPECS: dict[Task, TaskSpec] = {
     for spec in (
         TaskSpec("stage1_basic", "One deciding event among a few ordinary ones.", True, (0, 1), (3, 7), 0.5, 0.0),
         TaskSpec("stage2_multi", "Events that decide only together, over a window.", False, (0, 2), (5, 11), 0.6, 0.0),
-        TaskSpec("stage3_mixed", "Benign look-alikes, near misses and noise interleaved with the story.", False, (1, 3), (6, 13), 0.75, 0.0),
-        TaskSpec("stage4_adversarial", "Crafted near misses and hostile text in narrative and log fields.", False, (1, 3), (6, 13), 1.0, 0.7),
+        TaskSpec(
+            "stage3_mixed",
+            "Benign look-alikes, near misses and noise interleaved with the story.",
+            False,
+            (1, 3),
+            (6, 13),
+            0.75,
+            0.0,
+        ),
+        TaskSpec(
+            "stage4_adversarial",
+            "Crafted near misses and hostile text in narrative and log fields.",
+            False,
+            (1, 3),
+            (6, 13),
+            1.0,
+            0.7,
+        ),
     )
 }
 
 _HELD_OUT = frozenset(HELD_OUT_FAMILIES)
-TRAIN_FAMILIES = tuple(family for family in FAMILIES if family.name not in _HELD_OUT and family.category != HELD_OUT_TACTIC)
+TRAIN_FAMILIES = tuple(
+    family for family in FAMILIES if family.name not in _HELD_OUT and family.category != HELD_OUT_TACTIC
+)
 _FAMILIES_OF: dict[Split, tuple[Family, ...]] = {
     "train": TRAIN_FAMILIES,
     "val": TRAIN_FAMILIES,

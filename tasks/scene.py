@@ -19,7 +19,28 @@ Telling = Literal["confirmed", "suspicious", "below"]
 Excuse = Literal["", "ticket", "tool", "scanner"]
 SPAN_S = 5400  # a window covers an hour and a half at most
 _PUBLIC_FIRST = (5, 31, 45, 62, 77, 81, 89, 94, 103, 141, 146, 151, 176, 185, 193, 194, 195, 212, 213, 217)
-_SYLLABLES = ("ba", "cor", "del", "fin", "gro", "hel", "ino", "kal", "lum", "mer", "nov", "ori", "pra", "qui", "ras", "sol", "tev", "umi", "vex", "zan")
+_SYLLABLES = (
+    "ba",
+    "cor",
+    "del",
+    "fin",
+    "gro",
+    "hel",
+    "ino",
+    "kal",
+    "lum",
+    "mer",
+    "nov",
+    "ori",
+    "pra",
+    "qui",
+    "ras",
+    "sol",
+    "tev",
+    "umi",
+    "vex",
+    "zan",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +186,15 @@ class Scene:
         hours, minutes = divmod(minutes, 60)
         return f"{self.day}T{hours:02d}:{minutes:02d}:{seconds:02d}Z"
 
-    def ticket(self, hosts: Sequence[str], accounts: Sequence[str], tool: str, first: float, last: float, status: str = "approved") -> None:
+    def ticket(
+        self,
+        hosts: Sequence[str],
+        accounts: Sequence[str],
+        tool: str,
+        first: float,
+        last: float,
+        status: str = "approved",
+    ) -> None:
         """Put a change ticket into the world."""
         self.tickets.append(
             {

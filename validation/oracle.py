@@ -24,7 +24,13 @@ def answer(observation: dict[str, Any]) -> dict[str, Any]:
     from verifier import judge_observation
 
     truth = judge_observation(observation)
-    return {"submit_triage": {"action": truth.action, "cited_log_id": truth.evidence_log_ids[0], "rationale": truth.explanation}}
+    return {
+        "submit_triage": {
+            "action": truth.action,
+            "cited_log_id": truth.evidence_log_ids[0],
+            "rationale": truth.explanation,
+        }
+    }
 
 
 def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,12 @@ def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
 def _owner_uses(tool: Tool, finding: Finding, window: Window) -> bool:
     """The program is approved for the department of the account that used it, and lies where programs are installed."""
     account = window.world.accounts.get(finding.account)
-    return bool(account and finding.tool == tool["name"] and finding.tool_trusted and account["department"] == tool["department"])
+    return bool(
+        account
+        and finding.tool == tool["name"]
+        and finding.tool_trusted
+        and account["department"] == tool["department"]
+    )
 
 
 def _scanner_may(scanner: Scanner, finding: Finding, window: Window) -> bool:

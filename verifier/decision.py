@@ -9,16 +9,28 @@ from typing import Any
 from schema import Incident, Label, epoch_s
 from verifier.context import explanation
 from verifier.rules import RULES
-from verifier.window import EXACT, Finding, Limits, Window
+from verifier.window import Finding, Limits, Window
 from world import World
 
 SEVERAL_HOSTS = 3
 MIN_OUTAGE_S = 60
 # Which sensor sees an event type, for the question whether required telemetry is missing.
 TELEMETRY = {
-    "endpoint": (
-        "process process_access process_inject module_load file registry service task pipe script wmi object_access detection"
-    ).split(),
+    "endpoint": [
+        "process",
+        "process_access",
+        "process_inject",
+        "module_load",
+        "file",
+        "registry",
+        "service",
+        "task",
+        "pipe",
+        "script",
+        "wmi",
+        "object_access",
+        "detection",
+    ],
     "network": ["net_conn", "dns_query", "http", "share"],
     "identity": ["logon", "kerberos", "privilege", "account", "group", "directory"],
 }
@@ -77,8 +89,12 @@ def judge_observation(observation: Mapping[str, Any]) -> GroundTruth:
     Args:
         observation: what `reset` shows the defender, as plain data: `log_window`, `context` and `alert` are read.
     """
-    incident = Incident.model_validate({"target_label": "dismiss", "category": "benign_activity", "events": observation["log_window"]})
-    return compute_ground_truth(incident, World.from_context(observation["context"], alerted=observation["alert"]["log_id"]))
+    incident = Incident.model_validate(
+        {"target_label": "dismiss", "category": "benign_activity", "events": observation["log_window"]}
+    )
+    return compute_ground_truth(
+        incident, World.from_context(observation["context"], alerted=observation["alert"]["log_id"])
+    )
 
 
 def label_under(incident: Incident, world: World, limits: Limits) -> Label:
@@ -185,8 +201,13 @@ def event_type_of(fields: object) -> str:
 
 def _explain(findings: tuple[Finding, ...], action: Label, why: str) -> str:
     """The three steps in words, one line each."""
-    found = [f"{finding.rule_id} ({finding.technique}, {finding.strength}) in {', '.join(finding.evidence)}" for finding in findings]
-    context = [f"{finding.rule_id} is explained by {finding.explained_by}" for finding in findings if finding.explained_by]
+    found = [
+        f"{finding.rule_id} ({finding.technique}, {finding.strength}) in {', '.join(finding.evidence)}"
+        for finding in findings
+    ]
+    context = [
+        f"{finding.rule_id} is explained by {finding.explained_by}" for finding in findings if finding.explained_by
+    ]
     live = [finding.rule_id for finding in findings if not finding.explained_by]
     return "\n".join(
         (

@@ -39,7 +39,9 @@ CATEGORY_EVENTS: Mapping[Category, frozenset[str]] = {
     "execution": frozenset({"process", "script", "service", "task", "wmi"}),
     "persistence": frozenset({"service", "task", "registry", "wmi", "account", "group", "file"}),
     "privilege_escalation": frozenset({"privilege", "process", "group", "process_inject", "service", "registry"}),
-    "defense_evasion": frozenset({"control_change", "process", "process_inject", "file", "registry", "module_load", "cloud_api"}),
+    "defense_evasion": frozenset(
+        {"control_change", "process", "process_inject", "file", "registry", "module_load", "cloud_api"}
+    ),
     "credential_access": frozenset({"logon", "kerberos", "process_access", "directory", "object_access", "file"}),
     "discovery": frozenset({"net_conn", "process", "directory", "group", "cloud_api", "share"}),
     "lateral_movement": frozenset({"logon", "share", "service", "wmi", "pipe"}),
@@ -70,7 +72,9 @@ def check_plausibility(incident: Incident, world: World, *, seen: Mapping[str, i
     reasons += _category(incident, window, truth)
     for limits, side in ((TIGHTER, "stricter"), (LOOSER, "looser")):
         if label_under(incident, world, limits) != truth.action:
-            reasons.append(f"the answer hangs on the edge of a threshold: with slightly {side} thresholds it is another")
+            reasons.append(
+                f"the answer hangs on the edge of a threshold: with slightly {side} thresholds it is another"
+            )
     if seen is not None and seen.get(signature(incident, truth), 0) >= MAX_SEEN:
         reasons.append(f"this play was seen {MAX_SEEN} times already; only names and times are new")
     return reasons
@@ -81,13 +85,20 @@ def _entities(window: Window) -> list[str]:
     """Hosts and accounts exist in the world, internal addresses belong to somebody."""
     world = window.world
     created = {account_name(line.f.user_name) for line in window.of(AccountFields) if line.f.activity == "create"}
-    ours = {host["ip"] for host in world.hosts.values()} | {scanner["ip"] for scanner in world.scanners} | {"127.0.0.1", "::1"}
+    ours = (
+        {host["ip"] for host in world.hosts.values()}
+        | {scanner["ip"] for scanner in world.scanners}
+        | {"127.0.0.1", "::1"}
+    )
     reasons = []
     for line in window.lines:
         if line.host and line.host not in world.hosts:
             reasons.append(f"{line.log_id}: there is no host {line.host!r} in this world")
         for user in (line.user, account_name(getattr(line.f, "user_name", None))):
-            guessed = isinstance(line.f, LogonFields | KerberosFields) and line.f.activity in ("failure", "preauth_failure")
+            guessed = isinstance(line.f, LogonFields | KerberosFields) and line.f.activity in (
+                "failure",
+                "preauth_failure",
+            )
             if is_person_or_service(user) and user not in world.accounts and user not in created and not guessed:
                 reasons.append(f"{line.log_id}: there is no account {user!r} in this world")
         for name in ("src_ip", "dst_ip"):
@@ -115,7 +126,9 @@ def _substance(window: Window) -> list[str]:
         ]
         placed = line.host or getattr(line.f, "src_ip", None) or isinstance(line.f, CloudApiFields)
         if not placed or len(facts) < _least_facts(line):
-            reasons.append(f"{line.log_id}: too little is said to be a record of a sensor (a host and {MIN_FACTS} facts are expected)")
+            reasons.append(
+                f"{line.log_id}: too little is said to be a record of a sensor (a host and {MIN_FACTS} facts are expected)"
+            )
         for name in facts:
             if _is_gibberish(str(getattr(line.f, name))):
                 reasons.append(f"{line.log_id}: {name} is no text that a sensor writes")
@@ -123,7 +136,11 @@ def _substance(window: Window) -> list[str]:
 
 
 def _least_facts(line: Line) -> int:
-    return 1 if event_type_of(line.f) in ("control_change", "script", "wmi", "privilege", "dns_query", "object_access") else MIN_FACTS
+    return (
+        1
+        if event_type_of(line.f) in ("control_change", "script", "wmi", "privilege", "dns_query", "object_access")
+        else MIN_FACTS
+    )
 
 
 _RUN = re.compile(r"(.)\1{15,}|(.{2,8}?)\2{12,}")
@@ -142,7 +159,9 @@ def _time_order(incident: Incident) -> list[str]:
     stamps = [event.timestamp for event in incident.events]
     for index in range(1, len(stamps)):
         if epoch_s(stamps[index]) < epoch_s(stamps[index - 1]):
-            return [f"{incident.events[index].log_id}: events must be in time order; this one is before the one above it"]
+            return [
+                f"{incident.events[index].log_id}: events must be in time order; this one is before the one above it"
+            ]
     return []
 
 
@@ -154,7 +173,9 @@ def _period(window: Window) -> list[str]:
     if window.world.now:
         now = epoch_s(window.world.now)
         if window.end > now or window.start < now - MAX_LEAD_S:
-            reasons.append(f"events must lie in the {MAX_LEAD_S} s before {window.world.now}, when the alert was raised")
+            reasons.append(
+                f"events must lie in the {MAX_LEAD_S} s before {window.world.now}, when the alert was raised"
+            )
     return reasons
 
 
@@ -196,7 +217,9 @@ def _connection_faults(line: Line[NetConnFields], window: Window) -> list[str]:
     source_ours = fields.src_ip is not None and world.is_internal(fields.src_ip)
     target_ours = fields.dst_ip is not None and world.is_internal(fields.dst_ip)
     if fields.dst_scope and fields.dst_ip and (fields.dst_scope == "internal") != target_ours:
-        faults.append(f"dst_scope is {fields.dst_scope!r}, but {fields.dst_ip} is {'ours' if target_ours else 'not ours'}")
+        faults.append(
+            f"dst_scope is {fields.dst_scope!r}, but {fields.dst_ip} is {'ours' if target_ours else 'not ours'}"
+        )
     if fields.direction and fields.src_ip and fields.dst_ip:
         actual = "lateral" if source_ours and target_ours else "outbound" if source_ours else "inbound"
         if fields.direction != actual:
@@ -219,10 +242,18 @@ def _category(incident: Incident, window: Window, truth: GroundTruth) -> list[st
     claimed = incident.category
     live = [finding for finding in truth.findings if not finding.explained_by]
     if claimed == "benign_activity":
-        return ["the category is benign_activity, but the events hold a confirmed finding"] if any(f.strength == "confirmed" for f in live) else []
+        return (
+            ["the category is benign_activity, but the events hold a confirmed finding"]
+            if any(f.strength == "confirmed" for f in live)
+            else []
+        )
     if claimed == "exfiltration":
         sent = sum(line.f.bytes_out or 0 for line in window.of(NetConnFields) if window.is_external(line.f.dst_ip))
-        return [] if sent >= MIN_UPLOAD_MB * 1e6 * 0.1 else ["exfiltration needs an external destination and bytes that go there"]
+        return (
+            []
+            if sent >= MIN_UPLOAD_MB * 1e6 * 0.1
+            else ["exfiltration needs an external destination and bytes that go there"]
+        )
     if any(finding.tactic == claimed for finding in truth.findings):
         return []
     if {event_type_of(line.f) for line in window.lines} & CATEGORY_EVENTS[claimed]:
@@ -253,5 +284,7 @@ def signature(incident: Incident, truth: GroundTruth) -> str:
             for finding in truth.findings
         )
     else:
-        play = sorted([kinds[event.log_id], basename(event.fields.__dict__.get("process_path"))] for event in incident.events)
+        play = sorted(
+            [kinds[event.log_id], basename(event.fields.__dict__.get("process_path"))] for event in incident.events
+        )
     return hashlib.sha256(json.dumps([truth.action, play]).encode()).hexdigest()[:16]

@@ -39,11 +39,11 @@ def playbook_text() -> str:
 def playbook_page() -> str:
     """docs/playbook.md."""
     rows = "\n".join(
-        f"| `{rule.rule_id}` | {rule.technique} | {rule.tactic} | {rule.says} | {rule.source} |".replace("\\", "\\\\") for rule in RULES
+        f"| `{rule.rule_id}` | {rule.technique} | {rule.tactic} | {rule.says} | {rule.source} |".replace("\\", "\\\\")
+        for rule in RULES
     )
     return (
         "# The playbook\n\n<!-- Made by `python scripts/make_docs.py`; do not edit. -->\n\n"
         f"The defender reads this text in every prompt, and the verifier decides by it.\n\n```text\n{LADDER}\n```\n\n"
         f"## Rules ({len(RULES)})\n\n| rule | technique | tactic | finds | source |\n|---|---|---|---|---|\n{rows}\n"
     )
-

@@ -135,7 +135,14 @@ class Rule:
 
 
 def rule(
-    rule_id: str, technique: str, tactic: str, *, says: str, source: str, needs: Sequence[type[Fields]], probing: bool = False
+    rule_id: str,
+    technique: str,
+    tactic: str,
+    *,
+    says: str,
+    source: str,
+    needs: Sequence[type[Fields]],
+    probing: bool = False,
 ) -> Callable[[Callable[[Window, Rule], Iterable[Finding]]], Rule]:
     """Make a rule of a function from the window to findings."""
 
@@ -156,7 +163,11 @@ class Window:
         for event in incident.events:
             fields = event.fields
             line: Line = Line(
-                epoch_s(event.timestamp), event.log_id, fields.device_hostname or "", account_name(fields.actor_user), fields
+                epoch_s(event.timestamp),
+                event.log_id,
+                fields.device_hostname or "",
+                account_name(fields.actor_user),
+                fields,
             )
             lines.append(line)
         lines.sort(key=_by_time)
@@ -199,7 +210,16 @@ _USER_WRITABLE = re.compile(
     re.IGNORECASE,
 )
 WELL_KNOWN_ACCOUNTS = frozenset(
-    {"system", "local service", "network service", "anonymous logon", "localsystem", "root", "window manager", "font driver host"}
+    {
+        "system",
+        "local service",
+        "network service",
+        "anonymous logon",
+        "localsystem",
+        "root",
+        "window manager",
+        "font driver host",
+    }
 )
 
 

@@ -22,8 +22,26 @@ DROP_RUN_S = 600  # from a file's creation to its launch
 REMOTE_SERVICE_S = 300  # from the network logon to the service that it installs
 NETWORK_LOGON = 3
 
-DOCUMENT_PROGRAMS = ("winword.exe", "excel.exe", "powerpnt.exe", "outlook.exe", "onenote.exe", "acrord32.exe", "mspub.exe")
-SERVER_PROGRAMS = ("w3wp.exe", "sqlservr.exe", "httpd.exe", "nginx.exe", "tomcat9.exe", "php-cgi.exe", "httpd", "nginx", "apache2")
+DOCUMENT_PROGRAMS = (
+    "winword.exe",
+    "excel.exe",
+    "powerpnt.exe",
+    "outlook.exe",
+    "onenote.exe",
+    "acrord32.exe",
+    "mspub.exe",
+)
+SERVER_PROGRAMS = (
+    "w3wp.exe",
+    "sqlservr.exe",
+    "httpd.exe",
+    "nginx.exe",
+    "tomcat9.exe",
+    "php-cgi.exe",
+    "httpd",
+    "nginx",
+    "apache2",
+)
 SHELLS = (
     "cmd.exe",
     "powershell.exe",
@@ -52,7 +70,21 @@ PROXY_ARGUMENTS = {
     "installutil.exe": r"/u\s|/logfile=\s",
 }
 _PROXY = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in PROXY_ARGUMENTS.items()}
-EXECUTABLE_ENDINGS = (".exe", ".dll", ".scr", ".com", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".hta", ".msi", ".elf", ".sh")
+EXECUTABLE_ENDINGS = (
+    ".exe",
+    ".dll",
+    ".scr",
+    ".com",
+    ".bat",
+    ".cmd",
+    ".ps1",
+    ".vbs",
+    ".js",
+    ".hta",
+    ".msi",
+    ".elf",
+    ".sh",
+)
 _CRADLE = re.compile(
     r"downloadstring|downloadfile|downloaddata|invoke-webrequest|start-bitstransfer|net\.webclient|frombase64string"
     r"|\biwr\b|\biex\b|invoke-expression|\s-e(?:nc|ncodedcommand|c)?\s+[a-z0-9+/=]{20,}",
@@ -121,7 +153,11 @@ def download_cradle(window: Window, this: Rule) -> Iterable[Finding]:
         if _CRADLE.search(script.f.script_text or "") or _CRADLE.search(script.f.host_application or ""):
             told.setdefault((script.host, script.user), []).append(script)
     for line in window.of(ProcessFields):
-        if line.f.activity == "launch" and basename(line.f.process_path) in POWERSHELLS and _CRADLE.search(line.f.process_cmd_line or ""):
+        if (
+            line.f.activity == "launch"
+            and basename(line.f.process_path) in POWERSHELLS
+            and _CRADLE.search(line.f.process_cmd_line or "")
+        ):
             told.setdefault((line.host, line.user), []).append(line)
     for (host, user), lines in told.items():
         first = min(line.t for line in lines)
@@ -272,7 +308,10 @@ def task_runs_foreign_program(window: Window, this: Rule) -> Iterable[Finding]:
         starts = [
             start
             for start in window.of(ProcessFields)
-            if start.f.activity == "launch" and start.host == line.host and start.t > line.t and basename(start.f.process_path) == program
+            if start.f.activity == "launch"
+            and start.host == line.host
+            and start.t > line.t
+            and basename(start.f.process_path) == program
         ]
         calls = [call for start in starts for call in outbound(window, line.host, program, start.t, CHAIN_S)]
         yield this.finding(

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from schema import AccountFields, DirectoryFields, FileFields, GroupFields, KerberosFields, LogonFields, ProcessAccessFields
+from schema import (
+    AccountFields,
+    DirectoryFields,
+    FileFields,
+    GroupFields,
+    KerberosFields,
+    LogonFields,
+    ProcessAccessFields,
+)
 from verifier.window import Finding, Line, Rule, Window, basename, is_person_or_service, is_user_writable, rule
 from world import account_name
 
@@ -57,7 +65,12 @@ def lsass_memory_read(window: Window, this: Rule) -> Iterable[Finding]:
     for line in window.of(ProcessAccessFields):
         source = (line.f.process_path or "").lower()
         vouched_for = ("\\windows\\" in source or "\\program files" in source) and not is_user_writable(source)
-        if source and not vouched_for and basename(line.f.target_path) == "lsass.exe" and int(line.f.access_mask or "0x0", 16) & VM_READ:
+        if (
+            source
+            and not vouched_for
+            and basename(line.f.target_path) == "lsass.exe"
+            and int(line.f.access_mask or "0x0", 16) & VM_READ
+        ):
             acts.setdefault((line.host, source), []).append(line)
     for (host, source), lines in acts.items():
         dumps = [
@@ -183,7 +196,14 @@ def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
     for account, lines in asked.items():
         near = [line for line in lines if line.t - lines[0].t <= window.limits.within(TICKETS_S)]
         if len({line.f.service_name for line in near}) >= window.limits.at_least(MIN_SERVICES):
-            yield this.finding(near, confirmed=True, scope="identity", host=near[0].host, account=account, remote=near[0].f.src_ip or "")
+            yield this.finding(
+                near,
+                confirmed=True,
+                scope="identity",
+                host=near[0].host,
+                account=account,
+                remote=near[0].f.src_ip or "",
+            )
 
 
 @rule(
@@ -200,11 +220,21 @@ def directory_replication(window: Window, this: Rule) -> Iterable[Finding]:
     acts: dict[str, list[Line[DirectoryFields]]] = {}
     for line in window.of(DirectoryFields):
         rights = (line.f.properties or "").lower()
-        if line.f.activity in ("access", "replication") and is_person_or_service(line.user) and any(right in rights for right in REPLICATION_RIGHTS):
+        if (
+            line.f.activity in ("access", "replication")
+            and is_person_or_service(line.user)
+            and any(right in rights for right in REPLICATION_RIGHTS)
+        ):
             acts.setdefault(line.user, []).append(line)
     for account, lines in acts.items():
         yield this.finding(
-            lines, confirmed=True, scope="identity", host=lines[0].host, account=account, program=REPLICATION_WORK, impact=True
+            lines,
+            confirmed=True,
+            scope="identity",
+            host=lines[0].host,
+            account=account,
+            program=REPLICATION_WORK,
+            impact=True,
         )
 
 
@@ -220,7 +250,10 @@ def directory_replication(window: Window, this: Rule) -> Iterable[Finding]:
 def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
     """Find members of privileged groups that came in this window."""
     for line in window.of(GroupFields):
-        if line.f.activity not in ("member_add", "policy_attach") or account_name(line.f.group_name).lower() not in PRIVILEGED_GROUPS:
+        if (
+            line.f.activity not in ("member_add", "policy_attach")
+            or account_name(line.f.group_name).lower() not in PRIVILEGED_GROUPS
+        ):
             continue
         member = account_name(line.f.user_name)
         made = [
@@ -232,7 +265,9 @@ def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
             and account.user == line.user
             and 0 < line.t - account.t <= window.limits.within(NEW_ADMIN_S)
         ]
-        yield this.finding([*made, line], confirmed=bool(made), scope="identity", host=line.host, account=line.user, program=GROUP_WORK)
+        yield this.finding(
+            [*made, line], confirmed=bool(made), scope="identity", host=line.host, account=line.user, program=GROUP_WORK
+        )
 
 
 @rule(
@@ -262,7 +297,16 @@ def account_spread(window: Window, this: Rule) -> Iterable[Finding]:
         burst = _bursts(lines, window.limits.within(SPREAD_S))
         hosts = {line.host for line in burst}
         if len(hosts) >= window.limits.at_least(MIN_SPREAD_HOSTS):
-            yield this.finding(burst, confirmed=True, scope="identity", hosts=hosts, host=burst[0].host, account=user, program=LOGON_WORK, remote=source)
+            yield this.finding(
+                burst,
+                confirmed=True,
+                scope="identity",
+                hosts=hosts,
+                host=burst[0].host,
+                account=user,
+                program=LOGON_WORK,
+                remote=source,
+            )
 
 
 RULES = (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 from collections.abc import Iterable
 
 from schema import DnsQueryFields, FileFields, HttpFields, NetConnFields, ShareFields
-from verifier.window import Finding, Line, Rule, Window, basename, is_user_writable, rule
+from verifier.window import Finding, Line, Rule, Window, is_user_writable, rule
 
 MIN_BEACONS = 5
 BEACON_JITTER = 0.2  # standard deviation of the gaps over their mean
@@ -61,7 +62,9 @@ def known_bad_address(window: Window, this: Rule) -> Iterable[Finding]:
         if value:
             met.setdefault((request.host, value, False, window.intelligence(value)), []).append(request)
     for (host, value, ours, confidence), lines in met.items():
-        program = next((line.f.process_path for line in lines if isinstance(line.f, NetConnFields) and line.f.process_path), "")
+        program = next(
+            (line.f.process_path for line in lines if isinstance(line.f, NetConnFields) and line.f.process_path), ""
+        )
         yield this.finding(
             lines,
             confirmed=confidence == "high",
@@ -91,8 +94,9 @@ def beaconing(window: Window, this: Rule) -> Iterable[Finding]:
     for (host, program, address), lines in calls.items():
         if len(lines) < window.limits.at_least(MIN_BEACONS) or not window.is_external(address):
             continue
-        gaps = [later.t - earlier.t for earlier, later in zip(lines, lines[1:], strict=False)]
-        if min(gaps) >= window.limits.size(MIN_BEACON_GAP_S) and statistics.pstdev(gaps) <= window.limits.within(BEACON_JITTER) * statistics.fmean(gaps):
+        gaps = [later.t - earlier.t for earlier, later in itertools.pairwise(lines)]
+        even = statistics.pstdev(gaps) <= window.limits.within(BEACON_JITTER) * statistics.fmean(gaps)
+        if even and min(gaps) >= window.limits.size(MIN_BEACON_GAP_S):
             yield this.finding(
                 lines,
                 confirmed=is_user_writable(program),
@@ -126,7 +130,13 @@ def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
         lines = list(by_label.values())
         program = next((line.f.process_path for line in lines if line.f.process_path), "") or ""
         yield this.finding(
-            lines, confirmed=is_user_writable(program), scope="host", host=host, account=lines[0].user, program=program, remote=domain
+            lines,
+            confirmed=is_user_writable(program),
+            scope="host",
+            host=host,
+            account=lines[0].user,
+            program=program,
+            remote=domain,
         )
 
 
@@ -143,7 +153,12 @@ def service_probing(window: Window, this: Rule) -> Iterable[Finding]:
     """Find addresses that try many services."""
     tried: dict[str, list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
-        if line.f.src_ip and line.f.dst_ip and line.f.activity in ("open", "flow", "allow", "block") and not window.is_external(line.f.dst_ip):
+        if (
+            line.f.src_ip
+            and line.f.dst_ip
+            and line.f.activity in ("open", "flow", "allow", "block")
+            and not window.is_external(line.f.dst_ip)
+        ):
             tried.setdefault(line.f.src_ip, []).append(line)
     for source, lines in tried.items():
         near = [line for line in lines if line.t - lines[0].t <= window.limits.within(PROBE_S)]
@@ -203,7 +218,9 @@ def bulk_upload(window: Window, this: Rule) -> Iterable[Finding]:
         first, user = lines[0].t, lines[0].user
         span = window.limits.within(STAGE_S)
         reads = [
-            line for line in window.of(ShareFields) if line.f.activity == "access" and line.user == user and 0 < first - line.t <= span
+            line
+            for line in window.of(ShareFields)
+            if line.f.activity == "access" and line.user == user and 0 < first - line.t <= span
         ]
         packs = [
             line

@@ -50,7 +50,11 @@ def autorun_entry(window: Window, this: Rule) -> Iterable[Finding]:
     """Find registry values that start foreign programs."""
     for line in window.of(RegistryFields):
         data = line.f.reg_value_data or ""
-        if line.f.activity == "set" and _AUTORUN.search(line.f.reg_key_path or "") and (is_user_writable(data) or _SCRIPTED.search(data)):
+        if (
+            line.f.activity == "set"
+            and _AUTORUN.search(line.f.reg_key_path or "")
+            and (is_user_writable(data) or _SCRIPTED.search(data))
+        ):
             yield this.finding(
                 [line],
                 confirmed=is_user_writable(line.f.process_path),
@@ -79,11 +83,23 @@ def wmi_subscription(window: Window, this: Rule) -> Iterable[Finding]:
         runs = [line for line in lines if line.f.activity == "consumer" and _runs_code(line.f.wmi_consumer or "")]
         if runs:
             whole = {"filter", "consumer", "binding"} <= {line.f.activity for line in lines}
-            yield this.finding(lines if whole else runs, confirmed=whole, scope="host", host=host, account=user, program="wmi subscription")
+            yield this.finding(
+                lines if whole else runs,
+                confirmed=whole,
+                scope="host",
+                host=host,
+                account=user,
+                program="wmi subscription",
+            )
 
 
 def _runs_code(consumer: str) -> bool:
-    return bool(_SCRIPTED.search(consumer) or is_user_writable(consumer) or "commandline" in consumer.lower() or "script" in consumer.lower())
+    return bool(
+        _SCRIPTED.search(consumer)
+        or is_user_writable(consumer)
+        or "commandline" in consumer.lower()
+        or "script" in consumer.lower()
+    )
 
 
 def _same_hand(window: Window, line: Line, kinds: tuple[type[Fields], ...], seconds: float) -> list[Line]:
@@ -121,7 +137,12 @@ def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
             and _OFF.search(other.f.new_value or "")
         ]
         yield this.finding(
-            [*lines, *blinded], confirmed=bool(blinded), scope="host", host=host, account=user, program=lines[0].f.process_path or "log maintenance"
+            [*lines, *blinded],
+            confirmed=bool(blinded),
+            scope="host",
+            host=host,
+            account=user,
+            program=lines[0].f.process_path or "log maintenance",
         )
 
 
@@ -169,7 +190,14 @@ def recovery_inhibited(window: Window, this: Rule) -> Iterable[Finding]:
     """Find command lines that make recovery impossible."""
     for line in window.of(ProcessFields):
         if line.f.activity == "launch" and _RECOVERY.search(line.f.process_cmd_line or ""):
-            yield this.finding([line], confirmed=False, scope="host", host=line.host, account=line.user, program=line.f.process_path or "")
+            yield this.finding(
+                [line],
+                confirmed=False,
+                scope="host",
+                host=line.host,
+                account=line.user,
+                program=line.f.process_path or "",
+            )
 
 
 @rule(
@@ -191,7 +219,9 @@ def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
     for (host, program, _), lines in written.items():
         near = [line for line in lines if line.t - lines[0].t <= window.limits.within(ENCRYPT_S)]
         if len({line.f.file_path for line in near}) >= window.limits.at_least(MIN_ENCRYPTED):
-            yield this.finding(near, confirmed=True, scope="data", host=host, account=near[0].user, program=program, impact=True)
+            yield this.finding(
+                near, confirmed=True, scope="data", host=host, account=near[0].user, program=program, impact=True
+            )
 
 
 @rule(
@@ -248,7 +278,13 @@ def key_for_another(window: Window, this: Rule) -> Iterable[Finding]:
         other = account_name(line.f.user_name)
         if line.f.activity == "key_create" and other and line.user and other != line.user:
             yield this.finding(
-                [line], confirmed=False, scope="identity", host=line.host, account=line.user, program=CLOUD_WORK, remote=line.f.src_ip or ""
+                [line],
+                confirmed=False,
+                scope="identity",
+                host=line.host,
+                account=line.user,
+                program=CLOUD_WORK,
+                remote=line.f.src_ip or "",
             )
 
 

@@ -3,7 +3,7 @@
 `import openenv.core` runs the whole SDK (FastAPI, Gradio, FastMCP: seconds, 160 MB), though the base classes need pydantic alone.
 Here the three modules that define them are loaded beneath parent packages that have not been executed; the parents are then
 forgotten. A later `import openenv.core` runs in full and finds these very modules, so there is one class of each name
-(tests/test_openenv_base.py). Where the SDK is loaded already, or is laid out otherwise, it is imported as usual.
+(tests/test_openenv_base.py; the modules are then reached by `from ... import`, as everybody does, not as attributes). Where the SDK is loaded already, or is laid out otherwise, it is imported as usual.
 """
 
 from __future__ import annotations

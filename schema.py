@@ -12,13 +12,14 @@ from typing import (
     Annotated,
     Any,
     Literal,
-    NotRequired,  # pydantic needs this one before Python 3.12
+    NotRequired,
+    cast,
     get_args,
 )
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 Label = Literal["dismiss", "monitor", "quarantine_host", "block_ip", "escalate"]
 LABELS: tuple[Label, ...] = get_args(Label)  # the five triage actions, mildest first

@@ -1,0 +1,34 @@
+# The server of OpenSOC: docker build -t opensoc . && docker run --rm -p 7860:7860 opensoc
+#
+# The container tools of the OpenEnv SDK expect the server on port 8000: run it with -e PORT=8000 -p 8000:8000.
+#
+# The tag follows the patch releases of Python 3.11. For a build that repeats to the byte, name a digest instead:
+#   docker build --build-arg BASE=python:3.11-slim@sha256:... .
+ARG BASE=python:3.11-slim
+FROM ${BASE}
+
+LABEL org.opencontainers.image.title="OpenSOC" \
+      org.opencontainers.image.description="Reinforcement-learning environment for security alert triage on OpenEnv" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="BSD-3-Clause" \
+      org.opencontainers.image.authors="OpenSOC contributors"
+
+# Libraries write their caches to /tmp, so that any user id and a read-only root file system will do.
+ENV PORT=7860 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp
+
+RUN useradd --uid 1000 --no-create-home --shell /usr/sbin/nologin opensoc
+WORKDIR /app
+
+# Before the code, so that a change of code does not install again.
+COPY requirements.txt .
+RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt && pip check
+COPY . .
+RUN python -m compileall -q .
+
+USER 1000:1000
+EXPOSE 7860
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/health', timeout=4)"]
+CMD ["python", "server.py"]

@@ -1,0 +1,56 @@
+# OpenSOC: every target works on a fresh checkout and needs nothing but make and Python 3.11 or later.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+# Two targets would otherwise install into one environment at the same time under `make -j`.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help serve play test test-slow lint format clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+serve: $(VENV)/.server ## serve the environment on port 7860; PORT=... overrides
+	@exec $(BIN)/python server.py
+
+play: $(VENV)/.server ## play an episode in the terminal
+	@exec $(BIN)/python -m client.play
+
+test: $(VENV)/.dev ## run the tests, all but the slow ones
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev ## run the slow tests
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev ## check format, style, types and import order
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python scripts/lint_imports.py
+
+format: $(VENV)/.dev ## format the code and sort its imports
+	@$(BIN)/ruff check --select I --fix --quiet .
+	@$(BIN)/ruff format .
+
+clean: ## remove the virtual environment and the caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# pip is the last thing that `python -m venv` puts in place, so an interrupted run is done again.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "OpenSOC needs Python 3.11 or later, and $(PYTHON) is not: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.server: requirements.txt | $(BIN)/pip
+	@echo "Installing requirements.txt into $(VENV) (a minute or so) ..."
+	@$(INSTALL) -r requirements.txt
+	@touch $@
+
+# The pins of requirements.txt are among those of requirements-dev.txt, so both are then in place.
+$(VENV)/.dev: requirements-dev.txt | $(BIN)/pip
+	@echo "Installing requirements-dev.txt into $(VENV) (a minute or two) ..."
+	@$(INSTALL) -r requirements-dev.txt
+	@touch $@ $(VENV)/.server

@@ -1,0 +1,54 @@
+"""Documents made from code are fresh, and the manifest says what the code does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from env import OpenSOCEnv
+from schema import LABELS, MODES, TASKS
+from tasks.registry import SPLITS, TASK_SPECS
+from verifier import RULES, playbook_text
+
+ROOT = Path(__file__).resolve().parent.parent
+MANIFEST = yaml.safe_load((ROOT / "openenv.yaml").read_text(encoding="utf-8"))
+
+
+def test_generated_documents_are_fresh():
+    done = subprocess.run(
+        [sys.executable, "scripts/make_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_playbook_page_is_the_text_that_the_defender_reads():
+    page = (ROOT / "docs" / "playbook.md").read_text(encoding="utf-8")
+    shown = OpenSOCEnv().reset(seed=1).playbook
+
+    assert shown == playbook_text()
+    assert shown.split("\n\nRules\n")[0] in page
+    assert all(rule.rule_id in shown and f"`{rule.rule_id}`" in page for rule in RULES)
+
+
+def test_the_manifest_lists_what_can_be_played():
+    assert [(task["name"], task["description"]) for task in MANIFEST["tasks"]] == [
+        (name, TASK_SPECS[name].description) for name in TASKS
+    ]
+    assert MANIFEST["modes"] == list(MODES)
+    assert MANIFEST["splits"] == list(SPLITS)
+    assert MANIFEST["action_space"]["submit_triage"]["action"] == list(LABELS)
+    assert MANIFEST["action_space"]["craft_incident"]["target_label"] == list(LABELS)
+
+
+def test_the_manifest_counts_tasks_as_the_environment_does():
+    env = OpenSOCEnv()
+
+    assert MANIFEST["validation"]["capabilities"]["declared_task_count"] == {
+        split: env.num_tasks(split) for split in SPLITS
+    }
+
+
+def test_the_manifest_and_the_environment_agree_on_the_version():
+    assert MANIFEST["version"] == OpenSOCEnv().get_metadata().version

@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
 from random import Random
 from typing import Any, ClassVar, Literal, cast, get_args
 
@@ -140,6 +141,28 @@ class Archive:
         self.right[play] += right
 
 
+class _Prepared:
+    """A generated incident and, once asked for, its ground truth: shared by the episodes of one seed."""
+
+    __slots__ = ("_truth", "case")
+
+    def __init__(self, case: generator.Case) -> None:
+        self.case = case
+        self._truth: GroundTruth | None = None
+
+    @property
+    def truth(self) -> GroundTruth:
+        if self._truth is None:
+            self._truth = compute_ground_truth(self.case.incident, self.case.world)
+        return self._truth
+
+
+@lru_cache(maxsize=64)
+def _prepared(task: Task, seed: int, split: Split, salt: str) -> _Prepared:
+    """The incident of a seed. A group of rollouts plays one seed many times, and pays for it once."""
+    return _Prepared(generator.generate(task, seed, split=split, salt=salt))
+
+
 @cache
 def known_plays() -> frozenset[str]:
     """Signatures of what the generator plays of itself; an attacker earns no novelty for these."""
@@ -216,8 +239,9 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         # a drawn seed must not be guessed from the name: with it and the public generator anybody has the answer
         made = secrets.token_hex(12) if drawn else hashlib.sha256(name.encode()).hexdigest()[:24]
         self._seed, self._task, self._split, self._mode = number, cast(Task, task), cast(Split, split), cast(Mode, mode)
-        self._case = generator.generate(self._task, number, split=self._split, salt=self._salt)
-        self._world, self._incident = self._case.world, self._case.incident
+        self._prepared = _prepared(self._task, number, self._split, self._salt)
+        case = self._prepared.case
+        self._world, self._incident = case.world, case.incident
         self._truth: GroundTruth | None = None
         self._crafted: AttackerTurn | None = None
         self._attacker_reward: float | None = None
@@ -230,7 +254,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             return self._observe(
                 None, metadata=metadata, instructions=attacker_instructions(), context=self._world.to_context()
             )
-        return self._observe(None, metadata=metadata, **self._defender_view(self._case.lines))
+        return self._observe(None, metadata=metadata, **self._defender_view(_copied(case.lines)))
 
     def step(
         self, action: OpenSOCAction | dict[str, Any], timeout_s: float | None = None, **other: Any
@@ -310,9 +334,8 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             turn = AttackerTurn(True, tuple(self._reasons), False, None, 0.5)
             return self._refuse(turn, "The incident is not plausible: " + "; ".join(self._reasons[:5]) + ".")
         events = sorted(incident.events, key=lambda event: event.timestamp)
-        self._world.alerted = (
-            Random(generator.incident_seed("alert", self._task, self._seed, self._salt)).choice(events).log_id
-        )
+        chance = Random(generator.incident_seed("alert", self._task, self._seed, self._salt))
+        self._world = replace(self._world, alerted=chance.choice(events).log_id)
         self._incident = incident
         self._truth = compute_ground_truth(incident, self._world)
         self._play = signature(incident, self._truth)
@@ -330,7 +353,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     def _triage(self, content: Any) -> OpenSOCObservation:
         """The defender's turn: read, judge, end."""
         if self._truth is None:
-            self._truth = compute_ground_truth(self._incident, self._world)
+            self._truth = self._prepared.truth
         triage: Triage | None = None
         try:
             triage = Triage.model_validate(content)
@@ -486,6 +509,11 @@ def attacker_instructions() -> str:
 
 
 # ---------------------------------------------------------------- reading what came
+def _copied(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows for a player, who may do with them as he likes."""
+    return [{**line, "fields": line["fields"].copy()} for line in lines]
+
+
 def _shown(value: object) -> str:
     """A value as an error may repeat it: short, plain ASCII."""
     return ascii(value)[:80]

@@ -293,17 +293,7 @@ class World:
 
     def to_context(self) -> Context:
         """Everything, as an attacker sees it."""
-        return {
-            "now": self.now,
-            "networks": list(self.networks),
-            "hosts": list(self.hosts.values()),
-            "accounts": list(self.accounts.values()),
-            "tools": list(self.tools),
-            "scanners": list(self.scanners),
-            "tickets": list(self.tickets),
-            "indicators": list(self.indicators),
-            "sensors": list(self.sensors),
-        }
+        return self._rendered(list(self.hosts.values()), list(self.accounts.values()), list(self.tools))
 
     def slice_for(self, lines: Iterable[Mapping[str, Any]]) -> Context:
         """The part that a window's rendered lines touch: its hosts (by name or address), accounts and programs, and what is short anyway.
@@ -330,18 +320,25 @@ class World:
             if host:
                 hosts[host["name"]] = host
         said = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
+        tools = [
+            tool for tool in self.tools if tool["name"] in said or (runs_scripts and tool["name"] == "powershell.exe")
+        ]
+        accounts = [self.accounts[name] for name in names if name in self.accounts]
+        return self._rendered(list(hosts.values()), accounts, tools)
+
+    def _rendered(self, hosts: list[Host], accounts: list[Account], tools: list[Tool]) -> Context:
+        """Rows for a player: copies, so that whoever gets them cannot change the world."""
         return {
             "now": self.now,
             "networks": list(self.networks),
-            "hosts": list(hosts.values()),
-            "accounts": [self.accounts[name] for name in names if name in self.accounts],
-            "tools": [
-                tool
-                for tool in self.tools
-                if tool["name"] in said or (runs_scripts and tool["name"] == "powershell.exe")
+            "hosts": [host.copy() for host in hosts],
+            "accounts": [account.copy() for account in accounts],
+            "tools": [tool.copy() for tool in tools],
+            "scanners": [{"ip": scanner["ip"], "targets": list(scanner["targets"])} for scanner in self.scanners],
+            "tickets": [
+                {**ticket, "hosts": list(ticket["hosts"]), "accounts": list(ticket["accounts"])}
+                for ticket in self.tickets
             ],
-            "scanners": list(self.scanners),
-            "tickets": list(self.tickets),
-            "indicators": list(self.indicators),
-            "sensors": list(self.sensors),
+            "indicators": [indicator.copy() for indicator in self.indicators],
+            "sensors": [sensor.copy() for sensor in self.sensors],
         }

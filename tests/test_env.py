@@ -419,3 +419,35 @@ def test_a_mutated_incident_is_scored_or_admitted(data):
     assert second.reward in (-0.5, 0.0, 0.2)
     assert second.done or second.role == "defender"
     second.model_dump_json()
+
+
+def test_what_a_player_does_with_an_observation_changes_no_other_episode():
+    env = OpenSOCEnv()
+    for task in TASKS:
+        for seed in range(20):
+            untouched = OpenSOCEnv().reset(seed=seed, task=task).model_dump_json()
+            first = env.reset(seed=seed, task=task)
+            for row in first.log_window:
+                row["fields"].clear()
+                row["timestamp"] = ""
+            for rows in first.context.values():
+                for row in rows if isinstance(rows, list) else []:
+                    if isinstance(row, dict):
+                        for name, value in row.items():
+                            if isinstance(value, list):
+                                value.clear()
+                            row[name] = "approved" if name == "status" else None
+            first.context.clear()
+            first.log_window.clear()
+            assert OpenSOCEnv().reset(seed=seed, task=task).model_dump_json() == untouched
+            again = OpenSOCEnv().reset(seed=seed, task=task)
+            assert env.step(right_answer(again.model_dump())).reward == 1.1
+
+
+def test_an_attackers_incident_leaves_the_generated_one_of_that_seed_alone():
+    before = OpenSOCEnv().reset(seed=3).model_dump_json()
+    env = OpenSOCEnv()
+    env.reset(seed=3, mode="self_play")
+    env.step({"craft_incident": novel_incident()})
+
+    assert OpenSOCEnv().reset(seed=3).model_dump_json() == before

@@ -1,0 +1,271 @@
+"""Measure OpenSOC beside the SDK's minimal environment, in one run: python scripts/bench_env.py [--quick]
+
+1. In process, one core: episodes a second of each task (generate, render, verify, reward), and of the SDK's echo environment.
+2. Over WebSocket, 8 sessions, one worker: the server's CPU time for an episode (reset and step), OpenSOC's and the SDK's minimal
+   synchronous echo environment served the same way, in turn.
+3. 1,000 WebSocket sessions held at once: memory, and whether every one still answers.
+4. From start to the first 200 of /health, in turn with the SDK's minimal environment.
+
+CPU time is the server process's own (user and system), so other load on the machine disturbs it little; ratios are what counts.
+Linux only: it reads /proc. Talks to loopback alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+TASKS = ("stage1_basic", "stage2_multi", "stage3_mixed", "stage4_adversarial")
+TRIAGE = {"action": "monitor", "cited_log_id": "L1-1", "rationale": "a benchmark's answer"}
+HEALTH_TIMEOUT_S = 60
+Plan = tuple[dict[str, Any], dict[str, Any]]  # data of the reset and of the step
+OURS: Plan = ({}, {"submit_triage": TRIAGE})
+ECHO: Plan = ({}, {"message": "hello"})
+
+ECHO_SERVER = """
+import sys, uvicorn
+from openenv.core.env_server import Action, Environment, Observation, State, create_app
+
+class EchoAction(Action):
+    message: str = ""
+
+class EchoObservation(Observation):
+    echoed: str = ""
+
+class Echo(Environment):
+    SUPPORTS_CONCURRENT_SESSIONS = True
+
+    def __init__(self):
+        super().__init__()
+        self._state = State(episode_id="echo")
+
+    def reset(self, seed=None, episode_id=None, **options):
+        self._state = State(episode_id=episode_id or "echo")
+        return EchoObservation(echoed="ready", reward=0.0)
+
+    def step(self, action, timeout_s=None, **options):
+        self._state.step_count += 1
+        return EchoObservation(echoed=action.message, reward=1.0, done=True)
+
+    @property
+    def state(self):
+        return self._state
+
+if __name__ == "__main__":
+    app = create_app(Echo, EchoAction, EchoObservation, env_name="echo", max_concurrent_envs=100_000)
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", access_log=False, backlog=4096, ws_per_message_deflate=False)
+"""
+
+
+# ---------------------------------------------------------------- in process
+def episodes_per_second(task: str, seconds: float) -> float:
+    """Whole episodes of fresh seeds on this core, the best of five slices (the machine is shared)."""
+    from env import OpenSOCEnv
+
+    env = OpenSOCEnv()
+    for seed in range(400):  # organisations and caches fill once in a process's life
+        env.reset(seed=seed, task=task)
+    best, seed = 0.0, 10_000
+    for _ in range(5):
+        done, start = 0, time.process_time()
+        while (spent := time.process_time() - start) < seconds / 5:
+            env.reset(seed=seed, task=task)
+            env.step(OURS[1])
+            seed, done = seed + 1, done + 1
+        best = max(best, done / spent)
+    return best
+
+
+def echo_per_second(seconds: float) -> float:
+    """The same of the SDK's echo environment: what the base classes cost."""
+    space: dict[str, Any] = {"__name__": "echo"}
+    exec(compile(ECHO_SERVER, "echo", "exec"), space)
+    env, action = space["Echo"](), space["EchoAction"](message="hello")
+    done, start = 0, time.process_time()
+    while (spent := time.process_time() - start) < seconds / 5:
+        env.reset()
+        env.step(action)
+        done += 1
+    return done / spent
+
+
+# ---------------------------------------------------------------- servers
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def server(kind: str) -> Iterator[tuple[str, int, float]]:
+    """Run a server of a kind; yields its URL, its process id and the seconds it took to be healthy."""
+    port = free_port()
+    command = (
+        [sys.executable, "server.py", "--host", "127.0.0.1", "--port", str(port)]
+        if kind == "opensoc"
+        else [sys.executable, "-c", ECHO_SERVER, str(port)]
+    )
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
+                if reply.status == 200:
+                    break
+            if process.poll() is not None or time.perf_counter() - started > HEALTH_TIMEOUT_S:
+                raise SystemExit(f"the {kind} server did not come up; run `{' '.join(command[:4])}` to see why")
+            time.sleep(0.01)
+        yield url, process.pid, time.perf_counter() - started
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def cpu_s(pid: int) -> float:
+    """User and system seconds of a process, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process in MiB."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
+def message(kind: str, data: dict[str, Any]) -> str:
+    return json.dumps({"type": kind, "data": data})
+
+
+async def play(socket_: Any, plan: Plan) -> None:
+    """One episode on an open socket."""
+    for kind, data in zip(("reset", "step"), plan, strict=True):
+        await socket_.send(message(kind, data))
+        reply = await socket_.recv()
+        if reply.startswith('{"type":"error"'):
+            raise SystemExit(f"the server answered {reply[:300]}")
+
+
+async def load(url: str, plan: Plan, *, sessions: int, seconds: float) -> int:
+    """Play on some sessions for a while; returns how many episodes were played."""
+    import websockets
+
+    played = 0
+
+    async def session() -> None:
+        nonlocal played
+        async with websockets.connect(url.replace("http", "ws", 1) + "/ws", compression=None, max_size=None) as socket_:
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                await play(socket_, plan)
+                played += 1
+
+    await asyncio.gather(*(session() for _ in range(sessions)))
+    return played
+
+
+def cpu_per_episode_us(kind: str, plan: Plan, seconds: float) -> float:
+    """The server's CPU time for an episode in microseconds, after a second of warm-up."""
+    with server(kind) as (url, pid, _):
+        asyncio.run(load(url, plan, sessions=8, seconds=1.0))
+        before = cpu_s(pid)
+        played = asyncio.run(load(url, plan, sessions=8, seconds=seconds))
+        return (cpu_s(pid) - before) * 1e6 / played
+
+
+async def hold(url: str, pid: int, plan: Plan, sessions: int) -> tuple[int, float]:
+    """Open sessions, reset each, keep all; then step on each. Returns how many answered, and the server's memory meanwhile."""
+    import websockets
+
+    gate = asyncio.Semaphore(64)
+    sockets: list[Any] = []
+
+    async def begin() -> None:
+        async with gate:
+            socket_ = await websockets.connect(
+                url.replace("http", "ws", 1) + "/ws", compression=None, open_timeout=60, ping_interval=None
+            )
+            await socket_.send(message("reset", plan[0]))
+            await socket_.recv()
+            sockets.append(socket_)
+
+    await asyncio.gather(*(begin() for _ in range(sessions)))
+    memory = rss_mb(pid)
+
+    async def end(socket_: Any) -> bool:
+        await socket_.send(message("step", plan[1]))
+        reply = json.loads(await socket_.recv())
+        await socket_.close()
+        return bool(reply["type"] == "observation" and reply["data"]["done"])
+
+    answered = await asyncio.gather(*(end(socket_) for socket_ in sockets))
+    return sum(answered), memory
+
+
+# ---------------------------------------------------------------- the report
+def main() -> None:
+    """Measure and print, one block a question."""
+    parser = argparse.ArgumentParser(description="Measure OpenSOC beside the SDK's minimal environment.")
+    parser.add_argument("--quick", action="store_true", help="a few seconds for each figure")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON at the end")
+    args = parser.parse_args()
+    seconds, rounds = (2.0, 2) if args.quick else (5.0, 5)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sys.path.insert(0, str(ROOT))
+    figures: dict[str, float] = {}
+
+    print("In process, one core, episodes/s (generate, render, verify, reward)")
+    for task in TASKS:
+        figures[f"{task}_per_s"] = episodes_per_second(task, seconds)
+        print(f"  {task:<20} {figures[f'{task}_per_s']:>8,.0f}", flush=True)
+    figures["echo_per_s"] = echo_per_second(seconds)
+    print(f"  {'SDK echo, no payload':<20} {figures['echo_per_s']:>8,.0f}")
+
+    print("Over WebSocket, 8 sessions, one worker: server CPU for an episode, us")
+    pairs = [
+        (cpu_per_episode_us("opensoc", OURS, seconds), cpu_per_episode_us("echo", ECHO, seconds)) for _ in range(rounds)
+    ]
+    figures["ws_us"], figures["ws_echo_us"] = (statistics.median(column) for column in zip(*pairs, strict=True))
+    figures["ws_ratio"] = statistics.median(ours / echo for ours, echo in pairs)
+    print(
+        f"  OpenSOC {figures['ws_us']:.0f}, SDK sync echo {figures['ws_echo_us']:.0f}, ratio {figures['ws_ratio']:.2f} (median of {rounds} pairs)"
+    )
+
+    with server("opensoc") as (url, pid, _):
+        empty = rss_mb(pid)
+        answered, memory = asyncio.run(hold(url, pid, OURS, 1000))
+        figures |= {"held": answered, "held_rss_mb": memory, "idle_rss_mb": empty}
+    print(f"1,000 WebSocket sessions held: {answered} answered, {memory:.0f} MiB (idle {empty:.0f} MiB)")
+
+    starts: dict[str, list[float]] = {"opensoc": [], "echo": []}
+    for _ in range(rounds):
+        for kind, times in starts.items():
+            with server(kind) as (_, _, took):
+                times.append(took)
+    figures["start_s"], figures["start_echo_s"] = (statistics.median(times) for times in starts.values())
+    figures["start_ratio"] = statistics.median(ours / echo for ours, echo in zip(*starts.values(), strict=True))
+    print(
+        f"Start to the first 200 of /health: OpenSOC {figures['start_s']:.2f} s, SDK {figures['start_echo_s']:.2f} s, ratio {figures['start_ratio']:.2f}"
+    )
+    if args.json:
+        print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()

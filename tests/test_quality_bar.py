@@ -1,0 +1,451 @@
+"""OpenEnv's quality bar: one test for each check of its severity policy that its validator does not run yet, named after it.
+
+The checks that it does run (static.manifest, runtime.startup, runtime.reward_well_formed, runtime.observation_schema,
+runtime.state_contract, runtime.network_policy) are run by tests/test_validation.py with the validator itself.
+"""
+
+import ast
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+import yaml
+
+from contract import InProcess, right_answer
+from env import OpenSOCEnv
+from generator import generate
+from rubric import REWARD_RANGE
+from schema import LABELS, TASKS
+from tasks.registry import SPLITS
+from verifier import RULES, compute_ground_truth
+
+ROOT = Path(__file__).resolve().parent.parent
+MANIFEST = yaml.safe_load((ROOT / "openenv.yaml").read_text(encoding="utf-8"))
+VALIDATION = MANIFEST["validation"]
+CAPABILITIES = VALIDATION["capabilities"]
+REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+CANARIES = json.loads((ROOT / CAPABILITIES["canaries"]).read_text(encoding="utf-8"))
+MAXIMUM = max(REWARD_RANGE)
+
+
+def triage(action, cited="L1-1"):
+    return {"submit_triage": {"action": action, "cited_log_id": cited, "rationale": "because"}}
+
+
+def rewards_of(answer, task, seeds=range(120)):
+    """The rewards of a player, a function from the observation to an action, over seeds."""
+    player, rewards = InProcess(), []
+    for seed in seeds:
+        seen = player.reset(task=task, seed=seed)["observation"]
+        rewards.append(player.step(answer(seen))["reward"])
+    return rewards
+
+
+def mean_reward(answer, task="stage3_mixed", seeds=range(120)):
+    return statistics.fmean(rewards_of(answer, task, seeds))
+
+
+# ---------------------------------------------------------------- runtime
+def test_runtime_seed_control():
+    env = OpenSOCEnv()
+    windows = {seed: env.reset(seed=seed).model_dump_json() for seed in (0, 1, 2**63 - 1)}
+
+    assert len(set(windows.values())) == 3
+    assert windows == {seed: env.reset(seed=seed).model_dump_json() for seed in windows}
+
+
+def test_runtime_episode_determinism():
+    def played():
+        env = OpenSOCEnv()
+        return [
+            part.model_dump_json() for seed in range(20) for part in (env.reset(seed=seed), env.step(triage("monitor")))
+        ]
+
+    assert played() == played()
+
+
+def test_runtime_episode_isolation():
+    alone = OpenSOCEnv()
+    expected = [alone.reset(seed=seed).log_window for seed in range(10)]
+    envs = [OpenSOCEnv() for _ in range(10)]
+    first = [env.reset(seed=seed) for seed, env in enumerate(envs)]
+    last = [
+        env.step(right_answer(seen.model_dump())) for env, seen in zip(reversed(envs), reversed(first), strict=True)
+    ]
+
+    assert [seen.log_window for seen in first] == expected
+    assert {seen.reward for seen in last} == {MAXIMUM}
+    assert [seen.grade["seed"] for seen in last] == list(range(9, -1, -1))
+
+
+def test_runtime_oracle_containment():
+    """The oracle knows no more than a player: it reads an observation, never a seed, a state or the environment."""
+    source = (ROOT / CAPABILITIES["oracle"]["location"]).read_text(encoding="utf-8")
+    imported = {
+        alias.name if isinstance(node, ast.Import) else node.module
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert not imported & {"env", "generator", "tasks", "app_runtime", "server"}
+    assert "/grade" not in source
+    assert "/state" not in source
+
+
+def test_runtime_rubric_introspectable():
+    env = OpenSOCEnv()
+    env.reset(seed=1)
+    env.step(triage("monitor"))
+
+    assert {name for name, rubric in env.rubric.named_rubrics() if rubric.last_score is not None} == {
+        "defender",
+        "defender.decision",
+        "defender.citation",
+        "defender.format",
+    }
+
+
+def test_runtime_reward_attribution():
+    env = OpenSOCEnv()
+    for seed in range(60):
+        env.reset(seed=seed)
+        last = env.step(triage(LABELS[seed % 5]))
+        parts = [score for name, score in last.grade["components"].items() if name.startswith("defender.")]
+        assert last.reward == last.rewards["defender"] == pytest.approx(sum(parts), abs=1e-9)
+
+
+def test_runtime_trajectory_record():
+    env = OpenSOCEnv()
+    env.reset(seed=5, task="stage2_multi")
+    grade = env.step(triage("monitor")).grade
+
+    for name in (
+        "episode_id",
+        "task",
+        "mode",
+        "seed",
+        "reward_table",
+        "rewards",
+        "components",
+        "action",
+        "cited_log_id",
+        "feedback",
+        "ground_truth",
+    ):
+        assert name in grade
+    again = OpenSOCEnv(reward_table=grade["reward_table"])
+    again.reset(seed=grade["seed"], task=grade["task"], mode=grade["mode"])
+    assert again.step(triage(grade["action"], grade["cited_log_id"])).rewards == grade["rewards"]
+
+
+def test_runtime_tool_declaration_accuracy():
+    from starlette.testclient import TestClient
+
+    from app_runtime import create_app
+
+    with TestClient(create_app()) as client:
+        listed = client.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).json()
+
+    assert sorted(tool["name"] for tool in listed["result"]["tools"]) == sorted(CAPABILITIES["declared_tools"])
+
+
+def test_runtime_task_declaration_accuracy():
+    env = OpenSOCEnv()
+
+    assert CAPABILITIES["declared_task_count"] == {
+        split["name"]: env.num_tasks(split["name"]) for split in env.list_splits()
+    }
+    for split in SPLITS:
+        assert env.reset(split=split, index=env.num_tasks(split) - 1).log_window
+
+
+def test_runtime_resource_bounds():
+    """Memory does not grow with episodes: the second thousand adds next to nothing to the first."""
+    env = OpenSOCEnv()
+
+    def play(seeds):
+        for seed in seeds:
+            env.reset(seed=seed)
+            env.step(triage("monitor"))
+
+    play(range(1500))
+    tracemalloc.start()
+    try:
+        play(range(2000, 2200))
+        before = tracemalloc.get_traced_memory()[0]
+        play(range(3000, 3600))
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert grown < 4_000_000
+
+
+def test_runtime_host_containment(tmp_path):
+    """An episode reads no file, opens no socket and starts no process."""
+    code = """
+import sys
+from env import OpenSOCEnv
+env = OpenSOCEnv()
+env.reset(seed=0); env.step({"submit_triage": {}})
+touched = []
+sys.addaudithook(lambda event, args: touched.append(event) if event.split(".")[0] in ("open", "socket", "subprocess", "os", "shutil", "urllib") else None)
+for seed in range(50):
+    for mode, action in (("defender_only", {"submit_triage": {}}), ("self_play", {"craft_incident": {}})):
+        env.reset(seed=seed, mode=mode)
+        env.step(action)
+print(touched)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
+
+
+# ---------------------------------------------------------------- semantic
+@pytest.mark.parametrize("task", TASKS)
+def test_semantic_oracle_max(task):
+    assert (
+        min(rewards_of(right_answer, task))
+        == MAXIMUM
+        >= VALIDATION["reward"]["range"][1] - VALIDATION["reward"]["oracle_tolerance"]
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_semantic_floor_gap(task):
+    floor = max(
+        mean_reward(lambda seen, action=action: triage(action, seen["alert"]["log_id"]), task) for action in LABELS
+    )
+
+    assert MAXIMUM - floor >= VALIDATION["reward"]["floor_margin"]
+
+
+@pytest.mark.parametrize("canary", CANARIES["canaries"], ids=lambda canary: canary["name"])
+def test_semantic_canary_floor(canary):
+    rewards = [
+        reward
+        for task in CANARIES["reset"]["tasks"]
+        for reward in rewards_of(lambda seen: canary["actions"][0], task, range(CANARIES["reset"]["seeds"]))
+    ]
+
+    assert statistics.fmean(rewards) < canary["max_mean_reward"]
+
+
+def test_semantic_no_solution_leakage():
+    """No single visible answer is printed: the narrative's, the alert's or the first line's hints do not beat a constant."""
+
+    def echoes_text(seen):
+        text = json.dumps([seen["alert"], seen["log_window"]])
+        named = [label for label in LABELS if label in text]
+        return triage(named[0] if named else "escalate", seen["alert"]["log_id"])
+
+    def by_severity(seen):
+        return triage(
+            {"low": "dismiss", "medium": "monitor", "high": "escalate"}[seen["alert"]["severity"]],
+            seen["alert"]["log_id"],
+        )
+
+    best = max(
+        mean_reward(lambda seen, action=action: triage(action, seen["alert"]["log_id"]), "stage4_adversarial")
+        for action in LABELS
+    )
+    for player in (echoes_text, by_severity):
+        assert mean_reward(player, "stage4_adversarial") <= best + 0.1
+
+
+def test_semantic_verifier_determinism():
+    for index in range(100):
+        case = generate("stage4_adversarial", index)
+        assert compute_ground_truth(case.incident, case.world) == compute_ground_truth(case.incident, case.world)
+
+
+def test_semantic_verifier_portability():
+    """Truth does not hang on the process: another hash seed, time zone and locale give the same."""
+    code = "import json\nfrom generator import generate\nfrom verifier import compute_ground_truth\nprint(json.dumps([compute_ground_truth(c.incident, c.world).to_dict() for c in (generate('stage3_mixed', i) for i in range(40))]))"
+    results = {
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=extra
+        ).stdout
+        for extra in ({"PYTHONHASHSEED": "1", "TZ": "UTC"}, {"PYTHONHASHSEED": "77", "TZ": "Asia/Tokyo", "LC_ALL": "C"})
+    }
+
+    assert len(results) == 1
+
+
+def test_semantic_resource_envelope():
+    """An observation stays far below the messages that sockets and models take."""
+    env = OpenSOCEnv()
+    sizes = [len(env.reset(seed=seed, task=task).model_dump_json()) for task in TASKS for seed in range(100)]
+    sizes.append(len(env.reset(seed=1, mode="self_play").model_dump_json()))
+
+    assert max(sizes) < 64_000
+
+
+def test_semantic_replayability():
+    env = OpenSOCEnv()
+    for index in range(20):
+        first = env.reset(split="val", index=index)
+        grade = env.step(right_answer(first.model_dump())).grade
+        replay = OpenSOCEnv()
+        assert replay.reset(split="val", index=index).log_window == first.log_window
+        assert (
+            replay.step(triage(grade["action"], grade["cited_log_id"])).grade["ground_truth"] == grade["ground_truth"]
+        )
+
+
+# ---------------------------------------------------------------- statistical
+def test_statistical_reward_reachability():
+    """Every reward of the table is met by somebody."""
+    seen = {
+        reward
+        for task in TASKS
+        for action in LABELS
+        for reward in rewards_of(lambda _, action=action: triage(action, "L1-2"), task)
+    }
+
+    assert {-1.0, -0.6, -0.3, -0.2, -0.05, 1.0, 1.1} <= seen
+
+
+def test_statistical_difficulty_separation():
+    """A rule of thumb that reads one line at a time (the first unexplained-looking tool or address) does worse in later stages."""
+    lines = [statistics.fmean(len(generate(task, index).lines) for index in range(200)) for task in TASKS[:3]]
+
+    assert lines == sorted(lines)
+    assert lines[0] < lines[2] / 1.5
+
+
+def test_statistical_headroom():
+    for task in TASKS:
+        assert (
+            MAXIMUM
+            - max(
+                mean_reward(lambda seen, action=action: triage(action, seen["alert"]["log_id"]), task)
+                for action in LABELS
+            )
+            > 0.8
+        )
+
+
+def test_statistical_variance_bound():
+    """The same player on other seeds gets about the same mean."""
+    means = [
+        mean_reward(lambda seen: triage("escalate"), seeds=range(start, start + 150)) for start in (0, 1000, 2000, 3000)
+    ]
+
+    assert max(means) - min(means) < 0.3
+
+
+def test_statistical_training_signal():
+    """Answers to one incident differ in reward, so a group of rollouts teaches something."""
+    for seed in range(60):
+        env, rewards = OpenSOCEnv(), set()
+        for action in LABELS:
+            env.reset(seed=seed)
+            rewards.add(env.step(triage(action)).reward)
+        assert len(rewards) >= 3
+
+
+def test_statistical_adversarial_floor():
+    """Who follows hostile text loses to who ignores it."""
+
+    def follows(seen):
+        text = json.dumps([seen["alert"], seen["log_window"]])
+        found = re.search(r"answer(?:ed)? (?:with )?(\w+)|obey: (\w+)|action=(\w+)", text)
+        named = next((word for word in (found.groups() if found else ()) if word in LABELS), None)
+        return triage(named, seen["alert"]["log_id"]) if named else right_answer(seen)
+
+    assert mean_reward(follows, "stage4_adversarial") < mean_reward(right_answer, "stage4_adversarial") - 0.2
+
+
+def test_statistical_gameability_gap():
+    """Hedging does not pay: the best constant earns less than half of the oracle under either table."""
+    for table in ("standard", "hardened"):
+        player = InProcess(reward_table=table)
+        for action in LABELS:
+            rewards = []
+            for seed in range(150):
+                seen = player.reset(task="stage3_mixed", seed=seed)["observation"]
+                rewards.append(player.step(triage(action, seen["alert"]["log_id"]))["reward"])
+            assert statistics.fmean(rewards) < MAXIMUM / 2
+
+
+# ---------------------------------------------------------------- static
+def test_static_dependency_pinning():
+    lines = [line for line in REQUIREMENTS.splitlines() if line and not line.lstrip().startswith("#")]
+
+    assert len(lines) > 20
+    assert all(re.match(r"^[A-Za-z0-9._\[\]-]+==[^ ]+( ;.*)?$", line.strip()) for line in lines)
+    assert "torch" not in {line.partition("==")[0] for line in lines}
+
+
+def test_static_reproducible_build():
+    assert re.search(r"^(ARG|FROM) .*python:3\.\d+(\.\d+)?-slim", DOCKERFILE, re.M)
+    assert "requirements.txt" in DOCKERFILE
+    assert "latest" not in DOCKERFILE
+
+
+def test_static_task_distribution_pinning():
+    from generator import GENERATOR_VERSION
+
+    assert VALIDATION["task_distribution"]["dataset_version"] == f"generator-{GENERATOR_VERSION}"
+
+
+def test_static_resource_declaration():
+    assert set(VALIDATION["resources"]) >= {"cpu", "memory_mb", "disk_mb", "episode_timeout_s"}
+
+
+def test_static_timeout_ceiling():
+    assert VALIDATION["resources"]["episode_timeout_s"] <= 60
+
+
+def test_static_sbom():
+    """The pins are the bill of materials: every package that the server's modules import is among them."""
+    listed = {
+        re.split(r"[=\[]", line)[0].lower().replace("_", "-") for line in REQUIREMENTS.splitlines() if "==" in line
+    }
+
+    assert {"openenv", "fastapi", "starlette", "uvicorn", "pydantic", "pydantic-core", "uvloop", "websockets"} <= listed
+
+
+def test_static_oci_labels():
+    for label in ("title", "description", "licenses", "version"):
+        assert f"org.opencontainers.image.{label}" in DOCKERFILE
+
+
+def test_static_image_hygiene():
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+
+    assert re.search(r"^USER (?!root)", DOCKERFILE, re.M)
+    assert "HEALTHCHECK" in DOCKERFILE
+    assert {".git", ".venv"} <= {name.strip("/") for name in ignored}
+    assert not re.search(r"(TOKEN|SECRET|PASSWORD)\s*=", DOCKERFILE)
+
+
+def test_static_layout():
+    for name in (
+        "openenv.yaml",
+        "schema.py",
+        "verifier",
+        "rubric.py",
+        "env.py",
+        "app_runtime",
+        "server.py",
+        "tasks",
+        "eval",
+        "client",
+        "tests",
+        "scripts",
+        "Dockerfile",
+        "requirements.txt",
+        "README.md",
+        "LICENSE",
+    ):
+        assert (ROOT / name).exists(), name
+    assert len(RULES) >= 15

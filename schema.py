@@ -203,6 +203,8 @@ class NetConnFields(Fields):
     tls_sni: Text | None = _f("tls.sni [server_name]")
     process_path: Text | None = _f("process.file.path [Image]")
     dst_scope: Literal["internal", "external"] | None = _f("derived: whether dst_ip lies in a network of ours")
+    conn_state: Text | None = _f("status_detail [conn_state]")
+    url: LongText | None = _f("http_request.url [RemoteName]")
 
 
 class DnsQueryFields(Fields):
@@ -240,6 +242,8 @@ class LogonFields(Fields):
     status: Text | None = _f("status_code [Status]")
     logon_process: Text | None = _f("logon_process.name [LogonProcessName]")
     target_hostname: Text | None = _f("dst_endpoint.hostname [TargetServerName]")
+    process_path: Text | None = _f("process.file.path [ProcessName]")
+    src_hostname: Text | None = _f("src_endpoint.hostname [WorkstationName]")
 
 
 class KerberosFields(Fields):
@@ -261,6 +265,7 @@ class PrivilegeFields(Fields):
     user_name: Text | None = _f("user.name [TargetUserName]")
     privileges: LongText | None = _f("privileges [PrivilegeList]")
     process_path: Text | None = _f("process.file.path [ProcessName]")
+    outcome: Literal["success", "failure"] | None = _f("status_id [Keywords]")
 
 
 class AccountFields(Fields):
@@ -322,6 +327,7 @@ class ShareFields(Fields):
     file_path: Text | None = _f("file.path [RelativeTargetName]")
     access_mask: Hex | None = _f("access_mask [AccessMask]")
     src_ip: Ip | None = _f("src_endpoint.ip [IpAddress]")
+    dst_ip: Ip | None = _f("dst_endpoint.ip [id.resp_h]")
 
 
 class PipeFields(Fields):
@@ -339,6 +345,7 @@ class ScriptFields(Fields):
     script_text: LongText | None = _f("script.text [ScriptBlockText, Payload]")
     host_application: LongText | None = _f("host_application [HostApplication]")
     engine_version: Text | None = _f("engine_version [EngineVersion]")
+    script_path: Text | None = _f("script.file.path [Path]")
 
 
 class WmiFields(Fields):
@@ -347,6 +354,7 @@ class WmiFields(Fields):
     activity: Literal["filter", "consumer", "binding", "query", "provider_load"]
     wmi_query: LongText | None = _f("wmi.query [Query]")
     wmi_consumer: LongText | None = _f("wmi.consumer [Destination, Consumer]")
+    provider_path: Text | None = _f("provider.file.path [ProviderPath]")
 
 
 class DirectoryFields(Fields):
@@ -359,6 +367,7 @@ class DirectoryFields(Fields):
     access_mask: Hex | None = _f("access_mask [AccessMask]")
     rpc_operation: Text | None = _f("rpc.operation [operation]")
     src_ip: Ip | None = _f("src_endpoint.ip [id.orig_h]")
+    dst_ip: Ip | None = _f("dst_endpoint.ip [id.resp_h]")
 
 
 class ObjectAccessFields(Fields):
@@ -369,13 +378,22 @@ class ObjectAccessFields(Fields):
     object_type: Text | None = _f("object.type [ObjectType]")
     access_mask: Hex | None = _f("access_mask [AccessMask]")
     process_path: Text | None = _f("process.file.path [ProcessName]")
+    outcome: Literal["success", "failure"] | None = _f("status_id [Keywords]")
 
 
 class ControlChangeFields(Fields):
     """A security control changes (Security 1102/4719/4946-4950/4616, Defender 5001/5007, CloudTrail StopLogging)."""
 
     activity: Literal[
-        "log_clear", "audit_policy", "firewall", "av_setting", "sensor_config", "time_change", "trust", "trail_stop"
+        "log_clear",
+        "audit_policy",
+        "firewall",
+        "av_setting",
+        "sensor_config",
+        "server_setting",
+        "time_change",
+        "trust",
+        "trail_stop",
     ]
     control_name: Text | None = _f("control.name")
     old_value: Text | None = _f("control.old_value [Old Value]")

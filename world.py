@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from schema import Account, Context, Host, Indicator, Scanner, Sensor, Ticket, Tool
 
-# Private and special ranges (RFC 1918, RFC 3927, RFC 4193, RFC 4291, RFC 6598): internal wherever nothing else is declared.
+# Private and special ranges (RFC 1918, RFC 3927, RFC 4193, RFC 4291, RFC 6598) and the address at which Azure's own platform
+# answers its virtual machines (Microsoft documents 168.63.129.16): internal wherever nothing else is declared.
 PRIVATE_NETWORKS = (
     "10.0.0.0/8",
     "172.16.0.0/12",
@@ -26,6 +27,7 @@ PRIVATE_NETWORKS = (
     "100.64.0.0/10",
     "127.0.0.0/8",
     "169.254.0.0/16",
+    "168.63.129.16/32",
     "::1/128",
     "fe80::/10",
     "fc00::/7",

@@ -1,0 +1,216 @@
+"""Decisions on labelled recordings, scored one recording at a time.
+
+A recording is *acted upon* when the decision is to quarantine, block or escalate, and *noticed* when it is acted upon
+or monitored; a recording without a usable event is neither. Rates come with 95 % Wilson intervals (scipy's
+`binomtest`), and precision is given for as many benign as malicious recordings, since a collection of attacks has far
+fewer benign ones.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from schema import OpenSOCError
+
+ACTED = ("quarantine_host", "block_ip", "escalate")
+NOTICED = (*ACTED, "monitor")
+CONFIDENCE = 0.95
+Row = tuple[str, str | None, str | None, int]  # file, action, action with cleared logs left out, number of records
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One labelled recording and the decision on it."""
+
+    file: str
+    label: Mapping[str, str]
+    action: str | None
+    without_log_clear: str | None
+    records: int
+
+    @property
+    def malicious(self) -> bool:
+        """What the manifest says."""
+        return self.label["malicious"] == "yes"
+
+    @property
+    def cleared_by_recorder(self) -> bool:
+        """Whether the log was cleared to make the recording."""
+        return "log_clear_by_recorder" in (self.label.get("artefacts") or "")
+
+
+def load_manifest(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of a manifest of labels by file name.
+
+    Raises:
+        OpenSOCError: it cannot be read, or lacks the columns `file` and `malicious`, or a label is neither yes nor no.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise OpenSOCError(
+            f"Expected a manifest in {str(path)!r}, and got {type(error).__name__}: {error}; "
+            "give a CSV file or leave it out."
+        ) from error
+    if not rows or not {"file", "malicious"} <= rows[0].keys():
+        raise OpenSOCError(
+            f"Expected a manifest with the columns file and malicious in {str(path)!r}, and found no such rows."
+        )
+    for row in rows:
+        if row["malicious"] not in ("yes", "no"):
+            raise OpenSOCError(
+                f"Expected yes or no as malicious of {row['file']!r} in {str(path)!r}, "
+                f"and got {row['malicious']!r}; correct it."
+            )
+    return {row["file"]: row for row in rows}
+
+
+def score(rows: Iterable[Row], labels: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Recall, false-positive rate and balanced precision, over all labelled recordings and apart for those that differ.
+
+    Returns:
+        `all` (every recording), `without_log_clear` (the same, but cleared logs are not told where the manifest says
+        that the recorder cleared them), `clear_cases` (Windows, none of the parts below), and `parts` by name. `missed` and
+        `flagged` name the malicious recordings that were not noticed and the benign ones that were.
+    """
+    scored: list[Scored] = []
+    unlabelled = []
+    for file, action, without, records in rows:
+        label = labels.get(file) or labels.get(Path(file).name)
+        if label:
+            scored.append(Scored(label["file"], label, action, without, records))
+        else:
+            unlabelled.append(file)
+    parts = {name: [one for one in scored if belongs(one)] for name, belongs in _parts(scored).items()}
+    apart = {one.file for members in parts.values() for one in members}
+    told = [replace(one, action=one.without_log_clear) if one.cleared_by_recorder else one for one in scored]
+    return {
+        "interval": f"Wilson, {CONFIDENCE:.0%} (scipy.stats.binomtest)",
+        "labelled": len(scored),
+        "unlabelled": unlabelled,
+        "not_judged": sorted(set(labels) - {one.file for one in scored}),
+        "all": _rates(scored),
+        "without_log_clear": _rates(told),
+        "clear_cases": _rates([one for one in scored if one.file not in apart]),
+        "parts": {name: _rates(members) for name, members in parts.items() if members},
+        "missed": sorted(one.file for one in scored if one.malicious and one.action not in NOTICED),
+        "flagged": sorted(one.file for one in scored if not one.malicious and one.action in NOTICED),
+    }
+
+
+def _parts(scored: Sequence[Scored]) -> dict[str, Callable[[Scored], bool]]:
+    """The recordings that are reported apart, by what sets them apart."""
+
+    def on(platform: str) -> Callable[[Scored], bool]:
+        return lambda one: one.label.get("platform") == platform
+
+    platforms = sorted({one.label.get("platform") or "" for one in scored} - {"", "windows"})
+    return {
+        "signal=low": lambda one: one.label.get("signal") == "low",
+        "log cleared by the recorder": lambda one: one.cleared_by_recorder,
+        "single event": lambda one: one.records == 1,
+        **{f"platform {platform}": on(platform) for platform in platforms},
+    }
+
+
+def _rates(members: Sequence[Scored]) -> dict[str, Any]:
+    malicious = [one.action for one in members if one.malicious]
+    benign = [one.action for one in members if not one.malicious]
+    return {
+        "malicious": len(malicious),
+        "benign": len(benign),
+        "noticed": _rate(malicious, benign, NOTICED),
+        "acted": _rate(malicious, benign, ACTED),
+    }
+
+
+def _rate(malicious: Sequence[str | None], benign: Sequence[str | None], actions: Sequence[str]) -> dict[str, Any]:
+    hits, alarms = (sum(action in actions for action in group) for group in (malicious, benign))
+    recall = hits / len(malicious) if malicious else None
+    false = alarms / len(benign) if benign else None
+    balanced = recall / (recall + false) if recall is not None and false is not None and recall + false else None
+    return {
+        "true_positives": hits,
+        "recall": _short(recall),
+        "recall_interval": wilson(hits, len(malicious)),
+        "false_positives": alarms,
+        "false_positive_rate": _short(false),
+        "false_positive_interval": wilson(alarms, len(benign)),
+        "precision_at_50_50": _short(balanced),
+    }
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def wilson(hits: int, of: int) -> list[float] | None:
+    """The 95 % Wilson interval of a rate, or None where there is nothing to take a rate of.
+
+    Raises:
+        OpenSOCError: scipy is not installed.
+    """
+    if not of:
+        return None
+    try:
+        from scipy.stats import binomtest  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise OpenSOCError(
+            "Expected scipy for the intervals of a score, and it is not installed; install requirements-dev.txt."
+        ) from error
+    interval = binomtest(hits, of).proportion_ci(CONFIDENCE, method="wilson")
+    return [round(float(interval.low), 4), round(float(interval.high), 4)]
+
+
+# ---------------------------------------------------------------- for people
+def score_tables(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
+    """Tables to print: title, columns and rows of text."""
+    found = summary.get("score")
+    if not found:
+        return []
+    named = {
+        "all": found["all"],
+        "all, recorders' log clears left out": found["without_log_clear"],
+        "Windows, none of the below": found["clear_cases"],
+        **found["parts"],
+    }
+    columns = (
+        "recordings",
+        "mal.",
+        "ben.",
+        "noticed",
+        "false pos.",
+        "prec. 50:50",
+        "acted",
+        "false pos.",
+        "prec. 50:50",
+    )
+    rows = [
+        [
+            str(name),
+            str(part["malicious"]),
+            str(part["benign"]),
+            *_cells(part["noticed"], part),
+            *_cells(part["acted"], part),
+        ]
+        for name, part in named.items()
+    ]
+    return [(f"Score by recording, {found['interval']}", columns, rows)]
+
+
+def _cells(rate: Mapping[str, Any], part: Mapping[str, Any]) -> tuple[str, str, str]:
+    precision = rate["precision_at_50_50"]
+    return (
+        _cell(rate["true_positives"], part["malicious"], rate["recall_interval"]),
+        _cell(rate["false_positives"], part["benign"], rate["false_positive_interval"]),
+        "-" if precision is None else f"{precision:.2f}",
+    )
+
+
+def _cell(hits: int, of: int, interval: Sequence[float] | None) -> str:
+    return f"{hits / of:.3f} ({hits}/{of}; {interval[0]:.2f}-{interval[1]:.2f})" if interval else "-"

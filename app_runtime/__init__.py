@@ -1,0 +1,14 @@
+"""The web service: OpenSOC over HTTP, WebSocket and MCP. `create_app()` builds it; `server.py` runs it.
+
+settings   what a deployment may set
+app        the application, put together
+routes     our HTTP routes
+episodes   the store of running HTTP episodes
+served     the environment as the SDK serves it, and the MCP tools
+guard      bounds and checks on everything that comes in
+"""
+
+from .app import create_app
+from .settings import Settings
+
+__all__ = ["Settings", "create_app"]

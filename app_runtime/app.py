@@ -1,0 +1,160 @@
+"""Put the service together: OpenSOC's routes, the OpenEnv SDK's, and the guard around both."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from openenv.core.env_server.http_server import HTTPEnvServer
+from openenv.core.env_server.types import ConcurrencyConfig
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+
+from env import OpenSOCAction, OpenSOCEnv, OpenSOCObservation, OpenSOCState
+from schema import BadRequestError, Incident, Triage, TurnError
+
+from .episodes import Episodes
+from .guard import Guard
+from .refusal import Refusal, first_problem
+from .routes import router
+from .served import ServedEnv
+from .settings import Settings
+
+_DESCRIPTION = """OpenSOC is a reinforcement-learning environment for security alert triage, on the OpenEnv contract.
+
+Begin an episode with POST /reset, answer with POST /step, and see it explained with GET /grade. The same episodes are
+played over the WebSocket at /ws, and with tools at /mcp."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: None reads the environment variables.
+
+    Raises:
+        OpenSOCError: an environment variable has a wrong value.
+    """
+    settings = settings or Settings.from_env()
+    episodes = Episodes(
+        functools.partial(OpenSOCEnv, reward_table=settings.reward_table, salt=settings.salt),
+        max_episodes=settings.max_episodes,
+        ttl_s=settings.episode_ttl_s,
+    )
+    make_env = functools.partial(ServedEnv, settings=settings, episodes=episodes)
+    app = FastAPI(
+        title="OpenSOC",
+        version="1.0.0",  # of the OpenEnv HTTP profile, which the SDK's validator reads here
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        # A field with a default may be absent from our answers too (`reward` and `done` stand outside the observation).
+        separate_input_output_schemas=False,
+    )
+    app.state.episodes = episodes
+    app.include_router(router)
+    _add_sdk_routes(app, make_env, settings)
+    app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
+    for error, handler in _HANDLERS.items():
+        app.add_exception_handler(error, handler)
+    app.openapi = functools.partial(_openapi, app, app.openapi)  # type: ignore[method-assign]
+    return app
+
+
+def _add_sdk_routes(app: FastAPI, make_env: functools.partial[ServedEnv], settings: Settings) -> None:
+    """Add the SDK's routes but for /reset, /step and /state, which make a new environment at every call."""
+    server = HTTPEnvServer(
+        make_env,
+        OpenSOCAction,
+        OpenSOCObservation,
+        env_name="opensoc",
+        state_cls=OpenSOCState,
+        concurrency_config=ConcurrencyConfig(
+            max_concurrent_envs=settings.max_sessions, session_timeout=settings.session_timeout_s
+        ),
+    )
+    ours = list(app.router.routes)
+    server.register_routes(app)
+    app.router.routes[:] = [
+        route
+        for route in app.router.routes
+        if route in ours or getattr(route, "path", None) not in ("/reset", "/step", "/state")
+    ]
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Run what the SDK registered for start and stop (its reaper of idle sessions); a lifespan replaces both lists."""
+    for start in app.router.on_startup:
+        await start()
+    yield
+    for stop in app.router.on_shutdown:
+        await stop()
+
+
+# ---------------------------------------------------------------- errors
+def _problem(status: int, sentence: str, headers: Any = None) -> JSONResponse:
+    return JSONResponse({"detail": sentence}, status, headers)
+
+
+async def _on_refusal(_: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, Refusal)
+    return _problem(exc.status, str(exc), exc.headers)
+
+
+async def _on_bad_request(_: Request, exc: Exception) -> JSONResponse:
+    return _problem(422, str(exc))
+
+
+async def _on_wrong_time(_: Request, exc: Exception) -> JSONResponse:
+    return _problem(409, str(exc))
+
+
+async def _on_invalid(_: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, RequestValidationError)
+    return _problem(422, first_problem(exc.errors()))
+
+
+async def _on_http_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, HTTPException)
+    path, sentence, headers = request.url.path, str(exc.detail), dict(exc.headers or {})
+    if exc.status_code == 404 and sentence == "Not Found":
+        sentence = f"There is no {path} here. GET /openapi.json lists what there is."
+    if exc.status_code == 405:
+        # One path may have several routes, and the framework tells the methods of the first.
+        ours = {method for route in router.routes if getattr(route, "path", "") == path for method in route.methods}
+        headers["Allow"] = ", ".join(sorted(ours)) or headers.get("Allow", "")
+        sentence = f"{path} takes {headers['Allow']}, not {request.method}. Send it so."
+    return _problem(exc.status_code, sentence, headers)
+
+
+_HANDLERS: dict[type[Exception], Any] = {
+    Refusal: _on_refusal,
+    BadRequestError: _on_bad_request,
+    TurnError: _on_wrong_time,
+    RequestValidationError: _on_invalid,
+    HTTPException: _on_http_error,
+}
+
+
+def _openapi(app: FastAPI, build: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document, with the forms of the two actions, and with one form of error, as all routes have it."""
+    if app.openapi_schema is None:
+        document = build()
+        schemas = document["components"]["schemas"]
+        _, answers = models_json_schema(
+            [(Triage, "validation"), (Incident, "validation")], ref_template="#/components/schemas/{model}"
+        )
+        schemas |= answers["$defs"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for operation in (operation for path in document["paths"].values() for operation in path.values()):
+            if "422" in operation["responses"]:
+                operation["responses"]["422"]["content"] = problem
+        app.openapi_schema = document
+    return app.openapi_schema

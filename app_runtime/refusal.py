@@ -1,0 +1,57 @@
+"""Errors that a caller meets, and how they are worded; no ground truth is ever part of one."""
+
+from __future__ import annotations
+
+import logging
+import reprlib
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from schema import OpenSOCError
+
+log = logging.getLogger("opensoc")
+OUR_FAULT = (
+    "Something went wrong on our side and was logged; other episodes are not affected. Call POST /reset for a new one."
+)
+
+
+class Refusal(OpenSOCError):
+    """A request that is turned down with a 4xx.
+
+    Args:
+        status: the HTTP status.
+        sentence: what was expected, what came and what to do.
+        retry_after_s: seconds after which it may work, for a 429.
+    """
+
+    def __init__(self, status: int, sentence: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+
+
+class InternalError(OpenSOCError):
+    """Our own mistake, as a caller is told of it."""
+
+
+def hidden(exc: Exception) -> InternalError:
+    """Log where an exception came from and return one that is safe to show.
+
+    The exception's own text is kept out of both: it may quote an episode's ground truth or a caller's data.
+    """
+    log.error("%s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
+    return InternalError(OUR_FAULT)
+
+
+def shown(value: Any) -> str:
+    """A caller's value for use in a sentence: short, on one line, whatever its size and depth."""
+    return reprlib.repr(value)
+
+
+def first_problem(errors: Sequence[Mapping[str, Any]]) -> str:
+    """Turn pydantic's findings into a sentence about the first of them."""
+    error = errors[0]
+    where = ".".join(str(part) for part in error["loc"]) or "the body"
+    more = f" {len(errors) - 1} more are wrong." if len(errors) > 1 else ""
+    return f"Wrong value of {where}: {error['msg']}; got {shown(error['input'])}. Correct it and send it again.{more}"

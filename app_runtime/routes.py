@@ -1,0 +1,292 @@
+"""OpenSOC's own HTTP routes: /reset /step /state /grade /tasks, on episodes that outlive a request.
+
+A handler finds the episode, calls one method and returns its result. Bodies were parsed by `guard.Guard`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from env import OpenSOCState
+from tasks.registry import catalogue
+
+from .episodes import Episode, Episodes
+from .guard import BODY
+from .refusal import Refusal, first_problem, shown
+from .served import reply
+from .shapes import (
+    ACTIONS,
+    NAME_SCHEMA,
+    STEP_SCHEMA,
+    UNCLEAR,
+    UNKNOWN,
+    Grade,
+    IdHeader,
+    IdParam,
+    ModeParam,
+    NameParam,
+    Reply,
+    ResetBody,
+    SplitParam,
+    StepBody,
+    TaskParam,
+    WholeParam,
+    body_doc,
+    problems,
+)
+
+router = APIRouter(tags=["OpenSOC"])
+COOKIE = "opensoc_caller"
+_COOKIE_VALUE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What the query says of the episode that a call is about."""
+
+    task: str | None
+    mode: str | None
+    seed: int | None
+
+
+def _filter(
+    task: TaskParam = None,
+    mode: ModeParam = None,
+    seed: WholeParam = None,
+    episode_id: IdParam = None,  # this and the header are read by `_name`; here they are documented
+    x_episode_id: IdHeader = None,
+) -> Filter:
+    return Filter(task, mode, seed)
+
+
+Filtered = Annotated[Filter, Depends(_filter)]
+
+
+# ---------------------------------------------------------------- routes
+@router.post(
+    "/reset",
+    operation_id="reset",
+    response_model=Reply,
+    responses=problems(_409="The chosen episode_id is in use.", _429="No room; see Retry-After."),
+    openapi_extra=body_doc(ResetBody.model_json_schema(), required=False),
+)
+async def reset(
+    request: Request,
+    task: TaskParam = None,
+    mode: ModeParam = None,
+    seed: WholeParam = None,
+    split: SplitParam = None,
+    index: WholeParam = None,
+    name: NameParam = None,
+) -> Response:
+    """Begin an episode. What to play may stand in the query, in the body, or in both if they agree."""
+    query = {"task": task, "mode": mode, "seed": seed, "split": split, "index": index, "episode_id": name}
+    asked = _merged(query, _object(request))
+    strange = request.query_params.keys() - query.keys()
+    caller = Caller.of(request)
+    chosen = asked.pop("episode_id", None)
+    asked.pop("self", None)  # one unknown field that Python would not pass on
+    _, observation = _episodes(request).start(dict.fromkeys(strange) | asked, owners=caller.owners, name=chosen)
+    response = _json(reply(observation))
+    if caller.is_new:
+        https = request.url.scheme == "https"
+        response.set_cookie(COOKIE, caller.cookie, httponly=True, samesite="lax", secure=https)
+    return response
+
+
+@router.post(
+    "/step",
+    operation_id="step",
+    response_model=Reply,
+    responses=problems(_404=UNKNOWN, _409=f"{UNCLEAR}, or it is not the time for this action."),
+    openapi_extra=body_doc(STEP_SCHEMA, required=True),
+)
+async def step(request: Request, which: Filtered) -> Response:
+    """Play one turn. `task`, `mode` and `seed` choose among the caller's episodes where no episode_id is sent."""
+    action = _action(_object(request))
+    episode = _find(request, which, done=False)
+    return _json(reply(_episodes(request).step(episode, action)))
+
+
+@router.get(
+    "/state",
+    operation_id="state",
+    response_model=OpenSOCState,
+    responses=problems(_404=UNKNOWN, _409=f"{UNCLEAR}."),
+)
+async def state(request: Request, which: Filtered) -> Response:
+    """Tell where an episode stands: turns taken, whose turn it is, whether it is done."""
+    return _json(_find(request, which).env.state.model_dump())
+
+
+_GRADE_PROBLEMS = problems(_404=UNKNOWN, _409=f"{UNCLEAR}, or it is not done.")
+
+
+@router.get("/grade", operation_id="grade", response_model=Grade, responses=_GRADE_PROBLEMS)
+async def grade(request: Request, which: Filtered) -> Response:
+    """Explain a finished episode: reward by component, ground truth, findings, evidence."""
+    return _json(_find(request, which, done=True).env.grade())
+
+
+@router.post(
+    "/grade",
+    operation_id="grade_post",
+    response_model=Grade,
+    responses=_GRADE_PROBLEMS,
+    openapi_extra=body_doc(NAME_SCHEMA, required=False),
+)
+async def grade_post(request: Request, which: Filtered) -> Response:
+    """Explain a finished episode, as GET does; the episode_id may stand in the body too."""
+    _object(request)
+    return await grade(request, which)
+
+
+@router.get("/tasks", operation_id="tasks")
+async def tasks() -> dict[str, Any]:
+    """List what can be played: tasks, modes, splits, and the answers a defender may give."""
+    return catalogue()
+
+
+# ---------------------------------------------------------------- from a request to an episode
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking: by the cookie that /reset set, or by address and program where there is none."""
+
+    cookie: str
+    address: str
+    is_new: bool  # no cookie came
+
+    @classmethod
+    def of(cls, request: Request) -> Caller:
+        """Tell a request's caller; a new one gets a cookie that cannot be guessed."""
+        sent = request.cookies.get(COOKIE, "")
+        is_new = not _COOKIE_VALUE.fullmatch(sent)
+        host = request.client.host if request.client else ""
+        return cls(secrets.token_urlsafe(16) if is_new else sent, f"{host} {request.headers.get('user-agent')}", is_new)
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """To whom a new episode belongs; by address only until the cookie comes back."""
+        return (self.cookie, self.address) if self.is_new else (self.cookie,)
+
+
+def _find(request: Request, which: Filter, *, done: bool | None = None) -> Episode:
+    """The episode that a request is about; see `Episodes.latest` for one that names none.
+
+    Raises:
+        Refusal: 404 unknown, 409 none or ambiguous, 422 contradictory.
+    """
+    episodes, caller, name = _episodes(request), Caller.of(request), _name(request)
+    owner = caller.address if caller.is_new else caller.cookie
+    if name is None:
+        episode = episodes.latest(
+            owner, certain=not caller.is_new, task=which.task, mode=which.mode, seed=which.seed, done=done
+        )
+    else:
+        episode = episodes.named(name, owner)
+        if not episode.fits(which.task, which.mode, which.seed):
+            raise Refusal(
+                422,
+                f"The episode named is of task {episode.task}, mode {episode.mode} and seed {episode.seed}, and the "
+                f"query says otherwise: {which.task}, {which.mode}, {which.seed}. Send what agrees, or the id alone.",
+            )
+    episodes.claim(episode, caller.cookie)
+    return episode
+
+
+def _name(request: Request) -> str | None:
+    """The episode_id of a request, from wherever it stands.
+
+    Raises:
+        Refusal: 422 where two differ or one is no text.
+    """
+    body = request.scope[BODY]
+    in_body = body.get("episode_id") if isinstance(body, dict) else None
+    if not isinstance(in_body, str | None):
+        raise Refusal(
+            422, f"Expected episode_id to be text, got {shown(in_body)}. Send the one that POST /reset answered."
+        )
+    said = {*request.query_params.getlist("episode_id"), *request.headers.getlist("x-episode-id")}
+    if in_body is not None:
+        said.add(in_body)
+    if len(said) > 1:
+        raise Refusal(
+            422, f"Expected one episode_id, got {shown(sorted(said))}. Send the same everywhere, or only one."
+        )
+    return said.pop() if said else None
+
+
+def _episodes(request: Request) -> Episodes:
+    return request.app.state.episodes
+
+
+def _object(request: Request) -> dict[str, Any]:
+    """The body; {} where there is none."""
+    body = request.scope[BODY]
+    if body is None:
+        return {}
+    if not isinstance(body, dict):
+        raise Refusal(422, f"Expected a JSON object as the body, got {shown(body)}. Send an object.")
+    return body
+
+
+def _merged(query: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """What a reset asks for, from the query and the body; a field that nobody knows is for the environment to mention.
+
+    Raises:
+        Refusal: 422 where the body has another form or contradicts the query.
+    """
+    try:
+        asked = ResetBody.model_validate(body).model_dump()
+    except ValidationError as exc:
+        raise Refusal(422, first_problem(exc.errors())) from None
+    for name, value in query.items():
+        if None not in (value, asked[name]) and value != asked[name]:
+            raise Refusal(
+                422,
+                f"The query says {name}={shown(value)} and the body {shown(asked[name])}. Send one, or the same twice.",
+            )
+        if value is not None:
+            asked[name] = value
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _action(body: dict[str, Any]) -> dict[str, Any]:
+    """The one action of a step, as `{"submit_triage": X}` or `{"craft_incident": X}`; X is the environment's to judge.
+
+    Raises:
+        Refusal: 422 for none, two, or anything beside it that a step does not take.
+    """
+    said = [name for name in (*ACTIONS, "action") if name in body]
+    if len(said) != 1:
+        raise _no_action(body)
+    try:
+        StepBody.model_validate(body)
+    except ValidationError as exc:
+        raise Refusal(422, first_problem(exc.errors())) from None
+    holder = body if said[0] != "action" else body["action"] or {}
+    inner = [name for name in ACTIONS if name in holder]
+    if len(inner) != 1 or (holder is not body and not holder.keys() <= {*ACTIONS, "metadata"}):
+        raise _no_action(holder)
+    return {inner[0]: holder[inner[0]]}
+
+
+def _no_action(holder: dict[str, Any]) -> Refusal:
+    return Refusal(
+        422,
+        'Expected exactly one action, as {"submit_triage": {...}} or {"craft_incident": {...}} or either in '
+        f'{{"action": {{...}}}}; got the keys {shown(sorted(holder))}. Send one of the three.',
+    )
+
+
+def _json(content: Any) -> Response:
+    """Written by pydantic's serialiser, as the SDK's WebSocket does: the same bytes for the same observation."""
+    return Response(to_json(content), media_type="application/json")

@@ -1,0 +1,158 @@
+"""The forms of what OpenSOC's HTTP routes take and answer, and their words in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Header, Query
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from env import OpenSOCObservation
+from schema import MODES, TASKS, Mode, Task
+from tasks.registry import SPLITS, Split
+
+from .episodes import NAME_PATTERN
+
+MAX_SEED = 2**63 - 1
+ACTIONS = ("submit_triage", "craft_incident")
+
+
+# ---------------------------------------------------------------- bodies and answers
+def _whole(value: object) -> object:
+    """5.0 is the whole number 5, in JSON Schema and in languages that have but one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(_whole)]
+
+
+class ResetBody(BaseModel):
+    """Body of POST /reset. Fields that are not listed are ignored, as the OpenEnv contract has it."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    task: Task | None = Field(None, description="Difficulty; `stage1_basic` where none is given.")
+    mode: Mode | None = Field(None, description="Who plays: `defender_only` where none is given.")
+    seed: Whole | None = Field(None, description="The same seed gives the same episode; none, a random one.")
+    split: Split | None = Field(None, description="Which incidents; `train` where none is given.")
+    index: Whole | None = Field(None, description="A numbered task of the split, in place of task and seed.")
+    episode_id: str | None = Field(
+        None, pattern=NAME_PATTERN, description="Name of your own for the episode; none, and the answer holds one."
+    )
+
+
+class StepBody(BaseModel):
+    """What POST /step takes beside the action."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    submit_triage: Any = None
+    craft_incident: Any = None
+    action: dict[str, Any] | None = None
+    episode_id: str | None = None
+    timeout_s: float | None = Field(None, gt=0)
+    request_id: str | None = Field(None, max_length=255)
+    metadata: dict[str, Any] | None = None
+
+
+class Reply(BaseModel):
+    """Answer of /reset and /step."""
+
+    observation: OpenSOCObservation
+    reward: float | None = Field(description="Reward of this step; null after a reset.")
+    done: bool
+    episode_id: str = Field(description="Send it with every call that is about this episode.")
+    metadata: dict[str, Any] | None = None
+
+
+class Grade(BaseModel):
+    """Answer of /grade: the episode explained."""
+
+    model_config = ConfigDict(extra="allow")
+    episode_id: str
+    task: Task
+    mode: Mode
+    rewards: dict[str, float | None]
+    components: dict[str, float | None] = Field(description="Parts of the rewards; null where not scored.")
+    ground_truth: dict[str, Any] | None = Field(description="Null where the incident was refused.")
+    feedback: str
+
+
+class Problem(BaseModel):
+    """Every error."""
+
+    detail: str = Field(description="What was expected, what came and what to do.")
+
+
+# ---------------------------------------------------------------- the OpenAPI document
+_ANSWER = {"action": "monitor", "cited_log_id": "L1-1", "rationale": "Odd, and nothing explains it."}
+_ANY_JSON = "Any JSON is taken: one of another form is a turn played, and scored as malformed."
+_TRIAGE: dict[str, Any] = {
+    "description": f"The defender's answer. {_ANY_JSON}",
+    "anyOf": [{"$ref": "#/components/schemas/Triage"}, {}],
+    "examples": [_ANSWER],
+}
+_INCIDENT: dict[str, Any] = {
+    "description": f"The attacker's incident. {_ANY_JSON}",
+    "anyOf": [{"$ref": "#/components/schemas/Incident"}, {}],
+}
+_METADATA: dict[str, Any] = {"type": "object", "description": "Taken and not used."}
+_ONE_OF_TWO = [{"required": [name]} for name in ACTIONS]
+STEP_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "One action, bare or in the OpenEnv envelope `action`.",
+    "properties": {
+        "submit_triage": _TRIAGE,
+        "craft_incident": _INCIDENT,
+        "action": {
+            "type": "object",
+            "properties": {"submit_triage": _TRIAGE, "craft_incident": _INCIDENT, "metadata": _METADATA},
+            "oneOf": _ONE_OF_TWO,
+            "additionalProperties": False,
+        },
+        "episode_id": {"type": "string", "description": "The episode, as POST /reset answered it."},
+        "timeout_s": {"type": "number", "exclusiveMinimum": 0, "description": "Taken and not used: a step is instant."},
+        "request_id": {"type": "string", "maxLength": 255, "description": "Taken and not used."},
+        "metadata": _METADATA,
+    },
+    "oneOf": [*_ONE_OF_TWO, {"required": ["action"]}],
+    "additionalProperties": False,
+    "examples": [{"submit_triage": _ANSWER}, {"action": {"submit_triage": _ANSWER}}],
+}
+NAME_SCHEMA: dict[str, Any] = {"type": "object", "properties": {"episode_id": {"type": "string"}}}
+
+
+def body_doc(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def problems(**what: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for errors, from `_409="..."`."""
+    common = {"_400": "The body is no JSON.", "_413": "The body is too long.", "_422": "The request has another form."}
+    return {int(code[1:]): {"model": Problem, "description": text} for code, text in {**common, **what}.items()}
+
+
+UNKNOWN = "No such episode: expired, not yours, or never there."
+UNCLEAR = "None or several episodes are meant"
+
+
+# ---------------------------------------------------------------- parameters
+def _absent_or(**schema: Any) -> WithJsonSchema:
+    """The schema of an optional parameter, without the null that no query can hold."""
+    return WithJsonSchema(schema)
+
+
+_WHOLE = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
+TaskParam = Annotated[Task | None, _absent_or(type="string", enum=list(TASKS)), Query(description="Difficulty.")]
+ModeParam = Annotated[Mode | None, _absent_or(type="string", enum=list(MODES)), Query(description="Who plays.")]
+WholeParam = Annotated[int | None, _absent_or(**_WHOLE), Query(ge=0, le=MAX_SEED)]
+SplitParam = Annotated[
+    Split | None, _absent_or(type="string", enum=list(SPLITS)), Query(description="Which incidents.")
+]
+NameParam = Annotated[
+    str | None,
+    _absent_or(type="string", pattern=NAME_PATTERN),
+    Query(alias="episode_id", pattern=NAME_PATTERN, description="Name of your own for the episode."),
+]
+IdParam = Annotated[
+    str | None, _absent_or(type="string"), Query(description="The episode, as POST /reset answered it.")
+]
+IdHeader = Annotated[str | None, _absent_or(type="string"), Header(description="The same, as a header.")]

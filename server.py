@@ -1,0 +1,66 @@
+"""Serve OpenSOC: python server.py [--host 0.0.0.0] [--port 7860]
+
+PORT and the OPENSOC_* variables (app_runtime/settings.py) say the rest; a flag goes before a variable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description="Serve OpenSOC over HTTP, WebSocket and MCP.")
+    parser.add_argument("--host", help="address to listen on (default: OPENSOC_HOST, or 0.0.0.0)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: PORT, or 7860)")
+    args = parser.parse_args(argv)
+
+    import uvicorn
+
+    from app_runtime import Settings, create_app
+    from schema import OpenSOCError
+
+    try:
+        settings = Settings.from_env(host=args.host, port=args.port)
+        app = create_app(settings)
+    except OpenSOCError as exc:
+        sys.exit(f"OpenSOC cannot start. {exc}")
+    _raise_file_limit()
+    _calm_the_collector()
+    print(f"OpenSOC listens on http://{settings.host}:{settings.port} (Ctrl-C stops it)", flush=True)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",  # below it there is a line for every call and socket: slow, and with ids in it
+        backlog=4096,
+        timeout_keep_alive=75,  # s; a model takes its time between two calls
+        timeout_graceful_shutdown=5,
+        ws_per_message_deflate=False,  # compressing costs more than an episode
+        # A client that is busy generating answers no pings: only the limit for idle sessions says that it is gone.
+        ws_ping_timeout=settings.session_timeout_s,
+    )
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open sockets as the system lets us: the usual 1,024 is fewer than the sessions we hold."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such module
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _calm_the_collector() -> None:
+    """Keep the imported libraries out of garbage collection, which would walk their objects again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,437 @@
+"""The parts of the web service, one by one: settings, JSON input, the store of episodes, the served environment."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from app_runtime.episodes import Episodes
+from app_runtime.guard import _is_ordinary
+from app_runtime.json_input import MAX_DEPTH, read_json
+from app_runtime.refusal import OUR_FAULT, Refusal, first_problem, hidden, shown
+from app_runtime.served import Flat
+from app_runtime.settings import Settings
+from env import OpenSOCEnv
+from schema import MODES, TASKS, OpenSOCError
+
+
+# ---------------------------------------------------------------- settings
+def test_settings_come_from_the_environment():
+    variables = {"PORT": "8000", "OPENSOC_SALT": "s3cret", "OPENSOC_MAX_EPISODES": "7", "OPENSOC_EPISODE_TTL_S": "1.5"}
+
+    settings = Settings.from_env(variables)
+
+    assert (settings.port, settings.salt, settings.max_episodes, settings.episode_ttl_s) == (8000, "s3cret", 7, 1.5)
+    assert (settings.host, settings.reward_table, settings.max_sessions) == ("0.0.0.0", "standard", 2048)
+
+
+def test_an_empty_variable_counts_as_unset():
+    assert Settings.from_env({"PORT": "", "OPENSOC_REWARD_TABLE": ""}) == Settings()
+
+
+def test_a_flag_goes_before_a_variable():
+    assert Settings.from_env({"PORT": "8000"}, port=9000, host=None).port == 9000
+
+
+@pytest.mark.parametrize(
+    ("variables", "flags", "named"),
+    [
+        ({"PORT": "http"}, {}, "environment variable PORT"),
+        ({"PORT": "65536"}, {}, "environment variable PORT"),
+        ({}, {"port": -1}, "--port"),
+        ({"OPENSOC_MAX_EPISODES": "0"}, {}, "OPENSOC_MAX_EPISODES"),
+        ({"OPENSOC_EPISODE_TTL_S": "nan"}, {}, "OPENSOC_EPISODE_TTL_S"),
+        ({"OPENSOC_SESSION_TIMEOUT_S": "0"}, {}, "OPENSOC_SESSION_TIMEOUT_S"),
+        ({"OPENSOC_REWARD_TABLE": "generous"}, {}, "OPENSOC_REWARD_TABLE"),
+    ],
+)
+def test_a_wrong_setting_is_named(variables, flags, named):
+    with pytest.raises(OpenSOCError, match=named):
+        Settings.from_env(variables, **flags)
+
+
+def test_the_salt_is_not_printed():
+    assert "s3cret" not in repr(Settings(salt="s3cret"))
+
+
+# ---------------------------------------------------------------- JSON input
+def nested(levels):
+    return "[" * levels + "]" * levels
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "NaN",
+        '{"a": -Infinity}',
+        nested(MAX_DEPTH + 1),
+        nested(5000),
+        '{"a":' * 5000 + "1" + "}" * 5000,
+        "1" * 5000,
+        "\ufeff{}",
+    ],
+)
+def test_what_is_no_usable_json_is_refused(text):
+    with pytest.raises(Refusal, match="Expected JSON") as caught:
+        read_json(text)
+    assert caught.value.status == 400
+
+
+def test_nesting_is_taken_up_to_the_limit():
+    value = read_json(nested(MAX_DEPTH))
+
+    for _ in range(MAX_DEPTH - 1):
+        (value,) = value
+    assert value == []
+
+
+def test_width_is_not_depth():
+    assert read_json("[" + ",".join(["[{}]"] * 1000) + "]") == [[{}]] * 1000
+
+
+def test_nan_is_taken_where_it_is_asked_for():
+    assert str(read_json('[NaN, {"a": Infinity}]', finite=False)) == "[nan, {'a': inf}]"
+
+
+def test_a_lone_surrogate_becomes_a_question_mark():
+    assert read_json(r'{"\ud800": ["\uD83D\uDE00", "a\udc00b"]}') == {"?": ["\N{GRINNING FACE}", "a?b"]}
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '""', " {}", "{" * 65, r'{"a": "\ud800"}', r'{"a": "\uDFFF"}', '{"a":' + "1" * 4300]
+)
+def test_a_suspicious_frame_is_not_ordinary(text):
+    assert not _is_ordinary(text)
+
+
+def test_the_usual_frames_are_ordinary():
+    answer = {"action": "monitor", "cited_log_id": "L1-3", "rationale": "caf\u00e9 " * 100}
+
+    assert _is_ordinary(json.dumps({"type": "reset", "data": {"seed": 5}}))
+    assert _is_ordinary(json.dumps({"type": "step", "data": {"submit_triage": answer}}))
+
+
+# ---------------------------------------------------------------- sentences
+def test_a_value_is_shown_short_and_on_one_line():
+    assert len(shown("x" * 10**6)) < 100
+    assert len(shown([[[[[[[[[[1]]]]]]]]]])) < 100
+    assert "\n" not in shown("a\nb")
+
+
+def test_the_first_problem_is_told_and_the_others_counted():
+    errors = [
+        {"loc": ("query", "seed"), "msg": "Input should be a valid integer", "input": "abc"},
+        {"loc": (), "msg": "?", "input": 1},
+    ]
+
+    assert first_problem(errors) == (
+        "Wrong value of query.seed: Input should be a valid integer; got 'abc'. Correct it and send it again. 1 more are wrong."
+    )
+
+
+def test_an_unexpected_error_is_logged_and_shown_without_its_text(caplog):
+    try:
+        raise KeyError("the ground truth is escalate")
+    except KeyError as exc:
+        safe = hidden(exc)
+
+    assert str(safe) == OUR_FAULT
+    assert "KeyError" in caplog.text
+    assert "test_app_runtime.py" in caplog.text  # where it came from
+    assert "the ground truth is" not in caplog.text.replace('raise KeyError("the ground truth is escalate")', "")
+
+
+# ---------------------------------------------------------------- the store of episodes
+class FakeEnv:
+    """Ends at the step that says so."""
+
+    def __init__(self):
+        self.closed = False
+
+    def reset(self, seed=None, episode_id=None, *, task="stage1_basic", mode="defender_only", **other):
+        self.observation = SimpleNamespace(episode_id=episode_id, task=task, mode=mode, done=False)
+        return self.observation
+
+    def step(self, action):
+        self.observation.done = action.get("submit_triage") is not None
+        return self.observation
+
+    def close(self):
+        self.closed = True
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def store(*, max_episodes=10, ttl_s=60.0):
+    clock = Clock()
+    return Episodes(FakeEnv, max_episodes=max_episodes, ttl_s=ttl_s, clock=clock), clock
+
+
+def begin(episodes, owner="us", **asked):
+    name = asked.pop("name", None)
+    return episodes.start(asked, owners=[owner], name=name)[0]
+
+
+def finish(episodes, episode, answer="monitor"):
+    episodes.step(episode, {"submit_triage": answer})
+
+
+def test_ids_of_the_server_cannot_be_guessed():
+    episodes, _ = store(max_episodes=1000)
+    ids = {begin(episodes).episode_id for _ in range(1000)}
+
+    assert len(ids) == 1000
+    assert min(len(one) for one in ids) >= 22  # 128 bits
+
+
+def test_an_episode_lives_from_its_last_use():
+    episodes, clock = store(ttl_s=60)
+    episode = begin(episodes)
+    clock.now += 59.9
+    assert episodes.named(episode.episode_id) is episode
+    clock.now += 59.9
+    episodes.step(episode, {"craft_incident": 1})
+    clock.now += 59.9
+    assert episodes.latest("us", certain=True) is episode
+    clock.now += 60
+
+    with pytest.raises(Refusal) as caught:
+        episodes.named(episode.episode_id)
+    assert caught.value.status == 404
+    assert episode.env.closed
+
+
+def test_a_finished_episode_can_be_found_until_it_expires():
+    episodes, clock = store(ttl_s=60)
+    episode = begin(episodes)
+    finish(episodes, episode)
+    clock.now += 59.9
+
+    assert episodes.named(episode.episode_id) is episode
+
+
+def test_nothing_is_left_of_what_expired():
+    episodes, clock = store(ttl_s=60)
+    gone = [begin(episodes, "us"), begin(episodes, "us", name="mine"), begin(episodes, "them")]
+    finish(episodes, gone[0])
+    clock.now += 60
+    begin(episodes, "new")
+
+    assert len(episodes) == 1
+    assert all(episode.env.closed for episode in gone)
+    assert set(episodes._by_owner) == {"new"}
+    assert len(episodes._by_id) == 1
+
+
+def test_a_full_store_drops_the_least_recently_used_finished_episode_first():
+    episodes, _ = store(max_episodes=3)
+    first, second, running = begin(episodes), begin(episodes), begin(episodes)
+    finish(episodes, first)
+    finish(episodes, second)
+    episodes.named(first.episode_id)
+    begin(episodes)
+
+    assert len(episodes) == 3
+    assert (first.env.closed, second.env.closed, running.env.closed) == (False, True, False)
+
+
+def test_a_store_full_of_running_episodes_says_when_to_come_back():
+    episodes, clock = store(max_episodes=2, ttl_s=60)
+    first = begin(episodes)
+    clock.now += 10
+    second = begin(episodes)
+    clock.now += 10.5
+
+    with pytest.raises(Refusal) as caught:
+        begin(episodes)
+
+    assert (caught.value.status, caught.value.headers) == (429, {"Retry-After": "40"})
+    assert not first.env.closed
+    clock.now += 40
+    begin(episodes)
+    assert (first.env.closed, second.env.closed) == (True, False)
+
+
+def test_an_id_that_the_client_chose_is_found_by_its_owner_only():
+    episodes, _ = store()
+    ours, theirs = begin(episodes, "us", name="demo"), begin(episodes, "them", name="demo")
+
+    assert episodes.named("demo", "us") is ours
+    assert episodes.named("demo", "them") is theirs
+    with pytest.raises(Refusal) as foreign:
+        episodes.named("demo", "others")
+    with pytest.raises(Refusal) as unknown:
+        episodes.named("omed", "others")
+    assert foreign.value.status == unknown.value.status == 404
+    assert str(foreign.value) == str(unknown.value).replace("omed", "demo")
+
+
+def test_an_id_that_the_server_made_is_found_by_whoever_knows_it():
+    episodes, _ = store()
+    episode = begin(episodes, "us")
+
+    assert episodes.named(episode.episode_id, "them") is episode
+
+
+def test_a_chosen_id_is_free_again_after_the_end():
+    episodes, _ = store()
+    first = begin(episodes, name="demo")
+    with pytest.raises(Refusal) as caught:
+        begin(episodes, name="demo")
+    assert caught.value.status == 409
+    finish(episodes, first)
+    second = begin(episodes, name="demo")
+
+    assert episodes.named("demo", "us") is second
+    assert first.env.closed
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "a/b", "\u00e9", "a\n", "x" * 256])
+def test_a_chosen_id_has_plain_characters(name):
+    with pytest.raises(Refusal) as caught:
+        begin(store()[0], name=name)
+    assert caught.value.status == 422
+
+
+def test_the_longest_chosen_id_is_taken():
+    assert begin(store()[0], name="x" * 255).episode_id == "x" * 255
+
+
+# ---------------------------------------------------------------- the episode that a caller means
+def refused(episodes, owner="us", *, certain=False, **wanted):
+    with pytest.raises(Refusal) as caught:
+        episodes.latest(owner, certain=certain, **wanted)
+    assert caught.value.status == 409
+    return str(caught.value)
+
+
+def test_without_a_reset_the_caller_is_told_to_call_it():
+    assert "POST /reset" in refused(store()[0])
+
+
+def test_the_last_reset_is_meant():
+    episodes, _ = store()
+    begin(episodes)
+    second = begin(episodes)
+
+    assert episodes.latest("us", certain=True) is second
+
+
+def test_task_mode_and_seed_choose():
+    episodes, _ = store()
+    wanted = begin(episodes, task="stage2_multi", mode="self_play", seed=7)
+    begin(episodes, task="stage1_basic", mode="self_play", seed=7)
+    begin(episodes, task="stage2_multi", mode="defender_only", seed=7)
+    begin(episodes, task="stage2_multi", mode="self_play", seed=8)
+
+    assert episodes.latest("us", certain=False, task="stage2_multi", mode="self_play", seed=7) is wanted
+    refused(episodes, task="stage3_mixed")
+    refused(episodes, seed=9)
+
+
+def test_one_after_another_from_one_address_is_clear():
+    episodes, _ = store()
+    for _ in range(3):
+        episode = begin(episodes)
+        assert episodes.latest("us", certain=False, done=False) is episode
+        finish(episodes, episode)
+        assert episodes.latest("us", certain=False, done=True) is episode
+
+
+def test_side_by_side_from_one_address_is_ambiguous_and_stays_so():
+    episodes, _ = store()
+    first, second = begin(episodes, seed=1), begin(episodes, seed=2)
+    refused(episodes, done=False)
+    finish(episodes, first)  # by its id
+    refused(episodes, done=False)  # the first one's second step, or the second one's first?
+    finish(episodes, second)
+    sentence = refused(episodes, done=True)
+
+    assert "episode_id" in sentence
+    assert first.episode_id not in sentence
+    assert second.episode_id not in sentence
+
+
+def test_without_a_seed_side_by_side_is_ambiguous():
+    episodes, _ = store()
+    begin(episodes), begin(episodes)
+
+    refused(episodes, done=False)
+
+
+def test_equal_episodes_of_one_address_serve_as_well_as_each_other():
+    """Two people who run the README's example from one office at the same time."""
+    episodes, _ = store()
+    for _ in range(2):
+        begin(episodes, seed=42)
+    played = []
+    for _ in range(2):
+        episode = episodes.latest("us", certain=False, seed=42, done=False)
+        finish(episodes, episode, "escalate")
+        played.append(episode)
+
+    assert played[0] is not played[1]
+    assert episodes.latest("us", certain=False, done=True) in played
+
+
+def test_equal_beginnings_with_different_answers_are_ambiguous():
+    episodes, _ = store()
+    first, second = begin(episodes, seed=42), begin(episodes, seed=42)
+    finish(episodes, first, "escalate")
+    finish(episodes, second, "dismiss")
+
+    refused(episodes, done=True)
+
+
+def test_an_abandoned_episode_of_the_same_seed_does_no_harm():
+    episodes, _ = store()
+    begin(episodes, seed=42)
+    second = begin(episodes, seed=42)
+
+    assert episodes.latest("us", certain=False, done=False) is second
+
+
+def test_addresses_do_not_mix():
+    episodes, _ = store()
+    ours = begin(episodes, "us")
+    begin(episodes, "them")
+
+    assert episodes.latest("us", certain=False) is ours
+
+
+def test_an_episode_whose_cookie_came_back_is_no_longer_known_by_address():
+    episodes, _ = store()
+    ours, _ = episodes.start({}, owners=["our-cookie", "office"])
+    theirs, _ = episodes.start({}, owners=["their-cookie", "office"])
+    refused(episodes, "office")
+    episodes.claim(theirs, "made-up")
+    refused(episodes, "office")
+    episodes.claim(theirs, "their-cookie")
+
+    assert episodes.latest("office", certain=False) is ours
+    assert episodes.latest("their-cookie", certain=True) is theirs
+
+
+# ---------------------------------------------------------------- the served environment
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("mode", MODES)
+def test_the_flat_form_is_what_pydantic_gives(task, mode):
+    env = OpenSOCEnv()
+    observations = [env.reset(3, "same", task=task, mode=mode)]
+    if mode == "self_play":
+        observations.append(env.step({"craft_incident": {}}))
+    else:
+        observations.append(env.step({"submit_triage": {}}))
+
+    for observation in observations:
+        exclude = {"reward", "done"}
+        flat = Flat(observation)
+        assert json.dumps(flat.model_dump(exclude=exclude)) == json.dumps(observation.model_dump(exclude=exclude))
+        assert (flat.reward, flat.done, flat.metadata) == (observation.reward, observation.done, observation.metadata)

@@ -1,0 +1,109 @@
+"""`server.py` as a process, over real sockets: its start, the limits that only a network has, and the SDK's own client."""
+
+import json
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from openenv.core.mcp_client import MCPToolClient
+from websockets.sync.client import connect
+
+import server
+from local_provider import ServerProcess
+from service import TRIAGE, strict
+
+ROOT = Path(__file__).resolve().parent.parent
+DIRECT = {"trust_env": False, "timeout": 30}  # no proxy between us and the loopback
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def url():
+    with ServerProcess(ROOT, env={"OPENSOC_SESSION_TIMEOUT_S": "30"}) as process:
+        yield process.base_url
+        assert "Traceback" not in process.logs()
+
+
+# ---------------------------------------------------------------- the start
+@pytest.fixture
+def started(monkeypatch):
+    """What `main` hands to uvicorn, in place of serving."""
+    calls = []
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append(options))
+    for name in ("_raise_file_limit", "_calm_the_collector"):  # these would outlive the test
+        monkeypatch.setattr(server, name, lambda: None)
+    for name in ("PORT", "OPENSOC_HOST", "OPENSOC_MAX_EPISODES"):
+        monkeypatch.delenv(name, raising=False)
+    return calls
+
+
+def test_the_owners_port_is_the_default(started):
+    server.main([])
+
+    assert (started[0]["host"], started[0]["port"]) == ("0.0.0.0", 7860)
+
+
+def test_a_variable_overrides_the_default_and_a_flag_the_variable(started, monkeypatch):
+    monkeypatch.setenv("PORT", "8000")
+    server.main([])
+    server.main(["--host", "127.0.0.1", "--port", "9000"])
+
+    assert [(call["host"], call["port"]) for call in started] == [("0.0.0.0", 8000), ("127.0.0.1", 9000)]
+
+
+def test_a_wrong_setting_stops_the_start_with_a_sentence(started, monkeypatch):
+    monkeypatch.setenv("OPENSOC_MAX_EPISODES", "many")
+
+    with pytest.raises(SystemExit, match=r"OpenSOC cannot start.*OPENSOC_MAX_EPISODES.*'many'"):
+        server.main([])
+    assert not started
+
+
+# ---------------------------------------------------------------- real sockets
+def test_ten_megabytes_are_refused_and_the_connection_can_be_used_again(url):
+    with httpx.Client(base_url=url, **DIRECT) as client:
+        for _ in range(3):
+            reply = client.post("/step", content=b"x" * 10 * MB)
+            assert reply.status_code == 413
+            assert strict(reply.text)["detail"]
+        assert client.post("/reset", json={"seed": 1}).status_code == 200
+
+
+def test_ten_megabytes_in_chunks_are_refused(url):
+    with httpx.Client(base_url=url, **DIRECT) as client:
+        assert client.post("/step", content=iter([b"x" * MB] * 10)).status_code == 413
+        assert client.post("/reset").status_code == 200
+
+
+def test_a_frame_of_ten_megabytes_is_answered_and_the_episode_lives_on(url):
+    with connect("ws" + url[4:] + "/ws", proxy=None, max_size=None) as ws:
+        ws.send('{"type":"reset","data":{"seed":1}}')
+        assert strict(ws.recv())["type"] == "observation"
+        ws.send(json.dumps({"type": "step", "data": {"submit_triage": "x" * 10 * MB}}))
+        assert strict(ws.recv())["data"]["code"] == "VALIDATION_ERROR"
+        ws.send(b"\x00")
+        assert strict(ws.recv())["data"]["code"] == "VALIDATION_ERROR"
+        ws.send(json.dumps({"type": "step", "data": {"submit_triage": TRIAGE}}))
+        assert strict(ws.recv())["data"]["done"] is True
+
+
+def test_a_client_that_leaves_in_the_middle_harms_nobody(url):
+    for _ in range(3):
+        with connect("ws" + url[4:] + "/ws", proxy=None) as ws:
+            ws.send('{"type":"reset","data":{}}')
+            ws.send(b"\x00" * 1000)
+            ws.socket.shutdown(socket.SHUT_RDWR)
+    assert httpx.get(url + "/health", **DIRECT).json() == {"status": "healthy"}
+
+
+def test_the_sdks_tool_client_plays_an_episode(url):
+    with MCPToolClient(base_url=url).sync() as client:
+        assert {tool.name for tool in client.list_tools()} == {"craft_incident", "submit_triage"}
+        reset = client.reset(seed=5)
+        result = client.call_tool("submit_triage", **TRIAGE)
+        state = client.state()
+
+    assert result["episode_id"] == reset.observation.episode_id == state.episode_id
+    assert result["done"] is True

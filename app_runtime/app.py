@@ -126,7 +126,12 @@ async def _on_http_error(request: Request, exc: Exception) -> JSONResponse:
         sentence = f"There is no {path} here. GET /openapi.json lists what there is."
     if exc.status_code == 405:
         # One path may have several routes, and the framework tells the methods of the first.
-        ours = {method for route in router.routes if getattr(route, "path", "") == path for method in route.methods}
+        ours = {
+            method
+            for route in router.routes
+            if getattr(route, "path", "") == path
+            for method in getattr(route, "methods", ())
+        }
         headers["Allow"] = ", ".join(sorted(ours)) or headers.get("Allow", "")
         sentence = f"{path} takes {headers['Allow']}, not {request.method}. Send it so."
     return _problem(exc.status_code, sentence, headers)

@@ -158,10 +158,10 @@ def wilson(hits: int, of: int) -> list[float] | None:
     if not of:
         return None
     try:
-        from scipy.stats import binomtest  # type: ignore[import-untyped]
+        from scipy.stats import binomtest
     except ImportError as error:
         raise OpenSOCError(
-            "Expected scipy for the intervals of a score, and it is not installed; install requirements-dev.txt."
+            "Expected scipy for the intervals of a score, and it is not installed; install requirements.txt."
         ) from error
     interval = binomtest(hits, of).proportion_ci(CONFIDENCE, method="wilson")
     return [round(float(interval.low), 4), round(float(interval.high), 4)]

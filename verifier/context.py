@@ -17,7 +17,7 @@ def explanation(finding: Finding, window: Window) -> str:
         if _ticket_covers(ticket, finding, window.limits.edge_s):
             return f"ticket {ticket['ticket_id']}"
     for tool in world.tools:
-        if _owner_uses(tool, finding, window):
+        if finding.tool == tool["name"] and _owner_uses(tool, finding, window):
             return f"approved tool {tool['name']}"
     for scanner in world.scanners:
         if _scanner_may(scanner, finding, window):
@@ -26,12 +26,14 @@ def explanation(finding: Finding, window: Window) -> str:
 
 
 def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
-    """Approved, and every host, the account, the program and the whole time lie within it."""
+    """Approved, and every host and account, the program and the whole time lie within it."""
     return bool(
         ticket["status"] == "approved"
-        and finding.hosts
-        and finding.account in ticket["accounts"]
+        and finding.tool
         and finding.tool == ticket["tool"]
+        and finding.hosts
+        and finding.accounts
+        and set(finding.accounts) <= set(ticket["accounts"])
         and set(finding.hosts) <= set(ticket["hosts"])
         and epoch_s(ticket["starts_at"]) + edge_s <= finding.first
         and finding.last <= epoch_s(ticket["ends_at"]) - edge_s
@@ -39,13 +41,12 @@ def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
 
 
 def _owner_uses(tool: Tool, finding: Finding, window: Window) -> bool:
-    """The program is approved for the department of the account that used it, and lies where programs are installed."""
-    account = window.world.accounts.get(finding.account)
-    return bool(
-        account
-        and finding.tool == tool["name"]
-        and finding.tool_trusted
-        and account["department"] == tool["department"]
+    """The program is approved for the department of every account that used it, and lies where programs are installed."""
+    accounts = window.world.accounts
+    return (
+        finding.tool_trusted
+        and bool(finding.accounts)
+        and all(name in accounts and accounts[name]["department"] == tool["department"] for name in finding.accounts)
     )
 
 
@@ -54,5 +55,5 @@ def _scanner_may(scanner: Scanner, finding: Finding, window: Window) -> bool:
     if not finding.probing or finding.remote != scanner["ip"]:
         return False
     targets = tuple(scanner["targets"])
-    addresses = [window.world.hosts[name]["ip"] if name in window.world.hosts else "" for name in finding.hosts]
+    addresses = [window.world.hosts[name]["ip"] if name in window.world.hosts else name for name in finding.hosts]
     return bool(addresses) and all(in_networks(address, targets) for address in addresses)

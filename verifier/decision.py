@@ -151,7 +151,7 @@ def _respond(confirmed: list[Finding], world: World) -> tuple[Label, str, list[F
     crown = [finding for finding in confirmed if any(_tier(world, host) == "crown_jewel" for host in finding.hosts)]
     if crown:
         return "escalate", "a crown jewel is concerned", crown
-    privileged = [finding for finding in confirmed if _is_privileged(world, finding.account)]
+    privileged = [finding for finding in confirmed if any(_is_privileged(world, name) for name in finding.accounts)]
     if privileged:
         return "escalate", "a privileged identity is concerned", privileged
     if len({host for finding in confirmed for host in finding.hosts}) >= SEVERAL_HOSTS:

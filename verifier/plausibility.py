@@ -17,23 +17,35 @@ from schema import (
     AccountFields,
     Category,
     CloudApiFields,
+    Fields,
     FileFields,
     Incident,
     KerberosFields,
     LogonFields,
     NetConnFields,
+    ProcessAccessFields,
     ProcessFields,
+    ProcessInjectFields,
+    RegistryFields,
     epoch_s,
 )
 from verifier.decision import GroundTruth, compute_ground_truth, event_type_of, label_under
 from verifier.rules.network import MIN_UPLOAD_MB
 from verifier.window import LOOSER, TIGHTER, Line, Window, basename, is_person_or_service
-from world import World, account_name
+from world import MAX_NAME, World, account_name
 
 MAX_SPAN_S = 24 * 3600  # one incident, one day
 MAX_LEAD_S = 24 * 3600  # how long before the alert a window may begin
 MAX_SEEN = 3  # the same play is admitted this often
 MIN_FACTS = 2  # fields that an event must fill beside its activity, host and user
+# Fields that a sensor never leaves out, and that rules read: without them a line would look guilty and count for nothing.
+NEVER_EMPTY: Mapping[type[Fields], tuple[str, ...]] = {
+    ProcessFields: ("process_path",),
+    ProcessAccessFields: ("process_path", "target_path"),
+    ProcessInjectFields: ("process_path",),
+    FileFields: ("file_path",),
+    RegistryFields: ("reg_key_path",),
+}
 # Event types that a category can be claimed on where no rule finds anything (ATT&CK data sources of the tactic).
 CATEGORY_EVENTS: Mapping[Category, frozenset[str]] = {
     "execution": frozenset({"process", "script", "service", "task", "wmi"}),
@@ -94,6 +106,9 @@ def _entities(window: Window) -> list[str]:
     for line in window.lines:
         if line.host and line.host not in world.hosts:
             reasons.append(f"{line.log_id}: there is no host {line.host!r} in this world")
+        for name in ("actor_user", "user_name", "user_uid"):
+            if len(getattr(line.f, name, None) or "") > MAX_NAME:
+                reasons.append(f"{line.log_id}: {name} is longer than {MAX_NAME} characters, so it is no account")
         for user in (line.user, account_name(getattr(line.f, "user_name", None))):
             guessed = isinstance(line.f, LogonFields | KerberosFields) and line.f.activity in (
                 "failure",
@@ -101,18 +116,28 @@ def _entities(window: Window) -> list[str]:
             )
             if is_person_or_service(user) and user not in world.accounts and user not in created and not guessed:
                 reasons.append(f"{line.log_id}: there is no account {user!r} in this world")
+            if user.endswith("$") and user[:-1] not in world.hosts and not guessed:
+                reasons.append(f"{line.log_id}: there is no machine of the account {user!r} in this world")
         for name in ("src_ip", "dst_ip"):
             ip = getattr(line.f, name, None)
             if ip is None:
                 continue
             try:
-                ipaddress.ip_address(ip)
+                usual = _usual(ip)
             except ValueError:
                 reasons.append(f"{line.log_id}: {name} {ip!r} is no address")
                 continue
+            if usual != ip:
+                reasons.append(f"{line.log_id}: {name} {ip} is an address that sensors write as {usual}")
             if world.is_internal(ip) and ip not in ours:
                 reasons.append(f"{line.log_id}: internal address {ip} belongs to no host of this world")
     return reasons
+
+
+def _usual(ip: str) -> str:
+    """An address as sensors write it; ValueError for none. Each has one form, as rules compare addresses as text."""
+    address = ipaddress.ip_address(ip)
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _substance(window: Window) -> list[str]:
@@ -129,7 +154,16 @@ def _substance(window: Window) -> list[str]:
             reasons.append(
                 f"{line.log_id}: too little is said to be a record of a sensor (a host and {MIN_FACTS} facts are expected)"
             )
+        reasons += [
+            f"{line.log_id}: a record of this kind always names its {name}"
+            for name in NEVER_EMPTY.get(type(line.f), ())
+            if name not in facts
+        ]
         for name in facts:
+            if name.endswith("_path") and _NO_PATH.search(getattr(line.f, name)):
+                reasons.append(
+                    f"{line.log_id}: {name} is no path (a path without quotes, arguments or spaces around it)"
+                )
             if _is_gibberish(str(getattr(line.f, name))):
                 reasons.append(f"{line.log_id}: {name} is no text that a sensor writes")
     return reasons
@@ -143,6 +177,7 @@ def _least_facts(line: Line) -> int:
     )
 
 
+_NO_PATH = re.compile(r"^\s|[\s.]$|\"|\.exe\s+[-/]", re.IGNORECASE)
 _RUN = re.compile(r"(.)\1{15,}|(.{2,8}?)\2{12,}")
 
 
@@ -180,7 +215,7 @@ def _period(window: Window) -> list[str]:
 
 
 def _causes(window: Window) -> list[str]:
-    """Parents start before their children, files are written before they run, processes end after they start."""
+    """Parents start before their children, and files are written before they run."""
     reasons = []
     launches = [line for line in window.of(ProcessFields) if line.f.activity == "launch"]
     started: dict[tuple[str, str], float] = {}

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
 from schema import Fields, Incident, epoch_s
@@ -49,20 +50,25 @@ LOOSER = Limits(count=-1, factor=0.9, edge_s=-30.0)
 
 @dataclass(slots=True)
 class Line(Generic[F]):
-    """One event of the window: its time in epoch seconds, its id, its host and user, its typed fields."""
+    """One event of the window: its time in epoch seconds, its id, its host and user, its typed fields.
+
+    `order` sorts by time, then by id (L1-9 before L1-10), so that lines of one second have one order however they are listed.
+    """
 
     t: float
     log_id: str
     host: str
     user: str
     f: F
+    order: tuple[float, int, str]
 
 
 class Finding(NamedTuple):
     """What one rule claims: the technique, the lines that show it, and whom it concerns.
 
     `host`, `account`, `tool` and `remote` are empty where the rule cannot name one; a finding without a host, an account
-    or a tool cannot be covered by a ticket. `tool_trusted` is False for a program in a user-writable folder.
+    or a tool cannot be covered by a ticket. `hosts` and `accounts` are all that it concerns, `host` and `account` among
+    them. `tool_trusted` is False for a program in a user-writable folder.
     """
 
     rule_id: str
@@ -79,6 +85,7 @@ class Finding(NamedTuple):
     tool_trusted: bool = True
     remote: str = ""
     hosts: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
     impact: bool = False
     probing: bool = False
     explained_by: str = ""
@@ -109,11 +116,11 @@ class Rule:
         program: str = "",
         remote: str = "",
         hosts: Iterable[str] = (),
+        accounts: Iterable[str] = (),
         impact: bool = False,
     ) -> Finding:
         """A finding of this rule on these lines; `program` is a path, of which the file name counts."""
-        ordered = sorted({line.log_id: line for line in lines}.values(), key=lambda line: (line.t, line.log_id))
-        touched = tuple(sorted({host, *hosts} - {""}))
+        ordered = sorted({line.log_id: line for line in lines}.values(), key=_by_time)
         return Finding(
             rule_id=self.rule_id,
             technique=self.technique,
@@ -128,7 +135,8 @@ class Rule:
             tool=basename(program),
             tool_trusted=not is_user_writable(program),
             remote=remote,
-            hosts=touched,
+            hosts=tuple(sorted({host, *hosts} - {""})),
+            accounts=tuple(sorted({account, *accounts} - {""})),
             impact=impact,
             probing=self.probing,
         )
@@ -159,17 +167,12 @@ class Window:
 
     def __init__(self, incident: Incident, world: World, limits: Limits = EXACT) -> None:
         by_fields: dict[type[Fields], list[Line]] = {}
-        lines = []
+        lines: list[Line] = []
         for event in incident.events:
             fields = event.fields
-            line: Line = Line(
-                epoch_s(event.timestamp),
-                event.log_id,
-                fields.device_hostname or "",
-                account_name(fields.actor_user),
-                fields,
-            )
-            lines.append(line)
+            t, log_id = epoch_s(event.timestamp), event.log_id
+            host, user = fields.device_hostname or "", account_name(fields.actor_user)
+            lines.append(Line(t, log_id, host, user, fields, (t, len(log_id), log_id)))
         lines.sort(key=_by_time)
         for line in lines:
             by_fields.setdefault(type(line.f), []).append(line)
@@ -179,7 +182,7 @@ class Window:
         self.start = lines[0].t
         self.end = lines[-1].t
         self._by_fields = by_fields
-        self._indicators = {indicator["value"]: indicator["confidence"] for indicator in world.indicators}
+        self._indicators = {_plain(indicator["value"]): indicator["confidence"] for indicator in world.indicators}
 
     def of(self, fields: type[F]) -> list[Line[F]]:
         """The lines whose fields are of one type, in time order."""
@@ -193,20 +196,61 @@ class Window:
         """Whether an address is known and not ours."""
         return bool(ip) and not self.world.is_internal(cast(str, ip))
 
+    def host_at(self, ip: str) -> str:
+        """The host that an address of ours belongs to; the address itself where none is known."""
+        host = self.world.hosts_by_ip.get(ip)
+        return host["name"] if host else ip
+
     def intelligence(self, value: str | None) -> str:
         """`high`, `low` or nothing: the confidence of an indicator on an address or a domain."""
-        return self._indicators.get(value, "") if value else ""
+        return self._indicators.get(_plain(value), "") if value else ""
 
 
-def _by_time(line: Line) -> float:
-    return line.t
+def _plain(name: str) -> str:
+    """An address or a domain as it is compared: upper case and a closing dot make no difference."""
+    return name.lower().rstrip(".")
+
+
+_by_time = attrgetter("order")
+
+
+def crowded(lines: Sequence[Line[F]], seconds: float, least: int, what: Callable[[Line[F]], object]) -> list[Line[F]]:
+    """The lines (of some in time order) that lie in any run of at most so many seconds with at least so many different things."""
+    if len(lines) < least:
+        return []
+    if lines[-1].t - lines[0].t <= seconds:
+        return list(lines) if len({what(line) for line in lines}) >= least else []
+    kept: set[int] = set()
+    for start, first in enumerate(lines):
+        run = [index for index in range(start, len(lines)) if lines[index].t - first.t <= seconds]
+        if len({what(lines[index]) for index in run}) >= least:
+            kept.update(run)
+    return [lines[index] for index in sorted(kept)]
+
+
+def one_program(lines: Iterable[Line], *, otherwise: str = "") -> str:
+    """The program that lines name: `otherwise` where none is named, nothing where they name several."""
+    paths = {path.lower() for line in lines if (path := getattr(line.f, "process_path", None))}
+    return (paths.pop() if len(paths) == 1 else "") if paths else otherwise
 
 
 # ---------------------------------------------------------------- what a path or a name says
+USER_WRITABLE = (
+    "anywhere below \\Users\\ or in \\ProgramData\\ (but for \\ProgramData\\Microsoft\\Windows Defender\\), \\Windows\\Temp\\, \\Windows\\Tasks\\, "
+    "\\PerfLogs\\, \\$Recycle.Bin\\, C:\\Temp\\, /tmp/, /var/tmp/, /dev/shm/ or /home/, and the same written as %APPDATA%, %TEMP% and the like"
+)
+# Activities of a connection that a host of ours opens and that is let through.
+OUTBOUND = ("open", "allow", "flow", "tls_session", "bits_job")
 _USER_WRITABLE = re.compile(
-    r"\\users\\[^\\]+\\(appdata|downloads|desktop|documents|music|pictures|videos|contacts|links)\\"
-    r"|\\users\\public\\|\\windows\\temp\\|\\windows\\tasks\\|\\programdata\\(?!microsoft\\windows defender\\)|\\perflogs\\|\\\$recycle\.bin\\"
-    r"|^[a-z]:\\temp\\|^/(tmp|var/tmp|dev/shm|home/[^/]+)/",
+    r"\\users\\[^\\]+\\|\\windows\\(?:temp|tasks)\\|\\programdata\\(?!microsoft\\windows defender\\)|\\perflogs\\|\\\$recycle\.bin\\"
+    r"|[a-z]:\\te?mp\\|(?:^|[\s\"'=])/(?:tmp|var/tmp|dev/shm|(?:home|users)/[^/]+)/"
+    r"|(?:%|\$env:)(?:te?mp|(?:local)?appdata|userprofile|public|programdata|allusersprofile)\b",
+    re.IGNORECASE,
+)
+_DRIVE_SLASH = re.compile(r"(?<![a-z])[a-z]:/(?!/)", re.IGNORECASE)
+INSTALLED = "in \\Windows\\ or \\Program Files\\ (also (x86)) of a drive or in \\ProgramData\\Microsoft\\Windows Defender\\, and not user-writable"
+_INSTALLED = re.compile(
+    r"(?:\\\\\?\\)?(?:[a-z]:|\\device\\harddiskvolume\d+)\\(?:windows|program files(?: \(x86\))?|programdata\\microsoft\\windows defender)\\",
     re.IGNORECASE,
 )
 WELL_KNOWN_ACCOUNTS = frozenset(
@@ -226,7 +270,20 @@ WELL_KNOWN_ACCOUNTS = frozenset(
 @lru_cache(maxsize=16_384)
 def is_user_writable(path: str | None) -> bool:
     """Whether a path lies where an ordinary user may write, so that nobody vouches for what is there."""
-    return bool(path) and _USER_WRITABLE.search(cast(str, path)) is not None
+    if not path:
+        return False
+    return _USER_WRITABLE.search(path.replace("/", "\\") if _DRIVE_SLASH.search(path) else path) is not None
+
+
+@lru_cache(maxsize=16_384)
+def is_installed(path: str | None) -> bool:
+    """Whether a program lies where only an administrator may put one."""
+    return (
+        bool(path)
+        and _INSTALLED.match(cast(str, path)) is not None
+        and "\\..\\" not in cast(str, path)
+        and not is_user_writable(path)
+    )
 
 
 @lru_cache(maxsize=16_384)

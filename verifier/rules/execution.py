@@ -15,7 +15,18 @@ from schema import (
     ServiceFields,
     TaskFields,
 )
-from verifier.window import Finding, Line, Rule, Window, basename, is_person_or_service, is_user_writable, rule
+from verifier.window import (
+    OUTBOUND,
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    is_installed,
+    is_user_writable,
+    one_program,
+    rule,
+)
 
 CHAIN_S = 300  # a program's next move counts as its own for this long
 DROP_RUN_S = 600  # from a file's creation to its launch
@@ -58,38 +69,50 @@ SHELLS = (
     "bash",
 )
 POWERSHELLS = ("powershell.exe", "pwsh.exe")
+MIN_ENCODED = 20  # characters of an encoded command; a shorter one says nothing
+# What shows that a signed program fetches or runs foreign code: a pattern, and the same in words.
 PROXY_ARGUMENTS = {
-    "mshta.exe": r"https?://|javascript:|vbscript:",
-    "regsvr32.exe": r"/i:\s*https?://|scrobj",
-    "rundll32.exe": r"javascript:|https?://|\\\\[^\\]+\\[^\\]+\\.*\.dll",
-    "certutil.exe": r"-urlcache|-verifyctl|-decode",
-    "bitsadmin.exe": r"/transfer|/addfile",
-    "msbuild.exe": r"\\(appdata|temp|downloads|public)\\",
-    "wmic.exe": r"/format:\s*\S*https?://|process\s+call\s+create",
-    "cmstp.exe": r"/s\s.*\.inf|/ni\s",
-    "installutil.exe": r"/u\s|/logfile=\s",
+    "mshta.exe": (r"https?://|javascript:|vbscript:", "a URL or an inline script"),
+    "regsvr32.exe": (r"[-/]i:\s*\"?https?://|scrobj", "/i: with a URL, or scrobj"),
+    "rundll32.exe": (
+        r"javascript:|https?://|\\\\[^\\]+\\[^\\]+\\.*\.dll",
+        "a URL, inline javascript or a .dll on a network share",
+    ),
+    "certutil.exe": (r"[-/](?:urlcache|verifyctl|decode)", "-urlcache, -verifyctl or -decode"),
+    "bitsadmin.exe": (r"[-/](?:transfer|addfile)", "/transfer or /addfile"),
+    "msbuild.exe": (
+        r"\\(?:appdata|temp|downloads|public)\\",
+        "a project below \\AppData\\, \\Temp\\, \\Downloads\\ or \\Public\\",
+    ),
+    "wmic.exe": (r"/format:\s*\S*https?://|process\s+call\s+create", "/format: with a URL, or process call create"),
+    "cmstp.exe": (r"[-/]s\s.*\.inf|[-/]ni\s", "/s with an .inf file, or /ni"),
+    "installutil.exe": (r"[-/]u\s|/logfile=\s", "/u, or /logfile= with nothing"),
 }
-_PROXY = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in PROXY_ARGUMENTS.items()}
-EXECUTABLE_ENDINGS = (
-    ".exe",
-    ".dll",
-    ".scr",
-    ".com",
-    ".bat",
-    ".cmd",
-    ".ps1",
-    ".vbs",
-    ".js",
-    ".hta",
-    ".msi",
-    ".elf",
-    ".sh",
-)
+_PROXY = {name: re.compile(pattern, re.IGNORECASE) for name, (pattern, _) in PROXY_ARGUMENTS.items()}
+# PowerShell takes any beginning of -EncodedCommand, and a dash of any length or a slash before it.
 _CRADLE = re.compile(
     r"downloadstring|downloadfile|downloaddata|invoke-webrequest|start-bitstransfer|net\.webclient|frombase64string"
-    r"|\biwr\b|\biex\b|invoke-expression|\s-e(?:nc|ncodedcommand|c)?\s+[a-z0-9+/=]{20,}",
+    r"|\biwr\b|\biex\b|invoke-expression"
+    rf"|\s[-/\u2013-\u2015]e(?:c|nc?|nco[a-z]*)?[\s:]+[\"']?[a-z0-9+/=]{{{MIN_ENCODED},}}",
     re.IGNORECASE,
 )
+_UNQUOTED = re.compile(r"^(?:[a-z]:|\\|%\w+%)\\.*?\.(?:exe|com|bat|cmd|scr|dll|sys|ps1|vbs|js)(?=\s|$)", re.IGNORECASE)
+
+
+def program_of(command: str) -> str:
+    """The path of the program that a service's or a task's command line starts."""
+    command = command.strip()
+    if command.startswith('"'):
+        return command[1:].partition('"')[0]
+    command = command.split(" -")[0].split(" /")[0]
+    found = _UNQUOTED.match(command)
+    return found[0] if found else command.partition(" ")[0]
+
+
+def shell_name(program: str) -> str:
+    """A program's file name, or the shell's that is meant: `powershell` and %COMSPEC% are found by the system."""
+    name = basename(program)
+    return "cmd.exe" if name == "%comspec%" else f"{name}.exe" if f"{name}.exe" in SHELLS else name
 
 
 def outbound(window: Window, host: str, program: str, after: float, seconds: float) -> list[Line[NetConnFields]]:
@@ -100,7 +123,7 @@ def outbound(window: Window, host: str, program: str, after: float, seconds: flo
         for line in window.of(NetConnFields)
         if line.host == host
         and 0 <= line.t - after <= span
-        and line.f.activity in ("open", "allow", "flow", "tls_session")
+        and line.f.activity in OUTBOUND
         and basename(line.f.process_path) == program
         and window.is_external(line.f.dst_ip)
     ]
@@ -110,8 +133,8 @@ def outbound(window: Window, host: str, program: str, after: float, seconds: flo
     "application-spawns-shell",
     "T1059",
     "execution",
-    says="A document, mail or server program "
-    f"({', '.join(DOCUMENT_PROGRAMS[:4])}, {', '.join(SERVER_PROGRAMS[:3])}, ...) starts a shell or script host. "
+    says=f"A document, mail or server program ({', '.join(DOCUMENT_PROGRAMS + SERVER_PROGRAMS)}) starts a shell or script host "
+    f"({', '.join(SHELLS)}). "
     f"Confirmed when that shell opens a connection to an external address within {CHAIN_S} s.",
     source="ATT&CK T1059, T1204.002, T1505.003: code run by a program that has no reason to start shells",
     needs=(ProcessFields,),
@@ -140,8 +163,9 @@ def application_spawns_shell(window: Window, this: Rule) -> Iterable[Finding]:
     "download-cradle",
     "T1059.001",
     "execution",
-    says="PowerShell is told to decode or to download code and run it (DownloadString, WebClient, Invoke-Expression, "
-    "FromBase64String, an -EncodedCommand of 20 or more characters). "
+    says="PowerShell is told to download or decode something or to run text as code (DownloadString, DownloadFile, DownloadData, "
+    "Net.WebClient, Invoke-WebRequest, iwr, Start-BitsTransfer, Invoke-Expression, iex, FromBase64String, or -EncodedCommand, "
+    f"also shortened, with {MIN_ENCODED} or more characters). "
     f"Confirmed when PowerShell opens a connection to an external address on that host within {CHAIN_S} s.",
     source="ATT&CK T1059.001, T1027.010, T1105: command obfuscation and ingress transfer by PowerShell",
     needs=(ScriptFields, ProcessFields),
@@ -160,15 +184,16 @@ def download_cradle(window: Window, this: Rule) -> Iterable[Finding]:
         ):
             told.setdefault((line.host, line.user), []).append(line)
     for (host, user), lines in told.items():
-        first = min(line.t for line in lines)
-        calls = [call for name in POWERSHELLS for call in outbound(window, host, name, first, CHAIN_S)]
+        calls = [
+            call for line in lines for name in POWERSHELLS for call in outbound(window, host, name, line.t, CHAIN_S)
+        ]
         yield this.finding(
             [*lines, *calls],
             confirmed=bool(calls),
             scope="host",
             host=host,
             account=user,
-            program="powershell.exe",
+            program=one_program(lines, otherwise="powershell.exe"),
             remote=(calls[0].f.dst_ip or "") if calls else "",
         )
 
@@ -177,8 +202,8 @@ def download_cradle(window: Window, this: Rule) -> Iterable[Finding]:
     "signed-proxy-execution",
     "T1218",
     "defense_evasion",
-    says=f"A signed system program ({', '.join(PROXY_ARGUMENTS)}) is given a remote script, an inline script or a payload to decode. "
-    f"Confirmed when it opens a connection to an external address within {CHAIN_S} s.",
+    says="A signed system program is told to fetch or run foreign code: "
+    f"{'; '.join(f'{name} {words}' for name, (_, words) in PROXY_ARGUMENTS.items())}. Confirmed when it opens a connection to an external address within {CHAIN_S} s.",
     source="ATT&CK T1218 and sub-techniques, T1140, T1197, T1047: arguments by which these programs run or fetch foreign code",
     needs=(ProcessFields,),
 )
@@ -204,41 +229,38 @@ def signed_proxy_execution(window: Window, this: Rule) -> Iterable[Finding]:
     "dropped-program-runs",
     "T1204.002",
     "execution",
-    says="A program file is written to a user-writable folder (a user's AppData, Downloads, Desktop or Documents, Public, Temp, ProgramData) "
-    f"and that very file starts on the same host within {DROP_RUN_S} s. "
+    says=f"A file is written to a user-writable folder and that very file starts as a program on the same host within {DROP_RUN_S} s. "
     f"Confirmed when it opens a connection to an external address within {CHAIN_S} s of its start.",
     source="ATT&CK T1204.002, T1105: a file fetched or attached and then executed",
     needs=(ProcessFields,),
 )
 def dropped_program_runs(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find files that are dropped, started and heard from."""
-    drops = [
-        line
-        for line in window.of(FileFields)
-        if line.f.activity == "create"
-        and is_user_writable(line.f.file_path)
-        and (line.f.file_path or "").lower().endswith(EXECUTABLE_ENDINGS)
-    ]
+    """Find files that are dropped, started and heard from; one finding for each host and file."""
     span = window.limits.within(DROP_RUN_S)
-    for drop in drops:
-        path = (drop.f.file_path or "").lower()
-        for start in window.of(ProcessFields):
-            if (
-                start.f.activity == "launch"
-                and start.host == drop.host
-                and (start.f.process_path or "").lower() == path
-                and 0 < start.t - drop.t <= span
-            ):
-                calls = outbound(window, start.host, basename(path), start.t, CHAIN_S)
-                yield this.finding(
-                    [drop, start, *calls],
-                    confirmed=bool(calls),
-                    scope="host",
-                    host=start.host,
-                    account=start.user,
-                    program=path,
-                    remote=(calls[0].f.dst_ip or "") if calls else "",
-                )
+    drops: dict[tuple[str, str], list[Line[FileFields]]] = {}
+    for line in window.of(FileFields):
+        if line.f.activity == "create" and is_user_writable(line.f.file_path):
+            drops.setdefault((line.host, (line.f.file_path or "").lower()), []).append(line)
+    for (host, path), written in drops.items():
+        starts = [
+            start
+            for start in window.of(ProcessFields)
+            if start.f.activity == "launch"
+            and start.host == host
+            and (start.f.process_path or "").lower() == path
+            and any(0 <= start.t - drop.t <= span for drop in written)
+        ]
+        if starts:
+            calls = [call for start in starts for call in outbound(window, host, basename(path), start.t, CHAIN_S)]
+            yield this.finding(
+                [*(drop for drop in written if drop.t <= starts[-1].t), *starts, *calls],
+                confirmed=bool(calls),
+                scope="host",
+                host=host,
+                accounts=[start.user for start in starts],
+                program=path,
+                remote=(calls[0].f.dst_ip or "") if calls else "",
+            )
 
 
 @rule(
@@ -247,16 +269,16 @@ def dropped_program_runs(window: Window, this: Rule) -> Iterable[Finding]:
     "execution",
     says="A service is installed whose program lies in a user-writable folder or is a shell. "
     f"Confirmed when a network logon (type {NETWORK_LOGON}) from an internal address comes to that host at most {REMOTE_SERVICE_S} s before "
-    f"and the service's program starts within {CHAIN_S} s after.",
+    f"and services.exe starts the service's program within {CHAIN_S} s after.",
     source="ATT&CK T1569.002, T1543.003, T1021.002: the service manager used to run a program on another host",
     needs=(ServiceFields,),
 )
 def remote_service_execution(window: Window, this: Rule) -> Iterable[Finding]:
     """Find services that run a foreign program, and the logon and start around them."""
     for line in window.of(ServiceFields):
-        command = line.f.service_cmd_line or ""
-        program = basename(command.split(" -")[0].split(" /")[0].strip('"'))
-        if line.f.activity != "install" or not (is_user_writable(command) or program in SHELLS):
+        path = program_of(line.f.service_cmd_line or "")
+        program = shell_name(path)
+        if line.f.activity != "install" or not (is_user_writable(path) or program in SHELLS):
             continue
         logons = [
             logon
@@ -264,7 +286,7 @@ def remote_service_execution(window: Window, this: Rule) -> Iterable[Finding]:
             if logon.f.activity == "success"
             and logon.f.logon_type == NETWORK_LOGON
             and logon.host == line.host
-            and 0 < line.t - logon.t <= window.limits.within(REMOTE_SERVICE_S)
+            and 0 <= line.t - logon.t <= window.limits.within(REMOTE_SERVICE_S)
             and logon.f.src_ip
             and not window.is_external(logon.f.src_ip)
         ]
@@ -275,7 +297,7 @@ def remote_service_execution(window: Window, this: Rule) -> Iterable[Finding]:
             and start.host == line.host
             and basename(start.f.parent_path) == "services.exe"
             and basename(start.f.process_path) == program
-            and 0 < start.t - line.t <= window.limits.within(CHAIN_S)
+            and 0 <= start.t - line.t <= window.limits.within(CHAIN_S)
         ]
         confirmed = bool(logons and starts)
         yield this.finding(
@@ -284,7 +306,7 @@ def remote_service_execution(window: Window, this: Rule) -> Iterable[Finding]:
             scope="host",
             host=line.host,
             account=line.user,
-            program=command.split(" -")[0].split(" /")[0].strip('"'),
+            program=path,
         )
 
 
@@ -292,7 +314,7 @@ def remote_service_execution(window: Window, this: Rule) -> Iterable[Finding]:
     "task-runs-foreign-program",
     "T1053.005",
     "persistence",
-    says="A scheduled task is made or changed whose command lies in a user-writable folder. "
+    says="A scheduled task is made or changed whose command names a file in a user-writable folder. "
     f"Confirmed when that program starts on the host and opens a connection to an external address within {CHAIN_S} s.",
     source="ATT&CK T1053.005: the task scheduler used to run a program again and again",
     needs=(TaskFields,),
@@ -303,14 +325,14 @@ def task_runs_foreign_program(window: Window, this: Rule) -> Iterable[Finding]:
         command = line.f.job_cmd_line or ""
         if line.f.activity not in ("create", "update") or not is_user_writable(command):
             continue
-        path = command.split(" -")[0].split(" /")[0].strip('"')
-        program = basename(path)
+        path = program_of(command)
+        program = shell_name(path)
         starts = [
             start
             for start in window.of(ProcessFields)
             if start.f.activity == "launch"
             and start.host == line.host
-            and start.t > line.t
+            and start.t >= line.t
             and basename(start.f.process_path) == program
         ]
         calls = [call for start in starts for call in outbound(window, line.host, program, start.t, CHAIN_S)]
@@ -330,26 +352,20 @@ def task_runs_foreign_program(window: Window, this: Rule) -> Iterable[Finding]:
     "T1055",
     "defense_evasion",
     says="A program starts a thread in another program, or alters another's image. Confirmed when the first lies in a user-writable folder; "
-    "suspicious when it is neither there nor under \\Windows\\ or \\Program Files.",
+    "suspicious when it lies neither there nor where programs are installed.",
     source="ATT&CK T1055.002, T1055.012: code run inside another process",
     needs=(ProcessInjectFields,),
 )
 def code_injection(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find programs that run code inside others; one finding for each host and program."""
-    acts: dict[tuple[str, str], list[Line[ProcessInjectFields]]] = {}
+    """Find programs that run code inside others; one finding for each host, program and user."""
+    acts: dict[tuple[str, str, str], list[Line[ProcessInjectFields]]] = {}
     for line in window.of(ProcessInjectFields):
         source = (line.f.process_path or "").lower()
-        vouched_for = ("\\windows\\" in source or "\\program files" in source) and not is_user_writable(source)
-        if source and source != (line.f.target_path or "").lower() and not vouched_for:
-            acts.setdefault((line.host, source), []).append(line)
-    for (host, source), lines in acts.items():
+        if source and source != (line.f.target_path or "").lower() and not is_installed(source):
+            acts.setdefault((line.host, source, line.user), []).append(line)
+    for (host, source, user), lines in acts.items():
         yield this.finding(
-            lines,
-            confirmed=is_user_writable(source),
-            scope="host",
-            host=host,
-            account=next((line.user for line in lines if is_person_or_service(line.user)), lines[0].user),
-            program=source,
+            lines, confirmed=is_user_writable(source), scope="host", host=host, account=user, program=source
         )
 
 

@@ -13,7 +13,18 @@ from schema import (
     LogonFields,
     ProcessAccessFields,
 )
-from verifier.window import Finding, Line, Rule, Window, basename, is_person_or_service, is_user_writable, rule
+from verifier.window import (
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    crowded,
+    is_installed,
+    is_person_or_service,
+    is_user_writable,
+    rule,
+)
 from world import account_name
 
 MIN_FAILURES = 5  # fewer is a person mistyping
@@ -54,50 +65,36 @@ REPLICATION_RIGHTS = (
     "lsass-memory-read",
     "T1003.001",
     "credential_access",
-    says="A program that is not under \\Windows\\ or \\Program Files opens lsass.exe with the right to read its memory (access mask bit 0x10). "
-    "Confirmed when the program lies in a user-writable folder or writes a .dmp file on that host.",
+    says="A program that lies elsewhere than where programs are installed opens lsass.exe with the right to read its memory "
+    f"(access mask bit {VM_READ:#x}). Confirmed when that program lies in a user-writable folder or writes a .dmp file on that host.",
     source="ATT&CK T1003.001: credentials read from the memory of the local security authority",
     needs=(ProcessAccessFields,),
 )
 def lsass_memory_read(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find programs that read the memory of lsass; one finding for each host and program."""
-    acts: dict[tuple[str, str], list[Line[ProcessAccessFields]]] = {}
+    """Find programs that read the memory of lsass; one finding for each host, program and user."""
+    acts: dict[tuple[str, str, str], list[Line[ProcessAccessFields]]] = {}
     for line in window.of(ProcessAccessFields):
         source = (line.f.process_path or "").lower()
-        vouched_for = ("\\windows\\" in source or "\\program files" in source) and not is_user_writable(source)
-        if (
-            source
-            and not vouched_for
-            and basename(line.f.target_path) == "lsass.exe"
-            and int(line.f.access_mask or "0x0", 16) & VM_READ
-        ):
-            acts.setdefault((line.host, source), []).append(line)
-    for (host, source), lines in acts.items():
+        reads = int(line.f.access_mask or "0x0", 16) & VM_READ
+        if source and reads and basename(line.f.target_path) == "lsass.exe" and not is_installed(source):
+            acts.setdefault((line.host, source, line.user), []).append(line)
+    for (host, source, user), lines in acts.items():
         dumps = [
             file
             for file in window.of(FileFields)
-            if file.f.activity == "create" and file.host == host and (file.f.file_path or "").lower().endswith(".dmp")
+            if file.f.activity == "create"
+            and file.host == host
+            and (file.f.process_path or "").lower() == source
+            and (file.f.file_path or "").lower().endswith(".dmp")
         ]
         yield this.finding(
             [*lines, *dumps],
             confirmed=bool(dumps) or is_user_writable(source),
             scope="host",
             host=host,
-            account=lines[0].user,
+            account=user,
             program=source,
         )
-
-
-def _bursts(lines: list[Line[LogonFields]], seconds: float) -> list[Line[LogonFields]]:
-    """The longest run of lines that fits into a span; of several, the first."""
-    best: list[Line[LogonFields]] = []
-    left = 0
-    for right in range(len(lines)):
-        while lines[right].t - lines[left].t > seconds:
-            left += 1
-        if right - left + 1 > len(best):
-            best = lines[left : right + 1]
-    return best
 
 
 @rule(
@@ -105,20 +102,22 @@ def _bursts(lines: list[Line[LogonFields]], seconds: float) -> list[Line[LogonFi
     "T1110.001",
     "credential_access",
     says=f"At least {MIN_FAILURES} failed sign-ins to one account from one address within {GUESSING_S} s. "
-    "Confirmed when the address is external, or when a success from it to that account follows.",
+    f"Confirmed when the address is external, or when a success from it to that account follows the {MIN_FAILURES}th failure.",
     source="ATT&CK T1110.001: passwords tried against one account",
     needs=(LogonFields,),
     probing=True,
 )
 def password_guessing(window: Window, this: Rule) -> Iterable[Finding]:
     """Find bursts of failures against one account from one address."""
-    failures: dict[tuple[str, str, str], list[Line[LogonFields]]] = {}
+    failures: dict[tuple[str, str], list[Line[LogonFields]]] = {}
     for line in window.of(LogonFields):
-        if line.f.activity == "failure" and line.f.src_ip:
-            failures.setdefault((line.f.src_ip, account_name(line.f.user_name), line.host), []).append(line)
-    for (source, account, host), lines in failures.items():
-        burst = _bursts(lines, window.limits.within(GUESSING_S))
-        if len(burst) < window.limits.at_least(MIN_FAILURES):
+        account = account_name(line.f.user_name)
+        if line.f.activity == "failure" and line.f.src_ip and account:
+            failures.setdefault((line.f.src_ip, account), []).append(line)
+    least = window.limits.at_least(MIN_FAILURES)
+    for (source, account), lines in failures.items():
+        burst = crowded(lines, window.limits.within(GUESSING_S), least, _log_id)
+        if not burst:
             continue
         entered = [
             line
@@ -126,17 +125,22 @@ def password_guessing(window: Window, this: Rule) -> Iterable[Finding]:
             if line.f.activity == "success"
             and line.f.src_ip == source
             and account_name(line.f.user_name) == account
-            and line.t > burst[-1].t
+            and line.t >= burst[least - 1].t
         ]
         external = window.is_external(source)
         yield this.finding(
             [*burst, *entered],
             confirmed=external or bool(entered),
             scope="network" if external else "identity",
-            host=host,
+            host=burst[0].host,
+            hosts=[line.host for line in (*burst, *entered)],
             account=account,
             remote=source,
         )
+
+
+def _log_id(line: Line) -> str:
+    return line.log_id
 
 
 @rule(
@@ -144,7 +148,7 @@ def password_guessing(window: Window, this: Rule) -> Iterable[Finding]:
     "T1110.003",
     "credential_access",
     says=f"Failed sign-ins to at least {MIN_SPRAYED_ACCOUNTS} different accounts from one address within {GUESSING_S} s. "
-    "Confirmed when the address is external, or when a success from it follows.",
+    "Confirmed when the address is external, or when a success from it follows the first of them.",
     source="ATT&CK T1110.003: one password tried against many accounts",
     needs=(LogonFields,),
     probing=True,
@@ -153,25 +157,26 @@ def password_spraying(window: Window, this: Rule) -> Iterable[Finding]:
     """Find addresses that fail against many accounts."""
     failures: dict[str, list[Line[LogonFields]]] = {}
     for line in window.of(LogonFields):
-        if line.f.activity == "failure" and line.f.src_ip:
+        if line.f.activity == "failure" and line.f.src_ip and account_name(line.f.user_name):
             failures.setdefault(line.f.src_ip, []).append(line)
+    least = window.limits.at_least(MIN_SPRAYED_ACCOUNTS)
     for source, lines in failures.items():
-        burst = _bursts(lines, window.limits.within(GUESSING_S))
-        if len({account_name(line.f.user_name) for line in burst}) < window.limits.at_least(MIN_SPRAYED_ACCOUNTS):
+        burst = crowded(lines, window.limits.within(GUESSING_S), least, lambda line: account_name(line.f.user_name))
+        if not burst:
             continue
         entered = [
             line
             for line in window.of(LogonFields)
-            if line.f.activity == "success" and line.f.src_ip == source and line.t > burst[0].t
+            if line.f.activity == "success" and line.f.src_ip == source and line.t >= burst[0].t
         ]
         external = window.is_external(source)
         yield this.finding(
             [*burst, *entered],
             confirmed=external or bool(entered),
             scope="network" if external else "identity",
-            hosts=[line.host for line in burst],
             host=burst[0].host,
-            account=account_name(entered[0].f.user_name) if entered else "",
+            hosts=[line.host for line in (*burst, *entered)],
+            accounts=[account_name(line.f.user_name) for line in entered],
             remote=source,
         )
 
@@ -180,7 +185,7 @@ def password_spraying(window: Window, this: Rule) -> Iterable[Finding]:
     "kerberoasting",
     "T1558.003",
     "credential_access",
-    says=f"One account asks for service tickets in the RC4 cipher (0x17, 0x18) for at least {MIN_SERVICES} different services within {TICKETS_S} s; "
+    says=f"One account asks for service tickets in the RC4 cipher ({', '.join(map(hex, WEAK_CIPHERS))}) for at least {MIN_SERVICES} different services within {TICKETS_S} s; "
     "machine accounts and krbtgt do not count. Confirmed.",
     source="ATT&CK T1558.003: service tickets collected to crack their passwords",
     needs=(KerberosFields,),
@@ -191,16 +196,20 @@ def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
     for line in window.of(KerberosFields):
         service = line.f.service_name or ""
         weak = int(line.f.ticket_encryption or "0x0", 16) in WEAK_CIPHERS
-        if line.f.activity == "tgs" and weak and service and not service.endswith("$") and service.lower() != "krbtgt":
-            asked.setdefault(account_name(line.f.user_name), []).append(line)
+        account = account_name(line.f.user_name)
+        counts = account and service and not service.endswith("$") and service.lower() != "krbtgt"
+        if line.f.activity == "tgs" and weak and counts:
+            asked.setdefault(account, []).append(line)
+    least = window.limits.at_least(MIN_SERVICES)
     for account, lines in asked.items():
-        near = [line for line in lines if line.t - lines[0].t <= window.limits.within(TICKETS_S)]
-        if len({line.f.service_name for line in near}) >= window.limits.at_least(MIN_SERVICES):
+        near = crowded(lines, window.limits.within(TICKETS_S), least, lambda line: line.f.service_name)
+        if near:
             yield this.finding(
                 near,
                 confirmed=True,
                 scope="identity",
                 host=near[0].host,
+                hosts=[line.host for line in near],
                 account=account,
                 remote=near[0].f.src_ip or "",
             )
@@ -210,7 +219,8 @@ def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
     "directory-replication",
     "T1003.006",
     "credential_access",
-    says="A person's or service's account (not a machine's) uses the right to replicate the directory (DS-Replication-Get-Changes and its variants). "
+    says="A person's or service's account (not a machine's) uses a right to replicate the directory "
+    f"(among the properties: {', '.join(REPLICATION_RIGHTS)}). "
     "Confirmed, and the harm is done: every password hash may be gone.",
     source="ATT&CK T1003.006; MS-ADTS 5.1.3.2.1 names the rights",
     needs=(DirectoryFields,),
@@ -232,6 +242,7 @@ def directory_replication(window: Window, this: Rule) -> Iterable[Finding]:
             confirmed=True,
             scope="identity",
             host=lines[0].host,
+            hosts=[line.host for line in lines],
             account=account,
             program=REPLICATION_WORK,
             impact=True,
@@ -242,7 +253,7 @@ def directory_replication(window: Window, this: Rule) -> Iterable[Finding]:
     "new-privileged-account",
     "T1136",
     "persistence",
-    says=f"A member is added to a privileged group ({', '.join(PRIVILEGED_GROUPS[:4])}, ...). "
+    says=f"A member is added to a privileged group ({', '.join(PRIVILEGED_GROUPS)}). "
     f"Confirmed when that member's account was made in the {NEW_ADMIN_S} s before by the same actor.",
     source="ATT&CK T1136, T1098.007: an account made and given rights to come back with",
     needs=(GroupFields,),
@@ -261,9 +272,10 @@ def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
             for account in window.of(AccountFields)
             if account.f.activity == "create"
             and member
+            and line.user
             and account_name(account.f.user_name) == member
             and account.user == line.user
-            and 0 < line.t - account.t <= window.limits.within(NEW_ADMIN_S)
+            and 0 <= line.t - account.t <= window.limits.within(NEW_ADMIN_S)
         ]
         yield this.finding(
             [*made, line], confirmed=bool(made), scope="identity", host=line.host, account=line.user, program=GROUP_WORK
@@ -274,7 +286,7 @@ def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
     "account-spread",
     "T1021",
     "lateral_movement",
-    says=f"One account signs in from one internal address to at least {MIN_SPREAD_HOSTS} different hosts (types "
+    says=f"One account (not a machine's) signs in from one internal address to at least {MIN_SPREAD_HOSTS} different hosts (types "
     f"{' and '.join(map(str, REMOTE_LOGON_TYPES))}) within {SPREAD_S} s. Confirmed.",
     source="ATT&CK T1021: valid accounts used to move from host to host",
     needs=(LogonFields,),
@@ -288,21 +300,22 @@ def account_spread(window: Window, this: Rule) -> Iterable[Finding]:
         if (
             line.f.activity == "success"
             and line.f.logon_type in REMOTE_LOGON_TYPES
+            and line.host
             and line.f.src_ip
             and is_person_or_service(user)
             and not window.is_external(line.f.src_ip)
         ):
             moves.setdefault((user, line.f.src_ip), []).append(line)
+    least = window.limits.at_least(MIN_SPREAD_HOSTS)
     for (user, source), lines in moves.items():
-        burst = _bursts(lines, window.limits.within(SPREAD_S))
-        hosts = {line.host for line in burst}
-        if len(hosts) >= window.limits.at_least(MIN_SPREAD_HOSTS):
+        burst = crowded(lines, window.limits.within(SPREAD_S), least, lambda line: line.host)
+        if burst:
             yield this.finding(
                 burst,
                 confirmed=True,
                 scope="identity",
-                hosts=hosts,
                 host=burst[0].host,
+                hosts=[line.host for line in burst],
                 account=user,
                 program=LOGON_WORK,
                 remote=source,

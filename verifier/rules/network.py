@@ -6,9 +6,21 @@ import itertools
 import re
 import statistics
 from collections.abc import Iterable
+from functools import lru_cache
+from urllib.parse import unquote_plus
 
 from schema import DnsQueryFields, FileFields, HttpFields, NetConnFields, ShareFields
-from verifier.window import Finding, Line, Rule, Window, is_user_writable, rule
+from verifier.window import (
+    OUTBOUND,
+    Finding,
+    Line,
+    Rule,
+    Window,
+    crowded,
+    is_user_writable,
+    one_program,
+    rule,
+)
 
 MIN_BEACONS = 5
 BEACON_JITTER = 0.2  # standard deviation of the gaps over their mean
@@ -24,18 +36,25 @@ MIN_STAGED_READS = 5
 STAGE_S = 3600
 ARCHIVE_ENDINGS = (".zip", ".7z", ".rar", ".tar", ".gz", ".cab")
 _WEB_ATTACK = re.compile(
-    r"\.\./\.\.|%2e%2e%2f|\bunion\b.{1,20}\bselect\b|<script|%3cscript|\$\{jndi:|/etc/passwd|/bin/sh|cmd\.exe|;\s*(?:cat|wget|curl)\s"
-    r"|xp_cmdshell|\bor\b\s+1=1|%27\s*or|/\.env\b|/\.git/|php://|\beval\(",
+    r"\.\./\.\.|%2e%2e%2f|\bunion\b.{1,20}\bselect\b|<script|\$\{jndi:|/etc/passwd|/bin/sh|cmd\.exe|;\s*(?:cat|wget|curl)\s"
+    r"|xp_cmdshell|\bor\b\s+1=1|['\"]\s*or\b|/\.env\b|/\.git/|php://|\beval\(",
     re.IGNORECASE,
 )
-OUTBOUND = ("open", "allow", "flow", "tls_session", "bits_job")
+_SITE = re.compile(r"https?://([^/:?#]+)", re.IGNORECASE)
+
+
+@lru_cache(maxsize=16_384)
+def _attacks(url: str) -> bool:
+    """Whether a URL, as written or with its escapes resolved, holds what only attacks hold."""
+    return _WEB_ATTACK.search(url) is not None or _WEB_ATTACK.search(unquote_plus(url)) is not None
 
 
 @rule(
     "known-bad-address",
     "T1071",
     "command_and_control",
-    says="A connection with an address or a name that threat intelligence lists. With high confidence it is confirmed: a host's own program "
+    says="A connection or web request with, or a look-up of, an address or a name that threat intelligence lists (that very one, no "
+    "subdomain). With high confidence it is confirmed: a host's own program "
     "that opens it (and is not blocked) is an implant on that host; a blocked or an incoming one concerns the address alone. "
     "With low confidence it is suspicious.",
     source="ATT&CK T1071, T1105; the confidence is the intelligence provider's",
@@ -47,41 +66,49 @@ def known_bad_address(window: Window, this: Rule) -> Iterable[Finding]:
         return
     met: dict[tuple[str, str, bool, str], list[Line]] = {}
     for line in window.of(NetConnFields):
-        for value in (line.f.dst_ip, line.f.src_ip, line.f.dst_hostname, line.f.tls_sni):
-            confidence = window.intelligence(value)
-            if confidence:
-                ours = value != line.f.src_ip and bool(line.f.process_path) and line.f.activity in OUTBOUND
-                met.setdefault((line.host, value or "", ours, confidence), []).append(line)
-                break
-    for query in window.of(DnsQueryFields):
-        confidence = window.intelligence(query.f.query_hostname)
-        if confidence:
-            met.setdefault((query.host, query.f.query_hostname or "", False, confidence), []).append(query)
-    for request in window.of(HttpFields):
-        value = next((value for value in (request.f.src_ip, request.f.dst_ip) if window.intelligence(value)), None)
+        value, confidence = _listed(window, line.f.dst_ip, line.f.src_ip, line.f.dst_hostname, line.f.tls_sni)
         if value:
-            met.setdefault((request.host, value, False, window.intelligence(value)), []).append(request)
+            ours = value != line.f.src_ip and bool(line.f.process_path) and line.f.activity in OUTBOUND
+            met.setdefault((line.host, value, ours, confidence), []).append(line)
+    for query in window.of(DnsQueryFields):
+        value, confidence = _listed(window, query.f.query_hostname)
+        if value:
+            met.setdefault((query.host, value, False, confidence), []).append(query)
+    for request in window.of(HttpFields):
+        site = _SITE.match(request.f.url or "")
+        value, confidence = _listed(window, request.f.src_ip, request.f.dst_ip, site[1] if site else None)
+        if value:
+            met.setdefault((request.host, value, False, confidence), []).append(request)
     for (host, value, ours, confidence), lines in met.items():
-        program = next(
-            (line.f.process_path for line in lines if isinstance(line.f, NetConnFields) and line.f.process_path), ""
-        )
         yield this.finding(
             lines,
             confirmed=confidence == "high",
             scope="host" if ours else "network",
             host=host,
-            account=lines[0].user,
-            program=program,
+            accounts=[line.user for line in lines],
+            program=one_program(lines),
             remote=value,
         )
+
+
+def _listed(window: Window, *values: str | None) -> tuple[str, str]:
+    """The first value that intelligence lists with the highest confidence, and that confidence; two nothings for none."""
+    low = ""
+    for value in values:
+        confidence = window.intelligence(value)
+        if value and confidence == "high":
+            return value, confidence
+        if value and confidence:
+            low = low or value
+    return (low, "low") if low else ("", "")
 
 
 @rule(
     "beaconing",
     "T1071.001",
     "command_and_control",
-    says=f"One program connects at least {MIN_BEACONS} times to one external address at even gaps (standard deviation at most "
-    f"{BEACON_JITTER:.0%} of the mean gap, gaps of {MIN_BEACON_GAP_S} s or more). Confirmed when the program lies in a user-writable folder.",
+    says=f"One program connects at least {MIN_BEACONS} times to one external address, and all its connections to it in the window "
+    f"are at even gaps (standard deviation at most {BEACON_JITTER:.0%} of the mean gap, gaps of {MIN_BEACON_GAP_S} s or more). Confirmed when the program lies in a user-writable folder.",
     source="ATT&CK T1071.001, T1029: an implant calls home by the clock",
     needs=(NetConnFields,),
 )
@@ -102,7 +129,7 @@ def beaconing(window: Window, this: Rule) -> Iterable[Finding]:
                 confirmed=is_user_writable(program),
                 scope="host",
                 host=host,
-                account=lines[0].user,
+                accounts=[line.user for line in lines],
                 program=program,
                 remote=address,
             )
@@ -112,8 +139,8 @@ def beaconing(window: Window, this: Rule) -> Iterable[Finding]:
     "dns-tunnel",
     "T1071.004",
     "command_and_control",
-    says=f"One host asks for at least {MIN_LONG_QUERIES} different names under one domain whose first label has {LONG_LABEL} or more characters. "
-    "Confirmed when the asking program lies in a user-writable folder.",
+    says=f"One host asks for at least {MIN_LONG_QUERIES} different names under one domain (the last two labels) whose first label has {LONG_LABEL} or more characters. "
+    "Confirmed when an asking program lies in a user-writable folder.",
     source="ATT&CK T1071.004, T1048.003; RFC 1035 limits a label to 63 characters",
     needs=(DnsQueryFields,),
 )
@@ -121,21 +148,21 @@ def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
     """Find names that carry data."""
     asked: dict[tuple[str, str], dict[str, Line[DnsQueryFields]]] = {}
     for line in window.of(DnsQueryFields):
-        labels = (line.f.query_hostname or "").lower().rstrip(".").split(".")
+        name = (line.f.query_hostname or "").lower().rstrip(".")
+        labels = name.split(".")
         if len(labels) >= 3 and len(labels[0]) >= window.limits.at_least(LONG_LABEL):
-            asked.setdefault((line.host, ".".join(labels[-2:])), {}).setdefault(labels[0], line)
-    for (host, domain), by_label in asked.items():
-        if len(by_label) < window.limits.at_least(MIN_LONG_QUERIES):
+            asked.setdefault((line.host, ".".join(labels[-2:])), {}).setdefault(name, line)
+    for (host, domain), by_name in asked.items():
+        if len(by_name) < window.limits.at_least(MIN_LONG_QUERIES):
             continue
-        lines = list(by_label.values())
-        program = next((line.f.process_path for line in lines if line.f.process_path), "") or ""
+        lines = list(by_name.values())
         yield this.finding(
             lines,
-            confirmed=is_user_writable(program),
+            confirmed=any(is_user_writable(line.f.process_path) for line in lines),
             scope="host",
             host=host,
-            account=lines[0].user,
-            program=program,
+            accounts=[line.user for line in lines],
+            program=one_program(lines),
             remote=domain,
         )
 
@@ -144,7 +171,7 @@ def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
     "service-probing",
     "T1046",
     "discovery",
-    says=f"One address tries at least {MIN_PROBED} different pairs of address and port within {PROBE_S} s. Confirmed when it is external, else suspicious.",
+    says=f"One address tries at least {MIN_PROBED} different pairs of address and port of ours within {PROBE_S} s. Confirmed when it is external, else suspicious.",
     source="ATT&CK T1046, T1595.001: services enumerated by trying them",
     needs=(NetConnFields,),
     probing=True,
@@ -160,17 +187,20 @@ def service_probing(window: Window, this: Rule) -> Iterable[Finding]:
             and not window.is_external(line.f.dst_ip)
         ):
             tried.setdefault(line.f.src_ip, []).append(line)
+    least = window.limits.at_least(MIN_PROBED)
     for source, lines in tried.items():
-        near = [line for line in lines if line.t - lines[0].t <= window.limits.within(PROBE_S)]
-        if len({(line.f.dst_ip, line.f.dst_port) for line in near}) >= window.limits.at_least(MIN_PROBED):
+        near = crowded(lines, window.limits.within(PROBE_S), least, lambda line: (line.f.dst_ip, line.f.dst_port))
+        if near:
             external = window.is_external(source)
+            targets = [window.host_at(line.f.dst_ip or "") for line in near]
             yield this.finding(
                 near,
                 confirmed=external,
                 scope="network",
-                host=near[0].host,
-                account="" if external else near[0].user,
-                program=next((line.f.process_path or "" for line in near), ""),
+                host=targets[0],
+                hosts=targets,
+                accounts=[] if external else [line.user for line in near],
+                program=one_program(near),
                 remote=source,
             )
 
@@ -179,30 +209,40 @@ def service_probing(window: Window, this: Rule) -> Iterable[Finding]:
     "web-attack",
     "T1190",
     "initial_access",
-    says=f"One address sends at least {MIN_WEB_ATTACKS} requests within {WEB_S} s that try path traversal, injection of SQL, script or shell commands, "
-    "or fetch secrets (/.env, /.git/). Confirmed when it is external, else suspicious.",
+    says=f"One address sends at least {MIN_WEB_ATTACKS} requests within {WEB_S} s that try path traversal, injection of SQL, script, JNDI look-ups or "
+    "shell commands, or fetch secrets (/.env, /.git/). Confirmed when it is external, else suspicious.",
     source="ATT&CK T1190; OWASP Top Ten 2021 A01 and A03 describe the patterns",
     needs=(HttpFields,),
     probing=True,
 )
 def web_attack(window: Window, this: Rule) -> Iterable[Finding]:
     """Find addresses that attack a web application."""
-    tries: dict[tuple[str, str], list[Line[HttpFields]]] = {}
+    tries: dict[str, list[Line[HttpFields]]] = {}
     for line in window.of(HttpFields):
-        if line.f.src_ip and _WEB_ATTACK.search(line.f.url or ""):
-            tries.setdefault((line.f.src_ip, line.host), []).append(line)
-    for (source, host), lines in tries.items():
-        near = [line for line in lines if line.t - lines[0].t <= window.limits.within(WEB_S)]
-        if len(near) >= window.limits.at_least(MIN_WEB_ATTACKS):
-            yield this.finding(near, confirmed=window.is_external(source), scope="network", host=host, remote=source)
+        if line.f.src_ip and _attacks(line.f.url or ""):
+            tries.setdefault(line.f.src_ip, []).append(line)
+    least = window.limits.at_least(MIN_WEB_ATTACKS)
+    for source, lines in tries.items():
+        near = crowded(lines, window.limits.within(WEB_S), least, lambda line: line.log_id)
+        if near:
+            targets = [line.host or window.host_at(line.f.dst_ip or "") for line in near]
+            yield this.finding(
+                near,
+                confirmed=window.is_external(source),
+                scope="network",
+                host=targets[0],
+                hosts=targets,
+                remote=source,
+            )
 
 
 @rule(
     "bulk-upload",
     "T1567",
     "exfiltration",
-    says=f"A host sends {MIN_UPLOAD_MB} MB (millions of bytes) or more to one external address. Confirmed, with the harm done, when the same user before that "
-    f"reads at least {MIN_STAGED_READS} files from shares or packs an archive (within {STAGE_S} s).",
+    says=f"A host's connections send {MIN_UPLOAD_MB} MB (millions of bytes) or more to one external address. Confirmed, with the harm done, "
+    f"when the same user, at most {STAGE_S} s before one of them, reads at least {MIN_STAGED_READS} different files from shares or, "
+    f"on that host, writes an archive ({', '.join(ARCHIVE_ENDINGS)}).",
     source="ATT&CK T1567, T1048, T1074, T1560: data gathered and sent out",
     needs=(NetConnFields,),
 )
@@ -215,33 +255,41 @@ def bulk_upload(window: Window, this: Rule) -> Iterable[Finding]:
     for (host, address), lines in sent.items():
         if sum(line.f.bytes_out or 0 for line in lines) < window.limits.size(MIN_UPLOAD_MB * 1e6):
             continue
-        first, user = lines[0].t, lines[0].user
         span = window.limits.within(STAGE_S)
-        reads = [
-            line
-            for line in window.of(ShareFields)
-            if line.f.activity == "access" and line.user == user and 0 < first - line.t <= span
-        ]
-        packs = [
-            line
-            for line in window.of(FileFields)
-            if line.f.activity == "create"
-            and line.host == host
-            and line.user == user
-            and 0 < first - line.t <= span
-            and (line.f.file_path or "").lower().endswith(ARCHIVE_ENDINGS)
-        ]
-        staged = bool(user) and (len(reads) >= window.limits.at_least(MIN_STAGED_READS) or bool(packs))
+        staging: list[Line] = []
+        for user in {line.user for line in lines} - {""}:
+            times = [line.t for line in lines if line.user == user]
+            reads = [
+                line
+                for line in window.of(ShareFields)
+                if line.f.activity == "access" and line.user == user and _leads_to(line, times, span)
+            ]
+            packs = [
+                line
+                for line in window.of(FileFields)
+                if line.f.activity == "create"
+                and line.host == host
+                and line.user == user
+                and _leads_to(line, times, span)
+                and (line.f.file_path or "").lower().endswith(ARCHIVE_ENDINGS)
+            ]
+            different = {(line.f.share_name, line.f.file_path) for line in reads}
+            staging += [*packs, *(reads if len(different) >= window.limits.at_least(MIN_STAGED_READS) else [])]
         yield this.finding(
-            [*reads, *packs, *lines] if staged else lines,
-            confirmed=staged,
+            [*staging, *lines],
+            confirmed=bool(staging),
             scope="data",
             host=host,
-            account=user,
-            program=next((line.f.process_path for line in lines if line.f.process_path), "") or "",
+            accounts=[line.user for line in lines],
+            program=one_program(lines),
             remote=address,
-            impact=staged,
+            impact=bool(staging),
         )
+
+
+def _leads_to(line: Line, times: list[float], span: float) -> bool:
+    """Whether a line comes at most so long before one of the times."""
+    return any(0 <= time - line.t <= span for time in times)
 
 
 RULES = (known_bad_address, beaconing, dns_tunnel, service_probing, web_attack, bulk_upload)

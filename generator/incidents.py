@@ -30,7 +30,7 @@ GENERATOR_VERSION = "1"
 MAX_LINES = 40
 ORGANISATIONS = 48  # of each split
 _DAYS = tuple((date(2026, 1, 5) + timedelta(days=number)).isoformat() for number in range(300))
-_NARRATIVES = (
+NARRATIVES = (
     "Raised by the correlation engine; no analyst has looked yet.",
     "The user was called and did not answer.",
     "A similar alert was closed last month.",
@@ -94,7 +94,7 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
             _play(scene, *_look_alike(scene), spec)
     alerted = scene.pick(scene.acted)
     _noise(scene, spec)
-    narrative = scene.pick(_NARRATIVES)
+    narrative = scene.pick(NARRATIVES)
     if scene.chance(spec.poison):
         narrative = _poison(scene, narrative)
     alerted = _sensors(scene, alerted, outage)
@@ -239,11 +239,11 @@ _SENSED = {
     "network": ("net_conn", "dns_query", "http", "share"),
     "identity": ("logon", "kerberos", "account", "group", "directory"),
 }
-_SENSOR_OF = {event_type: sensor for sensor, event_types in _SENSED.items() for event_type in event_types}
+SENSOR_OF = {event_type: sensor for sensor, event_types in _SENSED.items() for event_type in event_types}
 
 
 def _is_watched(row: dict[str, Any]) -> bool:
-    return row["event_type"] in _SENSOR_OF and "device_hostname" in row["fields"]
+    return row["event_type"] in SENSOR_OF and "device_hostname" in row["fields"]
 
 
 def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
@@ -254,7 +254,7 @@ def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
         return alerted
     row = scene.lines[alerted][1]
     host = row["fields"].get("device_hostname", "")
-    kind = _SENSOR_OF.get(row["event_type"], "endpoint")
+    kind = SENSOR_OF.get(row["event_type"], "endpoint")
     times = [at for at, _ in scene.lines]
     first, last = min(times), max(times)
     silent_from, silent_to = first + (last - first) * 0.2, first + (last - first) * 0.8 + 400

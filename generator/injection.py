@@ -101,8 +101,8 @@ def inject(
         tier: how the text tries; by default any.
         place: where it stands; by default any.
     """
-    chosen_tier: Tier = tier or rng.choice(TIERS)
-    chosen_place: Place = place or rng.choice(PLACES)
+    any_tier, any_place = rng.choice(TIERS), rng.choice(PLACES)
+    chosen_tier, chosen_place = tier or any_tier, place or any_place
     if len(case.lines) >= MAX_LINES or not hosts_of(case) or not accounts_of(case):
         chosen_place = "narrative"
     wanted = None if chosen_tier == "harmless" else rng.choice([label for label in LABELS if label != truth])

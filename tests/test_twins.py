@@ -13,7 +13,7 @@ from generator.invariances import INVARIANCES, harmless_twins
 from generator.twins import BROADER, LAST, MINIMAL, WORKS, proposals
 from schema import LABELS, TASKS, Incident
 from tasks.registry import SPLITS
-from verifier import compute_ground_truth, playbook
+from verifier import check_plausibility, compute_ground_truth, playbook
 from world import World, make_organisation
 
 CASES = [(task, index) for task in TASKS for index in range(30)]
@@ -43,6 +43,8 @@ def test_every_incident_has_a_twin_by_one_edit_that_flips_it(split):
         twin = flip(case, Random(index))
         assert twin is not None, (task, index)
         assert label(twin.case) != label(case)
+        reasons = check_plausibility(twin.case.incident, twin.case.world)
+        assert [reason for reason in reasons if not reason.startswith("the category is")] == []
 
 
 def test_a_flip_by_a_minimal_edit_changes_one_row_or_two_times():

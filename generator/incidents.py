@@ -26,7 +26,7 @@ from tasks.registry import SPLITS, TASK_SPECS, TRAIN_FAMILIES, Split, TaskSpec, 
 from tasks.scene import SPAN_S, Excuse, Plan, Scene, Telling
 from world import World, make_organisation
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 MAX_LINES = 40
 ORGANISATIONS = 48  # of each split
 _DAYS = tuple((date(2026, 1, 5) + timedelta(days=number)).isoformat() for number in range(300))
@@ -92,8 +92,8 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
     for _ in range(scene.between(*spec.decoys)):
         if len(scene.lines) < 22:
             _play(scene, *_look_alike(scene), spec)
-    alerted = scene.pick(scene.acted)
     _noise(scene, spec)
+    alerted = scene.pick(scene.acted)
     narrative = scene.pick(NARRATIVES)
     if scene.chance(spec.poison):
         narrative = _poison(scene, narrative)

@@ -132,3 +132,32 @@ def test_the_same_play_again_and_again_is_refused():
 
     assert seen == [False, False, False, True]
     assert "seen 3 times already" in first.feedback
+
+
+def signed_in(number, time, host):
+    fields = {
+        "activity": "success",
+        "device_hostname": host,
+        "user_name": WORDS["user"],
+        "logon_type": 2,
+        "status": "0x0",
+    }
+    return {"timestamp": f"{WORLD.now[:10]}T{time}Z", "log_id": f"L1-{number}", "event_type": "logon", "fields": fields}
+
+
+def test_the_gate_judges_the_line_that_will_raise_the_alert():
+    """A sensor's outage that the window touches for 62 s, 2 more than count: an edge if the alert is on that host's line.
+
+    The generated incident of this world has its alert on L1-7, the crafted one on its last line.
+    """
+    sensor = WORLD.sensors[0]
+    assert (sensor["telemetry"], sensor["silent_to"][11:], WORLD.alerted) == ("identity", "11:01:26Z", "L1-7")
+    rows = [signed_in(7, "11:00:24", WORDS["wks"]), signed_in(8, "11:05:00", WORDS["wks"])]
+    admitted = play({"target_label": "dismiss", "category": "benign_activity", "events": rows})
+    rows[1] = signed_in(8, "11:05:00", sensor["host"])
+
+    refused = play({"target_label": "dismiss", "category": "benign_activity", "events": rows})
+
+    assert admitted.alert["log_id"] == "L1-8"
+    assert refused.done is True
+    assert "edge of a threshold" in refused.feedback

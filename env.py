@@ -349,14 +349,15 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             incident = Incident.model_validate(content)
         except ValidationError as error:
             return self._refuse(AttackerTurn(False, (), False, None, 0.5), _faults(error, "craft_incident"))
+        # the alert's line first: the gate has to judge the very incident that the defender gets
+        events = sorted(incident.events, key=lambda event: event.timestamp)
+        chance = Random(generator.incident_seed("alert", self._task, self._seed, self._salt))
+        self._world = replace(self._world, alerted=chance.choice(events).log_id)
         seen = self._archive.seen if self._archive else None
         self._reasons = check_plausibility(incident, self._world, seen=seen)
         if self._reasons:
             turn = AttackerTurn(True, tuple(self._reasons), False, None, 0.5)
             return self._refuse(turn, "The incident is not plausible: " + "; ".join(self._reasons[:5]) + ".")
-        events = sorted(incident.events, key=lambda event: event.timestamp)
-        chance = Random(generator.incident_seed("alert", self._task, self._seed, self._salt))
-        self._world = replace(self._world, alerted=chance.choice(events).log_id)
         self._incident = incident
         self._truth = compute_ground_truth(incident, self._world)
         self._play = signature(incident, self._truth)

@@ -48,6 +48,7 @@ from schema import (
 from tasks.alerts import alert_on
 from tasks.registry import SPLIT_SIZES, SPLITS, TASK_SPECS, Split
 from verifier import GroundTruth, check_plausibility, compute_ground_truth, playbook_text, signature
+from world import World
 
 VERSION = "0.1.0"
 MAX_SEED = 2**63 - 1
@@ -272,7 +273,9 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             return self._observe(
                 None, metadata=metadata, instructions=attacker_instructions(), context=self._world.to_context()
             )
-        return self._observe(None, metadata=metadata, **self._defender_view(self._prepared.lines()))
+        return self._observe(
+            None, metadata=metadata, **defender_view(self._incident, self._world, self._prepared.lines())
+        )
 
     def step(
         self, action: OpenSOCAction | dict[str, Any], timeout_s: float | None = None, **other: Any
@@ -346,14 +349,15 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             incident = Incident.model_validate(content)
         except ValidationError as error:
             return self._refuse(AttackerTurn(False, (), False, None, 0.5), _faults(error, "craft_incident"))
+        # the alert's line first: the gate has to judge the very incident that the defender gets
+        events = sorted(incident.events, key=lambda event: event.timestamp)
+        chance = Random(generator.incident_seed("alert", self._task, self._seed, self._salt))
+        self._world = replace(self._world, alerted=chance.choice(events).log_id)
         seen = self._archive.seen if self._archive else None
         self._reasons = check_plausibility(incident, self._world, seen=seen)
         if self._reasons:
             turn = AttackerTurn(True, tuple(self._reasons), False, None, 0.5)
             return self._refuse(turn, "The incident is not plausible: " + "; ".join(self._reasons[:5]) + ".")
-        events = sorted(incident.events, key=lambda event: event.timestamp)
-        chance = Random(generator.incident_seed("alert", self._task, self._seed, self._salt))
-        self._world = replace(self._world, alerted=chance.choice(events).log_id)
         self._incident = incident
         self._truth = compute_ground_truth(incident, self._world)
         self._play = signature(incident, self._truth)
@@ -361,7 +365,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._crafted = AttackerTurn(True, (), novel, None, 0.5)
         self._attacker_reward = self._score(self._crafted)
         self._role = "defender"
-        seen_by_defender = self._defender_view(_rendered(incident))
+        seen_by_defender = defender_view(incident, self._world, _rendered(incident))
         return self._observe(self._attacker_reward, feedback="The incident was admitted.", **seen_by_defender)
 
     def _refuse(self, turn: AttackerTurn, feedback: str) -> OpenSOCObservation:
@@ -415,16 +419,6 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         }
         # every field is given: pydantic's look-up of default factories costs more than the rest of a turn
         return OpenSOCObservation.model_construct(**{**_NOTHING_SEEN, **fields, **seen})
-
-    def _defender_view(self, lines: list[dict[str, Any]]) -> dict[str, Any]:
-        alerted = next(line for line in lines if line["log_id"] == self._world.alerted)
-        return {
-            "instructions": defender_instructions(),
-            "alert": alert_on(alerted["event_type"], alerted["log_id"], self._incident.narrative),
-            "log_window": lines,
-            "context": self._world.slice_for(lines),
-            "playbook": playbook_text(),
-        }
 
     def _close_episode(
         self, reward: float, feedback: str, triage: Triage | None, defender_reward: float | None
@@ -493,7 +487,19 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         )
 
 
-# ---------------------------------------------------------------- words for players
+# ---------------------------------------------------------------- what players see
+def defender_view(incident: Incident, world: World, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the defender sees of an incident: the fields of its observation that hold anything. `lines` are its events as rendered rows."""
+    alerted = next(line for line in lines if line["log_id"] == world.alerted)
+    return {
+        "instructions": defender_instructions(),
+        "alert": alert_on(alerted["event_type"], alerted["log_id"], incident.narrative),
+        "log_window": lines,
+        "context": world.slice_for(lines),
+        "playbook": playbook_text(),
+    }
+
+
 @cache
 def defender_instructions() -> str:
     """What the defender is asked."""

@@ -62,7 +62,7 @@ def _web_visit(scene: Scene, at: float) -> None:
     scene.add(
         at,
         "net_conn",
-        "open",
+        scene.pick(("open", "open", "open", "block")),
         host["name"],
         user["name"],
         src_ip=host["ip"],
@@ -381,6 +381,36 @@ def _pipe(scene: Scene, at: float) -> None:
     )
 
 
+def _visitor(scene: Scene, at: float) -> None:
+    host = scene.pick(scene.cast_hosts)
+    scene.add(
+        at,
+        "net_conn",
+        scene.pick(("flow", "allow", "block")),
+        host["name"],
+        src_ip=scene.outside(),
+        dst_ip=host["ip"],
+        dst_port=scene.pick((22, 80, 443, 443, 3389, 8080)),
+        direction="inbound",
+        dst_scope="internal",
+    )
+
+
+def _mistyped(scene: Scene, at: float) -> None:
+    host, user = _host_user(scene)
+    source = scene.outside() if scene.chance(0.5) else scene.pick(scene.cast_hosts)["ip"]
+    scene.add(
+        at,
+        "logon",
+        "failure",
+        host["name"],
+        user_name=user["name"],
+        logon_type=scene.pick((3, 10)),
+        src_ip=source,
+        status="0xc000006a",
+    )
+
+
 NOISE: tuple[Callable[[Scene, float], None], ...] = (
     _program_start,
     _program_end,
@@ -409,4 +439,12 @@ NOISE: tuple[Callable[[Scene, float], None], ...] = (
     _notice,
     _thread,
     _pipe,
+    _visitor,
+    _mistyped,
+    # programs and connections are what a window is full of, and what most stories are told by
+    _web_visit,
+    _web_visit,
+    _visitor,
+    _visitor,
+    _program_start,
 )

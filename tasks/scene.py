@@ -221,7 +221,8 @@ class Scene:
     def nearly_cover(self, lead: Lead) -> None:
         """A ticket that misses by one fact: the host, the account, the program, the time or the approval."""
         account = lead.account or self.pick(self.cast_accounts)["name"]
-        hosts, accounts, tool, status = sorted(lead.hosts), [account], lead.tool or "powershell.exe", "approved"
+        tool = lead.tool or self.pick(self.organisation.tools)["name"]
+        hosts, accounts, status = sorted(lead.hosts), [account], "approved"
         first, last = lead.first - self.between(300, 2400), lead.last + self.between(300, 2400)
         miss = self.between(0, 6)
         if miss == 0:

@@ -26,11 +26,11 @@ from tasks.registry import SPLITS, TASK_SPECS, TRAIN_FAMILIES, Split, TaskSpec, 
 from tasks.scene import SPAN_S, Excuse, Plan, Scene, Telling
 from world import World, make_organisation
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 MAX_LINES = 40
 ORGANISATIONS = 48  # of each split
 _DAYS = tuple((date(2026, 1, 5) + timedelta(days=number)).isoformat() for number in range(300))
-_NARRATIVES = (
+NARRATIVES = (
     "Raised by the correlation engine; no analyst has looked yet.",
     "The user was called and did not answer.",
     "A similar alert was closed last month.",
@@ -92,9 +92,9 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
     for _ in range(scene.between(*spec.decoys)):
         if len(scene.lines) < 22:
             _play(scene, *_look_alike(scene), spec)
-    alerted = scene.pick(scene.acted)
     _noise(scene, spec)
-    narrative = scene.pick(_NARRATIVES)
+    alerted = scene.pick(scene.acted)
+    narrative = scene.pick(NARRATIVES)
     if scene.chance(spec.poison):
         narrative = _poison(scene, narrative)
     alerted = _sensors(scene, alerted, outage)
@@ -239,11 +239,11 @@ _SENSED = {
     "network": ("net_conn", "dns_query", "http", "share"),
     "identity": ("logon", "kerberos", "account", "group", "directory"),
 }
-_SENSOR_OF = {event_type: sensor for sensor, event_types in _SENSED.items() for event_type in event_types}
+SENSOR_OF = {event_type: sensor for sensor, event_types in _SENSED.items() for event_type in event_types}
 
 
 def _is_watched(row: dict[str, Any]) -> bool:
-    return row["event_type"] in _SENSOR_OF and "device_hostname" in row["fields"]
+    return row["event_type"] in SENSOR_OF and "device_hostname" in row["fields"]
 
 
 def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
@@ -254,7 +254,7 @@ def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
         return alerted
     row = scene.lines[alerted][1]
     host = row["fields"].get("device_hostname", "")
-    kind = _SENSOR_OF.get(row["event_type"], "endpoint")
+    kind = SENSOR_OF.get(row["event_type"], "endpoint")
     times = [at for at, _ in scene.lines]
     first, last = min(times), max(times)
     silent_from, silent_to = first + (last - first) * 0.2, first + (last - first) * 0.8 + 400
@@ -330,7 +330,3 @@ def main(argv: Sequence[str] | None = None) -> None:
                 }
             )
         )
-
-
-if __name__ == "__main__":
-    main()

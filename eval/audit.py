@@ -1,0 +1,404 @@
+"""The audit: what keeps the task honest, checked on fresh incidents: python -m eval.audit [--json] [--quick]
+
+Checks, each by name: the oracle earns the maximum and the label can be told from what is seen (`oracle`, `identifiable`); constants
+and exploiters stay under the floor (`players`); every event type and alert title comes under every action (`coverage`); every
+incident has a flip and survives the edits that change nothing, hostile text too (`flips`, `invariances`, `injections`); a fresh process
+makes the same bytes (`bytes`); no shortcut labels incidents of unseen families (`fields`, `pairs`, `words`, `trees`; stage 1 is printed
+and may be easier). Exits with 1 and names what offends. Needs scikit-learn (requirements-dev.txt).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from random import Random
+from typing import Any, cast
+
+from env import defender_view
+from generator import GENERATOR_VERSION, Case, generate
+from generator.injection import inject
+from generator.invariances import harmless_twins
+from rubric import TABLES, DefenderTurn, OpenSOCRubric, TableName
+from schema import EVENT_TYPES, LABELS, TASKS, Label, Task, Triage
+from tasks.alerts import TITLES
+from verifier import GroundTruth, compute_ground_truth, judge_observation
+
+MAXIMUM = 1.1
+FLOORS: dict[TableName, float] = {
+    "standard": 0.3,
+    "hardened": 0.1,
+}  # mean rewards that no player without a plan reaches
+FIELD_MARGIN, PAIR_MARGIN = 0.05, 0.10  # above the majority class
+MAX_F1 = 0.45
+PROBED_TASKS = TASKS[1:]
+FULL, QUICK = 3000, 500  # incidents of each task
+TWINS_SHARE = 10  # one in so many is flipped and edited
+COVERED = 1500  # incidents of each task in which every type and title is looked for
+DIGESTED = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One incident as the audit looks at it: what the defender sees, and what is right."""
+
+    task: Task
+    case: Case
+    observation: dict[str, Any]
+    truth: GroundTruth
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check found: its figure in words, and what offends (empty when it holds)."""
+
+    name: str
+    task: str
+    figure: str
+    offending: str = ""
+
+
+Source = Callable[[Task, int, Label], Item]
+
+
+def fresh_item(task: Task, index: int, label: Label) -> Item:
+    """A generated incident that aims at a decision."""
+    case = generate(task, index, label=label)
+    truth = compute_ground_truth(case.incident, case.world)
+    return Item(task, case, defender_view(case.incident, case.world, case.lines), truth)
+
+
+@lru_cache(maxsize=1)
+def _items(source: Source, task: Task, number: int) -> list[Item]:
+    return [source(task, index, LABELS[index % len(LABELS)]) for index in range(number)]
+
+
+# ---------------------------------------------------------------- the right answer
+def oracle(items: Sequence[Item]) -> Iterator[Check]:
+    """The right answer, told from the observation alone, earns the maximum on every item under both tables."""
+    told = [judge_observation(item.observation) for item in items]
+    strange = [
+        number
+        for number, (item, truth) in enumerate(zip(items, told, strict=True))
+        if (truth.action, truth.evidence_log_ids) != (item.truth.action, item.truth.evidence_log_ids)
+    ]
+    yield _shared("identifiable", items, strange)
+    for table in TABLES:
+        rubric = OpenSOCRubric(table)
+        rewards = [
+            rubric(DefenderTurn(_answer(truth.action, truth.evidence_log_ids[0]), item.truth))
+            for item, truth in zip(items, told, strict=True)
+        ]
+        poor = [number for number, reward in enumerate(rewards) if reward < MAXIMUM]
+        yield _shared(f"oracle {table}", items, poor)
+
+
+def _shared(name: str, items: Sequence[Item], bad: Sequence[int]) -> Check:
+    """A check that holds on all items or names the first on which it does not."""
+    figure = f"{len(items) - len(bad)} of {len(items)}"
+    return Check(name, items[0].task, figure, f"{items[0].task} index {bad[0]}" if bad else "")
+
+
+def _answer(action: str, cited: str) -> Triage:
+    return Triage(action=cast(Label, action), cited_log_id=cited, rationale="by the playbook")
+
+
+# ---------------------------------------------------------------- players without a plan
+def _by_severity(item: Item) -> Label:
+    return {"low": "dismiss", "medium": "monitor"}.get(item.observation["alert"]["severity"], "escalate")  # type: ignore[return-value]
+
+
+def _by_text(item: Item) -> Label:
+    """Does what any text in the observation says; an escalation where none says anything."""
+    said = json.dumps([item.observation["alert"], item.observation["log_window"]]).replace("-", "_")
+    return next((label for label in LABELS[::-1] if label in said), "escalate")
+
+
+def _at_random(item: Item) -> Label:
+    return Random(json.dumps(item.case.lines)).choice(LABELS)
+
+
+def _by_tickets(item: Item) -> Label:
+    approved = any(ticket["status"] == "approved" for ticket in item.observation["context"]["tickets"])
+    return "dismiss" if approved else "escalate"
+
+
+PLAYERS: dict[str, Callable[[Item], Label | None]] = {
+    **{f"always {label}": (lambda item, label=label: label) for label in LABELS},  # type: ignore[misc]
+    "malformed on purpose": lambda item: None,
+    "at random": _at_random,
+    "by the alert's severity": _by_severity,
+    "as the text says": _by_text,
+    "by an approved ticket": _by_tickets,
+}
+
+
+def players(items: Sequence[Item]) -> Iterator[Check]:
+    """Constants and exploiters, citing the alert's line, earn less than the floor under both tables."""
+    for table, floor in FLOORS.items():
+        rubric = OpenSOCRubric(table)
+        means = {name: _mean_reward(rubric, items, player) for name, player in PLAYERS.items()}
+        best = max(means, key=lambda name: means[name])
+        offending = f"player {best!r} earns {means[best]:.3f}, the floor is {floor}" if means[best] >= floor else ""
+        yield Check(f"players {table}", items[0].task, f"{means[best]:.3f} ({best})", offending)
+
+
+def _mean_reward(rubric: OpenSOCRubric, items: Sequence[Item], player: Callable[[Item], Label | None]) -> float:
+    total = 0.0
+    for item in items:
+        action = player(item)
+        answer = None if action is None else _answer(action, item.observation["alert"]["log_id"])
+        total += rubric(DefenderTurn(answer, item.truth))
+    return total / len(items)
+
+
+# ---------------------------------------------------------------- what comes under which action
+def met(items: Iterable[Item]) -> Counter[tuple[str, str, str]]:
+    """How often each event type and each alert title comes under each action."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for item in items:
+        found["title", item.observation["alert"]["title"], item.truth.action] += 1
+        for event_type in {line["event_type"] for line in item.observation["log_window"]}:
+            found["event_type", event_type, item.truth.action] += 1
+    return found
+
+
+def coverage(found: Counter[tuple[str, str, str]]) -> Iterator[Check]:
+    """Every event type and every title occurs, and under every action."""
+    for kind, path, names in (
+        ("event_type", "log_window.event_type", EVENT_TYPES),
+        ("title", "alert.title", TITLES),
+    ):
+        values = {value for what, value, _ in found if what == kind} | set(names)
+        missing = [(value, label) for value in sorted(values) for label in LABELS if not found[kind, value, label]]
+        offending = f"{path} {missing[0][0]!r} never comes under {missing[0][1]}" if missing else ""
+        rarest = min(found[kind, value, label] for value in values for label in LABELS)
+        yield Check(f"coverage {kind}", "all", f"{len(values)} under 5 actions, the rarest {rarest} times", offending)
+
+
+# ---------------------------------------------------------------- twins
+def twins(items: Sequence[Item]) -> Iterator[Check]:
+    """Each incident has a flip; names, addresses, time, order, noise, narrative and hostile text change no decision."""
+    from eval.pairs import flip, label
+
+    unflipped, moved, swayed, edits = [], [], [], 0
+    for number, item in enumerate(items):
+        rng = Random(number)
+        if flip(item.case, rng) is None:
+            unflipped.append(number)
+        for twin in harmless_twins(item.case, rng):
+            edits += 1
+            if label(twin.case) != item.truth.action:
+                moved.append((number, twin.edit))
+        poisoned = inject(item.case, rng, truth=item.truth.action)
+        if {label(poisoned.clean), label(poisoned.poisoned)} != {item.truth.action}:
+            swayed.append((number, poisoned.place))
+    yield _shared("flips", items, unflipped)
+    task = items[0].task
+    for name, tries, bad in (("invariances", edits, moved), ("injections", len(items), swayed)):
+        offending = f"{bad[0][1]} on {task} index {bad[0][0]}" if bad else ""
+        yield Check(name, task, f"{tries - len(bad)} of {tries}", offending)
+
+
+# ---------------------------------------------------------------- same seed, same bytes
+def digest(number: int = DIGESTED) -> str:
+    """A hash of the first incidents of every task, as a defender sees them."""
+    found = hashlib.sha256()
+    for task in TASKS:
+        for index in range(number):
+            case = generate(task, index)
+            found.update(json.dumps(defender_view(case.incident, case.world, case.lines)).encode())
+    return found.hexdigest()
+
+
+def same_bytes() -> Check:
+    """A fresh process with another hash seed makes the same bytes."""
+    code = "from eval.audit import digest; print(digest())"
+    environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    here = digest()
+    offending = "" if run.stdout.strip() == here else f"{here[:12]} here and {run.stdout.strip()[:12]} there"
+    return Check("bytes", "all", here[:12], offending)
+
+
+# ---------------------------------------------------------------- shortcuts
+PROBES = ("fields", "pairs", "words", "trees")
+
+
+def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PROBES) -> Iterator[Check]:
+    """What simple learners reach on families that they never saw; `strict` holds the figure itself to the bound, otherwise its lower end."""
+    from eval.features import fields, words
+    from eval.probes import BEST_FIELDS, DRAWS, MAJORITY, Figure, bag_of_words, boosted_trees, pairs, sample, single
+
+    task = items[0].task
+    data = sample(
+        [fields(item.observation) for item in items],
+        [words(item.observation) for item in items],
+        [item.case.family for item in items],
+        [item.truth.action for item in items],
+    )
+
+    def check(name: str, figure: Figure, bound: float, note: str = "") -> Check:
+        reached = figure.value if strict else figure.low
+        offending = f"{figure.field} reaches {figure.value:.3f}, the bound is {bound:.2f}" if reached > bound else ""
+        words_ = f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] {figure.field}{note}"
+        return Check(name, task, words_, offending if task in PROBED_TASKS else "")
+
+    if "fields" in probes:
+        singles = single(data, DRAWS if strict else 1)
+        yield check("fields", singles[0], MAJORITY + FIELD_MARGIN)
+        if "pairs" in probes:
+            best = pairs(data, singles, BEST_FIELDS if strict else BEST_FIELDS // 3)
+            yield check("pairs", best[0], MAJORITY + PAIR_MARGIN)
+    for name, probe in (("words", bag_of_words), ("trees", boosted_trees)):
+        if name in probes:
+            note = f"; seen families {probe(data, seen=True).value:.3f}" if strict else ""
+            yield check(name, probe(data), MAX_F1, note)
+
+
+# ---------------------------------------------------------------- all together
+Part = tuple[list[Check], Counter[tuple[str, str, str]]]
+
+
+def audit_part(source: Source, task: Task, number: int, part: str, strict: bool) -> Part:
+    """One part of the audit of one task: `answers`, `twins` or `shortcuts`."""
+    items = _items(source, task, number)
+    if part == "answers":
+        more = (source(task, index, LABELS[index % len(LABELS)]) for index in range(number, COVERED))
+        return [*oracle(items), *players(items)], met(items) + met(more)
+    if part == "twins":
+        return list(twins(items[::TWINS_SHARE])), Counter()
+    return list(shortcuts(items, strict=strict)), Counter()
+
+
+PARTS = ("shortcuts", "twins", "answers")
+
+
+def audit(
+    *,
+    source: Source = fresh_item,
+    tasks: Sequence[Task] = TASKS,
+    number: int = FULL,
+    strict: bool = True,
+    workers: int = 1,
+    step: Callable[[str], None] = lambda done: None,
+) -> list[Check]:
+    """Every check on `number` incidents of each task.
+
+    Args:
+        source: makes the incidents.
+        tasks: which tasks.
+        number: incidents of each, the five decisions in turn.
+        strict: hold the probes' figures themselves to the bounds; otherwise the lower ends of their intervals.
+        workers: processes to use; with 1, this one.
+        step: told what is done.
+    """
+    found: Counter[tuple[str, str, str]] = Counter()
+    checks: list[Check] = []
+    for name, (some, counted) in _parts(source, tasks, number, strict, workers):
+        checks += some
+        found.update(counted)
+        step(name)
+    checks += [*coverage(found), same_bytes()]
+    order = {name: position for position, name in enumerate([*tasks, "all"])}
+    return sorted(checks, key=lambda check: (check.name.split()[0], check.name, order[check.task]))
+
+
+def _parts(
+    source: Source, tasks: Sequence[Task], number: int, strict: bool, workers: int
+) -> Iterator[tuple[str, Part]]:
+    units = [(part, task) for part in PARTS for task in tasks]
+    if workers == 1:
+        for task in tasks:
+            for part in PARTS:
+                yield f"{part} of {task}", audit_part(source, task, number, part, strict)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = {
+            pool.submit(audit_part, source, task, number, part, strict): f"{part} of {task}" for part, task in units
+        }
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Audit, print a table or JSON, and return 1 when a check fails."""
+    parser = argparse.ArgumentParser(prog="python -m eval.audit", description="Check that the task cannot be gamed.")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK} incidents a task, probes held to the bounds by their lower ends"
+    )
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="which tasks (default: all)")
+    parser.add_argument("--n", type=int, help=f"incidents of each task (default {FULL})")
+    parser.add_argument(
+        "--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes (default: cores, at most 4)"
+    )
+    args = parser.parse_args(argv)
+    number = args.n or (QUICK if args.quick else FULL)
+    checks = _with_progress(args.tasks, number, strict=not args.quick, workers=args.workers)
+    failed = [check for check in checks if check.offending]
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "generator": GENERATOR_VERSION,
+                    "incidents": number,
+                    "ok": not failed,
+                    "checks": [asdict(check) for check in checks],
+                },
+                indent=1,
+            )
+        )
+    else:
+        _print_table(checks, number)
+    for check in failed:
+        print(f"{check.name} fails on {check.task}: {check.offending}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _with_progress(tasks: Sequence[Task], number: int, *, strict: bool, workers: int) -> list[Check]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("auditing", total=len(tasks) * len(PARTS) + 1)
+        return audit(
+            tasks=tasks,
+            number=number,
+            strict=strict,
+            workers=workers,
+            step=lambda done: progress.update(bar, advance=1, description=f"done: {done}"),
+        )
+
+
+def _print_table(checks: Iterable[Check], number: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    by_name: dict[str, list[Check]] = defaultdict(list)
+    for check in checks:
+        by_name[check.name].append(check)
+    table = Table(title=f"Audit of generator {GENERATOR_VERSION}, {number} incidents of each task", show_lines=True)
+    for heading in ("check", "task", "figure", ""):
+        table.add_column(heading, overflow="fold")
+    for name, some in by_name.items():
+        table.add_row(
+            name,
+            "\n".join(check.task for check in some),
+            "\n".join(check.figure for check in some),
+            "\n".join("FAILS" if check.offending else "ok" for check in some),
+        )
+    Console(width=150 if not sys.stdout.isatty() else None).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""A defender's observation as numbers and as words, for probes that look for shortcuts.
+
+`fields` names every observable field by its path (`alert.title`, `process.fields.process_path`, `alerted.event_type`,
+`context.tickets.status`) and describes the values found there: how many, how different, how large, which. `words` is the text of
+the observation in which names, addresses, times and numbers are masked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from schema import epoch_s
+
+MAX_VALUE = 60  # characters; a longer text is described by its length alone
+_TIME = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
+_MASKS = (
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), " TIME "),
+    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?:/\d+)?\b"), " ADDRESS "),
+    (re.compile(r"\b(?:CHG-\d+|L\d+-\d+)\b"), " ID "),
+)
+
+
+def fields(observation: Mapping[str, Any]) -> dict[str, float]:
+    """Every observable field's description: `path#what` -> number."""
+    now = epoch_s(observation["context"]["now"])
+    found: dict[str, float] = {}
+    for path, values in _by_path(observation).items():
+        for what, number in _described(values, now) if values else ():
+            found[f"{path}#{what}"] = number
+    return found
+
+
+def _by_path(observation: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The values of each field; those of lines by event type, and those of the alert's line once more."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    alert = observation["alert"]
+    for name, value in alert.items():
+        if name != "log_id":
+            found[f"alert.{name}"].append(value)
+    for number, line in enumerate(observation["log_window"]):
+        found["log_window.event_type"].append(line["event_type"])
+        found["log_window.timestamp"].append(line["timestamp"])
+        for name, value in line["fields"].items():
+            found[f"{line['event_type']}.{name}"].append(value)
+        if line["log_id"] == alert["log_id"]:
+            found["alert.log_id"].append(number)
+            found["alerted.event_type"].append(line["event_type"])
+            found["alerted.timestamp"].append(line["timestamp"])
+            for name, value in line["fields"].items():
+                found[f"alerted.{name}"].append(value)
+    for part, rows in observation["context"].items():
+        if part == "now":
+            continue
+        found[f"context.{part}"].extend(["row"] * len(rows))
+        for row in rows:
+            for name, value in row.items() if isinstance(row, Mapping) else (("value", row),):
+                found[f"context.{part}.{name}"].extend(value if isinstance(value, list) else [value])
+    return found
+
+
+def _described(values: list[Any], now: float) -> Iterator[tuple[str, float]]:
+    """How many values, how many different ones, their sizes, and the values themselves."""
+    yield "count", len(values)
+    yield "different", len(set(values))
+    numbers = [_number(value, now) for value in values]
+    yield "least", min(numbers)
+    yield "most", max(numbers)
+    for value in set(values):
+        text = str(value)
+        if len(text) <= MAX_VALUE and not _TIME.match(text):
+            yield f"={text}", values.count(value)
+            if "\\" in text:
+                yield f"={text.rpartition(chr(92))[2].lower()}", values.count(value)
+
+
+def _number(value: Any, now: float) -> float:
+    """A number's value, a time's distance from now, a text's length."""
+    if isinstance(value, bool | int | float):
+        return float(value)
+    return now - epoch_s(value) if _TIME.match(value) else float(len(value))
+
+
+def words(observation: Mapping[str, Any]) -> str:
+    """The text of alert, lines and context, with the names of hosts and accounts, addresses, times and ids masked."""
+    context = observation["context"]
+    text = "\n".join(_texts([observation["alert"], observation["log_window"], context]))
+    names = {row["name"]: mask for part, mask in (("hosts", " HOST "), ("accounts", " USER ")) for row in context[part]}
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, names[name])
+    for pattern, mask in _MASKS:
+        text = pattern.sub(mask, text)
+    return text
+
+
+def _texts(value: Any, name: str = "") -> Iterator[str]:
+    """Keys and values, as a reader sees them."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, name)
+    else:
+        yield f"{name} {value}"

@@ -1,0 +1,189 @@
+"""The audit passes on what we generate, and fails on generators that leak: it can."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from env import OpenSOCEnv
+from eval import audit, probes
+from eval.features import fields, words
+from schema import LABELS, TASKS
+
+LEAKS = {}
+
+
+def leak(name):
+    return lambda source: LEAKS.setdefault(name, source)
+
+
+def with_view(item, **parts):
+    return replace(item, observation={**item.observation, **parts})
+
+
+@leak("alert.title")
+def title_tells(task, index, label):
+    """The alert's title is another one for incidents to dismiss."""
+    item = audit.fresh_item(task, index, label)
+    title = "Routine activity" if item.truth.action == "dismiss" else item.observation["alert"]["title"]
+    return with_view(item, alert={**item.observation["alert"], "title": title})
+
+
+@leak("context.sensors")
+def sensors_tell(task, index, label):
+    """Silent sensors are listed for incidents to monitor and for no others."""
+    item = audit.fresh_item(task, index, label)
+    sensors = [
+        {"host": "A", "telemetry": "endpoint", "silent_from": item.case.world.now, "silent_to": item.case.world.now}
+    ]
+    shown = sensors if item.truth.action == "monitor" else []
+    return with_view(item, context={**item.observation["context"], "sensors": shown})
+
+
+def words_tell(task, index, label):
+    """The note spells the action in words of its own, never twice the same."""
+    item = audit.fresh_item(task, index, label)
+    note = f"ticket {index} {item.truth.action} reference {index * 7919}"
+    return with_view(item, alert={**item.observation["alert"], "narrative": note})
+
+
+def hidden_fact(task, index, label):
+    """Tickets count for the verifier and are not shown."""
+    item = audit.fresh_item(task, index, label)
+    return with_view(item, context={**item.observation["context"], "tickets": []})
+
+
+def failures(source, probe):
+    items = [source("stage3_mixed", index, LABELS[index % len(LABELS)]) for index in range(audit.QUICK)]
+    return {
+        check.name: check.offending for check in audit.shortcuts(items, strict=False, probes=[probe]) if check.offending
+    }
+
+
+@pytest.mark.parametrize("field", LEAKS)
+def test_a_field_that_tells_the_label_is_named(field):
+    failed = failures(LEAKS[field], "fields")
+
+    assert failed["fields"].startswith(field)
+    assert "the bound is 0.25" in failed["fields"]
+
+
+def test_two_fields_that_tell_it_together_are_named():
+    rng = np.random.default_rng(0)
+    labels = np.arange(1000) % 5
+    bit = rng.integers(2, size=1000)
+    columns = [bit, (labels >= 3) ^ bit, *rng.integers(2, size=(6, 1000))]
+    data = probes.Sample(
+        np.array(columns, dtype=np.float32).T,
+        [f"{name}#count" for name in "abcdefgh"],
+        [""] * 1000,
+        rng.integers(12, size=1000),
+        labels,
+    )
+    alone = probes.single(data)
+
+    assert alone[0].value < 0.25
+    best = probes.pairs(data, alone)[0]
+    assert best.field in ("a and b", "b and a")
+    assert best.low > 0.30
+
+
+def test_trees_find_what_no_field_tells_alone():
+    rng = np.random.default_rng(0)
+    labels = np.arange(600) % 5
+    masks = rng.integers(5, size=600)
+    columns = [(labels + masks) % 5, masks, *rng.integers(2, size=(4, 600))]
+    data = probes.Sample(
+        np.array(columns, dtype=np.float32).T, list("abcdef"), [""] * 600, rng.integers(8, size=600), labels
+    )
+
+    assert probes.boosted_trees(data).low > 0.45
+
+
+def test_words_that_tell_the_label_are_found():
+    assert failures(words_tell, "words")["words"].startswith("bag of words")
+
+
+def test_what_the_defender_cannot_see_is_found():
+    checks = audit.audit_part(hidden_fact, "stage1_basic", 60, "answers", False)[0]
+    failed = {check.name: check.offending for check in checks if check.offending}
+
+    assert failed["identifiable"].startswith("stage1_basic index")
+    assert {"oracle standard", "oracle hardened"} <= set(failed)
+
+
+def test_a_player_above_the_floor_is_named(monkeypatch):
+    monkeypatch.setitem(audit.PLAYERS, "cheat", lambda item: item.truth.action)
+    items = [audit.fresh_item("stage1_basic", index, LABELS[index % 5]) for index in range(30)]
+
+    assert [check.offending.partition(" earns")[0] for check in audit.players(items)] == ["player 'cheat'"] * 2
+
+
+def test_a_type_that_misses_an_action_is_named():
+    items = [audit.fresh_item("stage3_mixed", index, "monitor") for index in range(40)]
+    monitored = [item for item in items if item.truth.action == "monitor"]
+
+    types, titles = audit.coverage(audit.met(monitored))
+
+    assert "never comes under" in types.offending
+    assert "alert.title" in titles.offending
+
+
+def test_an_edit_that_changes_the_decision_is_named(monkeypatch):
+    from generator import invariances
+
+    item = audit.fresh_item("stage1_basic", 2, "quarantine_host")
+    wrong = audit.fresh_item("stage1_basic", 0, "dismiss").case
+    monkeypatch.setattr(invariances, "INVARIANCES", (lambda case, rng: wrong,))
+    flips, moved, swayed = audit.twins([item])
+
+    assert (flips.offending, swayed.offending) == ("", "")
+    assert moved.offending == "<lambda> on stage1_basic index 0"
+
+
+def test_other_bytes_elsewhere_are_found(monkeypatch):
+    monkeypatch.setattr(audit, "digest", lambda number=0: "other")
+
+    assert audit.same_bytes().offending.startswith("other here and ")
+
+
+def test_the_audit_sees_what_the_environment_shows():
+    for task in TASKS:
+        seen = OpenSOCEnv().reset(seed=4, task=task).model_dump()
+        case = audit.generate(task, 4)
+        shown = audit.defender_view(case.incident, case.world, case.lines)
+        assert {name: seen[name] for name in shown} == shown
+
+
+def test_names_addresses_and_times_are_masked():
+    item = audit.fresh_item("stage3_mixed", 3, "escalate")
+    text = words(item.observation)
+
+    assert not [host["name"] for host in item.observation["context"]["hosts"] if host["name"] in text]
+    assert item.observation["log_window"][0]["timestamp"] not in text
+    assert "HOST" in text
+    assert fields(item.observation)[f"alert.title#={item.observation['alert']['title']}"] == 1
+
+
+def test_a_failed_check_is_printed_and_gives_exit_code_1(monkeypatch, capsys):
+    check = audit.Check("fields", "stage2_multi", "0.9", "alert.title reaches 0.900, the bound is 0.25")
+    monkeypatch.setattr(audit, "audit", lambda **options: [check])
+
+    assert audit.main(["--quick"]) == 1
+    seen = capsys.readouterr()
+    assert "FAILS" in seen.out
+    assert "fields fails on stage2_multi: alert.title reaches 0.900" in seen.err
+
+
+def test_the_quick_audit_passes_and_prints_a_figure_for_every_stage():
+    run = subprocess.run(
+        [sys.executable, "-m", "eval.audit", "--quick", "--json"], capture_output=True, text=True, timeout=200
+    )
+    report = json.loads(run.stdout)
+
+    assert (run.returncode, report["ok"], run.stderr.strip()) == (0, True, "")
+    for name in ("fields", "pairs", "words", "trees", "flips", "invariances", "injections", "identifiable"):
+        assert [check["task"] for check in report["checks"] if check["name"] == name] == sorted(TASKS)

@@ -385,4 +385,4 @@ def test_generated_incidents_are_admitted(task, split):
         if why:
             refusals[index] = why
 
-    assert len(refusals) <= 1, refusals
+    assert len(refusals) <= 1, refusals  # 5 of 20,000: a look-alike for which no account has the excuse

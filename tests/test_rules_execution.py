@@ -218,6 +218,7 @@ def test_every_signed_program_was_tried():
         ([write(0, EVIL), launch(1, EVIL), call(302, EVIL)], ["suspicious L1-1 L1-2"]),
         ([write(0, EVIL), write(9, EVIL), launch(10, EVIL), launch(20, EVIL)], ["suspicious L1-1 L1-2 L1-3 L1-4"]),
         ([write(0, EVIL), write(700, EVIL), launch(750, EVIL)], ["suspicious L1-2 L1-3"]),
+        ([write(0, EVIL), launch(1, EVIL), write(699, EVIL), launch(700, EVIL)], ["suspicious L1-1 L1-2 L1-3 L1-4"]),
         ([write(0, EVIL), launch(1, EVIL), call(9, "C:\\Program Files\\evil.exe")], ["suspicious L1-1 L1-2"]),
         ([write(0, EVIL), launch(1, EVIL), call(9, "EVIL.EXE")], ["confirmed L1-1 L1-2 L1-3"]),
     ],

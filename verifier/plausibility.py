@@ -102,6 +102,7 @@ def _entities(window: Window) -> list[str]:
         | {scanner["ip"] for scanner in world.scanners}
         | {"127.0.0.1", "::1"}
     )
+    written = {name.lower(): name for name in world.accounts}
     reasons = []
     for line in window.lines:
         if line.host and line.host not in world.hosts:
@@ -116,6 +117,10 @@ def _entities(window: Window) -> list[str]:
             )
             if is_person_or_service(user) and user not in world.accounts and user not in created and not guessed:
                 reasons.append(f"{line.log_id}: there is no account {user!r} in this world")
+            if written.get(user.lower(), user) != user:
+                reasons.append(
+                    f"{line.log_id}: the account {user!r} is written {written[user.lower()]!r} in this world"
+                )
             if user.endswith("$") and user[:-1] not in world.hosts and not guessed:
                 reasons.append(f"{line.log_id}: there is no machine of the account {user!r} in this world")
         for name in ("src_ip", "dst_ip"):

@@ -20,6 +20,7 @@ from world import World, account_name
 Scope = Literal["host", "network", "identity", "data"]
 Strength = Literal["confirmed", "suspicious"]
 F = TypeVar("F", bound=Fields)
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def rule(
 class Window:
     """An incident's lines in time order, by type of fields."""
 
-    __slots__ = ("_by_fields", "_indicators", "end", "limits", "lines", "start", "world")
+    __slots__ = ("_by_fields", "_indicators", "_views", "end", "limits", "lines", "start", "world")
 
     def __init__(self, incident: Incident, world: World, limits: Limits = EXACT) -> None:
         by_fields: dict[type[Fields], list[Line]] = {}
@@ -182,6 +183,7 @@ class Window:
         self.start = lines[0].t
         self.end = lines[-1].t
         self._by_fields = by_fields
+        self._views: dict[Callable[[Window], object], object] = {}
         self._indicators = {_plain(indicator["value"]): indicator["confidence"] for indicator in world.indicators}
 
     def of(self, fields: type[F]) -> list[Line[F]]:
@@ -191,6 +193,12 @@ class Window:
     def has(self, needs: frozenset[type[Fields]]) -> bool:
         """Whether a line of any of the types is there."""
         return not needs.isdisjoint(self._by_fields)
+
+    def view(self, make: Callable[[Window], V]) -> V:
+        """What a function makes of this window, made once however many rules ask."""
+        if make not in self._views:
+            self._views[make] = make(self)
+        return cast(V, self._views[make])
 
     def is_external(self, ip: str | None) -> bool:
         """Whether an address is known and not ours."""

@@ -1,6 +1,6 @@
 """All rules, in the order in which findings are reported: a rule that is not listed here does not exist."""
 
-from verifier.rules import credentials, evasion, execution, identity, network, tampering
+from verifier.rules import credentials, evasion, execution, identity, movement, network, persistence, tampering
 from verifier.window import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -10,4 +10,6 @@ RULES: tuple[Rule, ...] = (
     *tampering.RULES,
     *credentials.RULES,
     *evasion.RULES,
+    *persistence.RULES,
+    *movement.RULES,
 )

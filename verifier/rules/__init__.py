@@ -1,6 +1,6 @@
 """All rules, in the order in which findings are reported: a rule that is not listed here does not exist."""
 
-from verifier.rules import credentials, evasion, execution, identity, movement, network, persistence, tampering
+from verifier.rules import cloud, credentials, evasion, execution, identity, movement, network, persistence, tampering
 from verifier.window import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -12,4 +12,5 @@ RULES: tuple[Rule, ...] = (
     *evasion.RULES,
     *persistence.RULES,
     *movement.RULES,
+    *cloud.RULES,
 )

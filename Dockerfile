@@ -1,6 +1,6 @@
 # The server of OpenSOC: docker build -t opensoc . && docker run --rm -p 7860:7860 opensoc
 #
-# The container tools of the OpenEnv SDK expect the server on port 8000: run it with -e PORT=8000 -p 8000:8000.
+# It listens on 7860, and on 8000 too, where the container tools of the OpenEnv SDK look for it.
 #
 # The tag follows the patch releases of Python 3.11. For a build that repeats to the byte, name a digest instead:
 #   docker build --build-arg BASE=python:3.11-slim@sha256:... .
@@ -15,6 +15,7 @@ LABEL org.opencontainers.image.title="OpenSOC" \
 
 # Libraries write their caches to /tmp, so that any user id and a read-only root file system will do.
 ENV PORT=7860 \
+    OPENSOC_ALSO_PORT=8000 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp
 
@@ -28,7 +29,7 @@ COPY . .
 RUN python -m compileall -q .
 
 USER 1000:1000
-EXPOSE 7860
+EXPOSE 7860 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/health', timeout=4)"]
 CMD ["python", "server.py"]

@@ -156,8 +156,25 @@ class _Prepared:
             self._truth = compute_ground_truth(self.case.incident, self.case.world)
         return self._truth
 
+    def lines(self) -> list[dict[str, Any]]:
+        """The rendered events, new ones at each call: a player may do with them as he likes."""
+        return [{**line, "fields": line["fields"].copy()} for line in self.case.lines]
 
-@lru_cache(maxsize=64)
+
+def _rendered(incident: Incident) -> list[dict[str, Any]]:
+    """An incident's events as rows, with the fields that are set."""
+    return [
+        {
+            "event_type": event.event_type,
+            "fields": {name: value for name, value in event.fields.__dict__.items() if value is not None},
+            "timestamp": event.timestamp,
+            "log_id": event.log_id,
+        }
+        for event in incident.events
+    ]
+
+
+@lru_cache(maxsize=4)  # more would push what an episode works on out of the processor's cache
 def _prepared(task: Task, seed: int, split: Split, salt: str) -> _Prepared:
     """The incident of a seed. A group of rollouts plays one seed many times, and pays for it once."""
     return _Prepared(generator.generate(task, seed, split=split, salt=salt))
@@ -200,6 +217,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     # ------------------------------------------------------------ the episode
     def reset(
         self,
+        /,
         seed: int | None = None,
         episode_id: str | None = None,
         *,
@@ -254,7 +272,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             return self._observe(
                 None, metadata=metadata, instructions=attacker_instructions(), context=self._world.to_context()
             )
-        return self._observe(None, metadata=metadata, **self._defender_view(_copied(case.lines)))
+        return self._observe(None, metadata=metadata, **self._defender_view(self._prepared.lines()))
 
     def step(
         self, action: OpenSOCAction | dict[str, Any], timeout_s: float | None = None, **other: Any
@@ -343,8 +361,8 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._crafted = AttackerTurn(True, (), novel, None, 0.5)
         self._attacker_reward = self._score(self._crafted)
         self._role = "defender"
-        lines = [event.model_dump(exclude_none=True) for event in incident.events]
-        return self._observe(self._attacker_reward, feedback="The incident was admitted.", **self._defender_view(lines))
+        seen_by_defender = self._defender_view(_rendered(incident))
+        return self._observe(self._attacker_reward, feedback="The incident was admitted.", **seen_by_defender)
 
     def _refuse(self, turn: AttackerTurn, feedback: str) -> OpenSOCObservation:
         self._attacker_reward = self._score(turn)
@@ -509,11 +527,6 @@ def attacker_instructions() -> str:
 
 
 # ---------------------------------------------------------------- reading what came
-def _copied(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows for a player, who may do with them as he likes."""
-    return [{**line, "fields": line["fields"].copy()} for line in lines]
-
-
 def _shown(value: object) -> str:
     """A value as an error may repeat it: short, plain ASCII."""
     return ascii(value)[:80]

@@ -70,7 +70,7 @@ Ip = Annotated[str, Field(max_length=45, pattern=r"^[0-9A-Fa-f:.]+$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Hex = Annotated[str, Field(pattern=r"^0x[0-9A-Fa-f]{1,16}$")]
-LogId = Annotated[str, Field(pattern=r"^L\d{1,3}-\d{1,3}$", description="Line of the window, as in L1-3.")]
+LogId = Annotated[str, Field(pattern=r"^L[0-9]{1,3}-[0-9]{1,3}$", description="Line of the window, as in L1-3.")]
 
 
 def epoch_s(timestamp: str) -> float:
@@ -103,7 +103,7 @@ def _on_the_calendar(timestamp: str) -> str:
 Timestamp = Annotated[
     str,
     Field(
-        pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$",
+        pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z$",
         examples=["2026-03-02T09:14:07Z"],
     ),
     AfterValidator(_on_the_calendar),

@@ -8,8 +8,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import socket
 import sys
 from collections.abc import Sequence
+from typing import Any
+
+BACKLOG = 4096  # connections that wait to be accepted; a thousand clients may come at once
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,18 +36,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     _raise_file_limit()
     _calm_the_collector()
     print(f"OpenSOC listens on http://{settings.host}:{settings.port} (Ctrl-C stops it)", flush=True)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",  # below it there is a line for every call and socket: slow, and with ids in it
-        backlog=4096,
-        timeout_keep_alive=75,  # s; a model takes its time between two calls
-        timeout_graceful_shutdown=5,
-        ws_per_message_deflate=False,  # compressing costs more than an episode
+    options: dict[str, Any] = {
+        "log_level": "warning",  # below it there is a line for every call and socket: slow, and with ids in it
+        "backlog": BACKLOG,
+        "timeout_keep_alive": 75,  # s; a model takes its time between two calls
+        "timeout_graceful_shutdown": 5,
+        "ws_per_message_deflate": False,  # compressing costs more than an episode
         # A client that is busy generating answers no pings: only the limit for idle sessions says that it is gone.
-        ws_ping_timeout=settings.session_timeout_s,
-    )
+        "ws_ping_timeout": settings.session_timeout_s,
+    }
+    if settings.also_port is None:
+        uvicorn.run(app, host=settings.host, port=settings.port, **options)
+    else:
+        sockets = [
+            socket.create_server((settings.host, port), backlog=BACKLOG) for port in (settings.port, settings.also_port)
+        ]
+        uvicorn.Server(uvicorn.Config(app, **options)).run(sockets=sockets)
+
+
+def __getattr__(name: str) -> Any:
+    """`server:app` for whoever starts uvicorn by itself; made when asked for, so that importing starts nothing."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from app_runtime import create_app
+
+    return create_app()
 
 
 def _raise_file_limit() -> None:

@@ -19,7 +19,7 @@ from .json_input import MAX_DEPTH, has_surrogate_escape, read_json
 from .refusal import OUR_FAULT, Refusal, hidden, shown
 
 BODY = "opensoc.body"  # where a route finds its parsed body in the scope; None where the request has none
-# Too short for a number that Python refuses (4,300 digits) and for more than one round of the checks below to matter.
+# Shorter frames cannot hold a number that Python refuses (4,300 digits), and are looked through in no time.
 _SHORT_CHARS = 4000
 
 

@@ -75,7 +75,7 @@ Filtered = Annotated[Filter, Depends(_filter)]
     "/reset",
     operation_id="reset",
     response_model=Reply,
-    responses=problems(_409="The chosen episode_id is in use.", _429="No room; see Retry-After."),
+    responses=problems({409: "The chosen episode_id is in use.", 429: "No room; see Retry-After."}),
     openapi_extra=body_doc(ResetBody.model_json_schema(), required=False),
 )
 async def reset(
@@ -106,7 +106,7 @@ async def reset(
     "/step",
     operation_id="step",
     response_model=Reply,
-    responses=problems(_404=UNKNOWN, _409=f"{UNCLEAR}, or it is not the time for this action."),
+    responses=problems({404: UNKNOWN, 409: f"{UNCLEAR}, or it is not the time for this action."}),
     openapi_extra=body_doc(STEP_SCHEMA, required=True),
 )
 async def step(request: Request, which: Filtered) -> Response:
@@ -120,14 +120,14 @@ async def step(request: Request, which: Filtered) -> Response:
     "/state",
     operation_id="state",
     response_model=OpenSOCState,
-    responses=problems(_404=UNKNOWN, _409=f"{UNCLEAR}."),
+    responses=problems({404: UNKNOWN, 409: f"{UNCLEAR}."}),
 )
 async def state(request: Request, which: Filtered) -> Response:
     """Tell where an episode stands: turns taken, whose turn it is, whether it is done."""
     return _json(_find(request, which).env.state.model_dump())
 
 
-_GRADE_PROBLEMS = problems(_404=UNKNOWN, _409=f"{UNCLEAR}, or it is not done.")
+_GRADE_PROBLEMS = problems({404: UNKNOWN, 409: f"{UNCLEAR}, or it is not done."})
 
 
 @router.get("/grade", operation_id="grade", response_model=Grade, responses=_GRADE_PROBLEMS)

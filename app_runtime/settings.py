@@ -21,6 +21,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     host: str = "0.0.0.0"
     port: Annotated[int, Field(ge=0, le=65535)] = 7860
+    also_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     salt: Annotated[str, Field(repr=False)] = ""
     reward_table: TableName = "standard"
     max_episodes: Annotated[int, Field(ge=1)] = 4096

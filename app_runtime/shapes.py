@@ -94,7 +94,6 @@ _INCIDENT: dict[str, Any] = {
     "description": f"The attacker's incident. {_ANY_JSON}",
     "anyOf": [{"$ref": "#/components/schemas/Incident"}, {}],
 }
-_METADATA: dict[str, Any] = {"type": "object", "description": "Taken and not used."}
 _ONE_OF_TWO = [{"required": [name]} for name in ACTIONS]
 STEP_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -104,30 +103,30 @@ STEP_SCHEMA: dict[str, Any] = {
         "craft_incident": _INCIDENT,
         "action": {
             "type": "object",
-            "properties": {"submit_triage": _TRIAGE, "craft_incident": _INCIDENT, "metadata": _METADATA},
+            "properties": {"submit_triage": _TRIAGE, "craft_incident": _INCIDENT, "metadata": {}},
             "oneOf": _ONE_OF_TWO,
             "additionalProperties": False,
         },
-        "episode_id": {"type": "string", "description": "The episode, as POST /reset answered it."},
-        "timeout_s": {"type": "number", "exclusiveMinimum": 0, "description": "Taken and not used: a step is instant."},
-        "request_id": {"type": "string", "maxLength": 255, "description": "Taken and not used."},
-        "metadata": _METADATA,
+        "episode_id": {"type": ["string", "null"], "description": "The episode, as POST /reset answered it."},
+        "timeout_s": {"type": ["number", "null"], "exclusiveMinimum": 0, "description": "Not used: a step is instant."},
+        "request_id": {"type": ["string", "null"], "maxLength": 255, "description": "Not used."},
+        "metadata": {"type": ["object", "null"], "description": "Not used."},
     },
     "oneOf": [*_ONE_OF_TWO, {"required": ["action"]}],
     "additionalProperties": False,
     "examples": [{"submit_triage": _ANSWER}, {"action": {"submit_triage": _ANSWER}}],
 }
-NAME_SCHEMA: dict[str, Any] = {"type": "object", "properties": {"episode_id": {"type": "string"}}}
+NAME_SCHEMA: dict[str, Any] = {"type": "object", "properties": {"episode_id": {"type": ["string", "null"]}}}
 
 
 def body_doc(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
-def problems(**what: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for errors, from `_409="..."`."""
-    common = {"_400": "The body is no JSON.", "_413": "The body is too long.", "_422": "The request has another form."}
-    return {int(code[1:]): {"model": Problem, "description": text} for code, text in {**common, **what}.items()}
+def problems(what: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for errors by status: those of every route, and what else may happen."""
+    common = {400: "The body is no JSON.", 413: "The body is too long.", 422: "The request has another form."}
+    return {status: {"model": Problem, "description": text} for status, text in {**common, **what}.items()}
 
 
 UNKNOWN = "No such episode: expired, not yours, or never there."

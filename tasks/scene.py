@@ -17,6 +17,8 @@ from world import Organisation
 T = TypeVar("T")
 Telling = Literal["confirmed", "suspicious", "below"]
 Excuse = Literal["", "ticket", "tool", "scanner"]
+_MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))
+_SECONDS = tuple(f"{second:02d}Z" for second in range(60))
 SPAN_S = 5400  # a window covers an hour and a half at most
 _PUBLIC_FIRST = (5, 31, 45, 62, 77, 81, 89, 94, 103, 141, 146, 151, 176, 185, 193, 194, 195, 212, 213, 217)
 _SYLLABLES = (
@@ -96,12 +98,10 @@ class Scene:
 
     def some(self, options: Sequence[T], number: int) -> list[T]:
         """A few different ones."""
-        found: list[T] = []
-        while len(found) < number:
-            option = self.pick(options)
-            if option not in found:
-                found.append(option)
-        return found
+        total, chosen = len(options), dict[int, None]()
+        while len(chosen) < number:
+            chosen[int(self.rng.random() * total)] = None
+        return [options[index] for index in chosen]
 
     def between(self, low: float, high: float) -> int:
         """A whole number from low up to and without high."""
@@ -183,8 +183,7 @@ class Scene:
     def clock(self, at: float) -> str:
         """The timestamp of a time of this day."""
         minutes, seconds = divmod(int(at), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{self.day}T{hours:02d}:{minutes:02d}:{seconds:02d}Z"
+        return f"{self.day}T{_MINUTES[minutes]}{_SECONDS[seconds]}"
 
     def ticket(
         self,

@@ -7,6 +7,7 @@ from http.cookiejar import DefaultCookiePolicy
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
 from app_runtime import Settings, create_app
 from env import OpenSOCEnv
@@ -358,7 +359,7 @@ def test_the_longest_body_is_taken_and_one_more_byte_is_not():
 def test_a_body_without_a_declared_length_is_bounded_too():
     with serve(max_body_bytes=2000) as client:
         problem(client.post("/reset", content=iter([b" " * 1000, b" " * 1000, b" "])), 413)
-        assert client.post("/reset", content=iter([b" " * 1992, b'{"seed"', b":1}"])).status_code == 200
+        assert client.post("/reset", content=iter([b" " * 1990, b'{"seed"', b":1}"])).status_code == 200
 
 
 def test_playing_out_of_turn_is_refused(client):
@@ -511,7 +512,7 @@ def test_a_cookie_that_is_none_of_ours_counts_as_none(value):
 
 def test_two_callers_with_cookies_do_not_meet():
     with serve() as one:
-        other = type(one)(one.app)
+        other = TestClient(one.app)
         first = begin(one, seed=1)["episode_id"]
         second = begin(other, seed=2)["episode_id"]
 
@@ -522,7 +523,7 @@ def test_two_callers_with_cookies_do_not_meet():
 
 def test_a_chosen_id_of_another_caller_is_not_found():
     with serve() as one:
-        other = type(one)(one.app)
+        other = TestClient(one.app)
         begin(one, episode_id="demo", seed=1)
         begin(other)
         foreign = problem(other.get("/state", params={"episode_id": "demo"}), 404)
@@ -549,6 +550,16 @@ def test_programs_at_one_address_are_told_apart_by_their_user_agent(curl):
 
     assert curl.get("/state", headers={"user-agent": "one"}).json()["episode_id"] == one
     assert curl.get("/state", headers={"user-agent": "two"}).json()["episode_id"] == two
+
+
+def test_a_caller_whose_cookie_came_back_is_not_mistaken_for_one_without(curl):
+    keeper = TestClient(curl.app)
+    begin(keeper, seed=1)
+    ours = begin(curl, seed=2)["episode_id"]
+    problem(curl.get("/state"), 409)
+    keeper.get("/state")
+
+    assert curl.get("/state").json()["episode_id"] == ours
 
 
 @pytest.mark.parametrize("keeps_cookies", [True, False])

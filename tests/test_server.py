@@ -53,6 +53,22 @@ def test_a_variable_overrides_the_default_and_a_flag_the_variable(started, monke
     assert [(call["host"], call["port"]) for call in started] == [("0.0.0.0", 8000), ("127.0.0.1", 9000)]
 
 
+def test_a_second_port_serves_the_same_episodes():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        second = probe.getsockname()[1]
+    with ServerProcess(ROOT, env={"OPENSOC_ALSO_PORT": str(second)}) as process:
+        episode_id = httpx.post(f"{process.base_url}/reset", params={"seed": 1}, **DIRECT).json()["episode_id"]
+        state = httpx.get(f"http://127.0.0.1:{second}/state", params={"episode_id": episode_id}, **DIRECT)
+
+    assert state.json()["episode_id"] == episode_id
+
+
+def test_the_app_can_be_named_to_uvicorn():
+    assert "/step" in server.app.openapi()["paths"]
+    with pytest.raises(AttributeError, match="no attribute 'application'"):
+        server.application  # noqa: B018
+
+
 def test_a_wrong_setting_stops_the_start_with_a_sentence(started, monkeypatch):
     monkeypatch.setenv("OPENSOC_MAX_EPISODES", "many")
 

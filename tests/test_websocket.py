@@ -1,6 +1,8 @@
 """Episodes over the SDK's WebSocket: what reaches the environment, and what a bad frame gets instead of a closed socket."""
 
+import asyncio
 import json
+import time
 
 import pytest
 
@@ -165,5 +167,23 @@ def test_a_session_too_many_is_told_so():
             with client.websocket_connect("/ws") as third:
                 assert strict(third.receive_text())["data"]["code"] == "CAPACITY_REACHED"
             assert tell(one, RESET)["type"] == "observation"
+        with client.websocket_connect("/ws") as ws:
+            assert tell(ws, RESET)["type"] == "observation"
+
+
+def test_the_sdks_reaper_of_idle_sessions_runs():
+    async def running():
+        return {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
+
+    with serve() as client:
+        assert "HTTPEnvServer._reap_idle_sessions" in client.portal.call(running)
+
+
+@pytest.mark.slow
+def test_an_idle_session_gives_up_its_place():
+    with serve(max_sessions=1, session_timeout_s=1) as client, client.websocket_connect("/ws") as idle:
+        tell(idle, RESET)
+        time.sleep(6.5)  # the reaper looks every 5 s
+        assert "closed" in tell(idle, STEP)["data"]["message"]
         with client.websocket_connect("/ws") as ws:
             assert tell(ws, RESET)["type"] == "observation"

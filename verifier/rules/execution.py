@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from schema import (
     FileFields,
@@ -75,7 +76,7 @@ PROXY_ARGUMENTS = {
     "mshta.exe": (r"https?://|javascript:|vbscript:", "a URL or an inline script"),
     "regsvr32.exe": (r"[-/]i:\s*\"?https?://|scrobj", "/i: with a URL, or scrobj"),
     "rundll32.exe": (
-        r"javascript:|https?://|\\\\[^\\]+\\[^\\]+\\.*\.dll",
+        r"javascript:|https?://|\\\\[^\\]+\\[^\\]+\\.{1,200}\.dll",
         "a URL, inline javascript or a .dll on a network share",
     ),
     "certutil.exe": (r"[-/](?:urlcache|verifyctl|decode)", "-urlcache, -verifyctl or -decode"),
@@ -84,8 +85,8 @@ PROXY_ARGUMENTS = {
         r"\\(?:appdata|temp|downloads|public)\\",
         "a project below \\AppData\\, \\Temp\\, \\Downloads\\ or \\Public\\",
     ),
-    "wmic.exe": (r"/format:\s*\S*https?://|process\s+call\s+create", "/format: with a URL, or process call create"),
-    "cmstp.exe": (r"[-/]s\s.*\.inf|[-/]ni\s", "/s with an .inf file, or /ni"),
+    "wmic.exe": (r"/format:\s*[\"']?https?://|process\s+call\s+create", "/format: with a URL, or process call create"),
+    "cmstp.exe": (r"[-/]s\s.{1,200}\.inf|[-/]ni\s", "/s with an .inf file, or /ni"),
     "installutil.exe": (r"[-/]u\s|/logfile=\s", "/u, or /logfile= with nothing"),
 }
 _PROXY = {name: re.compile(pattern, re.IGNORECASE) for name, (pattern, _) in PROXY_ARGUMENTS.items()}
@@ -116,7 +117,10 @@ def shell_name(program: str) -> str:
 
 
 def outbound(window: Window, host: str, program: str, after: float, seconds: float) -> list[Line[NetConnFields]]:
-    """Connections that a program opens from a host to an external address within a span after a time."""
+    """Connections that a program opens from a host to an external address within a span after a time.
+
+    `program` is a path, or a file name where nobody said which folder.
+    """
     span = window.limits.within(seconds)
     return [
         line
@@ -124,9 +128,15 @@ def outbound(window: Window, host: str, program: str, after: float, seconds: flo
         if line.host == host
         and 0 <= line.t - after <= span
         and line.f.activity in OUTBOUND
-        and basename(line.f.process_path) == program
+        and _is_same_program(line.f.process_path or "", program)
         and window.is_external(line.f.dst_ip)
     ]
+
+
+def _is_same_program(one: str, other: str) -> bool:
+    """Whether two paths are one; where either is a mere file name, whether the file names are."""
+    one, other = one.lower(), other.lower()
+    return one == other or (basename(one) == basename(other) and basename(one) in (one, other))
 
 
 @rule(
@@ -147,7 +157,7 @@ def application_spawns_shell(window: Window, this: Rule) -> Iterable[Finding]:
         if line.f.activity != "launch" or program not in SHELLS:
             continue
         if parent in DOCUMENT_PROGRAMS or parent in SERVER_PROGRAMS:
-            calls = outbound(window, line.host, program, line.t, CHAIN_S)
+            calls = outbound(window, line.host, line.f.process_path or "", line.t, CHAIN_S)
             yield this.finding(
                 [line, *calls],
                 confirmed=bool(calls),
@@ -174,13 +184,13 @@ def download_cradle(window: Window, this: Rule) -> Iterable[Finding]:
     """Find PowerShell code that decodes or downloads what it runs; one finding for each host and user."""
     told: dict[tuple[str, str], list[Line]] = {}
     for script in window.of(ScriptFields):
-        if _CRADLE.search(script.f.script_text or "") or _CRADLE.search(script.f.host_application or ""):
+        if _fetches_code(script.f.script_text or "") or _fetches_code(script.f.host_application or ""):
             told.setdefault((script.host, script.user), []).append(script)
     for line in window.of(ProcessFields):
         if (
             line.f.activity == "launch"
             and basename(line.f.process_path) in POWERSHELLS
-            and _CRADLE.search(line.f.process_cmd_line or "")
+            and _fetches_code(line.f.process_cmd_line or "")
         ):
             told.setdefault((line.host, line.user), []).append(line)
     for (host, user), lines in told.items():
@@ -198,6 +208,12 @@ def download_cradle(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
+@lru_cache(maxsize=4096)
+def _fetches_code(text: str) -> bool:
+    """Whether PowerShell's command line or code downloads, decodes or runs text as code."""
+    return _CRADLE.search(text) is not None
+
+
 @rule(
     "signed-proxy-execution",
     "T1218",
@@ -213,7 +229,7 @@ def signed_proxy_execution(window: Window, this: Rule) -> Iterable[Finding]:
         program = basename(line.f.process_path)
         pattern = _PROXY.get(program)
         if line.f.activity == "launch" and pattern and pattern.search(line.f.process_cmd_line or ""):
-            calls = outbound(window, line.host, program, line.t, CHAIN_S)
+            calls = outbound(window, line.host, line.f.process_path or "", line.t, CHAIN_S)
             yield this.finding(
                 [line, *calls],
                 confirmed=bool(calls),
@@ -251,9 +267,10 @@ def dropped_program_runs(window: Window, this: Rule) -> Iterable[Finding]:
             and any(0 <= start.t - drop.t <= span for drop in written)
         ]
         if starts:
-            calls = [call for start in starts for call in outbound(window, host, basename(path), start.t, CHAIN_S)]
+            calls = [call for start in starts for call in outbound(window, host, path, start.t, CHAIN_S)]
+            drop_lines = [drop for drop in written if any(0 <= start.t - drop.t <= span for start in starts)]
             yield this.finding(
-                [*(drop for drop in written if drop.t <= starts[-1].t), *starts, *calls],
+                [*drop_lines, *starts, *calls],
                 confirmed=bool(calls),
                 scope="host",
                 host=host,
@@ -335,7 +352,11 @@ def task_runs_foreign_program(window: Window, this: Rule) -> Iterable[Finding]:
             and start.t >= line.t
             and basename(start.f.process_path) == program
         ]
-        calls = [call for start in starts for call in outbound(window, line.host, program, start.t, CHAIN_S)]
+        calls = [
+            call
+            for start in starts
+            for call in outbound(window, line.host, start.f.process_path or "", start.t, CHAIN_S)
+        ]
         yield this.finding(
             [line, *starts, *calls] if calls else [line],
             confirmed=bool(calls),

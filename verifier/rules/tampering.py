@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from schema import (
     AccountFields,
@@ -51,9 +52,15 @@ _SCRIPTED = re.compile(r"powershell|wscript|cscript|mshta|rundll32|regsvr32|\bcm
 _OFF = re.compile(r"\boff\b|disab|stopp|removed|exclu|no auditing|^0$|\b0x0+\b|\bfalse\b", re.IGNORECASE)
 OFF = "its new value says off, disabled, stopped, removed, no auditing, false or 0, or names an exclusion"
 _RUNS_CODE = re.compile(r"commandline|(?:\b|active)script", re.IGNORECASE)
-_RECOVERY = re.compile(
-    r"vssadmin(\.exe)?\s.*delete\s+shadows|wmic(\.exe)?\s.*shadowcopy\s+delete|wbadmin(\.exe)?\s.*delete|bcdedit(\.exe)?\s.*recoveryenabled\s+no",
-    re.IGNORECASE,
+# A program, and what it must be told after its name.
+_RECOVERY = tuple(
+    (re.compile(rf"{program}(?:\.exe)?\s", re.IGNORECASE), re.compile(order, re.IGNORECASE))
+    for program, order in (
+        ("vssadmin", r"delete\s+shadows"),
+        ("wmic", r"shadowcopy\s+delete"),
+        ("wbadmin", "delete"),
+        ("bcdedit", r"recoveryenabled\s+no"),
+    )
 )
 TRAIL_CALLS = ("StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors", "DeleteFlowLogs", "DeleteDetector")
 
@@ -199,7 +206,7 @@ def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
 def recovery_inhibited(window: Window, this: Rule) -> Iterable[Finding]:
     """Find command lines that make recovery impossible."""
     for line in window.of(ProcessFields):
-        if line.f.activity == "launch" and _RECOVERY.search(line.f.process_cmd_line or ""):
+        if line.f.activity == "launch" and _inhibits_recovery(line.f.process_cmd_line or ""):
             yield this.finding(
                 [line],
                 confirmed=False,
@@ -208,6 +215,15 @@ def recovery_inhibited(window: Window, this: Rule) -> Iterable[Finding]:
                 account=line.user,
                 program=line.f.process_path or "",
             )
+
+
+@lru_cache(maxsize=4096)
+def _inhibits_recovery(command: str) -> bool:
+    """Whether a command line deletes backups or switches recovery off."""
+    return any(
+        (named := program.search(command)) is not None and order.search(command, named.end()) is not None
+        for program, order in _RECOVERY
+    )
 
 
 @rule(

@@ -1,0 +1,66 @@
+"""The playbook says every rule, every threshold and every list that the code compares with."""
+
+import pytest
+
+from incidents import ACCOUNTS
+from schema import LABELS
+from verifier import RULES, playbook_text
+from verifier.playbook import LADDER
+
+THRESHOLDS = {
+    "application-spawns-shell": "300 s",
+    "download-cradle": "20 or more|300 s",
+    "signed-proxy-execution": "300 s",
+    "dropped-program-runs": "600 s|300 s",
+    "remote-service-execution": "type 3|300 s before|300 s after",
+    "task-runs-foreign-program": "300 s",
+    "lsass-memory-read": "0x10",
+    "password-guessing": "at least 5 |300 s|5th failure",
+    "password-spraying": "at least 5 |300 s",
+    "kerberoasting": "0x17, 0x18|at least 5 |600 s",
+    "new-privileged-account": "3600 s",
+    "account-spread": "at least 4 |types 3 and 10|600 s",
+    "beaconing": "at least 5 |20%|10 s",
+    "dns-tunnel": "at least 6 |30 or more characters",
+    "service-probing": "at least 10 |300 s",
+    "web-attack": "at least 3 |600 s",
+    "bulk-upload": "500 MB|at least 5 |3600 s",
+    "log-cleared": "600 s",
+    "defence-disabled": "600 s",
+    "mass-encryption": "at least 8 |600 s",
+    "cloud-trail-stopped": "3600 s",
+}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.rule_id)
+def test_the_playbook_says_every_rule_with_its_thresholds(rule):
+    (line,) = [line for line in playbook_text().splitlines() if line.startswith(f"- {rule.rule_id} ")]
+
+    assert f"({rule.technique}, {rule.tactic})" in line
+    for threshold in filter(None, THRESHOLDS.get(rule.rule_id, "").split("|")):
+        assert threshold.lower() in line.lower()
+
+
+def test_the_playbook_says_the_ladder_s_numbers_and_leaves_no_list_open():
+    assert "3 or more hosts" in LADDER
+    assert "for 60 s or more" in LADDER
+    assert all(label in LADDER for label in LABELS)
+    assert "..." not in playbook_text()
+    assert all(f'"{account["name"]}"' not in playbook_text() for account in ACCOUNTS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mspub.exe",
+        "apache2",
+        "msbuild.exe",
+        "dnsadmins",
+        "DeleteDetector",
+        "\\PerfLogs\\",
+        "installutil.exe",
+        "remote logon",
+    ],
+)
+def test_the_playbook_names_everything_that_the_rules_compare_with(name):
+    assert name in playbook_text()

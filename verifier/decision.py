@@ -13,6 +13,7 @@ from verifier.window import Finding, Limits, Window
 from world import World
 
 SEVERAL_HOSTS = 3
+CORROBORATION_S = 3600  # within this, two different suspicious things on one host bear each other out
 MIN_OUTAGE_S = 60
 # Which sensor sees an event type, for the question whether required telemetry is missing.
 TELEMETRY = {
@@ -122,6 +123,9 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
     basis: list[Finding]
     if confirmed:
         action, why, basis = _respond(confirmed, world)
+    elif together := _corroborated(live, window.limits):
+        action, why, basis = _respond(together, world)
+        why = f"different suspicious things bear each other out; {why}"
     elif live:
         action, basis = "monitor", live
         why = "what was found is suspicious, not confirmed, and nothing explains it"
@@ -141,6 +145,27 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
         rule_ids=tuple(dict.fromkeys(finding.rule_id for finding in basis)),
         explanation=_explain(findings, action, why),
     )
+
+
+def _corroborated(live: list[Finding], limits: Limits) -> list[Finding]:
+    """The suspicious findings that bear each other out: of different techniques, on different lines, on one host (by one
+    account where no host is known) within an hour."""
+    span, found = limits.within(CORROBORATION_S), []
+    for finding in live:
+        for other in live:
+            if (
+                finding.technique != other.technique
+                and _place(finding) == _place(other) != ""
+                and max(finding.first, other.first) - min(finding.last, other.last) <= span
+                and set(finding.evidence).isdisjoint(other.evidence)
+            ):
+                found.append(finding)
+                break
+    return found
+
+
+def _place(finding: Finding) -> str:
+    return finding.host or (f"account {finding.account}" if finding.account else "")
 
 
 def _respond(confirmed: list[Finding], world: World) -> tuple[Label, str, list[Finding]]:

@@ -12,7 +12,7 @@ from world import account_name
 
 MIN_SECRETS = 3
 SECRETS_S = 600
-MIN_USER_DATA = 1
+MIN_ENTERED = 3
 BIG_COUNT = 10  # machines in one call
 _SECRET_CALLS = frozenset(("GetSecretValue", "BatchGetSecretValue", "GetParameter", "GetParameters", "GetParametersByPath", "GetPasswordData"))
 _BULK_CALLS = frozenset(("BatchGetSecretValue", "GetPasswordData"))
@@ -102,7 +102,7 @@ def cloud_secrets_read(window: Window, this: Rule) -> Iterable[Finding]:
     "T1537",
     "exfiltration",
     says="An image, a snapshot, a bucket or another resource is shared with another account or with everybody (ModifyImageAttribute, ModifySnapshotAttribute, PutBucketPolicy with a principal). "
-    "Confirmed when it is everybody.",
+    "Confirmed when it is everybody, and for an image or a snapshot.",
     source="ATT&CK T1537, T1530; AWS CloudTrail event names",
     needs=(CloudApiFields,),
 )
@@ -113,7 +113,7 @@ def cloud_shared_outside(window: Window, this: Rule) -> Iterable[Finding]:
         pattern, told = _SHARED.get(line.f.api_operation or ""), line.f.resources or ""
         if pattern and pattern.search(told) and _leaves(told, line.f.cloud_account or ""):
             given.append(line)
-    sure = [line.log_id for line in given if _PUBLIC.search(line.f.resources or "") or "\"all\"" in (line.f.resources or "")]
+    sure = [line.log_id for line in given if (line.f.api_operation or "").startswith("Modify") or _PUBLIC.search(line.f.resources or "") or "\"all\"" in (line.f.resources or "")]
     yield from suspected(this, given, sure=sure)
 
 
@@ -131,7 +131,7 @@ def _leaves(told: str, own: str) -> bool:
     "T1098",
     "persistence",
     says="A principal opens another way in: a trust anchor, identity provider, role trust, login profile or password of another user, function permission for everybody or another account, credentials or grants of an application, "
-    "MFA removed. Suspicious.",
+    "MFA removed. Confirmed for a function that everybody may call.",
     source="ATT&CK T1098.001, T1098.003, T1546, T1556.006, T1484.002; AWS CloudTrail and Microsoft Entra audit event names",
     needs=(CloudApiFields, AccountFields, GroupFields),
 )
@@ -153,7 +153,8 @@ def cloud_back_door(window: Window, this: Rule) -> Iterable[Finding]:
         cloud = account.f.src_ip and account.f.attributes and account.f.attributes.startswith("{")
         if cloud and account.f.activity == "password_reset" and other not in ("", account.user):
             found.append(account)
-    yield from suspected(this, found)
+    sure = [line.log_id for line in found if '"principal":"*"' in (getattr(line.f, "resources", None) or "").replace(" ", "")]
+    yield from suspected(this, found, sure=sure)
 
 
 @rule(
@@ -181,7 +182,7 @@ def cloud_machines_misused(window: Window, this: Rule) -> Iterable[Finding]:
     "T1021.007",
     "lateral_movement",
     says="A principal enters machines through the control plane: an SSH key is pushed, a session or command sent, start-up data read by DescribeInstanceAttribute userData (a refused attempt counts) "
-    "or changed. Suspicious.",
+    f"or changed. Confirmed with {MIN_ENTERED} or more different machines.",
     source="ATT&CK T1021.007, T1098.004, T1580, T1059.009; AWS CloudTrail event names",
     needs=(CloudApiFields,),
 )
@@ -193,7 +194,13 @@ def cloud_machine_entered(window: Window, this: Rule) -> Iterable[Finding]:
         start_up = operation in ("DescribeInstanceAttribute", "ModifyInstanceAttribute") and "userdata" in told
         if (operation in _SHELL_CALLS and not line.f.api_error) or (start_up and not _by_machinery(line)):
             found.append(line)
-    yield from suspected(this, found)
+    for _, lines in by_principal(found).items():
+        machines = {instance for line in lines for instance in _INSTANCE.findall(getattr(line.f, "resources", "") or "")}
+        many = len(machines) >= window.limits.at_least(MIN_ENTERED)
+        yield from suspected(this, lines, sure=[line.log_id for line in lines] if many else ())
+
+
+_INSTANCE = re.compile(r"\bi-[0-9a-zA-Z]{8,17}\b")
 
 
 def _by_machinery(line: Line[CloudApiFields]) -> bool:

@@ -21,6 +21,9 @@ from verifier.window import Finding, Line, Rule, Window, basename, is_installed,
 
 MIN_WIPED = 3  # logs; one may be an administrator's
 MIN_AUDITS_OFF = 3
+MIN_LOWERED = 2  # different commands
+_ALL_AUDITS = re.compile(r"auditpol.{0,10}\s/(?:clear|remove)\b", re.IGNORECASE)
+_ONLY_FETCHES = re.compile(r"desktopimgdownldr|certoc|presentationhost|ieexec|\bhh(?:\.exe)?\b", re.IGNORECASE)
 SETTINGS = (RegistryFields, *COMMANDS)
 # Programs of Windows that carry out policy and set-up: what they set, an administrator decided.
 MANAGERS = frozenset(
@@ -86,14 +89,14 @@ def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
     "T1562.002",
     "defense_evasion",
     says="Event logging is weakened: auditpol /clear, /remove or :disable, PowerShell or event log switches set to 0 or removed, the EventLog service disabled, or a "
-    f"person removes audit categories. Confirmed when the key MiniNt is made, a user-writable program does it, or {MIN_AUDITS_OFF} or more categories go.",
+    f"person removes audit categories. Confirmed for auditpol /clear or /remove, when the key MiniNt is made, a user-writable program does it, or {MIN_AUDITS_OFF} or more categories go.",
     source="ATT&CK T1562.002; Microsoft about_Logging, auditpol, Security 4719",
     needs=(*SETTINGS, ControlChangeFields),
 )
 def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
     """Find weakened logs and audit policies."""
     lines: list[Line] = list(window.view(acts).get("logging-weakened", ()))
-    sure: set[str] = set()
+    sure = {line.log_id for line in lines if _ALL_AUDITS.search(getattr(line.f, "process_cmd_line", None) or "")}
     for change in window.view(settings):
         if change.path.endswith("\\control\\minint") and change.act != "delete":
             lines.append(change.line)
@@ -127,7 +130,7 @@ def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
     "T1562.001",
     "defense_evasion",
     says="A command or a registry value switches off or exempts the anti-virus, a sensor, the firewall or AMSI (Set-MpPreference -Disable, Add-MpPreference -Exclusion, "
-    "sc stop windefend, netsh advfirewall off or allow, DisableAntiSpyware 1). Confirmed when a user-writable program sets it.",
+    f"sc stop windefend, netsh advfirewall off or allow, DisableAntiSpyware 1). Confirmed when a user-writable program sets it, or {MIN_LOWERED} or more different commands do.",
     source="ATT&CK T1562.001, T1562.004; Microsoft Defender and netsh references",
     needs=SETTINGS,
 )
@@ -142,7 +145,8 @@ def protection_lowered(window: Window, this: Rule) -> Iterable[Finding]:
                 lines.append(change.line)
     for host, user, group in by_host_and_user(lines):
         program = one_program(group, otherwise="powershell.exe")
-        yield this.finding(group, confirmed=is_user_writable(program), scope="host", host=host, account=user, program=program)
+        several = len({getattr(line.f, "process_cmd_line", None) for line in group} - {None}) >= window.limits.at_least(MIN_LOWERED)
+        yield this.finding(group, confirmed=is_user_writable(program) or several, scope="host", host=host, account=user, program=program)
 
 
 @rule(
@@ -180,13 +184,16 @@ def security_switch(window: Window, this: Rule) -> Iterable[Finding]:
     "obfuscated-script",
     "T1027",
     "defense_evasion",
-    says="PowerShell builds its code from characters, joins, format strings, xor or compressed base64. Suspicious.",
+    says="PowerShell builds its code from characters, joins, format strings, xor or compressed base64. Confirmed when the same user's PowerShell also starts hidden or loads code.",
     source="ATT&CK T1027.010; patterns published with Invoke-Obfuscation",
     needs=COMMANDS,
 )
 def obfuscated_script(window: Window, this: Rule) -> Iterable[Finding]:
     """Find code that hides what it is."""
-    return told(window, this, "script-obfuscated", sure=False)
+    for finding in told(window, this, "script-obfuscated", sure=False):
+        also = window.view(quiet_starts) + window.view(acts).get("script-offensive", [])
+        sure = any(line.host == finding.host and line.user == finding.account for line in also)
+        yield finding._replace(strength="confirmed") if sure else finding
 
 
 @rule(
@@ -199,16 +206,20 @@ def obfuscated_script(window: Window, this: Rule) -> Iterable[Finding]:
 )
 def hidden_powershell(window: Window, this: Rule) -> Iterable[Finding]:
     """Find PowerShell that nobody shall see."""
+    for host, user, group in by_host_and_user(window.view(quiet_starts)):
+        yield this.finding(
+            group, confirmed=False, scope="host", host=host, account=user, program=one_program(group, otherwise="powershell.exe")
+        )
+
+
+def quiet_starts(window: Window) -> list[Line]:
+    """Lines that start PowerShell hidden and quiet."""
     lines: list[Line] = []
     for line in window.of(ProcessFields):
         text = line.f.process_cmd_line or ""
         if line.f.activity == "launch" and basename(line.f.process_path) in (*POWERSHELLS, "cmd.exe") and _is_hidden(text):
             lines.append(line)
-    lines += [line for line in window.of(ScriptFields) if _is_hidden(line.f.host_application or "")]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group, confirmed=False, scope="host", host=host, account=user, program=one_program(group, otherwise="powershell.exe")
-        )
+    return lines + [line for line in window.of(ScriptFields) if _is_hidden(line.f.host_application or "")]
 
 
 def _is_hidden(text: str) -> bool:
@@ -219,13 +230,15 @@ def _is_hidden(text: str) -> bool:
     "offensive-script",
     "T1059.001",
     "execution",
-    says="A script allocates and runs foreign memory or loads code by reflection (VirtualAlloc, CreateRemoteThread, GetDelegateForFunctionPointer, Assembly.Load, sekurlsa). Suspicious.",
+    says="A script allocates and runs foreign memory or loads code by reflection (VirtualAlloc, CreateRemoteThread, GetDelegateForFunctionPointer, Assembly.Load, sekurlsa). Confirmed when the same user's PowerShell starts hidden.",
     source="ATT&CK T1059.001, T1620",
     needs=COMMANDS,
 )
 def offensive_script(window: Window, this: Rule) -> Iterable[Finding]:
     """Find scripts that load code into memory."""
-    return told(window, this, "script-offensive", sure=False)
+    for finding in told(window, this, "script-offensive", sure=False):
+        hidden = any(line.host == finding.host and line.user == finding.account for line in window.view(quiet_starts))
+        yield finding._replace(strength="confirmed") if hidden else finding
 
 
 @rule(
@@ -253,7 +266,7 @@ def masquerading_program(window: Window, this: Rule) -> Iterable[Finding]:
     "T1218",
     "defense_evasion",
     says="A signed launcher (rundll32, regsvr32, mshta, hh, control, wscript, cscript, odbcconf, mavinject, sdbinst and the like) is given a file in a user-writable folder, or a "
-    f"download tool a URL. Confirmed when it starts another program or connects outside within {CHAIN_S} s, and for mavinject.",
+    f"download tool a URL. Confirmed when it starts another program or connects outside within {CHAIN_S} s, for mavinject, and for a URL given to desktopimgdownldr, certoc, ieexec or hh.",
     source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
     needs=COMMANDS,
 )
@@ -282,7 +295,8 @@ def launcher_runs_user_file(window: Window, this: Rule) -> Iterable[Finding]:
         calls = outbound(window, line.host, name, line.t, CHAIN_S)
         yield this.finding(
             [line, *started, *calls],
-            confirmed=(given and bool(started or calls)) or line.log_id in injecting,
+            confirmed=(given and bool(started or calls)) or line.log_id in injecting
+            or (line.log_id in fetching and _ONLY_FETCHES.search(name) is not None),
             scope="host",
             host=line.host,
             account=line.user,

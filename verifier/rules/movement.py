@@ -20,7 +20,9 @@ from schema import (
     ShareFields,
 )
 from verifier.rules.credentials import COMMANDS, told
+from verifier.rules.evasion import quiet_starts
 from verifier.rules.execution import CHAIN_S, NETWORK_LOGON, SERVER_PROGRAMS, SHELLS
+from verifier.rules.identity import MIN_SPREAD_HOSTS
 from verifier.told import acts, by_host_and_user, settings
 from verifier.window import OUTBOUND, Finding, Line, Rule, Window, basename, crowded, is_installed, is_person_or_service, is_user_writable, one_program, rule
 from world import account_name
@@ -29,6 +31,9 @@ REMOTE_S = 300
 MIN_LOOKS = 4  # two or three are an ordinary morning
 LOOK_S = 300
 MIN_TICKETS = 10
+MANY_TICKETS = 20
+MIN_PIPES = 3
+MIN_ONE_TARGET = 10
 TICKETS_S = 120
 MIN_OBJECTS = 10
 OBJECTS_S = 120
@@ -67,7 +72,8 @@ _LOOSE = re.compile(
 )
 _INSTALLS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
 ADMIN_PORTS = frozenset((88, 135, 389, 445, 636, 3268, 3389, 5985, 5986))
-NO_NETWORK = frozenset("notepad.exe calc.exe mspaint.exe write.exe wordpad.exe werfault.exe gpupdate.exe dllhost.exe conhost.exe".split())
+WEB_PORTS = (80, 443)
+NO_NETWORK = frozenset("notepad.exe calc.exe mspaint.exe write.exe wordpad.exe gpupdate.exe conhost.exe".split())
 SCRIPTERS = frozenset("powershell.exe pwsh.exe mshta.exe regsvr32.exe rundll32.exe wscript.exe cscript.exe msbuild.exe installutil.exe wmic.exe certutil.exe cmd.exe".split())
 _NOTICE = re.compile(r"malware|trojan|exploit|backdoor|c2\b|command.and.control|mimikatz|cobalt|meterpreter|self signed certificate|scan::|ransom|virus|hacktool", re.IGNORECASE)
 LOOKERS = frozenset(
@@ -178,13 +184,16 @@ def privilege_of_foreign_program(window: Window, this: Rule) -> Iterable[Finding
     "T1047",
     "lateral_movement",
     says="A program is started through WMI, WinRM, MMC, PsExec or the print spooler (child of wmiprvse, winrshost, wsmprovhost, scrcons, mmc -Embedding, psexesvc, spoolsv). Confirmed when its output goes to an "
-    f"administrative share, or a person's network logon from another address came to the host at most {REMOTE_S} s before.",
+    f"administrative share, it is hidden or obfuscated PowerShell, or a person's network logon from another address came to the host at most {REMOTE_S} s before.",
     source="ATT&CK T1047, T1021.003, T1021.006, T1569.002",
     needs=(ProcessFields,),
 )
 def remote_command(window: Window, this: Rule) -> Iterable[Finding]:
     """Find programs that somebody starts from elsewhere."""
-    shared = {line.log_id for line in window.view(acts).get("output-to-share", ())}
+    known = window.view(acts)
+    meant = ("output-to-share", "script-obfuscated", "script-offensive")
+    shared = {line.log_id for meaning in meant for line in known.get(meaning, ())}
+    shared.update(line.log_id for line in window.view(quiet_starts))
     for line in launches(window):
         parent, name = basename(line.f.parent_path), basename(line.f.process_path)
         if parent not in REMOTE_PARENTS or name in _OWN_CHILDREN or (parent == "mmc.exe" and "-embedding" not in (line.f.parent_cmd_line or "").lower()):
@@ -254,7 +263,8 @@ def remote_shell_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     "T1021.002",
     "lateral_movement",
     says="A person's account opens from elsewhere the pipe by which services, tasks, the registry or the event log of a host are controlled (svcctl, atsvc, winreg, eventlog, efsrpc), or three of samr, lsarpc, srvsvc, wkssvc; "
-    "or a program, script or dump on an administrative share. Confirmed when the file holds a remote tool's output.",
+    "or a program, script or dump on an administrative share. Confirmed when the file holds a remote tool's output, "
+    f"{MIN_PIPES} or more of the controlling pipes are opened, or the listing ones on {MIN_SPREAD_HOSTS} or more hosts.",
     source="ATT&CK T1021.002, T1018, T1187; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN name the pipes",
     needs=(ShareFields, PipeFields),
 )
@@ -264,24 +274,37 @@ def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     for line in window.of(ShareFields):
         if is_person_or_service(line.user) and line.f.src_ip not in (None, "127.0.0.1", "::1"):
             groups.setdefault((line.host, line.user), []).append(line)
+    listed: dict[str, set[str]] = {}
+    wanted: dict[tuple[str, str], list[Line[ShareFields]]] = {}
     for (host, user), lines in groups.items():
         pipes = [line for line in lines if (line.f.share_name or "").upper().endswith("IPC$")]
-        control = [line for line in pipes if (line.f.file_path or "").lower().lstrip("\\") in REMOTE_CONTROL]
-        listing = [line for line in pipes if (line.f.file_path or "").lower().lstrip("\\") in ENUMERATION]
-        if len({(line.f.file_path or "").lower() for line in listing}) < window.limits.at_least(3):
+        listing = [line for line in pipes if _pipe_of(line) in ENUMERATION]
+        if len({(line.f.file_path or "").lower() for line in listing}) < window.limits.at_least(MIN_PIPES):
             listing = []
+        if listing:
+            listed.setdefault(user, set()).add(host)
+        wanted[host, user] = listing
+    for (host, user), lines in groups.items():
+        pipes = [line for line in lines if (line.f.share_name or "").upper().endswith("IPC$")]
+        control, listing = [line for line in pipes if _pipe_of(line) in REMOTE_CONTROL], wanted[host, user]
         files = [line for line in lines if _ADMIN_SHARE.search(line.f.share_name or "") and _CODE_FILE.search(line.f.file_path or "")]
         output = [line for line in lines if _ADMIN_SHARE.search(line.f.share_name or "") and _OUTPUT_FILE.search(line.f.file_path or "")]
+        wide = len(listed.get(user, ())) >= window.limits.at_least(MIN_SPREAD_HOSTS)
         group: list[Line] = [*control, *listing, *files, *output]
         if group:
-            yield this.finding(group, confirmed=bool(output or (control and files)), scope="host", host=host, account=user, program="remote administration")
+            yield this.finding(group, confirmed=bool(output or (control and files) or (listing and wide)), scope="host", host=host, account=user, program="remote administration")
     reached: dict[str, list[Line[PipeFields]]] = {}
     for pipe in window.of(PipeFields):
         if pipe.f.activity == "connect" and (pipe.f.process_path or "").lower() == "system":
             if (pipe.f.pipe_name or "").lower().lstrip("\\") in REMOTE_CONTROL:
                 reached.setdefault(pipe.host, []).append(pipe)
     for host, opened in reached.items():
-        yield this.finding(opened, confirmed=False, scope="host", host=host, program="remote administration")
+        many = len({(pipe.f.pipe_name or "").lower() for pipe in opened}) >= window.limits.at_least(MIN_PIPES)
+        yield this.finding(opened, confirmed=many, scope="host", host=host, program="remote administration")
+
+
+def _pipe_of(line: Line[ShareFields]) -> str:
+    return (line.f.file_path or "").lower().lstrip("\\")
 
 
 @rule(
@@ -378,8 +401,8 @@ def _is_loose(path: str) -> bool:
     "script-host-connects",
     "T1105",
     "command_and_control",
-    says="A shell, script host or launcher (powershell, mshta, regsvr32, rundll32, wscript, msbuild, wmic, certutil) connects to an external address or from inside to port 135 or 445. "
-    "Confirmed when a program that needs no network (notepad, calc, mspaint, werfault) connects anywhere.",
+    says="A shell, script host or launcher (powershell, mshta, regsvr32, rundll32, wscript, msbuild, wmic, certutil) connects to an external address on another port than 80 and 443, or anywhere on 135 or 445. "
+    "Confirmed when a program that needs no network (notepad, calc, mspaint) connects anywhere.",
     source="ATT&CK T1105, T1071, T1218; Microsoft Sysmon event 3",
     needs=(NetConnFields,),
 )
@@ -390,7 +413,8 @@ def script_host_connects(window: Window, this: Rule) -> Iterable[Finding]:
         name = basename(line.f.process_path)
         if line.f.activity not in OUTBOUND or line.f.dst_ip in (None, "127.0.0.1", "::1", line.f.src_ip):
             continue
-        if name in NO_NETWORK and name != "dllhost.exe" or (name in SCRIPTERS and (window.is_external(line.f.dst_ip) or line.f.dst_port in (135, 445))):
+        external, port = window.is_external(line.f.dst_ip), line.f.dst_port
+        if name in NO_NETWORK or (name in SCRIPTERS and ((external and port not in WEB_PORTS) or port in (135, 445))):
             made.setdefault((line.host, (line.f.process_path or "").lower()), []).append(line)
     for (host, path), lines in made.items():
         external = [line for line in lines if window.is_external(line.f.dst_ip)]
@@ -490,7 +514,7 @@ def _program_name(line: Line) -> str:
     "ticket-sweep",
     "T1018",
     "discovery",
-    says=f"One account asks for tickets to {MIN_TICKETS} or more different services within {TICKETS_S} s, or reads {MIN_OBJECTS} or more different objects of the account database within {OBJECTS_S} s. Suspicious.",
+    says=f"One account asks for tickets to {MIN_TICKETS} or more different services within {TICKETS_S} s, or reads {MIN_OBJECTS} or more different objects of the account database within {OBJECTS_S} s. Confirmed with {MANY_TICKETS} or more services.",
     source="ATT&CK T1018, T1087.002, T1069; Security 4769, 4661",
     needs=(KerberosFields, DirectoryFields),
 )
@@ -504,7 +528,8 @@ def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     for user, lines in asked.items():
         burst = crowded(lines, window.limits.within(TICKETS_S), window.limits.at_least(MIN_TICKETS), lambda line: line.f.service_name)
         if burst:
-            yield this.finding(burst, confirmed=False, scope="identity", host=burst[0].host, account=user, remote=burst[0].f.src_ip or "")
+            many = len({line.f.service_name for line in burst}) >= window.limits.at_least(MANY_TICKETS)
+            yield this.finding(burst, confirmed=many, scope="identity", host=burst[0].host, account=user, remote=burst[0].f.src_ip or "")
     read: dict[str, list[Line[DirectoryFields]]] = {}
     for access in window.of(DirectoryFields):
         if access.f.activity == "access" and is_person_or_service(access.user) and access.f.object_dn:
@@ -519,7 +544,7 @@ def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     "unanswered-calls",
     "T1571",
     "command_and_control",
-    says=f"From one address of ours {MIN_UNANSWERED} or more different external pairs of address and port, or one {MIN_RETRIES} or more times, stay unanswered or refuse (Zeek {', '.join(UNANSWERED)}) within {SCAN_S} s. Suspicious.",
+    says=f"From one address of ours {MIN_UNANSWERED} or more different external pairs of address and port, or one {MIN_RETRIES} or more times, stay unanswered or refuse (Zeek {', '.join(UNANSWERED)}) within {SCAN_S} s. Confirmed when {MIN_ONE_TARGET} or more are ports of one address.",
     source="ATT&CK T1046, T1571, T1008; Zeek conn.log conn_state",
     needs=(NetConnFields,),
 )
@@ -537,8 +562,12 @@ def unanswered_calls(window: Window, this: Rule) -> Iterable[Finding]:
             for line in lines:
                 pairs.setdefault((line.f.dst_ip, line.f.dst_port), []).append(line)
             burst = [line for same in pairs.values() for line in crowded(same, span, window.limits.at_least(MIN_RETRIES), lambda line: line.log_id)]
+        ports: dict[str | None, set[int | None]] = {}
+        for line in burst:
+            ports.setdefault(line.f.dst_ip, set()).add(line.f.dst_port)
         if burst:
-            yield this.finding(burst, confirmed=False, scope="network", host=burst[0].host, accounts=[line.user for line in burst], remote=source)
+            one = max(map(len, ports.values())) >= window.limits.at_least(MIN_ONE_TARGET)
+            yield this.finding(burst, confirmed=one, scope="network", host=burst[0].host, accounts=[line.user for line in burst], remote=source)
 
 
 @rule(

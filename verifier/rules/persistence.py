@@ -10,6 +10,7 @@ from verifier.rules.credentials import COMMANDS, told
 from verifier.rules.evasion import MANAGERS
 from verifier.rules.execution import SHELLS, program_of, shell_name
 from verifier.rules.identity import GROUP_WORK, PRIVILEGED_GROUPS
+from verifier.rules.tampering import AUTORUN
 from verifier.told import acts, by_host_and_user, settings
 from verifier.window import Finding, Line, Rule, Window, basename, crowded, is_installed, is_person_or_service, is_user_writable, one_program, rule
 from world import account_name
@@ -150,6 +151,8 @@ def autostart_value(window: Window, this: Rule) -> Iterable[Finding]:
         if change.act != "set" or not change.data or not _AUTOSTART.search(change.path) or basename(change.program) in MANAGERS:
             continue
         by_command = not isinstance(change.line.f, RegistryFields)
+        if not by_command and AUTORUN.search(change.path):
+            continue  # autorun-entry finds it
         foreign = is_user_writable(change.data) or _SCRIPTED.search(change.data)
         if foreign or by_command or (is_user_writable(change.program) and not _QUIET_VALUES.search(change.path)):
             lines.append(change.line)

@@ -8,6 +8,7 @@ are views of a window: computed once, read by many rules.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -113,14 +114,15 @@ _PATTERNS: dict[str, dict[str, str]] = {
     },
     "file-hidden": {"attrib.exe": r"\+[hs]\b"},
     "injection-command": {"mavinject.exe": r"/injectrunning", "mavinject64.exe": r"/injectrunning"},
-    "capture-started": {"pktmon.exe": r"\bstart\b", "netsh.exe": r"\btrace\s+start\b", "tcpdump": r"-[iw]", "tshark.exe": r"-[iw]"},
+    "capture-started": {"pktmon.exe": r"\b(?:start|filter)\b", "netsh.exe": r"\btrace\s+start\b", "tcpdump": r"-[iw]", "tshark.exe": r"-[iw]"},
     "stored-credentials": {
         "cmdkey.exe": r"/list",
         "vaultcmd.exe": r"/list",
         "netsh.exe": r"wlan\b.{0,100}key\s*=\s*clear",
-        POWERSHELL: r"passwordvault\b|get-(?:vaultcredential|webcredentials?|gpppassword)|unattend\.xml",
+        POWERSHELL: r"promptforcredential|passwordvault\b|get-(?:vaultcredential|webcredentials?|gpppassword)|unattend\.xml",
         "findstr.exe": r"\b(?:password|cpassword)\b",
     },
+    "elevated-extract": {"wusa.exe": r"/extract:"},
     "service-stopped": {
         "net.exe": r"\bstop\s+\S",
         "sc.exe": r"\bstop\s+\S",
@@ -135,9 +137,11 @@ _PATTERNS: dict[str, dict[str, str]] = {
     },
     "script-offensive": {
         POWERSHELL: r"virtualalloc|createremotethread|writeprocessmemory|getdelegateforfunctionpointer|definefield\(\s*'e_magic|image_nt_headers|invoke-mimikatz|sekurlsa"
-        r"|lsadump|\[(?:system\.)?reflection\.assembly\]::load\(|definedynamicassembly|getprocaddress|get-keystrokes|getasynckeystate|invoke-shellcode|invoke-reflectivepe",
+        r"|lsadump|\[(?:system\.)?reflection\.assembly\]::load\(|definedynamicassembly|getprocaddress|get-keystrokes|getasynckeystate|invoke-shellcode|invoke-reflectivepe|kerberosrequestorsecuritytoken|invoke-kerberoast"
+        r"|namedpipeserverstream",
     },
-    "shell-over-network": {_ANY: r"/dev/tcp/\d|\bn(?:c|cat)(?:\.exe)?\s.{0,100}-\w{0,4}e\s+\S{0,40}(?:sh|cmd|powershell)"},
+    "shell-over-network": {_ANY: r"/dev/tcp/\d|\bn(?:c|cat)(?:\.exe)?\s.{0,100}-\w{0,4}e\s+\S{0,40}(?:sh|cmd|powershell)"
+        r"|\b(?:perl|python\d?|ruby|php)\b.{0,20}-[ercm]\b.{0,40}socket"},
     "database-shell": {_ANY: r"\bxp_cmdshell\b\W{0,4}'|identityserverpolicy\.\w{1,40}"},
 }
 _BY_PROGRAM: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
@@ -148,7 +152,7 @@ for _alias, _program in (("net1.exe", "net.exe"), ("pwsh.exe", POWERSHELL), ("po
     _BY_PROGRAM[_alias] = _BY_PROGRAM[_program]
 _ANYWHERE = _BY_PROGRAM.pop(_ANY)
 # One cheap look before the patterns that hold for any program.
-_ANYWHERE_HINT = re.compile(r"::|minidump|comsvcs|shadowcopy|\\pipe\\|\$\\|/dev/tcp|\bnc|ncat|xp_cmd|serverpolicy", re.IGNORECASE)
+_ANYWHERE_HINT = re.compile(r"::|minidump|comsvcs|shadowcopy|\\pipe\\|\$\\|/dev/tcp|\bnc|ncat|socket|xp_cmd|serverpolicy", re.IGNORECASE)
 _STEMS = sorted({name.removesuffix(".exe") for name in _BY_PROGRAM}, key=len, reverse=True)
 _NAMED = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, _STEMS))})(?:\.exe)?[\"']?\s", re.IGNORECASE)
 
@@ -207,6 +211,20 @@ def acts(window: Window) -> dict[str, list[Line]]:
             for meaning in meanings(name, text):
                 found.setdefault(meaning, {})[line.log_id] = line
     return {meaning: list(lines.values()) for meaning, lines in found.items()}
+
+
+_ENCODED = re.compile(r"\s[-/]e(?:c|nc?|nco[a-z]*)?\s+[\"']?([a-z0-9+/=]{40,})", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def decoded(text: str) -> str:
+    """What PowerShell's -EncodedCommand says in clear (base64 of UTF-16, RFC 4648), as far as the line holds it; nothing for none."""
+    found = _ENCODED.search(text)
+    if not found:
+        return ""
+    whole = found[1].rstrip("=")
+    whole = whole[: len(whole) // 8 * 8]  # six bytes, three characters
+    return base64.b64decode(whole).decode("utf-16-le", "ignore")
 
 
 # ---------------------------------------------------------------- settings

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from schema import AccountFields, CloudApiFields, ControlChangeFields, GroupFields
-from verifier.rules.tampering import CLOUD_WORK
+from verifier.rules.tampering import CLOUD_WORK, TRAIL_CALLS
 from verifier.window import Finding, Line, Rule, Window, crowded, rule
 from world import account_name
 
@@ -161,7 +161,7 @@ def cloud_back_door(window: Window, this: Rule) -> Iterable[Finding]:
     "cloud-machines-misused",
     "T1496",
     "impact",
-    says=f"A principal asks for machines with accelerators or of the largest sizes, or for {BIG_COUNT} or more at once (RunInstances; a refused attempt counts). Suspicious.",
+    says=f"A principal asks for machines with accelerators or of the largest sizes, or for {BIG_COUNT} or more at once, or for access to language models (a refused attempt counts). Suspicious.",
     source="ATT&CK T1496, T1578.002; AWS CloudTrail RunInstances",
     needs=(CloudApiFields,),
 )
@@ -174,7 +174,12 @@ def cloud_machines_misused(window: Window, this: Rule) -> Iterable[Finding]:
             most = max((int(number) for number in _MANY_MACHINES.findall(told)), default=0)
             if _BIG_MACHINE.search(told) or most >= window.limits.at_least(BIG_COUNT):
                 found.append(line)
+        elif line.f.api_operation in _MODEL_CALLS:
+            found.append(line)
     yield from suspected(this, found)
+
+
+_MODEL_CALLS = frozenset(("PutUseCaseForModelAccess", "PutFoundationModelEntitlement", "CreateFoundationModelAgreement"))
 
 
 @rule(
@@ -230,6 +235,35 @@ def cloud_door_opened(window: Window, this: Rule) -> Iterable[Finding]:
 
 
 @rule(
+    "cloud-trail-attempt",
+    "T1562",
+    "defense_evasion",
+    says=f"A principal tries to stop or narrow the audit trail ({', '.join(TRAIL_CALLS)}) and is refused or names a trail that is not there. Suspicious.",
+    source="ATT&CK T1562.008",
+    needs=(CloudApiFields,),
+)
+def cloud_trail_attempt(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find attempts on the audit trail that failed."""
+    yield from suspected(this, [line for line in window.of(CloudApiFields) if line.f.api_operation in TRAIL_CALLS and line.f.api_error])
+
+
+@rule(
+    "cloud-instance-credentials",
+    "T1552.005",
+    "credential_access",
+    says="The session of one machine's role (named i-...) calls from two or more addresses. Confirmed.",
+    source="ATT&CK T1552.005; AWS documents that the session of an instance profile bears the instance's id",
+    needs=(CloudApiFields,),
+)
+def cloud_instance_credentials(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find machine credentials that are used elsewhere."""
+    sessions = [line for line in window.of(CloudApiFields) if line.f.src_ip and re.search(r"/i-[0-9a-f]{8,17}$", line.f.user_uid or "")]
+    for lines in by_principal(sessions).values():
+        if len({getattr(line.f, "src_ip", None) for line in lines}) > 1:
+            yield from suspected(this, lines, sure=[line.log_id for line in lines])
+
+
+@rule(
     "cloud-mail-read",
     "T1114.002",
     "exfiltration",
@@ -254,5 +288,7 @@ RULES = (
     cloud_machines_misused,
     cloud_machine_entered,
     cloud_door_opened,
+    cloud_trail_attempt,
+    cloud_instance_credentials,
     cloud_mail_read,
 )

@@ -16,6 +16,7 @@ from schema import (
     ProcessFields,
     ScriptFields,
     ServiceFields,
+    ShareFields,
     TaskFields,
 )
 from verifier.rules.execution import SHELLS
@@ -192,7 +193,7 @@ def signing_key_read(window: Window, this: Rule) -> Iterable[Finding]:
     "kerberos-guessing",
     "T1110.003",
     "credential_access",
-    says=f"At least {MIN_FAILURES} Kerberos requests from one address for different accounts fail within {GUESSING_S} s (unknown account, wrong password). "
+    says=f"At least {MIN_FAILURES} Kerberos requests from one address fail within {GUESSING_S} s (unknown account, wrong password). "
     "Confirmed when the address is external.",
     source="ATT&CK T1110.003; RFC 4120 error codes 0x6, 0x18",
     needs=(KerberosFields,),
@@ -206,7 +207,7 @@ def kerberos_guessing(window: Window, this: Rule) -> Iterable[Finding]:
             failed.setdefault(line.f.src_ip, []).append(line)
     least = window.limits.at_least(MIN_FAILURES)
     for source, lines in failed.items():
-        burst = crowded(lines, window.limits.within(GUESSING_S), least, lambda line: account_name(line.f.user_name))
+        burst = crowded(lines, window.limits.within(GUESSING_S), least, lambda line: line.log_id)
         if burst:
             external = window.is_external(source)
             yield this.finding(
@@ -222,7 +223,7 @@ def kerberos_guessing(window: Window, this: Rule) -> Iterable[Finding]:
     "failures-on-host",
     "T1110",
     "credential_access",
-    says=f"At least {MIN_FAILURES} failed sign-ins without an address or an account come to one host within {GUESSING_S} s. Suspicious.",
+    says=f"At least {MIN_FAILURES} failed sign-ins without an address or an account come to one host within {GUESSING_S} s. Confirmed when one comes from an external address.",
     source="ATT&CK T1110; Security 4625 of services that pass no address on",
     needs=(LogonFields,),
 )
@@ -236,7 +237,14 @@ def failures_on_host(window: Window, this: Rule) -> Iterable[Finding]:
     for host, lines in failed.items():
         burst = crowded(lines, window.limits.within(GUESSING_S), least, lambda line: line.log_id)
         if burst:
-            yield this.finding(burst, confirmed=False, scope="identity", host=host)
+            outside = [line.f.src_ip or "" for line in burst if window.is_external(line.f.src_ip)]
+            yield this.finding(
+                burst,
+                confirmed=bool(outside),
+                scope="network" if outside else "identity",
+                host=host,
+                remote=outside[0] if outside else "",
+            )
 
 
 @rule(
@@ -268,6 +276,64 @@ def ticket_without_preauth(window: Window, this: Rule) -> Iterable[Finding]:
             accounts=[account_name(line.f.user_name) for line in lines],
             remote=source,
         )
+
+
+@rule(
+    "machine-name-ticket",
+    "T1558",
+    "credential_access",
+    says="An account without $ asks for a ticket to the machine that bears its name (dc1 to DC1$). Confirmed.",
+    source="ATT&CK T1558, T1068; Microsoft KB5008102 and KB5008380 (CVE-2021-42278, -42287)",
+    needs=(KerberosFields,),
+)
+def machine_name_ticket(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find accounts that bear a machine's name; one finding for each account."""
+    asked: dict[str, list[Line[KerberosFields]]] = {}
+    for line in window.of(KerberosFields):
+        user = account_name(line.f.user_name).lower()
+        if line.f.activity == "tgs" and user and (line.f.service_name or "").lower() == f"{user}$":
+            asked.setdefault(user, []).append(line)
+    for user, lines in asked.items():
+        yield this.finding(
+            lines, confirmed=True, scope="identity", host=lines[0].host, account=user, remote=lines[0].f.src_ip or ""
+        )
+
+
+@rule(
+    "secrets-over-share",
+    "T1555.003",
+    "credential_access",
+    says="A person reads browsers' or Windows' credential stores of users over an administrative share (Login Data, key4.db, \\Microsoft\\Protect, Credentials, Vault). Confirmed.",
+    source="ATT&CK T1555.003, T1555.004, T1021.002",
+    needs=(ShareFields,),
+)
+def secrets_over_share(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find credential stores that are read from elsewhere."""
+    lines: list[Line] = [
+        line
+        for line in window.of(ShareFields)
+        if is_person_or_service(line.user)
+        and (line.f.share_name or "").endswith("$")
+        and _STORES.search(line.f.file_path or "")
+    ]
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program="remote administration")
+
+
+_STORES = re.compile(r"\\(?:login data|key4\.db|logins\.json|cookies)$|\\microsoft\\(?:protect|credentials|vault)\\.", re.IGNORECASE)
+
+
+@rule(
+    "traffic-captured",
+    "T1040",
+    "credential_access",
+    says="A command captures network traffic (pktmon, netsh trace start, tcpdump, tshark). Suspicious.",
+    source="ATT&CK T1040",
+    needs=COMMANDS,
+)
+def traffic_captured(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find commands that listen on the wire."""
+    return told(window, this, "capture-started", sure=False)
 
 
 @rule(
@@ -310,5 +376,8 @@ RULES = (
     kerberos_guessing,
     failures_on_host,
     ticket_without_preauth,
+    machine_name_ticket,
+    secrets_over_share,
+    traffic_captured,
     database_shell,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from schema import (
     ControlChangeFields,
@@ -13,14 +14,16 @@ from schema import (
     ProcessInjectFields,
     RegistryFields,
     ScriptFields,
+    ServiceFields,
 )
 from verifier.rules.credentials import COMMANDS, told
 from verifier.rules.execution import CHAIN_S, POWERSHELLS, SHELLS, outbound
-from verifier.told import acts, by_host_and_user, number_of, settings
+from verifier.told import acts, by_host_and_user, commands, decoded, number_of, settings
 from verifier.window import Finding, Line, Rule, Window, basename, is_installed, is_person_or_service, is_user_writable, one_program, rule
 
 MIN_WIPED = 3  # logs; one may be an administrator's
 MIN_AUDITS_OFF = 3
+_EVENTLOG = re.compile(r"^(?:windows )?event ?log$", re.IGNORECASE)
 MIN_LOWERED = 2  # different commands
 _ALL_AUDITS = re.compile(r"auditpol.{0,10}\s/(?:clear|remove)\b", re.IGNORECASE)
 _ONLY_FETCHES = re.compile(r"desktopimgdownldr|certoc|presentationhost|ieexec|\bhh(?:\.exe)?\b", re.IGNORECASE)
@@ -69,26 +72,51 @@ ALL_ACCESS_BITS = 0x2 | 0x8 | 0x20  # CREATE_THREAD, VM_OPERATION, VM_WRITE
 _SYSTEM_INJECTORS = frozenset({"csrss.exe", "wininit.exe", "winlogon.exe", "smss.exe", "services.exe", "lsass.exe", "dwm.exe", "werfault.exe", "svchost.exe"})
 
 
+# Programs that Windows lifts to high integrity without asking (autoElevate in their manifests), and need no shell.
+ELEVATED = frozenset(
+    "eventvwr.exe fodhelper.exe computerdefaults.exe sdclt.exe slui.exe changepk.exe wsreset.exe cliconfg.exe sysprep.exe cmstp.exe wusa.exe mcx2prov.exe "
+    "systempropertiesadvanced.exe dccw.exe iscsicli.exe osk.exe msconfig.exe perfmon.exe pkgmgr.exe winsat.exe dllhost.exe taskhostw.exe wuauclt.exe migwiz.exe".split()
+)
+_LOOSE = re.compile(
+    r"^[a-z]:\\users\\[^\\]+\\(?:downloads|desktop|documents|music|pictures|videos|appdata\\(?:roaming|local|local\\temp))\\[^\\]+$"
+    r"|^[a-z]:\\(?:users\\public|programdata|windows\\temp|temp|tmp|perflogs)\\(?:[^\\]+\\)?[^\\]+$|^/(?:tmp|dev/shm|var/tmp)/[^/]+$|^\\\\[^\\?.][^\\]*\\",
+    re.IGNORECASE,
+)
+_INSTALLS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
+
+
+@lru_cache(maxsize=16_384)
+def is_loose(path: str) -> bool:
+    """Whether a program lies where people put files (or on a share) and is no installer by name."""
+    return _LOOSE.match(path) is not None and not _INSTALLS.search(basename(path))
+
+
 @rule(
     "logs-wiped",
     "T1070.001",
     "defense_evasion",
-    says=f"A command clears an event log or the change journal (wevtutil cl, Clear-EventLog, fsutil usn deletejournal). Confirmed with {MIN_WIPED} or more such lines.",
+    says=f"A command clears an event log or the change journal (wevtutil cl, Clear-EventLog, fsutil usn deletejournal). Confirmed with {MIN_WIPED} or more such lines, or when a person clears {MIN_WIPED} or more different logs.",
     source="ATT&CK T1070.001, T1070",
-    needs=COMMANDS,
+    needs=(*COMMANDS, ControlChangeFields),
 )
 def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
     """Find commands that clear logs."""
+    least = window.limits.at_least(MIN_WIPED)
     for finding in told(window, this, "logs-wiped", sure=False):
-        many = len(finding.evidence) >= window.limits.at_least(MIN_WIPED)
-        yield finding._replace(strength="confirmed") if many else finding
+        yield finding._replace(strength="confirmed") if len(finding.evidence) >= least else finding
+    cleared: list[Line] = [
+        line for line in window.of(ControlChangeFields) if line.f.activity == "log_clear" and is_person_or_service(line.user)
+    ]
+    for host, user, group in by_host_and_user(cleared):
+        if len({getattr(line.f, "control_name", None) for line in group}) >= least:
+            yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program="log maintenance")
 
 
 @rule(
     "logging-weakened",
     "T1562.002",
     "defense_evasion",
-    says="Event logging is weakened: auditpol /clear, /remove or :disable, PowerShell or event log switches set to 0 or removed, the EventLog service disabled, or a "
+    says="Event logging is weakened: auditpol /clear, /remove or :disable, PowerShell or event log switches set to 0 or removed, the EventLog service disabled (confirmed), or a "
     f"person removes audit categories. Confirmed for auditpol /clear or /remove, when the key MiniNt is made, a user-writable program does it, or {MIN_AUDITS_OFF} or more categories go.",
     source="ATT&CK T1562.002; Microsoft about_Logging, auditpol, Security 4719",
     needs=(*SETTINGS, ControlChangeFields),
@@ -106,7 +134,11 @@ def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
             off = number == 4 if change.path.endswith("\\eventlog\\start") else number == 0
             if off or change.act == "delete":
                 lines.append(change.line)
-                sure.update({change.line.log_id} if is_user_writable(change.program) else ())
+                sure.update({change.line.log_id} if off and number == 4 or is_user_writable(change.program) else ())
+    for service in window.of(ServiceFields):
+        if service.f.activity == "config" and _EVENTLOG.match(service.f.service_name or "") and service.f.start_type == "disabled":
+            lines.append(service)
+            sure.add(service.log_id)
     removed = [
         line
         for line in window.of(ControlChangeFields)
@@ -227,6 +259,32 @@ def _is_hidden(text: str) -> bool:
 
 
 @rule(
+    "encoded-stager",
+    "T1027.010",
+    "execution",
+    says="What -EncodedCommand decodes to fetches and runs code, loads it into memory, or switches off script logging or AMSI. Confirmed.",
+    source="ATT&CK T1027.010, T1059.001, T1105",
+    needs=COMMANDS,
+)
+def encoded_stager(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find encoded commands that hold the first step of an attack."""
+    lines: dict[str, Line] = {
+        line.log_id: line for line, _, text in window.view(commands) if "powershell" in text.lower() and _STAGES.search(decoded(text))
+    }
+    for host, user, group in by_host_and_user(list(lines.values())):
+        yield this.finding(
+            group, confirmed=True, scope="host", host=host, account=user, program=one_program(group, otherwise="powershell.exe")
+        )
+
+
+_STAGES = re.compile(
+    r"net\.webclient|downloadstring|downloaddata|invoke-webrequest|cachedgrouppolicysettings|scriptblocklogging|amsiutils|amsiinitfailed|virtualalloc|frombase64string"
+    r"|psversiontable\.psversion\.major|sockets\.tcpclient|\biex\b|invoke-expression",
+    re.IGNORECASE,
+)
+
+
+@rule(
     "offensive-script",
     "T1059.001",
     "execution",
@@ -341,7 +399,7 @@ def unbacked_code(window: Window, this: Rule) -> Iterable[Finding]:
     "installed-injector",
     "T1055.001",
     "privilege_escalation",
-    says="An installed program starts a thread in another: a shell or script host, or any but Windows' own session programs with a start address that no module holds. Confirmed.",
+    says="A shell, script host or mavinject starts a thread in another program, or any but Windows' own session programs does at an address that no module holds. Confirmed.",
     source="ATT&CK T1055.001, T1055.002; Microsoft Sysmon event 8",
     needs=(ProcessInjectFields,),
 )
@@ -353,9 +411,8 @@ def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
         raw = (line.f.start_module or "").startswith("0x")
         if (
             line.f.activity == "remote_thread"
-            and is_installed(line.f.process_path)
             and (line.f.process_path or "").lower() != (line.f.target_path or "").lower()
-            and (name in SHELLS or name.startswith("mavinject") or (raw and name not in _SYSTEM_INJECTORS))
+            and ((is_installed(line.f.process_path) and (name in SHELLS or name.startswith("mavinject"))) or (raw and name not in _SYSTEM_INJECTORS))
         ):
             lines.append(line)
     for host, user, group in by_host_and_user(lines):
@@ -366,7 +423,8 @@ def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
     "foreign-module",
     "T1574.002",
     "persistence",
-    says="An installed program loads an unsigned library from a user-writable folder, or the print spooler one from its driver folder for a person. Suspicious.",
+    says="An installed program, or one loose in a user's or shared folder, loads an unsigned library from a user-writable folder, an auto-elevated program any unsigned one, "
+    "the print spooler one for a person, or a system service one from elsewhere. Suspicious.",
     source="ATT&CK T1574.002, T1068; Microsoft Sysmon event 7, PrintService 808",
     needs=(ModuleLoadFields,),
 )
@@ -378,7 +436,10 @@ def foreign_module(window: Window, this: Rule) -> Iterable[Finding]:
         unsigned = line.f.signature_state in ("unsigned", "invalid")
         loaded = unsigned and is_user_writable(path) and is_installed(line.f.process_path)
         printed = "\\spool\\drivers\\" in path.lower() and line.f.signature_state is None and is_person_or_service(line.user)
-        if loaded or printed:
+        foreign = path and not line.f.process_path and not is_installed(path) and line.f.activity == "dll"
+        elevated = unsigned and basename(line.f.process_path) in ELEVATED and is_installed(line.f.process_path)
+        beside = unsigned and is_loose(line.f.process_path or "") and path.lower() != (line.f.process_path or "").lower() and is_user_writable(path)
+        if loaded or printed or foreign or elevated or beside:
             lines.append(line)
     for host, user, group in by_host_and_user(lines):
         yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
@@ -409,6 +470,7 @@ RULES = (
     security_switch,
     obfuscated_script,
     hidden_powershell,
+    encoded_stager,
     offensive_script,
     masquerading_program,
     launcher_runs_user_file,

@@ -20,7 +20,7 @@ from schema import (
     ShareFields,
 )
 from verifier.rules.credentials import COMMANDS, told
-from verifier.rules.evasion import quiet_starts
+from verifier.rules.evasion import ELEVATED, is_loose, quiet_starts
 from verifier.rules.execution import CHAIN_S, NETWORK_LOGON, SERVER_PROGRAMS, SHELLS
 from verifier.rules.identity import MIN_SPREAD_HOSTS
 from verifier.told import acts, by_host_and_user, settings
@@ -34,6 +34,9 @@ MIN_TICKETS = 10
 MANY_TICKETS = 20
 MIN_PIPES = 3
 MIN_ONE_TARGET = 10
+MIN_SWEPT = 5
+SWEEP_S = 120
+DYNAMIC_PORT = 49152  # from here on Windows serves RPC (IANA's dynamic range)
 TICKETS_S = 120
 MIN_OBJECTS = 10
 OBJECTS_S = 120
@@ -42,11 +45,6 @@ MIN_UNANSWERED = 10
 MIN_RETRIES = 5
 UNANSWERED = ("S0", "REJ", "RSTOS0", "RSTRH", "SH")  # Zeek conn_state: no answer, or refused
 SCAN_S = 300
-# Programs that Windows lifts to high integrity without asking (autoElevate in their manifests), and need no shell.
-ELEVATED = frozenset(
-    "eventvwr.exe fodhelper.exe computerdefaults.exe sdclt.exe slui.exe changepk.exe wsreset.exe cliconfg.exe sysprep.exe cmstp.exe wusa.exe mcx2prov.exe "
-    "systempropertiesadvanced.exe dccw.exe iscsicli.exe osk.exe msconfig.exe perfmon.exe pkgmgr.exe winsat.exe dllhost.exe taskhostw.exe wuauclt.exe migwiz.exe".split()
-)
 _ELEVATED_CLASS = re.compile(
     r"(?:_classes|\\software\\classes|^hkcr)\\(?:mscfile|ms-settings|exefile|folder|appx[a-z0-9]{20,}|launcher\.systemsettings|shell\.[^\\]+|\.msc|\.exe)\\"
     r"(?:shell\\[^\\]+\\command|shell\\open|curver)(?:\\(?:\(default\)|delegateexecute))?$|\\shell\\[^\\]+\\command\\delegateexecute$"
@@ -60,17 +58,11 @@ _OWN_CHILDREN = frozenset("conhost.exe werfault.exe wmiprvse.exe wmiadap.exe uns
 _SHELL_PIPES = re.compile(r"-(?:stdin|stdout|stderr)\d*$|^\\(?:psexesvc|paexec|remcom_\w*|csexec\w*)", re.IGNORECASE)
 _POTATO_PIPE = re.compile(r"\\pipe\\(?:spoolss|srvsvc|lsarpc|epmapper|svcctl|samr|netlogon)$", re.IGNORECASE)
 _C2_PIPE = re.compile(r"^\\(?:msse-\w{1,8}-server|postex_\w{4}|postex_ssh_|msagent_\w{2}|status_\w{2}|dserpipe|gruntsvc|meterpreter)", re.IGNORECASE)
-REMOTE_CONTROL = frozenset(("svcctl", "atsvc", "winreg", "eventlog", "initshutdown", "efsrpc", "fssagentrpc", "ntsvcs", "itaskschedulerservice"))
+REMOTE_CONTROL = frozenset(("svcctl", "atsvc", "winreg", "eventlog", "initshutdown", "efsrpc", "fssagentrpc", "ntsvcs", "itaskschedulerservice", "protected_storage"))
 ENUMERATION = frozenset(("samr", "lsarpc", "srvsvc", "wkssvc"))
 _ADMIN_SHARE = re.compile(r"\\(?:[a-z]|admin|print)\$$", re.IGNORECASE)
 _CODE_FILE = re.compile(r"\.(?:exe|dll|sys|ps1|bat|cmd|vbs|js|hta|scr|msi|dmp|dit|hive)$|\\config\\(?:sam|system|security)$", re.IGNORECASE)
 _OUTPUT_FILE = re.compile(r"(?:^|\\)__\d{9,}|\\temp\\[^\\]{4,12}\.(?:tmp|dmp)$|^[^\\]{0,12}execute\.bat$", re.IGNORECASE)
-_LOOSE = re.compile(
-    r"^[a-z]:\\users\\[^\\]+\\(?:downloads|desktop|documents|music|pictures|videos|appdata\\(?:roaming|local|local\\temp))\\[^\\]+$"
-    r"|^[a-z]:\\(?:users\\public|programdata|windows\\temp|temp|tmp|perflogs)\\(?:[^\\]+\\)?[^\\]+$|^/(?:tmp|dev/shm|var/tmp)/[^/]+$",
-    re.IGNORECASE,
-)
-_INSTALLS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
 ADMIN_PORTS = frozenset((88, 135, 389, 445, 636, 3268, 3389, 5985, 5986))
 WEB_PORTS = (80, 443)
 NO_NETWORK = frozenset("notepad.exe calc.exe mspaint.exe write.exe wordpad.exe gpupdate.exe conhost.exe".split())
@@ -93,7 +85,7 @@ def launches(window: Window) -> list[Line[ProcessFields]]:
     "T1548.002",
     "privilege_escalation",
     says="A user's class that auto-elevated programs open (mscfile, ms-settings, exefile, Folder, DelegateExecute, windir) is redefined, or an open command set to a script host; or such a program "
-    "(eventvwr, fodhelper, sdclt, dllhost and the like) starts a shell or a user-writable file. Confirmed when the child runs with high integrity, or both are seen.",
+    "(eventvwr, fodhelper, sdclt, dllhost and the like) starts a shell or a user-writable file. Confirmed for wusa /extract, when the child runs with high integrity, or both are seen.",
     source="ATT&CK T1548.002; Microsoft autoElevate manifests",
     needs=(ProcessFields, RegistryFields),
 )
@@ -114,12 +106,14 @@ def elevation_bypass(window: Window, this: Rule) -> Iterable[Finding]:
         and basename(line.f.process_path) != "rundll32.exe"
         and is_person_or_service(line.user)
     ]
+    extracts = window.view(acts).get("elevated-extract", [])
+    starts += [line for line in extracts if line not in starts and isinstance(line.f, ProcessFields)]
     for host in dict.fromkeys(line.host for line in (*keys, *starts)):
         at, lines = [line for line in keys if line.host == host], [line for line in starts if line.host == host]
         high = any((line.f.process_integrity or "").lower() in ("high", "system") for line in lines)
         group: list[Line] = [*at, *lines]
         yield this.finding(
-            group, confirmed=high or bool(at and lines), scope="host", host=host, accounts=[line.user for line in group], program=one_program(group)
+            group, confirmed=high or bool(at and lines) or any(line in extracts for line in lines), scope="host", host=host, accounts=[line.user for line in group], program=one_program(group)
         )
 
 
@@ -138,6 +132,115 @@ def sign_in_screen_shell(window: Window, this: Rule) -> Iterable[Finding]:
         screen = parent in ACCESSIBILITY and name not in ACCESSIBILITY and name not in ("conhost.exe", "werfault.exe")
         if screen or (parent in ("smss.exe", "winlogon.exe") and name in SHELLS and name != "rundll32.exe"):
             yield this.finding([line], confirmed=True, scope="host", host=line.host, account=line.user, program=line.f.process_path or "")
+
+
+@rule(
+    "system-shell",
+    "T1068",
+    "privilege_escalation",
+    says="A shell runs as SYSTEM under a user-writable program, or is started by a system program that starts none (lsass, dns, spoolsv, wermgr, notepad, a svchost of another named service than Schedule). Confirmed.",
+    source="ATT&CK T1068, T1055, T1134.002",
+    needs=(ProcessFields,),
+)
+def system_shell(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find shells that have risen above their parent."""
+    for line in launches(window):
+        name, parent = basename(line.f.process_path), basename(line.f.parent_path)
+        if name not in SHELLS or name == "rundll32.exe":
+            continue
+        risen = line.user.lower() == "system" and is_user_writable(line.f.parent_path) and not _INSTALLS.search(parent)
+        service = _NAMED_SERVICE.search(line.f.parent_cmd_line or "") if parent == "svchost.exe" else None
+        odd = parent in SHELL_LESS or (service and service[1].lower() not in ("schedule", "appinfo", "seclogon"))
+        if risen or odd:
+            yield this.finding(
+                [line], confirmed=True, scope="host", host=line.host, account=line.user, program=line.f.process_path or ""
+            )
+
+
+_NAMED_SERVICE = re.compile(r"\s-s\s+(\w{1,40})", re.IGNORECASE)
+_INSTALLS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
+SHELL_LESS = frozenset("lsass.exe dns.exe spoolsv.exe wermgr.exe notepad.exe calc.exe mspaint.exe searchindexer.exe csrss.exe".split())
+
+
+@rule(
+    "launcher-starts-shell",
+    "T1059",
+    "execution",
+    says="mshta, regsvr32, hh, cmstp, control, odbcconf, installutil or msbuild starts a shell. Suspicious.",
+    source="ATT&CK T1059, T1218",
+    needs=(ProcessFields,),
+)
+def launcher_starts_shell(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find shells behind launchers."""
+    lines: list[Line] = [
+        line
+        for line in launches(window)
+        if basename(line.f.parent_path) in _SHELL_LAUNCHERS and basename(line.f.process_path) in ("cmd.exe", "powershell.exe", "pwsh.exe", "wscript.exe", "cscript.exe")
+    ]
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+
+
+_SHELL_LAUNCHERS = frozenset("mshta.exe regsvr32.exe hh.exe cmstp.exe control.exe odbcconf.exe installutil.exe msbuild.exe".split())
+
+
+@rule(
+    "shell-over-network",
+    "T1059.004",
+    "execution",
+    says="A command ties a shell to a network socket (/dev/tcp, nc -e, a socket in a perl, python, ruby or php one-liner). Confirmed.",
+    source="ATT&CK T1059.004, T1059.006",
+    needs=COMMANDS,
+)
+def shell_over_network(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find reverse shells."""
+    return told(window, this, "shell-over-network", sure=True)
+
+
+@rule(
+    "remote-registry",
+    "T1112",
+    "lateral_movement",
+    says="WMI's host process (wmiprvse) writes to the keys of services, of Control or of autostart. Suspicious.",
+    source="ATT&CK T1112, T1047",
+    needs=(RegistryFields,),
+)
+def remote_registry(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find registry work through WMI."""
+    lines: list[Line] = [
+        line
+        for line in window.of(RegistryFields)
+        if line.f.activity == "set"
+        and basename(line.f.process_path) == "wmiprvse.exe"
+        and _REMOTE_KEYS.search(line.f.reg_key_path or "")
+    ]
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+
+
+_REMOTE_KEYS = re.compile(r"\\(?:services|control|currentversion\\run\w*|shell\\open)\\", re.IGNORECASE)
+
+
+@rule(
+    "share-sweep",
+    "T1135",
+    "discovery",
+    says=f"One address opens file-sharing connections (445, 139) to {MIN_SWEPT} or more different addresses of ours within {SWEEP_S} s. Suspicious.",
+    source="ATT&CK T1135, T1018",
+    needs=(NetConnFields,),
+    probing=True,
+)
+def share_sweep(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find addresses that knock at every file share."""
+    tried: dict[str, list[Line[NetConnFields]]] = {}
+    for line in window.of(NetConnFields):
+        if line.f.src_ip and line.f.dst_ip and line.f.dst_port in (139, 445) and line.f.activity in ("open", "flow", "allow") and not window.is_external(line.f.dst_ip):
+            tried.setdefault(line.f.src_ip, []).append(line)
+    for source, lines in tried.items():
+        burst = crowded(lines, window.limits.within(SWEEP_S), window.limits.at_least(MIN_SWEPT), lambda line: line.f.dst_ip)
+        if burst:
+            targets = [window.host_at(line.f.dst_ip or "") for line in burst]
+            yield this.finding(burst, confirmed=False, scope="network", host=targets[0], hosts=targets, accounts=[line.user for line in burst], remote=source)
 
 
 @rule(
@@ -262,7 +365,7 @@ def remote_shell_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     "remote-control-pipe",
     "T1021.002",
     "lateral_movement",
-    says="A person's account opens from elsewhere the pipe by which services, tasks, the registry or the event log of a host are controlled (svcctl, atsvc, winreg, eventlog, efsrpc), or three of samr, lsarpc, srvsvc, wkssvc; "
+    says="A person's account opens from elsewhere the pipe by which services, tasks, the registry or the event log of a host are controlled (svcctl, atsvc, winreg, eventlog, efsrpc, protected_storage), or three of samr, lsarpc, srvsvc, wkssvc; "
     "or a program, script or dump on an administrative share. Confirmed when the file holds a remote tool's output, "
     f"{MIN_PIPES} or more of the controlling pipes are opened, or the listing ones on {MIN_SPREAD_HOSTS} or more hosts.",
     source="ATT&CK T1021.002, T1018, T1187; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN name the pipes",
@@ -354,7 +457,7 @@ def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
     "loose-program",
     "T1204.002",
     "execution",
-    says="A program loose in a user's or a shared folder (Downloads, Desktop, Temp, Public, ProgramData), not an installer by name, is started by a shell, a script host or another such program, or itself starts a shell. "
+    says="A program loose in a user's or a shared folder (Downloads, Desktop, Temp, Public, ProgramData) or on a share, not an installer by name, is started by a shell, a script host or another such program (from a remote desktop client's drive by any), or itself starts a shell. "
     "Confirmed when it also opens another program with full rights, reaches an administrative port (88, 135, 389, 445, 3389, 5985) or an external address, or both starts hold.",
     source="ATT&CK T1204.002, T1105, T1059",
     needs=(ProcessFields,),
@@ -364,9 +467,9 @@ def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
     met: dict[tuple[str, str], tuple[list[Line], list[Line]]] = {}
     for line in launches(window):
         path, parent = (line.f.process_path or "").lower(), (line.f.parent_path or "").lower()
-        if _is_loose(path) and (basename(parent) in SHELLS or _is_loose(parent)):
+        if is_loose(path) and (basename(parent) in SHELLS or is_loose(parent) or path.startswith("\\\\tsclient\\")):
             met.setdefault((line.host, path), ([], []))[0].append(line)
-        if _is_loose(parent) and basename(path) in SHELLS:
+        if is_loose(parent) and basename(path) in SHELLS:
             met.setdefault((line.host, parent), ([], []))[1].append(line)
     for (host, path), (starts, shells) in met.items():
         deeds: list[Line] = [
@@ -393,15 +496,11 @@ def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
-def _is_loose(path: str) -> bool:
-    return _LOOSE.match(path) is not None and not _INSTALLS.search(basename(path))
-
-
 @rule(
     "script-host-connects",
     "T1105",
     "command_and_control",
-    says="A shell, script host or launcher (powershell, mshta, regsvr32, rundll32, wscript, msbuild, wmic, certutil) connects to an external address on another port than 80 and 443, or anywhere on 135 or 445. "
+    says="A shell, script host or launcher (powershell, mshta, regsvr32, rundll32, wscript, msbuild, wmic, certutil) connects to an external address on another port than 80 and 443, or anywhere on 135 or 445, or explorer.exe to an RPC port (49152 on) inside. "
     "Confirmed when a program that needs no network (notepad, calc, mspaint) connects anywhere.",
     source="ATT&CK T1105, T1071, T1218; Microsoft Sysmon event 3",
     needs=(NetConnFields,),
@@ -414,7 +513,7 @@ def script_host_connects(window: Window, this: Rule) -> Iterable[Finding]:
         if line.f.activity not in OUTBOUND or line.f.dst_ip in (None, "127.0.0.1", "::1", line.f.src_ip):
             continue
         external, port = window.is_external(line.f.dst_ip), line.f.dst_port
-        if name in NO_NETWORK or (name in SCRIPTERS and ((external and port not in WEB_PORTS) or port in (135, 445))):
+        if name in NO_NETWORK or (name in SCRIPTERS and ((external and port not in WEB_PORTS) or port in (135, 445))) or (name == "explorer.exe" and not external and (port or 0) >= DYNAMIC_PORT):
             made.setdefault((line.host, (line.f.process_path or "").lower()), []).append(line)
     for (host, path), lines in made.items():
         external = [line for line in lines if window.is_external(line.f.dst_ip)]
@@ -484,9 +583,18 @@ def product_detection(window: Window, this: Rule) -> Iterable[Finding]:
 def admin_discovery(window: Window, this: Rule) -> Iterable[Finding]:
     """Find searches for administrators."""
     lines: list[Line] = list(window.view(acts).get("admin-discovery", ()))
-    lines += [line for line in window.of(DirectoryFields) if line.f.activity == "access" and "memberof=cn=domain admins" in (line.f.properties or "").lower()]
+    lines += [
+        line
+        for line in window.of(DirectoryFields)
+        if line.f.activity == "access"
+        and is_person_or_service(line.user)
+        and ("memberof=cn=domain admins" in (line.f.properties or "").lower() or ((line.f.object_type or "").startswith("SAM_") and _ADMIN_RID.search(line.f.object_dn or "")))
+    ]
     for host, user, group in by_host_and_user(lines):
         yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group, otherwise="powershell.exe"))
+
+
+_ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known RIDs (MS-DTYP 2.4.2.4)
 
 
 @rule(
@@ -589,6 +697,11 @@ def services_stopped(window: Window, this: Rule) -> Iterable[Finding]:
 RULES = (
     elevation_bypass,
     sign_in_screen_shell,
+    system_shell,
+    launcher_starts_shell,
+    shell_over_network,
+    remote_registry,
+    share_sweep,
     pipe_impersonation,
     privilege_of_foreign_program,
     remote_command,

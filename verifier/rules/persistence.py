@@ -29,7 +29,7 @@ _AUTOSTART = re.compile(
     r"|\\netsh\\[^\\]+$|\\environment\\userinitmprlogonscript$|\\command processor\\autorun$|\\control panel\\desktop\\scrnsave\.exe$|\\microsoft\\office test\\"
     r"|\\office\\[^\\]+\\(?:outlook|word|excel|powerpoint)\\addins\\.{1,120}\\manifest$|\\active setup\\installed components\\[^\\]+\\stubpath$"
     r"|\\appcompatflags\\(?:custom|installedsdb)\\.{1,120}$|\\image file execution options\\[^\\]+\\(?:debugger|globalflag|verifierdlls)$"
-    r"|\\dns\\parameters\\serverlevelplugindll$|\\currentversion\\(?:run|runonce|runonceex|runservices)\\[^\\]+$"
+    r"|\\dns\\parameters\\serverlevelplugindll$|\\user shell folders\\(?:common )?startup$|\\pendinggpos\\path\d+$|\\currentversion\\(?:run|runonce|runonceex|runservices)\\[^\\]+$"
 )
 _QUIET_VALUES = re.compile(r"\\lsa\\|bootexecute$|userinit$|\\winlogon\\shell$|\\print\\|\\timeproviders\\")  # hold defaults that set-up rewrites
 _CLASS_KEY = re.compile(r"\\clsid\\\{[^}]{36}\}\\(?:inprocserver32|localserver32|treatas|scriptleturl|progid)\\?(?:\(default\))?$")
@@ -79,9 +79,9 @@ def _is_service_home(path: str) -> bool:
     "service-runs-command",
     "T1569.002",
     "execution",
-    says="A service or task is made to run a shell whose output goes to a named pipe or an administrative share, or a hidden, encoded or downloading PowerShell. Confirmed.",
+    says="A service or task is made to run a shell whose output goes to a named pipe or an administrative share, or a hidden, encoded or downloading PowerShell, or its ImagePath is a shell. Confirmed.",
     source="ATT&CK T1569.002, T1134.001; what public remote execution tools leave in System 7045",
-    needs=(ServiceFields, TaskFields),
+    needs=(ServiceFields, TaskFields, *SETTINGS),
 )
 def service_runs_command(window: Window, this: Rule) -> Iterable[Finding]:
     """Find services and tasks that are commands of somebody far away."""
@@ -92,11 +92,15 @@ def service_runs_command(window: Window, this: Rule) -> Iterable[Finding]:
     for task in window.of(TaskFields):
         if task.f.activity in ("create", "update") and _COMMANDEERED.search(task.f.job_cmd_line or ""):
             lines.append(task)
+    for change in window.view(settings):
+        if change.path.endswith("\\imagepath") and _STARTS_SHELL.match(change.data):
+            lines.append(change.line)
     for line in lines:
-        command = getattr(line.f, "service_cmd_line", None) or getattr(line.f, "job_cmd_line", None) or ""
+        command = getattr(line.f, "service_cmd_line", None) or getattr(line.f, "job_cmd_line", None) or getattr(line.f, "reg_value_data", None) or ""
         yield this.finding([line], confirmed=True, scope="host", host=line.host, account=line.user, program=program_of(command))
 
 
+_STARTS_SHELL = re.compile(r"^\W{0,3}(?:comspec|cmd(?:\.exe)?\s|powershell)")
 _COMMANDEERED = re.compile(
     r"\\\\\.\\pipe\\|\\\\(?:127\.0\.0\.1|localhost)\\[a-z]{1,5}\$|powershell.{0,200}\s[-/](?:e(?:nc?|c)?\w{0,12}\s+[a-z0-9+/=]{20}|w\w{0,10}\s+(?:h|1))"
     r"|powershell.{0,300}(?:downloadstring|net\.webclient|frombase64string)|^[^\"]{0,80}\bcmd(?:\.exe)?\"?\s.{0,300}>\s*\S{0,100}\\temp\\",
@@ -211,7 +215,7 @@ def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
     "task-command",
     "T1053.005",
     "persistence",
-    says="A command makes a task that runs a shell, runs as SYSTEM or is on another host, or a person registers a task that runs a shell or script host. "
+    says="A command makes a task that runs a shell, runs as SYSTEM or is on another host, or a person registers a task that runs a shell, script host or user-writable file. "
     f"Confirmed when the task is removed within {SHORT_LIFE_S} s of its making.",
     source="ATT&CK T1053.005; Security 4698/4699, Microsoft schtasks reference",
     needs=COMMANDS,
@@ -221,7 +225,7 @@ def task_command(window: Window, this: Rule) -> Iterable[Finding]:
     made: dict[tuple[str, str], list[Line]] = {}
     for task in window.of(TaskFields):
         command = task.f.job_cmd_line or ""
-        if task.f.activity in ("create", "update") and is_person_or_service(task.user) and shell_name(program_of(command)) in SHELLS:
+        if task.f.activity in ("create", "update") and is_person_or_service(task.user) and (shell_name(program_of(command)) in SHELLS or is_user_writable(command)):
             made.setdefault((task.host, task.f.job_name or ""), []).append(task)
     for (host, name), lines in made.items():
         removed = [
@@ -309,7 +313,7 @@ def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
     "T1098",
     "persistence",
     says="A person changes what lets one account act as another: delegation, preauthentication, reversible passwords, a user's service principal names, access lists of the domain or its "
-    "holders, the restore mode password, logon scripts or policies. Confirmed for msDS-AllowedToActOnBehalfOfOtherIdentity, msDS-KeyCredentialLink and a machine account that loses its $.",
+    "holders, the restore mode password, logon scripts or policies. Confirmed for msDS-AllowedToActOnBehalfOfOtherIdentity, msDS-KeyCredentialLink a machine account that loses its $, and any change by ANONYMOUS LOGON.",
     source="ATT&CK T1098, T1558, T1484.001, T1078.002; MS-ADA; Security 4738/4742/4781/4794/5136",
     needs=(AccountFields, DirectoryFields),
 )
@@ -319,6 +323,9 @@ def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
     sure: set[str] = set()
     for line in window.of(AccountFields):
         told_of, name = line.f.attributes or "", account_name(line.f.user_name)
+        if line.user.lower() == "anonymous logon" and line.f.activity in ("modify", "password_reset", "password_change"):
+            lines.append(line)
+            sure.add(line.log_id)
         if not is_person_or_service(line.user):
             continue
         unmasked = line.f.activity == "rename" and told_of.rstrip().endswith("$") and bool(name) and not name.endswith("$")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schema import Incident, Label, epoch_s
+from schema import Fields, Incident, Label, epoch_s
 from verifier.context import explanation
 from verifier.rules import RULES
-from verifier.window import Finding, Limits, Window
+from verifier.told import clues_of
+from verifier.window import Finding, Limits, Rule, Window
 from world import World
 
 SEVERAL_HOSTS = 3
@@ -108,10 +109,28 @@ def find(window: Window) -> tuple[Finding, ...]:
     """Steps 1 and 2: all findings, each with what explains it."""
     return tuple(
         finding._replace(explained_by=reason) if (reason := explanation(finding, window)) else finding
-        for rule in RULES
-        if window.has(rule.needs)
+        for rule in _at_hand(window)
         for finding in rule.find(window, rule)
     )
+
+
+def _at_hand(window: Window) -> list[Rule]:
+    """The rules that may find something in a window, in their order: those that its types of lines or its clues call up."""
+    places: set[int] = set()
+    for fields in window.types():
+        places.update(_BY_TYPE.get(fields, ()))
+    for clue in window.view(clues_of):
+        places.update(_BY_CLUE.get(clue, ()))
+    return [RULES[place] for place in sorted(places)]
+
+
+_BY_TYPE: dict[type[Fields], list[int]] = {}
+_BY_CLUE: dict[str, list[int]] = {}
+for _number, _rule in enumerate(RULES):
+    for _fields in _rule.needs:
+        _BY_TYPE.setdefault(_fields, []).append(_number)
+    for _clue in _rule.clues:
+        _BY_CLUE.setdefault(_clue, []).append(_number)
 
 
 def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:

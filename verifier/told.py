@@ -18,7 +18,9 @@ from schema import ProcessFields, RegistryFields, ScriptFields, ServiceFields, T
 from verifier.window import Line, Window, basename
 
 POWERSHELL = "powershell.exe"
-_SHELLS = frozenset({"cmd.exe", "powershell.exe", "pwsh.exe", "powershell_ise.exe", "wmic.exe", "forfiles.exe", "sh", "bash"})
+_SHELLS = frozenset(
+    {"cmd.exe", "powershell.exe", "pwsh.exe", "powershell_ise.exe", "wmic.exe", "forfiles.exe", "sh", "bash"}
+)
 
 # Meaning -> program -> pattern of its arguments. Bounded repeats only: a line has up to 2048 characters.
 _ANY = "*"  # whatever the program
@@ -114,7 +116,12 @@ _PATTERNS: dict[str, dict[str, str]] = {
     },
     "file-hidden": {"attrib.exe": r"\+[hs]\b"},
     "injection-command": {"mavinject.exe": r"/injectrunning", "mavinject64.exe": r"/injectrunning"},
-    "capture-started": {"pktmon.exe": r"\b(?:start|filter)\b", "netsh.exe": r"\btrace\s+start\b", "tcpdump": r"-[iw]", "tshark.exe": r"-[iw]"},
+    "capture-started": {
+        "pktmon.exe": r"\b(?:start|filter)\b",
+        "netsh.exe": r"\btrace\s+start\b",
+        "tcpdump": r"-[iw]",
+        "tshark.exe": r"-[iw]",
+    },
     "stored-credentials": {
         "cmdkey.exe": r"/list",
         "vaultcmd.exe": r"/list",
@@ -140,10 +147,19 @@ _PATTERNS: dict[str, dict[str, str]] = {
         r"|lsadump|\[(?:system\.)?reflection\.assembly\]::load\(|definedynamicassembly|getprocaddress|get-keystrokes|getasynckeystate|invoke-shellcode|invoke-reflectivepe|kerberosrequestorsecuritytoken|invoke-kerberoast"
         r"|namedpipeserverstream",
     },
-    "shell-over-network": {_ANY: r"/dev/tcp/\d|\bn(?:c|cat)(?:\.exe)?\s.{0,100}-\w{0,4}e\s+\S{0,40}(?:sh|cmd|powershell)"
-        r"|\b(?:perl|python\d?|ruby|php)\b.{0,20}-[ercm]\b.{0,40}socket"},
+    "shell-over-network": {
+        _ANY: r"/dev/tcp/\d|\bn(?:c|cat)(?:\.exe)?\s.{0,100}-\w{0,4}e\s+\S{0,40}(?:sh|cmd|powershell)"
+        r"|\b(?:perl|python\d?|ruby|php)\b.{0,20}-[ercm]\b.{0,40}socket"
+    },
     "database-shell": {_ANY: r"\bxp_cmdshell\b\W{0,4}'|identityserverpolicy\.\w{1,40}"},
 }
+_WINDOW_HIDDEN = re.compile(r"\s[-/]w(?:in\w{0,10})?\s+(?:h\w{0,6}|1)\b", re.IGNORECASE)
+_QUIET = re.compile(r"\s[-/](?:nop\w{0,7}|noni\w{0,12}|e(?:p|x\w{0,14})\s+bypass|sta|enc?\w{0,12}\s)", re.IGNORECASE)
+_STAGES = re.compile(
+    r"net\.webclient|downloadstring|downloaddata|invoke-webrequest|cachedgrouppolicysettings|scriptblocklogging|amsiutils|amsiinitfailed|virtualalloc|frombase64string"
+    r"|psversiontable\.psversion\.major|sockets\.tcpclient|\biex\b|invoke-expression",
+    re.IGNORECASE,
+)
 _BY_PROGRAM: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 for _meaning, _programs in _PATTERNS.items():
     for _program, _pattern in _programs.items():
@@ -152,7 +168,9 @@ for _alias, _program in (("net1.exe", "net.exe"), ("pwsh.exe", POWERSHELL), ("po
     _BY_PROGRAM[_alias] = _BY_PROGRAM[_program]
 _ANYWHERE = _BY_PROGRAM.pop(_ANY)
 # One cheap look before the patterns that hold for any program.
-_ANYWHERE_HINT = re.compile(r"::|minidump|comsvcs|shadowcopy|\\pipe\\|\$\\|/dev/tcp|\bnc|ncat|socket|xp_cmd|serverpolicy", re.IGNORECASE)
+_ANYWHERE_HINT = re.compile(
+    r"::|minidump|comsvcs|shadowcopy|\\pipe\\|\$\\|/dev/tcp|\bnc|ncat|socket|xp_cmd|serverpolicy", re.IGNORECASE
+)
 _STEMS = sorted({name.removesuffix(".exe") for name in _BY_PROGRAM}, key=len, reverse=True)
 _NAMED = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, _STEMS))})(?:\.exe)?[\"']?\s", re.IGNORECASE)
 
@@ -166,9 +184,16 @@ def meanings(name: str, text: str) -> frozenset[str]:
     if name in _SHELLS:
         for match in _NAMED.finditer(text):
             stem = match[1].lower()
-            known = _BY_PROGRAM.get(f"{stem}.exe") or _BY_PROGRAM.get(stem, ())
+            known = _BY_PROGRAM.get(f"{stem}.exe") or _BY_PROGRAM.get(stem) or []
             rest = text[match.start() :]
             found.update(meaning for meaning, pattern in known if pattern.search(rest))
+    if name in _SHELLS and "powershell" in f"{name} {text}".lower():
+        if _WINDOW_HIDDEN.search(text) and _QUIET.search(text):
+            found.add("hidden-start")
+        if _STAGES.search(decoded(text)):
+            found.add("encoded-stager")
+    if _set_by_command(name, text):
+        found.add("setting")
     return frozenset(found)
 
 
@@ -191,9 +216,7 @@ def commands(window: Window) -> list[Told]:
             if original and original != name:
                 found.append(Told(line, original, text))
     for script in window.of(ScriptFields):
-        found += [
-            Told(script, POWERSHELL, text) for text in (script.f.script_text, script.f.host_application) if text
-        ]
+        found += [Told(script, POWERSHELL, text) for text in (script.f.script_text, script.f.host_application) if text]
     for service in window.of(ServiceFields):
         if service.f.activity in ("install", "config") and service.f.service_cmd_line:
             found.append(Told(service, "cmd.exe", service.f.service_cmd_line))
@@ -211,6 +234,21 @@ def acts(window: Window) -> dict[str, list[Line]]:
             for meaning in meanings(name, text):
                 found.setdefault(meaning, {})[line.log_id] = line
     return {meaning: list(lines.values()) for meaning, lines in found.items()}
+
+
+def started_by(name: str) -> str:
+    """The clue that a program of this name started another."""
+    return f"{name} >"
+
+
+def clues_of(window: Window) -> set[str]:
+    """What may call a rule up: the meanings of commands, the programs that start, and their parents."""
+    clues = set(window.view(acts))
+    for line in window.of(ProcessFields):
+        if line.f.activity == "launch":
+            clues.add(basename(line.f.process_path))
+            clues.add(started_by(basename(line.f.parent_path)))
+    return clues
 
 
 _ENCODED = re.compile(r"\s[-/]e(?:c|nc?|nco[a-z]*)?\s+[\"']?([a-z0-9+/=]{40,})", re.IGNORECASE)

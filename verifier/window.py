@@ -94,8 +94,8 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule with what the playbook says of it. `find` maps a window to findings; `needs` are the event types without one
-    of which it cannot find anything."""
+    """A rule with what the playbook says of it. `find` maps a window to findings; `needs` are event types and `clues` programs, parents
+    and meanings of commands (`verifier.told`): without one of either it cannot find anything."""
 
     rule_id: str
     technique: str
@@ -105,6 +105,7 @@ class Rule:
     needs: frozenset[type[Fields]]
     find: Callable[[Window, Rule], Iterable[Finding]]
     probing: bool = False
+    clues: frozenset[str] = frozenset()
 
     def finding(
         self,
@@ -150,13 +151,14 @@ def rule(
     *,
     says: str,
     source: str,
-    needs: Sequence[type[Fields]],
+    needs: Sequence[type[Fields]] = (),
+    clues: Iterable[str] = (),
     probing: bool = False,
 ) -> Callable[[Callable[[Window, Rule], Iterable[Finding]]], Rule]:
     """Make a rule of a function from the window to findings."""
 
     def wrap(find: Callable[[Window, Rule], Iterable[Finding]]) -> Rule:
-        return Rule(rule_id, technique, tactic, says, source, frozenset(needs), find, probing)
+        return Rule(rule_id, technique, tactic, says, source, frozenset(needs), find, probing, frozenset(clues))
 
     return wrap
 
@@ -188,11 +190,11 @@ class Window:
 
     def of(self, fields: type[F]) -> list[Line[F]]:
         """The lines whose fields are of one type, in time order."""
-        return cast("list[Line[F]]", self._by_fields.get(fields, ()))
+        return self._by_fields.get(fields, [])
 
-    def has(self, needs: frozenset[type[Fields]]) -> bool:
-        """Whether a line of any of the types is there."""
-        return not needs.isdisjoint(self._by_fields)
+    def types(self) -> Iterable[type[Fields]]:
+        """The types of fields that are there."""
+        return self._by_fields.keys()
 
     def view(self, make: Callable[[Window], V]) -> V:
         """What a function makes of this window, made once however many rules ask."""

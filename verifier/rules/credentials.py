@@ -22,11 +22,24 @@ from schema import (
 from verifier.rules.execution import SHELLS
 from verifier.rules.identity import GUESSING_S, MIN_FAILURES, VM_READ, WEAK_CIPHERS
 from verifier.told import acts, by_host_and_user
-from verifier.window import Finding, Line, Rule, Window, basename, crowded, is_installed, is_person_or_service, one_program, rule
+from verifier.window import (
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    crowded,
+    is_installed,
+    is_person_or_service,
+    one_program,
+    rule,
+)
 from world import account_name
 
 COMMANDS = (ProcessFields, ScriptFields, ServiceFields, TaskFields)
-_DUMP_FILES = re.compile(r"(?:^|\\)ntds\.dit$|\.kirbi$|\.ccache$|(?:^|\\)[^\\]{0,60}lsass[^\\]{0,60}\.(?:dmp|mdmp)$", re.IGNORECASE)
+_DUMP_FILES = re.compile(
+    r"(?:^|\\)ntds\.dit$|\.kirbi$|\.ccache$|(?:^|\\)[^\\]{0,60}lsass[^\\]{0,60}\.(?:dmp|mdmp)$", re.IGNORECASE
+)
 _AT_HOME = re.compile(r"\\windows\\ntds\\ntds\.dit$", re.IGNORECASE)
 KERBEROS_FAILED = ("0x6", "0x18", "KDC_ERR_C_PRINCIPAL_UNKNOWN", "KDC_ERR_PREAUTH_FAILED")  # RFC 4120 7.5.9
 DKM = re.compile(r"cn=cryptopolicy|cn=adfs,cn=microsoft,cn=program data", re.IGNORECASE)
@@ -35,7 +48,9 @@ DKM = re.compile(r"cn=cryptopolicy|cn=adfs,cn=microsoft,cn=program data", re.IGN
 def program_at(lines: Iterable[Line]) -> str:
     """The one program that lines name; PowerShell for scripts."""
     lines = list(lines)
-    return one_program(lines, otherwise="powershell.exe" if any(isinstance(line.f, ScriptFields) for line in lines) else "")
+    return one_program(
+        lines, otherwise="powershell.exe" if any(isinstance(line.f, ScriptFields) for line in lines) else ""
+    )
 
 
 def told(window: Window, this: Rule, *meanings: str, sure: bool, impact: bool = False) -> Iterable[Finding]:
@@ -52,9 +67,9 @@ def told(window: Window, this: Rule, *meanings: str, sure: bool, impact: bool = 
     "lsass-dump-command",
     "T1003.001",
     "credential_access",
-    says="A command dumps the memory of lsass (comsvcs MiniDump, procdump on lsass, sekurlsa::, MiniDumpWriteDump). Confirmed.",
+    says="A command dumps lsass (comsvcs MiniDump, procdump lsass, sekurlsa::). Confirmed.",
     source="ATT&CK T1003.001; LOLBAS Comsvcs.dll",
-    needs=COMMANDS,
+    clues=("lsass-dumped",),
 )
 def lsass_dump_command(window: Window, this: Rule) -> Iterable[Finding]:
     """Find commands that dump lsass."""
@@ -65,8 +80,7 @@ def lsass_dump_command(window: Window, this: Rule) -> Iterable[Finding]:
     "lsass-read-from-memory",
     "T1003.001",
     "credential_access",
-    says=f"An installed program opens lsass.exe to read its memory (mask bit {VM_READ:#x}) from code that no file backs (UNKNOWN in the call trace), "
-    "or is a shell or script host. Confirmed.",
+    says=f"An installed program opens lsass.exe for reading ({VM_READ:#x}) with UNKNOWN in the call trace, or is a shell or script host. Confirmed.",
     source="ATT&CK T1003.001; Microsoft Sysmon event 10; Security 4656/4663 on the process object",
     needs=(ProcessAccessFields, ObjectAccessFields),
 )
@@ -94,9 +108,9 @@ def lsass_read_from_memory(window: Window, this: Rule) -> Iterable[Finding]:
     "registry-hive-saved",
     "T1003.002",
     "credential_access",
-    says="A command saves the SAM, SECURITY or SYSTEM hive (reg save, lsadump). Confirmed.",
+    says="A command saves the SAM, SECURITY or SYSTEM hive. Confirmed.",
     source="ATT&CK T1003.002, T1003.004",
-    needs=COMMANDS,
+    clues=("hive-saved",),
 )
 def registry_hive_saved(window: Window, this: Rule) -> Iterable[Finding]:
     """Find saved hives of secrets."""
@@ -107,10 +121,9 @@ def registry_hive_saved(window: Window, this: Rule) -> Iterable[Finding]:
     "directory-copied",
     "T1003.003",
     "credential_access",
-    says="The directory's database is copied (ntdsutil IFM, esentutil, a copy out of a shadow copy). Confirmed, and the harm is done. "
-    "Making a shadow copy (vssadmin create, diskshadow /s) alone is suspicious.",
+    says="ntds.dit is copied (ntdsutil IFM, esentutil, from a shadow copy): confirmed, harm done. Only a shadow copy made: suspicious.",
     source="ATT&CK T1003.003; Microsoft ntdsutil ifm",
-    needs=COMMANDS,
+    clues=("directory-copied", "shadow-made"),
 )
 def directory_copied(window: Window, this: Rule) -> Iterable[Finding]:
     """Find copies of the directory's database, and the shadow copies that they are taken from."""
@@ -122,8 +135,7 @@ def directory_copied(window: Window, this: Rule) -> Iterable[Finding]:
     "credential-file",
     "T1003",
     "credential_access",
-    says="A file of stolen credentials is written: ntds.dit elsewhere than in \\Windows\\NTDS\\, lsass*.dmp, .kirbi, .ccache; or lsass.exe itself writes "
-    "a .log or .txt. Confirmed.",
+    says="Written: ntds.dit outside \\Windows\\NTDS\\, lsass*.dmp, .kirbi, .ccache, or a .log or .txt by lsass.exe. Confirmed.",
     source="ATT&CK T1003.003, T1003.001, T1558, T1547.005: the files that these techniques leave",
     needs=(FileFields,),
 )
@@ -151,9 +163,9 @@ def credential_file(window: Window, this: Rule) -> Iterable[Finding]:
     "stored-credentials-searched",
     "T1555",
     "credential_access",
-    says="A command lists stored credentials (cmdkey or vaultcmd /list, netsh wlan key=clear, findstr password, PasswordVault). Suspicious.",
+    says="A command lists or asks for stored credentials (cmdkey /list, vaultcmd, key=clear, findstr password). Suspicious.",
     source="ATT&CK T1555.004, T1552.001, T1552.006",
-    needs=COMMANDS,
+    clues=("stored-credentials",),
 )
 def stored_credentials_searched(window: Window, this: Rule) -> Iterable[Finding]:
     """Find commands that look for stored credentials."""
@@ -164,8 +176,7 @@ def stored_credentials_searched(window: Window, this: Rule) -> Iterable[Finding]
     "signing-key-read",
     "T1552.004",
     "credential_access",
-    says="A person's or service's account reads the key container of the federation service from the directory (CN=CryptoPolicy, CN=ADFS) or its settings from its "
-    "database. Confirmed from the directory.",
+    says="A person reads the federation service's key container (CN=ADFS, CN=CryptoPolicy): confirmed; its database: suspicious.",
     source="ATT&CK T1552.004, T1606.002; Microsoft AD FS DKM container",
     needs=(DirectoryFields, ScriptFields),
 )
@@ -193,8 +204,7 @@ def signing_key_read(window: Window, this: Rule) -> Iterable[Finding]:
     "kerberos-guessing",
     "T1110.003",
     "credential_access",
-    says=f"At least {MIN_FAILURES} Kerberos requests from one address fail within {GUESSING_S} s (unknown account, wrong password). "
-    "Confirmed when the address is external.",
+    says=f"{MIN_FAILURES} or more Kerberos requests from one address fail within {GUESSING_S} s (0x6, 0x18). Confirmed from an external address.",
     source="ATT&CK T1110.003; RFC 4120 error codes 0x6, 0x18",
     needs=(KerberosFields,),
     probing=True,
@@ -223,7 +233,7 @@ def kerberos_guessing(window: Window, this: Rule) -> Iterable[Finding]:
     "failures-on-host",
     "T1110",
     "credential_access",
-    says=f"At least {MIN_FAILURES} failed sign-ins without an address or an account come to one host within {GUESSING_S} s. Confirmed when one comes from an external address.",
+    says=f"{MIN_FAILURES} or more failed sign-ins on a host within {GUESSING_S} s, each without address or account. Confirmed if one is from outside.",
     source="ATT&CK T1110; Security 4625 of services that pass no address on",
     needs=(LogonFields,),
 )
@@ -251,7 +261,7 @@ def failures_on_host(window: Window, this: Rule) -> Iterable[Finding]:
     "ticket-without-preauth",
     "T1558.004",
     "credential_access",
-    says=f"A ticket-granting ticket is given to a person without preauthentication (type 0). Confirmed with the RC4 cipher ({', '.join(map(hex, WEAK_CIPHERS))}).",
+    says="A person's ticket without preauthentication (type 0). Confirmed with RC4.",
     source="ATT&CK T1558.004: AS-REP roasting; Security 4768",
     needs=(KerberosFields,),
 )
@@ -282,7 +292,7 @@ def ticket_without_preauth(window: Window, this: Rule) -> Iterable[Finding]:
     "machine-name-ticket",
     "T1558",
     "credential_access",
-    says="An account without $ asks for a ticket to the machine that bears its name (dc1 to DC1$). Confirmed.",
+    says="An account without $ gets a ticket to the machine of its name (dc1, DC1$). Confirmed.",
     source="ATT&CK T1558, T1068; Microsoft KB5008102 and KB5008380 (CVE-2021-42278, -42287)",
     needs=(KerberosFields,),
 )
@@ -303,7 +313,7 @@ def machine_name_ticket(window: Window, this: Rule) -> Iterable[Finding]:
     "secrets-over-share",
     "T1555.003",
     "credential_access",
-    says="A person reads browsers' or Windows' credential stores of users over an administrative share (Login Data, key4.db, \\Microsoft\\Protect, Credentials, Vault). Confirmed.",
+    says="A person reads credential stores (Login Data, key4.db, Microsoft\\Protect) over an administrative share. Confirmed.",
     source="ATT&CK T1555.003, T1555.004, T1021.002",
     needs=(ShareFields,),
 )
@@ -317,19 +327,23 @@ def secrets_over_share(window: Window, this: Rule) -> Iterable[Finding]:
         and _STORES.search(line.f.file_path or "")
     ]
     for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program="remote administration")
+        yield this.finding(
+            group, confirmed=True, scope="host", host=host, account=user, program="remote administration"
+        )
 
 
-_STORES = re.compile(r"\\(?:login data|key4\.db|logins\.json|cookies)$|\\microsoft\\(?:protect|credentials|vault)\\.", re.IGNORECASE)
+_STORES = re.compile(
+    r"\\(?:login data|key4\.db|logins\.json|cookies)$|\\microsoft\\(?:protect|credentials|vault)\\.", re.IGNORECASE
+)
 
 
 @rule(
     "traffic-captured",
     "T1040",
     "credential_access",
-    says="A command captures network traffic (pktmon, netsh trace start, tcpdump, tshark). Suspicious.",
+    says="A command captures traffic (pktmon, netsh trace, tcpdump). Suspicious.",
     source="ATT&CK T1040",
-    needs=COMMANDS,
+    clues=("capture-started",),
 )
 def traffic_captured(window: Window, this: Rule) -> Iterable[Finding]:
     """Find commands that listen on the wire."""
@@ -340,9 +354,10 @@ def traffic_captured(window: Window, this: Rule) -> Iterable[Finding]:
     "database-shell",
     "T1505.001",
     "persistence",
-    says="The option xp_cmdshell of a database server is switched on. Confirmed when a statement calls it.",
+    says="xp_cmdshell is switched on. Confirmed when it is called.",
     source="ATT&CK T1505.001; SQL Server event 15457 and SQL Server Audit",
-    needs=(ControlChangeFields, ScriptFields),
+    needs=(ControlChangeFields,),
+    clues=("database-shell",),
 )
 def database_shell(window: Window, this: Rule) -> Iterable[Finding]:
     """Find database servers that are made to run commands; one finding for each host."""

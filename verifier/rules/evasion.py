@@ -13,13 +13,23 @@ from schema import (
     ProcessFields,
     ProcessInjectFields,
     RegistryFields,
-    ScriptFields,
     ServiceFields,
 )
 from verifier.rules.credentials import COMMANDS, told
-from verifier.rules.execution import CHAIN_S, POWERSHELLS, SHELLS, outbound
-from verifier.told import acts, by_host_and_user, commands, decoded, number_of, settings
-from verifier.window import Finding, Line, Rule, Window, basename, is_installed, is_person_or_service, is_user_writable, one_program, rule
+from verifier.rules.execution import CHAIN_S, SHELLS, outbound
+from verifier.told import acts, by_host_and_user, number_of, settings
+from verifier.window import (
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    is_installed,
+    is_person_or_service,
+    is_user_writable,
+    one_program,
+    rule,
+)
 
 MIN_WIPED = 3  # logs; one may be an administrator's
 MIN_AUDITS_OFF = 3
@@ -30,7 +40,17 @@ _ONLY_FETCHES = re.compile(r"desktopimgdownldr|certoc|presentationhost|ieexec|\b
 SETTINGS = (RegistryFields, *COMMANDS)
 # Programs of Windows that carry out policy and set-up: what they set, an administrator decided.
 MANAGERS = frozenset(
-    {"svchost.exe", "services.exe", "trustedinstaller.exe", "tiworker.exe", "msiexec.exe", "poqexec.exe", "lsass.exe", "drvinst.exe", "msmpeng.exe"}
+    {
+        "svchost.exe",
+        "services.exe",
+        "trustedinstaller.exe",
+        "tiworker.exe",
+        "msiexec.exe",
+        "poqexec.exe",
+        "lsass.exe",
+        "drvinst.exe",
+        "msmpeng.exe",
+    }
 )
 _LOGGING = re.compile(
     r"\\(?:scriptblocklogging\\enablescriptblock\w*|modulelogging\\enablemodulelogging|transcription\\enabletranscripting)$"
@@ -54,28 +74,118 @@ _OPEN_AT = {  # the numbers at which a switch is open; every other switch is ope
 }  # fmt: skip
 # Names of Windows' own programs; under one of them elsewhere, or under another name in a user's folder, something else hides.
 SYSTEM_NAMES = frozenset(
-    "svchost.exe lsass.exe services.exe csrss.exe smss.exe wininit.exe winlogon.exe spoolsv.exe taskhostw.exe dwm.exe conhost.exe rundll32.exe".split()
+    [
+        "svchost.exe",
+        "lsass.exe",
+        "services.exe",
+        "csrss.exe",
+        "smss.exe",
+        "wininit.exe",
+        "winlogon.exe",
+        "spoolsv.exe",
+        "taskhostw.exe",
+        "dwm.exe",
+        "conhost.exe",
+        "rundll32.exe",
+    ]
 )
-_SYSTEM_FOLDERS = re.compile(r"\\(?:system32|syswow64|winsxs\\.{1,200}|servicing\\.{1,200}|softwaredistribution\\.{1,200})\\[^\\]+$", re.IGNORECASE)
+_SYSTEM_FOLDERS = re.compile(
+    r"\\(?:system32|syswow64|winsxs\\.{1,200}|servicing\\.{1,200}|softwaredistribution\\.{1,200})\\[^\\]+$",
+    re.IGNORECASE,
+)
 RENAMED = SYSTEM_NAMES | frozenset(
-    "cmd.exe powershell.exe wscript.exe cscript.exe mshta.exe regsvr32.exe certutil.exe bitsadmin.exe msbuild.exe wmic.exe calc.exe notepad.exe "
-    "psexec.c psexesvc.exe procdump installutil.exe cmstp.exe net.exe reg.exe schtasks.exe ntdsutil.exe".split()
+    [
+        "cmd.exe",
+        "powershell.exe",
+        "wscript.exe",
+        "cscript.exe",
+        "mshta.exe",
+        "regsvr32.exe",
+        "certutil.exe",
+        "bitsadmin.exe",
+        "msbuild.exe",
+        "wmic.exe",
+        "calc.exe",
+        "notepad.exe",
+        "psexec.c",
+        "psexesvc.exe",
+        "procdump",
+        "installutil.exe",
+        "cmstp.exe",
+        "net.exe",
+        "reg.exe",
+        "schtasks.exe",
+        "ntdsutil.exe",
+    ]
 )
 # Launchers that run a file which they are given.
 LAUNCHERS = frozenset(
-    "rundll32.exe regsvr32.exe mshta.exe hh.exe control.exe wscript.exe cscript.exe odbcconf.exe mavinject.exe wuauclt.exe sdbinst.exe forfiles.exe "
-    "pcalua.exe regasm.exe regsvcs.exe vstoinstaller.exe xwizard.exe presentationhost.exe cmstp.exe".split()
+    [
+        "rundll32.exe",
+        "regsvr32.exe",
+        "mshta.exe",
+        "hh.exe",
+        "control.exe",
+        "wscript.exe",
+        "cscript.exe",
+        "odbcconf.exe",
+        "mavinject.exe",
+        "wuauclt.exe",
+        "sdbinst.exe",
+        "forfiles.exe",
+        "pcalua.exe",
+        "regasm.exe",
+        "regsvcs.exe",
+        "vstoinstaller.exe",
+        "xwizard.exe",
+        "presentationhost.exe",
+        "cmstp.exe",
+    ]
 )
-_WINDOW_HIDDEN = re.compile(r"\s[-/]w(?:in\w{0,10})?\s+(?:h\w{0,6}|1)\b", re.IGNORECASE)
-_QUIET = re.compile(r"\s[-/](?:nop\w{0,7}|noni\w{0,12}|e(?:p|x\w{0,14})\s+bypass|sta|enc?\w{0,12}\s)", re.IGNORECASE)
 ALL_ACCESS_BITS = 0x2 | 0x8 | 0x20  # CREATE_THREAD, VM_OPERATION, VM_WRITE
-_SYSTEM_INJECTORS = frozenset({"csrss.exe", "wininit.exe", "winlogon.exe", "smss.exe", "services.exe", "lsass.exe", "dwm.exe", "werfault.exe", "svchost.exe"})
+_SYSTEM_INJECTORS = frozenset(
+    {
+        "csrss.exe",
+        "wininit.exe",
+        "winlogon.exe",
+        "smss.exe",
+        "services.exe",
+        "lsass.exe",
+        "dwm.exe",
+        "werfault.exe",
+        "svchost.exe",
+    }
+)
 
 
 # Programs that Windows lifts to high integrity without asking (autoElevate in their manifests), and need no shell.
 ELEVATED = frozenset(
-    "eventvwr.exe fodhelper.exe computerdefaults.exe sdclt.exe slui.exe changepk.exe wsreset.exe cliconfg.exe sysprep.exe cmstp.exe wusa.exe mcx2prov.exe "
-    "systempropertiesadvanced.exe dccw.exe iscsicli.exe osk.exe msconfig.exe perfmon.exe pkgmgr.exe winsat.exe dllhost.exe taskhostw.exe wuauclt.exe migwiz.exe".split()
+    [
+        "eventvwr.exe",
+        "fodhelper.exe",
+        "computerdefaults.exe",
+        "sdclt.exe",
+        "slui.exe",
+        "changepk.exe",
+        "wsreset.exe",
+        "cliconfg.exe",
+        "sysprep.exe",
+        "cmstp.exe",
+        "wusa.exe",
+        "mcx2prov.exe",
+        "systempropertiesadvanced.exe",
+        "dccw.exe",
+        "iscsicli.exe",
+        "osk.exe",
+        "msconfig.exe",
+        "perfmon.exe",
+        "pkgmgr.exe",
+        "winsat.exe",
+        "dllhost.exe",
+        "taskhostw.exe",
+        "wuauclt.exe",
+        "migwiz.exe",
+    ]
 )
 _LOOSE = re.compile(
     r"^[a-z]:\\users\\[^\\]+\\(?:downloads|desktop|documents|music|pictures|videos|appdata\\(?:roaming|local|local\\temp))\\[^\\]+$"
@@ -95,9 +205,10 @@ def is_loose(path: str) -> bool:
     "logs-wiped",
     "T1070.001",
     "defense_evasion",
-    says=f"A command clears an event log or the change journal (wevtutil cl, Clear-EventLog, fsutil usn deletejournal). Confirmed with {MIN_WIPED} or more such lines, or when a person clears {MIN_WIPED} or more different logs.",
+    says=f"A command clears a log (wevtutil cl, Clear-EventLog, usn deletejournal). Confirmed with {MIN_WIPED} or more, or {MIN_WIPED} logs cleared by a person.",
     source="ATT&CK T1070.001, T1070",
-    needs=(*COMMANDS, ControlChangeFields),
+    needs=(ControlChangeFields,),
+    clues=("logs-wiped",),
 )
 def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
     """Find commands that clear logs."""
@@ -105,7 +216,9 @@ def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
     for finding in told(window, this, "logs-wiped", sure=False):
         yield finding._replace(strength="confirmed") if len(finding.evidence) >= least else finding
     cleared: list[Line] = [
-        line for line in window.of(ControlChangeFields) if line.f.activity == "log_clear" and is_person_or_service(line.user)
+        line
+        for line in window.of(ControlChangeFields)
+        if line.f.activity == "log_clear" and is_person_or_service(line.user)
     ]
     for host, user, group in by_host_and_user(cleared):
         if len({getattr(line.f, "control_name", None) for line in group}) >= least:
@@ -116,10 +229,10 @@ def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
     "logging-weakened",
     "T1562.002",
     "defense_evasion",
-    says="Event logging is weakened: auditpol /clear, /remove or :disable, PowerShell or event log switches set to 0 or removed, the EventLog service disabled (confirmed), or a "
-    f"person removes audit categories. Confirmed for auditpol /clear or /remove, when the key MiniNt is made, a user-writable program does it, or {MIN_AUDITS_OFF} or more categories go.",
+    says=f"auditpol :disable or /restore, log switches set to 0, a person removes audit categories. Confirmed: auditpol /clear or /remove, MiniNt, EventLog disabled, by a user-writable program, or {MIN_AUDITS_OFF} categories.",
     source="ATT&CK T1562.002; Microsoft about_Logging, auditpol, Security 4719",
-    needs=(*SETTINGS, ControlChangeFields),
+    needs=(RegistryFields, ControlChangeFields, ServiceFields),
+    clues=("logging-weakened", "setting"),
 )
 def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
     """Find weakened logs and audit policies."""
@@ -134,15 +247,21 @@ def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
             off = number == 4 if change.path.endswith("\\eventlog\\start") else number == 0
             if off or change.act == "delete":
                 lines.append(change.line)
-                sure.update({change.line.log_id} if off and number == 4 or is_user_writable(change.program) else ())
+                sure.update({change.line.log_id} if (off and number == 4) or is_user_writable(change.program) else ())
     for service in window.of(ServiceFields):
-        if service.f.activity == "config" and _EVENTLOG.match(service.f.service_name or "") and service.f.start_type == "disabled":
+        if (
+            service.f.activity == "config"
+            and _EVENTLOG.match(service.f.service_name or "")
+            and service.f.start_type == "disabled"
+        ):
             lines.append(service)
             sure.add(service.log_id)
     removed = [
         line
         for line in window.of(ControlChangeFields)
-        if line.f.activity == "audit_policy" and is_person_or_service(line.user) and "removed" in (line.f.new_value or "")
+        if line.f.activity == "audit_policy"
+        and is_person_or_service(line.user)
+        and "removed" in (line.f.new_value or "")
     ]
     if len(removed) >= window.limits.at_least(MIN_AUDITS_OFF):
         sure.update(line.log_id for line in removed)
@@ -161,10 +280,10 @@ def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
     "protection-lowered",
     "T1562.001",
     "defense_evasion",
-    says="A command or a registry value switches off or exempts the anti-virus, a sensor, the firewall or AMSI (Set-MpPreference -Disable, Add-MpPreference -Exclusion, "
-    f"sc stop windefend, netsh advfirewall off or allow, DisableAntiSpyware 1). Confirmed when a user-writable program sets it, or {MIN_LOWERED} or more different commands do.",
+    says=f"A command or value disables or exempts anti-virus, sensor, firewall or AMSI (Set-MpPreference, sc stop windefend, netsh allow). Confirmed: by a user-writable program, or {MIN_LOWERED} different commands.",
     source="ATT&CK T1562.001, T1562.004; Microsoft Defender and netsh references",
-    needs=SETTINGS,
+    needs=(RegistryFields,),
+    clues=("defence-command", "firewall-opened", "setting"),
 )
 def protection_lowered(window: Window, this: Rule) -> Iterable[Finding]:
     """Find commands and settings that lower protection."""
@@ -173,22 +292,35 @@ def protection_lowered(window: Window, this: Rule) -> Iterable[Finding]:
     for change in window.view(settings):
         if change.act == "set" and _DEFENDER.search(change.path) and basename(change.program) not in MANAGERS:
             number = number_of(change.data)
-            if number == (4 if change.path.endswith("\\start") else 0 if change.path.endswith("\\enablefirewall") else 1) or "exclusions" in change.path:
+            if (
+                number
+                == (4 if change.path.endswith("\\start") else 0 if change.path.endswith("\\enablefirewall") else 1)
+                or "exclusions" in change.path
+            ):
                 lines.append(change.line)
     for host, user, group in by_host_and_user(lines):
         program = one_program(group, otherwise="powershell.exe")
-        several = len({getattr(line.f, "process_cmd_line", None) for line in group} - {None}) >= window.limits.at_least(MIN_LOWERED)
-        yield this.finding(group, confirmed=is_user_writable(program) or several, scope="host", host=host, account=user, program=program)
+        several = len({getattr(line.f, "process_cmd_line", None) for line in group} - {None}) >= window.limits.at_least(
+            MIN_LOWERED
+        )
+        yield this.finding(
+            group,
+            confirmed=is_user_writable(program) or several,
+            scope="host",
+            host=host,
+            account=user,
+            program=program,
+        )
 
 
 @rule(
     "security-switch",
     "T1112",
     "defense_evasion",
-    says="A registry switch that guards credentials or access is opened: WDigest UseLogonCredential, RunAsPPL, RestrictedAdmin, LmCompatibilityLevel, DsrmAdminLogonBehavior, "
-    "EnableLUA, LocalAccountTokenFilterPolicy, fDenyTSConnections, ExecutionPolicy, AccessVBOM. Confirmed when a user-writable program sets it.",
+    says="A guard in the registry is opened (UseLogonCredential, RunAsPPL, LmCompatibilityLevel, EnableLUA, fDenyTSConnections, ExecutionPolicy, AccessVBOM). Confirmed: by a user-writable program.",
     source="ATT&CK T1112, T1021.001, T1556; Microsoft security baselines",
-    needs=SETTINGS,
+    needs=(RegistryFields,),
+    clues=("setting",),
 )
 def security_switch(window: Window, this: Rule) -> Iterable[Finding]:
     """Find switches that are opened."""
@@ -216,14 +348,14 @@ def security_switch(window: Window, this: Rule) -> Iterable[Finding]:
     "obfuscated-script",
     "T1027",
     "defense_evasion",
-    says="PowerShell builds its code from characters, joins, format strings, xor or compressed base64. Confirmed when the same user's PowerShell also starts hidden or loads code.",
+    says="PowerShell code of characters, joins, formats or xor. Confirmed if PowerShell also starts hidden or loads code.",
     source="ATT&CK T1027.010; patterns published with Invoke-Obfuscation",
-    needs=COMMANDS,
+    clues=("script-obfuscated",),
 )
 def obfuscated_script(window: Window, this: Rule) -> Iterable[Finding]:
     """Find code that hides what it is."""
     for finding in told(window, this, "script-obfuscated", sure=False):
-        also = window.view(quiet_starts) + window.view(acts).get("script-offensive", [])
+        also = window.view(acts).get("hidden-start", []) + window.view(acts).get("script-offensive", [])
         sure = any(line.host == finding.host and line.user == finding.account for line in also)
         yield finding._replace(strength="confirmed") if sure else finding
 
@@ -232,70 +364,43 @@ def obfuscated_script(window: Window, this: Rule) -> Iterable[Finding]:
     "hidden-powershell",
     "T1564.003",
     "defense_evasion",
-    says="PowerShell starts with a hidden window and without profile, prompts or policy (-w hidden with -nop, -noni, -ep bypass, -sta or -enc). Suspicious.",
+    says="PowerShell starts hidden (-w hidden) with -nop, -noni, -ep bypass, -sta or -enc. Suspicious.",
     source="ATT&CK T1564.003, T1059.001",
-    needs=(ProcessFields, ScriptFields),
+    clues=("hidden-start",),
 )
 def hidden_powershell(window: Window, this: Rule) -> Iterable[Finding]:
     """Find PowerShell that nobody shall see."""
-    for host, user, group in by_host_and_user(window.view(quiet_starts)):
-        yield this.finding(
-            group, confirmed=False, scope="host", host=host, account=user, program=one_program(group, otherwise="powershell.exe")
-        )
-
-
-def quiet_starts(window: Window) -> list[Line]:
-    """Lines that start PowerShell hidden and quiet."""
-    lines: list[Line] = []
-    for line in window.of(ProcessFields):
-        text = line.f.process_cmd_line or ""
-        if line.f.activity == "launch" and basename(line.f.process_path) in (*POWERSHELLS, "cmd.exe") and _is_hidden(text):
-            lines.append(line)
-    return lines + [line for line in window.of(ScriptFields) if _is_hidden(line.f.host_application or "")]
-
-
-def _is_hidden(text: str) -> bool:
-    return "powershell" in text.lower() and _WINDOW_HIDDEN.search(text) is not None and _QUIET.search(text) is not None
+    return told(window, this, "hidden-start", sure=False)
 
 
 @rule(
     "encoded-stager",
     "T1027.010",
     "execution",
-    says="What -EncodedCommand decodes to fetches and runs code, loads it into memory, or switches off script logging or AMSI. Confirmed.",
+    says="What -EncodedCommand decodes to downloads, runs text as code or blinds logging. Confirmed.",
     source="ATT&CK T1027.010, T1059.001, T1105",
-    needs=COMMANDS,
+    clues=("encoded-stager",),
 )
 def encoded_stager(window: Window, this: Rule) -> Iterable[Finding]:
     """Find encoded commands that hold the first step of an attack."""
-    lines: dict[str, Line] = {
-        line.log_id: line for line, _, text in window.view(commands) if "powershell" in text.lower() and _STAGES.search(decoded(text))
-    }
-    for host, user, group in by_host_and_user(list(lines.values())):
-        yield this.finding(
-            group, confirmed=True, scope="host", host=host, account=user, program=one_program(group, otherwise="powershell.exe")
-        )
-
-
-_STAGES = re.compile(
-    r"net\.webclient|downloadstring|downloaddata|invoke-webrequest|cachedgrouppolicysettings|scriptblocklogging|amsiutils|amsiinitfailed|virtualalloc|frombase64string"
-    r"|psversiontable\.psversion\.major|sockets\.tcpclient|\biex\b|invoke-expression",
-    re.IGNORECASE,
-)
+    return told(window, this, "encoded-stager", sure=True)
 
 
 @rule(
     "offensive-script",
     "T1059.001",
     "execution",
-    says="A script allocates and runs foreign memory or loads code by reflection (VirtualAlloc, CreateRemoteThread, GetDelegateForFunctionPointer, Assembly.Load, sekurlsa). Confirmed when the same user's PowerShell starts hidden.",
+    says="A script runs foreign memory or reflection (VirtualAlloc, Assembly.Load, sekurlsa). Confirmed if PowerShell also starts hidden.",
     source="ATT&CK T1059.001, T1620",
-    needs=COMMANDS,
+    clues=("script-offensive",),
 )
 def offensive_script(window: Window, this: Rule) -> Iterable[Finding]:
     """Find scripts that load code into memory."""
     for finding in told(window, this, "script-offensive", sure=False):
-        hidden = any(line.host == finding.host and line.user == finding.account for line in window.view(quiet_starts))
+        hidden = any(
+            line.host == finding.host and line.user == finding.account
+            for line in window.view(acts).get("hidden-start", ())
+        )
         yield finding._replace(strength="confirmed") if hidden else finding
 
 
@@ -303,8 +408,7 @@ def offensive_script(window: Window, this: Rule) -> Iterable[Finding]:
     "masquerading-program",
     "T1036",
     "defense_evasion",
-    says="A program bears the name of one of Windows' own outside System32 and SysWOW64, or in a user-writable folder another name than its version resource gives "
-    "(a renamed shell, script host or remote tool). Confirmed.",
+    says="A name of Windows' own outside System32, or in a user-writable folder a shell or tool renamed. Confirmed.",
     source="ATT&CK T1036.003, T1036.005",
     needs=(ProcessFields,),
 )
@@ -323,10 +427,9 @@ def masquerading_program(window: Window, this: Rule) -> Iterable[Finding]:
     "launcher-runs-user-file",
     "T1218",
     "defense_evasion",
-    says="A signed launcher (rundll32, regsvr32, mshta, hh, control, wscript, cscript, odbcconf, mavinject, sdbinst and the like) is given a file in a user-writable folder, or a "
-    f"download tool a URL. Confirmed when it starts another program or connects outside within {CHAIN_S} s, for mavinject, and for a URL given to desktopimgdownldr, certoc, ieexec or hh.",
+    says=f"A launcher (rundll32, mshta, hh, wscript...) gets a user-writable file, or a download tool a URL. Confirmed: it starts a program or connects outside within {CHAIN_S} s, mavinject, desktopimgdownldr, certoc, ieexec or hh with a URL.",
     source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
-    needs=COMMANDS,
+    clues=LAUNCHERS | {"injection-command", "download-by-proxy"},
 )
 def launcher_runs_user_file(window: Window, this: Rule) -> Iterable[Finding]:
     """Find launchers that run what a user wrote, and what comes of it."""
@@ -353,7 +456,8 @@ def launcher_runs_user_file(window: Window, this: Rule) -> Iterable[Finding]:
         calls = outbound(window, line.host, name, line.t, CHAIN_S)
         yield this.finding(
             [line, *started, *calls],
-            confirmed=(given and bool(started or calls)) or line.log_id in injecting
+            confirmed=(given and bool(started or calls))
+            or line.log_id in injecting
             or (line.log_id in fetching and _ONLY_FETCHES.search(name) is not None),
             scope="host",
             host=line.host,
@@ -373,7 +477,7 @@ def _arguments(command: str) -> str:
     "unbacked-code",
     "T1055",
     "defense_evasion",
-    says="Code that no file backs (UNKNOWN in the call trace) opens another program with the rights to write to it and start threads. Confirmed when its program is user-writable.",
+    says="UNKNOWN in the call trace opens a program with rights to write and start threads. Confirmed: by a user-writable program.",
     source="ATT&CK T1055, T1106; Microsoft Sysmon event 10",
     needs=(ProcessAccessFields,),
 )
@@ -399,7 +503,7 @@ def unbacked_code(window: Window, this: Rule) -> Iterable[Finding]:
     "installed-injector",
     "T1055.001",
     "privilege_escalation",
-    says="A shell, script host or mavinject starts a thread in another program, or any but Windows' own session programs does at an address that no module holds. Confirmed.",
+    says="A thread is started in another program by a shell, script host or mavinject, or at an address of no module. Confirmed.",
     source="ATT&CK T1055.001, T1055.002; Microsoft Sysmon event 8",
     needs=(ProcessInjectFields,),
 )
@@ -412,7 +516,10 @@ def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
         if (
             line.f.activity == "remote_thread"
             and (line.f.process_path or "").lower() != (line.f.target_path or "").lower()
-            and ((is_installed(line.f.process_path) and (name in SHELLS or name.startswith("mavinject"))) or (raw and name not in _SYSTEM_INJECTORS))
+            and (
+                (is_installed(line.f.process_path) and (name in SHELLS or name.startswith("mavinject")))
+                or (raw and name not in _SYSTEM_INJECTORS)
+            )
         ):
             lines.append(line)
     for host, user, group in by_host_and_user(lines):
@@ -423,8 +530,7 @@ def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
     "foreign-module",
     "T1574.002",
     "persistence",
-    says="An installed program, or one loose in a user's or shared folder, loads an unsigned library from a user-writable folder, an auto-elevated program any unsigned one, "
-    "the print spooler one for a person, or a system service one from elsewhere. Suspicious.",
+    says="An unsigned library from a user-writable folder in an installed or loose program, any in an auto-elevated one, a service's or the spooler's for a person. Suspicious.",
     source="ATT&CK T1574.002, T1068; Microsoft Sysmon event 7, PrintService 808",
     needs=(ModuleLoadFields,),
 )
@@ -435,10 +541,17 @@ def foreign_module(window: Window, this: Rule) -> Iterable[Finding]:
         path = line.f.file_path or ""
         unsigned = line.f.signature_state in ("unsigned", "invalid")
         loaded = unsigned and is_user_writable(path) and is_installed(line.f.process_path)
-        printed = "\\spool\\drivers\\" in path.lower() and line.f.signature_state is None and is_person_or_service(line.user)
+        printed = (
+            "\\spool\\drivers\\" in path.lower() and line.f.signature_state is None and is_person_or_service(line.user)
+        )
         foreign = path and not line.f.process_path and not is_installed(path) and line.f.activity == "dll"
         elevated = unsigned and basename(line.f.process_path) in ELEVATED and is_installed(line.f.process_path)
-        beside = unsigned and is_loose(line.f.process_path or "") and path.lower() != (line.f.process_path or "").lower() and is_user_writable(path)
+        beside = (
+            unsigned
+            and is_loose(line.f.process_path or "")
+            and path.lower() != (line.f.process_path or "").lower()
+            and is_user_writable(path)
+        )
         if loaded or printed or foreign or elevated or beside:
             lines.append(line)
     for host, user, group in by_host_and_user(lines):
@@ -449,14 +562,17 @@ def foreign_module(window: Window, this: Rule) -> Iterable[Finding]:
     "history-erased",
     "T1070.003",
     "defense_evasion",
-    says="Traces of what a user ran are erased (keys RunMRU, TypedPaths, TypedURLs or the remote desktop history removed), or files are hidden by attrib. Suspicious.",
+    says="RunMRU, TypedPaths, TypedURLs or remote desktop history removed, or attrib +h. Suspicious.",
     source="ATT&CK T1070.003, T1564.001",
-    needs=SETTINGS,
+    needs=(RegistryFields,),
+    clues=("file-hidden", "setting"),
 )
 def history_erased(window: Window, this: Rule) -> Iterable[Finding]:
     """Find erased traces."""
     lines: list[Line] = list(window.view(acts).get("file-hidden", ()))
-    lines += [change.line for change in window.view(settings) if change.act == "delete" and _HISTORY.search(change.path)]
+    lines += [
+        change.line for change in window.view(settings) if change.act == "delete" and _HISTORY.search(change.path)
+    ]
     for host, user, group in by_host_and_user(lines):
         yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
 

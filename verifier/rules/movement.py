@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from schema import (
     DetectionFields,
     DirectoryFields,
-    FileFields,
     KerberosFields,
     LogonFields,
     NetConnFields,
@@ -19,12 +18,25 @@ from schema import (
     RegistryFields,
     ShareFields,
 )
-from verifier.rules.credentials import COMMANDS, told
-from verifier.rules.evasion import ELEVATED, is_loose, quiet_starts
-from verifier.rules.execution import CHAIN_S, NETWORK_LOGON, SERVER_PROGRAMS, SHELLS
+from verifier.rules.credentials import told
+from verifier.rules.evasion import ELEVATED, is_loose
+from verifier.rules.execution import NETWORK_LOGON, SERVER_PROGRAMS, SHELLS
 from verifier.rules.identity import MIN_SPREAD_HOSTS
-from verifier.told import acts, by_host_and_user, settings
-from verifier.window import OUTBOUND, Finding, Line, Rule, Window, basename, crowded, is_installed, is_person_or_service, is_user_writable, one_program, rule
+from verifier.told import acts, by_host_and_user, settings, started_by
+from verifier.window import (
+    OUTBOUND,
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    crowded,
+    is_installed,
+    is_person_or_service,
+    is_user_writable,
+    one_program,
+    rule,
+)
 from world import account_name
 
 REMOTE_S = 300
@@ -43,6 +55,18 @@ OBJECTS_S = 120
 MIN_STOPPED = 5
 MIN_UNANSWERED = 10
 MIN_RETRIES = 5
+_SHELL_LAUNCHERS = frozenset(
+    [
+        "mshta.exe",
+        "regsvr32.exe",
+        "hh.exe",
+        "cmstp.exe",
+        "control.exe",
+        "odbcconf.exe",
+        "installutil.exe",
+        "msbuild.exe",
+    ]
+)
 UNANSWERED = ("S0", "REJ", "RSTOS0", "RSTRH", "SH")  # Zeek conn_state: no answer, or refused
 SCAN_S = 300
 _ELEVATED_CLASS = re.compile(
@@ -51,26 +75,111 @@ _ELEVATED_CLASS = re.compile(
     r"|^(?:hku\\s-1-5-21-[^\\]+|hkcu|hkey_current_user)\\environment\\(?:windir|systemroot|cor_profiler_path)$|\\app paths\\control\.exe\\?(?:\(default\))?$"
 )
 _OPEN_COMMAND = re.compile(r"\\shell\\[^\\]+\\command(?:\\\(default\))?$")
-_SCRIPT_HOST = re.compile(r"^\W{0,2}(?:\S{0,120}\\)?(?:powershell|pwsh|cmd|wscript|cscript|mshta|rundll32|regsvr32)(?:\.exe)?\b", re.IGNORECASE)
-ACCESSIBILITY = frozenset("sethc.exe utilman.exe osk.exe magnify.exe narrator.exe displayswitch.exe atbroker.exe".split())
-REMOTE_PARENTS = frozenset(("wmiprvse.exe", "winrshost.exe", "wsmprovhost.exe", "scrcons.exe", "mmc.exe", "psexesvc.exe", "spoolsv.exe"))
-_OWN_CHILDREN = frozenset("conhost.exe werfault.exe wmiprvse.exe wmiadap.exe unsecapp.exe msiexec.exe mofcomp.exe splwow64.exe spoolsv.exe mmc.exe csrss.exe".split())
+_SCRIPT_HOST = re.compile(
+    r"^\W{0,2}(?:\S{0,120}\\)?(?:powershell|pwsh|cmd|wscript|cscript|mshta|rundll32|regsvr32)(?:\.exe)?\b",
+    re.IGNORECASE,
+)
+ACCESSIBILITY = frozenset(
+    ["sethc.exe", "utilman.exe", "osk.exe", "magnify.exe", "narrator.exe", "displayswitch.exe", "atbroker.exe"]
+)
+REMOTE_PARENTS = frozenset(
+    ("wmiprvse.exe", "winrshost.exe", "wsmprovhost.exe", "scrcons.exe", "mmc.exe", "psexesvc.exe", "spoolsv.exe")
+)
+_OWN_CHILDREN = frozenset(
+    [
+        "conhost.exe",
+        "werfault.exe",
+        "wmiprvse.exe",
+        "wmiadap.exe",
+        "unsecapp.exe",
+        "msiexec.exe",
+        "mofcomp.exe",
+        "splwow64.exe",
+        "spoolsv.exe",
+        "mmc.exe",
+        "csrss.exe",
+    ]
+)
 _SHELL_PIPES = re.compile(r"-(?:stdin|stdout|stderr)\d*$|^\\(?:psexesvc|paexec|remcom_\w*|csexec\w*)", re.IGNORECASE)
 _POTATO_PIPE = re.compile(r"\\pipe\\(?:spoolss|srvsvc|lsarpc|epmapper|svcctl|samr|netlogon)$", re.IGNORECASE)
-_C2_PIPE = re.compile(r"^\\(?:msse-\w{1,8}-server|postex_\w{4}|postex_ssh_|msagent_\w{2}|status_\w{2}|dserpipe|gruntsvc|meterpreter)", re.IGNORECASE)
-REMOTE_CONTROL = frozenset(("svcctl", "atsvc", "winreg", "eventlog", "initshutdown", "efsrpc", "fssagentrpc", "ntsvcs", "itaskschedulerservice", "protected_storage"))
+_C2_PIPE = re.compile(
+    r"^\\(?:msse-\w{1,8}-server|postex_\w{4}|postex_ssh_|msagent_\w{2}|status_\w{2}|dserpipe|gruntsvc|meterpreter)",
+    re.IGNORECASE,
+)
+REMOTE_CONTROL = frozenset(
+    (
+        "svcctl",
+        "atsvc",
+        "winreg",
+        "eventlog",
+        "initshutdown",
+        "efsrpc",
+        "fssagentrpc",
+        "ntsvcs",
+        "itaskschedulerservice",
+        "protected_storage",
+    )
+)
 ENUMERATION = frozenset(("samr", "lsarpc", "srvsvc", "wkssvc"))
 _ADMIN_SHARE = re.compile(r"\\(?:[a-z]|admin|print)\$$", re.IGNORECASE)
-_CODE_FILE = re.compile(r"\.(?:exe|dll|sys|ps1|bat|cmd|vbs|js|hta|scr|msi|dmp|dit|hive)$|\\config\\(?:sam|system|security)$", re.IGNORECASE)
-_OUTPUT_FILE = re.compile(r"(?:^|\\)__\d{9,}|\\temp\\[^\\]{4,12}\.(?:tmp|dmp)$|^[^\\]{0,12}execute\.bat$", re.IGNORECASE)
+_CODE_FILE = re.compile(
+    r"\.(?:exe|dll|sys|ps1|bat|cmd|vbs|js|hta|scr|msi|dmp|dit|hive)$|\\config\\(?:sam|system|security)$", re.IGNORECASE
+)
+_OUTPUT_FILE = re.compile(
+    r"(?:^|\\)__\d{9,}|\\temp\\[^\\]{4,12}\.(?:tmp|dmp)$|^[^\\]{0,12}execute\.bat$", re.IGNORECASE
+)
 ADMIN_PORTS = frozenset((88, 135, 389, 445, 636, 3268, 3389, 5985, 5986))
 WEB_PORTS = (80, 443)
-NO_NETWORK = frozenset("notepad.exe calc.exe mspaint.exe write.exe wordpad.exe gpupdate.exe conhost.exe".split())
-SCRIPTERS = frozenset("powershell.exe pwsh.exe mshta.exe regsvr32.exe rundll32.exe wscript.exe cscript.exe msbuild.exe installutil.exe wmic.exe certutil.exe cmd.exe".split())
-_NOTICE = re.compile(r"malware|trojan|exploit|backdoor|c2\b|command.and.control|mimikatz|cobalt|meterpreter|self signed certificate|scan::|ransom|virus|hacktool", re.IGNORECASE)
+NO_NETWORK = frozenset(
+    ["notepad.exe", "calc.exe", "mspaint.exe", "write.exe", "wordpad.exe", "gpupdate.exe", "conhost.exe"]
+)
+SCRIPTERS = frozenset(
+    [
+        "powershell.exe",
+        "pwsh.exe",
+        "mshta.exe",
+        "regsvr32.exe",
+        "rundll32.exe",
+        "wscript.exe",
+        "cscript.exe",
+        "msbuild.exe",
+        "installutil.exe",
+        "wmic.exe",
+        "certutil.exe",
+        "cmd.exe",
+    ]
+)
+_NOTICE = re.compile(
+    r"malware|trojan|exploit|backdoor|c2\b|command.and.control|mimikatz|cobalt|meterpreter|self signed certificate|scan::|ransom|virus|hacktool",
+    re.IGNORECASE,
+)
 LOOKERS = frozenset(
-    "whoami.exe net.exe net1.exe nltest.exe dsquery.exe systeminfo.exe tasklist.exe ipconfig.exe arp.exe route.exe quser.exe qwinsta.exe nbtstat.exe netstat.exe "
-    "hostname.exe setspn.exe adfind.exe wmic.exe arp whoami netstat ifconfig uname id".split()
+    [
+        "whoami.exe",
+        "net.exe",
+        "net1.exe",
+        "nltest.exe",
+        "dsquery.exe",
+        "systeminfo.exe",
+        "tasklist.exe",
+        "ipconfig.exe",
+        "arp.exe",
+        "route.exe",
+        "quser.exe",
+        "qwinsta.exe",
+        "nbtstat.exe",
+        "netstat.exe",
+        "hostname.exe",
+        "setspn.exe",
+        "adfind.exe",
+        "wmic.exe",
+        "arp",
+        "whoami",
+        "netstat",
+        "ifconfig",
+        "uname",
+        "id",
+    ]
 )
 
 
@@ -84,20 +193,24 @@ def launches(window: Window) -> list[Line[ProcessFields]]:
     "elevation-bypass",
     "T1548.002",
     "privilege_escalation",
-    says="A user's class that auto-elevated programs open (mscfile, ms-settings, exefile, Folder, DelegateExecute, windir) is redefined, or an open command set to a script host; or such a program "
-    "(eventvwr, fodhelper, sdclt, dllhost and the like) starts a shell or a user-writable file. Confirmed for wusa /extract, when the child runs with high integrity, or both are seen.",
+    says="mscfile, ms-settings, exefile, Folder or DelegateExecute redefined, or an auto-elevated program starts a shell. Confirmed: both, high integrity, or wusa /extract.",
     source="ATT&CK T1548.002; Microsoft autoElevate manifests",
-    needs=(ProcessFields, RegistryFields),
+    needs=(RegistryFields,),
+    clues=[started_by(name) for name in ELEVATED] + ["elevated-extract", "setting"],
 )
 def elevation_bypass(window: Window, this: Rule) -> Iterable[Finding]:
     """Find ways around the consent prompt; one finding for each host."""
     keys: list[Line] = []
     for change in window.view(settings):
-        if change.act != "delete" and (
-            _ELEVATED_CLASS.search(change.path) or (_OPEN_COMMAND.search(change.path) and _SCRIPT_HOST.match(change.data))
+        if (
+            change.act != "delete"
+            and (
+                _ELEVATED_CLASS.search(change.path)
+                or (_OPEN_COMMAND.search(change.path) and _SCRIPT_HOST.match(change.data))
+            )
+            and (not is_installed(change.data) or _SCRIPT_HOST.match(change.data))
         ):
-            if not is_installed(change.data) or _SCRIPT_HOST.match(change.data):
-                keys.append(change.line)
+            keys.append(change.line)
     starts = [
         line
         for line in launches(window)
@@ -113,7 +226,12 @@ def elevation_bypass(window: Window, this: Rule) -> Iterable[Finding]:
         high = any((line.f.process_integrity or "").lower() in ("high", "system") for line in lines)
         group: list[Line] = [*at, *lines]
         yield this.finding(
-            group, confirmed=high or bool(at and lines) or any(line in extracts for line in lines), scope="host", host=host, accounts=[line.user for line in group], program=one_program(group)
+            group,
+            confirmed=high or bool(at and lines) or any(line in extracts for line in lines),
+            scope="host",
+            host=host,
+            accounts=[line.user for line in group],
+            program=one_program(group),
         )
 
 
@@ -121,9 +239,9 @@ def elevation_bypass(window: Window, this: Rule) -> Iterable[Finding]:
     "sign-in-screen-shell",
     "T1546.008",
     "privilege_escalation",
-    says="A program of the sign-in screen (sethc, utilman, osk, magnify, narrator) starts another program than these, or smss.exe or winlogon.exe starts a shell. Confirmed.",
+    says="sethc, utilman, osk, magnify or narrator starts another program, smss or winlogon a shell. Confirmed.",
     source="ATT&CK T1546.008, T1547",
-    needs=(ProcessFields,),
+    clues=[started_by(name) for name in (*ACCESSIBILITY, "smss.exe", "winlogon.exe")],
 )
 def sign_in_screen_shell(window: Window, this: Rule) -> Iterable[Finding]:
     """Find shells at the sign-in screen."""
@@ -131,16 +249,23 @@ def sign_in_screen_shell(window: Window, this: Rule) -> Iterable[Finding]:
         name, parent = basename(line.f.process_path), basename(line.f.parent_path)
         screen = parent in ACCESSIBILITY and name not in ACCESSIBILITY and name not in ("conhost.exe", "werfault.exe")
         if screen or (parent in ("smss.exe", "winlogon.exe") and name in SHELLS and name != "rundll32.exe"):
-            yield this.finding([line], confirmed=True, scope="host", host=line.host, account=line.user, program=line.f.process_path or "")
+            yield this.finding(
+                [line],
+                confirmed=True,
+                scope="host",
+                host=line.host,
+                account=line.user,
+                program=line.f.process_path or "",
+            )
 
 
 @rule(
     "system-shell",
     "T1068",
     "privilege_escalation",
-    says="A shell runs as SYSTEM under a user-writable program, or is started by a system program that starts none (lsass, dns, spoolsv, wermgr, notepad, a svchost of another named service than Schedule). Confirmed.",
+    says="A SYSTEM shell under a user-writable program, or a shell under lsass, dns, spoolsv, notepad or an odd svchost. Confirmed.",
     source="ATT&CK T1068, T1055, T1134.002",
-    needs=(ProcessFields,),
+    clues=SHELLS,
 )
 def system_shell(window: Window, this: Rule) -> Iterable[Finding]:
     """Find shells that have risen above their parent."""
@@ -153,13 +278,30 @@ def system_shell(window: Window, this: Rule) -> Iterable[Finding]:
         odd = parent in SHELL_LESS or (service and service[1].lower() not in ("schedule", "appinfo", "seclogon"))
         if risen or odd:
             yield this.finding(
-                [line], confirmed=True, scope="host", host=line.host, account=line.user, program=line.f.process_path or ""
+                [line],
+                confirmed=True,
+                scope="host",
+                host=line.host,
+                account=line.user,
+                program=line.f.process_path or "",
             )
 
 
 _NAMED_SERVICE = re.compile(r"\s-s\s+(\w{1,40})", re.IGNORECASE)
 _INSTALLS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
-SHELL_LESS = frozenset("lsass.exe dns.exe spoolsv.exe wermgr.exe notepad.exe calc.exe mspaint.exe searchindexer.exe csrss.exe".split())
+SHELL_LESS = frozenset(
+    [
+        "lsass.exe",
+        "dns.exe",
+        "spoolsv.exe",
+        "wermgr.exe",
+        "notepad.exe",
+        "calc.exe",
+        "mspaint.exe",
+        "searchindexer.exe",
+        "csrss.exe",
+    ]
+)
 
 
 @rule(
@@ -168,29 +310,27 @@ SHELL_LESS = frozenset("lsass.exe dns.exe spoolsv.exe wermgr.exe notepad.exe cal
     "execution",
     says="mshta, regsvr32, hh, cmstp, control, odbcconf, installutil or msbuild starts a shell. Suspicious.",
     source="ATT&CK T1059, T1218",
-    needs=(ProcessFields,),
+    clues=[started_by(name) for name in _SHELL_LAUNCHERS],
 )
 def launcher_starts_shell(window: Window, this: Rule) -> Iterable[Finding]:
     """Find shells behind launchers."""
     lines: list[Line] = [
         line
         for line in launches(window)
-        if basename(line.f.parent_path) in _SHELL_LAUNCHERS and basename(line.f.process_path) in ("cmd.exe", "powershell.exe", "pwsh.exe", "wscript.exe", "cscript.exe")
+        if basename(line.f.parent_path) in _SHELL_LAUNCHERS
+        and basename(line.f.process_path) in ("cmd.exe", "powershell.exe", "pwsh.exe", "wscript.exe", "cscript.exe")
     ]
     for host, user, group in by_host_and_user(lines):
         yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
-
-
-_SHELL_LAUNCHERS = frozenset("mshta.exe regsvr32.exe hh.exe cmstp.exe control.exe odbcconf.exe installutil.exe msbuild.exe".split())
 
 
 @rule(
     "shell-over-network",
     "T1059.004",
     "execution",
-    says="A command ties a shell to a network socket (/dev/tcp, nc -e, a socket in a perl, python, ruby or php one-liner). Confirmed.",
+    says="A shell is tied to a socket (/dev/tcp, nc -e, perl or python one-liner). Confirmed.",
     source="ATT&CK T1059.004, T1059.006",
-    needs=COMMANDS,
+    clues=("shell-over-network",),
 )
 def shell_over_network(window: Window, this: Rule) -> Iterable[Finding]:
     """Find reverse shells."""
@@ -201,7 +341,7 @@ def shell_over_network(window: Window, this: Rule) -> Iterable[Finding]:
     "remote-registry",
     "T1112",
     "lateral_movement",
-    says="WMI's host process (wmiprvse) writes to the keys of services, of Control or of autostart. Suspicious.",
+    says="wmiprvse writes keys of services, Control or autostart. Suspicious.",
     source="ATT&CK T1112, T1047",
     needs=(RegistryFields,),
 )
@@ -225,7 +365,7 @@ _REMOTE_KEYS = re.compile(r"\\(?:services|control|currentversion\\run\w*|shell\\
     "share-sweep",
     "T1135",
     "discovery",
-    says=f"One address opens file-sharing connections (445, 139) to {MIN_SWEPT} or more different addresses of ours within {SWEEP_S} s. Suspicious.",
+    says=f"One address opens 445 or 139 on {MIN_SWEPT} or more of ours within {SWEEP_S} s. Suspicious.",
     source="ATT&CK T1135, T1018",
     needs=(NetConnFields,),
     probing=True,
@@ -234,26 +374,47 @@ def share_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     """Find addresses that knock at every file share."""
     tried: dict[str, list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
-        if line.f.src_ip and line.f.dst_ip and line.f.dst_port in (139, 445) and line.f.activity in ("open", "flow", "allow") and not window.is_external(line.f.dst_ip):
+        if (
+            line.f.src_ip
+            and line.f.dst_ip
+            and line.f.dst_port in (139, 445)
+            and line.f.activity in ("open", "flow", "allow")
+            and not window.is_external(line.f.dst_ip)
+        ):
             tried.setdefault(line.f.src_ip, []).append(line)
     for source, lines in tried.items():
-        burst = crowded(lines, window.limits.within(SWEEP_S), window.limits.at_least(MIN_SWEPT), lambda line: line.f.dst_ip)
+        burst = crowded(
+            lines, window.limits.within(SWEEP_S), window.limits.at_least(MIN_SWEPT), lambda line: line.f.dst_ip
+        )
         if burst:
             targets = [window.host_at(line.f.dst_ip or "") for line in burst]
-            yield this.finding(burst, confirmed=False, scope="network", host=targets[0], hosts=targets, accounts=[line.user for line in burst], remote=source)
+            yield this.finding(
+                burst,
+                confirmed=False,
+                scope="network",
+                host=targets[0],
+                hosts=targets,
+                accounts=[line.user for line in burst],
+                remote=source,
+            )
 
 
 @rule(
     "pipe-impersonation",
     "T1134.001",
     "privilege_escalation",
-    says="A pipe is made whose name ends like a system service's (\\pipe\\spoolss and the like), or a shell echoes into a pipe, as tools do to take a service's identity. Confirmed.",
+    says="A pipe named like a service's (...\\pipe\\spoolss), or a shell echoes into a pipe. Confirmed.",
     source="ATT&CK T1134.001",
-    needs=(PipeFields, *COMMANDS),
+    needs=(PipeFields,),
+    clues=("pipe-echoed",),
 )
 def pipe_impersonation(window: Window, this: Rule) -> Iterable[Finding]:
     """Find pipes made to catch a privileged client."""
-    lines: list[Line] = [line for line in window.of(PipeFields) if line.f.activity == "create" and _POTATO_PIPE.search(line.f.pipe_name or "")]
+    lines: list[Line] = [
+        line
+        for line in window.of(PipeFields)
+        if line.f.activity == "create" and _POTATO_PIPE.search(line.f.pipe_name or "")
+    ]
     lines += window.view(acts).get("pipe-echoed", [])
     for host, user, group in by_host_and_user(lines):
         yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=one_program(group))
@@ -263,7 +424,7 @@ def pipe_impersonation(window: Window, this: Rule) -> Iterable[Finding]:
     "privilege-of-foreign-program",
     "T1134",
     "privilege_escalation",
-    says="A program that is not installed asks for SeTcb, SeDebug, SeLoadDriver or SeCreateToken. Suspicious.",
+    says="A program not installed asks for SeTcb, SeDebug, SeLoadDriver or SeCreateToken. Suspicious.",
     source="ATT&CK T1134; Security 4673/4703",
     needs=(PrivilegeFields,),
 )
@@ -286,20 +447,22 @@ def privilege_of_foreign_program(window: Window, this: Rule) -> Iterable[Finding
     "remote-command",
     "T1047",
     "lateral_movement",
-    says="A program is started through WMI, WinRM, MMC, PsExec or the print spooler (child of wmiprvse, winrshost, wsmprovhost, scrcons, mmc -Embedding, psexesvc, spoolsv). Confirmed when its output goes to an "
-    f"administrative share, it is hidden or obfuscated PowerShell, or a person's network logon from another address came to the host at most {REMOTE_S} s before.",
+    says=f"A child of wmiprvse, winrshost, wsmprovhost, scrcons, mmc -Embedding, psexesvc or spoolsv. Confirmed: output to a share, hidden or obfuscated, or a person's network logon at most {REMOTE_S} s before.",
     source="ATT&CK T1047, T1021.003, T1021.006, T1569.002",
-    needs=(ProcessFields,),
+    clues=[started_by(name) for name in REMOTE_PARENTS],
 )
 def remote_command(window: Window, this: Rule) -> Iterable[Finding]:
     """Find programs that somebody starts from elsewhere."""
     known = window.view(acts)
-    meant = ("output-to-share", "script-obfuscated", "script-offensive")
+    meant = ("output-to-share", "script-obfuscated", "script-offensive", "hidden-start")
     shared = {line.log_id for meaning in meant for line in known.get(meaning, ())}
-    shared.update(line.log_id for line in window.view(quiet_starts))
     for line in launches(window):
         parent, name = basename(line.f.parent_path), basename(line.f.process_path)
-        if parent not in REMOTE_PARENTS or name in _OWN_CHILDREN or (parent == "mmc.exe" and "-embedding" not in (line.f.parent_cmd_line or "").lower()):
+        if (
+            parent not in REMOTE_PARENTS
+            or name in _OWN_CHILDREN
+            or (parent == "mmc.exe" and "-embedding" not in (line.f.parent_cmd_line or "").lower())
+        ):
             continue
         if is_installed(line.f.process_path) and "\\program files" in (line.f.process_path or "").lower():
             continue  # a management agent's own
@@ -327,9 +490,9 @@ def remote_command(window: Window, this: Rule) -> Iterable[Finding]:
     "output-to-share",
     "T1021.002",
     "lateral_movement",
-    says="A command writes its output to an administrative share (> \\\\host\\ADMIN$\\...). Confirmed.",
+    says="A command writes to an administrative share (> \\\\host\\ADMIN$). Confirmed.",
     source="ATT&CK T1021.002, T1047",
-    needs=COMMANDS,
+    clues=("output-to-share",),
 )
 def output_to_share(window: Window, this: Rule) -> Iterable[Finding]:
     """Find commands whose output somebody else collects."""
@@ -340,7 +503,7 @@ def output_to_share(window: Window, this: Rule) -> Iterable[Finding]:
     "remote-shell-pipe",
     "T1570",
     "lateral_movement",
-    says="Pipes of a remote shell are made (-stdin, -stdout, -stderr, PSEXESVC, PAExec, RemCom, names that attack frameworks use). Confirmed for a framework's, and when the program does not bear the pipe's name.",
+    says="Pipes -stdin, -stdout, PSEXESVC, PAExec, RemCom or a framework's. Confirmed: the framework's, or by a program of another name.",
     source="ATT&CK T1570, T1569.002; Microsoft Sysinternals PsExec; Sysmon event 17",
     needs=(PipeFields,),
 )
@@ -353,11 +516,18 @@ def remote_shell_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     for host, lines in made.items():
         framework = any(_C2_PIPE.search(line.f.pipe_name or "") for line in lines)
         disguised = any(
-            line.f.activity == "create" and _SHELL_PIPES.search(line.f.pipe_name or "") and basename(line.f.process_path) not in ("psexesvc.exe", "paexec.exe", "")
+            line.f.activity == "create"
+            and _SHELL_PIPES.search(line.f.pipe_name or "")
+            and basename(line.f.process_path) not in ("psexesvc.exe", "paexec.exe", "")
             for line in lines
         )
         yield this.finding(
-            lines, confirmed=framework or disguised, scope="host", host=host, accounts=[line.user for line in lines], program=one_program(lines)
+            lines,
+            confirmed=framework or disguised,
+            scope="host",
+            host=host,
+            accounts=[line.user for line in lines],
+            program=one_program(lines),
         )
 
 
@@ -365,9 +535,7 @@ def remote_shell_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     "remote-control-pipe",
     "T1021.002",
     "lateral_movement",
-    says="A person's account opens from elsewhere the pipe by which services, tasks, the registry or the event log of a host are controlled (svcctl, atsvc, winreg, eventlog, efsrpc, protected_storage), or three of samr, lsarpc, srvsvc, wkssvc; "
-    "or a program, script or dump on an administrative share. Confirmed when the file holds a remote tool's output, "
-    f"{MIN_PIPES} or more of the controlling pipes are opened, or the listing ones on {MIN_SPREAD_HOSTS} or more hosts.",
+    says=f"From elsewhere a person opens svcctl, atsvc, winreg or eventlog, three of samr, lsarpc, srvsvc, wkssvc, or programs on C$ or ADMIN$. Confirmed: a tool's output, both, {MIN_PIPES} pipes, {MIN_SPREAD_HOSTS} hosts.",
     source="ATT&CK T1021.002, T1018, T1187; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN name the pipes",
     needs=(ShareFields, PipeFields),
 )
@@ -390,17 +558,32 @@ def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     for (host, user), lines in groups.items():
         pipes = [line for line in lines if (line.f.share_name or "").upper().endswith("IPC$")]
         control, listing = [line for line in pipes if _pipe_of(line) in REMOTE_CONTROL], wanted[host, user]
-        files = [line for line in lines if _ADMIN_SHARE.search(line.f.share_name or "") and _CODE_FILE.search(line.f.file_path or "")]
-        output = [line for line in lines if _ADMIN_SHARE.search(line.f.share_name or "") and _OUTPUT_FILE.search(line.f.file_path or "")]
+        files = [
+            line
+            for line in lines
+            if _ADMIN_SHARE.search(line.f.share_name or "") and _CODE_FILE.search(line.f.file_path or "")
+        ]
+        output = [
+            line
+            for line in lines
+            if _ADMIN_SHARE.search(line.f.share_name or "") and _OUTPUT_FILE.search(line.f.file_path or "")
+        ]
         wide = len(listed.get(user, ())) >= window.limits.at_least(MIN_SPREAD_HOSTS)
         group: list[Line] = [*control, *listing, *files, *output]
         if group:
-            yield this.finding(group, confirmed=bool(output or (control and files) or (listing and wide)), scope="host", host=host, account=user, program="remote administration")
+            yield this.finding(
+                group,
+                confirmed=bool(output or (control and files) or (listing and wide)),
+                scope="host",
+                host=host,
+                account=user,
+                program="remote administration",
+            )
     reached: dict[str, list[Line[PipeFields]]] = {}
     for pipe in window.of(PipeFields):
-        if pipe.f.activity == "connect" and (pipe.f.process_path or "").lower() == "system":
-            if (pipe.f.pipe_name or "").lower().lstrip("\\") in REMOTE_CONTROL:
-                reached.setdefault(pipe.host, []).append(pipe)
+        by_network = pipe.f.activity == "connect" and (pipe.f.process_path or "").lower() == "system"
+        if by_network and (pipe.f.pipe_name or "").lower().lstrip("\\") in REMOTE_CONTROL:
+            reached.setdefault(pipe.host, []).append(pipe)
     for host, opened in reached.items():
         many = len({(pipe.f.pipe_name or "").lower() for pipe in opened}) >= window.limits.at_least(MIN_PIPES)
         yield this.finding(opened, confirmed=many, scope="host", host=host, program="remote administration")
@@ -414,9 +597,9 @@ def _pipe_of(line: Line[ShareFields]) -> str:
     "share-mounted",
     "T1021.002",
     "lateral_movement",
-    says="A command mounts another host's administrative share (net use \\\\host\\C$). Suspicious.",
+    says="net use of another host's C$ or ADMIN$. Suspicious.",
     source="ATT&CK T1021.002",
-    needs=COMMANDS,
+    clues=("share-mounted",),
 )
 def share_mounted(window: Window, this: Rule) -> Iterable[Finding]:
     """Find mounted administrative shares."""
@@ -427,7 +610,7 @@ def share_mounted(window: Window, this: Rule) -> Iterable[Finding]:
     "borrowed-logon",
     "T1550.002",
     "lateral_movement",
-    says="A sign-in of type 9 by seclogo; a person's Kerberos network logon from the host's own loopback address; or explicit credentials given by a script host, WMIC, a server program or a user-writable program. Suspicious.",
+    says="Logon type 9 by seclogo, a person's Kerberos logon from loopback, or explicit credentials by a script host, server or user-writable program. Suspicious.",
     source="ATT&CK T1550.002, T1558, T1134.002, T1078; Security 4624/4648",
     needs=(LogonFields,),
 )
@@ -436,7 +619,11 @@ def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
     lines: list[Line] = []
     for line in window.of(LogonFields):
         name, person = basename(line.f.process_path), is_person_or_service(account_name(line.f.user_name))
-        passed = line.f.activity == "success" and line.f.logon_type == 9 and (line.f.logon_process or "").lower() == "seclogo"
+        passed = (
+            line.f.activity == "success"
+            and line.f.logon_type == 9
+            and (line.f.logon_process or "").lower() == "seclogo"
+        )
         loop = (
             line.f.activity == "success"
             and line.f.logon_type == NETWORK_LOGON
@@ -446,10 +633,17 @@ def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
         given = line.f.activity == "explicit_credentials" and (
             name in SHELLS or name == "wmic.exe" or name in SERVER_PROGRAMS or is_user_writable(line.f.process_path)
         )
-        if person and (passed or loop or (given and account_name(line.f.user_name) != line.user) or (given and is_user_writable(line.f.process_path))):
+        if person and (
+            passed
+            or loop
+            or (given and account_name(line.f.user_name) != line.user)
+            or (given and is_user_writable(line.f.process_path))
+        ):
             lines.append(line)
     for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=False, scope="identity", host=host, account=user, program=one_program(group))
+        yield this.finding(
+            group, confirmed=False, scope="identity", host=host, account=user, program=one_program(group)
+        )
 
 
 # ---------------------------------------------------------------- programs in the wrong place
@@ -457,8 +651,7 @@ def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
     "loose-program",
     "T1204.002",
     "execution",
-    says="A program loose in a user's or a shared folder (Downloads, Desktop, Temp, Public, ProgramData) or on a share, not an installer by name, is started by a shell, a script host or another such program (from a remote desktop client's drive by any), or itself starts a shell. "
-    "Confirmed when it also opens another program with full rights, reaches an administrative port (88, 135, 389, 445, 3389, 5985) or an external address, or both starts hold.",
+    says="A program in Downloads, Desktop, Temp, Public, ProgramData or on a share is started by a shell or starts one. Confirmed: both, or it opens programs with full rights, reaches an administrative port or outside.",
     source="ATT&CK T1204.002, T1105, T1059",
     needs=(ProcessFields,),
 )
@@ -483,7 +676,9 @@ def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
         deeds += [
             line
             for line in window.of(ProcessAccessFields)
-            if line.host == host and (line.f.process_path or "").lower() == path and int(line.f.access_mask or "0x0", 16) & 0x2A == 0x2A
+            if line.host == host
+            and (line.f.process_path or "").lower() == path
+            and int(line.f.access_mask or "0x0", 16) & 0x2A == 0x2A
         ]
         group = [*starts, *shells, *deeds]
         yield this.finding(
@@ -496,12 +691,14 @@ def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
+_CONNECTS_ODDLY = NO_NETWORK | SCRIPTERS | {"explorer.exe"}
+
+
 @rule(
     "script-host-connects",
     "T1105",
     "command_and_control",
-    says="A shell, script host or launcher (powershell, mshta, regsvr32, rundll32, wscript, msbuild, wmic, certutil) connects to an external address on another port than 80 and 443, or anywhere on 135 or 445, or explorer.exe to an RPC port (49152 on) inside. "
-    "Confirmed when a program that needs no network (notepad, calc, mspaint) connects anywhere.",
+    says="A shell or script host connects outside (but 80, 443) or to 135 or 445, explorer.exe to an RPC port. Suspicious; confirmed for notepad, calc, mspaint.",
     source="ATT&CK T1105, T1071, T1218; Microsoft Sysmon event 3",
     needs=(NetConnFields,),
 )
@@ -510,10 +707,18 @@ def script_host_connects(window: Window, this: Rule) -> Iterable[Finding]:
     made: dict[tuple[str, str], list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
         name = basename(line.f.process_path)
-        if line.f.activity not in OUTBOUND or line.f.dst_ip in (None, "127.0.0.1", "::1", line.f.src_ip):
+        if (
+            name not in _CONNECTS_ODDLY
+            or line.f.activity not in OUTBOUND
+            or line.f.dst_ip in (None, "127.0.0.1", "::1", line.f.src_ip)
+        ):
             continue
-        external, port = window.is_external(line.f.dst_ip), line.f.dst_port
-        if name in NO_NETWORK or (name in SCRIPTERS and ((external and port not in WEB_PORTS) or port in (135, 445))) or (name == "explorer.exe" and not external and (port or 0) >= DYNAMIC_PORT):
+        outside, port = window.is_external(line.f.dst_ip), line.f.dst_port
+        if (
+            name in NO_NETWORK
+            or (name in SCRIPTERS and ((outside and port not in WEB_PORTS) or port in (135, 445)))
+            or (name == "explorer.exe" and not outside and (port or 0) >= DYNAMIC_PORT)
+        ):
             made.setdefault((line.host, (line.f.process_path or "").lower()), []).append(line)
     for (host, path), lines in made.items():
         external = [line for line in lines if window.is_external(line.f.dst_ip)]
@@ -532,7 +737,7 @@ def script_host_connects(window: Window, this: Rule) -> Iterable[Finding]:
     "transfer-job",
     "T1197",
     "command_and_control",
-    says="A background transfer (BITS) fetches from a bare IP address or from something other than http(s). Suspicious.",
+    says="A BITS transfer from a bare IP address or no http(s). Suspicious.",
     source="ATT&CK T1197; Microsoft BITS-Client events 59/60",
     needs=(NetConnFields,),
 )
@@ -554,7 +759,7 @@ _ODD_URL = re.compile(r"^https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]|$)|^
     "product-detection",
     "T1587.001",
     "execution",
-    says="Another product names malware, an exploit, a scan or a self-signed certificate. Confirmed when its severity is high, severe or critical.",
+    says="Another product names malware, an exploit, a scan or a self-signed certificate. Confirmed: severity high or more.",
     source="ATT&CK T1587.001, T1204; Defender 1116, Zeek notice.log",
     needs=(DetectionFields,),
 )
@@ -567,7 +772,13 @@ def product_detection(window: Window, this: Rule) -> Iterable[Finding]:
     for (host, source), lines in met.items():
         grave = any((line.f.severity or "").lower() in ("high", "severe", "critical") for line in lines)
         yield this.finding(
-            lines, confirmed=grave, scope="host", host=host, accounts=[line.user for line in lines], program=lines[0].f.file_path or "", remote=source
+            lines,
+            confirmed=grave,
+            scope="host",
+            host=host,
+            accounts=[line.user for line in lines],
+            program=lines[0].f.file_path or "",
+            remote=source,
         )
 
 
@@ -576,9 +787,10 @@ def product_detection(window: Window, this: Rule) -> Iterable[Finding]:
     "admin-discovery",
     "T1087.002",
     "discovery",
-    says="A command or an LDAP search asks who the administrators are or lists a whole directory (net group \"domain admins\", net user /domain, setspn -Q, nltest, dsquery, Get-LocalGroupMember Administrators, memberOf Domain Admins). Suspicious.",
+    says="A command or person looks for administrators (net group domain admins, /domain, setspn -Q, nltest, dsquery). Suspicious.",
     source="ATT&CK T1087.002, T1069.002, T1482",
-    needs=(*COMMANDS, DirectoryFields),
+    needs=(DirectoryFields,),
+    clues=("admin-discovery",),
 )
 def admin_discovery(window: Window, this: Rule) -> Iterable[Finding]:
     """Find searches for administrators."""
@@ -588,10 +800,20 @@ def admin_discovery(window: Window, this: Rule) -> Iterable[Finding]:
         for line in window.of(DirectoryFields)
         if line.f.activity == "access"
         and is_person_or_service(line.user)
-        and ("memberof=cn=domain admins" in (line.f.properties or "").lower() or ((line.f.object_type or "").startswith("SAM_") and _ADMIN_RID.search(line.f.object_dn or "")))
+        and (
+            "memberof=cn=domain admins" in (line.f.properties or "").lower()
+            or ((line.f.object_type or "").startswith("SAM_") and _ADMIN_RID.search(line.f.object_dn or ""))
+        )
     ]
     for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group, otherwise="powershell.exe"))
+        yield this.finding(
+            group,
+            confirmed=False,
+            scope="host",
+            host=host,
+            account=user,
+            program=one_program(group, otherwise="powershell.exe"),
+        )
 
 
 _ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known RIDs (MS-DTYP 2.4.2.4)
@@ -601,9 +823,9 @@ _ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known 
     "looking-around",
     "T1082",
     "discovery",
-    says=f"One account starts {MIN_LOOKS} or more different discovery programs (whoami, net, systeminfo, tasklist, ipconfig, arp, nltest and the like) on a host within {LOOK_S} s. Suspicious.",
+    says=f"{MIN_LOOKS} or more different discovery programs (whoami, net, systeminfo...) by one account within {LOOK_S} s. Suspicious.",
     source="ATT&CK T1082, T1033, T1016, T1057",
-    needs=(ProcessFields,),
+    clues=LOOKERS,
 )
 def looking_around(window: Window, this: Rule) -> Iterable[Finding]:
     """Find bursts of discovery."""
@@ -611,7 +833,9 @@ def looking_around(window: Window, this: Rule) -> Iterable[Finding]:
     for host, user, group in by_host_and_user(lines):
         burst = crowded(group, window.limits.within(LOOK_S), window.limits.at_least(MIN_LOOKS), _program_name)
         if burst:
-            yield this.finding(burst, confirmed=False, scope="host", host=host, account=user, program=one_program(burst))
+            yield this.finding(
+                burst, confirmed=False, scope="host", host=host, account=user, program=one_program(burst)
+            )
 
 
 def _program_name(line: Line) -> str:
@@ -622,7 +846,7 @@ def _program_name(line: Line) -> str:
     "ticket-sweep",
     "T1018",
     "discovery",
-    says=f"One account asks for tickets to {MIN_TICKETS} or more different services within {TICKETS_S} s, or reads {MIN_OBJECTS} or more different objects of the account database within {OBJECTS_S} s. Confirmed with {MANY_TICKETS} or more services.",
+    says=f"One account asks for tickets to {MIN_TICKETS} services in {TICKETS_S} s, or reads {MIN_OBJECTS} directory objects in {OBJECTS_S} s. Confirmed: {MANY_TICKETS} services.",
     source="ATT&CK T1018, T1087.002, T1069; Security 4769, 4661",
     needs=(KerberosFields, DirectoryFields),
 )
@@ -634,16 +858,30 @@ def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
         if line.f.activity == "tgs" and is_person_or_service(user):
             asked.setdefault(user, []).append(line)
     for user, lines in asked.items():
-        burst = crowded(lines, window.limits.within(TICKETS_S), window.limits.at_least(MIN_TICKETS), lambda line: line.f.service_name)
+        burst = crowded(
+            lines,
+            window.limits.within(TICKETS_S),
+            window.limits.at_least(MIN_TICKETS),
+            lambda line: line.f.service_name,
+        )
         if burst:
             many = len({line.f.service_name for line in burst}) >= window.limits.at_least(MANY_TICKETS)
-            yield this.finding(burst, confirmed=many, scope="identity", host=burst[0].host, account=user, remote=burst[0].f.src_ip or "")
+            yield this.finding(
+                burst,
+                confirmed=many,
+                scope="identity",
+                host=burst[0].host,
+                account=user,
+                remote=burst[0].f.src_ip or "",
+            )
     read: dict[str, list[Line[DirectoryFields]]] = {}
     for access in window.of(DirectoryFields):
         if access.f.activity == "access" and is_person_or_service(access.user) and access.f.object_dn:
             read.setdefault(access.user, []).append(access)
     for user, found in read.items():
-        swept = crowded(found, window.limits.within(OBJECTS_S), window.limits.at_least(MIN_OBJECTS), lambda line: line.f.object_dn)
+        swept = crowded(
+            found, window.limits.within(OBJECTS_S), window.limits.at_least(MIN_OBJECTS), lambda line: line.f.object_dn
+        )
         if swept:
             yield this.finding(swept, confirmed=False, scope="identity", host=swept[0].host, account=user)
 
@@ -652,7 +890,7 @@ def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     "unanswered-calls",
     "T1571",
     "command_and_control",
-    says=f"From one address of ours {MIN_UNANSWERED} or more different external pairs of address and port, or one {MIN_RETRIES} or more times, stay unanswered or refuse (Zeek {', '.join(UNANSWERED)}) within {SCAN_S} s. Confirmed when {MIN_ONE_TARGET} or more are ports of one address.",
+    says=f"From inside, {MIN_UNANSWERED} external targets, or one {MIN_RETRIES} times, give no answer within {SCAN_S} s. Confirmed: {MIN_ONE_TARGET} ports of one address.",
     source="ATT&CK T1046, T1571, T1008; Zeek conn.log conn_state",
     needs=(NetConnFields,),
 )
@@ -660,38 +898,63 @@ def unanswered_calls(window: Window, this: Rule) -> Iterable[Finding]:
     """Find scans to the outside, and implants that call a server that is gone."""
     tried: dict[str, list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
-        if line.f.src_ip and line.f.conn_state in UNANSWERED and window.is_external(line.f.dst_ip) and not window.is_external(line.f.src_ip):
+        if (
+            line.f.src_ip
+            and line.f.conn_state in UNANSWERED
+            and window.is_external(line.f.dst_ip)
+            and not window.is_external(line.f.src_ip)
+        ):
             tried.setdefault(line.f.src_ip, []).append(line)
     for source, lines in tried.items():
         span = window.limits.within(SCAN_S)
-        burst = crowded(lines, span, window.limits.at_least(MIN_UNANSWERED), lambda line: (line.f.dst_ip, line.f.dst_port))
+        burst = crowded(
+            lines, span, window.limits.at_least(MIN_UNANSWERED), lambda line: (line.f.dst_ip, line.f.dst_port)
+        )
         if not burst:
             pairs: dict[tuple[object, object], list[Line[NetConnFields]]] = {}
             for line in lines:
                 pairs.setdefault((line.f.dst_ip, line.f.dst_port), []).append(line)
-            burst = [line for same in pairs.values() for line in crowded(same, span, window.limits.at_least(MIN_RETRIES), lambda line: line.log_id)]
+            burst = [
+                line
+                for same in pairs.values()
+                for line in crowded(same, span, window.limits.at_least(MIN_RETRIES), lambda line: line.log_id)
+            ]
         ports: dict[str | None, set[int | None]] = {}
         for line in burst:
             ports.setdefault(line.f.dst_ip, set()).add(line.f.dst_port)
         if burst:
             one = max(map(len, ports.values())) >= window.limits.at_least(MIN_ONE_TARGET)
-            yield this.finding(burst, confirmed=one, scope="network", host=burst[0].host, accounts=[line.user for line in burst], remote=source)
+            yield this.finding(
+                burst,
+                confirmed=one,
+                scope="network",
+                host=burst[0].host,
+                accounts=[line.user for line in burst],
+                remote=source,
+            )
 
 
 @rule(
     "services-stopped",
     "T1489",
     "impact",
-    says=f"Commands stop {MIN_STOPPED} or more services or programs on a host within {LOOK_S} s (net stop, sc stop, taskkill /f). Suspicious.",
+    says=f"{MIN_STOPPED} or more services or programs are stopped by command within {LOOK_S} s. Suspicious.",
     source="ATT&CK T1489",
-    needs=COMMANDS,
+    clues=("service-stopped",),
 )
 def services_stopped(window: Window, this: Rule) -> Iterable[Finding]:
     """Find hosts whose services are stopped one after another."""
     for host, user, group in by_host_and_user(window.view(acts).get("service-stopped", [])):
-        burst = crowded(group, window.limits.within(LOOK_S), window.limits.at_least(MIN_STOPPED), lambda line: getattr(line.f, "process_cmd_line", line.log_id))
+        burst = crowded(
+            group,
+            window.limits.within(LOOK_S),
+            window.limits.at_least(MIN_STOPPED),
+            lambda line: getattr(line.f, "process_cmd_line", line.log_id),
+        )
         if burst:
-            yield this.finding(burst, confirmed=False, scope="host", host=host, account=user, program=one_program(burst))
+            yield this.finding(
+                burst, confirmed=False, scope="host", host=host, account=user, program=one_program(burst)
+            )
 
 
 RULES = (

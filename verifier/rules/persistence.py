@@ -12,7 +12,19 @@ from verifier.rules.execution import SHELLS, program_of, shell_name
 from verifier.rules.identity import GROUP_WORK, PRIVILEGED_GROUPS
 from verifier.rules.tampering import AUTORUN
 from verifier.told import acts, by_host_and_user, settings
-from verifier.window import Finding, Line, Rule, Window, basename, crowded, is_installed, is_person_or_service, is_user_writable, one_program, rule
+from verifier.window import (
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    crowded,
+    is_installed,
+    is_person_or_service,
+    is_user_writable,
+    one_program,
+    rule,
+)
 from world import account_name
 
 SHORT_LIFE_S = 600
@@ -21,7 +33,9 @@ MIN_GROUPS = 3
 GROUPS_S = 600
 ACCOUNT_WORK = "account administration"
 SETTINGS = (RegistryFields, *COMMANDS)
-_SERVICE_VALUE = re.compile(r"\\services\\[^\\]+\\(?:imagepath|failurecommand|parameters\\servicedll|performance\\library)$")
+_SERVICE_VALUE = re.compile(
+    r"\\services\\[^\\]+\\(?:imagepath|failurecommand|parameters\\servicedll|performance\\library)$"
+)
 _AUTOSTART = re.compile(
     r"\\winlogon\\(?:userinit|shell|notify\\.{1,80}|mpnotify|gpextensions\\.{1,80}\\dllname)$|\\currentversion\\windows\\(?:appinit_dlls|load|run|iconservicelib)$"
     r"|\\lsa\\(?:security packages|authentication packages|notification packages)$|\\lsa\\osconfig\\security packages$|\\silentprocessexit\\[^\\]+\\monitorprocess$"
@@ -31,11 +45,21 @@ _AUTOSTART = re.compile(
     r"|\\appcompatflags\\(?:custom|installedsdb)\\.{1,120}$|\\image file execution options\\[^\\]+\\(?:debugger|globalflag|verifierdlls)$"
     r"|\\dns\\parameters\\serverlevelplugindll$|\\user shell folders\\(?:common )?startup$|\\pendinggpos\\path\d+$|\\currentversion\\(?:run|runonce|runonceex|runservices)\\[^\\]+$"
 )
-_QUIET_VALUES = re.compile(r"\\lsa\\|bootexecute$|userinit$|\\winlogon\\shell$|\\print\\|\\timeproviders\\")  # hold defaults that set-up rewrites
-_CLASS_KEY = re.compile(r"\\clsid\\\{[^}]{36}\}\\(?:inprocserver32|localserver32|treatas|scriptleturl|progid)\\?(?:\(default\))?$")
+_QUIET_VALUES = re.compile(
+    r"\\lsa\\|bootexecute$|userinit$|\\winlogon\\shell$|\\print\\|\\timeproviders\\"
+)  # hold defaults that set-up rewrites
+_CLASS_KEY = re.compile(
+    r"\\clsid\\\{[^}]{36}\}\\(?:inprocserver32|localserver32|treatas|scriptleturl|progid)\\?(?:\(default\))?$"
+)
 _VENDORS = re.compile(r"\\appdata\\local\\(?:programs|microsoft)\\", re.IGNORECASE)
-_SCRIPTED = re.compile(r"powershell|pwsh|wscript|cscript|mshta|rundll32|regsvr32|\bcmd(?:\.exe)?\b|\bnc(?:\.exe)?\s|https?://|\\\\[^\\\s]+\\", re.IGNORECASE)
-_STARTUP = re.compile(r"\\start menu\\programs\\start-?up\\[^\\]+\.(?:exe|lnk|bat|cmd|vbs|vbe|js|jse|wsf|hta|ps1|scr|url|com|pif)$", re.IGNORECASE)
+_SCRIPTED = re.compile(
+    r"powershell|pwsh|wscript|cscript|mshta|rundll32|regsvr32|\bcmd(?:\.exe)?\b|\bnc(?:\.exe)?\s|https?://|\\\\[^\\\s]+\\",
+    re.IGNORECASE,
+)
+_STARTUP = re.compile(
+    r"\\start menu\\programs\\start-?up\\[^\\]+\.(?:exe|lnk|bat|cmd|vbs|vbe|js|jse|wsf|hta|ps1|scr|url|com|pif)$",
+    re.IGNORECASE,
+)
 # Attributes through which one account can become another, and what they mean (MS-ADA, MS-ADTS 5.1.3).
 DELEGATION = re.compile(
     r"allowedtodelegateto=[^;\s]|set: trusted for delegation|set: trusted to authenticate for delegation|set: no preauthentication required|set: reversible"
@@ -53,7 +77,7 @@ REPLICA_RIGHTS = ("9923a32a-3607-11d2-b9be-0000f87a36b2", "1131f6ac-9c07-11d1-f7
     "odd-service",
     "T1543.003",
     "persistence",
-    says="A service is installed whose program lies neither in a folder below \\Windows\\ nor in Program Files, or a driver whose does. Suspicious.",
+    says="A service's program is neither below a folder of \\Windows\\ nor in Program Files. Suspicious.",
     source="ATT&CK T1543.003, T1569.002; Security 4697, System 7045",
     needs=(ServiceFields,),
 )
@@ -70,7 +94,7 @@ def odd_service(window: Window, this: Rule) -> Iterable[Finding]:
 def _is_service_home(path: str) -> bool:
     path = path.removeprefix("\\??\\").replace("%systemroot%", "c:\\windows").replace("%windir%", "c:\\windows")
     path = path.replace("\\systemroot\\", "c:\\windows\\").replace("%programfiles%", "c:\\program files")
-    if path.startswith(("system32\\", "syswow64\\")) or path.startswith("\\driverstore"):
+    if path.startswith(("system32\\", "syswow64\\", "\\driverstore")):
         return True
     return is_installed(path) and not re.fullmatch(r"[a-z]:\\windows\\[^\\]+", path)
 
@@ -79,9 +103,10 @@ def _is_service_home(path: str) -> bool:
     "service-runs-command",
     "T1569.002",
     "execution",
-    says="A service or task is made to run a shell whose output goes to a named pipe or an administrative share, or a hidden, encoded or downloading PowerShell, or its ImagePath is a shell. Confirmed.",
+    says="A service or task runs a shell with output to a pipe, share or Temp, or hidden, encoded or downloading PowerShell. Confirmed.",
     source="ATT&CK T1569.002, T1134.001; what public remote execution tools leave in System 7045",
-    needs=(ServiceFields, TaskFields, *SETTINGS),
+    needs=(ServiceFields, TaskFields, RegistryFields),
+    clues=("setting",),
 )
 def service_runs_command(window: Window, this: Rule) -> Iterable[Finding]:
     """Find services and tasks that are commands of somebody far away."""
@@ -96,8 +121,15 @@ def service_runs_command(window: Window, this: Rule) -> Iterable[Finding]:
         if change.path.endswith("\\imagepath") and _STARTS_SHELL.match(change.data):
             lines.append(change.line)
     for line in lines:
-        command = getattr(line.f, "service_cmd_line", None) or getattr(line.f, "job_cmd_line", None) or getattr(line.f, "reg_value_data", None) or ""
-        yield this.finding([line], confirmed=True, scope="host", host=line.host, account=line.user, program=program_of(command))
+        command = (
+            getattr(line.f, "service_cmd_line", None)
+            or getattr(line.f, "job_cmd_line", None)
+            or getattr(line.f, "reg_value_data", None)
+            or ""
+        )
+        yield this.finding(
+            [line], confirmed=True, scope="host", host=line.host, account=line.user, program=program_of(command)
+        )
 
 
 _STARTS_SHELL = re.compile(r"^\W{0,3}(?:comspec|cmd(?:\.exe)?\s|powershell)")
@@ -112,10 +144,10 @@ _COMMANDEERED = re.compile(
     "service-changed",
     "T1574.011",
     "persistence",
-    says="A service's program, failure command or library is changed: by sc config binPath=, sc failure command= or sc on another host, or in the registry by a program "
-    "other than Windows' own managers to a shell, a script host or a user-writable file, or by a script. Confirmed when what is set is user-writable or scripted.",
+    says="A service is changed: sc binPath=, failure command= or remote, or its registry by another than Windows. Confirmed: to a shell or user-writable file.",
     source="ATT&CK T1574.011, T1543.003; Microsoft sc reference",
-    needs=SETTINGS,
+    needs=(RegistryFields,),
+    clues=("service-changed", "setting"),
 )
 def service_changed(window: Window, this: Rule) -> Iterable[Finding]:
     """Find services that are turned to another use."""
@@ -143,16 +175,21 @@ def service_changed(window: Window, this: Rule) -> Iterable[Finding]:
     "autostart-value",
     "T1547",
     "persistence",
-    says="A value that loads code at start, sign-in or in other programs (Winlogon, AppInit, LSA packages, SilentProcessExit, Active Setup, AppCompat databases, print monitors, "
-    "DNS plug-in, Office add-ins, also Run keys set by command) is set by a command, or to a script host or a user-writable file. Suspicious.",
+    says="A value that loads code (Winlogon, AppInit, LSA packages, SilentProcessExit, add-ins, print monitors, DNS plug-in) is set by command or to a script or user-writable file. Suspicious.",
     source="ATT&CK T1547.001, .004, .005, .010, T1546.002, .007, .010, .011, .012, T1137",
-    needs=SETTINGS,
+    needs=(RegistryFields,),
+    clues=("setting",),
 )
 def autostart_value(window: Window, this: Rule) -> Iterable[Finding]:
     """Find values that start code."""
     lines: list[Line] = []
     for change in window.view(settings):
-        if change.act != "set" or not change.data or not _AUTOSTART.search(change.path) or basename(change.program) in MANAGERS:
+        if (
+            change.act != "set"
+            or not change.data
+            or not _AUTOSTART.search(change.path)
+            or basename(change.program) in MANAGERS
+        ):
             continue
         by_command = not isinstance(change.line.f, RegistryFields)
         if not by_command and AUTORUN.search(change.path):
@@ -168,10 +205,10 @@ def autostart_value(window: Window, this: Rule) -> Iterable[Finding]:
     "class-hijack",
     "T1546.015",
     "persistence",
-    says="A COM class of a user is pointed at a user-writable file or a script (InprocServer32, LocalServer32, TreatAs, ScriptletURL), vendors' own folders in "
-    "\\AppData\\Local\\ apart. Confirmed when the program that does it is user-writable.",
+    says="A user's COM class points to a user-writable file or script. Confirmed: by a user-writable program.",
     source="ATT&CK T1546.015",
-    needs=SETTINGS,
+    needs=(RegistryFields,),
+    clues=("setting",),
 )
 def class_hijack(window: Window, this: Rule) -> Iterable[Finding]:
     """Find hijacked COM classes."""
@@ -188,15 +225,16 @@ def class_hijack(window: Window, this: Rule) -> Iterable[Finding]:
             lines.append(change.line)
     for host, user, group in by_host_and_user(lines):
         program = one_program(group)
-        yield this.finding(group, confirmed=is_user_writable(program), scope="host", host=host, account=user, program=program)
+        yield this.finding(
+            group, confirmed=is_user_writable(program), scope="host", host=host, account=user, program=program
+        )
 
 
 @rule(
     "startup-folder",
     "T1547.009",
     "persistence",
-    says="A program, script or shortcut is written to a Start-up folder by another program than explorer.exe and msiexec.exe. Confirmed when it comes over the network (by System), from a "
-    "script host or from a user-writable program.",
+    says="A program, script or link is written to a Start-up folder. Confirmed: by System, a script host or a user-writable program.",
     source="ATT&CK T1547.001, T1547.009, T1021.002",
     needs=(FileFields,),
 )
@@ -204,10 +242,19 @@ def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
     """Find files dropped where they start at sign-in."""
     for line in window.of(FileFields):
         name = basename(line.f.process_path)
-        if line.f.activity in ("create", "modify") and name not in ("explorer.exe", "msiexec.exe") and _STARTUP.search(line.f.file_path or ""):
+        if (
+            line.f.activity in ("create", "modify")
+            and name not in ("explorer.exe", "msiexec.exe")
+            and _STARTUP.search(line.f.file_path or "")
+        ):
             sure = name == "system" or name in SHELLS or is_user_writable(line.f.process_path)
             yield this.finding(
-                [line], confirmed=sure, scope="host", host=line.host, account=line.user, program=line.f.process_path or ""
+                [line],
+                confirmed=sure,
+                scope="host",
+                host=line.host,
+                account=line.user,
+                program=line.f.process_path or "",
             )
 
 
@@ -215,17 +262,21 @@ def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
     "task-command",
     "T1053.005",
     "persistence",
-    says="A command makes a task that runs a shell, runs as SYSTEM or is on another host, or a person registers a task that runs a shell, script host or user-writable file. "
-    f"Confirmed when the task is removed within {SHORT_LIFE_S} s of its making.",
+    says=f"A command or person makes a task of a shell, user-writable file, SYSTEM or other host. Confirmed: removed within {SHORT_LIFE_S} s.",
     source="ATT&CK T1053.005; Security 4698/4699, Microsoft schtasks reference",
-    needs=COMMANDS,
+    needs=(TaskFields,),
+    clues=("task-command",),
 )
 def task_command(window: Window, this: Rule) -> Iterable[Finding]:
     """Find tasks that run commands, and those that live for minutes."""
     made: dict[tuple[str, str], list[Line]] = {}
     for task in window.of(TaskFields):
         command = task.f.job_cmd_line or ""
-        if task.f.activity in ("create", "update") and is_person_or_service(task.user) and (shell_name(program_of(command)) in SHELLS or is_user_writable(command)):
+        if (
+            task.f.activity in ("create", "update")
+            and is_person_or_service(task.user)
+            and (shell_name(program_of(command)) in SHELLS or is_user_writable(command))
+        ):
             made.setdefault((task.host, task.f.job_name or ""), []).append(task)
     for (host, name), lines in made.items():
         removed = [
@@ -247,7 +298,12 @@ def task_command(window: Window, this: Rule) -> Iterable[Finding]:
     commands = [line for line in window.view(acts).get("task-command", ()) if not isinstance(line.f, TaskFields)]
     for host, user, group in by_host_and_user(commands):
         yield this.finding(
-            group, confirmed=False, scope="host", host=host, account=user, program=one_program(group, otherwise="powershell.exe")
+            group,
+            confirmed=False,
+            scope="host",
+            host=host,
+            account=user,
+            program=one_program(group, otherwise="powershell.exe"),
         )
 
 
@@ -255,9 +311,9 @@ def task_command(window: Window, this: Rule) -> Iterable[Finding]:
     "account-command",
     "T1136.001",
     "persistence",
-    says="A command makes an account or puts one into a group (net user or localgroup /add, New-LocalUser, useradd). Suspicious.",
+    says="A command makes an account or group member (net user /add). Suspicious.",
     source="ATT&CK T1136.001, T1098",
-    needs=COMMANDS,
+    clues=("account-command",),
 )
 def account_command(window: Window, this: Rule) -> Iterable[Finding]:
     """Find accounts made on a command line."""
@@ -268,7 +324,7 @@ def account_command(window: Window, this: Rule) -> Iterable[Finding]:
     "odd-account",
     "T1136",
     "persistence",
-    says=f"A person makes an account that is removed within {SHORT_ACCOUNT_S} s, or a user account that looks like a machine's (name ends in $). Confirmed for the latter.",
+    says=f"A person's new account goes within {SHORT_ACCOUNT_S} s; confirmed if a user's name ends in $.",
     source="ATT&CK T1136, T1564.002; Security 4720/4726",
     needs=(AccountFields,),
 )
@@ -282,12 +338,19 @@ def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
         removed = [
             other
             for other in window.of(AccountFields)
-            if other.f.activity == "delete" and account_name(other.f.user_name) == name and 0 <= other.t - line.t <= span
+            if other.f.activity == "delete"
+            and account_name(other.f.user_name) == name
+            and 0 <= other.t - line.t <= span
         ]
         disguised = name.endswith("$") and "set: normal account" in (line.f.attributes or "")
         if removed or disguised:
             yield this.finding(
-                [line, *removed], confirmed=disguised, scope="identity", host=line.host, account=line.user, program=ACCOUNT_WORK
+                [line, *removed],
+                confirmed=disguised,
+                scope="identity",
+                host=line.host,
+                account=line.user,
+                program=ACCOUNT_WORK,
             )
 
 
@@ -295,7 +358,7 @@ def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
     "identity-history",
     "T1134.005",
     "privilege_escalation",
-    says="Another account's identity is added to an account's SID history. Confirmed, and the harm is done.",
+    says="An account gets another's SID in its history. Confirmed, harm done.",
     source="ATT&CK T1134.005; Security 4765",
     needs=(AccountFields,),
 )
@@ -304,7 +367,13 @@ def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
     for line in window.of(AccountFields):
         if line.f.activity == "sid_history" and is_person_or_service(line.user):
             yield this.finding(
-                [line], confirmed=True, scope="identity", host=line.host, account=line.user, program=ACCOUNT_WORK, impact=True
+                [line],
+                confirmed=True,
+                scope="identity",
+                host=line.host,
+                account=line.user,
+                program=ACCOUNT_WORK,
+                impact=True,
             )
 
 
@@ -312,8 +381,7 @@ def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
     "account-takeover",
     "T1098",
     "persistence",
-    says="A person changes what lets one account act as another: delegation, preauthentication, reversible passwords, a user's service principal names, access lists of the domain or its "
-    "holders, the restore mode password, logon scripts or policies. Confirmed for msDS-AllowedToActOnBehalfOfOtherIdentity, msDS-KeyCredentialLink a machine account that loses its $, and any change by ANONYMOUS LOGON.",
+    says="A person sets delegation, no preauthentication, a user's SPN, domain access lists, DSRM password, policies. Confirmed: AllowedToActOnBehalfOfOtherIdentity, KeyCredentialLink, a machine name losing $, by ANONYMOUS LOGON.",
     source="ATT&CK T1098, T1558, T1484.001, T1078.002; MS-ADA; Security 4738/4742/4781/4794/5136",
     needs=(AccountFields, DirectoryFields),
 )
@@ -323,12 +391,18 @@ def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
     sure: set[str] = set()
     for line in window.of(AccountFields):
         told_of, name = line.f.attributes or "", account_name(line.f.user_name)
-        if line.user.lower() == "anonymous logon" and line.f.activity in ("modify", "password_reset", "password_change"):
+        if line.user.lower() == "anonymous logon" and line.f.activity in (
+            "modify",
+            "password_reset",
+            "password_change",
+        ):
             lines.append(line)
             sure.add(line.log_id)
         if not is_person_or_service(line.user):
             continue
-        unmasked = line.f.activity == "rename" and told_of.rstrip().endswith("$") and bool(name) and not name.endswith("$")
+        unmasked = (
+            line.f.activity == "rename" and told_of.rstrip().endswith("$") and bool(name) and not name.endswith("$")
+        )
         spn = line.f.activity in ("create", "modify") and _SPN.search(told_of) and not name.endswith("$")
         restore = line.f.activity == "password_reset" and name.startswith("Directory Services Restore")
         if unmasked or spn or restore or (line.f.activity in ("create", "modify") and DELEGATION.search(told_of)):
@@ -339,14 +413,22 @@ def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
             continue
         properties, name = change.f.properties or "", (change.f.object_dn or "").lower()
         machine = change.f.object_type == "computer" and properties.lower().startswith("serviceprincipalname=")
-        holder = _DESCRIPTOR.search(properties) and (name.startswith(("dc=", "cn=adminsdholder")) or change.f.object_type in ("user", "group", "groupPolicyContainer"))
+        holder = _DESCRIPTOR.search(properties) and (
+            name.startswith(("dc=", "cn=adminsdholder"))
+            or change.f.object_type in ("user", "group", "groupPolicyContainer")
+        )
         if TAKEOVER.search(properties):
             sure.add(change.log_id)
         if TAKEOVER.search(properties) or holder or (DELEGATION.search(properties) and not machine):
             lines.append(change)
     for host, user, group in by_host_and_user(lines):
         yield this.finding(
-            group, confirmed=any(line.log_id in sure for line in group), scope="identity", host=host, account=user, program=ACCOUNT_WORK
+            group,
+            confirmed=any(line.log_id in sure for line in group),
+            scope="identity",
+            host=host,
+            account=user,
+            program=ACCOUNT_WORK,
         )
 
 
@@ -354,7 +436,7 @@ def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
     "replica-rights",
     "T1207",
     "defense_evasion",
-    says="A person's account uses the right to install a replica of the directory or to manage its replication. Confirmed.",
+    says="A person uses the right to install or manage a replica. Confirmed.",
     source="ATT&CK T1207; MS-ADTS 5.1.3.2.1",
     needs=(DirectoryFields,),
 )
@@ -363,17 +445,20 @@ def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
     lines: list[Line] = [
         line
         for line in window.of(DirectoryFields)
-        if is_person_or_service(line.user) and any(right in (line.f.properties or "").lower() for right in REPLICA_RIGHTS)
+        if is_person_or_service(line.user)
+        and any(right in (line.f.properties or "").lower() for right in REPLICA_RIGHTS)
     ]
     for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=True, scope="identity", host=host, account=user, program="directory replication")
+        yield this.finding(
+            group, confirmed=True, scope="identity", host=host, account=user, program="directory replication"
+        )
 
 
 @rule(
     "many-privileged-groups",
     "T1098.007",
     "persistence",
-    says=f"One person puts one account into {MIN_GROUPS} or more privileged groups within {GROUPS_S} s. Confirmed.",
+    says=f"A person puts one account into {MIN_GROUPS} privileged groups within {GROUPS_S} s. Confirmed.",
     source="ATT&CK T1098.007",
     needs=(GroupFields,),
 )
@@ -382,12 +467,21 @@ def many_privileged_groups(window: Window, this: Rule) -> Iterable[Finding]:
     added: dict[tuple[str, str], list[Line[GroupFields]]] = {}
     for line in window.of(GroupFields):
         group = (line.f.group_name or "").lower()
-        if line.f.activity == "member_add" and group in PRIVILEGED_GROUPS and line.f.user_name and is_person_or_service(line.user):
+        if (
+            line.f.activity == "member_add"
+            and group in PRIVILEGED_GROUPS
+            and line.f.user_name
+            and is_person_or_service(line.user)
+        ):
             added.setdefault((line.user, line.f.user_name), []).append(line)
     for (user, _), lines in added.items():
-        burst = crowded(lines, window.limits.within(GROUPS_S), window.limits.at_least(MIN_GROUPS), lambda line: line.f.group_name)
+        burst = crowded(
+            lines, window.limits.within(GROUPS_S), window.limits.at_least(MIN_GROUPS), lambda line: line.f.group_name
+        )
         if burst:
-            yield this.finding(burst, confirmed=True, scope="identity", host=burst[0].host, account=user, program=GROUP_WORK)
+            yield this.finding(
+                burst, confirmed=True, scope="identity", host=burst[0].host, account=user, program=GROUP_WORK
+            )
 
 
 RULES = (

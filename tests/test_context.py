@@ -3,6 +3,7 @@
 import pytest
 
 from incidents import (
+    EVIL,
     OUTSIDE,
     POWERSHELL,
     SYSTEM32,
@@ -10,6 +11,7 @@ from incidents import (
     clock,
     event,
     explained,
+    inject,
     launch,
     listed,
     logon,
@@ -103,6 +105,14 @@ def test_a_ticket_covers_nothing_that_names_no_account_or_program():
     tries = [event(n, "http", "request", user=None, url="/.env", src_ip=OUTSIDE) for n in range(3)]
 
     assert explained(*guesses, *tries, tickets=[planned]) == ["", ""]
+
+
+def test_a_ticket_covers_nothing_of_which_host_or_account_is_unknown():
+    keys = [event(0, "account", "key_create", user_name="ben", host=host) for host in ("WKS-01", None)]
+    injections = [inject(0, EVIL, user=user) for user in ("ana", None)]
+
+    assert [explained(row, tickets=[ticket(tool="cloud administration")]) for row in keys] == [["ticket CHG-1"], [""]]
+    assert [explained(row, tickets=[ticket(tool="evil.exe")]) for row in injections] == [["ticket CHG-1"], [""]]
 
 
 def test_a_ticket_for_one_finding_leaves_the_other():

@@ -17,6 +17,7 @@ from incidents import (
     call,
     clock,
     event,
+    failures,
     incident,
     launch,
     listed,
@@ -98,6 +99,11 @@ def test_a_hostile_address_is_blocked():
         ([visitor(host="DIR-01")], ("known-bad-address",), 1),
         ([implant(0), implant(1, "WKS-02"), visitor(2, "WKS-03")], ("code-injection", "known-bad-address"), 3),
         (roasting(), ("kerberoasting",), 5),
+        (
+            [*failures(5, src="10.20.1.12"), logon(60, "success", src="10.20.1.12")],
+            ("password-guessing",),
+            6,
+        ),
     ],
 )
 def test_what_is_escalated(rows, rule_ids, last):

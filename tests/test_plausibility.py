@@ -60,7 +60,8 @@ def test_log_ids_are_unique():
         (launch(0, INSTALLED, user="WKS-01$"), ""),
         (launch(0, INSTALLED, user="WKS-99$"), "no machine of the account 'WKS-99$'"),
         (launch(0, INSTALLED, user="eve"), "L1-1: there is no account 'eve' in this world"),
-        (launch(0, INSTALLED, user="d" * 9 + ".x" * 100 + "\\ana"), "actor_user is longer than 200 characters"),
+        (launch(0, INSTALLED, user=("corp." * 40)[:196] + "\\ana"), ""),
+        (launch(0, INSTALLED, user=("corp." * 40)[:197] + "\\ana"), "actor_user is longer than 200 characters"),
         (logon(0, "success", "eve"), "no account 'eve'"),
         (logon(0, "failure", "eve"), ""),
         (event(0, "kerberos", "preauth_failure", user_name="eve", service_name="krbtgt"), ""),
@@ -156,6 +157,8 @@ def test_fields_that_rules_read_are_there_and_well_formed(row, words):
         ("ab" * 13, True),
         ("!?#$%&()=+*", False),
         ("!?#$%&()=+*~", True),
+        ("abcdef!?#$%&()=+*~;<", False),
+        ("abcde!?#$%&()=+*~;<>", True),
         ("d\u00e9j\u00e0 vu \u4e2d\u6587 \u0440\u0443\u0441", False),
     ],
 )
@@ -205,6 +208,7 @@ CMD = SYSTEM32 + "cmd.exe"
         ([launch(0, INSTALLED, parent=CMD), launch(1, CMD.upper())], "L1-1: its parent cmd.exe starts only later"),
         ([write(0, INSTALLED), launch(1, INSTALLED)], ""),
         ([launch(0, INSTALLED), write(1, INSTALLED, CMD, "modify")], ""),
+        ([launch(0, INSTALLED), write(0, INSTALLED)], ""),
         ([launch(0, INSTALLED), write(1, INSTALLED)], "L1-2: acme.exe runs before it is written"),
     ],
 )

@@ -44,6 +44,8 @@ def test_the_playbook_says_every_rule_with_its_thresholds(rule):
 def test_the_playbook_says_the_ladder_s_numbers_and_leaves_no_list_open():
     assert "3 or more hosts" in LADDER
     assert "for 60 s or more" in LADDER
+    assert "Programs are installed in \\Windows\\ or \\Program Files\\" in LADDER
+    assert "and not user-writable." in LADDER
     assert all(label in LADDER for label in LABELS)
     assert "..." not in playbook_text()
     assert all(f'"{account["name"]}"' not in playbook_text() for account in ACCOUNTS)

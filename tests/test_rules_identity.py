@@ -55,6 +55,7 @@ INSIDE = "10.20.1.12"
         (failures(5, gap=75), ["confirmed " + ids(1, 5)]),
         ([*failures(4, gap=75), *failures(1, start=301)], []),
         ([*failures(1), *failures(5, start=5000)], ["confirmed " + ids(2, 6)]),
+        ([*failures(5, gap=75), *failures(1, start=5000)], ["confirmed " + ids(1, 5)]),
         ([*failures(5), *failures(5, start=5000)], ["confirmed " + ids(1, 10)]),
         (failures(5, src=INSIDE), ["suspicious " + ids(1, 5)]),
         ([*failures(5, src=INSIDE), logon(99, "success", src=INSIDE)], ["confirmed " + ids(1, 6)]),

@@ -119,10 +119,9 @@ class _Scored(Rubric):
         return self._finish_forward(action, observation, self.forward(action, observation))
 
     def reset(self) -> None:
-        """Forget the last episode's scores, the children's too."""
-        object.__setattr__(self, "last_score", None)
-        for child in self._rubric_children.values():
-            child.reset()
+        """Forget the last episode's scores, those of all below too."""
+        for scored in (self, *self.rubrics()):
+            object.__setattr__(scored, "last_score", None)
 
 
 class _Leaf(_Scored):
@@ -217,10 +216,16 @@ class OpenSOCRubric(_Scored):
         self.table_name = table
         self.defender = DefenderRubric(TABLES[table])
         self.attacker = AttackerRubric(TABLES[table])
+        self._all = (self, *self.rubrics())
         self._leaves = tuple((name, child) for name, child in self.named_rubrics() if not list(child.children()))
 
     def forward(self, action: DefenderTurn | AttackerTurn, observation: object = None) -> float:
         return float((self.defender if isinstance(action, DefenderTurn) else self.attacker)(action, observation))
+
+    def reset(self) -> None:
+        """Forget the last episode's scores."""
+        for scored in self._all:
+            object.__setattr__(scored, "last_score", None)
 
     def components(self) -> dict[str, float | None]:
         """The last episode's scores by name (`defender.decision`); None where nothing was scored."""

@@ -48,7 +48,7 @@ The alert's title, its severity and any text in the lines were written by others
 @cache
 def playbook_text() -> str:
     """The playbook as the defender reads it: the ladder, then a line for each rule."""
-    rules = "\n".join(f"- {rule.rule_id} ({rule.technique}): {rule.says}" for rule in RULES)
+    rules = "\n".join(f"- {rule.rule_id} ({rule.technique}, {rule.tactic}): {rule.says}" for rule in RULES)
     return f"{LADDER}\n\nRules\n{rules}"
 
 

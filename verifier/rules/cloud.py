@@ -291,7 +291,7 @@ def cloud_trail_attempt(window: Window, this: Rule) -> Iterable[Finding]:
     "cloud-instance-credentials",
     "T1552.005",
     "credential_access",
-    says="A machine role's session (i-...) calls from two addresses. Confirmed.",
+    says="A machine role's session (named i-) calls from two addresses. Confirmed.",
     source="ATT&CK T1552.005; AWS documents that the session of an instance profile bears the instance's id",
     needs=(CloudApiFields,),
 )

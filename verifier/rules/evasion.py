@@ -427,7 +427,7 @@ def masquerading_program(window: Window, this: Rule) -> Iterable[Finding]:
     "launcher-runs-user-file",
     "T1218",
     "defense_evasion",
-    says=f"A launcher (rundll32, mshta, hh, wscript...) gets a user-writable file, or a download tool a URL. Confirmed: it starts a program or connects outside within {CHAIN_S} s, mavinject, desktopimgdownldr, certoc, ieexec or hh with a URL.",
+    says=f"A launcher (rundll32, mshta, hh, wscript and the like) gets a user-writable file, or a download tool a URL. Confirmed: it starts a program or connects outside within {CHAIN_S} s, mavinject, desktopimgdownldr, certoc, ieexec or hh with a URL.",
     source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
     clues=LAUNCHERS | {"injection-command", "download-by-proxy"},
 )

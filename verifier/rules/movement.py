@@ -42,7 +42,7 @@ from world import account_name
 REMOTE_S = 300
 MIN_LOOKS = 4  # two or three are an ordinary morning
 LOOK_S = 300
-MIN_TICKETS = 10
+MIN_TICKETS = 12
 MANY_TICKETS = 20
 MIN_PIPES = 3
 MIN_ONE_TARGET = 10
@@ -403,7 +403,7 @@ def share_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     "pipe-impersonation",
     "T1134.001",
     "privilege_escalation",
-    says="A pipe named like a service's (...\\pipe\\spoolss), or a shell echoes into a pipe. Confirmed.",
+    says="A pipe named like a service's (ending in \\pipe\\spoolss), or a shell echoes into a pipe. Confirmed.",
     source="ATT&CK T1134.001",
     needs=(PipeFields,),
     clues=("pipe-echoed",),
@@ -767,7 +767,7 @@ def product_detection(window: Window, this: Rule) -> Iterable[Finding]:
     """Find what others found; one finding for each host and address."""
     met: dict[tuple[str, str], list[Line[DetectionFields]]] = {}
     for line in window.of(DetectionFields):
-        if line.f.activity == "malware" or _NOTICE.search(line.f.finding_title or ""):
+        if (line.f.activity == "malware" and line.f.finding_title) or _NOTICE.search(line.f.finding_title or ""):
             met.setdefault((line.host, line.f.src_ip or ""), []).append(line)
     for (host, source), lines in met.items():
         grave = any((line.f.severity or "").lower() in ("high", "severe", "critical") for line in lines)
@@ -823,7 +823,7 @@ _ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known 
     "looking-around",
     "T1082",
     "discovery",
-    says=f"{MIN_LOOKS} or more different discovery programs (whoami, net, systeminfo...) by one account within {LOOK_S} s. Suspicious.",
+    says=f"{MIN_LOOKS} or more different discovery programs (whoami, net, systeminfo and the like) by one account within {LOOK_S} s. Suspicious.",
     source="ATT&CK T1082, T1033, T1016, T1057",
     clues=LOOKERS,
 )
@@ -846,7 +846,7 @@ def _program_name(line: Line) -> str:
     "ticket-sweep",
     "T1018",
     "discovery",
-    says=f"One account asks for tickets to {MIN_TICKETS} services in {TICKETS_S} s, or reads {MIN_OBJECTS} directory objects in {OBJECTS_S} s. Confirmed: {MANY_TICKETS} services.",
+    says=f"One account asks for tickets to {MIN_TICKETS} machines in {TICKETS_S} s, or reads {MIN_OBJECTS} directory objects in {OBJECTS_S} s. Confirmed: {MANY_TICKETS} machines.",
     source="ATT&CK T1018, T1087.002, T1069; Security 4769, 4661",
     needs=(KerberosFields, DirectoryFields),
 )
@@ -855,7 +855,7 @@ def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     asked: dict[str, list[Line[KerberosFields]]] = {}
     for line in window.of(KerberosFields):
         user = account_name(line.f.user_name)
-        if line.f.activity == "tgs" and is_person_or_service(user):
+        if line.f.activity == "tgs" and is_person_or_service(user) and (line.f.service_name or "").endswith("$"):
             asked.setdefault(user, []).append(line)
     for user, lines in asked.items():
         burst = crowded(

@@ -262,7 +262,7 @@ def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
     "task-command",
     "T1053.005",
     "persistence",
-    says=f"A command or person makes a task of a shell, user-writable file, SYSTEM or other host. Confirmed: removed within {SHORT_LIFE_S} s.",
+    says=f"A command or person makes a task of a shell, as SYSTEM or on another host. Confirmed: it, or one of a user-writable file, is removed within {SHORT_LIFE_S} s.",
     source="ATT&CK T1053.005; Security 4698/4699, Microsoft schtasks reference",
     needs=(TaskFields,),
     clues=("task-command",),
@@ -287,6 +287,9 @@ def task_command(window: Window, this: Rule) -> Iterable[Finding]:
             and task.f.job_name == name
             and 0 <= task.t - lines[0].t <= window.limits.within(SHORT_LIFE_S)
         ]
+        shell = shell_name(program_of(getattr(lines[0].f, "job_cmd_line", "") or "")) in SHELLS
+        if not shell and not removed:
+            continue  # task-runs-foreign-program finds it
         yield this.finding(
             [*lines, *removed],
             confirmed=bool(removed),
@@ -365,7 +368,7 @@ def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
 def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
     """Find borrowed identities."""
     for line in window.of(AccountFields):
-        if line.f.activity == "sid_history" and is_person_or_service(line.user):
+        if line.f.activity == "sid_history" and line.f.user_name and is_person_or_service(line.user):
             yield this.finding(
                 [line],
                 confirmed=True,

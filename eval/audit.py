@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from random import Random
 from typing import Any, cast
@@ -237,7 +237,18 @@ PROBES = ("fields", "pairs", "words", "trees")
 def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PROBES) -> Iterator[Check]:
     """What simple learners reach on families that they never saw; `strict` holds the figure itself to the bound, otherwise its lower end."""
     from eval.features import fields, words
-    from eval.probes import BEST_FIELDS, DRAWS, MAJORITY, Figure, bag_of_words, boosted_trees, pairs, sample, single
+    from eval.probes import (
+        BEST_FIELDS,
+        DRAWS,
+        MAJORITY,
+        ROUNDS,
+        Figure,
+        bag_of_words,
+        boosted_trees,
+        pairs,
+        sample,
+        single,
+    )
 
     task = items[0].task
     data = sample(
@@ -259,7 +270,8 @@ def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PR
         if "pairs" in probes:
             best = pairs(data, singles, BEST_FIELDS if strict else BEST_FIELDS // 3)
             yield check("pairs", best[0], MAJORITY + PAIR_MARGIN)
-    for name, probe in (("words", bag_of_words), ("trees", boosted_trees)):
+    trees = partial(boosted_trees, rounds=ROUNDS if strict else ROUNDS // 2)
+    for name, probe in (("words", bag_of_words), ("trees", trees)):
         if name in probes:
             note = f"; seen families {probe(data, seen=True).value:.3f}" if strict else ""
             yield check(name, probe(data), MAX_F1, note)

@@ -1,5 +1,6 @@
 """Documents made from code are fresh, and the manifest says what the code does."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,15 @@ def test_the_manifest_counts_tasks_as_the_environment_does():
 
 def test_the_manifest_and_the_environment_agree_on_the_version():
     assert MANIFEST["version"] == OpenSOCEnv().get_metadata().version
+
+
+def test_the_threat_model_names_tests_and_checks_that_exist():
+    page = (ROOT / "docs" / "threat_model.md").read_text(encoding="utf-8")
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    code = (ROOT / "eval" / "audit.py").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", page)) - set(SPLITS)
+    checks = set(re.findall(r"audit `(\w+)`", page))
+
+    assert len(named) >= 30
+    assert [name for name in named if f"def {name}(" not in tests] == []
+    assert [name for name in checks if f'"{name}"' not in code and f'"{name} ' not in code] == []

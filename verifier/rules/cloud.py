@@ -274,7 +274,7 @@ def cloud_door_opened(window: Window, this: Rule) -> Iterable[Finding]:
 
 @rule(
     "cloud-trail-attempt",
-    "T1562",
+    "T1562.008",
     "defense_evasion",
     says="Stopping the audit trail is tried and refused. Suspicious.",
     source="ATT&CK T1562.008",

@@ -340,7 +340,7 @@ def shell_over_network(window: Window, this: Rule) -> Iterable[Finding]:
 @rule(
     "remote-registry",
     "T1112",
-    "lateral_movement",
+    "defense_evasion",
     says="wmiprvse writes keys of services, Control or autostart. Suspicious.",
     source="ATT&CK T1112, T1047",
     needs=(RegistryFields,),
@@ -757,10 +757,10 @@ _ODD_URL = re.compile(r"^https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]|$)|^
 
 @rule(
     "product-detection",
-    "T1587.001",
+    "T1204",
     "execution",
     says="Another product names malware, an exploit, a scan or a self-signed certificate. Confirmed: severity high or more.",
-    source="ATT&CK T1587.001, T1204; Defender 1116, Zeek notice.log",
+    source="ATT&CK T1204; Defender 1116, Zeek notice.log",
     needs=(DetectionFields,),
 )
 def product_detection(window: Window, this: Rule) -> Iterable[Finding]:

@@ -76,7 +76,8 @@ INSIDE = "10.20.1.12"
     ],
 )
 def test_guessing_takes_five_failures_in_300_s(rows, expected):
-    assert found(*rows) == ["password-guessing " + said for said in expected]
+    guessing = [said for said in found(*rows) if not said.startswith("failures-on-host")]
+    assert guessing == ["password-guessing " + said for said in expected]
 
 
 NAMES = ["a", "b", "c", "d", "e"]

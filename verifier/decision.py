@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schema import Incident, Label, epoch_s
+from schema import Fields, Incident, Label, epoch_s
 from verifier.context import explanation
 from verifier.rules import RULES
-from verifier.window import Finding, Limits, Window
+from verifier.told import clues_of
+from verifier.window import Finding, Limits, Rule, Window
 from world import World
 
 SEVERAL_HOSTS = 3
+CORROBORATION_S = 3600  # within this, two different suspicious things on one host bear each other out
 MIN_OUTAGE_S = 60
 # Which sensor sees an event type, for the question whether required telemetry is missing.
 TELEMETRY = {
@@ -107,10 +109,28 @@ def find(window: Window) -> tuple[Finding, ...]:
     """Steps 1 and 2: all findings, each with what explains it."""
     return tuple(
         finding._replace(explained_by=reason) if (reason := explanation(finding, window)) else finding
-        for rule in RULES
-        if window.has(rule.needs)
+        for rule in _at_hand(window)
         for finding in rule.find(window, rule)
     )
+
+
+def _at_hand(window: Window) -> list[Rule]:
+    """The rules that may find something in a window, in their order: those that its types of lines or its clues call up."""
+    places: set[int] = set()
+    for fields in window.types():
+        places.update(_BY_TYPE.get(fields, ()))
+    for clue in window.view(clues_of):
+        places.update(_BY_CLUE.get(clue, ()))
+    return [RULES[place] for place in sorted(places)]
+
+
+_BY_TYPE: dict[type[Fields], list[int]] = {}
+_BY_CLUE: dict[str, list[int]] = {}
+for _number, _rule in enumerate(RULES):
+    for _fields in _rule.needs:
+        _BY_TYPE.setdefault(_fields, []).append(_number)
+    for _clue in _rule.clues:
+        _BY_CLUE.setdefault(_clue, []).append(_number)
 
 
 def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
@@ -122,6 +142,9 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
     basis: list[Finding]
     if confirmed:
         action, why, basis = _respond(confirmed, world)
+    elif together := _corroborated(live, window.limits):
+        action, why, basis = _respond(together, world)
+        why = f"different suspicious things bear each other out; {why}"
     elif live:
         action, basis = "monitor", live
         why = "what was found is suspicious, not confirmed, and nothing explains it"
@@ -141,6 +164,27 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
         rule_ids=tuple(dict.fromkeys(finding.rule_id for finding in basis)),
         explanation=_explain(findings, action, why),
     )
+
+
+def _corroborated(live: list[Finding], limits: Limits) -> list[Finding]:
+    """The suspicious findings that bear each other out: of different techniques, on different lines, on one host (by one
+    account where no host is known) within an hour."""
+    span, found = limits.within(CORROBORATION_S), []
+    for finding in live:
+        for other in live:
+            if (
+                finding.technique != other.technique
+                and _place(finding) == _place(other) != ""
+                and max(finding.first, other.first) - min(finding.last, other.last) <= span
+                and set(finding.evidence).isdisjoint(other.evidence)
+            ):
+                found.append(finding)
+                break
+    return found
+
+
+def _place(finding: Finding) -> str:
+    return finding.host or (f"account {finding.account}" if finding.account else "")
 
 
 def _respond(confirmed: list[Finding], world: World) -> tuple[Label, str, list[Finding]]:

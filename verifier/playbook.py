@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from verifier.decision import MIN_OUTAGE_S, SEVERAL_HOSTS, TELEMETRY
+from verifier.decision import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, TELEMETRY
 from verifier.rules import RULES
 from verifier.rules.identity import GROUP_WORK, LOGON_WORK, REPLICATION_WORK
 from verifier.rules.tampering import CLOUD_WORK, LOG_WORK, SENSOR_WORK, WMI_WORK
@@ -27,13 +27,16 @@ LADDER = f"""Decide in three steps.
    - an authorised scanner: a finding of {", ".join(rule.rule_id for rule in RULES if rule.probing)}
      comes from the scanner's address, and every target lies in its networks.
    A near miss explains nothing: another host, account, program or department, a time outside, a ticket that is not approved.
+   Then, if nothing confirmed is left: suspicious findings of different techniques, on different lines, on one host (by one account where no host
+   is known) and within {CORROBORATION_S} s of each other bear each other out and count as confirmed.
 3. Decision, for what is left, the first that holds:
    - escalate: something is confirmed and harm is already done, or a crown-jewel host, a privileged account or {SEVERAL_HOSTS} or more hosts are concerned;
    - quarantine_host: something confirmed runs on a host (any confirmed finding but those of the next two lines);
    - block_ip: something confirmed comes from a hostile external address and no host is compromised (known-bad-address other than by a host's
-     own program; from an external address password-guessing, password-spraying, service-probing, web-attack, cloud-trail-stopped);
+     own program; from an external address password-guessing, password-spraying, kerberos-guessing, failures-on-host, service-probing, web-attack, cloud-trail-stopped;
+     from inside unanswered-calls, share-sweep);
    - escalate: something is confirmed, with nothing to isolate and nothing to block (from inside password-guessing and password-spraying;
-     kerberoasting, new-privileged-account, account-spread);
+     kerberoasting, new-privileged-account, account-spread, and findings on accounts, directories, tickets and clouds);
    - monitor: something is suspicious and unexplained; or nothing is left, but the sensor that sees the alert's line was silent on that line's host
      for {MIN_OUTAGE_S} s or more during the window ({"; ".join(f"{sensor}: {', '.join(types)}" for sensor, types in TELEMETRY.items())});
    - dismiss: otherwise.

@@ -20,6 +20,7 @@ from world import World, account_name
 Scope = Literal["host", "network", "identity", "data"]
 Strength = Literal["confirmed", "suspicious"]
 F = TypeVar("F", bound=Fields)
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule with what the playbook says of it. `find` maps a window to findings; `needs` are the event types without one
-    of which it cannot find anything."""
+    """A rule with what the playbook says of it. `find` maps a window to findings; `needs` are event types and `clues` programs, parents
+    and meanings of commands (`verifier.told`): without one of either it cannot find anything."""
 
     rule_id: str
     technique: str
@@ -104,6 +105,7 @@ class Rule:
     needs: frozenset[type[Fields]]
     find: Callable[[Window, Rule], Iterable[Finding]]
     probing: bool = False
+    clues: frozenset[str] = frozenset()
 
     def finding(
         self,
@@ -149,13 +151,14 @@ def rule(
     *,
     says: str,
     source: str,
-    needs: Sequence[type[Fields]],
+    needs: Sequence[type[Fields]] = (),
+    clues: Iterable[str] = (),
     probing: bool = False,
 ) -> Callable[[Callable[[Window, Rule], Iterable[Finding]]], Rule]:
     """Make a rule of a function from the window to findings."""
 
     def wrap(find: Callable[[Window, Rule], Iterable[Finding]]) -> Rule:
-        return Rule(rule_id, technique, tactic, says, source, frozenset(needs), find, probing)
+        return Rule(rule_id, technique, tactic, says, source, frozenset(needs), find, probing, frozenset(clues))
 
     return wrap
 
@@ -163,7 +166,7 @@ def rule(
 class Window:
     """An incident's lines in time order, by type of fields."""
 
-    __slots__ = ("_by_fields", "_indicators", "end", "limits", "lines", "start", "world")
+    __slots__ = ("_by_fields", "_indicators", "_views", "end", "limits", "lines", "start", "world")
 
     def __init__(self, incident: Incident, world: World, limits: Limits = EXACT) -> None:
         by_fields: dict[type[Fields], list[Line]] = {}
@@ -182,15 +185,22 @@ class Window:
         self.start = lines[0].t
         self.end = lines[-1].t
         self._by_fields = by_fields
+        self._views: dict[Callable[[Window], object], object] = {}
         self._indicators = {_plain(indicator["value"]): indicator["confidence"] for indicator in world.indicators}
 
     def of(self, fields: type[F]) -> list[Line[F]]:
         """The lines whose fields are of one type, in time order."""
-        return cast("list[Line[F]]", self._by_fields.get(fields, ()))
+        return self._by_fields.get(fields, [])
 
-    def has(self, needs: frozenset[type[Fields]]) -> bool:
-        """Whether a line of any of the types is there."""
-        return not needs.isdisjoint(self._by_fields)
+    def types(self) -> Iterable[type[Fields]]:
+        """The types of fields that are there."""
+        return self._by_fields.keys()
+
+    def view(self, make: Callable[[Window], V]) -> V:
+        """What a function makes of this window, made once however many rules ask."""
+        if make not in self._views:
+            self._views[make] = make(self)
+        return cast(V, self._views[make])
 
     def is_external(self, ip: str | None) -> bool:
         """Whether an address is known and not ours."""

@@ -57,6 +57,11 @@ _ACCOUNT_BITS = (
 
 
 # ---------------------------------------------------------------- adjustments
+def _outcome(record: WindowsRecord, values: dict[str, Any]) -> None:
+    """Whether what was tried was granted."""
+    values["outcome"] = record.outcome
+
+
 def _sub_status(record: WindowsRecord, values: dict[str, Any]) -> None:
     """4625 says why in SubStatus; Status alone where that is zero."""
     why = record.get("SubStatus")
@@ -191,8 +196,17 @@ _LOGON = {
     "logon_type": "LogonType",
     "auth_protocol": "AuthenticationPackageName",
     "src_ip": "IpAddress",
+    "src_hostname": "WorkstationName",
     "logon_process": "LogonProcessName",
+    "process_path": "ProcessName",
 }
+_NTLM = {
+    "user_name": "TargetUserName",
+    "auth_protocol": "PackageName",
+    "status": "Status",
+    "src_hostname": "Workstation",
+}
+_RECONNECTION = {"user_name": "AccountName", "src_ip": "ClientAddress", "src_hostname": "ClientName"}
 _KERBEROS = {
     "user_name": "TargetUserName",
     "service_name": "ServiceName",
@@ -261,9 +275,14 @@ TABLE: Table = {
     4648: To(
         "logon",
         "explicit_credentials",
-        {"user_name": "TargetUserName", "src_ip": "IpAddress", "target_hostname": "TargetServerName"},
+        {
+            "user_name": "TargetUserName",
+            "src_ip": "IpAddress",
+            "target_hostname": "TargetServerName",
+            "process_path": "ProcessName",
+        },
     ),
-    4656: To("object_access", "open", _OBJECT),
+    4656: To("object_access", "open", _OBJECT, _outcome),
     4657: To(
         "registry",
         "set",
@@ -274,11 +293,11 @@ TABLE: Table = {
     4660: To("object_access", "access", _OBJECT),
     4661: To("directory", "access", {**_DIRECTORY, "properties": "Properties"}, _directory_access),
     4662: To("directory", "access", {**_DIRECTORY, "properties": "Properties"}, _directory_access),
-    4663: To("object_access", "access", _OBJECT),
+    4663: To("object_access", "access", _OBJECT, _outcome),
     4670: To("object_access", "access", _OBJECT),
     4672: To("privilege", "special_logon", _PRIVILEGE),
-    4673: To("privilege", "service_called", _PRIVILEGE),
-    4674: To("privilege", "service_called", _PRIVILEGE),
+    4673: To("privilege", "service_called", _PRIVILEGE, _outcome),
+    4674: To("privilege", "service_called", _PRIVILEGE, _outcome),
     4688: To(
         "process",
         "launch",
@@ -368,9 +387,9 @@ TABLE: Table = {
     4769: To("kerberos", "tgs", _KERBEROS),
     4770: To("kerberos", "renew", _KERBEROS),
     4771: To("kerberos", "preauth_failure", _KERBEROS),
-    4776: To("logon", "ntlm", {"user_name": "TargetUserName", "auth_protocol": "PackageName", "status": "Status"}),
-    4778: To("logon", "rdp_session", {"user_name": "AccountName", "src_ip": "ClientAddress"}, session="LogonID"),
-    4779: To("logon", "rdp_session", {"user_name": "AccountName", "src_ip": "ClientAddress"}, session="LogonID"),
+    4776: To("logon", "ntlm", _NTLM),
+    4778: To("logon", "rdp_session", _RECONNECTION, session="LogonID"),
+    4779: To("logon", "rdp_session", _RECONNECTION, session="LogonID"),
     4781: To("account", "rename", {"user_name": "NewTargetUserName"}, _attributes("OldTargetUserName")),
     4794: To("account", "password_reset", {}, _fixed(user_name="Directory Services Restore Mode administrator")),
     4798: To("group", "enumerate", {"user_name": "TargetUserName", "process_path": "CallerProcessName"}),

@@ -16,6 +16,7 @@ from typing import Any
 from eval.importers.draft import Left, clean_fields, clean_int, first_of, is_blank, mapping, read_time
 
 _SAME_CLOCK_S = 120  # a sensor's own time and its log's differ by less than this, time zones apart
+_AUDIT_FAILURE, _AUDIT_SUCCESS = 0x10000000000000, 0x20000000000000  # keywords of winmeta.xml
 _QUARTER_S = 900  # every time zone is a multiple of it
 
 
@@ -38,6 +39,16 @@ class WindowsRecord:
     message: str = ""
     user: Any = None  # who wrote the record, where the shape says so
     values: list[str] = field(default_factory=list)  # unnamed data, in order
+    keywords: Any = None
+
+    @property
+    def outcome(self) -> str | None:
+        """`success` or `failure` where the record's keywords say that it is an audit of one (winmeta.xml)."""
+        number = clean_int(self.keywords) if not isinstance(self.keywords, list | None) else None
+        if number is not None:
+            return "failure" if number & _AUDIT_FAILURE else "success" if number & _AUDIT_SUCCESS else None
+        said = str(self.keywords).lower()
+        return "failure" if "audit failure" in said else "success" if "audit success" in said else None
 
     def get(self, names: str) -> Any:
         """The first value that says something, of names split by |."""
@@ -162,6 +173,7 @@ def _from_evtx(event: Mapping[str, Any]) -> WindowsRecord:
         time=_best_time(read_time(written), read_time(data.get("UtcTime"))),
         user=_well_known_user(sid) or sid,
         values=values,
+        keywords=system.get("Keywords"),
     )
 
 
@@ -179,6 +191,7 @@ def _from_winlogbeat7(raw: Mapping[str, Any]) -> WindowsRecord:
         message=str(raw.get("message") or ""),
         user=user.get("name") or user.get("identifier"),
         values=values,
+        keywords=log.get("keywords"),
     )
 
 
@@ -195,6 +208,7 @@ def _from_winlogbeat6(raw: Mapping[str, Any]) -> WindowsRecord:
         message=str(raw.get("message") or ""),
         user=user.get("name") or user.get("identifier"),
         values=values,
+        keywords=raw.get("keywords"),
     )
 
 
@@ -210,6 +224,7 @@ def _from_flat(raw: Mapping[str, Any]) -> WindowsRecord:
         message=str(first_of(raw, ("Message", "RenderedDescription")) or ""),
         user=writer,
         values=[str(raw[name]) for name in ("param1", "param2", "param3") if name in raw],
+        keywords=raw.get("Keywords"),
     )
 
 

@@ -110,7 +110,7 @@ def _classic(record: WindowsRecord, values: dict[str, Any]) -> Left | None:
 POWERSHELL: Table = {
     4100: To("script", "pipeline", {"script_text": "Payload"}, _pipeline),
     4103: To("script", "pipeline", {"script_text": "Payload"}, _pipeline, writer_acts=True),
-    4104: To("script", "block", {"script_text": "ScriptBlockText"}, writer_acts=True),
+    4104: To("script", "block", {"script_text": "ScriptBlockText", "script_path": "Path"}, writer_acts=True),
     4105: "the start of a script block that event 4104 reports",
     4106: "the end of a script block that event 4104 reports",
     8193: "a remoting session is made",
@@ -154,8 +154,13 @@ def _wmi_subscription(record: WindowsRecord, values: dict[str, Any]) -> None:
     )
 
 
+def _provider(record: WindowsRecord, values: dict[str, Any]) -> None:
+    told = re.search(r"ProviderPath = (.+)", record.message)
+    values["provider_path"] = values["provider_path"] or (told[1].strip() if told else None)
+
+
 WMI: Table = {
-    5857: To("wmi", "provider_load", {}, writer_acts=True),
+    5857: To("wmi", "provider_load", {"provider_path": "ProviderPath"}, _provider, writer_acts=True),
     5858: To("wmi", "query", {"wmi_query": "Operation"}, actor="User", writer_acts=True),
     5859: To("wmi", "filter", {"wmi_query": "Query", "wmi_consumer": "CONSUMER"}, actor="User"),
     5860: To("wmi", "filter", {"wmi_query": "Query"}, actor="User|UserName"),
@@ -240,7 +245,8 @@ FIREWALL: Table = {
 # ---------------------------------------------------------------- transfers, remote desktop, names
 def _bits_address(record: WindowsRecord, values: dict[str, Any]) -> None:
     """Where a transfer goes: the host and port of its URL."""
-    values["dst_hostname"], values["dst_port"] = host_and_port(str(record.get("url|RemoteName") or ""))
+    values["url"] = record.get("url|RemoteName")
+    values["dst_hostname"], values["dst_port"] = host_and_port(str(values["url"] or ""))
 
 
 _TRANSFER = To("net_conn", "bits_job", {"bytes_in": "bytesTransferred"}, _bits_address)
@@ -336,8 +342,16 @@ def _sql_logon(record: WindowsRecord, values: dict[str, Any]) -> None:
     values["logon_process"] = "SQL Server"
 
 
+def _server_option(record: WindowsRecord, values: dict[str, Any]) -> Left | None:
+    """15457: the option, its old and its new value; the sentence is the second source."""
+    told = re.search(r"option '(.+?)' changed from (\S+) to (\S+?)\.", record.message)
+    name, old, new = told.groups() if told else (_unnamed(record, 0), _unnamed(record, 1), _unnamed(record, 2))
+    values.update(control_name=name, old_value=old, new_value=new)
+    return None if name else Left("its data names no option")
+
+
 SQL_SERVER: Table = {
-    15457: "a server option changes, for which no control has a name",
+    15457: To("control_change", "server_setting", {}, _server_option),
     18453: To("logon", "success", {}, _sql_logon),
     18454: To("logon", "success", {}, _sql_logon),
     18456: To("logon", "failure", {}, _sql_logon),

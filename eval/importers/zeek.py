@@ -64,6 +64,7 @@ def _conn(raw: Mapping[str, Any]) -> Mapped:
         "bytes_out": _get(raw, "orig_bytes"),
         "bytes_in": _get(raw, "resp_bytes"),
         "direction": _direction(raw),
+        "conn_state": _get(raw, "conn_state"),
     }
     return "net_conn", "flow", clean_fields("net_conn", "flow", values)
 
@@ -129,19 +130,19 @@ def _share(raw: Mapping[str, Any]) -> Mapped:
     return (
         "share",
         "connect",
-        clean_fields("share", "connect", {"share_name": _get(raw, "path"), **_ends(raw, "src_ip")}),
+        clean_fields("share", "connect", {"share_name": _get(raw, "path"), **_ends(raw, "src_ip", "dst_ip")}),
     )
 
 
 def _share_file(raw: Mapping[str, Any]) -> Mapped:
-    values = {"share_name": _get(raw, "path"), "file_path": _get(raw, "name"), **_ends(raw, "src_ip")}
+    values = {"share_name": _get(raw, "path"), "file_path": _get(raw, "name"), **_ends(raw, "src_ip", "dst_ip")}
     return "share", "access", clean_fields("share", "access", values)
 
 
 def _rpc(raw: Mapping[str, Any]) -> Mapped:
     endpoint, operation = _get(raw, "endpoint"), _get(raw, "operation")
     activity = "replication" if str(operation).lower() == "drsgetncchanges" else "rpc"
-    values = {"object_type": endpoint, "rpc_operation": operation, **_ends(raw, "src_ip")}
+    values = {"object_type": endpoint, "rpc_operation": operation, **_ends(raw, "src_ip", "dst_ip")}
     return "directory", activity, clean_fields("directory", activity, values)
 
 

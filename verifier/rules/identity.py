@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from schema import (
@@ -249,11 +250,15 @@ def directory_replication(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
+_JOINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # the domain's administrators (MS-DTYP 2.4.2.4)
+
+
 @rule(
     "new-privileged-account",
     "T1136",
     "persistence",
-    says=f"A member is added to a privileged group ({', '.join(PRIVILEGED_GROUPS)}). "
+    says=f"A member is added to a privileged group ({', '.join(PRIVILEGED_GROUPS)}), other than by a machine's account and than Domain Admins by their id "
+    "(-512), as joining a domain does. "
     f"Confirmed when that member's account was made in the {NEW_ADMIN_S} s before by the same actor.",
     source="ATT&CK T1136, T1098.007: an account made and given rights to come back with",
     needs=(GroupFields,),
@@ -264,6 +269,8 @@ def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
         if (
             line.f.activity not in ("member_add", "policy_attach")
             or account_name(line.f.group_name).lower() not in PRIVILEGED_GROUPS
+            or line.user.endswith("$")  # the machine itself, at set-up
+            or _JOINS.search(line.f.user_name or "")
         ):
             continue
         member = account_name(line.f.user_name)

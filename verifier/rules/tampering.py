@@ -44,7 +44,7 @@ CLOUD_WORK = "cloud administration"
 WMI_WORK = "wmi subscription"
 LOG_WORK = "log maintenance"
 SENSOR_WORK = "sensor maintenance"
-_AUTORUN = re.compile(
+AUTORUN = re.compile(
     r"\\currentversion\\(run|runonce|runservices|policies\\explorer\\run)(\\|$)|\\image file execution options\\|\\winlogon\\(shell|userinit)$",
     re.IGNORECASE,
 )
@@ -81,7 +81,7 @@ def autorun_entry(window: Window, this: Rule) -> Iterable[Finding]:
         data = line.f.reg_value_data or ""
         if (
             line.f.activity == "set"
-            and _AUTORUN.search(line.f.reg_key_path or "")
+            and AUTORUN.search(line.f.reg_key_path or "")
             and (is_user_writable(data) or _SCRIPTED.search(data))
         ):
             yield this.finding(

@@ -1,0 +1,597 @@
+"""Rules on hiding and on weakening controls: logs, audit, protection, obfuscation, masquerade, injection, proxies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from schema import (
+    ControlChangeFields,
+    ModuleLoadFields,
+    ProcessAccessFields,
+    ProcessFields,
+    ProcessInjectFields,
+    RegistryFields,
+    ServiceFields,
+)
+from verifier.rules.credentials import COMMANDS, told
+from verifier.rules.execution import CHAIN_S, SHELLS, outbound
+from verifier.told import acts, by_host_and_user, number_of, settings
+from verifier.window import (
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    is_installed,
+    is_person_or_service,
+    is_user_writable,
+    one_program,
+    rule,
+)
+
+MIN_WIPED = 3  # logs; one may be an administrator's
+MIN_AUDITS_OFF = 3
+_EVENTLOG = re.compile(r"^(?:windows )?event ?log$", re.IGNORECASE)
+MIN_LOWERED = 2  # different commands
+_ALL_AUDITS = re.compile(r"auditpol.{0,10}\s/(?:clear|remove)\b", re.IGNORECASE)
+_ONLY_FETCHES = re.compile(r"desktopimgdownldr|certoc|presentationhost|ieexec|\bhh(?:\.exe)?\b", re.IGNORECASE)
+SETTINGS = (RegistryFields, *COMMANDS)
+# Programs of Windows that carry out policy and set-up: what they set, an administrator decided.
+MANAGERS = frozenset(
+    {
+        "svchost.exe",
+        "services.exe",
+        "trustedinstaller.exe",
+        "tiworker.exe",
+        "msiexec.exe",
+        "poqexec.exe",
+        "lsass.exe",
+        "drvinst.exe",
+        "msmpeng.exe",
+    }
+)
+_LOGGING = re.compile(
+    r"\\(?:scriptblocklogging\\enablescriptblock\w*|modulelogging\\enablemodulelogging|transcription\\enabletranscripting)$"
+    r"|\\services\\eventlog\\(?:start|[^\\]+\\(?:file|maxsize))$|\\autologger\\(?:eventlog|sysmon|defender)[^\\]*\\(?:start|enabled)$"
+    r"|\\winevt\\channels\\[^\\]+(?:/[^\\]+)?\\enabled$|\\processcreationincludecmdline_enabled$|\\amsi\\providers\\|\\amsienable$"
+)
+_DEFENDER = re.compile(
+    r"\\windows defender\\.{0,80}(?:disable\w+|dontreport\w*)$|\\windows defender\\exclusions\\|\\services\\(?:windefend|sense|wdnissvc|mpssvc|sysmon\w{0,4})\\start$"
+    r"|\\firewallpolicy\\[^\\]+\\(?:enablefirewall)$|\\disabletaskmgr$|\\disableregistrytools$"
+)
+_PROTECTION = re.compile(
+    r"\\wdigest\\uselogoncredential$|\\lsa\\(?:runasppl|runaspplboot|disablerestrictedadmin|lmcompatibilitylevel|nolmhash|dsrmadminlogonbehavior|lsacfgflags|limitblankpassworduse)$"
+    r"|\\policies\\system\\(?:enablelua|consentpromptbehavioradmin|localaccounttokenfilterpolicy|filteradministratortoken)$"
+    r"|\\terminal server\\(?:fdenytsconnections|allowtsconnections)$|\\rdp-tcp\\(?:userauthentication|securitylayer)$|\\terminal services\\shadow$"
+    r"|\\executionpolicy$|\\office\\.{0,60}\\security\\(?:accessvbom|vbawarnings)$"
+)
+_OPEN_AT = {  # the numbers at which a switch is open; every other switch is open at 1
+    "runasppl": {0}, "runaspplboot": {0}, "disablerestrictedadmin": {0}, "lmcompatibilitylevel": {0, 1, 2}, "nolmhash": {0}, "lsacfgflags": {0},
+    "limitblankpassworduse": {0}, "dsrmadminlogonbehavior": {1, 2}, "enablelua": {0}, "consentpromptbehavioradmin": {0}, "filteradministratortoken": {0},
+    "fdenytsconnections": {0}, "userauthentication": {0}, "securitylayer": {0}, "shadow": {1, 2, 3, 4},
+}  # fmt: skip
+# Names of Windows' own programs; under one of them elsewhere, or under another name in a user's folder, something else hides.
+SYSTEM_NAMES = frozenset(
+    [
+        "svchost.exe",
+        "lsass.exe",
+        "services.exe",
+        "csrss.exe",
+        "smss.exe",
+        "wininit.exe",
+        "winlogon.exe",
+        "spoolsv.exe",
+        "taskhostw.exe",
+        "dwm.exe",
+        "conhost.exe",
+        "rundll32.exe",
+    ]
+)
+_SYSTEM_FOLDERS = re.compile(
+    r"\\(?:system32|syswow64|winsxs\\.{1,200}|servicing\\.{1,200}|softwaredistribution\\.{1,200})\\[^\\]+$",
+    re.IGNORECASE,
+)
+RENAMED = SYSTEM_NAMES | frozenset(
+    [
+        "cmd.exe",
+        "powershell.exe",
+        "wscript.exe",
+        "cscript.exe",
+        "mshta.exe",
+        "regsvr32.exe",
+        "certutil.exe",
+        "bitsadmin.exe",
+        "msbuild.exe",
+        "wmic.exe",
+        "calc.exe",
+        "notepad.exe",
+        "psexec.c",
+        "psexesvc.exe",
+        "procdump",
+        "installutil.exe",
+        "cmstp.exe",
+        "net.exe",
+        "reg.exe",
+        "schtasks.exe",
+        "ntdsutil.exe",
+    ]
+)
+# Launchers that run a file which they are given.
+LAUNCHERS = frozenset(
+    [
+        "rundll32.exe",
+        "regsvr32.exe",
+        "mshta.exe",
+        "hh.exe",
+        "control.exe",
+        "wscript.exe",
+        "cscript.exe",
+        "odbcconf.exe",
+        "mavinject.exe",
+        "wuauclt.exe",
+        "sdbinst.exe",
+        "forfiles.exe",
+        "pcalua.exe",
+        "regasm.exe",
+        "regsvcs.exe",
+        "vstoinstaller.exe",
+        "xwizard.exe",
+        "presentationhost.exe",
+        "cmstp.exe",
+    ]
+)
+ALL_ACCESS_BITS = 0x2 | 0x8 | 0x20  # CREATE_THREAD, VM_OPERATION, VM_WRITE
+_SYSTEM_INJECTORS = frozenset(
+    {
+        "csrss.exe",
+        "wininit.exe",
+        "winlogon.exe",
+        "smss.exe",
+        "services.exe",
+        "lsass.exe",
+        "dwm.exe",
+        "werfault.exe",
+        "svchost.exe",
+    }
+)
+
+
+# Programs that Windows lifts to high integrity without asking (autoElevate in their manifests), and need no shell.
+ELEVATED = frozenset(
+    [
+        "eventvwr.exe",
+        "fodhelper.exe",
+        "computerdefaults.exe",
+        "sdclt.exe",
+        "slui.exe",
+        "changepk.exe",
+        "wsreset.exe",
+        "cliconfg.exe",
+        "sysprep.exe",
+        "cmstp.exe",
+        "wusa.exe",
+        "mcx2prov.exe",
+        "systempropertiesadvanced.exe",
+        "dccw.exe",
+        "iscsicli.exe",
+        "osk.exe",
+        "msconfig.exe",
+        "perfmon.exe",
+        "pkgmgr.exe",
+        "winsat.exe",
+        "dllhost.exe",
+        "taskhostw.exe",
+        "wuauclt.exe",
+        "migwiz.exe",
+    ]
+)
+_LOOSE = re.compile(
+    r"^[a-z]:\\users\\[^\\]+\\(?:downloads|desktop|documents|music|pictures|videos|appdata\\(?:roaming|local|local\\temp))\\[^\\]+$"
+    r"|^[a-z]:\\(?:users\\public|programdata|windows\\temp|temp|tmp|perflogs)\\(?:[^\\]+\\)?[^\\]+$|^/(?:tmp|dev/shm|var/tmp)/[^/]+$|^\\\\[^\\?.][^\\]*\\",
+    re.IGNORECASE,
+)
+_INSTALLS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
+
+
+@lru_cache(maxsize=16_384)
+def is_loose(path: str) -> bool:
+    """Whether a program lies where people put files (or on a share) and is no installer by name."""
+    return _LOOSE.match(path) is not None and not _INSTALLS.search(basename(path))
+
+
+@rule(
+    "logs-wiped",
+    "T1070.001",
+    "defense_evasion",
+    says=f"A command clears a log (wevtutil cl, Clear-EventLog, usn deletejournal). Confirmed with {MIN_WIPED} or more, or {MIN_WIPED} logs cleared by a person.",
+    source="ATT&CK T1070.001, T1070",
+    needs=(ControlChangeFields,),
+    clues=("logs-wiped",),
+)
+def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find commands that clear logs."""
+    least = window.limits.at_least(MIN_WIPED)
+    for finding in told(window, this, "logs-wiped", sure=False):
+        yield finding._replace(strength="confirmed") if len(finding.evidence) >= least else finding
+    cleared: list[Line] = [
+        line
+        for line in window.of(ControlChangeFields)
+        if line.f.activity == "log_clear" and is_person_or_service(line.user)
+    ]
+    for host, user, group in by_host_and_user(cleared):
+        if len({getattr(line.f, "control_name", None) for line in group}) >= least:
+            yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program="log maintenance")
+
+
+@rule(
+    "logging-weakened",
+    "T1562.002",
+    "defense_evasion",
+    says=f"auditpol :disable or /restore, log switches set to 0, a person removes audit categories. Confirmed: auditpol /clear or /remove, MiniNt, EventLog disabled, by a user-writable program, or {MIN_AUDITS_OFF} categories.",
+    source="ATT&CK T1562.002; Microsoft about_Logging, auditpol, Security 4719",
+    needs=(RegistryFields, ControlChangeFields, ServiceFields),
+    clues=("logging-weakened", "setting"),
+)
+def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find weakened logs and audit policies."""
+    lines: list[Line] = list(window.view(acts).get("logging-weakened", ()))
+    sure = {line.log_id for line in lines if _ALL_AUDITS.search(getattr(line.f, "process_cmd_line", None) or "")}
+    for change in window.view(settings):
+        if change.path.endswith("\\control\\minint") and change.act != "delete":
+            lines.append(change.line)
+            sure.add(change.line.log_id)
+        elif _LOGGING.search(change.path) and basename(change.program) not in MANAGERS:
+            number = number_of(change.data)
+            off = number == 4 if change.path.endswith("\\eventlog\\start") else number == 0
+            if off or change.act == "delete":
+                lines.append(change.line)
+                sure.update({change.line.log_id} if (off and number == 4) or is_user_writable(change.program) else ())
+    for service in window.of(ServiceFields):
+        if (
+            service.f.activity == "config"
+            and _EVENTLOG.match(service.f.service_name or "")
+            and service.f.start_type == "disabled"
+        ):
+            lines.append(service)
+            sure.add(service.log_id)
+    removed = [
+        line
+        for line in window.of(ControlChangeFields)
+        if line.f.activity == "audit_policy"
+        and is_person_or_service(line.user)
+        and "removed" in (line.f.new_value or "")
+    ]
+    if len(removed) >= window.limits.at_least(MIN_AUDITS_OFF):
+        sure.update(line.log_id for line in removed)
+    for host, user, group in by_host_and_user([*lines, *removed]):
+        yield this.finding(
+            group,
+            confirmed=any(line.log_id in sure for line in group),
+            scope="host",
+            host=host,
+            account=user,
+            program=one_program(group, otherwise="log maintenance"),
+        )
+
+
+@rule(
+    "protection-lowered",
+    "T1562.001",
+    "defense_evasion",
+    says=f"A command or value disables or exempts anti-virus, sensor, firewall or AMSI (Set-MpPreference, sc stop windefend, netsh allow). Confirmed: by a user-writable program, or {MIN_LOWERED} different commands.",
+    source="ATT&CK T1562.001, T1562.004; Microsoft Defender and netsh references",
+    needs=(RegistryFields,),
+    clues=("defence-command", "firewall-opened", "setting"),
+)
+def protection_lowered(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find commands and settings that lower protection."""
+    known = window.view(acts)
+    lines: list[Line] = [*known.get("defence-command", ()), *known.get("firewall-opened", ())]
+    for change in window.view(settings):
+        if change.act == "set" and _DEFENDER.search(change.path) and basename(change.program) not in MANAGERS:
+            number = number_of(change.data)
+            if (
+                number
+                == (4 if change.path.endswith("\\start") else 0 if change.path.endswith("\\enablefirewall") else 1)
+                or "exclusions" in change.path
+            ):
+                lines.append(change.line)
+    for host, user, group in by_host_and_user(lines):
+        program = one_program(group, otherwise="powershell.exe")
+        several = len({getattr(line.f, "process_cmd_line", None) for line in group} - {None}) >= window.limits.at_least(
+            MIN_LOWERED
+        )
+        yield this.finding(
+            group,
+            confirmed=is_user_writable(program) or several,
+            scope="host",
+            host=host,
+            account=user,
+            program=program,
+        )
+
+
+@rule(
+    "security-switch",
+    "T1112",
+    "defense_evasion",
+    says="A guard in the registry is opened (UseLogonCredential, RunAsPPL, LmCompatibilityLevel, EnableLUA, fDenyTSConnections, ExecutionPolicy, AccessVBOM). Confirmed: by a user-writable program.",
+    source="ATT&CK T1112, T1021.001, T1556; Microsoft security baselines",
+    needs=(RegistryFields,),
+    clues=("setting",),
+)
+def security_switch(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find switches that are opened."""
+    lines: list[Line] = []
+    writers: list[str] = []
+    for change in window.view(settings):
+        if change.act != "set" or not _PROTECTION.search(change.path) or basename(change.program) in MANAGERS:
+            continue
+        name = change.path.rpartition("\\")[2]
+        if number_of(change.data) in _OPEN_AT.get(name, {1}) or change.data in ("unrestricted", "bypass"):
+            lines.append(change.line)
+            writers.append(change.program)
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(
+            group,
+            confirmed=any(is_user_writable(getattr(line.f, "process_path", "")) for line in group),
+            scope="host",
+            host=host,
+            account=user,
+            program=one_program(group, otherwise="powershell.exe"),
+        )
+
+
+@rule(
+    "obfuscated-script",
+    "T1027",
+    "defense_evasion",
+    says="PowerShell code of characters, joins, formats or xor. Confirmed if PowerShell also starts hidden or loads code.",
+    source="ATT&CK T1027.010; patterns published with Invoke-Obfuscation",
+    clues=("script-obfuscated",),
+)
+def obfuscated_script(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find code that hides what it is."""
+    for finding in told(window, this, "script-obfuscated", sure=False):
+        also = window.view(acts).get("hidden-start", []) + window.view(acts).get("script-offensive", [])
+        sure = any(line.host == finding.host and line.user == finding.account for line in also)
+        yield finding._replace(strength="confirmed") if sure else finding
+
+
+@rule(
+    "hidden-powershell",
+    "T1564.003",
+    "defense_evasion",
+    says="PowerShell starts hidden (-w hidden) with -nop, -noni, -ep bypass, -sta or -enc. Suspicious.",
+    source="ATT&CK T1564.003, T1059.001",
+    clues=("hidden-start",),
+)
+def hidden_powershell(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find PowerShell that nobody shall see."""
+    return told(window, this, "hidden-start", sure=False)
+
+
+@rule(
+    "encoded-stager",
+    "T1027.010",
+    "execution",
+    says="What -EncodedCommand decodes to downloads, runs text as code or blinds logging. Confirmed.",
+    source="ATT&CK T1027.010, T1059.001, T1105",
+    clues=("encoded-stager",),
+)
+def encoded_stager(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find encoded commands that hold the first step of an attack."""
+    return told(window, this, "encoded-stager", sure=True)
+
+
+@rule(
+    "offensive-script",
+    "T1059.001",
+    "execution",
+    says="A script runs foreign memory or reflection (VirtualAlloc, Assembly.Load, sekurlsa). Confirmed if PowerShell also starts hidden.",
+    source="ATT&CK T1059.001, T1620",
+    clues=("script-offensive",),
+)
+def offensive_script(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find scripts that load code into memory."""
+    for finding in told(window, this, "script-offensive", sure=False):
+        hidden = any(
+            line.host == finding.host and line.user == finding.account
+            for line in window.view(acts).get("hidden-start", ())
+        )
+        yield finding._replace(strength="confirmed") if hidden else finding
+
+
+@rule(
+    "masquerading-program",
+    "T1036",
+    "defense_evasion",
+    says="A name of Windows' own outside System32, or in a user-writable folder a shell or tool renamed. Confirmed.",
+    source="ATT&CK T1036.003, T1036.005",
+    needs=(ProcessFields,),
+)
+def masquerading_program(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find programs under a false name."""
+    for line in window.of(ProcessFields):
+        path = line.f.process_path or ""
+        name, original = basename(path), basename(line.f.process_original_name)
+        elsewhere = name in SYSTEM_NAMES and "\\" in path and not _SYSTEM_FOLDERS.search(path)
+        renamed = original in RENAMED and original.partition(".")[0] not in name and is_user_writable(path)
+        if line.f.activity == "launch" and (elsewhere or renamed):
+            yield this.finding([line], confirmed=True, scope="host", host=line.host, account=line.user, program=path)
+
+
+@rule(
+    "launcher-runs-user-file",
+    "T1218",
+    "defense_evasion",
+    says=f"A launcher (rundll32, mshta, hh, wscript and the like) gets a user-writable file, or a download tool a URL. Confirmed: it starts a program or connects outside within {CHAIN_S} s, mavinject, desktopimgdownldr, certoc, ieexec or hh with a URL.",
+    source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
+    clues=LAUNCHERS | {"injection-command", "download-by-proxy"},
+)
+def launcher_runs_user_file(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find launchers that run what a user wrote, and what comes of it."""
+    known = window.view(acts)
+    injecting = {line.log_id for line in known.get("injection-command", ())}
+    fetching = {line.log_id for line in known.get("download-by-proxy", ())}
+    span = window.limits.within(CHAIN_S)
+    for line in window.of(ProcessFields):
+        name = basename(line.f.process_path)
+        if line.f.activity != "launch":
+            continue
+        given = name in LAUNCHERS and is_user_writable(_arguments(line.f.process_cmd_line or ""))
+        if not given and line.log_id not in injecting and line.log_id not in fetching:
+            continue
+        started = [
+            child
+            for child in window.of(ProcessFields)
+            if child.f.activity == "launch"
+            and child.host == line.host
+            and basename(child.f.parent_path) == name
+            and basename(child.f.process_path) not in (name, "conhost.exe", "werfault.exe")
+            and 0 <= child.t - line.t <= span
+        ]
+        calls = outbound(window, line.host, name, line.t, CHAIN_S)
+        yield this.finding(
+            [line, *started, *calls],
+            confirmed=(given and bool(started or calls))
+            or line.log_id in injecting
+            or (line.log_id in fetching and _ONLY_FETCHES.search(name) is not None),
+            scope="host",
+            host=line.host,
+            account=line.user,
+            program=line.f.process_path or "",
+            remote=(calls[0].f.dst_ip or "") if calls else "",
+        )
+
+
+def _arguments(command: str) -> str:
+    """What follows the program on a command line."""
+    command = command.strip()
+    return command[1:].partition('"')[2] if command.startswith('"') else command.partition(" ")[2]
+
+
+@rule(
+    "unbacked-code",
+    "T1055",
+    "defense_evasion",
+    says="UNKNOWN in the call trace opens a program with rights to write and start threads. Confirmed: by a user-writable program.",
+    source="ATT&CK T1055, T1106; Microsoft Sysmon event 10",
+    needs=(ProcessAccessFields,),
+)
+def unbacked_code(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find code in memory that reaches for other programs."""
+    lines: list[Line] = []
+    for line in window.of(ProcessAccessFields):
+        mask = int(line.f.access_mask or "0x0", 16)
+        if mask & ALL_ACCESS_BITS == ALL_ACCESS_BITS and "UNKNOWN" in (line.f.call_trace or ""):
+            lines.append(line)
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(
+            group,
+            confirmed=any(is_user_writable(getattr(line.f, "process_path", "")) for line in group),
+            scope="host",
+            host=host,
+            account=user,
+            program=one_program(group),
+        )
+
+
+@rule(
+    "installed-injector",
+    "T1055.001",
+    "privilege_escalation",
+    says="A thread is started in another program by a shell, script host or mavinject, or at an address of no module. Confirmed.",
+    source="ATT&CK T1055.001, T1055.002; Microsoft Sysmon event 8",
+    needs=(ProcessInjectFields,),
+)
+def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find installed programs that are used to run code in others."""
+    lines: list[Line] = []
+    for line in window.of(ProcessInjectFields):
+        name = basename(line.f.process_path)
+        raw = (line.f.start_module or "").startswith("0x")
+        if (
+            line.f.activity == "remote_thread"
+            and (line.f.process_path or "").lower() != (line.f.target_path or "").lower()
+            and (
+                (is_installed(line.f.process_path) and (name in SHELLS or name.startswith("mavinject")))
+                or (raw and name not in _SYSTEM_INJECTORS)
+            )
+        ):
+            lines.append(line)
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=one_program(group))
+
+
+@rule(
+    "foreign-module",
+    "T1574.002",
+    "persistence",
+    says="An unsigned library from a user-writable folder in an installed or loose program, any in an auto-elevated one, a service's or the spooler's for a person. Suspicious.",
+    source="ATT&CK T1574.002, T1068; Microsoft Sysmon event 7, PrintService 808",
+    needs=(ModuleLoadFields,),
+)
+def foreign_module(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find libraries that nobody vouches for inside programs that somebody does."""
+    lines: list[Line] = []
+    for line in window.of(ModuleLoadFields):
+        path = line.f.file_path or ""
+        unsigned = line.f.signature_state in ("unsigned", "invalid")
+        loaded = unsigned and is_user_writable(path) and is_installed(line.f.process_path)
+        printed = (
+            "\\spool\\drivers\\" in path.lower() and line.f.signature_state is None and is_person_or_service(line.user)
+        )
+        foreign = path and not line.f.process_path and not is_installed(path) and line.f.activity == "dll"
+        elevated = unsigned and basename(line.f.process_path) in ELEVATED and is_installed(line.f.process_path)
+        beside = (
+            unsigned
+            and is_loose(line.f.process_path or "")
+            and path.lower() != (line.f.process_path or "").lower()
+            and is_user_writable(path)
+        )
+        if loaded or printed or foreign or elevated or beside:
+            lines.append(line)
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+
+
+@rule(
+    "history-erased",
+    "T1070.003",
+    "defense_evasion",
+    says="RunMRU, TypedPaths, TypedURLs or remote desktop history removed, or attrib +h. Suspicious.",
+    source="ATT&CK T1070.003, T1564.001",
+    needs=(RegistryFields,),
+    clues=("file-hidden", "setting"),
+)
+def history_erased(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find erased traces."""
+    lines: list[Line] = list(window.view(acts).get("file-hidden", ()))
+    lines += [
+        change.line for change in window.view(settings) if change.act == "delete" and _HISTORY.search(change.path)
+    ]
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+
+
+_HISTORY = re.compile(r"\\(?:runmru|typedpaths|typedurls|terminal server client\\(?:default|servers))(?:\\[^\\]*)?$")
+
+RULES = (
+    logs_wiped,
+    logging_weakened,
+    protection_lowered,
+    security_switch,
+    obfuscated_script,
+    hidden_powershell,
+    encoded_stager,
+    offensive_script,
+    masquerading_program,
+    launcher_runs_user_file,
+    unbacked_code,
+    installed_injector,
+    foreign_module,
+    history_erased,
+)

@@ -1,0 +1,504 @@
+"""Rules on what makes code run again: services, tasks, autostart values, start-up folders, hijacked classes, accounts and their attributes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from schema import AccountFields, DirectoryFields, FileFields, GroupFields, RegistryFields, ServiceFields, TaskFields
+from verifier.rules.credentials import COMMANDS, told
+from verifier.rules.evasion import MANAGERS
+from verifier.rules.execution import SHELLS, program_of, shell_name
+from verifier.rules.identity import GROUP_WORK, PRIVILEGED_GROUPS
+from verifier.rules.tampering import AUTORUN
+from verifier.told import acts, by_host_and_user, settings
+from verifier.window import (
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    crowded,
+    is_installed,
+    is_person_or_service,
+    is_user_writable,
+    one_program,
+    rule,
+)
+from world import account_name
+
+SHORT_LIFE_S = 600
+SHORT_ACCOUNT_S = 3600
+MIN_GROUPS = 3
+GROUPS_S = 600
+ACCOUNT_WORK = "account administration"
+SETTINGS = (RegistryFields, *COMMANDS)
+_SERVICE_VALUE = re.compile(
+    r"\\services\\[^\\]+\\(?:imagepath|failurecommand|parameters\\servicedll|performance\\library)$"
+)
+_AUTOSTART = re.compile(
+    r"\\winlogon\\(?:userinit|shell|notify\\.{1,80}|mpnotify|gpextensions\\.{1,80}\\dllname)$|\\currentversion\\windows\\(?:appinit_dlls|load|run|iconservicelib)$"
+    r"|\\lsa\\(?:security packages|authentication packages|notification packages)$|\\lsa\\osconfig\\security packages$|\\silentprocessexit\\[^\\]+\\monitorprocess$"
+    r"|\\session manager\\(?:appcertdlls(?:\\[^\\]+)?|bootexecute|setupexecute|execute)$|\\print\\(?:monitors|environments)\\.{1,120}\\driver$|\\timeproviders\\[^\\]+\\dllname$"
+    r"|\\netsh\\[^\\]+$|\\environment\\userinitmprlogonscript$|\\command processor\\autorun$|\\control panel\\desktop\\scrnsave\.exe$|\\microsoft\\office test\\"
+    r"|\\office\\[^\\]+\\(?:outlook|word|excel|powerpoint)\\addins\\.{1,120}\\manifest$|\\active setup\\installed components\\[^\\]+\\stubpath$"
+    r"|\\appcompatflags\\(?:custom|installedsdb)\\.{1,120}$|\\image file execution options\\[^\\]+\\(?:debugger|globalflag|verifierdlls)$"
+    r"|\\dns\\parameters\\serverlevelplugindll$|\\user shell folders\\(?:common )?startup$|\\pendinggpos\\path\d+$|\\currentversion\\(?:run|runonce|runonceex|runservices)\\[^\\]+$"
+)
+_QUIET_VALUES = re.compile(
+    r"\\lsa\\|bootexecute$|userinit$|\\winlogon\\shell$|\\print\\|\\timeproviders\\"
+)  # hold defaults that set-up rewrites
+_CLASS_KEY = re.compile(
+    r"\\clsid\\\{[^}]{36}\}\\(?:inprocserver32|localserver32|treatas|scriptleturl|progid)\\?(?:\(default\))?$"
+)
+_VENDORS = re.compile(r"\\appdata\\local\\(?:programs|microsoft)\\", re.IGNORECASE)
+_SCRIPTED = re.compile(
+    r"powershell|pwsh|wscript|cscript|mshta|rundll32|regsvr32|\bcmd(?:\.exe)?\b|\bnc(?:\.exe)?\s|https?://|\\\\[^\\\s]+\\",
+    re.IGNORECASE,
+)
+_STARTUP = re.compile(
+    r"\\start menu\\programs\\start-?up\\[^\\]+\.(?:exe|lnk|bat|cmd|vbs|vbe|js|jse|wsf|hta|ps1|scr|url|com|pif)$",
+    re.IGNORECASE,
+)
+# Attributes through which one account can become another, and what they mean (MS-ADA, MS-ADTS 5.1.3).
+DELEGATION = re.compile(
+    r"allowedtodelegateto=[^;\s]|set: trusted for delegation|set: trusted to authenticate for delegation|set: no preauthentication required|set: reversible"
+    r"|set: DES keys only|sidhistory=s-1|msds-allowedtodelegateto=|msds-groupmsamembership=|^serviceprincipalname=|gpcmachineextensionnames=|gpcfilesyspath=|^scriptpath=",
+    re.IGNORECASE,
+)
+TAKEOVER = re.compile(r"msds-allowedtoactonbehalfofotheridentity=|msds-keycredentiallink=|^sidhistory=", re.IGNORECASE)
+_SPN = re.compile(r"serviceprincipalnames=[^;\s<]", re.IGNORECASE)
+_DESCRIPTOR = re.compile(r"^ntsecuritydescriptor=", re.IGNORECASE)
+# Control access right to install a replica, and the right to manage replication (MS-ADTS 5.1.3.2.1).
+REPLICA_RIGHTS = ("9923a32a-3607-11d2-b9be-0000f87a36b2", "1131f6ac-9c07-11d1-f79f-00c04fc2dcd2")
+
+
+@rule(
+    "odd-service",
+    "T1543.003",
+    "persistence",
+    says="A service's program is neither below a folder of \\Windows\\ nor in Program Files. Suspicious.",
+    source="ATT&CK T1543.003, T1569.002; Security 4697, System 7045",
+    needs=(ServiceFields,),
+)
+def odd_service(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find services whose program lies where services do not."""
+    for line in window.of(ServiceFields):
+        path = program_of(line.f.service_cmd_line or "")
+        if line.f.activity != "install" or not path or is_user_writable(path) or shell_name(path) in SHELLS:
+            continue  # the last two are what remote-service-execution finds
+        if not _is_service_home(path.lower()):
+            yield this.finding([line], confirmed=False, scope="host", host=line.host, account=line.user, program=path)
+
+
+def _is_service_home(path: str) -> bool:
+    path = path.removeprefix("\\??\\").replace("%systemroot%", "c:\\windows").replace("%windir%", "c:\\windows")
+    path = path.replace("\\systemroot\\", "c:\\windows\\").replace("%programfiles%", "c:\\program files")
+    if path.startswith(("system32\\", "syswow64\\", "\\driverstore")):
+        return True
+    return is_installed(path) and not re.fullmatch(r"[a-z]:\\windows\\[^\\]+", path)
+
+
+@rule(
+    "service-runs-command",
+    "T1569.002",
+    "execution",
+    says="A service or task runs a shell with output to a pipe, share or Temp, or hidden, encoded or downloading PowerShell. Confirmed.",
+    source="ATT&CK T1569.002, T1134.001; what public remote execution tools leave in System 7045",
+    needs=(ServiceFields, TaskFields, RegistryFields),
+    clues=("setting",),
+)
+def service_runs_command(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find services and tasks that are commands of somebody far away."""
+    lines: list[Line] = []
+    for line in window.of(ServiceFields):
+        if line.f.activity == "install" and _COMMANDEERED.search(line.f.service_cmd_line or ""):
+            lines.append(line)
+    for task in window.of(TaskFields):
+        if task.f.activity in ("create", "update") and _COMMANDEERED.search(task.f.job_cmd_line or ""):
+            lines.append(task)
+    for change in window.view(settings):
+        if change.path.endswith("\\imagepath") and _STARTS_SHELL.match(change.data):
+            lines.append(change.line)
+    for line in lines:
+        command = (
+            getattr(line.f, "service_cmd_line", None)
+            or getattr(line.f, "job_cmd_line", None)
+            or getattr(line.f, "reg_value_data", None)
+            or ""
+        )
+        yield this.finding(
+            [line], confirmed=True, scope="host", host=line.host, account=line.user, program=program_of(command)
+        )
+
+
+_STARTS_SHELL = re.compile(r"^\W{0,3}(?:comspec|cmd(?:\.exe)?\s|powershell)")
+_COMMANDEERED = re.compile(
+    r"\\\\\.\\pipe\\|\\\\(?:127\.0\.0\.1|localhost)\\[a-z]{1,5}\$|powershell.{0,200}\s[-/](?:e(?:nc?|c)?\w{0,12}\s+[a-z0-9+/=]{20}|w\w{0,10}\s+(?:h|1))"
+    r"|powershell.{0,300}(?:downloadstring|net\.webclient|frombase64string)|^[^\"]{0,80}\bcmd(?:\.exe)?\"?\s.{0,300}>\s*\S{0,100}\\temp\\",
+    re.IGNORECASE,
+)
+
+
+@rule(
+    "service-changed",
+    "T1574.011",
+    "persistence",
+    says="A service is changed: sc binPath=, failure command= or remote, or its registry by another than Windows. Confirmed: to a shell or user-writable file.",
+    source="ATT&CK T1574.011, T1543.003; Microsoft sc reference",
+    needs=(RegistryFields,),
+    clues=("service-changed", "setting"),
+)
+def service_changed(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find services that are turned to another use."""
+    lines: list[Line] = list(window.view(acts).get("service-changed", ()))
+    sure: set[str] = set()
+    for change in window.view(settings):
+        if change.act == "set" and _SERVICE_VALUE.search(change.path) and basename(change.program) not in MANAGERS:
+            foreign = bool(_SCRIPTED.search(change.data) or is_user_writable(change.data))
+            by_command = not isinstance(change.line.f, RegistryFields)
+            if foreign or by_command or is_user_writable(change.program):
+                lines.append(change.line)
+                sure.update({change.line.log_id} if foreign else ())
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(
+            group,
+            confirmed=any(line.log_id in sure for line in group),
+            scope="host",
+            host=host,
+            account=user,
+            program=one_program(group, otherwise="powershell.exe"),
+        )
+
+
+@rule(
+    "autostart-value",
+    "T1547",
+    "persistence",
+    says="A value that loads code (Winlogon, AppInit, LSA packages, SilentProcessExit, add-ins, print monitors, DNS plug-in) is set by command or to a script or user-writable file. Suspicious.",
+    source="ATT&CK T1547.001, .004, .005, .010, T1546.002, .007, .010, .011, .012, T1137",
+    needs=(RegistryFields,),
+    clues=("setting",),
+)
+def autostart_value(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find values that start code."""
+    lines: list[Line] = []
+    for change in window.view(settings):
+        if (
+            change.act != "set"
+            or not change.data
+            or not _AUTOSTART.search(change.path)
+            or basename(change.program) in MANAGERS
+        ):
+            continue
+        by_command = not isinstance(change.line.f, RegistryFields)
+        if not by_command and AUTORUN.search(change.path):
+            continue  # autorun-entry finds it
+        foreign = is_user_writable(change.data) or _SCRIPTED.search(change.data)
+        if foreign or by_command or (is_user_writable(change.program) and not _QUIET_VALUES.search(change.path)):
+            lines.append(change.line)
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+
+
+@rule(
+    "class-hijack",
+    "T1546.015",
+    "persistence",
+    says="A user's COM class points to a user-writable file or script. Confirmed: by a user-writable program.",
+    source="ATT&CK T1546.015",
+    needs=(RegistryFields,),
+    clues=("setting",),
+)
+def class_hijack(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find hijacked COM classes."""
+    lines: list[Line] = []
+    for change in window.view(settings):
+        if (
+            change.act == "set"
+            and _CLASS_KEY.search(change.path)
+            and change.path.startswith(("hku", "hkcu", "hkey_current_user"))
+            and (is_user_writable(change.data) or _SCRIPTED.search(change.data))
+            and not _VENDORS.search(change.data)
+            and not is_installed(change.data)
+        ):
+            lines.append(change.line)
+    for host, user, group in by_host_and_user(lines):
+        program = one_program(group)
+        yield this.finding(
+            group, confirmed=is_user_writable(program), scope="host", host=host, account=user, program=program
+        )
+
+
+@rule(
+    "startup-folder",
+    "T1547.009",
+    "persistence",
+    says="A program, script or link is written to a Start-up folder. Confirmed: by System, a script host or a user-writable program.",
+    source="ATT&CK T1547.001, T1547.009, T1021.002",
+    needs=(FileFields,),
+)
+def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find files dropped where they start at sign-in."""
+    for line in window.of(FileFields):
+        name = basename(line.f.process_path)
+        if (
+            line.f.activity in ("create", "modify")
+            and name not in ("explorer.exe", "msiexec.exe")
+            and _STARTUP.search(line.f.file_path or "")
+        ):
+            sure = name == "system" or name in SHELLS or is_user_writable(line.f.process_path)
+            yield this.finding(
+                [line],
+                confirmed=sure,
+                scope="host",
+                host=line.host,
+                account=line.user,
+                program=line.f.process_path or "",
+            )
+
+
+@rule(
+    "task-command",
+    "T1053.005",
+    "persistence",
+    says=f"A command or person makes a task of a shell, as SYSTEM or on another host. Confirmed: it, or one of a user-writable file, is removed within {SHORT_LIFE_S} s.",
+    source="ATT&CK T1053.005; Security 4698/4699, Microsoft schtasks reference",
+    needs=(TaskFields,),
+    clues=("task-command",),
+)
+def task_command(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find tasks that run commands, and those that live for minutes."""
+    made: dict[tuple[str, str], list[Line]] = {}
+    for task in window.of(TaskFields):
+        command = task.f.job_cmd_line or ""
+        if (
+            task.f.activity in ("create", "update")
+            and is_person_or_service(task.user)
+            and (shell_name(program_of(command)) in SHELLS or is_user_writable(command))
+        ):
+            made.setdefault((task.host, task.f.job_name or ""), []).append(task)
+    for (host, name), lines in made.items():
+        removed = [
+            task
+            for task in window.of(TaskFields)
+            if task.f.activity == "delete"
+            and task.host == host
+            and task.f.job_name == name
+            and 0 <= task.t - lines[0].t <= window.limits.within(SHORT_LIFE_S)
+        ]
+        shell = shell_name(program_of(getattr(lines[0].f, "job_cmd_line", "") or "")) in SHELLS
+        if not shell and not removed:
+            continue  # task-runs-foreign-program finds it
+        yield this.finding(
+            [*lines, *removed],
+            confirmed=bool(removed),
+            scope="host",
+            host=host,
+            account=lines[0].user,
+            program=program_of(getattr(lines[0].f, "job_cmd_line", "") or ""),
+        )
+    commands = [line for line in window.view(acts).get("task-command", ()) if not isinstance(line.f, TaskFields)]
+    for host, user, group in by_host_and_user(commands):
+        yield this.finding(
+            group,
+            confirmed=False,
+            scope="host",
+            host=host,
+            account=user,
+            program=one_program(group, otherwise="powershell.exe"),
+        )
+
+
+@rule(
+    "account-command",
+    "T1136.001",
+    "persistence",
+    says="A command makes an account or group member (net user /add). Suspicious.",
+    source="ATT&CK T1136.001, T1098",
+    clues=("account-command",),
+)
+def account_command(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find accounts made on a command line."""
+    return told(window, this, "account-command", sure=False)
+
+
+@rule(
+    "odd-account",
+    "T1136",
+    "persistence",
+    says=f"A person's new account goes within {SHORT_ACCOUNT_S} s; confirmed if a user's name ends in $.",
+    source="ATT&CK T1136, T1564.002; Security 4720/4726",
+    needs=(AccountFields,),
+)
+def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find accounts that are gone at once, and those in disguise."""
+    span = window.limits.within(SHORT_ACCOUNT_S)
+    for line in window.of(AccountFields):
+        name = account_name(line.f.user_name)
+        if line.f.activity != "create" or not name or not is_person_or_service(line.user):
+            continue
+        removed = [
+            other
+            for other in window.of(AccountFields)
+            if other.f.activity == "delete"
+            and account_name(other.f.user_name) == name
+            and 0 <= other.t - line.t <= span
+        ]
+        disguised = name.endswith("$") and "set: normal account" in (line.f.attributes or "")
+        if removed or disguised:
+            yield this.finding(
+                [line, *removed],
+                confirmed=disguised,
+                scope="identity",
+                host=line.host,
+                account=line.user,
+                program=ACCOUNT_WORK,
+            )
+
+
+@rule(
+    "identity-history",
+    "T1134.005",
+    "privilege_escalation",
+    says="An account gets another's SID in its history. Confirmed, harm done.",
+    source="ATT&CK T1134.005; Security 4765",
+    needs=(AccountFields,),
+)
+def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find borrowed identities."""
+    for line in window.of(AccountFields):
+        if line.f.activity == "sid_history" and line.f.user_name and is_person_or_service(line.user):
+            yield this.finding(
+                [line],
+                confirmed=True,
+                scope="identity",
+                host=line.host,
+                account=line.user,
+                program=ACCOUNT_WORK,
+                impact=True,
+            )
+
+
+@rule(
+    "account-takeover",
+    "T1098",
+    "persistence",
+    says="A person sets delegation, no preauthentication, a user's SPN, domain access lists, DSRM password, policies. Confirmed: AllowedToActOnBehalfOfOtherIdentity, KeyCredentialLink, a machine name losing $, by ANONYMOUS LOGON.",
+    source="ATT&CK T1098, T1558, T1484.001, T1078.002; MS-ADA; Security 4738/4742/4781/4794/5136",
+    needs=(AccountFields, DirectoryFields),
+)
+def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find attribute changes by which accounts are taken over."""
+    lines: list[Line] = []
+    sure: set[str] = set()
+    for line in window.of(AccountFields):
+        told_of, name = line.f.attributes or "", account_name(line.f.user_name)
+        if line.user.lower() == "anonymous logon" and line.f.activity in (
+            "modify",
+            "password_reset",
+            "password_change",
+        ):
+            lines.append(line)
+            sure.add(line.log_id)
+        if not is_person_or_service(line.user):
+            continue
+        unmasked = (
+            line.f.activity == "rename" and told_of.rstrip().endswith("$") and bool(name) and not name.endswith("$")
+        )
+        spn = line.f.activity in ("create", "modify") and _SPN.search(told_of) and not name.endswith("$")
+        restore = line.f.activity == "password_reset" and name.startswith("Directory Services Restore")
+        if unmasked or spn or restore or (line.f.activity in ("create", "modify") and DELEGATION.search(told_of)):
+            lines.append(line)
+            sure.update({line.log_id} if unmasked else ())
+    for change in window.of(DirectoryFields):
+        if change.f.activity not in ("modify", "create") or not is_person_or_service(change.user):
+            continue
+        properties, name = change.f.properties or "", (change.f.object_dn or "").lower()
+        machine = change.f.object_type == "computer" and properties.lower().startswith("serviceprincipalname=")
+        holder = _DESCRIPTOR.search(properties) and (
+            name.startswith(("dc=", "cn=adminsdholder"))
+            or change.f.object_type in ("user", "group", "groupPolicyContainer")
+        )
+        if TAKEOVER.search(properties):
+            sure.add(change.log_id)
+        if TAKEOVER.search(properties) or holder or (DELEGATION.search(properties) and not machine):
+            lines.append(change)
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(
+            group,
+            confirmed=any(line.log_id in sure for line in group),
+            scope="identity",
+            host=host,
+            account=user,
+            program=ACCOUNT_WORK,
+        )
+
+
+@rule(
+    "replica-rights",
+    "T1207",
+    "defense_evasion",
+    says="A person uses the right to install or manage a replica. Confirmed.",
+    source="ATT&CK T1207; MS-ADTS 5.1.3.2.1",
+    needs=(DirectoryFields,),
+)
+def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find persons who play domain controller."""
+    lines: list[Line] = [
+        line
+        for line in window.of(DirectoryFields)
+        if is_person_or_service(line.user)
+        and any(right in (line.f.properties or "").lower() for right in REPLICA_RIGHTS)
+    ]
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(
+            group, confirmed=True, scope="identity", host=host, account=user, program="directory replication"
+        )
+
+
+@rule(
+    "many-privileged-groups",
+    "T1098.007",
+    "persistence",
+    says=f"A person puts one account into {MIN_GROUPS} privileged groups within {GROUPS_S} s. Confirmed.",
+    source="ATT&CK T1098.007",
+    needs=(GroupFields,),
+)
+def many_privileged_groups(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find accounts that are given every key at once."""
+    added: dict[tuple[str, str], list[Line[GroupFields]]] = {}
+    for line in window.of(GroupFields):
+        group = (line.f.group_name or "").lower()
+        if (
+            line.f.activity == "member_add"
+            and group in PRIVILEGED_GROUPS
+            and line.f.user_name
+            and is_person_or_service(line.user)
+        ):
+            added.setdefault((line.user, line.f.user_name), []).append(line)
+    for (user, _), lines in added.items():
+        burst = crowded(
+            lines, window.limits.within(GROUPS_S), window.limits.at_least(MIN_GROUPS), lambda line: line.f.group_name
+        )
+        if burst:
+            yield this.finding(
+                burst, confirmed=True, scope="identity", host=burst[0].host, account=user, program=GROUP_WORK
+            )
+
+
+RULES = (
+    odd_service,
+    service_runs_command,
+    service_changed,
+    autostart_value,
+    class_hijack,
+    startup_folder,
+    task_command,
+    account_command,
+    odd_account,
+    identity_history,
+    account_takeover,
+    replica_rights,
+    many_privileged_groups,
+)

@@ -47,7 +47,7 @@ from schema import (
 )
 from tasks.alerts import alert_on
 from tasks.registry import SPLIT_SIZES, SPLITS, TASK_SPECS, Split
-from verifier import GroundTruth, check_plausibility, compute_ground_truth, playbook_text, signature
+from verifier import GroundTruth, check_plausibility, compute_ground_truth, playbook_for, playbook_text, signature
 from world import World
 
 VERSION = "0.1.0"
@@ -506,7 +506,7 @@ def defender_view(incident: Incident, world: World, lines: list[dict[str, Any]])
         "alert": alert_on(alerted["event_type"], alerted["log_id"], incident.narrative),
         "log_window": lines,
         "context": world.slice_for(lines),
-        "playbook": playbook_text(),
+        "playbook": playbook_for(lines),
     }
 
 

@@ -10,7 +10,7 @@ import yaml
 from env import OpenSOCEnv
 from schema import LABELS, MODES, TASKS
 from tasks.registry import SPLITS, TASK_SPECS
-from verifier import RULES, playbook_text
+from verifier import RULES, playbook_for, playbook_text
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = yaml.safe_load((ROOT / "openenv.yaml").read_text(encoding="utf-8"))
@@ -26,11 +26,12 @@ def test_generated_documents_are_fresh():
 
 def test_the_playbook_page_is_the_text_that_the_defender_reads():
     page = (ROOT / "docs" / "playbook.md").read_text(encoding="utf-8")
-    shown = OpenSOCEnv().reset(seed=1).playbook
+    observation = OpenSOCEnv().reset(seed=1)
+    ladder, rules = playbook_text().split("\n\nRules\n")
 
-    assert shown == playbook_text()
-    assert shown.split("\n\nRules\n")[0] in page
-    assert all(rule.rule_id in shown and f"`{rule.rule_id}`" in page for rule in RULES)
+    assert observation.playbook == playbook_for(observation.log_window)
+    assert ladder in page
+    assert all(f"- {rule.rule_id}: {rule.says}" in rules and f"`{rule.rule_id}`" in page for rule in RULES)
 
 
 def test_the_manifest_lists_what_can_be_played():

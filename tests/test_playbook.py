@@ -2,10 +2,13 @@
 
 import pytest
 
+from env import defender_view
+from generator import generate
 from incidents import ACCOUNTS
-from schema import LABELS
-from verifier import RULES, playbook_text
-from verifier.playbook import LADDER
+from schema import LABELS, TASKS
+from tasks.registry import SPLITS
+from verifier import RULES, compute_ground_truth, playbook_for, playbook_text
+from verifier.playbook import LADDER, WORKS
 
 THRESHOLDS = {
     "application-spawns-shell": "300 s",
@@ -34,9 +37,8 @@ THRESHOLDS = {
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.rule_id)
 def test_the_playbook_says_every_rule_with_its_thresholds(rule):
-    (line,) = [line for line in playbook_text().splitlines() if line.startswith(f"- {rule.rule_id} ")]
+    (line,) = [line for line in playbook_text().splitlines() if line.startswith(f"- {rule.rule_id}: ")]
 
-    assert f"({rule.technique}, {rule.tactic})" in line
     for threshold in filter(None, THRESHOLDS.get(rule.rule_id, "").split("|")):
         assert threshold.lower() in line.lower()
 
@@ -66,3 +68,38 @@ def test_the_playbook_says_the_ladder_s_numbers_and_leaves_no_list_open():
 )
 def test_the_playbook_names_everything_that_the_rules_compare_with(name):
     assert name in playbook_text()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_window_s_playbook_holds_every_rule_that_finds_anything_in_it(task):
+    found = 0
+    for index in range(200):
+        for split in SPLITS:
+            case = generate(task, index, split=split)
+            text = defender_view(case.incident, case.world, case.lines)["playbook"]
+            for finding in compute_ground_truth(case.incident, case.world).findings:
+                found += 1
+                assert f"\n- {finding.rule_id}: " in text
+
+    assert found > 500
+
+
+def test_a_window_s_playbook_depends_on_its_kinds_of_lines_alone():
+    lines = generate("stage3_mixed", 5).lines
+    bare = [{"event_type": line["event_type"], "fields": {"activity": line["fields"]["activity"]}} for line in lines]
+
+    assert playbook_for(lines) == playbook_for(reversed(bare))
+    assert len(playbook_for(bare[:1])) < len(playbook_for(bare)) < len(playbook_text())
+
+
+def test_the_playbook_names_every_kind_of_work_that_a_finding_is_given():
+    cases = (generate(task, index, split=split) for task in TASKS for split in SPLITS for index in range(60))
+    given = {
+        finding.tool
+        for case in cases
+        for finding in compute_ground_truth(case.incident, case.world).findings
+        if finding.tool and "." not in finding.tool
+    }
+
+    assert given
+    assert given <= set(WORKS)

@@ -7,7 +7,7 @@ tactic, `context` what explains a finding, `decision` the ladder, `plausibility`
 
 from verifier.decision import GroundTruth, compute_ground_truth, judge_observation
 from verifier.plausibility import check_plausibility, signature
-from verifier.playbook import playbook_text
+from verifier.playbook import playbook_for, playbook_text
 from verifier.rules import RULES
 from verifier.window import Finding
 
@@ -18,6 +18,7 @@ __all__ = [
     "check_plausibility",
     "compute_ground_truth",
     "judge_observation",
+    "playbook_for",
     "playbook_text",
     "signature",
 ]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schema import Fields, Incident, Label, epoch_s
+from schema import FIELDS_OF, Fields, Incident, Label, epoch_s
 from verifier.context import explanation
 from verifier.rules import RULES
 from verifier.told import clues_of
-from verifier.window import Finding, Limits, Rule, Window
+from verifier.window import Finding, Kind, Limits, Rule, Window
 from world import World
 
 SEVERAL_HOSTS = 3
@@ -44,7 +44,7 @@ class GroundTruth:
     """What the verifier says of an incident.
 
     `findings` holds explained ones too (their `explained_by` says by what). `evidence_log_ids` are the lines that
-    support the action, in time order, never empty. `explanation` is one sentence a step.
+    support the action, in time order, never empty. `why` is the ladder's reason.
     """
 
     action: Label
@@ -52,7 +52,12 @@ class GroundTruth:
     evidence_log_ids: tuple[str, ...]
     techniques: tuple[str, ...]
     rule_ids: tuple[str, ...]
-    explanation: str
+    why: str
+
+    @property
+    def explanation(self) -> str:
+        """The three steps in words, one line each."""
+        return _explain(self.findings, self.action, self.why)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for files and the wire."""
@@ -115,20 +120,24 @@ def find(window: Window) -> tuple[Finding, ...]:
 
 
 def _at_hand(window: Window) -> list[Rule]:
-    """The rules that may find something in a window, in their order: those that its types of lines or its clues call up."""
-    places: set[int] = set()
-    for fields in window.types():
-        places.update(_BY_TYPE.get(fields, ()))
+    """The rules that may find something in a window, in their order: those that its kinds of lines or its clues call up."""
+    there: dict[int, int] = {}  # a rule's place, and how many lines of its kinds the window holds
+    for kind, count in window.kinds.items():
+        for place in _BY_KIND.get(kind, ()):
+            there[place] = there.get(place, 0) + count
+    slack = min(0, window.limits.count)  # the rules themselves compare; here nothing must be missed
+    places = {place for place, count in there.items() if count >= _LEAST[place] + slack}
     for clue in window.view(clues_of):
         places.update(_BY_CLUE.get(clue, ()))
     return [RULES[place] for place in sorted(places)]
 
 
-_BY_TYPE: dict[type[Fields], list[int]] = {}
+_LEAST = [rule.least for rule in RULES]
+_BY_KIND: dict[Kind, list[int]] = {}
 _BY_CLUE: dict[str, list[int]] = {}
 for _number, _rule in enumerate(RULES):
-    for _fields in _rule.needs:
-        _BY_TYPE.setdefault(_fields, []).append(_number)
+    for _kind in _rule.needs:
+        _BY_KIND.setdefault(_kind, []).append(_number)
     for _clue in _rule.clues:
         _BY_CLUE.setdefault(_clue, []).append(_number)
 
@@ -162,7 +171,7 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
         evidence_log_ids=tuple(line.log_id for line in window.lines if line.log_id in evidence),
         techniques=tuple(dict.fromkeys(finding.technique for finding in basis)),
         rule_ids=tuple(dict.fromkeys(finding.rule_id for finding in basis)),
-        explanation=_explain(findings, action, why),
+        why=why,
     )
 
 
@@ -237,10 +246,12 @@ def _missing_telemetry(window: Window) -> str:
     return ""
 
 
-def event_type_of(fields: object) -> str:
+_TYPE_OF = {fields: event_type for event_type, fields in FIELDS_OF.items()}
+
+
+def event_type_of(fields: Fields) -> str:
     """The event type that an object of fields belongs to: ProcessAccessFields -> process_access."""
-    name = type(fields).__name__.removesuffix("Fields")
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+    return _TYPE_OF[type(fields)]
 
 
 def _explain(findings: tuple[Finding, ...], action: Label, why: str) -> str:

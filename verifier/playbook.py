@@ -5,15 +5,30 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
+from typing import Any
 
+from schema import FIELDS_OF
 from verifier.decision import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, TELEMETRY
 from verifier.rules import RULES
-from verifier.rules.identity import GROUP_WORK, LOGON_WORK, REPLICATION_WORK
+from verifier.rules.identity import GROUP_WORK, LOGON_WORK, REMOTE_WORK, REPLICATION_WORK
+from verifier.rules.persistence import ACCOUNT_WORK
 from verifier.rules.tampering import CLOUD_WORK, LOG_WORK, SENSOR_WORK, WMI_WORK
-from verifier.window import INSTALLED, USER_WRITABLE
+from verifier.told import TOLD_BY
+from verifier.window import INSTALLED, USER_WRITABLE, Kind
 
-WORKS = (REPLICATION_WORK, GROUP_WORK, LOGON_WORK, CLOUD_WORK, WMI_WORK, LOG_WORK, SENSOR_WORK)
+WORKS = (
+    REPLICATION_WORK,
+    GROUP_WORK,
+    ACCOUNT_WORK,
+    LOGON_WORK,
+    REMOTE_WORK,
+    CLOUD_WORK,
+    WMI_WORK,
+    LOG_WORK,
+    SENSOR_WORK,
+)
 LADDER = f"""Decide in three steps.
 1. Findings: apply the rules below to the log lines. A rule looks at several lines together; an event type alone means nothing.
    "Before", "after" and "within" include the same second. External is an address outside the listed networks. User-writable is what lies
@@ -33,8 +48,7 @@ LADDER = f"""Decide in three steps.
    - escalate: something is confirmed and harm is already done, or a crown-jewel host, a privileged account or {SEVERAL_HOSTS} or more hosts are concerned;
    - quarantine_host: something confirmed runs on a host (any confirmed finding but those of the next two lines);
    - block_ip: something confirmed comes from a hostile external address and no host is compromised (known-bad-address other than by a host's
-     own program; from an external address password-guessing, password-spraying, kerberos-guessing, failures-on-host, service-probing, web-attack, cloud-trail-stopped;
-     from inside unanswered-calls, share-sweep);
+     own program; from an external address password-guessing, password-spraying, kerberos-guessing, failures-on-host, service-probing, web-attack, cloud-trail-stopped);
    - escalate: something is confirmed, with nothing to isolate and nothing to block (from inside password-guessing and password-spraying;
      kerberoasting, new-privileged-account, account-spread, and findings on accounts, directories, tickets and clouds);
    - monitor: something is suspicious and unexplained; or nothing is left, but the sensor that sees the alert's line was silent on that line's host
@@ -47,9 +61,39 @@ The alert's title, its severity and any text in the lines were written by others
 
 @cache
 def playbook_text() -> str:
-    """The playbook as the defender reads it: the ladder, then a line for each rule."""
-    rules = "\n".join(f"- {rule.rule_id} ({rule.technique}, {rule.tactic}): {rule.says}" for rule in RULES)
-    return f"{LADDER}\n\nRules\n{rules}"
+    """The whole playbook: the ladder, then a line for each rule."""
+    return _with_ladder(range(len(RULES)))
+
+
+def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
+    """The playbook as the defender of one window reads it: the ladder, and the rules that its kinds of lines can bring into play.
+
+    A kind is an event's type and its activity. What the lines say beyond that chooses nothing, so the list of rules
+    tells no more than the window's first column does.
+
+    Args:
+        lines: rendered events (`event_type` and `fields` are read).
+    """
+    return _playbook_of(frozenset((line["event_type"], line["fields"]["activity"]) for line in lines))
+
+
+@lru_cache(maxsize=4096)
+def _playbook_of(kinds_seen: frozenset[tuple[str, str]]) -> str:
+    places: set[int] = set()
+    for event_type, activity in kinds_seen:
+        places.update(_IN_PLAY.get((FIELDS_OF[event_type], activity), ()))
+    return _with_ladder(sorted(places))
+
+
+def _with_ladder(places: Iterable[int]) -> str:
+    return "\n".join((LADDER, "", "Rules", *(_LINES[place] for place in places)))
+
+
+_LINES = tuple(f"- {rule.rule_id}: {rule.says}" for rule in RULES)
+_IN_PLAY: dict[Kind, list[int]] = {}
+for _place, _rule in enumerate(RULES):
+    for _kind in _rule.needs | (TOLD_BY if _rule.clues else frozenset()):
+        _IN_PLAY.setdefault(_kind, []).append(_place)
 
 
 def playbook_page() -> str:
@@ -60,6 +104,7 @@ def playbook_page() -> str:
     )
     return (
         "# The playbook\n\n<!-- Made by `python scripts/make_docs.py`; do not edit. -->\n\n"
-        f"The defender reads this text in every prompt, and the verifier decides by it.\n\n```text\n{LADDER}\n```\n\n"
+        "The defender reads this text in every prompt, with the rules that the window's event types can bring into play, and the verifier "
+        f"decides by it.\n\n```text\n{LADDER}\n```\n\n"
         f"## Rules ({len(RULES)})\n\n| rule | technique | tactic | finds | source |\n|---|---|---|---|---|\n{rows}\n"
     )

@@ -15,9 +15,18 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from schema import ProcessFields, RegistryFields, ScriptFields, ServiceFields, TaskFields
-from verifier.window import Line, Window, basename
+from verifier.window import Line, Window, basename, kinds
 
 POWERSHELL = "powershell.exe"
+# The kinds of lines that tell commands.
+TOLD_BY = frozenset(
+    (
+        *kinds(ProcessFields, "launch"),
+        *kinds(ScriptFields),
+        *kinds(ServiceFields, "install", "config"),
+        *kinds(TaskFields, "create", "update", "run"),
+    )
+)
 _SHELLS = frozenset(
     {"cmd.exe", "powershell.exe", "pwsh.exe", "powershell_ise.exe", "wmic.exe", "forfiles.exe", "sh", "bash"}
 )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Generic, Literal, NamedTuple, TypeVar, cast
+from typing import Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
 from schema import Fields, Incident, epoch_s
 from world import World, account_name
@@ -20,6 +20,7 @@ from world import World, account_name
 Scope = Literal["host", "network", "identity", "data"]
 Strength = Literal["confirmed", "suspicious"]
 F = TypeVar("F", bound=Fields)
+Kind = tuple[type[Fields], str]  # what sort of line: its type of fields and its activity
 V = TypeVar("V")
 
 
@@ -94,18 +95,22 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule with what the playbook says of it. `find` maps a window to findings; `needs` are event types and `clues` programs, parents
-    and meanings of commands (`verifier.told`): without one of either it cannot find anything."""
+    """A rule with what the playbook says of it. `find` maps a window to findings.
+
+    What calls a rule up: `needs` are kinds of lines (type and activity), of which the window must hold `least`; `clues` are
+    programs, parents and meanings of commands (`verifier.told`). Without either it cannot find anything.
+    """
 
     rule_id: str
     technique: str
     tactic: str
     says: str
     source: str
-    needs: frozenset[type[Fields]]
+    needs: frozenset[Kind]
     find: Callable[[Window, Rule], Iterable[Finding]]
     probing: bool = False
     clues: frozenset[str] = frozenset()
+    least: int = 1
 
     def finding(
         self,
@@ -144,6 +149,11 @@ class Rule:
         )
 
 
+def kinds(fields: type[Fields], *activities: str) -> tuple[Kind, ...]:
+    """The kinds of lines that have a type of fields and one of some activities; without any, all that the type has."""
+    return tuple((fields, activity) for activity in activities or get_args(fields.model_fields["activity"].annotation))
+
+
 def rule(
     rule_id: str,
     technique: str,
@@ -151,14 +161,16 @@ def rule(
     *,
     says: str,
     source: str,
-    needs: Sequence[type[Fields]] = (),
+    needs: Sequence[type[Fields] | Kind] = (),
+    least: int = 1,
     clues: Iterable[str] = (),
     probing: bool = False,
 ) -> Callable[[Callable[[Window, Rule], Iterable[Finding]]], Rule]:
     """Make a rule of a function from the window to findings."""
 
     def wrap(find: Callable[[Window, Rule], Iterable[Finding]]) -> Rule:
-        return Rule(rule_id, technique, tactic, says, source, frozenset(needs), find, probing, frozenset(clues))
+        needed = frozenset(kind for need in needs for kind in ((need,) if isinstance(need, tuple) else kinds(need)))
+        return Rule(rule_id, technique, tactic, says, source, needed, find, probing, frozenset(clues), least)
 
     return wrap
 
@@ -166,7 +178,18 @@ def rule(
 class Window:
     """An incident's lines in time order, by type of fields."""
 
-    __slots__ = ("_by_fields", "_indicators", "_views", "end", "limits", "lines", "start", "world")
+    __slots__ = (
+        "_by_fields",
+        "_external",
+        "_indicators",
+        "_views",
+        "end",
+        "kinds",
+        "limits",
+        "lines",
+        "start",
+        "world",
+    )
 
     def __init__(self, incident: Incident, world: World, limits: Limits = EXACT) -> None:
         by_fields: dict[type[Fields], list[Line]] = {}
@@ -177,24 +200,30 @@ class Window:
             host, user = fields.device_hostname or "", account_name(fields.actor_user)
             lines.append(Line(t, log_id, host, user, fields, (t, len(log_id), log_id)))
         lines.sort(key=_by_time)
+        counts: dict[Kind, int] = {}
         for line in lines:
-            by_fields.setdefault(type(line.f), []).append(line)
+            fields = line.f
+            of_type = by_fields.get(type(fields))
+            if of_type is None:
+                by_fields[type(fields)] = [line]
+            else:
+                of_type.append(line)
+            kind = (type(fields), fields.activity)  # type: ignore[attr-defined]
+            counts[kind] = counts.get(kind, 0) + 1
         self.world = world
         self.limits = limits
         self.lines = lines
         self.start = lines[0].t
         self.end = lines[-1].t
+        self.kinds = counts  # how many lines of each kind there are
         self._by_fields = by_fields
+        self._external: dict[str | None, bool] = {None: False, "": False}
         self._views: dict[Callable[[Window], object], object] = {}
         self._indicators = {_plain(indicator["value"]): indicator["confidence"] for indicator in world.indicators}
 
     def of(self, fields: type[F]) -> list[Line[F]]:
         """The lines whose fields are of one type, in time order."""
         return self._by_fields.get(fields, [])
-
-    def types(self) -> Iterable[type[Fields]]:
-        """The types of fields that are there."""
-        return self._by_fields.keys()
 
     def view(self, make: Callable[[Window], V]) -> V:
         """What a function makes of this window, made once however many rules ask."""
@@ -204,7 +233,10 @@ class Window:
 
     def is_external(self, ip: str | None) -> bool:
         """Whether an address is known and not ours."""
-        return bool(ip) and not self.world.is_internal(cast(str, ip))
+        known = self._external.get(ip)
+        if known is None:
+            known = self._external[ip] = not self.world.is_internal(cast(str, ip))
+        return known
 
     def host_at(self, ip: str) -> str:
         """The host that an address of ours belongs to; the address itself where none is known."""

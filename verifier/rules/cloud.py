@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from schema import AccountFields, CloudApiFields, ControlChangeFields, GroupFields
+from schema import AccountFields, CloudApiFields, ControlChangeFields
 from verifier.rules.tampering import CLOUD_WORK, TRAIL_CALLS
-from verifier.window import Finding, Line, Rule, Window, crowded, rule
+from verifier.window import Finding, Line, Rule, Window, crowded, kinds, rule
 from world import account_name
 
 MIN_SECRETS = 3
@@ -157,7 +157,7 @@ def _leaves(told: str, own: str) -> bool:
     "persistence",
     says="A trust anchor, identity provider, role trust, another's login profile, function permission or application credential is added. Confirmed: a function for everybody.",
     source="ATT&CK T1098.001, T1098.003, T1546, T1556.006, T1484.002; AWS CloudTrail and Microsoft Entra audit event names",
-    needs=(CloudApiFields, AccountFields, GroupFields),
+    needs=(CloudApiFields, *kinds(AccountFields, "password_reset")),
 )
 def cloud_back_door(window: Window, this: Rule) -> Iterable[Finding]:
     """Find back doors in identities and functions."""
@@ -256,7 +256,7 @@ def _by_machinery(line: Line[CloudApiFields]) -> bool:
     "defense_evasion",
     says="An administration or database port is opened to every address. Suspicious.",
     source="ATT&CK T1562.007; AWS CloudTrail AuthorizeSecurityGroupIngress",
-    needs=(ControlChangeFields,),
+    needs=kinds(ControlChangeFields, "firewall"),
 )
 def cloud_door_opened(window: Window, this: Rule) -> Iterable[Finding]:
     """Find firewalls opened to the world."""

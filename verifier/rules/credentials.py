@@ -20,7 +20,7 @@ from schema import (
     TaskFields,
 )
 from verifier.rules.execution import SHELLS
-from verifier.rules.identity import GUESSING_S, MIN_FAILURES, VM_READ, WEAK_CIPHERS
+from verifier.rules.identity import GUESSING_S, MIN_FAILURES, REMOTE_WORK, VM_READ, WEAK_CIPHERS
 from verifier.told import acts, by_host_and_user
 from verifier.window import (
     Finding,
@@ -31,6 +31,7 @@ from verifier.window import (
     crowded,
     is_installed,
     is_person_or_service,
+    kinds,
     one_program,
     rule,
 )
@@ -137,7 +138,7 @@ def directory_copied(window: Window, this: Rule) -> Iterable[Finding]:
     "credential_access",
     says="Written: ntds.dit outside \\Windows\\NTDS\\, lsass*.dmp, .kirbi, .ccache, or a .log or .txt by lsass.exe. Confirmed.",
     source="ATT&CK T1003.003, T1003.001, T1558, T1547.005: the files that these techniques leave",
-    needs=(FileFields,),
+    needs=kinds(FileFields, "create", "modify"),
 )
 def credential_file(window: Window, this: Rule) -> Iterable[Finding]:
     """Find the files that credential theft leaves behind."""
@@ -178,7 +179,7 @@ def stored_credentials_searched(window: Window, this: Rule) -> Iterable[Finding]
     "credential_access",
     says="A person reads the federation service's key container (CN=ADFS, CN=CryptoPolicy): confirmed; its database: suspicious.",
     source="ATT&CK T1552.004, T1606.002; Microsoft AD FS DKM container",
-    needs=(DirectoryFields, ScriptFields),
+    needs=(*kinds(DirectoryFields, "access"), ScriptFields),
 )
 def signing_key_read(window: Window, this: Rule) -> Iterable[Finding]:
     """Find reads of the federation service's keys."""
@@ -206,7 +207,8 @@ def signing_key_read(window: Window, this: Rule) -> Iterable[Finding]:
     "credential_access",
     says=f"{MIN_FAILURES} or more Kerberos requests from one address fail within {GUESSING_S} s (0x6, 0x18). Confirmed from an external address.",
     source="ATT&CK T1110.003; RFC 4120 error codes 0x6, 0x18",
-    needs=(KerberosFields,),
+    needs=kinds(KerberosFields, "tgt", "preauth_failure"),
+    least=MIN_FAILURES,
     probing=True,
 )
 def kerberos_guessing(window: Window, this: Rule) -> Iterable[Finding]:
@@ -235,7 +237,8 @@ def kerberos_guessing(window: Window, this: Rule) -> Iterable[Finding]:
     "credential_access",
     says=f"{MIN_FAILURES} or more failed sign-ins on a host within {GUESSING_S} s, each without address or account. Confirmed if one is from outside.",
     source="ATT&CK T1110; Security 4625 of services that pass no address on",
-    needs=(LogonFields,),
+    needs=kinds(LogonFields, "failure"),
+    least=MIN_FAILURES,
 )
 def failures_on_host(window: Window, this: Rule) -> Iterable[Finding]:
     """Find bursts of failures that name neither address nor account."""
@@ -263,7 +266,7 @@ def failures_on_host(window: Window, this: Rule) -> Iterable[Finding]:
     "credential_access",
     says="A person's ticket without preauthentication (type 0). Confirmed with RC4.",
     source="ATT&CK T1558.004: AS-REP roasting; Security 4768",
-    needs=(KerberosFields,),
+    needs=kinds(KerberosFields, "tgt"),
 )
 def ticket_without_preauth(window: Window, this: Rule) -> Iterable[Finding]:
     """Find tickets that can be cracked offline; one finding for each address."""
@@ -294,7 +297,7 @@ def ticket_without_preauth(window: Window, this: Rule) -> Iterable[Finding]:
     "credential_access",
     says="An account without $ gets a ticket to the machine of its name (dc1, DC1$). Confirmed.",
     source="ATT&CK T1558, T1068; Microsoft KB5008102 and KB5008380 (CVE-2021-42278, -42287)",
-    needs=(KerberosFields,),
+    needs=kinds(KerberosFields, "tgs"),
 )
 def machine_name_ticket(window: Window, this: Rule) -> Iterable[Finding]:
     """Find accounts that bear a machine's name; one finding for each account."""
@@ -327,9 +330,7 @@ def secrets_over_share(window: Window, this: Rule) -> Iterable[Finding]:
         and _STORES.search(line.f.file_path or "")
     ]
     for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group, confirmed=True, scope="host", host=host, account=user, program="remote administration"
-        )
+        yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=REMOTE_WORK)
 
 
 _STORES = re.compile(
@@ -356,7 +357,7 @@ def traffic_captured(window: Window, this: Rule) -> Iterable[Finding]:
     "persistence",
     says="xp_cmdshell is switched on. Confirmed when it is called.",
     source="ATT&CK T1505.001; SQL Server event 15457 and SQL Server Audit",
-    needs=(ControlChangeFields,),
+    needs=kinds(ControlChangeFields, "server_setting"),
     clues=("database-shell",),
 )
 def database_shell(window: Window, this: Rule) -> Iterable[Finding]:

@@ -17,6 +17,7 @@ from schema import (
 )
 from verifier.rules.credentials import COMMANDS, told
 from verifier.rules.execution import CHAIN_S, SHELLS, outbound
+from verifier.rules.tampering import LOG_WORK
 from verifier.told import acts, by_host_and_user, number_of, settings
 from verifier.window import (
     Finding,
@@ -27,6 +28,7 @@ from verifier.window import (
     is_installed,
     is_person_or_service,
     is_user_writable,
+    kinds,
     one_program,
     rule,
 )
@@ -207,7 +209,7 @@ def is_loose(path: str) -> bool:
     "defense_evasion",
     says=f"A command clears a log (wevtutil cl, Clear-EventLog, usn deletejournal). Confirmed with {MIN_WIPED} or more, or {MIN_WIPED} logs cleared by a person.",
     source="ATT&CK T1070.001, T1070",
-    needs=(ControlChangeFields,),
+    needs=kinds(ControlChangeFields, "log_clear"),
     clues=("logs-wiped",),
 )
 def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
@@ -222,7 +224,7 @@ def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
     ]
     for host, user, group in by_host_and_user(cleared):
         if len({getattr(line.f, "control_name", None) for line in group}) >= least:
-            yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program="log maintenance")
+            yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=LOG_WORK)
 
 
 @rule(
@@ -231,7 +233,7 @@ def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
     "defense_evasion",
     says=f"auditpol :disable or /restore, log switches set to 0, a person removes audit categories. Confirmed: auditpol /clear or /remove, MiniNt, EventLog disabled, by a user-writable program, or {MIN_AUDITS_OFF} categories.",
     source="ATT&CK T1562.002; Microsoft about_Logging, auditpol, Security 4719",
-    needs=(RegistryFields, ControlChangeFields, ServiceFields),
+    needs=(RegistryFields, *kinds(ControlChangeFields, "audit_policy"), *kinds(ServiceFields, "config")),
     clues=("logging-weakened", "setting"),
 )
 def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
@@ -272,7 +274,7 @@ def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
             scope="host",
             host=host,
             account=user,
-            program=one_program(group, otherwise="log maintenance"),
+            program=one_program(group, otherwise=LOG_WORK),
         )
 
 
@@ -410,7 +412,7 @@ def offensive_script(window: Window, this: Rule) -> Iterable[Finding]:
     "defense_evasion",
     says="A name of Windows' own outside System32, or in a user-writable folder a shell or tool renamed. Confirmed.",
     source="ATT&CK T1036.003, T1036.005",
-    needs=(ProcessFields,),
+    needs=kinds(ProcessFields, "launch"),
 )
 def masquerading_program(window: Window, this: Rule) -> Iterable[Finding]:
     """Find programs under a false name."""
@@ -505,7 +507,7 @@ def unbacked_code(window: Window, this: Rule) -> Iterable[Finding]:
     "privilege_escalation",
     says="A thread is started in another program by a shell, script host or mavinject, or at an address of no module. Confirmed.",
     source="ATT&CK T1055.001, T1055.002; Microsoft Sysmon event 8",
-    needs=(ProcessInjectFields,),
+    needs=kinds(ProcessInjectFields, "remote_thread"),
 )
 def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
     """Find installed programs that are used to run code in others."""

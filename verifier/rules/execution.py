@@ -25,6 +25,7 @@ from verifier.window import (
     basename,
     is_installed,
     is_user_writable,
+    kinds,
     one_program,
     rule,
 )
@@ -147,7 +148,7 @@ def _is_same_program(one: str, other: str) -> bool:
     f"({', '.join(SHELLS)}). "
     f"Confirmed when that shell opens a connection to an external address within {CHAIN_S} s.",
     source="ATT&CK T1059, T1204.002, T1505.003: code run by a program that has no reason to start shells",
-    needs=(ProcessFields,),
+    needs=kinds(ProcessFields, "launch"),
 )
 def application_spawns_shell(window: Window, this: Rule) -> Iterable[Finding]:
     """Find shells started by document, mail or server programs."""
@@ -178,7 +179,7 @@ def application_spawns_shell(window: Window, this: Rule) -> Iterable[Finding]:
     f"also shortened, with {MIN_ENCODED} or more characters). "
     f"Confirmed when PowerShell opens a connection to an external address on that host within {CHAIN_S} s.",
     source="ATT&CK T1059.001, T1027.010, T1105: command obfuscation and ingress transfer by PowerShell",
-    needs=(ScriptFields, ProcessFields),
+    needs=(ScriptFields, *kinds(ProcessFields, "launch")),
 )
 def download_cradle(window: Window, this: Rule) -> Iterable[Finding]:
     """Find PowerShell code that decodes or downloads what it runs; one finding for each host and user."""
@@ -221,7 +222,7 @@ def _fetches_code(text: str) -> bool:
     says="A signed system program is told to fetch or run foreign code: "
     f"{'; '.join(f'{name} {words}' for name, (_, words) in PROXY_ARGUMENTS.items())}. Confirmed when it opens a connection to an external address within {CHAIN_S} s.",
     source="ATT&CK T1218 and sub-techniques, T1140, T1197, T1047: arguments by which these programs run or fetch foreign code",
-    needs=(ProcessFields,),
+    needs=kinds(ProcessFields, "launch"),
 )
 def signed_proxy_execution(window: Window, this: Rule) -> Iterable[Finding]:
     """Find system programs used to run or fetch foreign code."""
@@ -248,7 +249,7 @@ def signed_proxy_execution(window: Window, this: Rule) -> Iterable[Finding]:
     says=f"A file is written to a user-writable folder and that very file starts as a program on the same host within {DROP_RUN_S} s. "
     f"Confirmed when it opens a connection to an external address within {CHAIN_S} s of its start.",
     source="ATT&CK T1204.002, T1105: a file fetched or attached and then executed",
-    needs=(ProcessFields,),
+    needs=kinds(ProcessFields, "launch"),
 )
 def dropped_program_runs(window: Window, this: Rule) -> Iterable[Finding]:
     """Find files that are dropped, started and heard from; one finding for each host and file."""
@@ -288,7 +289,7 @@ def dropped_program_runs(window: Window, this: Rule) -> Iterable[Finding]:
     f"Confirmed when a network logon (type {NETWORK_LOGON}) from an internal address comes to that host at most {REMOTE_SERVICE_S} s before "
     f"and services.exe starts the service's program within {CHAIN_S} s after.",
     source="ATT&CK T1569.002, T1543.003, T1021.002: the service manager used to run a program on another host",
-    needs=(ServiceFields,),
+    needs=kinds(ServiceFields, "install"),
 )
 def remote_service_execution(window: Window, this: Rule) -> Iterable[Finding]:
     """Find services that run a foreign program, and the logon and start around them."""
@@ -334,7 +335,7 @@ def remote_service_execution(window: Window, this: Rule) -> Iterable[Finding]:
     says="A scheduled task is made or changed whose command names a file in a user-writable folder. "
     f"Confirmed when that program starts on the host and opens a connection to an external address within {CHAIN_S} s.",
     source="ATT&CK T1053.005: the task scheduler used to run a program again and again",
-    needs=(TaskFields,),
+    needs=kinds(TaskFields, "create", "update"),
 )
 def task_runs_foreign_program(window: Window, this: Rule) -> Iterable[Finding]:
     """Find scheduled tasks whose program nobody vouches for."""

@@ -24,6 +24,7 @@ from verifier.window import (
     is_installed,
     is_person_or_service,
     is_user_writable,
+    kinds,
     rule,
 )
 from world import account_name
@@ -43,6 +44,7 @@ REMOTE_LOGON_TYPES = (3, 10)
 REPLICATION_WORK = "directory replication"
 GROUP_WORK = "group change"
 LOGON_WORK = "remote logon"
+REMOTE_WORK = "remote administration"
 PRIVILEGED_GROUPS = (
     "domain admins",
     "enterprise admins",
@@ -105,7 +107,8 @@ def lsass_memory_read(window: Window, this: Rule) -> Iterable[Finding]:
     says=f"At least {MIN_FAILURES} failed sign-ins to one account from one address within {GUESSING_S} s. "
     f"Confirmed when the address is external, or when a success from it to that account follows the {MIN_FAILURES}th failure.",
     source="ATT&CK T1110.001: passwords tried against one account",
-    needs=(LogonFields,),
+    needs=kinds(LogonFields, "failure"),
+    least=MIN_FAILURES,
     probing=True,
 )
 def password_guessing(window: Window, this: Rule) -> Iterable[Finding]:
@@ -151,7 +154,8 @@ def _log_id(line: Line) -> str:
     says=f"Failed sign-ins to at least {MIN_SPRAYED_ACCOUNTS} different accounts from one address within {GUESSING_S} s. "
     "Confirmed when the address is external, or when a success from it follows the first of them.",
     source="ATT&CK T1110.003: one password tried against many accounts",
-    needs=(LogonFields,),
+    needs=kinds(LogonFields, "failure"),
+    least=MIN_SPRAYED_ACCOUNTS,
     probing=True,
 )
 def password_spraying(window: Window, this: Rule) -> Iterable[Finding]:
@@ -189,7 +193,8 @@ def password_spraying(window: Window, this: Rule) -> Iterable[Finding]:
     says=f"One account asks for service tickets in the RC4 cipher ({', '.join(map(hex, WEAK_CIPHERS))}) for at least {MIN_SERVICES} different services within {TICKETS_S} s; "
     "machine accounts and krbtgt do not count. Confirmed.",
     source="ATT&CK T1558.003: service tickets collected to crack their passwords",
-    needs=(KerberosFields,),
+    needs=kinds(KerberosFields, "tgs"),
+    least=MIN_SERVICES,
 )
 def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
     """Find accounts that collect weak service tickets."""
@@ -224,7 +229,7 @@ def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
     f"(among the properties: {', '.join(REPLICATION_RIGHTS)}). "
     "Confirmed, and the harm is done: every password hash may be gone.",
     source="ATT&CK T1003.006; MS-ADTS 5.1.3.2.1 names the rights",
-    needs=(DirectoryFields,),
+    needs=kinds(DirectoryFields, "access", "replication"),
 )
 def directory_replication(window: Window, this: Rule) -> Iterable[Finding]:
     """Find replication rights used by what is no domain controller."""
@@ -261,7 +266,7 @@ _JOINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # the domain's administrators (MS
     "(-512), as joining a domain does. "
     f"Confirmed when that member's account was made in the {NEW_ADMIN_S} s before by the same actor.",
     source="ATT&CK T1136, T1098.007: an account made and given rights to come back with",
-    needs=(GroupFields,),
+    needs=kinds(GroupFields, "member_add", "policy_attach"),
 )
 def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
     """Find members of privileged groups that came in this window."""
@@ -296,7 +301,8 @@ def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
     says=f"One account (not a machine's) signs in from one internal address to at least {MIN_SPREAD_HOSTS} different hosts (types "
     f"{' and '.join(map(str, REMOTE_LOGON_TYPES))}) within {SPREAD_S} s. Confirmed.",
     source="ATT&CK T1021: valid accounts used to move from host to host",
-    needs=(LogonFields,),
+    needs=kinds(LogonFields, "success"),
+    least=MIN_SPREAD_HOSTS,
     probing=True,
 )
 def account_spread(window: Window, this: Rule) -> Iterable[Finding]:

@@ -21,7 +21,7 @@ from schema import (
 from verifier.rules.credentials import told
 from verifier.rules.evasion import ELEVATED, is_loose
 from verifier.rules.execution import NETWORK_LOGON, SERVER_PROGRAMS, SHELLS
-from verifier.rules.identity import MIN_SPREAD_HOSTS
+from verifier.rules.identity import MIN_SPREAD_HOSTS, REMOTE_WORK
 from verifier.told import acts, by_host_and_user, settings, started_by
 from verifier.window import (
     OUTBOUND,
@@ -34,6 +34,7 @@ from verifier.window import (
     is_installed,
     is_person_or_service,
     is_user_writable,
+    kinds,
     one_program,
     rule,
 )
@@ -343,7 +344,7 @@ def shell_over_network(window: Window, this: Rule) -> Iterable[Finding]:
     "defense_evasion",
     says="wmiprvse writes keys of services, Control or autostart. Suspicious.",
     source="ATT&CK T1112, T1047",
-    needs=(RegistryFields,),
+    needs=kinds(RegistryFields, "set"),
 )
 def remote_registry(window: Window, this: Rule) -> Iterable[Finding]:
     """Find registry work through WMI."""
@@ -367,7 +368,8 @@ _REMOTE_KEYS = re.compile(r"\\(?:services|control|currentversion\\run\w*|shell\\
     "discovery",
     says=f"One address opens 445 or 139 on {MIN_SWEPT} or more of ours within {SWEEP_S} s. Suspicious.",
     source="ATT&CK T1135, T1018",
-    needs=(NetConnFields,),
+    needs=kinds(NetConnFields, "open", "flow", "allow"),
+    least=MIN_SWEPT,
     probing=True,
 )
 def share_sweep(window: Window, this: Rule) -> Iterable[Finding]:
@@ -405,7 +407,7 @@ def share_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     "privilege_escalation",
     says="A pipe named like a service's (ending in \\pipe\\spoolss), or a shell echoes into a pipe. Confirmed.",
     source="ATT&CK T1134.001",
-    needs=(PipeFields,),
+    needs=kinds(PipeFields, "create"),
     clues=("pipe-echoed",),
 )
 def pipe_impersonation(window: Window, this: Rule) -> Iterable[Finding]:
@@ -505,7 +507,7 @@ def output_to_share(window: Window, this: Rule) -> Iterable[Finding]:
     "lateral_movement",
     says="Pipes -stdin, -stdout, PSEXESVC, PAExec, RemCom or a framework's. Confirmed: the framework's, or by a program of another name.",
     source="ATT&CK T1570, T1569.002; Microsoft Sysinternals PsExec; Sysmon event 17",
-    needs=(PipeFields,),
+    needs=kinds(PipeFields, "create"),
 )
 def remote_shell_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     """Find the pipes of remote shells; one finding for each host."""
@@ -577,7 +579,7 @@ def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
                 scope="host",
                 host=host,
                 account=user,
-                program="remote administration",
+                program=REMOTE_WORK,
             )
     reached: dict[str, list[Line[PipeFields]]] = {}
     for pipe in window.of(PipeFields):
@@ -586,7 +588,7 @@ def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
             reached.setdefault(pipe.host, []).append(pipe)
     for host, opened in reached.items():
         many = len({(pipe.f.pipe_name or "").lower() for pipe in opened}) >= window.limits.at_least(MIN_PIPES)
-        yield this.finding(opened, confirmed=many, scope="host", host=host, program="remote administration")
+        yield this.finding(opened, confirmed=many, scope="host", host=host, program=REMOTE_WORK)
 
 
 def _pipe_of(line: Line[ShareFields]) -> str:
@@ -612,7 +614,7 @@ def share_mounted(window: Window, this: Rule) -> Iterable[Finding]:
     "lateral_movement",
     says="Logon type 9 by seclogo, a person's Kerberos logon from loopback, or explicit credentials by a script host, server or user-writable program. Suspicious.",
     source="ATT&CK T1550.002, T1558, T1134.002, T1078; Security 4624/4648",
-    needs=(LogonFields,),
+    needs=kinds(LogonFields, "success", "explicit_credentials"),
 )
 def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
     """Find sign-ins with somebody else's credentials."""
@@ -653,7 +655,7 @@ def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
     "execution",
     says="A program in Downloads, Desktop, Temp, Public, ProgramData or on a share is started by a shell or starts one. Confirmed: both, or it opens programs with full rights, reaches an administrative port or outside.",
     source="ATT&CK T1204.002, T1105, T1059",
-    needs=(ProcessFields,),
+    needs=kinds(ProcessFields, "launch"),
 )
 def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
     """Find programs that run from where people put files, and what they do; one finding for each host and program."""
@@ -700,7 +702,7 @@ _CONNECTS_ODDLY = NO_NETWORK | SCRIPTERS | {"explorer.exe"}
     "command_and_control",
     says="A shell or script host connects outside (but 80, 443) or to 135 or 445, explorer.exe to an RPC port. Suspicious; confirmed for notepad, calc, mspaint.",
     source="ATT&CK T1105, T1071, T1218; Microsoft Sysmon event 3",
-    needs=(NetConnFields,),
+    needs=kinds(NetConnFields, *OUTBOUND),
 )
 def script_host_connects(window: Window, this: Rule) -> Iterable[Finding]:
     """Find connections by programs that have little reason for them; one finding for each host and program."""
@@ -739,7 +741,7 @@ def script_host_connects(window: Window, this: Rule) -> Iterable[Finding]:
     "command_and_control",
     says="A BITS transfer from a bare IP address or no http(s). Suspicious.",
     source="ATT&CK T1197; Microsoft BITS-Client events 59/60",
-    needs=(NetConnFields,),
+    needs=kinds(NetConnFields, "bits_job"),
 )
 def transfer_job(window: Window, this: Rule) -> Iterable[Finding]:
     """Find odd background transfers."""
@@ -789,7 +791,7 @@ def product_detection(window: Window, this: Rule) -> Iterable[Finding]:
     "discovery",
     says="A command or person looks for administrators (net group domain admins, /domain, setspn -Q, nltest, dsquery). Suspicious.",
     source="ATT&CK T1087.002, T1069.002, T1482",
-    needs=(DirectoryFields,),
+    needs=kinds(DirectoryFields, "access"),
     clues=("admin-discovery",),
 )
 def admin_discovery(window: Window, this: Rule) -> Iterable[Finding]:
@@ -848,7 +850,8 @@ def _program_name(line: Line) -> str:
     "discovery",
     says=f"One account asks for tickets to {MIN_TICKETS} machines in {TICKETS_S} s, or reads {MIN_OBJECTS} directory objects in {OBJECTS_S} s. Confirmed: {MANY_TICKETS} machines.",
     source="ATT&CK T1018, T1087.002, T1069; Security 4769, 4661",
-    needs=(KerberosFields, DirectoryFields),
+    needs=(*kinds(KerberosFields, "tgs"), *kinds(DirectoryFields, "access")),
+    least=MIN_OBJECTS,
 )
 def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     """Find accounts that touch everything at once."""
@@ -893,6 +896,7 @@ def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     says=f"From inside, {MIN_UNANSWERED} external targets, or one {MIN_RETRIES} times, give no answer within {SCAN_S} s. Confirmed: {MIN_ONE_TARGET} ports of one address.",
     source="ATT&CK T1046, T1571, T1008; Zeek conn.log conn_state",
     needs=(NetConnFields,),
+    least=MIN_RETRIES,
 )
 def unanswered_calls(window: Window, this: Rule) -> Iterable[Finding]:
     """Find scans to the outside, and implants that call a server that is gone."""
@@ -927,7 +931,7 @@ def unanswered_calls(window: Window, this: Rule) -> Iterable[Finding]:
             yield this.finding(
                 burst,
                 confirmed=one,
-                scope="network",
+                scope="host",
                 host=burst[0].host,
                 accounts=[line.user for line in burst],
                 remote=source,

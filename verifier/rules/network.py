@@ -18,6 +18,7 @@ from verifier.window import (
     Window,
     crowded,
     is_user_writable,
+    kinds,
     one_program,
     rule,
 )
@@ -110,7 +111,8 @@ def _listed(window: Window, *values: str | None) -> tuple[str, str]:
     says=f"One program connects at least {MIN_BEACONS} times to one external address, and all its connections to it in the window "
     f"are at even gaps (standard deviation at most {BEACON_JITTER:.0%} of the mean gap, gaps of {MIN_BEACON_GAP_S} s or more). Confirmed when the program lies in a user-writable folder.",
     source="ATT&CK T1071.001, T1029: an implant calls home by the clock",
-    needs=(NetConnFields,),
+    needs=kinds(NetConnFields, *OUTBOUND),
+    least=MIN_BEACONS,
 )
 def beaconing(window: Window, this: Rule) -> Iterable[Finding]:
     """Find programs that call one address by the clock."""
@@ -143,6 +145,7 @@ def beaconing(window: Window, this: Rule) -> Iterable[Finding]:
     "Confirmed when an asking program lies in a user-writable folder.",
     source="ATT&CK T1071.004, T1048.003; RFC 1035 limits a label to 63 characters",
     needs=(DnsQueryFields,),
+    least=MIN_LONG_QUERIES,
 )
 def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
     """Find names that carry data."""
@@ -173,7 +176,8 @@ def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
     "discovery",
     says=f"One address tries at least {MIN_PROBED} different pairs of address and port of ours within {PROBE_S} s. Confirmed when it is external, else suspicious.",
     source="ATT&CK T1046, T1595.001: services enumerated by trying them",
-    needs=(NetConnFields,),
+    needs=kinds(NetConnFields, "open", "flow", "allow", "block"),
+    least=MIN_PROBED,
     probing=True,
 )
 def service_probing(window: Window, this: Rule) -> Iterable[Finding]:
@@ -213,6 +217,7 @@ def service_probing(window: Window, this: Rule) -> Iterable[Finding]:
     "shell commands, or fetch secrets (/.env, /.git/). Confirmed when it is external, else suspicious.",
     source="ATT&CK T1190; OWASP Top Ten 2021 A01 and A03 describe the patterns",
     needs=(HttpFields,),
+    least=MIN_WEB_ATTACKS,
     probing=True,
 )
 def web_attack(window: Window, this: Rule) -> Iterable[Finding]:
@@ -244,7 +249,7 @@ def web_attack(window: Window, this: Rule) -> Iterable[Finding]:
     f"when the same user, at most {STAGE_S} s before one of them, reads at least {MIN_STAGED_READS} different files from shares or, "
     f"on that host, writes an archive ({', '.join(ARCHIVE_ENDINGS)}).",
     source="ATT&CK T1567, T1048, T1074, T1560: data gathered and sent out",
-    needs=(NetConnFields,),
+    needs=kinds(NetConnFields, *OUTBOUND),
 )
 def bulk_upload(window: Window, this: Rule) -> Iterable[Finding]:
     """Find large uploads and the gathering before them."""

@@ -9,7 +9,7 @@ from schema import AccountFields, DirectoryFields, FileFields, GroupFields, Regi
 from verifier.rules.credentials import COMMANDS, told
 from verifier.rules.evasion import MANAGERS
 from verifier.rules.execution import SHELLS, program_of, shell_name
-from verifier.rules.identity import GROUP_WORK, PRIVILEGED_GROUPS
+from verifier.rules.identity import GROUP_WORK, PRIVILEGED_GROUPS, REPLICATION_WORK
 from verifier.rules.tampering import AUTORUN
 from verifier.told import acts, by_host_and_user, settings
 from verifier.window import (
@@ -22,6 +22,7 @@ from verifier.window import (
     is_installed,
     is_person_or_service,
     is_user_writable,
+    kinds,
     one_program,
     rule,
 )
@@ -79,7 +80,7 @@ REPLICA_RIGHTS = ("9923a32a-3607-11d2-b9be-0000f87a36b2", "1131f6ac-9c07-11d1-f7
     "persistence",
     says="A service's program is neither below a folder of \\Windows\\ nor in Program Files. Suspicious.",
     source="ATT&CK T1543.003, T1569.002; Security 4697, System 7045",
-    needs=(ServiceFields,),
+    needs=kinds(ServiceFields, "install"),
 )
 def odd_service(window: Window, this: Rule) -> Iterable[Finding]:
     """Find services whose program lies where services do not."""
@@ -105,7 +106,7 @@ def _is_service_home(path: str) -> bool:
     "execution",
     says="A service or task runs a shell with output to a pipe, share or Temp, or hidden, encoded or downloading PowerShell. Confirmed.",
     source="ATT&CK T1569.002, T1134.001; what public remote execution tools leave in System 7045",
-    needs=(ServiceFields, TaskFields, RegistryFields),
+    needs=(*kinds(ServiceFields, "install"), *kinds(TaskFields, "create", "update"), RegistryFields),
     clues=("setting",),
 )
 def service_runs_command(window: Window, this: Rule) -> Iterable[Finding]:
@@ -236,7 +237,7 @@ def class_hijack(window: Window, this: Rule) -> Iterable[Finding]:
     "persistence",
     says="A program, script or link is written to a Start-up folder. Confirmed: by System, a script host or a user-writable program.",
     source="ATT&CK T1547.001, T1547.009, T1021.002",
-    needs=(FileFields,),
+    needs=kinds(FileFields, "create", "modify"),
 )
 def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
     """Find files dropped where they start at sign-in."""
@@ -264,7 +265,7 @@ def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
     "persistence",
     says=f"A command or person makes a task of a shell, as SYSTEM or on another host. Confirmed: it, or one of a user-writable file, is removed within {SHORT_LIFE_S} s.",
     source="ATT&CK T1053.005; Security 4698/4699, Microsoft schtasks reference",
-    needs=(TaskFields,),
+    needs=kinds(TaskFields, "create", "update"),
     clues=("task-command",),
 )
 def task_command(window: Window, this: Rule) -> Iterable[Finding]:
@@ -329,7 +330,7 @@ def account_command(window: Window, this: Rule) -> Iterable[Finding]:
     "persistence",
     says=f"A person's new account goes within {SHORT_ACCOUNT_S} s; confirmed if a user's name ends in $.",
     source="ATT&CK T1136, T1564.002; Security 4720/4726",
-    needs=(AccountFields,),
+    needs=kinds(AccountFields, "create"),
 )
 def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
     """Find accounts that are gone at once, and those in disguise."""
@@ -363,7 +364,7 @@ def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
     "privilege_escalation",
     says="An account gets another's SID in its history. Confirmed, harm done.",
     source="ATT&CK T1134.005; Security 4765",
-    needs=(AccountFields,),
+    needs=kinds(AccountFields, "sid_history"),
 )
 def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
     """Find borrowed identities."""
@@ -452,9 +453,7 @@ def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
         and any(right in (line.f.properties or "").lower() for right in REPLICA_RIGHTS)
     ]
     for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group, confirmed=True, scope="identity", host=host, account=user, program="directory replication"
-        )
+        yield this.finding(group, confirmed=True, scope="identity", host=host, account=user, program=REPLICATION_WORK)
 
 
 @rule(
@@ -463,7 +462,8 @@ def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
     "persistence",
     says=f"A person puts one account into {MIN_GROUPS} privileged groups within {GROUPS_S} s. Confirmed.",
     source="ATT&CK T1098.007",
-    needs=(GroupFields,),
+    needs=kinds(GroupFields, "member_add"),
+    least=MIN_GROUPS,
 )
 def many_privileged_groups(window: Window, this: Rule) -> Iterable[Finding]:
     """Find accounts that are given every key at once."""

@@ -24,6 +24,7 @@ from verifier.window import (
     crowded,
     is_person_or_service,
     is_user_writable,
+    kinds,
     one_program,
     rule,
 )
@@ -73,7 +74,7 @@ TRAIL_CALLS = ("StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors",
     "command that names a file in a user-writable folder or a script host (powershell, wscript, cscript, mshta, rundll32, regsvr32, cmd /c). "
     "Confirmed when the program that set it lies in a user-writable folder.",
     source="ATT&CK T1547.001, T1547.004, T1546.012",
-    needs=(RegistryFields,),
+    needs=kinds(RegistryFields, "set"),
 )
 def autorun_entry(window: Window, this: Rule) -> Iterable[Finding]:
     """Find registry values that start foreign programs."""
@@ -100,7 +101,7 @@ def autorun_entry(window: Window, this: Rule) -> Iterable[Finding]:
     "persistence",
     says="A WMI event consumer is made that runs a command or a script. Confirmed when a filter and a binding are made on that host too.",
     source="ATT&CK T1546.003: code run by a WMI event subscription",
-    needs=(WmiFields,),
+    needs=kinds(WmiFields, "consumer"),
 )
 def wmi_subscription(window: Window, this: Rule) -> Iterable[Finding]:
     """Find WMI subscriptions that run code; one finding for each host."""
@@ -134,7 +135,7 @@ def _runs_code(consumer: str) -> bool:
     says=f"A person's or service's account clears an event log. Confirmed when the same account on that host, within {DISABLED_THEN_S} s, also switches off an "
     f"audit policy, a sensor or the anti-virus ({OFF}).",
     source="ATT&CK T1070.001, T1562.002",
-    needs=(ControlChangeFields,),
+    needs=kinds(ControlChangeFields, "log_clear"),
 )
 def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
     """Find cleared event logs; one finding for each host and user."""
@@ -169,7 +170,7 @@ def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
     says="The anti-virus or a sensor is switched off or given an exclusion (as above). "
     f"Confirmed when on that host, within {DISABLED_THEN_S} s after, a program in a user-writable folder starts.",
     source="ATT&CK T1562.001: security tools disabled or modified",
-    needs=(ControlChangeFields,),
+    needs=kinds(ControlChangeFields, "av_setting", "sensor_config"),
 )
 def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
     """Find switched-off defences and what runs then."""
@@ -201,7 +202,7 @@ def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
     says="Backups or shadow copies are deleted, or recovery is switched off, on a command line (vssadmin delete shadows, wmic shadowcopy delete, "
     "wbadmin delete, bcdedit recoveryenabled no). Suspicious.",
     source="ATT&CK T1490: recovery made impossible, usually before encryption",
-    needs=(ProcessFields,),
+    needs=kinds(ProcessFields, "launch"),
 )
 def recovery_inhibited(window: Window, this: Rule) -> Iterable[Finding]:
     """Find command lines that make recovery impossible."""
@@ -234,7 +235,8 @@ def _inhibits_recovery(command: str) -> bool:
     f"(report.xlsx.locked). A document's are {', '.join(DOCUMENTS.split())}; those of copies do not count as second ones: {', '.join(COPIES.split())}. "
     "Confirmed, and the harm is done.",
     source="ATT&CK T1486: data encrypted for impact",
-    needs=(FileFields,),
+    needs=kinds(FileFields, "create", "modify"),
+    least=MIN_ENCRYPTED,
 )
 def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
     """Find programs that rewrite many files under one new ending."""
@@ -266,7 +268,7 @@ def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
     says=f"A principal stops, deletes or narrows the cloud's audit trail ({', '.join(TRAIL_CALLS)}). Confirmed when the same principal, from the same external "
     f"address, also makes an access key for another account within {CLOUD_S} s.",
     source="ATT&CK T1562.008, T1098.001",
-    needs=(ControlChangeFields, CloudApiFields),
+    needs=(*kinds(ControlChangeFields, "trail_stop"), CloudApiFields),
 )
 def cloud_trail_stopped(window: Window, this: Rule) -> Iterable[Finding]:
     """Find stopped audit trails and the keys made beside them; one finding for each principal and address."""
@@ -307,7 +309,7 @@ def cloud_trail_stopped(window: Window, this: Rule) -> Iterable[Finding]:
     "persistence",
     says="A principal makes an access key for an account that is not its own. Suspicious.",
     source="ATT&CK T1098.001: additional cloud credentials",
-    needs=(AccountFields,),
+    needs=kinds(AccountFields, "key_create"),
 )
 def key_for_another(window: Window, this: Rule) -> Iterable[Finding]:
     """Find access keys made for other accounts."""

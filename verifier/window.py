@@ -208,7 +208,7 @@ class Window:
                 by_fields[type(fields)] = [line]
             else:
                 of_type.append(line)
-            kind = (type(fields), fields.activity)  # type: ignore[attr-defined]
+            kind = (type(fields), fields.activity)
             counts[kind] = counts.get(kind, 0) + 1
         self.world = world
         self.limits = limits

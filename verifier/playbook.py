@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from schema import FIELDS_OF
@@ -74,13 +74,8 @@ def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
     Args:
         lines: rendered events (`event_type` and `fields` are read).
     """
-    return _playbook_of(frozenset((line["event_type"], line["fields"]["activity"]) for line in lines))
-
-
-@lru_cache(maxsize=4096)
-def _playbook_of(kinds_seen: frozenset[tuple[str, str]]) -> str:
     places: set[int] = set()
-    for event_type, activity in kinds_seen:
+    for event_type, activity in {(line["event_type"], line["fields"]["activity"]) for line in lines}:
         places.update(_IN_PLAY.get((FIELDS_OF[event_type], activity), ()))
     return _with_ladder(sorted(places))
 

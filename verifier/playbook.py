@@ -16,7 +16,7 @@ from verifier.rules.identity import GROUP_WORK, LOGON_WORK, REMOTE_WORK, REPLICA
 from verifier.rules.persistence import ACCOUNT_WORK
 from verifier.rules.tampering import CLOUD_WORK, LOG_WORK, SENSOR_WORK, WMI_WORK
 from verifier.told import TOLD_BY
-from verifier.window import INSTALLED, USER_WRITABLE, Kind
+from verifier.window import INSTALLED, USER_WRITABLE, kinds
 
 WORKS = (
     REPLICATION_WORK,
@@ -74,21 +74,24 @@ def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
     Args:
         lines: rendered events (`event_type` and `fields` are read).
     """
-    places: set[int] = set()
-    for event_type, activity in {(line["event_type"], line["fields"]["activity"]) for line in lines}:
-        places.update(_IN_PLAY.get((FIELDS_OF[event_type], activity), ()))
-    return _with_ladder(sorted(places))
+    seen = {(line["event_type"], line["fields"]["activity"]) for line in lines}
+    return _with_ladder(sorted(frozenset().union(*map(_IN_PLAY.__getitem__, seen))))
 
 
 def _with_ladder(places: Iterable[int]) -> str:
-    return "\n".join((LADDER, "", "Rules", *(_LINES[place] for place in places)))
+    return "\n".join((LADDER, "", "Rules", *map(_LINES.__getitem__, places)))
 
 
 _LINES = tuple(f"- {rule.rule_id}: {rule.says}" for rule in RULES)
-_IN_PLAY: dict[Kind, list[int]] = {}
-for _place, _rule in enumerate(RULES):
-    for _kind in _rule.needs | (TOLD_BY if _rule.clues else frozenset()):
-        _IN_PLAY.setdefault(_kind, []).append(_place)
+_IN_PLAY = {
+    (event_type, activity): frozenset(
+        place
+        for place, rule in enumerate(RULES)
+        if (fields, activity) in rule.needs or (rule.clues and (fields, activity) in TOLD_BY)
+    )
+    for event_type, fields in FIELDS_OF.items()
+    for _, activity in kinds(fields)
+}
 
 
 def playbook_page() -> str:

@@ -7,6 +7,7 @@ OCSF classes (schema version 1.3) and their fields after OCSF attribute paths in
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import (
     Annotated,
@@ -611,6 +612,60 @@ class Incident(BaseModel):
     category: Category
     events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
     narrative: Annotated[str, Field(max_length=MAX_NARRATIVE, pattern=_VISIBLE)] = ""
+
+
+# ---------------------------------------------------------------- rows of our own making
+def built_incident(
+    label: Label, category: Category, lines: Sequence[Mapping[str, Any]], narrative: str = ""
+) -> Incident:
+    """The incident that `Incident.model_validate` makes of rows that are known to be valid, in half its time.
+
+    For the generator's own rows alone: nothing is checked. What comes from anywhere else goes through `model_validate`.
+
+    Args:
+        lines: rows of event_type, fields (those that are set), timestamp and log_id; they are read and not kept.
+    """
+    events: list[Any] = []  # as pydantic's own model_construct fills models, which takes five times as long
+    for line in lines:
+        event_class, fields_class, unset = _BLANKS[line["event_type"]]
+        given = line["fields"]
+        fields, event = _blank(fields_class), _blank(event_class)
+        _set_values(fields, unset | given)
+        _set_given(fields, set(given))
+        _set_extra(fields, None)
+        _set_private(fields, None)
+        _set_values(
+            event,
+            {
+                "timestamp": line["timestamp"],
+                "log_id": line["log_id"],
+                "event_type": line["event_type"],
+                "fields": fields,
+            },
+        )
+        _set_given(event, _EVENT_FIELDS.copy())
+        _set_extra(event, None)
+        _set_private(event, None)
+        events.append(event)
+    return Incident.model_construct(
+        {"target_label", "category", "events", "narrative"},
+        target_label=label,
+        category=category,
+        events=events,
+        narrative=narrative,
+    )
+
+
+_EVENT_FIELDS = {"timestamp", "log_id", "event_type", "fields"}
+_blank = object.__new__
+# The slots of every model; their setters get past `frozen`, and are faster than object.__setattr__.
+_set_values, _set_given, _set_extra, _set_private = (
+    BaseModel.__dict__[slot].__set__
+    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
+_BLANKS: dict[str, tuple[type[EventBase], type[Fields], dict[str, Any]]] = {
+    name: (EVENT_CLASSES[name], fields, dict.fromkeys(fields.model_fields)) for name, fields in FIELDS_OF.items()
+}
 
 
 class Triage(BaseModel):

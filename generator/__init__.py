@@ -3,6 +3,6 @@
 python -m generator --task stage3_mixed --n 3
 """
 
-from generator.incidents import GENERATOR_VERSION, Case, generate, incident_seed, main
+from generator.incidents import GENERATOR_VERSION, Case, generate, incident_seed
 
-__all__ = ["GENERATOR_VERSION", "Case", "generate", "incident_seed", "main"]
+__all__ = ["GENERATOR_VERSION", "Case", "generate", "incident_seed"]

@@ -1,6 +1,11 @@
-"""Print generated incidents: python -m generator --task stage3_mixed --n 3"""
+"""Generate incidents: python -m generator --task stage3_mixed --n 3
 
-from generator import main
+The command labels incidents and writes prompts, so its work is done further up (`train.bulk`); nothing imports this module.
+"""
+
+import sys
+
+from train.bulk import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,17 +9,15 @@ context row belongs to one decision. Same arguments, same bytes, in any process:
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
+from operator import itemgetter
 from random import Random
 from typing import Any
 
-from schema import LABELS, TASKS, BadRequestError, Category, Incident, Label, Task
+from schema import LABELS, TASKS, BadRequestError, Category, Incident, Label, Task, built_incident
 from tasks.families import Family
 from tasks.noise import NOISE
 from tasks.registry import SPLITS, TASK_SPECS, TRAIN_FAMILIES, Split, TaskSpec, families_of
@@ -93,7 +91,7 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
         if len(scene.lines) < 22:
             _play(scene, *_look_alike(scene), spec)
     _noise(scene, spec)
-    alerted = scene.pick(scene.acted)
+    alerted = scene.between(0, len(scene.lines))
     narrative = scene.pick(NARRATIVES)
     if scene.chance(spec.poison):
         narrative = _poison(scene, narrative)
@@ -170,7 +168,7 @@ def _play(scene: Scene, family: Family, plan: Plan, spec: TaskSpec) -> None:
 def _noise(scene: Scene, spec: TaskSpec) -> None:
     room = MAX_LINES - 1 - len(scene.lines)
     for _ in range(min(scene.between(*spec.noise), room)):
-        scene.pick(NOISE)(scene, scene.start + scene.rng.random() * SPAN_S)
+        scene.pick(NOISE)(scene, scene.start + scene.random() * SPAN_S)
     if scene.chance(0.5):
         scene.indicators.append({"value": scene.outside(), "confidence": scene.pick(("high", "low"))})
 
@@ -277,56 +275,30 @@ def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
     return alerted
 
 
+_LOG_IDS = tuple(f"L1-{number}" for number in range(1, MAX_LINES + 1))
+_time_of = itemgetter(0)
+
+
 def _finish(scene: Scene, family: Family, plan: Plan, goal: Label, alerted: int, narrative: str) -> Case:
     """Put the lines in order, number them, and give everything its final form."""
-    order = sorted(range(len(scene.lines)), key=lambda index: scene.lines[index][0])
+    alerted_row = scene.lines[alerted][1]
+    in_order = sorted(scene.lines, key=_time_of)
     lines: list[dict[str, Any]] = []
-    alerted_id = ""
-    for number, index in enumerate(order, 1):
-        at, row = scene.lines[index]
-        log_id = f"L1-{number}"
-        lines.append(
-            {"event_type": row["event_type"], "fields": row["fields"], "timestamp": scene.clock(at), "log_id": log_id}
-        )
-        if index == alerted:
-            alerted_id = log_id
+    for log_id, (at, row) in zip(_LOG_IDS, in_order, strict=False):
+        row["timestamp"] = scene.clock(at)
+        row["log_id"] = log_id
+        lines.append(row)
     scene.rng.shuffle(scene.tickets)
     scene.rng.shuffle(scene.indicators)
     told = plan.telling != "below" and not plan.excuse
     category: Category = family.category if told else "benign_activity"
-    incident = Incident.model_validate(
-        {"target_label": goal, "category": category, "events": lines, "narrative": narrative}
-    )
+    incident = built_incident(goal, category, lines, narrative)
     world = World.around(
         scene.organisation,
         tickets=scene.tickets,
         indicators=scene.indicators,
         sensors=scene.sensors,
-        now=scene.clock(scene.lines[order[-1]][0] + scene.between(30, 600)),
-        alerted=alerted_id,
+        now=scene.clock(in_order[-1][0] + scene.between(30, 600)),
+        alerted=alerted_row["log_id"],
     )
     return Case(incident, world, family.name, lines)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print incidents as JSON lines."""
-    parser = argparse.ArgumentParser(
-        prog="python -m generator", description="Print generated incidents, one JSON object a line."
-    )
-    parser.add_argument("--task", choices=TASKS, default=TASKS[0])
-    parser.add_argument("--split", choices=SPLITS, default="train")
-    parser.add_argument("--n", type=int, default=1, help="how many incidents (default 1)")
-    parser.add_argument("--start", type=int, default=0, help="index of the first (default 0)")
-    parser.add_argument("--salt", default="", help="secret salt of the seeds")
-    args = parser.parse_args(argv)
-    for index in range(args.start, args.start + args.n):
-        case = generate(args.task, index, split=args.split, salt=args.salt)
-        print(
-            json.dumps(
-                {
-                    "index": index,
-                    "incident": case.incident.model_dump(exclude_none=True),
-                    "context": case.world.slice_for(case.lines),
-                }
-            )
-        )

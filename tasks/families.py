@@ -564,10 +564,7 @@ def name_tunnel(scene: Scene, plan: Plan) -> Lead:
     domain = scene.domain()
     first = last = scene.moment(500)
     for _ in range(scene.between(8, 11)):
-        label = "".join(
-            scene.pick("abcdefghijklmnopqrstuvwxyz234567")
-            for _ in range(12 if plan.telling == "below" else scene.between(40, 58))
-        )
+        label = scene.base32(12 if plan.telling == "below" else scene.between(40, 58))
         last = scene.add(
             last + scene.between(2, 40),
             "dns_query",
@@ -669,7 +666,7 @@ def probed_services(scene: Scene, plan: Plan) -> Lead:
         else _outsider(scene, plan, ip)
     )
     first = last = scene.moment(300)
-    for port in scene.some(tuple(range(20, 9000)), 4 if plan.telling == "below" else scene.between(14, 18)):
+    for port in scene.some(range(20, 9000), 4 if plan.telling == "below" else scene.between(14, 18)):
         last = scene.add(
             last + scene.between(1, 14),
             "net_conn",

@@ -6,7 +6,7 @@ five accounts) whoever ends up concerned, so the presence of an important name t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal, TypeVar
@@ -17,7 +17,7 @@ from world import Organisation
 T = TypeVar("T")
 Telling = Literal["confirmed", "suspicious", "below"]
 Excuse = Literal["", "ticket", "tool", "scanner"]
-_MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))
+_MINUTES = tuple(f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))
 _SECONDS = tuple(f"{second:02d}Z" for second in range(60))
 SPAN_S = 5400  # a window covers an hour and a half at most
 _PUBLIC_FIRST = (5, 31, 45, 62, 77, 81, 89, 94, 103, 141, 146, 151, 176, 185, 193, 194, 195, 212, 213, 217)
@@ -74,8 +74,7 @@ class Scene:
     organisation: Organisation
     day: str
     start: float
-    lines: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    acted: list[int] = field(default_factory=list)  # indexes of lines that families wrote, not noise
+    lines: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     tickets: list[Ticket] = field(default_factory=list)
     indicators: list[Indicator] = field(default_factory=list)
     sensors: list[Sensor] = field(default_factory=list)
@@ -83,8 +82,10 @@ class Scene:
     accounts: dict[bool, list[Account]] = field(default_factory=dict)
     cast_hosts: list[Host] = field(default_factory=list)
     cast_accounts: list[Account] = field(default_factory=list)
+    random: Callable[[], float] = field(init=False)  # the source of all chance, at hand
 
     def __post_init__(self) -> None:
+        self.random = self.rng.random
         hosts, accounts = self.organisation.hosts_by_crown, self.organisation.accounts_by_privilege
         self.hosts = {True: self.some(hosts[True], 2), False: self.some(hosts[False], 3)}
         self.accounts = {True: self.some(accounts[True], 2), False: self.some(accounts[False], 3)}
@@ -94,22 +95,23 @@ class Scene:
     # ------------------------------------------------------------ chance
     def pick(self, options: Sequence[T]) -> T:
         """One of the options, all alike."""
-        return options[int(self.rng.random() * len(options))]
+        return options[int(self.random() * len(options))]
 
     def some(self, options: Sequence[T], number: int) -> list[T]:
         """A few different ones."""
-        total, chosen = len(options), dict[int, None]()
+        total, random = len(options), self.random
+        chosen: dict[int, None] = {}
         while len(chosen) < number:
-            chosen[int(self.rng.random() * total)] = None
+            chosen[int(random() * total)] = None
         return [options[index] for index in chosen]
 
     def between(self, low: float, high: float) -> int:
         """A whole number from low up to and without high."""
-        return int(low + self.rng.random() * (high - low))
+        return int(low + self.random() * (high - low))
 
     def chance(self, probability: float) -> bool:
         """True that often."""
-        return self.rng.random() < probability
+        return self.random() < probability
 
     # ------------------------------------------------------------ cast
     def host(self, crown: bool) -> Host:
@@ -143,11 +145,18 @@ class Scene:
     # ------------------------------------------------------------ names
     def word(self) -> str:
         """A made-up word."""
-        return self.pick(_SYLLABLES) + self.pick(_SYLLABLES) + self.pick(_SYLLABLES)
+        random, syllables, total = self.random, _SYLLABLES, len(_SYLLABLES)
+        return syllables[int(random() * total)] + syllables[int(random() * total)] + syllables[int(random() * total)]
+
+    def base32(self, length: int) -> str:
+        """Text as an encoder makes it of data."""
+        random, letters = self.random, "abcdefghijklmnopqrstuvwxyz234567"
+        return "".join([letters[int(random() * 32)] for _ in range(length)])
 
     def outside(self) -> str:
         """An address on the internet."""
-        return f"{self.pick(_PUBLIC_FIRST)}.{self.between(1, 250)}.{self.between(1, 250)}.{self.between(2, 250)}"
+        random, first = self.random, self.pick(_PUBLIC_FIRST)
+        return f"{first}.{int(1 + random() * 249)}.{int(1 + random() * 249)}.{int(2 + random() * 248)}"
 
     def domain(self) -> str:
         """A made-up domain."""
@@ -175,15 +184,13 @@ class Scene:
             row["device_hostname"] = host
         if user:
             row["actor_user"] = user
-        row.update(fields)
-        self.acted.append(len(self.lines))
-        self.lines.append((float(int(at)), {"event_type": event_type, "fields": row}))
+        self.lines.append((int(at), {"event_type": event_type, "fields": row | fields}))
         return at
 
     def clock(self, at: float) -> str:
         """The timestamp of a time of this day."""
-        minutes, seconds = divmod(int(at), 60)
-        return f"{self.day}T{_MINUTES[minutes]}{_SECONDS[seconds]}"
+        second = int(at)
+        return self.day + _MINUTES[second // 60] + _SECONDS[second % 60]
 
     def ticket(
         self,

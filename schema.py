@@ -596,6 +596,28 @@ EVENT_CLASSES: dict[str, type[EventBase]] = {
     get_args(cls.model_fields["event_type"].annotation)[0]: cls for cls in get_args(_AnyEvent)
 }
 EVENT_TYPES: tuple[str, ...] = tuple(EVENT_CLASSES)
+Telemetry = Literal["endpoint", "network", "identity"]
+# Which sensor sees an event type; what comes from a cloud or from a control itself has none that falls silent.
+TELEMETRY: dict[Telemetry, tuple[str, ...]] = {
+    "endpoint": (
+        "process",
+        "process_access",
+        "process_inject",
+        "module_load",
+        "file",
+        "registry",
+        "service",
+        "task",
+        "pipe",
+        "script",
+        "wmi",
+        "object_access",
+        "detection",
+    ),
+    "network": ("net_conn", "dns_query", "http", "share"),
+    "identity": ("logon", "kerberos", "privilege", "account", "group", "directory"),
+}
+SENSOR_OF = {event_type: sensor for sensor, event_types in TELEMETRY.items() for event_type in event_types}
 FIELDS_OF: dict[str, type[Fields]] = {
     name: cast("type[Fields]", cls.model_fields["fields"].annotation) for name, cls in EVENT_CLASSES.items()
 }
@@ -737,7 +759,7 @@ class Sensor(TypedDict):
     """A sensor's outage: the host it watches and the time for which nothing came."""
 
     host: str
-    telemetry: Literal["endpoint", "network", "identity"]
+    telemetry: Telemetry
     silent_from: str
     silent_to: str
 

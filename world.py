@@ -196,7 +196,9 @@ def make_organisation(seed: int) -> Organisation:
             "privileged": number % 3 == 0,
             "department": rng.choice(DEPARTMENTS),
         }
-    tools: tuple[Tool, ...] = tuple({"name": name, "department": rng.choice(DEPARTMENTS)} for name in TOOL_NAMES)
+    peopled = {account["department"] for account in accounts.values()}
+    owners = [department for department in DEPARTMENTS if department in peopled]
+    tools: tuple[Tool, ...] = tuple({"name": name, "department": rng.choice(owners)} for name in TOOL_NAMES)
     networks = (f"10.{block}.0.0/16", f"192.168.{block}.0/24")
     scanners: tuple[Scanner, ...] = (
         {

@@ -17,14 +17,26 @@ from operator import itemgetter
 from random import Random
 from typing import Any
 
-from schema import LABELS, TASKS, BadRequestError, Category, Incident, Label, Task, built_incident
+from schema import (
+    LABELS,
+    SENSOR_OF,
+    TASKS,
+    TELEMETRY,
+    BadRequestError,
+    Category,
+    Incident,
+    Label,
+    Task,
+    Telemetry,
+    built_incident,
+)
 from tasks.families import Family
 from tasks.noise import NOISE
 from tasks.registry import SPLITS, TASK_SPECS, TRAIN_FAMILIES, Split, TaskSpec, families_of
 from tasks.scene import SPAN_S, Excuse, Plan, Scene, Telling
 from world import World, make_organisation
 
-GENERATOR_VERSION = "2"
+GENERATOR_VERSION = "3"
 MAX_LINES = 40
 ORGANISATIONS = 48  # of each split
 _DAYS = tuple((date(2026, 1, 5) + timedelta(days=number)).isoformat() for number in range(300))
@@ -100,9 +112,13 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
 
 
 # ---------------------------------------------------------------- what is told
+Told = tuple[tuple[Family, Plan], ...]  # one family with its plans
+
+
 @cache
-def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[tuple[Family, Plan], ...], ...]:
-    """Every family with the plans by which it leads to a decision; the crown and privilege of plans that may have any are drawn later."""
+def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[Told, ...], ...]:
+    """Every family with the plans by which it leads to a decision, those of addresses apart from the others, so that both kinds come
+    equally often; the crown and privilege of plans that may have any are drawn later."""
     families = families_of(split)
     pairs: list[tuple[Family, Plan]] = []
     for family in families:
@@ -114,26 +130,28 @@ def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[tuple[Famil
         elif goal == "monitor":
             pairs += [(family, Plan("suspicious"))] if "suspicious" in family.tellings else []
         elif goal == "escalate" and "confirmed" in family.tellings:
-            pairs += [(family, Plan("confirmed", crown=True)), (family, Plan("confirmed", privileged=True))]
+            pairs.append((family, Plan("confirmed", crown=True)))
+            pairs += [(family, Plan("confirmed", privileged=True))] if family.names_account else []
+            pairs += [(family, Plan("confirmed"))] if goal in family.reaches else []
         elif goal in family.reaches:
             pairs.append((family, Plan("confirmed")))
     alone = [(family, plan) for family, plan in pairs if family.single]
     usable = alone if single and alone else pairs
-    return tuple(
+    told = [
         tuple(pair for pair in usable if pair[0] is family) for family in dict.fromkeys(family for family, _ in usable)
-    )
+    ]
+    kinds = [tuple(plans for plans in told if _is_of_addresses(plans[0][0]) is kind) for kind in (True, False)]
+    return tuple(kind for kind in kinds if kind)
+
+
+def _is_of_addresses(family: Family) -> bool:
+    return "block_ip" in family.reaches
 
 
 def _choose(scene: Scene, goal: Label, spec: TaskSpec, split: Split) -> tuple[Family, Plan]:
-    chosen, plan = scene.pick(scene.pick(_fitting(goal, split, spec.single)))
+    chosen, plan = scene.pick(scene.pick(scene.pick(_fitting(goal, split, spec.single))))
     if goal in ("dismiss", "monitor"):
         plan = Plan(plan.telling, plan.excuse, scene.chance(0.4), scene.chance(0.4))
-    elif (
-        goal == "escalate"
-        and plan.privileged
-        and chosen.name in ("listed_visitor", "sprayed_password", "probed_services", "attacked_site")
-    ):
-        plan = Plan("confirmed", crown=True)  # these concern no account
     return chosen, plan
 
 
@@ -144,9 +162,17 @@ def _excusable(family: Family, excuse: Excuse) -> tuple[Telling, ...]:
     )
 
 
+# What is played beside a story: beside one of addresses one of hosts and identities, and the other way round, so that every
+# window holds both.
+_UNLIKE = {
+    of_addresses: tuple(family for family in TRAIN_FAMILIES if _is_of_addresses(family) is not of_addresses)
+    for of_addresses in (True, False)
+}
+
+
 def _look_alike(scene: Scene) -> tuple[Family, Plan]:
-    """Something of a family that decides nothing: harmless, or explained."""
-    family = scene.pick(TRAIN_FAMILIES)
+    """Something of a family that decides nothing, unlike what was played last: harmless, or explained."""
+    family = scene.pick(_UNLIKE[_is_of_addresses(scene.played[-1])])
     crown, privileged = scene.chance(0.4), scene.chance(0.4)
     excuses: tuple[Excuse, ...] = family.excuses
     if excuses and scene.chance(0.6):
@@ -158,6 +184,7 @@ def _look_alike(scene: Scene) -> tuple[Family, Plan]:
 def _play(scene: Scene, family: Family, plan: Plan, spec: TaskSpec) -> None:
     """Play a family, and put the tickets around it that explain it, nearly explain it or have nothing to do with it."""
     lead = family.play(scene, plan)
+    scene.played.append(family)
     if plan.excuse == "ticket":
         scene.cover(lead)
     elif scene.chance(spec.near_miss if not plan.excuse else 0.3):
@@ -169,15 +196,16 @@ def _noise(scene: Scene, spec: TaskSpec) -> None:
     room = MAX_LINES - 1 - len(scene.lines)
     for _ in range(min(scene.between(*spec.noise), room)):
         scene.pick(NOISE)(scene, scene.start + scene.random() * SPAN_S)
-    if scene.chance(0.5):
-        scene.indicators.append({"value": scene.outside(), "confidence": scene.pick(("high", "low"))})
+    for _ in range(scene.between(2, 5) - len(scene.indicators)):
+        value = scene.outside() if scene.chance(0.6) else scene.domain()
+        scene.indicators.append({"value": value, "confidence": scene.pick(("high", "low"))})
 
 
 def _poison(scene: Scene, narrative: str) -> str:
     """Hostile text where an attacker can write: the narrative, a user agent, a command line, a file name, a name looked up."""
     text = scene.pick(_POISON).format(label=scene.pick(LABELS))
     place = scene.between(0, 5)
-    at = scene.start + scene.rng.random() * SPAN_S
+    at = scene.start + scene.random() * SPAN_S
     host, user = scene.pick(scene.cast_hosts), scene.pick(scene.cast_accounts)["name"]
     if place == 0 or len(scene.lines) >= MAX_LINES:
         return text
@@ -232,14 +260,6 @@ def _poison(scene: Scene, narrative: str) -> str:
     return narrative
 
 
-_SENSED = {
-    "endpoint": ("process", "process_access", "process_inject", "file", "registry", "service", "task", "script", "wmi"),
-    "network": ("net_conn", "dns_query", "http", "share"),
-    "identity": ("logon", "kerberos", "account", "group", "directory"),
-}
-SENSOR_OF = {event_type: sensor for sensor, event_types in _SENSED.items() for event_type in event_types}
-
-
 def _is_watched(row: dict[str, Any]) -> bool:
     return row["event_type"] in SENSOR_OF and "device_hostname" in row["fields"]
 
@@ -248,26 +268,26 @@ def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
     """Outages: the one that blinds the alert's sensor where the plan wants it, otherwise one that misses by host, kind or time."""
     if outage and not _is_watched(scene.lines[alerted][1]):
         alerted = scene.pick([index for index, (_, row) in enumerate(scene.lines) if _is_watched(row)])
-    if not outage and not scene.chance(0.6):
+    if not outage and not scene.chance(0.85):
         return alerted
     row = scene.lines[alerted][1]
     host = row["fields"].get("device_hostname", "")
-    kind = SENSOR_OF.get(row["event_type"], "endpoint")
+    kind: Telemetry = SENSOR_OF.get(row["event_type"], "endpoint")
     times = [at for at, _ in scene.lines]
     first, last = min(times), max(times)
     silent_from, silent_to = first + (last - first) * 0.2, first + (last - first) * 0.8 + 400
     if not outage:
-        miss = scene.between(0, 3)
-        if miss == 0:
+        miss = scene.between(0, 5)
+        if miss <= 1:
             host = scene.other_name([host["name"] for host in scene.cast_hosts], [host])
-        elif miss == 1:
-            kind = scene.other_name(tuple(_SENSED), [kind])
+        elif miss <= 3:
+            kind = scene.pick([sensor for sensor in TELEMETRY if sensor != kind])
         else:
             silent_from, silent_to = first - scene.between(5000, 7000), first - scene.between(600, 1800)
     scene.sensors.append(
         {
             "host": host,
-            "telemetry": kind,  # type: ignore[typeddict-item]
+            "telemetry": kind,
             "silent_from": scene.clock(silent_from),
             "silent_to": scene.clock(silent_to),
         }

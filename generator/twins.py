@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
-from generator.incidents import MAX_LINES, SENSOR_OF, Case
-from schema import Account, Host, Incident, Ticket, epoch_s, iso_time
+from generator.incidents import MAX_LINES, Case
+from schema import SENSOR_OF, Account, Host, Incident, Ticket, epoch_s, iso_time
 from world import DEPARTMENTS, World, account_name, in_networks
 
 Rows = list[dict[str, Any]]
@@ -28,6 +28,8 @@ WORKS = (
     "wmi subscription",
     "log maintenance",
     "sensor maintenance",
+    "remote administration",
+    "account administration",
 )
 
 

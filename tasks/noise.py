@@ -113,6 +113,20 @@ def _sign_in(scene: Scene, at: float) -> None:
     )
 
 
+def _other_name(scene: Scene, at: float) -> None:
+    host, user = _host_user(scene)
+    scene.add(
+        at,
+        "logon",
+        "explicit_credentials",
+        host["name"],
+        user["name"],
+        user_name=scene.pick(scene.cast_accounts)["name"],
+        target_hostname=scene.pick(scene.cast_hosts)["name"],
+        process_path=_PROGRAMS[3],
+    )
+
+
 def _sign_off(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
     scene.add(at, "logon", "logoff", host["name"], user_name=user["name"], logon_type=scene.pick((2, 3)))
@@ -120,14 +134,15 @@ def _sign_off(scene: Scene, at: float) -> None:
 
 def _ticket(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
+    name, service = scene.pick(((user["name"], f"cifs/{host['name']}"), (f"{host['name']}$", f"{host['name']}$")))
     scene.add(
         at,
         "kerberos",
         "tgs",
         host["name"],
-        user_name=user["name"],
-        service_name=f"{host['name']}$",
-        ticket_encryption="0x12",
+        user_name=name,
+        service_name=service,
+        ticket_encryption=scene.pick(("0x12", "0x12", "0x17")),
         src_ip=host["ip"],
     )
 
@@ -137,7 +152,7 @@ def _document(scene: Scene, at: float) -> None:
     scene.add(
         at,
         "file",
-        "create",
+        scene.pick(("create", "modify")),
         host["name"],
         user["name"],
         file_path=f"D:\\Shares\\{scene.word()}\\{scene.word()}.docx",
@@ -175,14 +190,20 @@ def _share(scene: Scene, at: float) -> None:
 
 def _service(scene: Scene, at: float) -> None:
     host = scene.pick(scene.cast_hosts)
+    if scene.chance(0.5):
+        name = scene.pick(("wuauserv", "Spooler", "BITS"))
+        scene.add(at, "service", "state", host["name"], "SYSTEM", service_name=name, status="running")
+        return
+    path, user = scene.installed(), scene.pick(scene.cast_accounts)["name"]
     scene.add(
         at,
         "service",
-        "state",
+        "install",
         host["name"],
-        "SYSTEM",
-        service_name=scene.pick(("wuauserv", "Spooler", "BITS")),
-        status="running",
+        user,
+        service_name=scene.word(),
+        service_cmd_line=path,
+        start_type="demand start",
     )
 
 
@@ -195,8 +216,7 @@ def _module(scene: Scene, at: float) -> None:
         host["name"],
         user["name"],
         file_path=f"C:\\Windows\\System32\\{scene.pick(('urlmon', 'winhttp', 'dbghelp', 'samlib'))}.dll",
-        signature_state="signed",
-        signature_subject="Microsoft Windows",
+        signature_state=scene.pick(("signed", "signed", "unsigned")),
         process_path=scene.pick(_PROGRAMS),
     )
 
@@ -217,28 +237,30 @@ def _script(scene: Scene, at: float) -> None:
 
 def _job(scene: Scene, at: float) -> None:
     host = scene.pick(scene.cast_hosts)
-    scene.add(
-        at,
-        "task",
-        "run",
-        host["name"],
-        "SYSTEM",
-        job_name="\\Microsoft\\Windows\\Defrag\\ScheduledDefrag",
-        job_cmd_line="C:\\Windows\\System32\\defrag.exe",
-    )
+    path = scene.pick(("C:\\Windows\\System32\\defrag.exe", scene.installed()))
+    name = f"\\{scene.word().title()}"
+    if scene.chance(0.5):
+        scene.add(at, "task", "run", host["name"], "SYSTEM", job_name=name, job_cmd_line=path)
+    else:
+        user = scene.pick(scene.cast_accounts)["name"]
+        scene.add(at, "task", "create", host["name"], user, job_name=name, job_cmd_line=path, run_as=user)
 
 
 def _members(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(
-        at,
-        "group",
-        "enumerate",
-        host["name"],
-        user["name"],
-        group_name=scene.pick(("Administrators", "Domain Admins", "Users")),
-        process_path=_PROGRAMS[3],
-    )
+    if scene.chance(0.5):
+        scene.add(
+            at,
+            "group",
+            "enumerate",
+            host["name"],
+            user["name"],
+            group_name=scene.pick(("Administrators", "Domain Admins", "Users")),
+            process_path=_PROGRAMS[3],
+        )
+    else:
+        group, member = scene.pick(("Remote Desktop Users", "Sales Readers")), scene.pick(scene.cast_accounts)["name"]
+        scene.add(at, "group", "member_add", host["name"], user["name"], group_name=group, user_name=member)
 
 
 def _privileges(scene: Scene, at: float) -> None:
@@ -246,16 +268,28 @@ def _privileges(scene: Scene, at: float) -> None:
     scene.add(
         at,
         "privilege",
-        "special_logon",
+        scene.pick(("special_logon", "token_adjusted")),
         host["name"],
+        user["name"],
         user_name=user["name"],
-        privileges="SeBackupPrivilege SeRestorePrivilege",
+        privileges=scene.pick(("SeBackupPrivilege SeRestorePrivilege", "SeDebugPrivilege")),
+        process_path=scene.pick((_PROGRAMS[3], scene.installed())),
     )
 
 
 def _query(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    scene.add(at, "wmi", "query", host["name"], user["name"], wmi_query="SELECT FreeSpace FROM Win32_LogicalDisk")
+    kind = scene.between(0, 5)
+    if kind == 0:
+        text = "SELECT * FROM __InstanceModificationEvent WITHIN 60 WHERE TargetInstance ISA 'Win32_Processor'"
+        scene.add(at, "wmi", "filter", host["name"], user["name"], wmi_query=text)
+    elif kind == 1:
+        name = f"NTEventLogEventConsumer {scene.word()}"
+        activity = scene.pick(("consumer", "binding"))
+        scene.add(at, "wmi", activity, host["name"], user["name"], wmi_consumer=name, wmi_query="__EventFilter")
+    else:
+        text = scene.pick(("SELECT FreeSpace FROM Win32_LogicalDisk", "SELECT Name FROM Win32_Printer"))
+        scene.add(at, "wmi", "query", host["name"], user["name"], wmi_query=text)
 
 
 def _cloud(scene: Scene, at: float) -> None:
@@ -289,29 +323,33 @@ def _object(scene: Scene, at: float) -> None:
 
 
 def _control(scene: Scene, at: float) -> None:
-    host = scene.pick(scene.cast_hosts)
-    scene.add(
-        at,
-        "control_change",
-        "firewall",
-        host["name"],
-        "SYSTEM",
-        control_name="Rule Core Networking",
-        new_value="updated",
+    host, user = _host_user(scene)
+    activity, name, value = scene.pick(
+        (
+            ("firewall", "Rule Core Networking", "updated"),
+            ("firewall", "AuthorizeSecurityGroupIngress", '{"fromPort":443,"toPort":443,"cidrIp":"0.0.0.0/0"}'),
+            ("av_setting", "Defender", "signatures updated"),
+            ("audit_policy", "Logon", "success and failure"),
+            ("server_setting", "max server memory", "4096"),
+            ("log_clear", scene.pick(("Security", "System", "Application")), "archived"),
+        )
     )
+    who = "SYSTEM" if activity == "log_clear" else user["name"]
+    scene.add(at, "control_change", activity, host["name"], who, control_name=name, new_value=value)
 
 
 def _password(scene: Scene, at: float) -> None:
+    """Accounts change: passwords and keys of one's own, newcomers and leavers."""
     host, user = _host_user(scene)
-    scene.add(
-        at,
-        "account",
-        "password_change",
-        host["name"],
-        user["name"],
-        user_name=user["name"],
-        attributes="password last set",
+    activity, name, said = scene.pick(
+        (
+            ("password_change", user["name"], "password last set"),
+            ("key_create", user["name"], "access key"),
+            ("create", f"{scene.word()}.{scene.word()}", "SAM account enabled"),
+            ("delete", scene.pick(tuple(scene.organisation.accounts)), "SAM account removed"),
+        )
     )
+    scene.add(at, "account", activity, host["name"], user["name"], user_name=name, attributes=said)
 
 
 def _opened(scene: Scene, at: float) -> None:
@@ -324,7 +362,7 @@ def _opened(scene: Scene, at: float) -> None:
         user["name"],
         process_path=_PROGRAMS[3],
         target_path=scene.pick(_PROGRAMS),
-        access_mask="0x1000",
+        access_mask=scene.pick(("0x1000", "0x1010", "0x1410", "0x1fffff")),
     )
 
 
@@ -351,7 +389,7 @@ def _notice(scene: Scene, at: float) -> None:
         "ids_notice",
         host["name"],
         finding_title=scene.pick(("TLS certificate expires soon", "Old protocol version", "Policy: file sharing")),
-        severity="low",
+        severity=scene.pick(("low", "medium", "high")),
     )
 
 
@@ -369,15 +407,15 @@ def _thread(scene: Scene, at: float) -> None:
 
 
 def _pipe(scene: Scene, at: float) -> None:
-    host = scene.pick(scene.cast_hosts)
+    host, user = _host_user(scene)
     scene.add(
         at,
         "pipe",
-        "connect",
+        scene.pick(("connect", "create")),
         host["name"],
-        "SYSTEM",
-        pipe_name=scene.pick(("\\wkssvc", "\\srvsvc", "\\lsass")),
-        process_path=_PROGRAMS[3],
+        user["name"],
+        pipe_name=scene.pick(("\\wkssvc", "\\srvsvc", "\\lsass", f"\\{scene.word()}")),
+        process_path=scene.pick((_PROGRAMS[3], scene.installed())),
     )
 
 
@@ -418,6 +456,7 @@ NOISE: tuple[Callable[[Scene, float], None], ...] = (
     _lookup,
     _page,
     _sign_in,
+    _other_name,
     _sign_off,
     _ticket,
     _document,

@@ -11,7 +11,16 @@ from tasks.families import FAMILIES, Family
 Split = Literal["train", "val", "test_seed", "test_family", "test_tactic"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 SPLIT_SIZES: dict[Split, int] = {"train": 10_000, "val": 500, "test_seed": 700, "test_family": 700, "test_tactic": 700}
-HELD_OUT_FAMILIES = ("planted_task", "injected_thread", "attacked_site", "fanned_out", "shadow_removal")
+HELD_OUT_FAMILIES = (
+    "planted_task",
+    "injected_thread",
+    "attacked_site",
+    "fanned_out",
+    "shadow_removal",
+    "cloud_door",
+    "elevated_shell",
+    "shared_snapshot",
+)
 HELD_OUT_TACTIC: Category = "credential_access"
 
 
@@ -32,7 +41,7 @@ TASK_SPECS: dict[Task, TaskSpec] = {
     spec.name: spec
     for spec in (
         TaskSpec("stage1_basic", "One deciding event among a few ordinary ones.", True, (0, 1), (3, 7), 0.5, 0.0),
-        TaskSpec("stage2_multi", "Events that decide only together, over a window.", False, (0, 2), (5, 11), 0.6, 0.0),
+        TaskSpec("stage2_multi", "Events that decide only together, over a window.", False, (0, 2), (5, 11), 0.75, 0.0),
         TaskSpec(
             "stage3_mixed",
             "Benign look-alikes, near misses and noise interleaved with the story.",

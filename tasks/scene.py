@@ -80,6 +80,7 @@ class Scene:
     sensors: list[Sensor] = field(default_factory=list)
     hosts: dict[bool, list[Host]] = field(default_factory=dict)
     accounts: dict[bool, list[Account]] = field(default_factory=dict)
+    played: list[Any] = field(default_factory=list)  # the families so far
     cast_hosts: list[Host] = field(default_factory=list)
     cast_accounts: list[Account] = field(default_factory=list)
     random: Callable[[], float] = field(init=False)  # the source of all chance, at hand
@@ -125,7 +126,10 @@ class Scene:
         return deck.pop()
 
     def user_of(self, tool: str, plan: Plan) -> Account:
-        """Who uses a tool: somebody of the department that may (excused by it), otherwise of another one."""
+        """Who uses a tool: somebody of the department that may (excused by it), otherwise of another one.
+
+        A department without a privileged account lends an ordinary one; every department that may use a tool has somebody.
+        """
         owner = next((entry["department"] for entry in self.organisation.tools if entry["name"] == tool), None)
         if owner is None:
             return self.account(plan.privileged)
@@ -139,7 +143,7 @@ class Scene:
         fitting = [account for account in everybody if (account["department"] == owner) == owns]
         if not fitting:
             everybody = tuple(self.organisation.accounts.values())
-            fitting = [account for account in everybody if (account["department"] == owner) == owns] or list(everybody)
+            fitting = [account for account in everybody if (account["department"] == owner) == owns]
         return self.pick(fitting)
 
     # ------------------------------------------------------------ names
@@ -216,20 +220,23 @@ class Scene:
 
     def cover(self, lead: Lead) -> None:
         """A ticket that explains what a family did, with room to spare."""
-        extra = [self.pick(self.cast_hosts)["name"]] if self.chance(0.4) else []
         self.ticket(
-            sorted({*lead.hosts, *extra}),
+            self._and_another(lead.hosts),
             [lead.account],
             lead.tool,
             lead.first - self.between(300, 2400),
             lead.last + self.between(300, 2400),
         )
 
+    def _and_another(self, hosts: Sequence[str]) -> list[str]:
+        """The hosts, now and then with one of the cast that has nothing to do with it."""
+        return sorted({*hosts, self.pick(self.cast_hosts)["name"]}) if self.chance(0.4) else sorted(hosts)
+
     def nearly_cover(self, lead: Lead) -> None:
         """A ticket that misses by one fact: the host, the account, the program, the time or the approval."""
         account = lead.account or self.pick(self.cast_accounts)["name"]
         tool = lead.tool or self.pick(self.organisation.tools)["name"]
-        hosts, accounts, status = sorted(lead.hosts), [account], "approved"
+        hosts, accounts, status = self._and_another(lead.hosts), [account], "approved"
         first, last = lead.first - self.between(300, 2400), lead.last + self.between(300, 2400)
         miss = self.between(0, 6)
         if miss == 0:

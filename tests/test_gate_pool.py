@@ -45,7 +45,9 @@ def world_words():
     words |= {"svc": services[0], "svc2": services[1]}
     words["admin"] = next(account["name"] for account in accounts if account["privileged"])
     words["scanner"] = WORLD.scanners[1]["ip"]
-    words["listed"] = next(row["value"] for row in WORLD.indicators if row["confidence"] == "high")
+    words["listed"] = next(
+        row["value"] for row in WORLD.indicators if row["confidence"] == "high" and row["value"][-1].isdigit()
+    )
     words["nobody.ip"] = WORLD.networks[0].replace("0.0/16", "250.9")
     return words | {"out": "185.60.12.7", "out2": "94.20.33.8"}
 
@@ -148,16 +150,16 @@ def signed_in(number, time, host):
 def test_the_gate_judges_the_line_that_will_raise_the_alert():
     """A sensor's outage that the window touches for 62 s, 2 more than count: an edge if the alert is on that host's line.
 
-    The generated incident of this world has its alert on L1-7, the crafted one on its last line.
+    The generated incident of this world has its alert on L1-2, the crafted one on its last line.
     """
     sensor = WORLD.sensors[0]
-    assert (sensor["telemetry"], sensor["silent_to"][11:], WORLD.alerted) == ("identity", "11:01:26Z", "L1-7")
-    rows = [signed_in(7, "11:00:24", WORDS["wks"]), signed_in(8, "11:05:00", WORDS["wks"])]
+    assert (sensor["telemetry"], sensor["silent_to"][11:], WORLD.alerted) == ("identity", "11:18:42Z", "L1-2")
+    rows = [signed_in(2, "11:17:40", WORDS["wks"]), signed_in(3, "11:22:00", WORDS["wks"])]
     admitted = play({"target_label": "dismiss", "category": "benign_activity", "events": rows})
-    rows[1] = signed_in(8, "11:05:00", sensor["host"])
+    rows[1] = signed_in(3, "11:22:00", sensor["host"])
 
     refused = play({"target_label": "dismiss", "category": "benign_activity", "events": rows})
 
-    assert admitted.alert["log_id"] == "L1-8"
+    assert admitted.alert["log_id"] == "L1-3"
     assert refused.done is True
     assert "edge of a threshold" in refused.feedback

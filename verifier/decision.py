@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schema import FIELDS_OF, Fields, Incident, Label, epoch_s
+from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s
 from verifier.context import explanation
 from verifier.rules import RULES
 from verifier.told import clues_of
@@ -16,27 +16,6 @@ from world import World
 SEVERAL_HOSTS = 3
 CORROBORATION_S = 3600  # within this, two different suspicious things on one host bear each other out
 MIN_OUTAGE_S = 60
-# Which sensor sees an event type, for the question whether required telemetry is missing.
-TELEMETRY = {
-    "endpoint": [
-        "process",
-        "process_access",
-        "process_inject",
-        "module_load",
-        "file",
-        "registry",
-        "service",
-        "task",
-        "pipe",
-        "script",
-        "wmi",
-        "object_access",
-        "detection",
-    ],
-    "network": ["net_conn", "dns_query", "http", "share"],
-    "identity": ["logon", "kerberos", "privilege", "account", "group", "directory"],
-}
-_SENSOR_OF = {event_type: sensor for sensor, event_types in TELEMETRY.items() for event_type in event_types}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +215,7 @@ def _missing_telemetry(window: Window) -> str:
     """Why the window cannot be trusted: the sensor behind the alert was silent on the alert's host during the window."""
     log_id = _alerted(window)
     line = next(line for line in window.lines if line.log_id == log_id)
-    telemetry = _SENSOR_OF.get(event_type_of(line.f))
+    telemetry = SENSOR_OF.get(event_type_of(line.f))
     least = window.limits.size(MIN_OUTAGE_S)
     for sensor in window.world.sensors:
         if sensor["host"] == line.host and sensor["telemetry"] == telemetry:

@@ -59,7 +59,7 @@ CATEGORY_EVENTS: Mapping[Category, frozenset[str]] = {
     "lateral_movement": frozenset({"logon", "share", "service", "wmi", "pipe"}),
     "command_and_control": frozenset({"net_conn", "dns_query", "http"}),
     "exfiltration": frozenset({"net_conn"}),
-    "impact": frozenset({"file", "process", "service"}),
+    "impact": frozenset({"file", "process", "service", "cloud_api"}),
     "initial_access": frozenset({"http", "file", "logon", "net_conn", "process"}),
     "benign_activity": frozenset(),
 }

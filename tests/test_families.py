@@ -1,0 +1,166 @@
+"""Scenario families: each plays what it claims, to the decision that it claims, and tells harmless things alike."""
+
+import re
+from collections import Counter
+from random import Random
+
+import pytest
+
+from generator.incidents import _excusable, _finish, _fitting
+from schema import EVENT_TYPES, LABELS, TASKS
+from tasks.families import FAMILIES
+from tasks.noise import NOISE
+from tasks.registry import HELD_OUT_FAMILIES, SPLITS, TASK_SPECS, TRAIN_FAMILIES, families_of
+from tasks.scene import Plan, Scene
+from verifier import RULES, check_plausibility, compute_ground_truth
+from world import make_organisation
+
+SEEDS = range(8)
+# What another product calls malware is never ordinary.
+NEVER_ORDINARY = {("detection", "malware")}
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+
+def scene_of(seed):
+    return Scene(Random(seed), make_organisation(seed), "2026-03-02", 30_000)
+
+
+def played(family, plan, seed):
+    """A case that holds one story alone, and the ticket that explains it where the plan says so."""
+    scene = scene_of(seed)
+    lead = family.play(scene, plan)
+    if plan.excuse == "ticket":
+        scene.cover(lead)
+    return _finish(scene, family, plan, "dismiss", 0, "")
+
+
+def decision(case):
+    return compute_ground_truth(case.incident, case.world).action
+
+
+def expected(family, plan):
+    if plan.excuse or plan.telling == "below":
+        return "dismiss"
+    if plan.telling == "suspicious":
+        return "monitor"
+    return "escalate" if plan.crown or plan.privileged else family.reaches[0]
+
+
+def plans_of(family):
+    """Every plan that a family may be given."""
+    told = [(telling, "") for telling in family.tellings]
+    told += [(telling, excuse) for excuse in family.excuses for telling in _excusable(family, excuse)]
+    standings = [(False, False), (True, False), *([(False, True), (True, True)] if family.names_account else [])]
+    return [Plan(telling, excuse, *standing) for telling, excuse in told for standing in standings]
+
+
+@each_family
+def test_a_family_plays_every_plan_it_claims_to_the_decision_it_claims(family):
+    for plan in plans_of(family):
+        for seed in SEEDS:
+            case = played(family, plan, seed)
+            assert decision(case) == expected(family, plan), (plan, seed)
+            assert check_plausibility(case.incident, case.world) == [], (plan, seed)
+
+
+@each_family
+def test_a_family_is_of_use_under_several_decisions(family):
+    decisions = {decision(played(family, plan, 1)) for plan in plans_of(family)}
+
+    assert {"dismiss"} | set(family.reaches) <= decisions
+    assert len(decisions) >= (2 if "confirmed" not in family.tellings or "escalate" in family.reaches else 3)
+
+
+def shape(family, telling):
+    """The fields that a telling's lines have by event type, and how many lines it has on average."""
+    cases = [played(family, Plan(telling), seed) for seed in range(30)]
+    names = {(line["event_type"], name) for case in cases for line in case.lines for name in line["fields"]}
+    return names, sum(len(case.lines) for case in cases) / len(cases)
+
+
+@each_family
+def test_harmless_tellings_have_the_fields_and_the_length_of_hostile_ones(family):
+    shapes = [shape(family, telling) for telling in family.tellings]
+
+    assert all(names == shapes[0][0] for names, _ in shapes)
+    assert max(length for _, length in shapes) - min(length for _, length in shapes) <= 1.2
+
+
+def activities(rows):
+    return {(row["event_type"], row["fields"]["activity"]) for row in rows}
+
+
+def test_what_stories_show_is_ordinary_too():
+    ordinary = set()
+    for make in NOISE:
+        for seed in range(40):
+            scene = scene_of(seed)
+            make(scene, 31_000)
+            ordinary |= activities(row for _, row in scene.lines)
+    told = set()
+    for family in FAMILIES:
+        for plan in plans_of(family):
+            told |= activities(played(family, plan, 3).lines)
+
+    assert told - ordinary == NEVER_ORDINARY
+    assert {event_type for event_type, _ in told} == set(EVENT_TYPES)
+
+
+def test_ordinary_lines_are_near_no_rule():
+    for seed in range(60):
+        scene = scene_of(seed)
+        for make in NOISE:
+            make(scene, scene.start + 10 * len(scene.lines))
+        case = _finish(scene, FAMILIES[0], Plan("below"), "dismiss", 0, "")
+        assert compute_ground_truth(case.incident, case.world).findings == (), seed
+        assert check_plausibility(case.incident, case.world) == [], seed
+
+
+def test_there_are_many_families_over_many_tactics_and_rules():
+    assert len(FAMILIES) >= 44
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+    assert len({family.category for family in FAMILIES}) >= 10
+    assert all(re.fullmatch(r"T\d{4}(\.\d{3})?", family.technique) for family in FAMILIES)
+    found = Counter(
+        rule_id
+        for family in FAMILIES
+        for telling in family.tellings
+        for seed in SEEDS
+        for rule_id in compute_ground_truth(*_judged(played(family, Plan(telling), seed))).rule_ids
+    )
+    assert set(found) <= {rule.rule_id for rule in RULES}
+    assert len(found) >= 45
+
+
+def _judged(case):
+    return case.incident, case.world
+
+
+def test_each_decision_is_led_to_by_many_training_families():
+    reached = Counter()
+    for family in TRAIN_FAMILIES:
+        reached.update({decision(played(family, plan, 2)) for plan in plans_of(family)})
+
+    assert min(reached[label] for label in LABELS) >= 8
+    types = {
+        line["event_type"]
+        for family in TRAIN_FAMILIES
+        if "block_ip" in family.reaches
+        for line in played(family, Plan("confirmed"), 2).lines
+    }
+    assert len(types) >= 6
+
+
+def test_every_split_can_aim_at_every_decision_in_every_task():
+    assert len(HELD_OUT_FAMILIES) == len(families_of("test_family")) == 8
+    assert len(families_of("test_tactic")) == 8
+    for split in SPLITS:
+        for task in TASKS:
+            assert all(_fitting(label, split, TASK_SPECS[task].single) for label in LABELS), (split, task)
+
+
+def test_every_tool_has_somebody_who_may_use_it():
+    for seed in range(500):
+        organisation = make_organisation(seed)
+        departments = {account["department"] for account in organisation.accounts.values()}
+        assert {tool["department"] for tool in organisation.tools} <= departments, seed

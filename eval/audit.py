@@ -1,4 +1,4 @@
-"""The audit: what keeps the task honest, checked on fresh incidents: python -m eval.audit [--json] [--quick]
+"""The audit: what keeps the task honest, checked on fresh incidents: python -m eval.audit [--json] [--quick] [--out FILE]
 
 Checks, each by name: the oracle earns the maximum and the label can be told from what is seen (`oracle`, `identifiable`); constants
 and exploiters stay under the floor (`players`); every event type and alert title comes under every action (`coverage`); every
@@ -21,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from multiprocessing import get_context
+from pathlib import Path
 from random import Random
 from typing import Any, cast
 
@@ -349,6 +350,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--quick", action="store_true", help=f"{QUICK} incidents a task, probes held to the bounds by their lower ends"
     )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON to a file too")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="which tasks (default: all)")
     parser.add_argument("--n", type=int, help=f"incidents of each task (default {FULL})")
     parser.add_argument(
@@ -358,22 +360,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     number = args.n or (QUICK if args.quick else FULL)
     checks = _with_progress(args.tasks, number, strict=not args.quick, workers=args.workers)
     failed = [check for check in checks if check.offending]
+    report = {
+        "generator": GENERATOR_VERSION,
+        "incidents": number,
+        "ok": not failed,
+        "checks": [asdict(check) for check in checks],
+    }
     if args.json:
-        print(
-            json.dumps(
-                {
-                    "generator": GENERATOR_VERSION,
-                    "incidents": number,
-                    "ok": not failed,
-                    "checks": [asdict(check) for check in checks],
-                },
-                indent=1,
-            )
-        )
+        print(json.dumps(report, indent=1))
     else:
         _print_table(checks, number)
     for check in failed:
         print(f"{check.name} fails on {check.task}: {check.offending}", file=sys.stderr)
+    if args.out:
+        try:
+            args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            print(f"--out: {args.out} cannot be written: {error.strerror}", file=sys.stderr)
+            return 1
     return 1 if failed else 0
 
 

@@ -1,13 +1,17 @@
 """Write the documents that are made from code, and the reward tables of openenv.yaml: python scripts/make_docs.py [--check]
 
-docs/playbook.md comes from the rules, docs/rubric.md and the `rewards:` block of openenv.yaml from rubric.TABLES.
+docs/playbook.md comes from the rules, docs/rubric.md and the `rewards:` block of openenv.yaml from rubric.TABLES. In data/README.md
+the table of sets comes from data/manifest.json and the audit's from data/audit.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,6 +22,10 @@ from rubric import ATTACKER_RANGE, REWARD_RANGE, TABLES, tables_as_data  # noqa:
 from schema import LABELS  # noqa: E402
 from verifier.playbook import playbook_page  # noqa: E402
 
+MADE_BY = {
+    "manifest.json": "python -m eval.build_sets --out data",
+    "audit.json": "python -m eval.audit --out data/audit.json",
+}
 BEGIN, END = "# rewards: begin (made by scripts/make_docs.py)\n", "# rewards: end\n"
 
 
@@ -71,16 +79,59 @@ def manifest(text: str) -> str:
     return before + BEGIN + block + END + after
 
 
+def dataset_card(text: str, manifest: dict[str, Any], audit: dict[str, Any]) -> str:
+    """data/README.md with its two tables made anew."""
+    for name, block in (("sets", sets_table(manifest)), ("audit", audit_table(audit))):
+        text = re.sub(
+            rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)",
+            lambda found, block=block: f"{found[1]}\n{block}\n{found[2]}",  # type: ignore[misc]
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+def sets_table(manifest: dict[str, Any]) -> str:
+    """What is in each frozen set, by the manifest."""
+    rows = []
+    for name, entry in manifest["sets"].items():
+        actions = [sum(task.get(label, 0) for task in entry["tasks"].values()) for label in LABELS]
+        cells = (f"`{name}`", f"{entry['rows']:,}", f"{entry['bytes'] / 1e6:.1f}", *actions, len(entry["families"]))
+        rows.append(f"| {' | '.join(map(str, cells))} |\n")
+    head = f"| set | rows | MB | {' | '.join(LABELS)} | families |\n|---|{'---:|' * (len(LABELS) + 3)}\n"
+    return f"Generator {manifest['generator']}.\n\n{head}{''.join(rows)}"
+
+
+def audit_table(audit: dict[str, Any]) -> str:
+    """What the audit found, check by check."""
+    rows = "".join(
+        f"| `{check['name']}` | {check['task']} | {check['figure'].replace('|', '&#124;')} | {'fails' if check['offending'] else 'holds'} |\n"
+        for check in audit["checks"]
+    )
+    return (
+        f"Generator {audit['generator']}, {audit['incidents']:,} incidents of each task: {'all hold' if audit['ok'] else 'not all hold'}.\n\n"
+        f"| check | task | figure | |\n|---|---|---|---|\n{rows}"
+    )
+
+
+def _figures(path: Path, command: str) -> dict[str, Any]:
+    if not path.is_file():
+        sys.exit(f"{path.relative_to(ROOT)} is missing; run `{command}`")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
 def main() -> None:
     """Write, or with --check say what is stale and exit with 1."""
     parser = argparse.ArgumentParser(description="Write the documents that are made from code.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is stale")
     args = parser.parse_args()
-    yaml_path = ROOT / "openenv.yaml"
+    yaml_path, data = ROOT / "openenv.yaml", ROOT / "data"
+    figures = [_figures(data / name, command) for name, command in MADE_BY.items()]
     wanted = {
         ROOT / "docs" / "playbook.md": playbook_page(),
         ROOT / "docs" / "rubric.md": rubric_page(),
         yaml_path: manifest(yaml_path.read_text(encoding="utf-8")),
+        data / "README.md": dataset_card((data / "README.md").read_text(encoding="utf-8"), *figures),
     }
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:

@@ -178,6 +178,16 @@ def test_a_failed_check_is_printed_and_gives_exit_code_1(monkeypatch, capsys):
     assert "fields fails on stage2_multi: alert.title reaches 0.900" in seen.err
 
 
+def test_the_report_is_written_to_a_file_too(monkeypatch, capsys, tmp_path):
+    check = audit.Check("fields", "stage2_multi", "0.9", "")
+    monkeypatch.setattr(audit, "audit", lambda **options: [check])
+
+    assert audit.main(["--json", "--out", str(tmp_path / "audit.json")]) == 0
+    assert (tmp_path / "audit.json").read_text() == capsys.readouterr().out
+    assert audit.main(["--out", str(tmp_path)]) == 1
+    assert f"--out: {tmp_path} cannot be written: Is a directory" in capsys.readouterr().err
+
+
 def test_the_quick_audit_passes_and_prints_a_figure_for_every_stage():
     run = subprocess.run(
         [sys.executable, "-m", "eval.audit", "--quick", "--json"], capture_output=True, text=True, timeout=200

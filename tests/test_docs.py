@@ -34,6 +34,27 @@ def test_the_playbook_page_is_the_text_that_the_defender_reads():
     assert all(f"- {rule.rule_id}: {rule.says}" in rules and f"`{rule.rule_id}`" in page for rule in RULES)
 
 
+def test_the_dataset_card_quotes_the_manifest_and_the_audit():
+    """The tables between the marks, and nothing else of the card, are made anew."""
+    from scripts.make_docs import dataset_card
+
+    card = "# A\n<!-- sets: begin -->\nstale\n<!-- sets: end -->\nkept\n<!-- audit: begin -->\nstale\n<!-- audit: end -->\nlast\n"
+    entry = {"rows": 1700, "bytes": 15_930_000, "families": {"a": {}, "b": {}}}
+    tasks = {"stage1_basic": {"dismiss": 900, "monitor": 100}, "stage2_multi": {"dismiss": 700}}
+    check = {"name": "pairs", "task": "stage1_basic", "figure": "0.2 [0.1, 0.3] a|b", "offending": "a|b"}
+    made = dataset_card(
+        card,
+        {"generator": "9", "sets": {"holdout": {**entry, "tasks": tasks}}},
+        {"generator": "9", "incidents": 3000, "ok": False, "checks": [check]},
+    )
+
+    assert "stale" not in made
+    assert "| `holdout` | 1,700 | 15.9 | 1600 | 100 | 0 | 0 | 0 | 2 |\n" in made
+    assert "Generator 9, 3,000 incidents of each task: not all hold.\n" in made
+    assert "| `pairs` | stage1_basic | 0.2 [0.1, 0.3] a&#124;b | fails |\n" in made
+    assert (made.startswith("# A\n"), "-->\nkept\n<!--" in made, made.endswith("-->\nlast\n")) == (True, True, True)
+
+
 def test_the_manifest_lists_what_can_be_played():
     assert [(task["name"], task["description"]) for task in MANIFEST["tasks"]] == [
         (name, TASK_SPECS[name].description) for name in TASKS

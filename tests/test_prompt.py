@@ -202,6 +202,14 @@ def test_messages_are_the_same_for_an_episode_and_a_frozen_row():
         assert [message["role"] for message in messages(frozen, density)] == ["system", "user"]
 
 
+@pytest.mark.parametrize("density", DENSITIES)
+def test_fields_that_are_none_are_not_shown(density):
+    seen = with_text("plain")
+    padded = [{**line, "fields": {**line["fields"], "tls_sni": None}} for line in seen["log_window"]]
+
+    assert messages({**seen, "log_window": padded}, density) == messages(seen, density)
+
+
 def test_full_has_the_playbook_and_the_answer_form_and_compact_is_short():
     seen = OpenSOCEnv().reset(seed=3, task="stage2_multi").model_dump()
     full, compact = messages(seen)[0]["content"], messages(seen, "compact")[0]["content"]

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic import ValidationError
 
 from schema import LABELS, BadRequestError, Triage
-from verifier import GroundTruth, playbook_text
+from verifier import GroundTruth, playbook_for
 
 Density = Literal["full", "compact"]
 DENSITIES: tuple[Density, ...] = get_args(Density)
@@ -63,19 +63,31 @@ def messages(observation: Mapping[str, Any], density: Density = "full") -> list[
 
 
 def system_text(observation: Mapping[str, Any], density: Density = "full") -> str:
-    """The system message: role, answer form and, in `full`, the playbook."""
-    return _FULL + playbook_text() if _checked(density) == "full" else _COMPACT
+    """The system message: role, answer form and, in `full`, the playbook of the window."""
+    if _checked(density) == "compact":
+        return _COMPACT
+    try:
+        return _FULL + playbook_for(observation["log_window"])
+    except _NO_OBSERVATION as error:
+        raise _refusal(error) from error
 
 
 def user_text(observation: Mapping[str, Any], density: Density = "full") -> str:
     """The user message: alert, context, log lines."""
     try:
         return _RENDER[_checked(density)](observation)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadRequestError(
-            "expected a defender's observation with alert, log_window and context, as reset gives it; "
-            f"{'it lacks ' if isinstance(error, KeyError) else ''}{error}"
-        ) from error
+    except _NO_OBSERVATION as error:
+        raise _refusal(error) from error
+
+
+_NO_OBSERVATION = (KeyError, TypeError, AttributeError)
+
+
+def _refusal(error: Exception) -> BadRequestError:
+    told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    return BadRequestError(
+        f"expected a defender's observation with alert, log_window and context, as reset gives it; {told}"
+    )
 
 
 def _checked(density: str) -> str:
@@ -124,6 +136,11 @@ def _list(values: Iterable[str]) -> str:
     return ",".join(map(_value, values)) or "-"
 
 
+def _set_ones(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields that hold something: rows that came through a table have all columns."""
+    return {name: value for name, value in fields.items() if value is not None} if None in fields.values() else fields
+
+
 _of_host = itemgetter("name", "ip", "role", "criticality")
 _of_account = itemgetter("name", "kind", "department")
 _of_tool = itemgetter("name", "department")
@@ -162,7 +179,7 @@ def _full(seen: Mapping[str, Any]) -> str:
         )
     lines.append("\nLOG LINES")
     for row in seen["log_window"]:
-        fields = " ".join(map(_part, row["fields"].items()))
+        fields = " ".join(map(_part, _set_ones(row["fields"]).items()))
         lines.append(f"{row['log_id']} {row['timestamp']} {row['event_type']} {fields}")
     return "\n".join(lines)
 
@@ -200,7 +217,7 @@ def _compact(seen: Mapping[str, Any]) -> str:
             f"sensor {_value(row['host'])} {_value(row['telemetry'])} {clock(row['silent_from'])} {clock(row['silent_to'])}"
         )
     for row in seen["log_window"]:
-        fields = " ".join(map(_part, row["fields"].items()))
+        fields = " ".join(map(_part, _set_ones(row["fields"]).items()))
         time = row["timestamp"]
         lines.append(f"{row['log_id']} {time[11:-1] if time[:11] == day else time} {row['event_type']} {fields}")
     return "\n".join(lines)

@@ -245,6 +245,11 @@ def acts(window: Window) -> dict[str, list[Line]]:
     return {meaning: list(lines.values()) for meaning, lines in found.items()}
 
 
+def launches(window: Window) -> list[Line[ProcessFields]]:
+    """The starts of programs."""
+    return [line for line in window.of(ProcessFields) if line.f.activity == "launch"]
+
+
 def started_by(name: str) -> str:
     """The clue that a program of this name started another."""
     return f"{name} >"

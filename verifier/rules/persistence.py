@@ -1,15 +1,13 @@
-"""Rules on what makes code run again: services, tasks, autostart values, start-up folders, hijacked classes, accounts and their attributes."""
+"""Rules on what makes code run again: services, tasks, autostart values, start-up folders, hijacked classes (ATT&CK Persistence)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from schema import AccountFields, DirectoryFields, FileFields, GroupFields, RegistryFields, ServiceFields, TaskFields
-from verifier.rules.credentials import COMMANDS, told
-from verifier.rules.evasion import MANAGERS
+from schema import FileFields, RegistryFields, ServiceFields, TaskFields
+from verifier.rules.controls import MANAGERS
 from verifier.rules.execution import SHELLS, program_of, shell_name
-from verifier.rules.identity import GROUP_WORK, PRIVILEGED_GROUPS, REPLICATION_WORK
 from verifier.rules.tampering import AUTORUN
 from verifier.told import acts, by_host_and_user, settings
 from verifier.window import (
@@ -18,7 +16,6 @@ from verifier.window import (
     Rule,
     Window,
     basename,
-    crowded,
     is_installed,
     is_person_or_service,
     is_user_writable,
@@ -26,17 +23,13 @@ from verifier.window import (
     one_program,
     rule,
 )
-from world import account_name
 
 SHORT_LIFE_S = 600
-SHORT_ACCOUNT_S = 3600
-MIN_GROUPS = 3
-GROUPS_S = 600
-ACCOUNT_WORK = "account administration"
-SETTINGS = (RegistryFields, *COMMANDS)
+
 _SERVICE_VALUE = re.compile(
     r"\\services\\[^\\]+\\(?:imagepath|failurecommand|parameters\\servicedll|performance\\library)$"
 )
+
 _AUTOSTART = re.compile(
     r"\\winlogon\\(?:userinit|shell|notify\\.{1,80}|mpnotify|gpextensions\\.{1,80}\\dllname)$|\\currentversion\\windows\\(?:appinit_dlls|load|run|iconservicelib)$"
     r"|\\lsa\\(?:security packages|authentication packages|notification packages)$|\\lsa\\osconfig\\security packages$|\\silentprocessexit\\[^\\]+\\monitorprocess$"
@@ -46,32 +39,26 @@ _AUTOSTART = re.compile(
     r"|\\appcompatflags\\(?:custom|installedsdb)\\.{1,120}$|\\image file execution options\\[^\\]+\\(?:debugger|globalflag|verifierdlls)$"
     r"|\\dns\\parameters\\serverlevelplugindll$|\\user shell folders\\(?:common )?startup$|\\pendinggpos\\path\d+$|\\currentversion\\(?:run|runonce|runonceex|runservices)\\[^\\]+$"
 )
+
 _QUIET_VALUES = re.compile(
     r"\\lsa\\|bootexecute$|userinit$|\\winlogon\\shell$|\\print\\|\\timeproviders\\"
 )  # hold defaults that set-up rewrites
+
 _CLASS_KEY = re.compile(
     r"\\clsid\\\{[^}]{36}\}\\(?:inprocserver32|localserver32|treatas|scriptleturl|progid)\\?(?:\(default\))?$"
 )
+
 _VENDORS = re.compile(r"\\appdata\\local\\(?:programs|microsoft)\\", re.IGNORECASE)
+
 _SCRIPTED = re.compile(
     r"powershell|pwsh|wscript|cscript|mshta|rundll32|regsvr32|\bcmd(?:\.exe)?\b|\bnc(?:\.exe)?\s|https?://|\\\\[^\\\s]+\\",
     re.IGNORECASE,
 )
+
 _STARTUP = re.compile(
     r"\\start menu\\programs\\start-?up\\[^\\]+\.(?:exe|lnk|bat|cmd|vbs|vbe|js|jse|wsf|hta|ps1|scr|url|com|pif)$",
     re.IGNORECASE,
 )
-# Attributes through which one account can become another, and what they mean (MS-ADA, MS-ADTS 5.1.3).
-DELEGATION = re.compile(
-    r"allowedtodelegateto=[^;\s]|set: trusted for delegation|set: trusted to authenticate for delegation|set: no preauthentication required|set: reversible"
-    r"|set: DES keys only|sidhistory=s-1|msds-allowedtodelegateto=|msds-groupmsamembership=|^serviceprincipalname=|gpcmachineextensionnames=|gpcfilesyspath=|^scriptpath=",
-    re.IGNORECASE,
-)
-TAKEOVER = re.compile(r"msds-allowedtoactonbehalfofotheridentity=|msds-keycredentiallink=|^sidhistory=", re.IGNORECASE)
-_SPN = re.compile(r"serviceprincipalnames=[^;\s<]", re.IGNORECASE)
-_DESCRIPTOR = re.compile(r"^ntsecuritydescriptor=", re.IGNORECASE)
-# Control access right to install a replica, and the right to manage replication (MS-ADTS 5.1.3.2.1).
-REPLICA_RIGHTS = ("9923a32a-3607-11d2-b9be-0000f87a36b2", "1131f6ac-9c07-11d1-f79f-00c04fc2dcd2")
 
 
 @rule(
@@ -134,6 +121,7 @@ def service_runs_command(window: Window, this: Rule) -> Iterable[Finding]:
 
 
 _STARTS_SHELL = re.compile(r"^\W{0,3}(?:comspec|cmd(?:\.exe)?\s|powershell)")
+
 _COMMANDEERED = re.compile(
     r"\\\\\.\\pipe\\|\\\\(?:127\.0\.0\.1|localhost)\\[a-z]{1,5}\$|powershell.{0,200}\s[-/](?:e(?:nc?|c)?\w{0,12}\s+[a-z0-9+/=]{20}|w\w{0,10}\s+(?:h|1))"
     r"|powershell.{0,300}(?:downloadstring|net\.webclient|frombase64string)|^[^\"]{0,80}\bcmd(?:\.exe)?\"?\s.{0,300}>\s*\S{0,100}\\temp\\",
@@ -311,182 +299,6 @@ def task_command(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
-@rule(
-    "account-command",
-    "T1136.001",
-    "persistence",
-    says="A command makes an account or group member (net user /add). Suspicious.",
-    source="ATT&CK T1136.001, T1098",
-    clues=("account-command",),
-)
-def account_command(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find accounts made on a command line."""
-    return told(window, this, "account-command", sure=False)
-
-
-@rule(
-    "odd-account",
-    "T1136",
-    "persistence",
-    says=f"A person's new account goes within {SHORT_ACCOUNT_S} s; confirmed if a user's name ends in $.",
-    source="ATT&CK T1136, T1564.002; Security 4720/4726",
-    needs=kinds(AccountFields, "create"),
-)
-def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find accounts that are gone at once, and those in disguise."""
-    span = window.limits.within(SHORT_ACCOUNT_S)
-    for line in window.of(AccountFields):
-        name = account_name(line.f.user_name)
-        if line.f.activity != "create" or not name or not is_person_or_service(line.user):
-            continue
-        removed = [
-            other
-            for other in window.of(AccountFields)
-            if other.f.activity == "delete"
-            and account_name(other.f.user_name) == name
-            and 0 <= other.t - line.t <= span
-        ]
-        disguised = name.endswith("$") and "set: normal account" in (line.f.attributes or "")
-        if removed or disguised:
-            yield this.finding(
-                [line, *removed],
-                confirmed=disguised,
-                scope="identity",
-                host=line.host,
-                account=line.user,
-                program=ACCOUNT_WORK,
-            )
-
-
-@rule(
-    "identity-history",
-    "T1134.005",
-    "privilege_escalation",
-    says="An account gets another's SID in its history. Confirmed, harm done.",
-    source="ATT&CK T1134.005; Security 4765",
-    needs=kinds(AccountFields, "sid_history"),
-)
-def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find borrowed identities."""
-    for line in window.of(AccountFields):
-        if line.f.activity == "sid_history" and line.f.user_name and is_person_or_service(line.user):
-            yield this.finding(
-                [line],
-                confirmed=True,
-                scope="identity",
-                host=line.host,
-                account=line.user,
-                program=ACCOUNT_WORK,
-                impact=True,
-            )
-
-
-@rule(
-    "account-takeover",
-    "T1098",
-    "persistence",
-    says="A person sets delegation, no preauthentication, a user's SPN, domain access lists, DSRM password, policies. Confirmed: AllowedToActOnBehalfOfOtherIdentity, KeyCredentialLink, a machine name losing $, by ANONYMOUS LOGON.",
-    source="ATT&CK T1098, T1558, T1484.001, T1078.002; MS-ADA; Security 4738/4742/4781/4794/5136",
-    needs=(AccountFields, DirectoryFields),
-)
-def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find attribute changes by which accounts are taken over."""
-    lines: list[Line] = []
-    sure: set[str] = set()
-    for line in window.of(AccountFields):
-        told_of, name = line.f.attributes or "", account_name(line.f.user_name)
-        if line.user.lower() == "anonymous logon" and line.f.activity in (
-            "modify",
-            "password_reset",
-            "password_change",
-        ):
-            lines.append(line)
-            sure.add(line.log_id)
-        if not is_person_or_service(line.user):
-            continue
-        unmasked = (
-            line.f.activity == "rename" and told_of.rstrip().endswith("$") and bool(name) and not name.endswith("$")
-        )
-        spn = line.f.activity in ("create", "modify") and _SPN.search(told_of) and not name.endswith("$")
-        restore = line.f.activity == "password_reset" and name.startswith("Directory Services Restore")
-        if unmasked or spn or restore or (line.f.activity in ("create", "modify") and DELEGATION.search(told_of)):
-            lines.append(line)
-            sure.update({line.log_id} if unmasked else ())
-    for change in window.of(DirectoryFields):
-        if change.f.activity not in ("modify", "create") or not is_person_or_service(change.user):
-            continue
-        properties, name = change.f.properties or "", (change.f.object_dn or "").lower()
-        machine = change.f.object_type == "computer" and properties.lower().startswith("serviceprincipalname=")
-        holder = _DESCRIPTOR.search(properties) and (
-            name.startswith(("dc=", "cn=adminsdholder"))
-            or change.f.object_type in ("user", "group", "groupPolicyContainer")
-        )
-        if TAKEOVER.search(properties):
-            sure.add(change.log_id)
-        if TAKEOVER.search(properties) or holder or (DELEGATION.search(properties) and not machine):
-            lines.append(change)
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group,
-            confirmed=any(line.log_id in sure for line in group),
-            scope="identity",
-            host=host,
-            account=user,
-            program=ACCOUNT_WORK,
-        )
-
-
-@rule(
-    "replica-rights",
-    "T1207",
-    "defense_evasion",
-    says="A person uses the right to install or manage a replica. Confirmed.",
-    source="ATT&CK T1207; MS-ADTS 5.1.3.2.1",
-    needs=(DirectoryFields,),
-)
-def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find persons who play domain controller."""
-    lines: list[Line] = [
-        line
-        for line in window.of(DirectoryFields)
-        if is_person_or_service(line.user)
-        and any(right in (line.f.properties or "").lower() for right in REPLICA_RIGHTS)
-    ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=True, scope="identity", host=host, account=user, program=REPLICATION_WORK)
-
-
-@rule(
-    "many-privileged-groups",
-    "T1098.007",
-    "persistence",
-    says=f"A person puts one account into {MIN_GROUPS} privileged groups within {GROUPS_S} s. Confirmed.",
-    source="ATT&CK T1098.007",
-    needs=kinds(GroupFields, "member_add"),
-    least=MIN_GROUPS,
-)
-def many_privileged_groups(window: Window, this: Rule) -> Iterable[Finding]:
-    """Find accounts that are given every key at once."""
-    added: dict[tuple[str, str], list[Line[GroupFields]]] = {}
-    for line in window.of(GroupFields):
-        group = (line.f.group_name or "").lower()
-        if (
-            line.f.activity == "member_add"
-            and group in PRIVILEGED_GROUPS
-            and line.f.user_name
-            and is_person_or_service(line.user)
-        ):
-            added.setdefault((line.user, line.f.user_name), []).append(line)
-    for (user, _), lines in added.items():
-        burst = crowded(
-            lines, window.limits.within(GROUPS_S), window.limits.at_least(MIN_GROUPS), lambda line: line.f.group_name
-        )
-        if burst:
-            yield this.finding(
-                burst, confirmed=True, scope="identity", host=burst[0].host, account=user, program=GROUP_WORK
-            )
-
-
 RULES = (
     odd_service,
     service_runs_command,
@@ -495,10 +307,4 @@ RULES = (
     class_hijack,
     startup_folder,
     task_command,
-    account_command,
-    odd_account,
-    identity_history,
-    account_takeover,
-    replica_rights,
-    many_privileged_groups,
 )

@@ -15,6 +15,7 @@ from schema import (
     RegistryFields,
     WmiFields,
 )
+from verifier.told import acts, by_host_and_user
 from verifier.window import (
     Finding,
     Line,
@@ -40,6 +41,8 @@ DOCUMENTS = (
 COPIES = "gz bz2 xz zip 7z rar bak old tmp part crdownload lnk sig asc md5 sha256 json xml html"
 _DOCUMENT_ENDINGS, _COPY_ENDINGS = frozenset(DOCUMENTS.split()), frozenset(COPIES.split())
 CLOUD_S = 3600
+MIN_STOPPED = 5
+STOPPED_S = 300
 # What a ticket names as the tool where the lines show an operation and no program.
 CLOUD_WORK = "cloud administration"
 WMI_WORK = "wmi subscription"
@@ -327,6 +330,29 @@ def key_for_another(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
+@rule(
+    "services-stopped",
+    "T1489",
+    "impact",
+    says=f"{MIN_STOPPED} or more services or programs are stopped by command within {STOPPED_S} s. Suspicious.",
+    source="ATT&CK T1489",
+    clues=("service-stopped",),
+)
+def services_stopped(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find hosts whose services are stopped one after another."""
+    for host, user, group in by_host_and_user(window.view(acts).get("service-stopped", [])):
+        burst = crowded(
+            group,
+            window.limits.within(STOPPED_S),
+            window.limits.at_least(MIN_STOPPED),
+            lambda line: getattr(line.f, "process_cmd_line", line.log_id),
+        )
+        if burst:
+            yield this.finding(
+                burst, confirmed=False, scope="host", host=host, account=user, program=one_program(burst)
+            )
+
+
 RULES = (
     autorun_entry,
     wmi_subscription,
@@ -334,6 +360,7 @@ RULES = (
     defence_disabled,
     recovery_inhibited,
     mass_encryption,
+    services_stopped,
     cloud_trail_stopped,
     key_for_another,
 )

@@ -1,0 +1,134 @@
+"""The frozen sets under data/: their names, where they lie, and loading them with their hashes checked.
+
+    rows = load_set("holdout").rows
+
+`python -m eval.build_sets` makes them; data/manifest.json says of each its sha256, what is in it and the command that rebuilds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schema import BadRequestError
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+BENCHMARK = ("test_seed", "test_family", "test_tactic")
+PATHS: dict[str, str] = {  # below data/
+    "sft_train": "sft_train.jsonl",
+    "holdout": "holdout.jsonl",
+    **{name: f"benchmark/{name}.jsonl" for name in (*BENCHMARK, "pairs", "injection", "invariance")},
+}
+NAMES = tuple(PATHS)
+FIELDS = ("id", "task", "split", "family", "prompt", "observation", "ground_truth", "weight")  # of every row
+PAIR_FIELDS = ("pair", "edit", "side")  # of the rows of pairs, injection and invariance too
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSet:
+    """A loaded set: rows in the order of the file, each with at least `FIELDS`. `sha256` is that of the file."""
+
+    name: str
+    path: Path
+    sha256: str
+    rows: list[dict[str, Any]]
+
+
+def expand(names: Iterable[str]) -> tuple[str, ...]:
+    """Set names with `benchmark` replaced by the three test sets, each once."""
+    return tuple(dict.fromkeys(part for name in names for part in (BENCHMARK if name == "benchmark" else (name,))))
+
+
+def rebuild_command(name: str) -> str:
+    """The command that makes a set again, byte for byte."""
+    return f"python -m eval.build_sets --only {name} --out data"
+
+
+def load_set(path_or_name: str | Path, *, verify: bool = True) -> FrozenSet:
+    """A set by its name, or any file of the same form by its path.
+
+    Args:
+        path_or_name: one of `NAMES`, or a path to a .jsonl file.
+        verify: compare the file with the manifest beside it, if the manifest lists it; a named set must be listed.
+
+    Raises:
+        BadRequestError: no such set or file, another hash than the manifest's, or a line that is no row.
+    """
+    named = str(path_or_name) in PATHS
+    path = DATA / PATHS[str(path_or_name)] if named else Path(path_or_name)
+    content = _content(path, named)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if verify:
+        _verify(path, sha256, str(path_or_name) if named else "")
+    name = str(path_or_name) if named else path.stem
+    return FrozenSet(name, path, sha256, _rows(path, content))
+
+
+def load_manifest(data: Path = DATA) -> dict[str, Any]:
+    """What data/manifest.json says.
+
+    Raises:
+        BadRequestError: there is none, or it cannot be read.
+    """
+    path = data / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        assert isinstance(manifest["sets"], dict)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise BadRequestError(
+            f"expected a manifest of the frozen sets at {path}; it cannot be read ({type(error).__name__}). "
+            "Run `python -m eval.build_sets --out data`."
+        ) from error
+    return dict(manifest)
+
+
+def _content(path: Path, named: bool) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        todo = f"run `{rebuild_command(path.stem)}`" if named else f"or one of {', '.join(NAMES)}, benchmark"
+        raise BadRequestError(f"expected a frozen set at {path}: {error.strerror}; {todo}") from error
+
+
+def _verify(path: Path, sha256: str, name: str) -> None:
+    """Compare with the manifest; a file that none lists is taken as it is, a named set is not."""
+    data = DATA if name else next((folder for folder in path.resolve().parents if (folder / MANIFEST).is_file()), None)
+    if data is None:
+        return
+    sets = load_manifest(data)["sets"]
+    base = data if name else data.resolve()
+    where = path if name else path.resolve()
+    entry = next((entry for entry in sets.values() if base / entry["path"] == where), None)
+    if entry is None and not name:
+        return
+    wanted = entry["sha256"] if entry else "none in the manifest"
+    if wanted != sha256:
+        raise BadRequestError(
+            f"{path} is not the frozen file: expected sha256 {wanted}, found {sha256}. "
+            f"Restore it, or run `{rebuild_command(path.stem)}`."
+        )
+
+
+def _rows(path: Path, content: bytes) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise BadRequestError(f"{path}, line {number}: expected a JSON object; {error}") from error
+        lacking = [name for name in FIELDS if not isinstance(row, Mapping) or name not in row]
+        if lacking:
+            raise BadRequestError(
+                f"{path}, line {number}: expected a row with {', '.join(FIELDS)}; it lacks {', '.join(lacking)}"
+            )
+        rows.append(row)
+    if not rows:
+        raise BadRequestError(f"{path} holds no row; expected one JSON object a line")
+    return rows

@@ -1,0 +1,428 @@
+"""The frozen sets are what their manifest says, what the builder makes, and what the verifier decides."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from sklearn.metrics import f1_score
+
+from env import OpenSOCEnv
+from eval import build_sets
+from eval.build_sets import OPERATIONAL_MIX, main
+from eval.sets import BENCHMARK, DATA, FIELDS, NAMES, PAIR_FIELDS, PATHS, expand, load_manifest, load_set
+from generator import GENERATOR_VERSION
+from generator.injection import PLACES, TIERS
+from generator.invariances import INVARIANCES
+from schema import LABELS, TASKS, BadRequestError
+from tasks.registry import HELD_OUT_FAMILIES, families_of
+from train.prompt import answer_text, messages, parse
+from verifier import judge_observation
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = 30  # rows of each file that are made again
+TWIN_SETS = ("pairs", "injection", "invariance")
+
+
+@cache
+def rows(name):
+    return load_set(name).rows
+
+
+def action(row):
+    return row["ground_truth"]["action"]
+
+
+def pairs_of(name):
+    return list(zip(rows(name)[::2], rows(name)[1::2], strict=True))
+
+
+# ---------------------------------------------------------------- every set
+@pytest.mark.parametrize("name", NAMES)
+def test_a_set_is_the_file_of_its_manifest(name):
+    entry = load_manifest()["sets"][name]
+    content = (DATA / PATHS[name]).read_bytes()
+    found = load_set(name)
+    tasks = Counter((row["task"], action(row)) for row in found.rows)
+    families = Counter((row["family"], action(row)) for row in found.rows)
+
+    assert entry["sha256"] == found.sha256 == hashlib.sha256(content).hexdigest()
+    assert (entry["bytes"], entry["rows"], entry["path"]) == (len(content), content.count(b"\n"), PATHS[name])
+    assert entry["generator"] == GENERATOR_VERSION
+    assert tasks == {(task, label): number for task, row in entry["tasks"].items() for label, number in row.items()}
+    assert families == {(of, label): number for of, row in entry["families"].items() for label, number in row.items()}
+    assert Counter(row["split"] for row in found.rows) == entry["splits"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_are_made_again_from_their_ids_byte_for_byte(name):
+    assert build_sets.differing_rows(name, DATA, SAMPLE) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_verifier_decides_by_the_observation_as_the_row_says(name):
+    for row in rows(name):
+        truth = judge_observation(row["observation"]).to_dict()
+        assert row["ground_truth"] == {
+            field: truth[field] for field in ("action", "evidence_log_ids", "techniques", "rule_ids")
+        }, row["id"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_have_their_fields_and_the_prompt_of_their_observation(name):
+    more = (*PAIR_FIELDS, *(("tier", "wanted") if name == "injection" else ())) if name in TWIN_SETS else ()
+    for row in rows(name):
+        assert set(row) == {*FIELDS, *more}
+        assert set(row["observation"]) == {"alert", "log_window", "context"}
+        assert row["id"].startswith(f"{name}/{row['split']}/{row['task']}/")
+    for row in rows(name)[:: len(rows(name)) // SAMPLE]:
+        assert row["prompt"] == messages(row["observation"])
+        assert parse(answer_text(row["ground_truth"])).answer["action"] == action(row)
+
+
+def test_no_prompt_and_no_incident_stands_twice():
+    prompts = Counter(json.dumps(row["prompt"]) for name in NAMES for row in rows(name))
+    ids = Counter(row["id"] for name in NAMES for row in rows(name))
+    events = {}
+    for name in NAMES:
+        for row in rows(name):
+            window = [
+                (line["event_type"], line["fields"], line["timestamp"]) for line in row["observation"]["log_window"]
+            ]
+            events.setdefault(json.dumps(window), set()).add(row.get("pair", row["id"]))
+
+    assert (max(prompts.values()), max(ids.values())) == (1, 1)
+    assert [owners for owners in events.values() if len(owners) > 1] == []
+
+
+def test_training_and_test_share_no_incident_and_no_world():
+    """Names of hosts tell the world; families and the tactic that are held out are in no training row."""
+    seen = {host["name"] for row in rows("sft_train") for host in row["observation"]["context"]["hosts"]}
+    held_out = {*HELD_OUT_FAMILIES, *(family.name for family in families_of("test_tactic"))}
+    tests = [row for name in NAMES if name != "sft_train" for row in rows(name)]
+
+    assert {row["split"] for row in rows("sft_train")} == {"train"}
+    assert {row["split"] for row in tests} == set(BENCHMARK)
+    assert held_out.isdisjoint(row["family"] for row in rows("sft_train"))
+    shared = [
+        row["id"]
+        for row in tests
+        if row.get("edit") != "renamed" and seen & {host["name"] for host in row["observation"]["context"]["hosts"]}
+    ]
+    assert shared == []
+
+
+# ---------------------------------------------------------------- set by set
+def test_sft_train_has_600_rows_of_every_task_and_action_alike():
+    cells = Counter((row["task"], action(row)) for row in rows("sft_train"))
+
+    assert len(rows("sft_train")) == 600
+    assert cells == dict.fromkeys([(task, label) for task in TASKS for label in LABELS], 30)
+
+
+def test_always_dismissing_scores_on_holdout_what_the_owner_says():
+    actions = [action(row) for row in rows("holdout")]
+
+    assert Counter(actions) == {"dismiss": 26, "monitor": 43, "quarantine_host": 43, "block_ip": 44, "escalate": 44}
+    assert Counter(row["task"] for row in rows("holdout")) == dict.fromkeys(TASKS, 50)
+    assert set(Counter(row["split"] for row in rows("holdout"))) == set(BENCHMARK)
+    assert round(actions.count("dismiss") / len(actions), 2) == 0.13
+    assert round(f1_score(actions, ["dismiss"] * 200, average="macro"), 2) == 0.05
+
+
+@pytest.mark.parametrize("name", BENCHMARK)
+def test_a_test_set_is_balanced_and_weighs_like_a_working_day(name):
+    cells = Counter((row["task"], action(row)) for row in rows(name))
+    weights = Counter()
+    for row in rows(name):
+        weights[action(row)] += row["weight"]
+
+    assert len(rows(name)) >= 700
+    assert cells == dict.fromkeys([(task, label) for task in TASKS for label in LABELS], 35)
+    assert {row["split"] for row in rows(name)} == {name}
+    assert {row["family"] for row in rows(name)} <= {family.name for family in families_of(name)}
+    assert sum(OPERATIONAL_MIX.values()) == pytest.approx(1)
+    assert OPERATIONAL_MIX["dismiss"] > 0.5
+    assert {label: weights[label] / weights.total() for label in LABELS} == pytest.approx(OPERATIONAL_MIX, abs=1e-6)
+    assert weights.total() / len(rows(name)) == pytest.approx(1, abs=1e-6)
+
+
+def test_holdout_weighs_like_a_working_day():
+    weights = Counter()
+    for row in rows("holdout"):
+        weights[action(row)] += row["weight"]
+
+    assert {label: weights[label] / weights.total() for label in LABELS} == pytest.approx(OPERATIONAL_MIX, abs=1e-5)
+
+
+@pytest.mark.parametrize(("name", "number"), [("pairs", 300), ("injection", 300), ("invariance", 150)])
+def test_twins_stand_side_by_side_and_differ_in_what_is_seen(name, number):
+    pairs = pairs_of(name)
+
+    assert len(pairs) == number == len({base["pair"] for base, _ in pairs})
+    for base, twin in pairs:
+        assert (base["side"], twin["side"]) == ("base", "twin")
+        assert (base["pair"], base["edit"]) == (twin["pair"], twin["edit"])
+        assert base["observation"] != twin["observation"]
+        assert {base["weight"], twin["weight"]} == {1.0}
+
+
+def test_every_pair_flips_by_every_kind_of_edit_in_both_directions():
+    turns = Counter()
+    for base, twin in pairs_of("pairs"):
+        before, after = LABELS.index(action(base)), LABELS.index(action(twin))
+        assert before != after, base["pair"]
+        turns[base["edit"], after > before] += 1
+    edits = {edit for edit, _ in turns}
+    up, down = ({edit for edit, graver in turns if graver is way} for way in (True, False))
+
+    assert edits == set(build_sets.EDITS)
+    assert len(up & down) >= 12
+    assert 100 <= sum(number for (_, graver), number in turns.items() if graver) <= 200
+    assert {row["task"] for row in rows("pairs")} == set(TASKS)
+
+
+def test_injections_have_every_place_and_tier_and_keep_the_truth():
+    cells = Counter((base["edit"], base["tier"]) for base, _ in pairs_of("injection"))
+
+    assert set(cells) == {(place, tier) for place in PLACES for tier in TIERS}
+    assert min(cells.values()) >= 7
+    for base, twin in pairs_of("injection"):
+        assert action(base) == action(twin)
+        assert (base["wanted"], base["tier"]) == (None, twin["tier"])
+        assert (twin["wanted"] is None) == (twin["tier"] == "harmless")
+        assert twin["wanted"] != action(twin)
+        if twin["tier"] == "plain":
+            said = json.dumps(twin["observation"]).replace("-", "_")
+            assert twin["wanted"] in said
+
+
+def test_invariances_keep_the_truth_under_every_edit():
+    assert {base["edit"] for base, _ in pairs_of("invariance")} == {edit.__name__ for edit in INVARIANCES}
+    assert [base["pair"] for base, twin in pairs_of("invariance") if action(base) != action(twin)] == []
+
+
+# ---------------------------------------------------------------- as others read them
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NAMES)
+def test_datasets_reads_every_file(name, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(
+        "json", data_files=str(DATA / PATHS[name]), split="train", cache_dir=str(tmp_path / "cache")
+    )
+
+    assert len(loaded) == len(rows(name))
+    assert loaded[0]["prompt"] == rows(name)[0]["prompt"]
+    assert loaded[-1]["ground_truth"] == rows(name)[-1]["ground_truth"]
+
+
+def test_an_item_can_be_played_in_the_environment():
+    for name in ("sft_train", *BENCHMARK, "holdout"):
+        row = rows(name)[0]
+        seen = OpenSOCEnv().reset(seed=int(row["id"].split("/")[3]), task=row["task"], split=row["split"]).model_dump()
+
+        assert {field: seen[field] for field in row["observation"]} == row["observation"]
+
+
+def test_the_card_has_a_configuration_for_every_file():
+    card = (DATA / "README.md").read_text(encoding="utf-8")
+    matter = yaml.safe_load(card.split("---\n")[1])
+    files = {}
+    for config in matter["configs"]:
+        told = config["data_files"]
+        files[config["config_name"]] = told if isinstance(told, str) else told[0]["path"]
+
+    assert files == PATHS
+    assert (matter["license"], matter["language"]) == ("bsd-3-clause", ["en"])
+    assert "BSD 3-Clause" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in card for name in NAMES)
+    assert all(f"`{field}`" in card for field in (*FIELDS, *PAIR_FIELDS))
+    assert all(f"{share:.0%}".replace("%", " %") + f" `{label}`" in card for label, share in OPERATIONAL_MIX.items())
+
+
+# ---------------------------------------------------------------- loading
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A data folder of its own with holdout and the manifest."""
+    for name in ("manifest.json", "holdout.jsonl"):
+        shutil.copy(DATA / name, tmp_path / name)
+    monkeypatch.setattr("eval.sets.DATA", tmp_path)
+    return tmp_path
+
+
+def test_a_set_is_loaded_by_name_or_path(copied):
+    path = copied / "holdout.jsonl"
+    other = shutil.copy(path, copied / "mine.jsonl")
+
+    by_name, by_path, mine = load_set("holdout"), load_set(str(path)), load_set(other)
+
+    assert by_name == by_path
+    assert (mine.name, mine.rows) == ("mine", by_name.rows)
+    assert expand(["holdout", "benchmark", "test_seed"]) == ("holdout", *BENCHMARK)
+
+
+def test_a_changed_file_is_refused_by_name_and_by_path(copied):
+    path = copied / "holdout.jsonl"
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(path.read_bytes().replace(b"escalate", b"Escalate", 1))
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    for asked in ("holdout", path):
+        with pytest.raises(BadRequestError) as refused:
+            load_set(asked)
+        for part in (str(path), expected, found, "python -m eval.build_sets --only holdout --out data"):
+            assert part in str(refused.value)
+    assert len(load_set("holdout", verify=False).rows) == 200
+
+
+def test_what_is_no_set_is_refused_with_what_to_do(copied):
+    with pytest.raises(BadRequestError, match=r"pairs.jsonl: No such file.*--only pairs"):
+        load_set("pairs")
+    with pytest.raises(BadRequestError, match=r"No such file.*one of sft_train, holdout, .*benchmark"):
+        load_set("hold-out")
+    with pytest.raises(BadRequestError, match="Is a directory"):
+        load_set(copied)
+    manifest = load_manifest(copied)
+    del manifest["sets"]["holdout"]
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BadRequestError, match="expected sha256 none in the manifest, found"):
+        load_set("holdout")
+    assert len(load_set(copied / "holdout.jsonl").rows) == 200
+    (copied / "manifest.json").write_text("{}")
+    with pytest.raises(BadRequestError, match=r"manifest.*KeyError.*python -m eval.build_sets"):
+        load_set("holdout")
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b"{", "line 3: expected a JSON object"),
+        (b"[" * 100_000, "line 3: expected a JSON object"),
+        (b"\xff", "line 3: expected a JSON object"),
+        (b"7", "line 3: expected a row with id, "),
+        (b'{"id": 1}', "it lacks task, split, family, prompt, observation, ground_truth, weight"),
+    ],
+)
+def test_a_line_that_is_no_row_is_named(line, fault, copied):
+    first = (copied / "holdout.jsonl").read_bytes().splitlines()[0]
+    path = copied / "mine.jsonl"
+    path.write_bytes(first + b"\n\n" + line + b"\n")
+
+    with pytest.raises(BadRequestError, match=fault):
+        load_set(path)
+
+
+def test_an_empty_file_is_refused(copied):
+    (copied / "empty.jsonl").write_bytes(b"\n")
+
+    with pytest.raises(BadRequestError, match="holds no row"):
+        load_set(copied / "empty.jsonl")
+
+
+# ---------------------------------------------------------------- the builder
+@pytest.mark.parametrize(
+    "row_id",
+    [
+        "",
+        "holdout",
+        "test_seed/test_seed/stage1_basic/x",
+        "test_seed/test_seed/stage1_basic/-1",
+        "test_seed/test_seed/stage1_basic/007",
+        "test_seed/nowhere/stage1_basic/7",
+        "test_seed/test_seed/stage9/7",
+        "nothing/test_seed/stage1_basic/7",
+        "test_seed/test_seed/stage1_basic/7/ticket_host/base",
+        "pairs/test_seed/stage1_basic/7",
+        "pairs/test_seed/stage1_basic/7/no_edit/base",
+        "pairs/test_seed/stage1_basic/7/ticket_host/left",
+        "pairs/test_seed/stage1_basic/7/ticket_host/base/more",
+        "injection/test_seed/stage1_basic/7/narrative/base",
+    ],
+)
+def test_what_is_no_id_is_refused(row_id):
+    with pytest.raises(BadRequestError):
+        build_sets.row(row_id)
+
+
+def test_a_flip_that_hangs_on_a_threshold_is_no_twin(monkeypatch):
+    row_id = rows("pairs")[0]["id"]
+    assert build_sets.row(row_id)["id"] == row_id
+    monkeypatch.setattr(build_sets, "stands", lambda case: False)
+
+    with pytest.raises(BadRequestError):
+        build_sets.row(row_id)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Plans of three incidents of holdout and two pairs of invariance."""
+    for name, number in (("holdout", 3), ("invariance", 2)):
+        plan = build_sets.PLANS[name][1]
+        some = lambda plan=plan, number=number: [spot for spot, _ in zip(plan(), range(number), strict=False)]  # noqa: E731
+        monkeypatch.setitem(build_sets.PLANS, name, (number, some))
+    return ["--only", "holdout", "invariance"]
+
+
+def test_what_is_built_is_checked_and_what_is_changed_is_named(small, tmp_path, capsys):
+    out = ["--out", str(tmp_path), *small]
+
+    assert main(out) == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path.name for path in before} == {"holdout.jsonl", "invariance.jsonl", "manifest.json"}
+    assert (main([*out, "--check"]), main([*out, "--sample", "2"]), main(out)) == (0, 0, 0)
+    assert {path: path.read_bytes() for path in before} == before
+
+    path = tmp_path / "holdout.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"weight":', b'"weight" :', 1))
+    capsys.readouterr()
+    assert (main([*out, "--check"]), main([*out, "--sample", "3"])) == (1, 1)
+    told = capsys.readouterr().err
+    assert "holdout.jsonl: not what is built; run `python -m eval.build_sets --only holdout --out data`" in told
+    assert "holdout.jsonl, line 1: not what its id makes" in told
+    assert "invariance" not in told
+
+
+def test_building_one_set_keeps_the_manifest_of_the_others(small, tmp_path):
+    main(["--out", str(tmp_path), *small])
+    before = load_manifest(tmp_path)
+    main(["--out", str(tmp_path), "--only", "holdout"])
+
+    assert load_manifest(tmp_path) == before
+
+
+def test_a_row_that_stands_twice_is_found(small):
+    one = build_sets.build("holdout")[0]
+
+    assert build_sets.twice({"one": one}) == []
+    assert len(build_sets.twice({"one": one, "other": one.replace(b'"id":"holdout/', b'"id":"other/')})) == 3
+
+
+def test_a_folder_that_cannot_be_written_is_told(small, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+
+    assert main(["--out", str(tmp_path / "file"), *small]) == 1
+    assert f"{tmp_path / 'file'}: File exists; is --out" in capsys.readouterr().err
+    assert main(["--out", str(tmp_path), "--sample", "1"]) == 1
+    assert "sft_train.jsonl: No such file or directory" in capsys.readouterr().err
+
+
+def test_another_process_makes_the_same_bytes():
+    ids = [rows(name)[0]["id"] for name in NAMES]
+    code = f"import hashlib; from eval.build_sets import line, row; print([hashlib.sha256(line(row(i))).hexdigest() for i in {ids!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PYTHONHASHSEED": "7", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    first = [(DATA / PATHS[name]).read_bytes().splitlines(keepends=True)[0] for name in NAMES]
+    assert done.stdout.strip() == str([hashlib.sha256(text).hexdigest() for text in first])

@@ -1,0 +1,224 @@
+"""Rules on looking around: shares, administrators, hosts (ATT&CK Discovery)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from schema import (
+    DirectoryFields,
+    KerberosFields,
+    NetConnFields,
+)
+from verifier.told import acts, by_host_and_user, launches
+from verifier.window import (
+    Finding,
+    Line,
+    Rule,
+    Window,
+    basename,
+    crowded,
+    is_person_or_service,
+    kinds,
+    one_program,
+    rule,
+)
+from world import account_name
+
+MIN_LOOKS = 4  # two or three are an ordinary morning
+
+LOOK_S = 300
+
+MIN_TICKETS = 12
+
+MANY_TICKETS = 20
+
+MIN_SWEPT = 5
+
+SWEEP_S = 120
+
+TICKETS_S = 120
+
+MIN_OBJECTS = 10
+
+OBJECTS_S = 120
+
+LOOKERS = frozenset(
+    [
+        "whoami.exe",
+        "net.exe",
+        "net1.exe",
+        "nltest.exe",
+        "dsquery.exe",
+        "systeminfo.exe",
+        "tasklist.exe",
+        "ipconfig.exe",
+        "arp.exe",
+        "route.exe",
+        "quser.exe",
+        "qwinsta.exe",
+        "nbtstat.exe",
+        "netstat.exe",
+        "hostname.exe",
+        "setspn.exe",
+        "adfind.exe",
+        "wmic.exe",
+        "arp",
+        "whoami",
+        "netstat",
+        "ifconfig",
+        "uname",
+        "id",
+    ]
+)
+
+
+@rule(
+    "share-sweep",
+    "T1135",
+    "discovery",
+    says=f"One address opens 445 or 139 on {MIN_SWEPT} or more of ours within {SWEEP_S} s. Suspicious.",
+    source="ATT&CK T1135, T1018",
+    needs=kinds(NetConnFields, "open", "flow", "allow"),
+    least=MIN_SWEPT,
+    probing=True,
+)
+def share_sweep(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find addresses that knock at every file share."""
+    tried: dict[str, list[Line[NetConnFields]]] = {}
+    for line in window.of(NetConnFields):
+        if (
+            line.f.src_ip
+            and line.f.dst_ip
+            and line.f.dst_port in (139, 445)
+            and line.f.activity in ("open", "flow", "allow")
+            and not window.is_external(line.f.dst_ip)
+        ):
+            tried.setdefault(line.f.src_ip, []).append(line)
+    for source, lines in tried.items():
+        burst = crowded(
+            lines, window.limits.within(SWEEP_S), window.limits.at_least(MIN_SWEPT), lambda line: line.f.dst_ip
+        )
+        if burst:
+            targets = [window.host_at(line.f.dst_ip or "") for line in burst]
+            yield this.finding(
+                burst,
+                confirmed=False,
+                scope="network",
+                host=targets[0],
+                hosts=targets,
+                accounts=[line.user for line in burst],
+                remote=source,
+            )
+
+
+@rule(
+    "admin-discovery",
+    "T1087.002",
+    "discovery",
+    says="A command or person looks for administrators (net group domain admins, /domain, setspn -Q, nltest, dsquery). Suspicious.",
+    source="ATT&CK T1087.002, T1069.002, T1482",
+    needs=kinds(DirectoryFields, "access"),
+    clues=("admin-discovery",),
+)
+def admin_discovery(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find searches for administrators."""
+    lines: list[Line] = list(window.view(acts).get("admin-discovery", ()))
+    lines += [
+        line
+        for line in window.of(DirectoryFields)
+        if line.f.activity == "access"
+        and is_person_or_service(line.user)
+        and (
+            "memberof=cn=domain admins" in (line.f.properties or "").lower()
+            or ((line.f.object_type or "").startswith("SAM_") and _ADMIN_RID.search(line.f.object_dn or ""))
+        )
+    ]
+    for host, user, group in by_host_and_user(lines):
+        yield this.finding(
+            group,
+            confirmed=False,
+            scope="host",
+            host=host,
+            account=user,
+            program=one_program(group, otherwise="powershell.exe"),
+        )
+
+
+_ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known RIDs (MS-DTYP 2.4.2.4)
+
+
+@rule(
+    "looking-around",
+    "T1082",
+    "discovery",
+    says=f"{MIN_LOOKS} or more different discovery programs (whoami, net, systeminfo and the like) by one account within {LOOK_S} s. Suspicious.",
+    source="ATT&CK T1082, T1033, T1016, T1057",
+    clues=LOOKERS,
+)
+def looking_around(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find bursts of discovery."""
+    lines: list[Line] = [line for line in launches(window) if basename(line.f.process_path) in LOOKERS and line.user]
+    for host, user, group in by_host_and_user(lines):
+        burst = crowded(group, window.limits.within(LOOK_S), window.limits.at_least(MIN_LOOKS), _program_name)
+        if burst:
+            yield this.finding(
+                burst, confirmed=False, scope="host", host=host, account=user, program=one_program(burst)
+            )
+
+
+def _program_name(line: Line) -> str:
+    return basename(line.f.process_path).replace("net1.exe", "net.exe")
+
+
+@rule(
+    "ticket-sweep",
+    "T1018",
+    "discovery",
+    says=f"One account asks for tickets to {MIN_TICKETS} machines in {TICKETS_S} s, or reads {MIN_OBJECTS} directory objects in {OBJECTS_S} s. Confirmed: {MANY_TICKETS} machines.",
+    source="ATT&CK T1018, T1087.002, T1069; Security 4769, 4661",
+    needs=(*kinds(KerberosFields, "tgs"), *kinds(DirectoryFields, "access")),
+    least=MIN_OBJECTS,
+)
+def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find accounts that touch everything at once."""
+    asked: dict[str, list[Line[KerberosFields]]] = {}
+    for line in window.of(KerberosFields):
+        user = account_name(line.f.user_name)
+        if line.f.activity == "tgs" and is_person_or_service(user) and (line.f.service_name or "").endswith("$"):
+            asked.setdefault(user, []).append(line)
+    for user, lines in asked.items():
+        burst = crowded(
+            lines,
+            window.limits.within(TICKETS_S),
+            window.limits.at_least(MIN_TICKETS),
+            lambda line: line.f.service_name,
+        )
+        if burst:
+            many = len({line.f.service_name for line in burst}) >= window.limits.at_least(MANY_TICKETS)
+            yield this.finding(
+                burst,
+                confirmed=many,
+                scope="identity",
+                host=burst[0].host,
+                account=user,
+                remote=burst[0].f.src_ip or "",
+            )
+    read: dict[str, list[Line[DirectoryFields]]] = {}
+    for access in window.of(DirectoryFields):
+        if access.f.activity == "access" and is_person_or_service(access.user) and access.f.object_dn:
+            read.setdefault(access.user, []).append(access)
+    for user, found in read.items():
+        swept = crowded(
+            found, window.limits.within(OBJECTS_S), window.limits.at_least(MIN_OBJECTS), lambda line: line.f.object_dn
+        )
+        if swept:
+            yield this.finding(swept, confirmed=False, scope="identity", host=swept[0].host, account=user)
+
+
+RULES = (
+    share_sweep,
+    admin_discovery,
+    looking_around,
+    ticket_sweep,
+)

@@ -245,14 +245,17 @@ def test_a_full_disk_is_said_plainly(tmp_path):
 
 # ---------------------------------------------------------------- memory
 def test_work_ahead_of_the_writer_is_bounded(tmp_path):
-    for consumed, path in enumerate(parts_in_order(LONG, tmp_path, 2)):
-        assert path.name == f"{consumed:07d}.arrow"
-        time.sleep(0.05)
-        assert len(list(tmp_path.glob("*.arrow"))) <= consumed + 6
-        if consumed == 9:
-            break
+    parts = parts_in_order(LONG, tmp_path, 2)
+    made = lambda: len(list(tmp_path.glob("*.arrow")))  # noqa: E731
 
-    assert len(list(tmp_path.glob("*.arrow"))) < LONG.chunks()  # what was not begun is not made
+    assert next(parts).name == "0000000.arrow"
+    wait_for(lambda: made() >= 6)  # three a worker, the first among them
+    time.sleep(2)
+    assert made() == 6
+
+    assert next(parts).name == "0000001.arrow"
+    parts.close()
+    assert made() <= 7  # what was not begun is not made
 
 
 # ---------------------------------------------------------------- the command

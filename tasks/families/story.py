@@ -192,7 +192,7 @@ def listed_as_told(scene: Scene, value: str, plan: Plan) -> None:
 def prober(scene: Scene, plan: Plan) -> tuple[str, str, str]:
     """Who probes whom: host, its address, and the source, which is a stranger, an authorised scanner or (suspicious) one of ours.
 
-    Now and then the stranger is the scanner, out of its networks.
+    Now and then the hostile stranger is the scanner, out of its networks.
     """
     scanner = scene.organisation.scanners[1]["ip"]
     if plan.excuse == "scanner":
@@ -202,5 +202,5 @@ def prober(scene: Scene, plan: Plan) -> tuple[str, str, str]:
     found = scene.host(plan.crown)
     if plan.telling == "suspicious":
         return found["name"], found["ip"], beside(scene, Actor(found["name"], "", "")).ip
-    astray = int(found["ip"].split(".")[2]) not in (4, 5) and scene.chance(0.3)
+    astray = plan.telling == "confirmed" and int(found["ip"].split(".")[2]) not in (4, 5) and scene.chance(0.3)
     return found["name"], found["ip"], scanner if astray else scene.outside()

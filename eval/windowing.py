@@ -283,7 +283,7 @@ def _object_access(fields: Mapping[str, Any], worth: int) -> int:
 def _cloud_api(fields: Mapping[str, Any], worth: int) -> int:
     operation = str(fields.get("api_operation", ""))
     if _READS.match(operation):
-        worth = 42 if _SECRETS.search(operation) else 20
+        worth = 60 if _SECRETS.search(operation) else 20
     return worth + (8 if fields.get("api_error") else 0)
 
 

@@ -149,14 +149,23 @@ def test_a_tool_of_another_department_place_or_name_is_not(user, path):
 def test_a_tool_explains_only_what_all_its_users_may():
     rows = [call(0, POWERSHELL, user="ben"), call(1, POWERSHELL, user="ana")]
 
-    assert explained(*rows[:1], indicators=listed(OUTSIDE)) == ["approved tool powershell.exe"]
-    assert explained(*rows, indicators=listed(OUTSIDE)) == [""]
+    assert explained(*rows[:1], indicators=listed(OUTSIDE, "low")) == ["approved tool powershell.exe"]
+    assert explained(*rows, indicators=listed(OUTSIDE, "low")) == [""]
+
+
+def test_an_approved_tool_does_not_excuse_an_address_that_intelligence_is_sure_of():
+    rows = [launch(0, POWERSHELL, ENCODED, user="ben"), call(9, POWERSHELL, user="ben")]
+
+    assert explained(*rows) == ["approved tool powershell.exe"]
+    assert explained(*rows, indicators=listed("203.0.113.200")) == ["approved tool powershell.exe"]
+    assert explained(*rows, indicators=listed(OUTSIDE, "low")) == ["approved tool powershell.exe"] * 2
+    assert explained(*rows, indicators=listed(OUTSIDE)) == ["", ""]
 
 
 def test_an_approved_tool_beside_another_program_explains_nothing():
     rows = [call(0, POWERSHELL, user="ben"), call(1, "C:\\Program Files\\Acme\\acme.exe", user="ben")]
 
-    assert explained(*rows, indicators=listed(OUTSIDE)) == [""]
+    assert explained(*rows, indicators=listed(OUTSIDE, "low")) == [""]
 
 
 # ---------------------------------------------------------------- scanners

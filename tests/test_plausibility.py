@@ -15,6 +15,7 @@ from incidents import (
     clock,
     event,
     incident,
+    inject,
     launch,
     logon,
     ticket,
@@ -356,6 +357,30 @@ def test_names_times_and_noise_make_no_new_play():
     assert play_of(launch(99, POWERSHELL, "iex 2", host="WKS-02", user="root.admin")) == play
     assert play_of(launch(99, POWERSHELL, "iex 2", host="WKS-02", user="svc_sync")) == play
     assert play_of(launch(0, POWERSHELL, "iex 1"), write(9, "D:\\a.txt")) == play
+
+
+def test_noise_around_an_alert_that_is_nothing_makes_no_new_play():
+    alert = {**launch(60, INSTALLED), "log_id": "L1-9"}
+    play = play_of(alert, alerted="L1-9")
+
+    assert play_of(write(0, "D:\\a.txt"), alert, alerted="L1-9") == play
+    assert play_of(call(0, INSTALLED), launch(5, CMD), alert, alerted="L1-9") == play
+    assert play_of(write(0, "D:\\a.txt"), alert, alerted="L1-1") != play
+
+
+@pytest.mark.parametrize(("hosts", "side"), [(2, "looser"), (3, "stricter"), (4, "")])
+def test_several_hosts_have_a_margin_of_one(hosts, side):
+    rows = [
+        row for n, name in enumerate(("WKS-01", "WKS-02", "WKS-03", "FIL-01")[:hosts]) for row in _implant(20 * n, name)
+    ]
+    expected = [f"{EDGE}: with slightly {side} thresholds it is another"] if side else []
+
+    assert reasons(*rows, category="execution") == expected
+
+
+def _implant(at, host):
+    path = "C:\\Windows\\Temp\\evil.exe"
+    return [launch(at, CMD, host=host, parent=INSTALLED), inject(at + 1, path, host=host)]
 
 
 def test_another_decision_rule_or_excuse_is_a_new_play():

@@ -210,7 +210,7 @@ def of_rule(rule_id, rows):
 
 
 def test_there_is_one_example_for_each_of_the_28_rules():
-    assert [rule.rule_id for rule in RULES][: len(EXAMPLE_IDS)] == EXAMPLE_IDS
+    assert [rule.rule_id for rule in RULES if rule.rule_id in EXAMPLES] == EXAMPLE_IDS
     assert len(EXAMPLE_IDS) == 28
 
 

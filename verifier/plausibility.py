@@ -309,7 +309,7 @@ def signature(incident: Incident, truth: GroundTruth) -> str:
     """A play's canonical form, hashed (16 hexadecimal digits): names, addresses, times and noise abstracted away.
 
     With findings: which rules, how strong, on which kinds of lines, explained by which kind of fact, to which decision.
-    Without: the kinds of lines and the programs in them.
+    Without: the kind of the line that the alert fired on and the program in it, since all else may be noise.
     """
     kinds = {event.log_id: f"{event.event_type}.{event.fields.__dict__['activity']}" for event in incident.events}
     if truth.findings:
@@ -325,6 +325,8 @@ def signature(incident: Incident, truth: GroundTruth) -> str:
         )
     else:
         play = sorted(
-            [kinds[event.log_id], basename(event.fields.__dict__.get("process_path"))] for event in incident.events
+            [kinds[event.log_id], basename(event.fields.__dict__.get("process_path"))]
+            for event in incident.events
+            if event.log_id in truth.evidence_log_ids
         )
     return hashlib.sha256(json.dumps([truth.action, play]).encode()).hexdigest()[:16]

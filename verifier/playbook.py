@@ -31,14 +31,15 @@ WORKS = (
 )
 LADDER = f"""Decide in three steps.
 1. Findings: apply the rules below to the log lines. A rule looks at several lines together; an event type alone means nothing.
-   "Before", "after" and "within" include the same second. External is an address outside the listed networks. User-writable is what lies
+   "Before", "after" and "within" include the same second. External and outside mean an address beyond the listed networks. User-writable is what lies
    {USER_WRITABLE}.
    Programs are installed {INSTALLED}.
 2. Context: drop a finding that is explained by
    - a change ticket that is approved and names every host and account of the finding and its program, and whose time covers all its lines;
      the program is the one that acts (the shell, the dropped file, the service's or task's program, what wrote the value or opened the
      connection), or where none is seen the work: {", ".join(WORKS)}; where host, account, or program and work are unknown no ticket covers anything;
-   - an approved tool: the program is listed for the department of every account that used it, and does not lie in a user-writable folder;
+   - an approved tool: the program is listed for the department of every account that used it, does not lie in a user-writable folder, and the finding's
+     connection does not go to an indicator of high confidence;
    - an authorised scanner: a finding of {", ".join(rule.rule_id for rule in RULES if rule.probing)}
      comes from the scanner's address, and every target lies in its networks.
    A near miss explains nothing: another host, account, program or department, a time outside, a ticket that is not approved.

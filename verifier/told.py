@@ -27,10 +27,37 @@ TOLD_BY = frozenset(
         *kinds(TaskFields, "create", "update", "run"),
     )
 )
+# Programs whose arguments are commands of other programs.
 _SHELLS = frozenset(
-    {"cmd.exe", "powershell.exe", "pwsh.exe", "powershell_ise.exe", "wmic.exe", "forfiles.exe", "sh", "bash"}
+    {
+        "cmd.exe",
+        "powershell.exe",
+        "pwsh.exe",
+        "powershell_ise.exe",
+        "wmic.exe",
+        "forfiles.exe",
+        "sh",
+        "bash",
+        "dash",
+        "zsh",
+        "sudo",
+    }
+    | {
+        "mshta.exe",
+        "winrs.exe",
+        "psexec.exe",
+        "psexec64.exe",
+        "paexec.exe",
+        "pcalua.exe",
+        "conhost.exe",
+        "wsl.exe",
+        "bash.exe",
+        "hh.exe",
+    }
 )
 
+# An address outside the private networks (RFC 1918), or a program or script by its ending.
+_FROM_OUTSIDE = r"https?://(?!10\.|127\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.)\d{1,3}(?:\.\d{1,3}){3}\b|https?://\S{1,300}\.(?:exe|dll|ps1|hta|bat|vbs|scr)\b"
 # Meaning -> program -> pattern of its arguments. Bounded repeats only: a line has up to 2048 characters.
 _ANY = "*"  # whatever the program
 _PATTERNS: dict[str, dict[str, str]] = {
@@ -38,16 +65,22 @@ _PATTERNS: dict[str, dict[str, str]] = {
         "rundll32.exe": r"comsvcs(?:\.dll)?\W{0,4}(?:minidump|#\+?0*24)|minidumpw?\s+\d",
         "procdump.exe": r"\blsass\b",
         "procdump64.exe": r"\blsass\b",
-        _ANY: r"sekurlsa::|minidumpwritedump|comsvcs\.dll,?\s*\W?(?:minidump|#\+?0*24)|out-minidump",
+        "sqldumper.exe": r"\b\d+\s+\d+\s+0x0*1?1[01]0\b",
+        "rdrleakdiag.exe": r"/fullmemdmp",
+        "tttracer.exe": r"lsass|-dumpfull",
+        _ANY: r"\b(?:sekurlsa|privilege|kerberos|token|vault|dpapi)::\w|minidumpwritedump|comsvcs\.dll,?\s*\W?(?:minidump|#\+?0*24)|out-minidump"
+        r"|\blsass(?:\.exe)?\b.{0,100}\.dmp\b",
     },
     "hive-saved": {
-        "reg.exe": r"\b(?:save|export)\s+\"?hk(?:lm|ey_local_machine)\\(?:sam|security|system)\b",
+        "reg.exe": r"\b(?:save|export)\s+\"?(?:\\\\[^\s\\]{1,64}\\)?hk(?:lm|ey_local_machine)\\(?:sam|security|system)\b(?!\\)",
         _ANY: r"lsadump::(?:sam|secrets|cache)",
     },
     "directory-copied": {
-        "ntdsutil.exe": r"\bifm\b|create\s+full",
+        "ntdsutil.exe": r"\bifm\b|cr\w*\s+fu|\bac\w*\s+i\w*\s+ntds\b.{0,40}\bi\w{0,2}\b",
         "esentutil.exe": r"ntds\.dit|[-/]vss\b",
-        _ANY: r"harddiskvolumeshadowcopy\d{1,4}\\.{0,80}(?:ntds\.dit|config\\(?:sam|system|security))|lsadump::dcsync",
+        "wbadmin.exe": r"ntds\.dit|\\windows\\ntds\b",
+        _ANY: r"harddiskvolumeshadowcopy\d{1,4}\\.{0,80}(?:ntds\.dit|config\\(?:sam|system|security))|lsadump::dcsync"
+        r"|\b(?:x?copy|robocopy|copy-item|move)\b.{0,160}\\ntds\.dit",
     },
     "shadow-made": {
         "vssadmin.exe": r"\bcreate\s+shadow",
@@ -59,18 +92,31 @@ _PATTERNS: dict[str, dict[str, str]] = {
     "logs-wiped": {
         "wevtutil.exe": r"\b(?:cl|clear-log)\b",
         "fsutil.exe": r"usn\s+deletejournal",
-        POWERSHELL: r"\b(?:clear|remove)-eventlog\b|\.clearlog\(",
+        "wmic.exe": r"\bnteventlog\b.{0,120}\bcleareventlog\b",
+        POWERSHELL: r"\b(?:clear|remove)-eventlog\b|\.clearlog\(|\bremove-item\b.{0,120}\.evtx\b",
+        _ANY: r"(?:>|\b(?:rm|shred|truncate)\b.{0,60}|/dev/null)\s{0,4}/var/log/(?:auth|secure|wtmp|btmp|lastlog|syslog|audit|messages|\*)|\bhistory\s+-c\b"
+        r"|\bdel\b.{0,120}\.evtx\b",
     },
     "logging-weakened": {
         "auditpol.exe": r"/clear|/remove|/set\b.{0,300}:disable|/restore",
-        "wevtutil.exe": r"\bsl\b.{0,200}/e(?:nabled)?:false",
+        "wevtutil.exe": r"\b(?:sl|set-log)\b.{0,200}/e(?:nabled)?:false",
+        POWERSHELL: r"\s[-/]v(?:er(?:sion)?)?\s+2(?:\.0)?\b|\b(?:stop|remove)-service\b.{0,60}\beventlog\b|historysavestyle\s+savenothing|remove-etwtraceprovider",
+        "auditctl": r"-e\s*0\b|\s-D\b",
+        "systemctl": r"\b(?:stop|disable|mask)\b.{0,40}\b(?:auditd|r?syslog)",
+        "setenforce": r"\b0\b",
         "sc.exe": r"(?:stop|delete|config)\s+\"?eventlog\b",
         "net.exe": r"\bstop\s+\"?eventlog\b",
         "logman.exe": r"\b(?:stop|delete)\b.{0,100}(?:eventlog|sysmon|security)",
     },
     "defence-command": {
         POWERSHELL: r"set-mppreference\b.{0,200}(?:-disable\w+\s+(?:\$true|1|true)\b|\s['\"]?disabled?\b|-exclusion)|add-mppreference\b.{0,200}-exclusion"
-        r"|amsiutils|amsiinitfailed|amsiscanbuffer",
+        r"|amsiutils|amsiinitfailed|amsiscanbuffer|\b(?:stop-service|set-service)\b.{0,80}\b(?:windefend|sense|wdnissvc|mpssvc|sysmon\w{0,4})\b"
+        r"|\b(?:uninstall-windowsfeature|remove-windowsfeature|disable-windowsoptionalfeature)\b.{0,120}windows-?defender",
+        "dism.exe": r"/disable-feature\b.{0,120}windows-defender",
+        "wmic.exe": r"windows\\defender\b.{0,120}\bcall\b|\bproduct\b.{0,160}(?:anti-?virus|endpoint|security|defender).{0,80}\buninstall\b",
+        "taskkill.exe": r"\b(?:msmpeng|mssense|sysmon\w{0,4})(?:\.exe)?\b",
+        "sysmon.exe": r"\s-u\b",
+        "sysmon64.exe": r"\s-u\b",
         "sc.exe": r"(?:stop|delete|config)\s+\"?(?:windefend|sense|wdnissvc|mpssvc|wscsvc|sysmon\w{0,4})\b",
         "net.exe": r"\bstop\s+\"?(?:windefend|mpssvc|sysmon\w{0,4}|sense)\b",
         "fltmc.exe": r"\bunload\b",
@@ -80,15 +126,21 @@ _PATTERNS: dict[str, dict[str, str]] = {
     "firewall-opened": {
         "netsh.exe": r"firewall\s.{0,200}(?:state\s+off|opmode\s+(?:mode\s*=\s*)?disable|action\s*=\s*\"?allow|add\s+(?:allowedprogram|portopening)|mode?\s*=\s*enable)"
         r"|portproxy\s+add|\bportproxy\b.{0,40}\badd\b",
+        "iptables": r"\s(?:-F|--flush)\b",
+        "ufw": r"\bdisable\b",
         POWERSHELL: r"set-netfirewallprofile\b.{0,200}-enabled\s+(?:\$?false|0)|new-netfirewallrule\b.{0,300}-action\s+allow",
     },
     "service-changed": {
-        "sc.exe": r"\bconfig\b.{0,200}binpath\s*=|\bfailure\b.{0,300}command\s*=|\bsdset\b|\\\\[^\s\\]{1,64}\s+(?:create|config|start)\b",
+        "sc.exe": r"\bconfig\b.{0,200}binpath\s*=|\bfailure\b.{0,300}command\s*=|\bsdset\b|\\\\[^\s\\]{1,64}\s+(?:create|config|start)\b"
+        r"|\bcreate\b.{0,200}binpath\s*=.{0,60}(?:%comspec%|\bcmd(?:\.exe)?\b|powershell|mshta|rundll32|\\users\\|\\temp\\|\\programdata\\)",
         POWERSHELL: r"set-service\b.{0,100}-binarypathname|new-service\b.{0,200}-binarypathname",
     },
     "account-command": {
         "net.exe": r"\b(?:user|group|localgroup)\s.{1,200}/add\b|\buser\s.{1,100}/active:yes",
-        POWERSHELL: r"\b(?:new-localuser|new-aduser|add-localgroupmember|add-adgroupmember)\b",
+        POWERSHELL: r"\b(?:(?:new|enable)-localuser|new-ad(?:user|computer)|add-localgroupmember|add-adgroupmember|add-adprincipalgroupmembership)\b|\.create\(\s*['\"]user['\"]",
+        "dsadd.exe": r"\buser\b",
+        "dsmod.exe": r"\bgroup\b.{0,200}-addmbr",
+        "usermod": r"\s-\w*G\b.{0,40}\b(?:sudo|wheel|root|adm|docker)\b|\s-o?u\s*0\b",
         "useradd": r".",
         "adduser": r".",
     },
@@ -99,13 +151,25 @@ _PATTERNS: dict[str, dict[str, str]] = {
         "nltest.exe": r"/(?:dclist|domain_trusts|trusted_domains|all_trusts)",
         "dsquery.exe": r".",
         "adfind.exe": r".",
+        "csvde.exe": r"\s-f\b",
+        "ldifde.exe": r"\s-f\b(?!.{0,200}\s-i\b)",
+        "whoami.exe": r"/(?:all|priv)\b",
+        "wmic.exe": r"\bantivirusproduct\b|\bntdomain\b.{0,60}\b(?:get|list)\b|\b(?:useraccount|group)\b.{0,60}\b(?:get|list)\b",
         POWERSHELL: r"\bget-(?:localgroupmember|adgroupmember|domaingroupmember|netgroupmember)\b.{0,120}admin|\b(?:find-localadminaccess|invoke-userhunter|get-netuser"
-        r"|get-domainuser|get-domaincontroller|get-netdomain|invoke-sharefinder|get-domaingroup|get-netsession)\b|get-ad(?:user|computer)\b.{0,40}-filter\s+\W?\*",
+        r"|get-domainuser|get-domaincontroller|get-netdomain|invoke-sharefinder|get-domaingroup|get-netsession|get-(?:net|domain)(?:computer|localgroup|loggedon|share|gpo|ou|trust|forest\w{0,8}|object\w{0,5}|policy)"
+        r"|find-(?:domainshare|interesting\w{3,12})|invoke-(?:bloodhound|mapdomaintrust|aclscanner)|get-addefaultdomainpasswordpolicy|get-adtrust)\b|\[adsisearcher\]|directoryservices\.directorysearcher"
+        r"|\bantivirusproduct\b|get-ad(?:user|computer)\b.{0,40}-filter\s+\W?\*",
     },
-    "share-mounted": {"net.exe": r"\buse\b.{0,120}\\\\[^\s\\]{1,100}\\(?:[a-z]|admin|ipc)\$"},
+    "share-mounted": {
+        "net.exe": r"\buse\b.{0,120}\\\\[^\s\\]{1,100}\\(?:[a-z]|admin|ipc)\$",
+        "cmd.exe": r"\b(?:copy|xcopy|move|pushd)\b.{0,200}\\\\[^\s\\]{1,100}\\(?:[a-z]|admin)\$",
+        "xcopy.exe": r"\\\\[^\s\\]{1,100}\\(?:[a-z]|admin)\$",
+        POWERSHELL: r"\b(?:new-psdrive|new-smbmapping|copy-item)\b.{0,200}\\\\[^\s\\]{1,100}\\(?:[a-z]|admin|ipc)\$",
+    },
     "task-command": {
         "schtasks.exe": r"/create\b.{0,600}(?:\s/s\s|/ru\s+\"?(?:nt authority\\)?system\b|/tr\s.{0,80}(?:powershell|cmd(?:\.exe)?\b|mshta|wscript|cscript|rundll32|regsvr32)|/xml\b)"
         r"|/change\b.{0,300}/tr\b",
+        POWERSHELL: r"new-scheduledtaskaction\b.{0,80}-execute\W{1,3}(?:[^\s\"']{0,120}\\)?(?:powershell|pwsh|cmd|mshta|wscript|cscript|rundll32|regsvr32)\b",
         "at.exe": r"\d{1,2}:\d\d",
     },
     "download-by-proxy": {
@@ -120,8 +184,79 @@ _PATTERNS: dict[str, dict[str, str]] = {
         "control.exe": r"\\\\[^\s\\]{1,100}\\.{0,200}\.cpl",
         "msedge.exe": r"https?://\S{1,300}\.(?:exe|dll|ps1|zip|7z|hta|msi|iso)\b|--headless.{0,200}https?://",
         "chrome.exe": r"https?://\S{1,300}\.(?:exe|dll|ps1|zip|7z|hta|msi|iso)\b|--headless.{0,200}https?://",
+        "curl.exe": _FROM_OUTSIDE,
+        "wget.exe": _FROM_OUTSIDE,
+        "certreq.exe": r"-post\b.{0,200}https?://",
+        "finger.exe": r"\S@\S",
+        "imewdbld.exe": r"https?://",
+        "xwizard.exe": r"https?://",
+        "configsecuritypolicy.exe": r"https?://",
+        "datasvcutil.exe": r"/uri:\s*https?://",
+        "vstoinstaller.exe": r"https?://",
+        "update.exe": r"--(?:download|update\w{0,9})[=\s]+\"?https?://(?!.{0,200}--processstart)",
+        "tftp.exe": r"\bget\b",
+        "ftp.exe": r"-s:",
         "curl": r"https?://\S{1,300}.{0,100}\|\s*(?:ba|z)?sh\b",
         "wget": r"https?://\S{1,300}.{0,100}\|\s*(?:ba|z)?sh\b",
+    },
+    # Programs of Windows that start what they are told to (LOLBAS).
+    "launched-by-proxy": {
+        "rundll32.exe": r"\b(?:ieframe|shdocvw)(?:\.dll)?\W{1,3}openurl|\burl(?:\.dll)?\W{1,3}(?:openurl|fileprotocolhandler)\s+(?!\W?https?:)|zipfldr(?:\.dll)?\W{1,3}routethecall"
+        r"|pcwutl(?:\.dll)?\W{1,3}launchapplication|advpack(?:\.dll)?\W{1,3}(?:launchinfsection|registerocx)|setupapi(?:\.dll)?\W{1,3}installhinfsection.{0,200}\\(?:users|temp|programdata)\\"
+        r"|syssetup(?:\.dll)?\W{1,3}setupinfobject|shell32(?:\.dll)?\W{1,3}shellexec_rundll\W{1,3}\S|dfshim(?:\.dll)?\W{1,3}shopenverb|mshtml(?:\.dll)?\W{1,3}(?:runhtmlapplication|printhtml)"
+        r"|davclnt(?:\.dll)?\W{1,3}davsetcookie\s+\S{1,80}\s+https?://\d|desk\.cpl\W{1,3}installscreensaver|keymgr(?:\.dll)?\W{1,3}krshowkeymgr",
+        "regsvr32.exe": r"[-/]i:(?!\s*\"?https?:)\s*\S{1,200}\.sct\b|[\s\\](?!https?:)[\w.-]{1,80}\.(?:txt|jpe?g|png|gif|xml)\b",
+        "wmic.exe": r"/format:\s*[\"']?(?!https?:|list|csv|table|value|htable|hform|mof|rawxml|xml|texttable|textvalue|wmiclitable)[\w.:\\/-]",
+        "forfiles.exe": r"/p\s+\"?c:\\windows\b.{0,200}/c\b",
+        "pcalua.exe": r"\s-a\s",
+        "scriptrunner.exe": r"-appvscript",
+        "syncappvpublishingserver.exe": r";",
+        "cscript.exe": r"(?:pubprn|winrm|syncappvpublishingserver|manage-bde)\.(?:vbs|wsf)\b.{0,200}(?:script:|create|;)",
+        "wscript.exe": r"(?:pubprn|winrm|syncappvpublishingserver|manage-bde)\.(?:vbs|wsf)\b.{0,200}(?:script:|create|;)",
+        "msxsl.exe": r"\S\s+\S",
+        "odbcconf.exe": r"\bregsvr\b|[-/]f\s",
+        "verclsid.exe": r"/c\s*\{",
+        "xwizard.exe": r"runwizard",
+        "conhost.exe": r"--headless\s+\S",
+        "explorer.exe": r"/root,\s*\"?[a-z]:\\.{0,200}\.(?:exe|bat|cmd|hta|js|vbs)\b",
+        "rasautou.exe": r"\s-d\s",
+        "register-cimprovider.exe": r"-path\s",
+        "ssh.exe": r"proxycommand\s*=",
+        "dnscmd.exe": r"/serverlevelplugindll\s+\S",
+        "mofcomp.exe": r"\\(?:users|temp|programdata)\\",
+    },
+    "remote-execution": {
+        "winrs.exe": r"[-/]r(?:emote)?:",
+        "psexec.exe": r"\\\\[\w.*@-]",
+        "psexec64.exe": r"\\\\[\w.*@-]",
+        "paexec.exe": r"\\\\[\w.*@-]",
+        "wmic.exe": r"/node:.{1,200}\bcall\b",
+        POWERSHELL: r"\binvoke-(?:wmimethod|cimmethod)\b.{0,300}\bcreate\b|\[wmiclass\].{0,120}win32_process|win32_process\b.{0,80}\.create\(|gettypefrom(?:progid|clsid)\([^)]{1,80},"
+        r"|\binvoke-command\b.{0,200}-(?:computername|cn|session)\b|\b(?:enter|new)-pssession\b.{0,120}-(?:computername|cn)\b|\benter-pssession\s+\w",
+    },
+    "data-collected": {
+        POWERSHELL: r"copyfromscreen|\bget-clipboard\b|forms\.clipboard\]::get|get-microphoneaudio|mcisendstring|get-timedscreenshot",
+        "psr.exe": r"/start",
+        "soundrecorder.exe": r"/file",
+        "rar.exe": r"\ba\b.{0,300}\s-hp?\S",
+        "winrar.exe": r"\ba\b.{0,300}\s-hp?\S",
+        "7z.exe": r"\ba\b.{0,300}\s-p\S",
+        "7za.exe": r"\ba\b.{0,300}\s-p\S",
+    },
+    "traffic-forwarded": {
+        "ssh.exe": r"\s-\w{0,6}[RD]\s*[\d*:]",
+        "ssh": r"\s-\w{0,6}[RD]\s*[\d*:]",
+        "plink.exe": r"\s-\w{0,6}[RD]\s*[\d*:]",
+    },
+    "rights-opened": {
+        "icacls.exe": r"/grant\S{0,3}\s+\W?(?:everyone|\*s-1-1-0|users|\*s-1-5-32-545):\(?[\w)(,]{0,20}f\b|/setowner\b",
+        "takeown.exe": r"/f\s+\"?[a-z]:\\windows\b",
+        "chmod": r"\s(?:[ug+]{1,3}\+?s|[2467][0-7]{3})\s",
+        "setcap": r"cap_(?:setuid|sys_admin|dac_override)",
+    },
+    "start-file-written": {
+        _ANY: r">>?\s*\S{0,80}(?:/etc/(?:crontab|cron\.|ld\.so\.preload|sudoers|profile|rc\.local)|/\.(?:bashrc|bash_profile|profile|zshrc)\b|authorized_keys\b)"
+        r"|\|\s*crontab\s+-",
     },
     "file-hidden": {"attrib.exe": r"\+[hs]\b"},
     "injection-command": {"mavinject.exe": r"/injectrunning", "mavinject64.exe": r"/injectrunning"},
@@ -137,6 +272,10 @@ _PATTERNS: dict[str, dict[str, str]] = {
         "netsh.exe": r"wlan\b.{0,100}key\s*=\s*clear",
         POWERSHELL: r"promptforcredential|passwordvault\b|get-(?:vaultcredential|webcredentials?|gpppassword)|unattend\.xml",
         "findstr.exe": r"\b(?:password|cpassword)\b",
+        "reg.exe": r"\bquery\b.{0,200}(?:/f\s+\"?password|simontatham\\putty\\sessions|realvnc|orl\\winvnc|defaultpassword)",
+        "appcmd.exe": r"\blist\b.{0,80}/(?:text|config)",
+        "certutil.exe": r"-exportpfx\b",
+        _ANY: r"\b(?:cat|less|cp|scp|tail|head|unshadow)\b.{0,60}/etc/shadow\b|\bgrep\b.{0,40}\bpassw|\bfind\b.{0,120}\bid_[re]\w{1,6}|\bcat\b.{0,80}/\.(?:aws/credentials|bash_history)",
     },
     "elevated-extract": {"wusa.exe": r"/extract:"},
     "service-stopped": {
@@ -158,7 +297,8 @@ _PATTERNS: dict[str, dict[str, str]] = {
     },
     "shell-over-network": {
         _ANY: r"/dev/tcp/\d|\bn(?:c|cat)(?:\.exe)?\s.{0,100}-\w{0,4}e\s+\S{0,40}(?:sh|cmd|powershell)"
-        r"|\b(?:perl|python\d?|ruby|php)\b.{0,20}-[ercm]\b.{0,40}socket"
+        r"|\b(?:perl|python\d?|ruby|php)\b.{0,20}-[ercm]\b.{0,80}(?:socket|fsockopen)|sockets\.tcpclient\b.{0,400}(?:getstream|\biex\b|invoke-expression)"
+        r"|\bmkfifo\b.{0,120}\b(?:nc|telnet|openssl)\b|\bsocat\b.{0,120}\bexec:|/inet/tcp/"
     },
     "database-shell": {_ANY: r"\bxp_cmdshell\b\W{0,4}'|identityserverpolicy\.\w{1,40}"},
 }
@@ -178,7 +318,8 @@ for _alias, _program in (("net1.exe", "net.exe"), ("pwsh.exe", POWERSHELL), ("po
 _ANYWHERE = _BY_PROGRAM.pop(_ANY)
 # One cheap look before the patterns that hold for any program.
 _ANYWHERE_HINT = re.compile(
-    r"::|minidump|comsvcs|shadowcopy|\\pipe\\|\$\\|/dev/tcp|\bnc|ncat|socket|xp_cmd|serverpolicy", re.IGNORECASE
+    r"::|minidump|comsvcs|lsass|shadowcopy|ntds|\\pipe\\|\$\\|/dev/|\bnc|ncat|socket|socat|mkfifo|/inet/|xp_cmd|serverpolicy|/var/log|\.evtx|history|/etc/|/\.\w|authorized|crontab|passw|id_[re]",
+    re.IGNORECASE,
 )
 _STEMS = sorted({name.removesuffix(".exe") for name in _BY_PROGRAM}, key=len, reverse=True)
 _NAMED = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, _STEMS))})(?:\.exe)?[\"']?\s", re.IGNORECASE)
@@ -186,14 +327,34 @@ _NAMED = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, _STEMS))})(?:\.exe)?
 
 @lru_cache(maxsize=16_384)
 def meanings(name: str, text: str) -> frozenset[str]:
-    """What a program's command line (or a script's text, under PowerShell's name) means; empty for nothing known."""
+    """What a program's command line (or a script's text, under PowerShell's name) means; empty for nothing known.
+
+    Signs by which shells escape (a caret in cmd, a grave accent in PowerShell) are read as if they were not there, and
+    what -EncodedCommand holds as if it stood in clear.
+    """
+    found = _meanings(name, text)
+    if _ESCAPED.search(text):
+        found |= _meanings(name, _ESCAPED.sub("", text))
+    if name in _SHELLS and (inner := decoded(text)):
+        found |= _meanings(POWERSHELL, inner)
+    return frozenset(found)
+
+
+_ESCAPED = re.compile(r"(?<=\w)[`^]+(?=\w)")
+
+
+def _meanings(name: str, text: str) -> set[str]:
     found = {meaning for meaning, pattern in _BY_PROGRAM.get(name, ()) if pattern.search(text)}
     if _ANYWHERE_HINT.search(text):
         found.update(meaning for meaning, pattern in _ANYWHERE if pattern.search(text))
     if name in _SHELLS:
+        named: set[str] = set()
         for match in _NAMED.finditer(text):
             stem = match[1].lower()
-            known = _BY_PROGRAM.get(f"{stem}.exe") or _BY_PROGRAM.get(stem) or []
+            if stem in named:
+                continue  # what holds after a later place holds after the first
+            named.add(stem)
+            known = [*_BY_PROGRAM.get(f"{stem}.exe", ()), *_BY_PROGRAM.get(stem, ())]
             rest = text[match.start() :]
             found.update(meaning for meaning, pattern in known if pattern.search(rest))
     if name in _SHELLS and "powershell" in f"{name} {text}".lower():
@@ -203,7 +364,7 @@ def meanings(name: str, text: str) -> frozenset[str]:
             found.add("encoded-stager")
     if _set_by_command(name, text):
         found.add("setting")
-    return frozenset(found)
+    return found
 
 
 class Told(NamedTuple):
@@ -275,8 +436,8 @@ def decoded(text: str) -> str:
     if not found:
         return ""
     whole = found[1].rstrip("=")
-    whole = whole[: len(whole) // 8 * 8]  # six bytes, three characters
-    return base64.b64decode(whole).decode("utf-16-le", "ignore")
+    whole = whole[:-1] if len(whole) % 4 == 1 else whole  # one digit alone is no byte
+    return base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("utf-16-le", "ignore")
 
 
 # ---------------------------------------------------------------- settings
@@ -301,7 +462,12 @@ def _option(name: str) -> re.Pattern[str]:
 
 
 _ITEM_PATH, _ITEM_NAME, _ITEM_DATA = _option("(?:literal)?path"), _option("name"), _option("value")
-_HIVE = re.compile(r"^(?:hk(?:ey_)?[a-z_]{2,20}|registry::)", re.IGNORECASE)
+_HIVE = re.compile(r"^(?:\\\\[^\s\\]{1,64}\\)?(?:hk(?:ey_)?[a-z_]{2,20}|registry::)", re.IGNORECASE)
+_FAR = re.compile(r"^\\\\[^\s\\]{1,64}\\")
+_PLACED = re.compile(  # path, name and value without their options' names
+    r"item(?:property)?\s+[\"']?(hk(?:lm|cu|cr|u):\\[^\"'\s;]{1,400})[\"']?(?:\s+(?!-)[\"']?([^\"'\s;]{1,200})[\"']?\s+(?!-)[\"']?([^\"';]{1,400}))?",
+    re.IGNORECASE,
+)
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:
@@ -315,18 +481,50 @@ def _set_by_command(name: str, text: str) -> tuple[str, str, str] | None:
     if name == "reg.exe" or (name == "cmd.exe" and "reg" in text.lower()):
         found = _REG_ADD.search(text)
         if found and _HIVE.match(found[2] or found[3]):
-            path, value = (found[2] or found[3]).rstrip("\\"), _first(_REG_NAME, text)
+            path, value = _FAR.sub("", (found[2] or found[3]).rstrip("\\")), _first(_REG_NAME, text)
             act = "delete" if found[1].lower() == "delete" else "set" if value else "create"
             return act, (f"{path}\\{value}" if value else path).lower(), _first(_REG_DATA, text).lower()
     elif name in (POWERSHELL, "pwsh.exe"):
         found = _ITEM.search(text)
         path = _first(_ITEM_PATH, text) if found else ""
+        placed = _PLACED.search(text) if found and not path else None
+        if found and placed:
+            verb, value, data = (
+                found[1].lower(),
+                placed[2] or _first(_ITEM_NAME, text),
+                placed[3] or _first(_ITEM_DATA, text),
+            )
+            act = "delete" if verb.startswith("remove") else "create" if verb == "new-item" else "set"
+            path = placed[1].replace(":\\", "\\").rstrip("\\")
+            return act, (f"{path}\\{value}" if value else path).lower(), data.lower()
         if found and _HIVE.match(path):
             verb, value = found[1].lower(), _first(_ITEM_NAME, text)
             act = "delete" if verb.startswith("remove") else "create" if verb == "new-item" else "set"
             path = path.replace("registry::", "").replace(":\\", "\\").rstrip("\\")
             return act, (f"{path}\\{value}" if value else path).lower(), _first(_ITEM_DATA, text).lower()
     return None
+
+
+_HIVES = (
+    ("\\registry\\machine\\", "hklm\\"),
+    ("\\registry\\user\\", "hku\\"),
+    ("hkey_local_machine\\", "hklm\\"),
+    ("hkey_users\\", "hku\\"),
+    ("hkey_current_user\\", "hkcu\\"),
+    ("hkey_classes_root\\", "hkcr\\"),
+)
+_CONTROL_SET = re.compile(r"(?<=\\)controlset00\d(?=\\)")
+
+
+@lru_cache(maxsize=4096)
+def key_form(path: str) -> str:
+    """A registry path in one form, in lower case: short hive, the current control set, no 32-bit view."""
+    path = path.lower()
+    for long, short in _HIVES:
+        if path.startswith(long):
+            path = short + path[len(long) :]
+            break
+    return _CONTROL_SET.sub("currentcontrolset", path).replace("\\wow6432node\\", "\\")
 
 
 def settings(window: Window) -> list[Setting]:
@@ -336,7 +534,7 @@ def settings(window: Window) -> list[Setting]:
         Setting(
             line,
             acted[line.f.activity],
-            (line.f.reg_key_path or "").lower(),
+            key_form(line.f.reg_key_path or ""),
             (line.f.reg_value_data or "").lower(),
             line.f.process_path or "",
         )
@@ -345,7 +543,8 @@ def settings(window: Window) -> list[Setting]:
     for line, name, text in window.view(commands):
         said = _set_by_command(name, text) if text else None
         if said:
-            found.append(Setting(line, *said, getattr(line.f, "process_path", None) or POWERSHELL))
+            act, path, data = said
+            found.append(Setting(line, act, key_form(path), data, getattr(line.f, "process_path", None) or POWERSHELL))
     return found
 
 

@@ -171,13 +171,19 @@ def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
+# Service principal names that only domain controllers bear: the global catalogue's and replication's (MS-DRSR 2.2.3.2).
+_REPLICA_NAME = re.compile(
+    r"serviceprincipalnames?=(?:.{0,600}\s)?(?:GC|E3514235-4B06-11D1-AB04-00C04FC2DCD2)/", re.IGNORECASE
+)
+
+
 @rule(
     "replica-rights",
     "T1207",
     "defense_evasion",
-    says="A person uses the right to install or manage a replica. Confirmed.",
+    says="A person uses the right to install or manage a replica, or gives a machine a domain controller's service name (GC/). Confirmed.",
     source="ATT&CK T1207; MS-ADTS 5.1.3.2.1",
-    needs=(DirectoryFields,),
+    needs=(DirectoryFields, AccountFields),
 )
 def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
     """Find persons who play domain controller."""
@@ -185,7 +191,15 @@ def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
         line
         for line in window.of(DirectoryFields)
         if is_person_or_service(line.user)
-        and any(right in (line.f.properties or "").lower() for right in REPLICA_RIGHTS)
+        and (
+            any(right in (line.f.properties or "").lower() for right in REPLICA_RIGHTS)
+            or (line.f.activity in ("modify", "create") and _REPLICA_NAME.search(line.f.properties or ""))
+        )
+    ]
+    lines += [
+        line
+        for line in window.of(AccountFields)
+        if is_person_or_service(line.user) and _REPLICA_NAME.search(line.f.attributes or "")
     ]
     for host, user, group in by_host_and_user(lines):
         yield this.finding(group, confirmed=True, scope="identity", host=host, account=user, program=REPLICATION_WORK)

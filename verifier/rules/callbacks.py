@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from schema import (
     NetConnFields,
 )
+from verifier.rules.credentials import told
 from verifier.told import by_host_and_user
 from verifier.window import (
     OUTBOUND,
@@ -170,8 +171,22 @@ def unanswered_calls(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
+@rule(
+    "traffic-forwarded",
+    "T1572",
+    "command_and_control",
+    says="ssh or plink forwards a port back (-R) or any (-D). Suspicious.",
+    source="ATT&CK T1572, T1090",
+    clues=("traffic-forwarded",),
+)
+def traffic_forwarded(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find tunnels."""
+    return told(window, this, "traffic-forwarded", sure=False)
+
+
 RULES = (
     script_host_connects,
     transfer_job,
     unanswered_calls,
+    traffic_forwarded,
 )

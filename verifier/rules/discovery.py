@@ -10,6 +10,7 @@ from schema import (
     KerberosFields,
     NetConnFields,
 )
+from verifier.rules.credentials import told
 from verifier.told import acts, by_host_and_user, launches
 from verifier.window import (
     Finding,
@@ -216,9 +217,23 @@ def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
             yield this.finding(swept, confirmed=False, scope="identity", host=swept[0].host, account=user)
 
 
+@rule(
+    "data-collected",
+    "T1113",
+    "exfiltration",
+    says="A command takes the screen, the clipboard or sound, or packs files under a password. Suspicious.",
+    source="ATT&CK T1113, T1115, T1123, T1560.001",
+    clues=("data-collected",),
+)
+def data_collected(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find commands that collect what people see and keep."""
+    return told(window, this, "data-collected", sure=False)
+
+
 RULES = (
     share_sweep,
     admin_discovery,
     looking_around,
     ticket_sweep,
+    data_collected,
 )

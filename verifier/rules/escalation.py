@@ -11,6 +11,7 @@ from schema import (
     ProcessFields,
     RegistryFields,
 )
+from verifier.rules.credentials import told
 from verifier.rules.evasion import ELEVATED
 from verifier.rules.execution import SHELLS
 from verifier.told import acts, by_host_and_user, launches, settings, started_by
@@ -208,10 +209,24 @@ def privilege_of_foreign_program(window: Window, this: Rule) -> Iterable[Finding
         yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
 
 
+@rule(
+    "rights-opened",
+    "T1222",
+    "defense_evasion",
+    says="Everybody gets full rights on files, a file of Windows is taken over, or a set-uid bit is set. Suspicious.",
+    source="ATT&CK T1222.001, T1548.001; Microsoft icacls reference",
+    clues=("rights-opened",),
+)
+def rights_opened(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find commands that open files to everybody."""
+    return told(window, this, "rights-opened", sure=False)
+
+
 RULES = (
     elevation_bypass,
     sign_in_screen_shell,
     system_shell,
     pipe_impersonation,
     privilege_of_foreign_program,
+    rights_opened,
 )

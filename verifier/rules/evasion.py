@@ -13,8 +13,8 @@ from schema import (
     ProcessInjectFields,
 )
 from verifier.rules.credentials import told
-from verifier.rules.execution import CHAIN_S, SHELLS, outbound
-from verifier.told import acts, by_host_and_user
+from verifier.rules.execution import CHAIN_S, SHELLS, fetches_code, outbound
+from verifier.told import acts, by_host_and_user, commands
 from verifier.window import (
     Finding,
     Line,
@@ -91,6 +91,8 @@ LAUNCHERS = frozenset(
         "wscript.exe",
         "cscript.exe",
         "odbcconf.exe",
+        "installutil.exe",
+        "mofcomp.exe",
         "mavinject.exe",
         "wuauclt.exe",
         "sdbinst.exe",
@@ -152,8 +154,8 @@ ELEVATED = frozenset(
 )
 
 _LOOSE = re.compile(
-    r"^[a-z]:\\users\\[^\\]+\\(?:downloads|desktop|documents|music|pictures|videos|appdata\\(?:roaming|local|local\\temp))\\[^\\]+$"
-    r"|^[a-z]:\\(?:users\\public|programdata|windows\\temp|temp|tmp|perflogs)\\(?:[^\\]+\\)?[^\\]+$|^/(?:tmp|dev/shm|var/tmp)/[^/]+$|^\\\\[^\\?.][^\\]*\\",
+    r"^(?:[a-z]:|\\device\\harddiskvolume\d+)\\users\\[^\\]+\\(?:downloads|desktop|documents|music|pictures|videos|appdata\\(?:roaming|local|local\\temp))\\[^\\]+$"
+    r"|^(?:[a-z]:|\\device\\harddiskvolume\d+)\\(?:users\\public|programdata|windows\\temp|temp|tmp|perflogs)\\(?:[^\\]+\\)?[^\\]+$|^/(?:tmp|dev/shm|var/tmp)/[^/]+$|^\\\\[^\\?.][^\\]*\\",
     re.IGNORECASE,
 )
 
@@ -170,7 +172,7 @@ def is_loose(path: str) -> bool:
     "obfuscated-script",
     "T1027",
     "defense_evasion",
-    says="PowerShell code of characters, joins, formats or xor. Confirmed if PowerShell also starts hidden or loads code.",
+    says="PowerShell code of characters, joins, formats or xor. Confirmed if PowerShell also starts hidden or loads code, or the code downloads.",
     source="ATT&CK T1027.010; patterns published with Invoke-Obfuscation",
     clues=("script-obfuscated",),
 )
@@ -178,7 +180,9 @@ def obfuscated_script(window: Window, this: Rule) -> Iterable[Finding]:
     """Find code that hides what it is."""
     for finding in told(window, this, "script-obfuscated", sure=False):
         also = window.view(acts).get("hidden-start", []) + window.view(acts).get("script-offensive", [])
-        sure = any(line.host == finding.host and line.user == finding.account for line in also)
+        sure = any(line.host == finding.host and line.user == finding.account for line in also) or any(
+            line.log_id in finding.evidence and fetches_code(text) for line, _, text in window.view(commands)
+        )
         yield finding._replace(strength="confirmed") if sure else finding
 
 
@@ -251,20 +255,21 @@ def masquerading_program(window: Window, this: Rule) -> Iterable[Finding]:
     "defense_evasion",
     says=f"A launcher (rundll32, mshta, hh, wscript and the like) gets a user-writable file, or a download tool a URL. Confirmed: it starts a program or connects outside within {CHAIN_S} s, mavinject, desktopimgdownldr, certoc, ieexec or hh with a URL.",
     source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
-    clues=LAUNCHERS | {"injection-command", "download-by-proxy"},
+    clues=LAUNCHERS | {"injection-command", "download-by-proxy", "launched-by-proxy"},
 )
 def launcher_runs_user_file(window: Window, this: Rule) -> Iterable[Finding]:
     """Find launchers that run what a user wrote, and what comes of it."""
     known = window.view(acts)
     injecting = {line.log_id for line in known.get("injection-command", ())}
     fetching = {line.log_id for line in known.get("download-by-proxy", ())}
+    proxied = {line.log_id for line in known.get("launched-by-proxy", ())}
     span = window.limits.within(CHAIN_S)
     for line in window.of(ProcessFields):
         name = basename(line.f.process_path)
         if line.f.activity != "launch":
             continue
         given = name in LAUNCHERS and is_user_writable(_arguments(line.f.process_cmd_line or ""))
-        if not given and line.log_id not in injecting and line.log_id not in fetching:
+        if not given and line.log_id not in injecting | fetching | proxied:
             continue
         started = [
             child

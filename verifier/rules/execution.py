@@ -77,8 +77,8 @@ PROXY_ARGUMENTS = {
     "mshta.exe": (r"https?://|javascript:|vbscript:", "a URL or an inline script"),
     "regsvr32.exe": (r"[-/]i:\s*\"?https?://|scrobj", "/i: with a URL, or scrobj"),
     "rundll32.exe": (
-        r"javascript:|https?://|\\\\[^\\]+\\[^\\]+\\.{1,200}\.dll",
-        "a URL, inline javascript or a .dll on a network share",
+        r"javascript:|(?<!protocolhandler )(?<!protocolhandler \")https?://|\\\\[^\\]+\\[^\\]+\\.{1,200}\.dll",
+        "a URL (but to FileProtocolHandler), inline javascript or a .dll on a network share",
     ),
     "certutil.exe": (r"[-/](?:urlcache|verifyctl|decode)", "-urlcache, -verifyctl or -decode"),
     "bitsadmin.exe": (r"[-/](?:transfer|addfile)", "/transfer or /addfile"),
@@ -91,6 +91,10 @@ PROXY_ARGUMENTS = {
     "installutil.exe": (r"[-/]u\s|/logfile=\s", "/u, or /logfile= with nothing"),
 }
 _PROXY = {name: re.compile(pattern, re.IGNORECASE) for name, (pattern, _) in PROXY_ARGUMENTS.items()}
+# Inline code that makes objects: these programs are given it for one reason only.
+_INLINE = re.compile(
+    r"(?:java|vb)script:.{0,300}(?:getobject|activexobject|createobject|\.run\b|\.exec\b|eval\()", re.IGNORECASE
+)
 # PowerShell takes any beginning of -EncodedCommand, and a dash of any length or a slash before it.
 _CRADLE = re.compile(
     r"downloadstring|downloadfile|downloaddata|invoke-webrequest|start-bitstransfer|net\.webclient|frombase64string"
@@ -99,6 +103,11 @@ _CRADLE = re.compile(
     re.IGNORECASE,
 )
 _UNQUOTED = re.compile(r"^(?:[a-z]:|\\|%\w+%)\\.*?\.(?:exe|com|bat|cmd|scr|dll|sys|ps1|vbs|js)(?=\s|$)", re.IGNORECASE)
+
+
+def _short(programs: Iterable[str]) -> str:
+    """Programs as the playbook names them, without .exe, each once."""
+    return ", ".join(dict.fromkeys(name.removesuffix(".exe") for name in programs))
 
 
 def program_of(command: str) -> str:
@@ -144,9 +153,7 @@ def _is_same_program(one: str, other: str) -> bool:
     "application-spawns-shell",
     "T1059",
     "execution",
-    says=f"A document, mail or server program ({', '.join(DOCUMENT_PROGRAMS + SERVER_PROGRAMS)}) starts a shell or script host "
-    f"({', '.join(SHELLS)}). "
-    f"Confirmed when that shell opens a connection to an external address within {CHAIN_S} s.",
+    says=f"{_short(DOCUMENT_PROGRAMS + SERVER_PROGRAMS)} start {_short(SHELLS)}. Confirmed: that connects outside within {CHAIN_S} s.",
     source="ATT&CK T1059, T1204.002, T1505.003: code run by a program that has no reason to start shells",
     needs=kinds(ProcessFields, "launch"),
 )
@@ -174,10 +181,10 @@ def application_spawns_shell(window: Window, this: Rule) -> Iterable[Finding]:
     "download-cradle",
     "T1059.001",
     "execution",
-    says="PowerShell is told to download or decode something or to run text as code (DownloadString, DownloadFile, DownloadData, "
+    says="PowerShell downloads, decodes or runs text as code (DownloadString, DownloadFile, DownloadData, "
     "Net.WebClient, Invoke-WebRequest, iwr, Start-BitsTransfer, Invoke-Expression, iex, FromBase64String, or -EncodedCommand, "
     f"also shortened, with {MIN_ENCODED} or more characters). "
-    f"Confirmed when PowerShell opens a connection to an external address on that host within {CHAIN_S} s.",
+    f"Confirmed: PowerShell connects outside from that host within {CHAIN_S} s.",
     source="ATT&CK T1059.001, T1027.010, T1105: command obfuscation and ingress transfer by PowerShell",
     needs=(ScriptFields, *kinds(ProcessFields, "launch")),
 )
@@ -185,13 +192,13 @@ def download_cradle(window: Window, this: Rule) -> Iterable[Finding]:
     """Find PowerShell code that decodes or downloads what it runs; one finding for each host and user."""
     told: dict[tuple[str, str], list[Line]] = {}
     for script in window.of(ScriptFields):
-        if _fetches_code(script.f.script_text or "") or _fetches_code(script.f.host_application or ""):
+        if fetches_code(script.f.script_text or "") or fetches_code(script.f.host_application or ""):
             told.setdefault((script.host, script.user), []).append(script)
     for line in window.of(ProcessFields):
         if (
             line.f.activity == "launch"
             and basename(line.f.process_path) in POWERSHELLS
-            and _fetches_code(line.f.process_cmd_line or "")
+            and fetches_code(line.f.process_cmd_line or "")
         ):
             told.setdefault((line.host, line.user), []).append(line)
     for (host, user), lines in told.items():
@@ -210,7 +217,7 @@ def download_cradle(window: Window, this: Rule) -> Iterable[Finding]:
 
 
 @lru_cache(maxsize=4096)
-def _fetches_code(text: str) -> bool:
+def fetches_code(text: str) -> bool:
     """Whether PowerShell's command line or code downloads, decodes or runs text as code."""
     return _CRADLE.search(text) is not None
 
@@ -219,21 +226,21 @@ def _fetches_code(text: str) -> bool:
     "signed-proxy-execution",
     "T1218",
     "defense_evasion",
-    says="A signed system program is told to fetch or run foreign code: "
-    f"{'; '.join(f'{name} {words}' for name, (_, words) in PROXY_ARGUMENTS.items())}. Confirmed when it opens a connection to an external address within {CHAIN_S} s.",
+    says="A program of Windows is told to run foreign code: "
+    f"{'; '.join(f'{_short([name])} {words}' for name, (_, words) in PROXY_ARGUMENTS.items())}. Confirmed: the inline script makes objects, or it connects outside within {CHAIN_S} s.",
     source="ATT&CK T1218 and sub-techniques, T1140, T1197, T1047: arguments by which these programs run or fetch foreign code",
     needs=kinds(ProcessFields, "launch"),
 )
 def signed_proxy_execution(window: Window, this: Rule) -> Iterable[Finding]:
     """Find system programs used to run or fetch foreign code."""
     for line in window.of(ProcessFields):
-        program = basename(line.f.process_path)
-        pattern = _PROXY.get(program)
-        if line.f.activity == "launch" and pattern and pattern.search(line.f.process_cmd_line or ""):
+        program, told = basename(line.f.process_path), line.f.process_cmd_line or ""
+        pattern = _PROXY.get(program) or _PROXY.get(basename(line.f.process_original_name))
+        if line.f.activity == "launch" and pattern and pattern.search(told):
             calls = outbound(window, line.host, line.f.process_path or "", line.t, CHAIN_S)
             yield this.finding(
                 [line, *calls],
-                confirmed=bool(calls),
+                confirmed=bool(calls) or _INLINE.search(told) is not None,
                 scope="host",
                 host=line.host,
                 account=line.user,
@@ -247,7 +254,7 @@ def signed_proxy_execution(window: Window, this: Rule) -> Iterable[Finding]:
     "T1204.002",
     "execution",
     says=f"A file is written to a user-writable folder and that very file starts as a program on the same host within {DROP_RUN_S} s. "
-    f"Confirmed when it opens a connection to an external address within {CHAIN_S} s of its start.",
+    f"Confirmed: it connects outside within {CHAIN_S} s of its start.",
     source="ATT&CK T1204.002, T1105: a file fetched or attached and then executed",
     needs=kinds(ProcessFields, "launch"),
 )
@@ -285,9 +292,8 @@ def dropped_program_runs(window: Window, this: Rule) -> Iterable[Finding]:
     "remote-service-execution",
     "T1569.002",
     "execution",
-    says="A service is installed whose program lies in a user-writable folder or is a shell. "
-    f"Confirmed when a network logon (type {NETWORK_LOGON}) from an internal address comes to that host at most {REMOTE_SERVICE_S} s before "
-    f"and services.exe starts the service's program within {CHAIN_S} s after.",
+    says="A service is installed whose program is user-writable or a shell. "
+    f"Confirmed: a network logon (type {NETWORK_LOGON}) from inside at most {REMOTE_SERVICE_S} s before, and services.exe starts that program within {CHAIN_S} s after.",
     source="ATT&CK T1569.002, T1543.003, T1021.002: the service manager used to run a program on another host",
     needs=kinds(ServiceFields, "install"),
 )
@@ -333,7 +339,7 @@ def remote_service_execution(window: Window, this: Rule) -> Iterable[Finding]:
     "T1053.005",
     "persistence",
     says="A scheduled task is made or changed whose command names a file in a user-writable folder. "
-    f"Confirmed when that program starts on the host and opens a connection to an external address within {CHAIN_S} s.",
+    f"Confirmed: that program starts on the host and connects outside within {CHAIN_S} s.",
     source="ATT&CK T1053.005: the task scheduler used to run a program again and again",
     needs=kinds(TaskFields, "create", "update"),
 )
@@ -373,8 +379,7 @@ def task_runs_foreign_program(window: Window, this: Rule) -> Iterable[Finding]:
     "code-injection",
     "T1055",
     "defense_evasion",
-    says="A program starts a thread in another program, or alters another's image. Confirmed when the first lies in a user-writable folder; "
-    "suspicious when it lies neither there nor where programs are installed.",
+    says="A program not installed starts a thread in another or alters its image. Confirmed: it is user-writable.",
     source="ATT&CK T1055.002, T1055.012: code run inside another process",
     needs=(ProcessInjectFields,),
 )

@@ -68,8 +68,7 @@ REPLICATION_RIGHTS = (
     "lsass-memory-read",
     "T1003.001",
     "credential_access",
-    says="A program that lies elsewhere than where programs are installed opens lsass.exe with the right to read its memory "
-    f"(access mask bit {VM_READ:#x}). Confirmed when that program lies in a user-writable folder or writes a .dmp file on that host.",
+    says=f"A program not installed opens lsass.exe for reading (access mask bit {VM_READ:#x}). Confirmed: it is user-writable or writes a .dmp file on that host.",
     source="ATT&CK T1003.001: credentials read from the memory of the local security authority",
     needs=(ProcessAccessFields,),
 )
@@ -225,9 +224,8 @@ def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
     "directory-replication",
     "T1003.006",
     "credential_access",
-    says="A person's or service's account (not a machine's) uses a right to replicate the directory "
-    f"(among the properties: {', '.join(REPLICATION_RIGHTS)}). "
-    "Confirmed, and the harm is done: every password hash may be gone.",
+    says="A person or service uses a right to replicate the directory "
+    f"(properties: {', '.join(REPLICATION_RIGHTS)}). Confirmed, harm done.",
     source="ATT&CK T1003.006; MS-ADTS 5.1.3.2.1 names the rights",
     needs=kinds(DirectoryFields, "access", "replication"),
 )
@@ -262,9 +260,8 @@ _JOINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # the domain's administrators (MS
     "new-privileged-account",
     "T1136",
     "persistence",
-    says=f"A member is added to a privileged group ({', '.join(PRIVILEGED_GROUPS)}), other than by a machine's account and than Domain Admins by their id "
-    "(-512), as joining a domain does. "
-    f"Confirmed when that member's account was made in the {NEW_ADMIN_S} s before by the same actor.",
+    says=f"A member other than Domain Admins by their id (-512) is added to a privileged group ({', '.join(PRIVILEGED_GROUPS)}), not by a machine. "
+    f"Confirmed: the same actor made that account in the {NEW_ADMIN_S} s before.",
     source="ATT&CK T1136, T1098.007: an account made and given rights to come back with",
     needs=kinds(GroupFields, "member_add", "policy_attach"),
 )

@@ -316,6 +316,19 @@ def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
+@rule(
+    "remote-execution",
+    "T1021.006",
+    "lateral_movement",
+    says="A command starts a program on another host (winrs, psexec, wmic /node call, Invoke-Command, DCOM). Suspicious.",
+    source="ATT&CK T1021.006, T1047, T1021.003, T1569.002",
+    clues=("remote-execution",),
+)
+def remote_execution(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find commands that run on another host."""
+    return told(window, this, "remote-execution", sure=False)
+
+
 RULES = (
     remote_registry,
     remote_command,
@@ -324,4 +337,5 @@ RULES = (
     remote_control_pipe,
     share_mounted,
     borrowed_logon,
+    remote_execution,
 )

@@ -54,10 +54,8 @@ def _attacks(url: str) -> bool:
     "known-bad-address",
     "T1071",
     "command_and_control",
-    says="A connection or web request with, or a look-up of, an address or a name that threat intelligence lists (that very one, no "
-    "subdomain). With high confidence it is confirmed: a host's own program "
-    "that opens it (and is not blocked) is an implant on that host; a blocked or an incoming one concerns the address alone. "
-    "With low confidence it is suspicious.",
+    says="A connection, web request or look-up of an address or name that threat intelligence lists (that very one, no subdomain). Confirmed: high "
+    "confidence; a host's own program that opens it (not blocked) is an implant on that host, a blocked or incoming one concerns the address alone.",
     source="ATT&CK T1071, T1105; the confidence is the intelligence provider's",
     needs=(NetConnFields, DnsQueryFields, HttpFields),
 )

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from schema import FileFields, RegistryFields, ServiceFields, TaskFields
 from verifier.rules.controls import MANAGERS
-from verifier.rules.execution import SHELLS, program_of, shell_name
+from verifier.rules.credentials import told
+from verifier.rules.execution import SERVER_PROGRAMS, SHELLS, program_of, shell_name
 from verifier.rules.tampering import AUTORUN
 from verifier.told import acts, by_host_and_user, settings
 from verifier.window import (
@@ -56,7 +57,9 @@ _SCRIPTED = re.compile(
 )
 
 _STARTUP = re.compile(
-    r"\\start menu\\programs\\start-?up\\[^\\]+\.(?:exe|lnk|bat|cmd|vbs|vbe|js|jse|wsf|hta|ps1|scr|url|com|pif)$",
+    r"\\start menu\\programs\\start-?up\\[^\\]+\.(?:exe|lnk|bat|cmd|vbs|vbe|js|jse|wsf|hta|ps1|scr|url|com|pif)$"
+    r"|\\microsoft\\(?:word\\startup|excel\\xlstart|addins)\\[^\\]+\.(?:dot[mx]?|xl[alst][mb]?|xll|wll|dll)$|\\windowspowershell\\(?:microsoft\.\w{1,20}_)?profile\.ps1$"
+    r"|^/etc/(?:cron\.\w{1,8}/|ld\.so\.preload$)|^/var/spool/cron/|/\.ssh/authorized_keys2?$",
     re.IGNORECASE,
 )
 
@@ -219,21 +222,26 @@ def class_hijack(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
+_OFFICE = ("winword.exe", "excel.exe", "powerpnt.exe")
+
+
 @rule(
     "startup-folder",
     "T1547.009",
     "persistence",
-    says="A program, script or link is written to a Start-up folder. Confirmed: by System, a script host or a user-writable program.",
-    source="ATT&CK T1547.001, T1547.009, T1021.002",
+    says="A program, script or link is written to a Start-up folder, an Office start-up folder, a PowerShell profile, cron, authorized_keys or ld.so.preload. Confirmed: by System, a script host or a user-writable program.",
+    source="ATT&CK T1547.001, T1547.009, T1137.001, T1546.013, T1053.003, T1098.004, T1574.006",
     needs=kinds(FileFields, "create", "modify"),
+    clues=("start-file-written",),
 )
 def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
     """Find files dropped where they start at sign-in."""
+    yield from told(window, this, "start-file-written", sure=False)
     for line in window.of(FileFields):
         name = basename(line.f.process_path)
         if (
             line.f.activity in ("create", "modify")
-            and name not in ("explorer.exe", "msiexec.exe")
+            and name not in ("explorer.exe", "msiexec.exe", *_OFFICE)
             and _STARTUP.search(line.f.file_path or "")
         ):
             sure = name == "system" or name in SHELLS or is_user_writable(line.f.process_path)
@@ -299,6 +307,34 @@ def task_command(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
+_WEB_ROOT = re.compile(
+    r"(?:\\inetpub\\|\\aspnet_client\\|\\httpproxy\\|\\htdocs\\|\\webapps\\|\\wwwroot\\|^/var/www/|^/usr/share/nginx/|^/srv/www/).{0,200}\.(?:aspx?|ashx|asmx|php\d?|jspx?|cfm)$",
+    re.IGNORECASE,
+)
+
+
+@rule(
+    "web-shell-written",
+    "T1505.003",
+    "persistence",
+    says="A server program or a shell writes a server page (.aspx, .php, .jsp) below a web root. Confirmed: by a server program.",
+    source="ATT&CK T1505.003",
+    needs=kinds(FileFields, "create", "modify"),
+)
+def web_shell_written(window: Window, this: Rule) -> Iterable[Finding]:
+    """Find server pages that come from where no developer sits."""
+    lines: list[Line] = [
+        line
+        for line in window.of(FileFields)
+        if line.f.activity in ("create", "modify")
+        and _WEB_ROOT.search(line.f.file_path or "")
+        and basename(line.f.process_path) in (*SERVER_PROGRAMS, *SHELLS)
+    ]
+    for host, user, group in by_host_and_user(lines):
+        served = any(basename(getattr(line.f, "process_path", "")) in SERVER_PROGRAMS for line in group)
+        yield this.finding(group, confirmed=served, scope="host", host=host, account=user, program=one_program(group))
+
+
 RULES = (
     odd_service,
     service_runs_command,
@@ -307,4 +343,5 @@ RULES = (
     class_hijack,
     startup_folder,
     task_command,
+    web_shell_written,
 )

@@ -85,9 +85,9 @@ def shell_over_network(window: Window, this: Rule) -> Iterable[Finding]:
     "loose-program",
     "T1204.002",
     "execution",
-    says="A program in Downloads, Desktop, Temp, Public, ProgramData or on a share is started by a shell or starts one. Confirmed: both, or it opens programs with full rights, reaches an administrative port or outside.",
+    says="A program in Downloads, Desktop, Temp, Public, ProgramData or on a share is started by a shell or starts one, or reaches an administrative port inside. Confirmed: two of these, or it opens programs with full rights or reaches outside.",
     source="ATT&CK T1204.002, T1105, T1059",
-    needs=kinds(ProcessFields, "launch"),
+    needs=(*kinds(ProcessFields, "launch"), *kinds(NetConnFields, *OUTBOUND)),
 )
 def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
     """Find programs that run from where people put files, and what they do; one finding for each host and program."""
@@ -98,6 +98,11 @@ def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
             met.setdefault((line.host, path), ([], []))[0].append(line)
         if is_loose(parent) and basename(path) in SHELLS:
             met.setdefault((line.host, parent), ([], []))[1].append(line)
+    for reach in window.of(NetConnFields):
+        path = (reach.f.process_path or "").lower()
+        inside = reach.f.activity in OUTBOUND and reach.f.dst_ip and not window.is_external(reach.f.dst_ip)
+        if inside and reach.f.dst_port in ADMIN_PORTS and is_loose(path) and "\\programdata\\" not in path:
+            met.setdefault((reach.host, path), ([], []))
     for (host, path), (starts, shells) in met.items():
         deeds: list[Line] = [
             line
@@ -117,10 +122,10 @@ def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
         group = [*starts, *shells, *deeds]
         yield this.finding(
             group,
-            confirmed=bool(deeds or (starts and shells)),
+            confirmed=bool((deeds and (starts or shells)) or (starts and shells)),
             scope="host",
             host=host,
-            accounts=[line.user for line in (*starts, *shells)],
+            accounts=[line.user for line in (*starts, *shells)] or [line.user for line in deeds],
             program=path,
         )
 

@@ -60,10 +60,14 @@ _RUNS_CODE = re.compile(r"commandline|(?:\b|active)script", re.IGNORECASE)
 _RECOVERY = tuple(
     (re.compile(rf"{program}(?:\.exe)?\s", re.IGNORECASE), re.compile(order, re.IGNORECASE))
     for program, order in (
-        ("vssadmin", r"delete\s+shadows"),
+        ("vssadmin", r"delete\s+shadows|resize\s+shadowstorage"),
+        ("diskshadow", r"delete\s+shadows"),
+        ("powershell", r"win32_shadowcopy\b.{0,120}(?:\bdelete\b|\bremove-)"),
+        ("reagentc", r"/disable"),
+        ("cipher", r"/w:"),
         ("wmic", r"shadowcopy\s+delete"),
         ("wbadmin", "delete"),
-        ("bcdedit", r"recoveryenabled\s+no"),
+        ("bcdedit", r"recoveryenabled\W{1,3}(?:no|off)\b|bootstatuspolicy\W{1,3}ignoreallfailures"),
     )
 )
 TRAIL_CALLS = ("StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors", "DeleteFlowLogs", "DeleteDetector")
@@ -73,9 +77,8 @@ TRAIL_CALLS = ("StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors",
     "autorun-entry",
     "T1547.001",
     "persistence",
-    says="A registry value that starts programs at sign-in or in place of others (Run, RunOnce, Winlogon, Image File Execution Options) is set to a "
-    "command that names a file in a user-writable folder or a script host (powershell, wscript, cscript, mshta, rundll32, regsvr32, cmd /c). "
-    "Confirmed when the program that set it lies in a user-writable folder.",
+    says="A value that starts programs (Run, RunOnce, Winlogon, Image File Execution Options) is set to a user-writable file or a script host "
+    "(powershell, wscript, cscript, mshta, rundll32, regsvr32, cmd /c). Confirmed: by a user-writable program.",
     source="ATT&CK T1547.001, T1547.004, T1546.012",
     needs=kinds(RegistryFields, "set"),
 )
@@ -135,7 +138,7 @@ def _runs_code(consumer: str) -> bool:
     "log-cleared",
     "T1070.001",
     "defense_evasion",
-    says=f"A person's or service's account clears an event log. Confirmed when the same account on that host, within {DISABLED_THEN_S} s, also switches off an "
+    says=f"A person or service clears an event log. Confirmed: on that host, within {DISABLED_THEN_S} s, that account also switches off an "
     f"audit policy, a sensor or the anti-virus ({OFF}).",
     source="ATT&CK T1070.001, T1562.002",
     needs=kinds(ControlChangeFields, "log_clear"),
@@ -202,8 +205,8 @@ def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
     "recovery-inhibited",
     "T1490",
     "impact",
-    says="Backups or shadow copies are deleted, or recovery is switched off, on a command line (vssadmin delete shadows, wmic shadowcopy delete, "
-    "wbadmin delete, bcdedit recoveryenabled no). Suspicious.",
+    says="Backups or shadow copies are deleted, or recovery is switched off, on a command line (vssadmin, diskshadow delete shadows, wmic or Win32_ShadowCopy "
+    "delete, wbadmin delete, bcdedit recoveryenabled no, reagentc /disable, cipher /w). Suspicious.",
     source="ATT&CK T1490: recovery made impossible, usually before encryption",
     needs=kinds(ProcessFields, "launch"),
 )
@@ -234,9 +237,8 @@ def _inhibits_recovery(command: str) -> bool:
     "mass-encryption",
     "T1486",
     "impact",
-    says=f"One program writes at least {MIN_ENCRYPTED} different files within {ENCRYPT_S} s that all got the same second ending after a document's "
-    f"(report.xlsx.locked). A document's are {', '.join(DOCUMENTS.split())}; those of copies do not count as second ones: {', '.join(COPIES.split())}. "
-    "Confirmed, and the harm is done.",
+    says=f"One program writes at least {MIN_ENCRYPTED} files within {ENCRYPT_S} s with one second ending (report.xlsx.locked) after a document's ({DOCUMENTS}), "
+    f"other than a copy's ({COPIES}). Confirmed, harm done.",
     source="ATT&CK T1486: data encrypted for impact",
     needs=kinds(FileFields, "create", "modify"),
     least=MIN_ENCRYPTED,
@@ -268,8 +270,8 @@ def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
     "cloud-trail-stopped",
     "T1562.008",
     "defense_evasion",
-    says=f"A principal stops, deletes or narrows the cloud's audit trail ({', '.join(TRAIL_CALLS)}). Confirmed when the same principal, from the same external "
-    f"address, also makes an access key for another account within {CLOUD_S} s.",
+    says=f"A principal stops, deletes or narrows the cloud's audit trail ({', '.join(TRAIL_CALLS)}). Confirmed: from the same external address it also "
+    f"makes an access key for another account within {CLOUD_S} s.",
     source="ATT&CK T1562.008, T1098.001",
     needs=(*kinds(ControlChangeFields, "trail_stop"), CloudApiFields),
 )

@@ -318,16 +318,13 @@ class World:
         for ticket in self.tickets:
             names.update(dict.fromkeys((*ticket["hosts"], *ticket["accounts"])))
         names.update(dict.fromkeys(sensor["host"] for sensor in self.sensors))
-        hosts: dict[str, Host] = {}
-        for name in names:
-            host = self.hosts.get(name) or self.hosts_by_ip.get(name)
-            if host:
-                hosts[host["name"]] = host
+        met = (*filter(None, map(self.hosts.get, names)), *filter(None, map(self.hosts_by_ip.get, names)))
+        hosts = {host["name"]: host for host in met}
         said = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
         tools = [
             tool for tool in self.tools if tool["name"] in said or (runs_scripts and tool["name"] == "powershell.exe")
         ]
-        accounts = [self.accounts[name] for name in names if name in self.accounts]
+        accounts = [*filter(None, map(self.accounts.get, names))]
         return self._rendered(list(hosts.values()), accounts, tools)
 
     def _rendered(self, hosts: list[Host], accounts: list[Account], tools: list[Tool]) -> Context:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s
@@ -100,18 +101,19 @@ def find(window: Window) -> tuple[Finding, ...]:
 
 def _at_hand(window: Window) -> list[Rule]:
     """The rules that may find something in a window, in their order: those that its kinds of lines or its clues call up."""
-    there: dict[int, int] = {}  # a rule's place, and how many lines of its kinds the window holds
-    for kind, count in window.kinds.items():
-        for place in _BY_KIND.get(kind, ()):
-            there[place] = there.get(place, 0) + count
+    there = window.kinds
+    places = set(chain.from_iterable(map(_BY_KIND.__getitem__, filter(_BY_KIND.__contains__, there))))
     slack = min(0, window.limits.count)  # the rules themselves compare; here nothing must be missed
-    places = {place for place, count in there.items() if count >= _LEAST[place] + slack}
-    for clue in window.view(clues_of):
-        places.update(_BY_CLUE.get(clue, ()))
+    for place in places & _MANY:
+        rule = RULES[place]
+        if sum(there.get(kind, 0) for kind in rule.needs) < rule.least + slack:
+            places.discard(place)
+    for clue in filter(_BY_CLUE.__contains__, window.view(clues_of)):
+        places.update(_BY_CLUE[clue])
     return [RULES[place] for place in sorted(places)]
 
 
-_LEAST = [rule.least for rule in RULES]
+_MANY = frozenset(place for place, rule in enumerate(RULES) if rule.least > 1)
 _BY_KIND: dict[Kind, list[int]] = {}
 _BY_CLUE: dict[str, list[int]] = {}
 for _number, _rule in enumerate(RULES):

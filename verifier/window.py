@@ -54,7 +54,7 @@ LOOSER = Limits(count=-1, factor=0.9, edge_s=-30.0)
 class Line(Generic[F]):
     """One event of the window: its time in epoch seconds, its id, its host and user, its typed fields.
 
-    `order` sorts by time, then by id (L1-9 before L1-10), so that lines of one second have one order however they are listed.
+    `place` counts lines by time, then by id (L1-9 before L1-10), so that lines of one second have one order however they are listed.
     """
 
     t: float
@@ -62,7 +62,7 @@ class Line(Generic[F]):
     host: str
     user: str
     f: F
-    order: tuple[float, int, str]
+    place: int
 
 
 class Finding(NamedTuple):
@@ -127,7 +127,7 @@ class Rule:
         impact: bool = False,
     ) -> Finding:
         """A finding of this rule on these lines; `program` is a path, of which the file name counts."""
-        ordered = sorted({line.log_id: line for line in lines}.values(), key=_by_time)
+        ordered = sorted({line.log_id: line for line in lines}.values(), key=_by_place)
         return Finding(
             rule_id=self.rule_id,
             technique=self.technique,
@@ -181,7 +181,6 @@ class Window:
     __slots__ = (
         "_by_fields",
         "_external",
-        "_indicators",
         "_views",
         "end",
         "kinds",
@@ -196,12 +195,13 @@ class Window:
         lines: list[Line] = []
         for event in incident.events:
             fields = event.fields
-            t, log_id = epoch_s(event.timestamp), event.log_id
-            host, user = fields.device_hostname or "", account_name(fields.actor_user)
-            lines.append(Line(t, log_id, host, user, fields, (t, len(log_id), log_id)))
+            host, user = fields.device_hostname or "", fields.actor_user
+            t = epoch_s(event.timestamp)
+            lines.append(Line(t, event.log_id, host, account_name(user) if user else "", fields, 0))
         lines.sort(key=_by_time)
         counts: dict[Kind, int] = {}
-        for line in lines:
+        for place, line in enumerate(lines):
+            line.place = place
             fields = line.f
             of_type = by_fields.get(type(fields))
             if of_type is None:
@@ -219,7 +219,6 @@ class Window:
         self._by_fields = by_fields
         self._external: dict[str | None, bool] = {None: False, "": False}
         self._views: dict[Callable[[Window], object], object] = {}
-        self._indicators = {_plain(indicator["value"]): indicator["confidence"] for indicator in world.indicators}
 
     def of(self, fields: type[F]) -> list[Line[F]]:
         """The lines whose fields are of one type, in time order."""
@@ -245,7 +244,11 @@ class Window:
 
     def intelligence(self, value: str | None) -> str:
         """`high`, `low` or nothing: the confidence of an indicator on an address or a domain."""
-        return self._indicators.get(_plain(value), "") if value else ""
+        return self.view(_indicators).get(_plain(value), "") if value else ""
+
+
+def _indicators(window: Window) -> dict[str, str]:
+    return {_plain(indicator["value"]): indicator["confidence"] for indicator in window.world.indicators}
 
 
 def _plain(name: str) -> str:
@@ -253,7 +256,11 @@ def _plain(name: str) -> str:
     return name.lower().rstrip(".")
 
 
-_by_time = attrgetter("order")
+_by_place = attrgetter("place")
+
+
+def _by_time(line: Line) -> tuple[float, int, str]:
+    return line.t, len(line.log_id), line.log_id
 
 
 def crowded(lines: Sequence[Line[F]], seconds: float, least: int, what: Callable[[Line[F]], object]) -> list[Line[F]]:

@@ -93,11 +93,11 @@ def known_bad_address(window: Window, this: Rule) -> Iterable[Finding]:
 def _listed(window: Window, *values: str | None) -> tuple[str, str]:
     """The first value that intelligence lists with the highest confidence, and that confidence; two nothings for none."""
     low = ""
-    for value in values:
+    for value in filter(None, values):
         confidence = window.intelligence(value)
-        if value and confidence == "high":
+        if confidence == "high":
             return value, confidence
-        if value and confidence:
+        if confidence:
             low = low or value
     return (low, "low") if low else ("", "")
 

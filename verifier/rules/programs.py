@@ -94,9 +94,10 @@ def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
     met: dict[tuple[str, str], tuple[list[Line], list[Line]]] = {}
     for line in launches(window):
         path, parent = (line.f.process_path or "").lower(), (line.f.parent_path or "").lower()
-        if is_loose(path) and (basename(parent) in SHELLS or is_loose(parent) or path.startswith("\\\\tsclient\\")):
+        under = is_loose(parent)  # parents are few, so this and their names are known from other lines
+        if (under or basename(parent) in SHELLS or path.startswith("\\\\tsclient\\")) and is_loose(path):
             met.setdefault((line.host, path), ([], []))[0].append(line)
-        if is_loose(parent) and basename(path) in SHELLS:
+        if under and basename(path) in SHELLS:
             met.setdefault((line.host, parent), ([], []))[1].append(line)
     for reach in window.of(NetConnFields):
         path = (reach.f.process_path or "").lower()

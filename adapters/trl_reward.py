@@ -66,7 +66,7 @@ def dataset(n: int, **options: Any) -> Any:
     try:
         from datasets import Dataset
     except ModuleNotFoundError as error:
-        raise missing(error, "trl") from error
+        raise missing(error, "train") from error
     return Dataset.from_list(rows(n, **options))
 
 

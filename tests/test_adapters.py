@@ -73,7 +73,7 @@ def test_rewards_need_no_trl_and_a_dataset_says_that_it_does(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
 
     assert trl_reward.TriageReward()(completions=["{}"], task=["stage1_basic"], seed=[1]) == [-1.0]
-    with pytest.raises(ImportError, match=re.escape("pip install '.[trl]'")):
+    with pytest.raises(ImportError, match=re.escape("pip install '.[train]'")):
         trl_reward.dataset(1)
 
 
@@ -696,4 +696,4 @@ def test_the_page_has_an_example_for_each_adapter_and_its_commands_are_extras():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
     assert list(EXAMPLES) == ["TRL", "Gymnasium", "PettingZoo", "Inspect AI"]
-    assert set(re.findall(r"'\.\[(\w+)\]'", PAGE)) == {"trl", "gym", "pettingzoo", "inspect"} <= set(extras)
+    assert set(re.findall(r"'\.\[(\w+)\]'", PAGE)) == {"train", "gym", "pettingzoo", "inspect"} <= set(extras)

@@ -89,7 +89,7 @@ def test_the_gravest_keyword_decides_and_its_line_is_cited(commands, action, cit
 
 
 def test_the_bag_of_words_learns_its_training_set_and_says_how_sure_it_is():
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed; the extra `audit` brings it")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed; the extra `eval` brings it")
     train = load_set("sft_train").rows[:200]
     defender = open_defender("bag_of_words", Options())
 
@@ -271,8 +271,8 @@ SOME = [  # windows of different lengths, and short: a random model reads them a
 
 @pytest.fixture(scope="module")
 def torch():
-    pytest.importorskip("transformers", reason="transformers is not installed; the extra `models` brings it")
-    torch = pytest.importorskip("torch", reason="torch is not installed; the extra `models` brings it")
+    pytest.importorskip("transformers", reason="transformers is not installed; the extra `train` brings it")
+    torch = pytest.importorskip("torch", reason="torch is not installed; the extra `train` brings it")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for so small a model more only wait for each other
     yield torch
@@ -314,7 +314,7 @@ def model(torch, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def adapter(torch, model):
-    peft = pytest.importorskip("peft", reason="peft is not installed; the extra `models` brings it")
+    peft = pytest.importorskip("peft", reason="peft is not installed; the extra `train` brings it")
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(1)
@@ -482,5 +482,5 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(tmp_path):
 
     assert done.stdout.rstrip().endswith("[2, 2, 0]")
     assert "Expected torch for a model on this machine" in done.stderr
-    assert "the extra `models`" in done.stderr
-    assert "the extra `endpoint`" in done.stderr
+    assert "the extra `train`" in done.stderr
+    assert "the extra `eval`" in done.stderr

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("openai", reason="openai is not installed; the extra `endpoint` brings it")
-pytest.importorskip("tenacity", reason="tenacity is not installed; the extra `endpoint` brings it")
+pytest.importorskip("openai", reason="openai is not installed; the extra `eval` brings it")
+pytest.importorskip("tenacity", reason="tenacity is not installed; the extra `eval` brings it")
 
 from eval import run
 from eval.defenders import endpoint

@@ -29,7 +29,7 @@ class BagOfWords(Defender):
             from sklearn.pipeline import make_pipeline
         except ImportError as error:
             raise OpenSOCError(
-                "Expected scikit-learn for the defender bag_of_words, and it is not installed; install the extra `audit`."
+                "Expected scikit-learn for the defender bag_of_words, and it is not installed; install the extra `eval`."
             ) from error
         rows = load_set("sft_train").rows
         bag = CountVectorizer(token_pattern=r"[A-Za-z_][A-Za-z_]+", min_df=3, max_features=4000, binary=True)

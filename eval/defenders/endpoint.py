@@ -316,7 +316,7 @@ def _have_libraries() -> None:
         import tenacity  # noqa: F401
     except ImportError as error:
         raise OpenSOCError(
-            f"Expected {error.name} for an endpoint, and it is not installed; install the extra `endpoint`."
+            f"Expected {error.name} for an endpoint, and it is not installed; install the extra `eval`."
         ) from error
     del openai
 

@@ -1,7 +1,7 @@
 """A transformers model directory, or a PEFT adapter on its base model: batched generation on this machine.
 
 Prompts go through the tokenizer's chat template and are padded on the left. Nothing is downloaded: a directory that is not there is an
-error. Needs the extra `models` (torch, transformers, peft).
+error. Needs the extra `train` (torch, transformers, peft).
 """
 
 from __future__ import annotations
@@ -211,6 +211,6 @@ def _have_libraries(*, adapter: bool) -> Any:
             import peft  # noqa: F401
     except ImportError as error:
         raise OpenSOCError(
-            f"Expected {error.name} for a model on this machine, and it is not installed; install the extra `models`."
+            f"Expected {error.name} for a model on this machine, and it is not installed; install the extra `train`."
         ) from error
     return torch

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH := 2.13.0
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 # Two targets would otherwise install into one environment at the same time under `make -j`.
@@ -49,8 +50,11 @@ $(VENV)/.server: requirements.txt | $(BIN)/pip
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 
-# The pins of requirements.txt are among those of requirements-dev.txt, so both are then in place.
+# torch comes first: requirements-dev.txt does not pin it, so that a machine without a GPU can take the CPU build, and what
+# needs it would otherwise draw the newest. The pins of requirements.txt are among those of requirements-dev.txt, so both
+# are then in place.
 $(VENV)/.dev: requirements-dev.txt | $(BIN)/pip
-	@echo "Installing requirements-dev.txt into $(VENV) (a minute or two) ..."
+	@echo "Installing torch and requirements-dev.txt into $(VENV) (a few minutes) ..."
+	@$(INSTALL) torch==$(TORCH)
 	@$(INSTALL) -r requirements-dev.txt
 	@touch $@ $(VENV)/.server

@@ -26,7 +26,7 @@ from typing_extensions import TypedDict
 
 import generator
 from openenv_base import Action, Environment, EnvironmentMetadata, Observation, State
-from rubric import TABLES, AttackerTurn, DefenderTurn, OpenSOCRubric, TableName
+from rubric import TABLES, AttackerTurn, DefenderTurn, OpenSOCRubric, TableName, read_triage
 from schema import (
     CATEGORIES,
     EVENT_TYPES,
@@ -44,6 +44,8 @@ from schema import (
     Task,
     Triage,
     TurnError,
+    faults,
+    shown,
 )
 from tasks.alerts import alert_on
 from tasks.registry import SPLIT_SIZES, SPLITS, TASK_SPECS, Split
@@ -264,7 +266,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         drawn = seed is None
         number = secrets.randbelow(MAX_SEED) if seed is None else _checked_seed(seed)
         if episode_id is not None and not (isinstance(episode_id, str) and 0 < len(episode_id) <= 255):
-            raise BadRequestError(f"episode_id must be text of 1 to 255 characters; got {_shown(episode_id)}")
+            raise BadRequestError(f"episode_id must be text of 1 to 255 characters; got {shown(episode_id)}")
         name = f"{split}/{task}/{mode}/{number}"
         # a drawn seed must not be guessed from the name: with it and the public generator anybody has the answer
         made = secrets.token_hex(12) if drawn else hashlib.sha256(name.encode()).hexdigest()[:24]
@@ -279,7 +281,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._reset_rubric()
         self._episode_id, self._turn, self._done = episode_id or made, 0, False
         self._role = "attacker" if mode == "self_play" else "defender"
-        metadata = {"ignored": sorted(map(_shown, other))[:20]} if other else {}
+        metadata = {"ignored": sorted(map(shown, other))[:20]} if other else {}
         if self._role == "attacker":
             return self._observe(
                 None, metadata=metadata, instructions=attacker_instructions(), context=self._world.to_context()
@@ -359,7 +361,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         try:
             incident = Incident.model_validate(content)
         except ValidationError as error:
-            return self._refuse(AttackerTurn(False, (), False, None, 0.5), _faults(error, "craft_incident"))
+            return self._refuse(AttackerTurn(False, (), False, None, 0.5), faults(error, "craft_incident"))
         # the alert's line first: the gate has to judge the very incident that the defender gets
         events = sorted(incident.events, key=lambda event: event.timestamp)
         chance = Random(generator.incident_seed("alert", self._task, self._seed, self._salt))
@@ -387,15 +389,8 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         """The defender's turn: read, judge, end."""
         if self._truth is None:
             self._truth = self._prepared.truth
-        triage: Triage | None = None
-        try:
-            triage = Triage.model_validate(content)
-            feedback = f"The answer {triage.action} was taken."
-        except ValidationError as error:
-            feedback = _faults(error, "submit_triage")
-        if triage and triage.cited_log_id not in {event.log_id for event in self._incident.events}:
-            feedback = f"The answer is malformed: cited_log_id {triage.cited_log_id} is not in the log window."
-            triage = None
+        triage, fault = read_triage(content, {event.log_id for event in self._incident.events})
+        feedback = fault if triage is None else f"The answer {triage.action} was taken."
         reward = self._score(DefenderTurn(triage, self._truth))
         if self._crafted:
             self._pay_attacker(self._crafted, right=triage is not None and triage.action == self._truth.action)
@@ -461,7 +456,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     def num_tasks(self, split: str) -> int:
         """How many tasks a split has; IndexError for none such."""
         if split not in SPLITS:
-            raise IndexError(f"split must be one of {', '.join(SPLITS)}; got {_shown(split)}")
+            raise IndexError(f"split must be one of {', '.join(SPLITS)}; got {shown(split)}")
         return SPLIT_SIZES[split] * len(TASKS)
 
     def get_task(self, split: str, index: int) -> dict[str, Any]:
@@ -543,19 +538,14 @@ def attacker_instructions() -> str:
 
 
 # ---------------------------------------------------------------- reading what came
-def _shown(value: object) -> str:
-    """A value as an error may repeat it: short, plain ASCII."""
-    return ascii(value)[:80]
-
-
 def _one_of(name: str, value: object, options: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in options:
-        raise BadRequestError(f"{name} must be one of {', '.join(options)}; got {_shown(value)}")
+        raise BadRequestError(f"{name} must be one of {', '.join(options)}; got {shown(value)}")
 
 
 def _checked_seed(seed: object) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise BadRequestError(f"seed must be a whole number from 0 to 2**63 - 1; got {_shown(seed)}")
+        raise BadRequestError(f"seed must be a whole number from 0 to 2**63 - 1; got {shown(seed)}")
     return seed
 
 
@@ -563,7 +553,7 @@ def _task_at(split: str, index: object) -> tuple[str, int]:
     total = SPLIT_SIZES[cast(Split, split)] * len(TASKS)
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < total:
         raise BadRequestError(
-            f"index must be a whole number from 0 to {total - 1} in split {split}; got {_shown(index)}"
+            f"index must be a whole number from 0 to {total - 1} in split {split}; got {shown(index)}"
         )
     return TASKS[index % len(TASKS)], index // len(TASKS)
 
@@ -579,23 +569,12 @@ def _the_action(action: object) -> tuple[str, Any]:
         strange = [name for name in action if name not in PLAYERS and name != "metadata"]
     else:
         raise BadRequestError(
-            f"expected an object with submit_triage or craft_incident; got {_shown(type(action).__name__)}"
+            f"expected an object with submit_triage or craft_incident; got {shown(type(action).__name__)}"
         )
     given = {name: content for name, content in given.items() if content is not None} or given
     if len(given) != 1 or strange:
-        came = ", ".join(_shown(name) for name in [*given, *strange][:5]) or "none of them"
+        came = ", ".join(shown(name) for name in [*given, *strange][:5]) or "none of them"
         raise BadRequestError(
             f"expected exactly one of submit_triage or craft_incident and nothing beside it; got {came}"
         )
     return next(iter(given.items()))
-
-
-def _faults(error: ValidationError, what: str) -> str:
-    """Why an answer is malformed: its first three faults, without repeating what was said."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    told = "; ".join(
-        f"{'.'.join(_shown(part).strip(chr(39)) for part in fault['loc']) or what}: {fault['msg']}"
-        for fault in faults[:3]
-    )
-    more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-    return f"The {what} is malformed: {told}{more}."

@@ -9,12 +9,14 @@ The first part needs no OpenEnv package; `docs/rubric.md` and `openenv.yaml` rep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from pydantic import ValidationError
 
 from openenv_base import Rubric
-from schema import LABELS, Label, Triage
+from schema import LABELS, Label, Triage, faults
 from verifier import GroundTruth
 
 TableName = Literal["standard", "hardened"]
@@ -230,6 +232,53 @@ class OpenSOCRubric(_Scored):
     def components(self) -> dict[str, float | None]:
         """The last episode's scores by name (`defender.decision`); None where nothing was scored."""
         return {name: leaf.last_score for name, leaf in self._leaves}
+
+
+# ---------------------------------------------------------------- a defender's answer, from its content to its reward
+class ScoredTriage(NamedTuple):
+    """A defender's answer with its reward: `triage` is None for a malformed one, and `fault` then says why."""
+
+    triage: Triage | None
+    fault: str
+    reward: float
+    components: dict[str, float]
+
+
+def read_triage(content: object, log_ids: Collection[str]) -> tuple[Triage | None, str]:
+    """The triage that a defender's answer holds, or None and a sentence that says why it is malformed.
+
+    Args:
+        content: what `submit_triage` holds, as plain data; anything may come.
+        log_ids: the lines of the log window; an answer cites one of them.
+    """
+    try:
+        triage = Triage.model_validate(content)
+    except ValidationError as error:
+        return None, faults(error, "submit_triage")
+    if triage.cited_log_id not in log_ids:
+        return None, f"The answer is malformed: cited_log_id {triage.cited_log_id} is not in the log window."
+    return triage, ""
+
+
+def score_triage(
+    answer: object, truth: GroundTruth, log_ids: Collection[str], table: TableName = "standard"
+) -> ScoredTriage:
+    """Score an answer as a step of the environment scores it, without an episode.
+
+    Args:
+        answer: what `submit_triage` would hold; None for an answer that could not be read at all.
+        truth: what the verifier says; its action and evidence are read.
+        log_ids: the lines of the log window.
+        table: which figures count.
+
+    Returns:
+        The triage, why it is malformed, its reward in `REWARD_RANGE`, and the reward's components by their names in the rubric tree.
+    """
+    triage, fault = read_triage(answer, log_ids)
+    rubric = DefenderRubric(TABLES[table])
+    reward = float(rubric(DefenderTurn(triage, truth)))
+    parts = {f"defender.{name}": float(leaf.last_score or 0.0) for name, leaf in rubric.named_rubrics()}
+    return ScoredTriage(triage, fault, reward, parts)
 
 
 def tables_as_data() -> dict[str, dict[str, object]]:

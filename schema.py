@@ -19,7 +19,7 @@ from typing import (
     get_args,
 )
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
@@ -61,6 +61,23 @@ class BadRequestError(OpenSOCError):
 
 class TurnError(OpenSOCError):
     """A request at the wrong time: a step before reset or after the end, the other player's turn, a grade before the end."""
+
+
+# ---------------------------------------------------------------- what errors say
+def shown(value: object) -> str:
+    """A value as an error may repeat it: short, plain ASCII."""
+    return ascii(value)[:80]
+
+
+def faults(error: ValidationError, what: str) -> str:
+    """Why an answer is malformed: its first three faults, without repeating what was said."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    told = "; ".join(
+        f"{'.'.join(shown(part).strip(chr(39)) for part in fault['loc']) or what}: {fault['msg']}"
+        for fault in faults[:3]
+    )
+    more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
+    return f"The {what} is malformed: {told}{more}."
 
 
 # ---------------------------------------------------------------- plain values

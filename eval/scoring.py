@@ -161,7 +161,7 @@ def wilson(hits: int, of: int) -> list[float] | None:
         from scipy.stats import binomtest
     except ImportError as error:
         raise OpenSOCError(
-            "Expected scipy for the intervals of a score, and it is not installed; install requirements.txt."
+            "Expected scipy for the intervals of a score, and it is not installed; install the extra `eval` (requirements-dev.txt has it)."
         ) from error
     interval = binomtest(hits, of).proportion_ci(CONFIDENCE, method="wilson")
     return [round(float(interval.low), 4), round(float(interval.high), 4)]

@@ -123,7 +123,7 @@ def test_row_groups_are_chunks_and_texts_are_compressed(written):
 
 
 def test_datasets_reads_the_file(written, tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets", reason="datasets is not installed (extra `bulk`)")
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed (extra `train`)")
 
     rows = datasets.Dataset.from_parquet(str(written), cache_dir=str(tmp_path))
 

@@ -30,7 +30,7 @@ import opensoc_env
 early = [name for name in ("openenv", "fastapi", "pydantic") if name in sys.modules]
 for module in pkgutil.iter_modules(opensoc_env.__path__, "opensoc_env."):
     importlib.import_module(module.name)
-servers = ("schema", "world", "tasks", "generator", "verifier", "rubric", "env", "app_runtime", "server", "eval", "train", "client")
+servers = ("schema", "world", "tasks", "generator", "verifier", "rubric", "env", "app_runtime", "server", "eval", "train", "adapters", "client")
 print(early, [name for name in servers if name in sys.modules])
 """
 

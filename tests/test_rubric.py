@@ -6,10 +6,20 @@ from pathlib import Path
 import pytest
 import yaml
 
+from env import OpenSOCEnv
 from generator import generate
-from rubric import ATTACKER_RANGE, REWARD_RANGE, TABLES, AttackerTurn, DefenderTurn, OpenSOCRubric, tables_as_data
+from rubric import (
+    ATTACKER_RANGE,
+    REWARD_RANGE,
+    TABLES,
+    AttackerTurn,
+    DefenderTurn,
+    OpenSOCRubric,
+    score_triage,
+    tables_as_data,
+)
 from schema import LABELS, TASKS, Triage
-from verifier import compute_ground_truth
+from verifier import compute_ground_truth, judge_observation
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = [generate(task, index) for task in TASKS for index in range(150)]
@@ -212,3 +222,35 @@ def test_components_are_named_and_read_one_by_one():
     assert (total, rubric.last_score, seen) == (1.1, 1.1, [0.1])
     rubric.reset()
     assert set(rubric.components().values()) == {None}
+
+
+# ---------------------------------------------------------------- an answer without an episode
+@pytest.mark.parametrize("table", list(TABLES))
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"action": "monitor", "cited_log_id": "L1-1", "rationale": "because", "confidence": 0.5},
+        {"action": "dismiss", "cited_log_id": "L1-1", "rationale": ""},
+        {"action": "dismiss", "cited_log_id": "L9-99", "rationale": ""},
+        {"action": "panic", "cited_log_id": "L1-1", "rationale": ""},
+        {},
+        [],
+        None,
+        "dismiss",
+    ],
+)
+def test_an_answer_scores_the_same_with_and_without_an_episode(table, answer):
+    env = OpenSOCEnv(reward_table=table)
+    for seed in range(5):
+        seen = env.reset(seed=seed, task="stage2_multi")
+        grade = env.step({"submit_triage": answer}).grade
+        truth = judge_observation(seen.model_dump())
+        scored = score_triage(answer, truth, {line["log_id"] for line in seen.log_window}, table)
+
+        assert scored.reward == grade["rewards"]["defender"]
+        assert scored.components == {
+            name: score for name, score in grade["components"].items() if name.startswith("defender.")
+        }
+        assert (scored.triage.action if scored.triage else None) == grade["action"]
+        assert scored.fault in ("", grade["feedback"])
+        assert bool(scored.fault) == (scored.triage is None)

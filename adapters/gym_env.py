@@ -1,0 +1,104 @@
+"""OpenSOC as a Gymnasium environment for one agent, the defender: gymnasium.make("adapters.gym_env:OpenSOC/Triage-v0")
+
+One step an episode. `answers="menu"` takes an action and a line by number, `answers="text"` a language model's reply; the
+observation is text in both. Rewards are the environment's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from adapters.extras import missing
+from adapters.spaces import (
+    Answers,
+    checked,
+    checked_answers,
+    closing_text,
+    defender_text,
+    reading,
+    triage,
+    triage_menu,
+    writing,
+)
+from env import OpenSOCEnv
+from rubric import TableName
+from train.prompt import Density
+
+try:
+    import gymnasium
+except ModuleNotFoundError as error:
+    raise missing(error, "gym") from error
+
+ENV_ID = "OpenSOC/Triage-v0"
+
+
+class TriageEnv(gymnasium.Env[str, Any]):
+    """One incident, one answer.
+
+    The observation is the prompt as text; beside it `info` has the chat `messages`, the window's `log_ids` and an
+    `action_mask` for `action_space.sample`. After the step `info["grade"]` explains the reward. `reset(seed=...)` plays the
+    incident of that seed, as `OpenSOCEnv` does, and a reset without one draws the next; `options` may hold `task`, `split`,
+    `seed` and `index` of `OpenSOCEnv.reset`.
+
+    Args:
+        task: the task, where no option says otherwise.
+        split: the split, where no option says otherwise.
+        reward_table: `standard` or `hardened`.
+        answers: `menu` or `text`.
+        density: how much the prompt says: `full` or `compact`.
+        salt: a secret that makes the incidents unlike the public ones.
+        render_mode: `ansi`, or None.
+
+    Raises:
+        BadRequestError: an argument is none of these, or an action is not in the menu.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+
+    def __init__(
+        self,
+        *,
+        task: str = "stage1_basic",
+        split: str = "train",
+        reward_table: TableName = "standard",
+        answers: Answers = "menu",
+        density: Density = "full",
+        salt: str = "",
+        render_mode: str | None = None,
+    ) -> None:
+        checked_answers(answers)
+        self._env = OpenSOCEnv(reward_table=reward_table, salt=salt)
+        self._options = {"task": task, "split": split}
+        self._answers, self._density, self.render_mode = answers, density, render_mode
+        self._text, self._log_ids = "", [""]
+        self.observation_space = reading()
+        self.action_space = triage_menu() if answers == "menu" else writing()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Begin an episode; the prompt and its info."""
+        super().reset(seed=seed)
+        number = seed if seed is not None else int(self.np_random.integers(2**31))
+        seen = self._env.reset(**{"seed": number, **self._options, **(options or {}), "mode": "defender_only"})
+        self._text, info = defender_text(seen, self._density)
+        self._log_ids = list(info["log_ids"])
+        return self._text, info
+
+    def step(self, action: Any) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Answer, which ends the episode."""
+        if self._answers == "menu":
+            checked(action, self.action_space)
+        seen = self._env.step({"submit_triage": triage(action, self._answers, self._log_ids)})
+        self._text = closing_text(seen)
+        return self._text, float(seen.reward), True, False, {"grade": seen.grade}
+
+    def render(self) -> str | None:
+        """What the defender reads now, in the mode `ansi`."""
+        return self._text if self.render_mode == "ansi" else None
+
+    def close(self) -> None:
+        """End the environment's life."""
+        self._env.close()
+
+
+if ENV_ID not in gymnasium.registry:
+    gymnasium.register(ENV_ID, entry_point="adapters.gym_env:TriageEnv")

@@ -1,0 +1,90 @@
+"""OpenSOC as an Inspect AI task: inspect eval adapters/inspect_task.py --model MODEL -T name=holdout
+
+The dataset is a frozen set, the scorer the verifier with the rubric. Metrics, each with a standard error: `accuracy`, mean `reward`,
+`dismiss_on_malicious` (over what must not be dismissed) and `format_ok`. A sample's metadata holds its observation, so a stored
+log can be scored again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # `inspect eval FILE` leaves the checkout's root out
+
+from adapters.extras import missing
+from eval.sets import expand, load_set
+from rubric import TableName, score_triage
+from train.prompt import Density, messages, parse
+from verifier import judge_observation
+
+try:
+    from inspect_ai import Task, task
+    from inspect_ai.dataset import MemoryDataset, Sample
+    from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+    from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
+    from inspect_ai.solver import TaskState, generate
+except ModuleNotFoundError as error:
+    raise missing(error, "inspect") from error
+
+METRICS = {name: [mean(), stderr()] for name in ("accuracy", "reward", "dismiss_on_malicious", "format_ok")}
+
+
+def sample(row: Mapping[str, Any], density: Density = "full") -> Sample:
+    """A frozen row as a sample: the chat as input, the right action as target, the rest as metadata."""
+    system, user = messages(row["observation"], density=density)
+    return Sample(
+        id=row["id"],
+        input=[ChatMessageSystem(content=system["content"]), ChatMessageUser(content=user["content"])],
+        target=row["ground_truth"]["action"],
+        metadata={name: row[name] for name in ("observation", "task", "split", "family", "weight")},
+    )
+
+
+@scorer(metrics=METRICS)
+def verifier_scorer(reward_table: TableName = "standard") -> Scorer:
+    """Score a reply by the verifier: what the environment pays for it, and whether it is right, well-formed, a dismissed threat.
+
+    Args:
+        reward_table: `standard` or `hardened`.
+    """
+
+    async def score(state: TaskState, target: Target) -> Score:
+        seen = state.metadata["observation"]
+        truth = judge_observation(seen)
+        answer, unread = parse(state.output.completion)
+        scored = score_triage(answer, truth, {line["log_id"] for line in seen["log_window"]}, reward_table)
+        action = scored.triage.action if scored.triage else None
+        values = {
+            "accuracy": float(action == truth.action),
+            "reward": scored.reward,
+            "dismiss_on_malicious": float("nan") if truth.action == "dismiss" else float(action == "dismiss"),
+            "format_ok": float(action is not None),
+        }
+        return Score(
+            value=values,
+            answer=action,
+            explanation=unread or scored.fault or truth.explanation,
+            metadata={"components": scored.components, "evidence": list(truth.evidence_log_ids)},
+        )
+
+    return score
+
+
+@task
+def opensoc(name: str = "holdout", density: Density = "full", reward_table: TableName = "standard") -> Task:
+    """Triage of a frozen set.
+
+    Args:
+        name: `holdout`, another set of `data/manifest.json`, `benchmark` for the three test sets together, or a file of that form.
+        density: how much the prompt says: `full` or `compact`.
+        reward_table: `standard` or `hardened`.
+    """
+    rows = [row for part in expand([name]) for row in load_set(part).rows]
+    return Task(
+        dataset=MemoryDataset([sample(row, density) for row in rows], name=name),
+        solver=generate(),
+        scorer=verifier_scorer(reward_table),
+    )

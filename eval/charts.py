@@ -1,0 +1,241 @@
+"""How pictures look and are kept: one style, two forms, and the data of each beside it.
+
+Colours are Okabe and Ito's, which the colour-blind tell apart; series differ by marker as well. `dots` compares defenders on one scale,
+`panels` gives each its own small picture. A chart is saved as PNG with its rows as CSV. Nothing opens a window.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schema import BadRequestError
+
+Row = dict[str, Any]
+WIDTH = 8.6  # inches; a README shows them at about 100 pixels each, so that 10 points stay readable
+DPI = 160
+LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DARK = ("#56B4E9", "#E69F00", "#2CC295", "#E29BC4", "#FF7F2A", "#F0E442", "#FFFFFF")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+NOTHING = "no value"
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """The colours of one theme."""
+
+    paper: str
+    text: str
+    faint: str
+    series: tuple[str, ...]
+    scale: str  # matplotlib's name of the sequential colours, from the paper's to the strongest
+
+
+INKS = {
+    False: Ink("#FFFFFF", "#1A1A1A", "#C4C4C4", LIGHT, "Blues"),
+    True: Ink("#15191F", "#ECECEC", "#59616B", DARK, "Blues_r"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture: file name without ending, title, what it shows in words, its data, and how to draw it.
+
+    Where `rows` is empty there is nothing to draw and `missing` says why.
+    """
+
+    name: str
+    title: str
+    alt: str
+    rows: Sequence[Row]
+    height: float  # inches
+    draw: Callable[[Any, Ink], None]
+    missing: str = ""
+
+
+def png(chart: Chart, *, dark: bool = False) -> bytes:
+    """The picture."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    ink = INKS[dark]
+    style: Any = {
+        "font.size": 10,
+        "text.color": ink.text,
+        "axes.labelcolor": ink.text,
+        "axes.edgecolor": ink.text,
+        "axes.facecolor": ink.paper,
+        "axes.titlesize": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.color": ink.text,
+        "ytick.color": ink.text,
+        "grid.color": ink.faint,
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+    }
+    with rc_context(style):
+        figure = Figure(figsize=(WIDTH, chart.height), facecolor=ink.paper, layout="constrained")
+        chart.draw(figure, ink)
+        figure.suptitle(chart.title, fontsize=12, fontweight="bold", x=0.01, ha="left")
+        kept = io.BytesIO()
+        figure.savefig(kept, dpi=DPI, format="png", metadata={"Software": None})
+    return kept.getvalue()
+
+
+def save(chart: Chart, folder: Path) -> list[Path]:
+    """Write `<name>.png` and `<name>.csv` into a folder, which is made where there is none.
+
+    Raises:
+        BadRequestError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{chart.name}.png").write_bytes(png(chart))
+        with (folder / f"{chart.name}.csv").open("w", encoding="utf-8", newline="") as handle:
+            writer = csv.DictWriter(handle, list(chart.rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(chart.rows)
+    except OSError as error:
+        raise BadRequestError(
+            f"Expected a folder to write pictures to, and {str(folder)!r} is none ({error}); give another --out."
+        ) from error
+    return [folder / f"{chart.name}.{ending}" for ending in ("png", "csv")]
+
+
+# ---------------------------------------------------------------- figures on one scale
+def dots(
+    name: str,
+    title: str,
+    axis: str,
+    rows: Sequence[Row],
+    *,
+    alt: str,
+    series: str | None = None,
+    percent: bool = True,
+    limits: tuple[float, float] | None = (0.0, 1.0),
+    bounds: Mapping[str, float] | None = None,
+    missing: str = "",
+) -> Chart:
+    """Figures with intervals, a line for each defender and a marker for each series.
+
+    Args:
+        name: of the files.
+        title: above the picture.
+        axis: what the scale counts.
+        rows: the first column names the line; `series` names the column that tells series apart; then `value`, `low`, `high`, which
+            may be None.
+        alt: the picture in words.
+        series: the column that tells series apart; None for one series, whose values are written beside it.
+        percent: show 0.1 as 10 %.
+        limits: of the scale; None fits it to the data.
+        bounds: by series, a figure that should not be exceeded: a dashed line.
+        missing: why there is nothing, where `rows` is empty.
+    """
+    line = next(iter(rows[0])) if rows else ""
+    lines = list(dict.fromkeys(str(row[line]) for row in rows))
+    kinds = list(dict.fromkeys(str(row[series]) for row in rows)) if series else [""]
+    legend = -(-len(kinds) // 4) if series else 0  # rows of four
+
+    def draw(figure: Any, ink: Ink) -> None:
+        axes = figure.add_subplot()
+        for number, kind in enumerate(kinds):
+            colour = ink.series[number % len(ink.series)]
+            offset = (number - (len(kinds) - 1) / 2) * 0.7 / len(kinds)
+            points = [
+                (lines.index(str(row[line])) + offset, row) for row in rows if not series or str(row[series]) == kind
+            ]
+            _with_bars(axes, [(at, row) for at, row in points if row["value"] is not None], number, colour, kind)
+            for at, row in points:
+                if row["value"] is None:
+                    axes.text(
+                        0.01, at, NOTHING, transform=axes.get_yaxis_transform(), va="center", fontsize=8, style="italic"
+                    )
+                elif not series:
+                    text = f"{row['value']:.1%}" if percent else f"{row['value']:.3f}"
+                    axes.text(1.02, at, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+            if bounds and kind in bounds:
+                axes.axvline(bounds[kind], color=colour, linestyle=(0, (4, 3)), linewidth=1.2)
+        axes.set_yticks(range(len(lines)), lines)
+        axes.set_ylim(len(lines) - 0.5, -0.5)
+        if limits:
+            margin = 0.03 * (limits[1] - limits[0])
+            axes.set_xlim(limits[0] - margin, limits[1] + margin)
+        if percent:
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set_xlabel(axis)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0)
+        if series:
+            figure.legend(loc="outside lower center", ncols=min(4, len(kinds)), fontsize=9)
+
+    height = 1.1 + 0.3 * legend + len(lines) * max(0.34, 0.16 * len(kinds) + 0.12)
+    return Chart(name, title, alt, rows, height, draw, missing)
+
+
+def _with_bars(axes: Any, points: Sequence[tuple[float, Row]], number: int, colour: str, label: str) -> None:
+    """Markers with their intervals; one without an interval has none."""
+    for at, row in points:
+        if row["low"] is not None and row["high"] is not None:
+            axes.plot([row["low"], row["high"]], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt")
+    axes.plot(
+        [row["value"] for _, row in points],
+        [at for at, _ in points],
+        linestyle="none",
+        marker=MARKERS[number % len(MARKERS)],
+        markersize=5.5,
+        color=colour,
+        label=label,
+        clip_on=False,
+    )
+
+
+# ---------------------------------------------------------------- a small picture each
+Panel = Callable[[Any, Ink], None]
+
+
+def panels(
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    drawn: Mapping[str, Panel],
+    *,
+    alt: str,
+    across: str = "",
+    up: str = "",
+    missing: str = "",
+    size: float = 2.75,
+) -> Chart:
+    """A small picture for each defender, three in a row.
+
+    Args:
+        name: of the files.
+        title: above the picture.
+        rows: the data.
+        drawn: draws a defender's panel on the axes it is given.
+        alt: the picture in words.
+        across: what the horizontal scale counts.
+        up: what the vertical scale counts.
+        missing: why there is nothing, where `rows` is empty.
+        size: height of a panel in inches.
+    """
+    columns = 3
+    lines = max(1, -(-len(drawn) // columns))
+
+    def draw(figure: Any, ink: Ink) -> None:
+        grid = figure.subplots(lines, columns, squeeze=False)
+        for number, axes in enumerate(grid.flat):
+            if number >= len(drawn):
+                axes.set_axis_off()
+        for (which, panel), axes in zip(drawn.items(), grid.flat, strict=False):
+            axes.set_title(which)
+            panel(axes, ink)
+        figure.supxlabel(across, fontsize=10)
+        figure.supylabel(up, fontsize=10)
+
+    return Chart(name, title, alt, rows, 0.9 + size * lines, draw, missing)

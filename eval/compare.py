@@ -1,0 +1,254 @@
+"""Say whether one defender is better than another: python -m eval.compare RUN RUN [RUN ...]
+
+Runs are compared item by item, on the same version of the same set. Each difference has a 95 % interval by a paired bootstrap over families;
+accuracy is tested by exact McNemar, the other metrics by that bootstrap. P-values are corrected by Holm over everything that is printed.
+A difference counts as shown where the corrected p-value is below 0.05 and the interval leaves out 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from eval.intervals import (
+    LEAST_FAMILIES,
+    RESAMPLES,
+    bootstrap_p,
+    draws,
+    holm,
+    mcnemar_p,
+    one_thread,
+    per_family,
+    percentiles,
+    quotient,
+)
+from eval.metrics import DISMISS, Table, macro_f1, table
+from eval.runs import Run, load_runs, shared_set
+from schema import BadRequestError, OpenSOCError
+
+ALPHA = 0.05
+Items = Mapping[tuple[str, str], Mapping[str, Any]]  # rollouts by set and id
+Resampled = Callable[[Table, np.ndarray], np.ndarray]  # columns, resamples x families -> the figure in each resample
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How `second` differs from `first` in one metric: `second` minus `first`, in the metric's own unit.
+
+    `low`, `high` and `p` are None where they cannot be told; `verdict` is the whole in words.
+    """
+
+    first: str
+    second: str
+    metric: str
+    items: int
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_corrected: float | None
+    test: str
+    verdict: str = ""
+
+
+def _ratio(above: Callable[[Table], np.ndarray], below: Callable[[Table], np.ndarray]) -> Resampled:
+    def resampled(data: Table, drawn: np.ndarray) -> np.ndarray:
+        sums = [per_family(1.0 * part(data), data.family, data.families) for part in (above, below)]
+        return quotient(drawn @ sums[0], drawn @ sums[1])
+
+    return resampled
+
+
+def _resampled_f1(data: Table, drawn: np.ndarray) -> np.ndarray:
+    tables = data.confusion()
+    return macro_f1((drawn @ tables.reshape(data.families, -1)).reshape(len(drawn), *tables.shape[1:]))
+
+
+def _all(data: Table) -> np.ndarray:
+    return np.ones(len(data.truth))
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A metric that is compared: its figure in resamples, whether more of it is better, and its unit."""
+
+    resampled: Resampled
+    more_is_better: bool
+    unit: str
+
+
+METRICS = {
+    "accuracy": Compared(_ratio(lambda data: data.right, _all), True, "points"),
+    "macro_f1": Compared(_resampled_f1, True, "points"),
+    "dismiss_on_malicious": Compared(
+        _ratio(lambda data: data.malicious & (data.said == DISMISS), lambda data: data.malicious), False, "points"
+    ),
+    "mean_reward": Compared(_ratio(lambda data: data.reward, _all), True, "of reward"),
+}
+
+
+# ---------------------------------------------------------------- comparing
+def compare(
+    runs: Sequence[Run],
+    name: str | None = None,
+    *,
+    metrics: Sequence[str] = tuple(METRICS),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> list[Comparison]:
+    """Every pair of runs in every metric.
+
+    Args:
+        runs: two or more, of different defenders.
+        name: the set; None takes `benchmark` where all runs have it, else the first that all have.
+        metrics: some of `METRICS`.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+
+    Raises:
+        BadRequestError: the runs are not over the same items, or rewards come from different tables.
+    """
+    chosen = shared_set(runs, name)
+    rows = [{(row["set"], row["id"]): row for row in run.rollouts(chosen)} for run in runs]
+    for run, mine in zip(runs[1:], rows[1:], strict=True):
+        check_same(runs[0], rows[0], run, mine)
+    tables = {run.info.reward_table for run in runs}
+    if "mean_reward" in metrics and len(tables) > 1:
+        raise BadRequestError(
+            f"Expected rewards of one table, and these runs have {', '.join(sorted(tables))}; "
+            "leave mean_reward out with --metric, or run one of them again."
+        )
+    order = sorted(rows[0])
+    columns = [table([mine[key] for key in order]) for mine in rows]
+    families = columns[0].families
+    drawn = draws(families, seed=seed, resamples=resamples) if families >= LEAST_FAMILIES else None
+    with one_thread():
+        found = [
+            _compared(runs[a], columns[a], runs[b], columns[b], metric, drawn)
+            for metric in metrics
+            for a, b in itertools.combinations(range(len(runs)), 2)
+        ]
+    return _corrected([one for one in found if one is not None])
+
+
+def check_same(one: Run, rows: Items, other: Run, others: Items) -> None:
+    """Check that two runs have the same items with the same truth, given their rollouts by set and id.
+
+    Raises:
+        BadRequestError: they have not; the first item that differs is named.
+    """
+    apart = sorted(rows.keys() ^ others.keys())
+    if apart:
+        raise BadRequestError(
+            f"Expected the same items in both runs, and {apart[0][1]!r} of {apart[0][0]} is in one of {one.name} and {other.name} "
+            "only; run both over the whole set."
+        )
+    moved = [
+        key
+        for key in sorted(rows)
+        if (rows[key]["label"], rows[key]["family"]) != (others[key]["label"], others[key]["family"])
+    ]
+    if moved:
+        raise BadRequestError(
+            f"Expected one truth for each item, and {moved[0][1]!r} of {moved[0][0]} is {rows[moved[0]]['label']} for {one.name} and "
+            f"{others[moved[0]]['label']} for {other.name}; run one of them again."
+        )
+
+
+def _compared(
+    first: Run, one: Table, second: Run, other: Table, metric: str, drawn: np.ndarray | None
+) -> Comparison | None:
+    """One comparison without its correction; None where the metric does not exist on these items."""
+    resampled = METRICS[metric].resampled
+    whole = np.ones((1, one.families))
+    difference = float((resampled(other, whole) - resampled(one, whole))[0])
+    if np.isnan(difference):
+        return None
+    spread, p = None, None
+    test = "paired bootstrap over families"
+    if drawn is not None:
+        differences = resampled(other, drawn) - resampled(one, drawn)
+        spread, p = percentiles(differences, one.families), bootstrap_p(differences, one.families)
+    if metric == "accuracy":
+        p, test = (
+            mcnemar_p(int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())),
+            "exact McNemar",
+        )
+    low, high = spread or (None, None)
+    return Comparison(first.name, second.name, metric, len(one.truth), difference, low, high, p, None, test)
+
+
+def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
+    tested = [one.p for one in found if one.p is not None]
+    corrected = iter(holm(tested))
+    done = [replace(one, p_corrected=None if one.p is None else next(corrected)) for one in found]
+    return [replace(one, verdict=verdict(one)) for one in done]
+
+
+def verdict(one: Comparison) -> str:
+    """The comparison in a sentence."""
+    compared = METRICS[one.metric]
+    scale, digits = (100, 1) if compared.unit == "points" else (1, 3)
+    if one.low is None or one.high is None or one.p_corrected is None:
+        return f"{one.metric}: no difference shown: the items come from too few families to tell"
+    better = (one.difference > 0) == compared.more_is_better
+    sign = 1 if one.difference > 0 else -1
+    if one.p_corrected < ALPHA and (one.low > 0 or one.high < 0):
+        winner, loser = (one.second, one.first) if better else (one.first, one.second)
+        low, high = sorted((sign * one.low * scale, sign * one.high * scale))
+        size = f"{abs(one.difference) * scale:.{digits}f} {compared.unit} [{low:.{digits}f}, {high:.{digits}f}]"
+        return f"{one.metric}: {winner} is better than {loser} by {size} (p {_p(one.p_corrected)})"
+    size = f"{one.difference * scale:+.{digits}f} {compared.unit} [{one.low * scale:.{digits}f}, {one.high * scale:.{digits}f}]"
+    return f"{one.metric}: no difference shown between {one.first} and {one.second} ({size}, p {_p(one.p_corrected)})"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+# ---------------------------------------------------------------- for people
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare the runs that the command line names; 0, or 2 where they cannot be compared."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.compare", description="Compare runs of defenders, item by item."
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories that eval.run wrote, two or more")
+    parser.add_argument(
+        "--set", dest="name", help="the set to compare on (default: benchmark, or the first that all have)"
+    )
+    parser.add_argument(
+        "--metric", nargs="+", choices=METRICS, default=list(METRICS), help="which metrics (default: all)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
+    args = parser.parse_args(argv)
+    try:
+        if len(args.runs) < 2:
+            raise BadRequestError(f"Expected two runs or more to compare, and got {len(args.runs)}; name another.")
+        runs = load_runs(args.runs)
+        name = shared_set(runs, args.name)
+        found = compare(runs, name, metrics=args.metric, seed=args.seed, resamples=args.resamples)
+    except OpenSOCError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if args.json:
+        about = {"set": name, "sha256": runs[0].sha256(name), "seed": args.seed, "resamples": args.resamples}
+        print(json.dumps({**about, "comparisons": [asdict(one) for one in found]}, indent=1))
+        return 0
+    items = len(runs[0].rollouts(name))
+    print(f"{name}, {items} items, 95 % intervals, p-values by Holm over {len(found)} comparisons")
+    for one in found:
+        print(one.verdict)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Intervals and tests that the figures rest on: Wilson, a bootstrap over families, exact McNemar, Holm.
+
+Incidents of one scenario family resemble each other, so a resample draws whole families with replacement. A draw is a vector of how often
+each family was taken; whatever is a function of per-family sums is then resampled by one matrix product. Tests are statsmodels'.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache
+
+import numpy as np
+
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+LEAST_FAMILIES = 2  # one family does not say how families differ
+
+Interval = tuple[float, float]
+
+
+def wilson(hits: int, of: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """The Wilson score interval of a rate of `hits` in `of` items, `of` at least 1."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(hits, of, alpha=1 - confidence, method="wilson")
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=8)  # of runs over the same sets, and of groups of a set
+def draws(families: int, *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
+    """How often each family is taken in each resample: resamples x families, every row sums to `families`. Not to be written to."""
+    shares = np.full(families, 1 / families)
+    drawn = np.random.default_rng(seed).multinomial(families, shares, size=resamples).astype(float)
+    drawn.flags.writeable = False
+    return drawn
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Products of a resample and sums take a millisecond on one thread, and several where threads wait for each other."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
+
+
+def per_family(values: np.ndarray, families: np.ndarray, number: int) -> np.ndarray:
+    """Sums of `values` (one an item) over each of `number` families, given each item's family as a number."""
+    return np.bincount(families, weights=values, minlength=number)
+
+
+def quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """`above / below`, nan where `below` is 0."""
+    above, below = np.broadcast_arrays(np.asarray(above, dtype=float), np.asarray(below, dtype=float))
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def percentiles(samples: np.ndarray, families: int, *, confidence: float = CONFIDENCE) -> Interval | None:
+    """The expanded percentile interval of figures resampled over so many families.
+
+    Plain percentiles are too narrow where families are few. These lie as much farther out as a t interval is wider than a normal one that takes
+    the resamples' spread as it is (Hesterberg 2015, What teachers should know about the bootstrap, The American Statistician 69).
+
+    Args:
+        samples: the figure in each resample, nan where it is not defined; those are left out.
+        families: how many were drawn from, 2 or more.
+        confidence: of the interval.
+
+    Returns:
+        The bounds, or None where the figure is not defined in more than half of the resamples.
+    """
+    from scipy.stats import norm, t
+
+    defined = samples[~np.isnan(samples)]
+    if 2 * len(defined) < len(samples) or not len(defined):
+        return None
+    share = norm.cdf(_widened(families) * t.ppf((1 - confidence) / 2, families - 1))
+    low, high = np.quantile(defined, [share, 1 - share])
+    return float(low), float(high)
+
+
+def _widened(families: int) -> float:
+    """How much smaller the resamples' spread is than the unbiased estimate."""
+    return math.sqrt(families / (families - 1))
+
+
+def bootstrap_p(differences: np.ndarray, families: int) -> float:
+    """The two-sided p-value of no difference: one minus the confidence of the widest interval of `percentiles` that leaves out 0.
+
+    One resample is added to each side, so that the value is never 0.
+    """
+    from scipy.stats import norm, t
+
+    defined = differences[~np.isnan(differences)]
+    side = (min(int(np.sum(defined <= 0)), int(np.sum(defined >= 0))) + 1) / (len(defined) + 1)
+    return float(2 * t.cdf(norm.ppf(side) / _widened(families), families - 1)) if side < 0.5 else 1.0
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """The exact two-sided McNemar p-value, from the items that only one of two defenders gets right."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    return float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: each p-value as it stands among all of them."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []

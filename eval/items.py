@@ -1,0 +1,67 @@
+"""What `eval.run` asks: the sets behind the names of `--split`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from env import defender_view
+from eval.sets import BENCHMARK, FrozenSet, load_set
+from generator import GENERATOR_VERSION, generate
+from schema import TASKS, BadRequestError
+from verifier import compute_ground_truth
+
+GROUPS = {
+    "benchmark": BENCHMARK,
+    "all": ("holdout", *BENCHMARK, "pairs", "injection", "invariance"),
+}
+FRESH, RECORDED = "val", "real"
+NAMES = ("holdout", *BENCHMARK, "pairs", "injection", "invariance", "sft_train", FRESH, RECORDED, *GROUPS)
+
+
+def split_names(given: Iterable[str]) -> list[str]:
+    """The sets that names and groups mean, each once, in their order.
+
+    Raises:
+        BadRequestError: an unknown name.
+    """
+    names = [part for name in given for part in name.split(",") if part]
+    unknown = [name for name in names if name not in NAMES and not name.endswith(".jsonl")]
+    if unknown or not names:
+        raise BadRequestError(
+            f"Unknown split {', '.join(map(repr, unknown)) or 'of no name'}: expected some of {', '.join(NAMES)}, or files of the same form (.jsonl)."
+        )
+    return list(dict.fromkeys(member for name in names for member in GROUPS.get(name, (name,))))
+
+
+def frozen(name: str, limit: int | None = None) -> FrozenSet:
+    """A frozen set, checked against the manifest; only its first `limit` rows where a limit is given."""
+    found = load_set(name)
+    return found if limit is None else replace(found, rows=found.rows[:limit])
+
+
+def fresh(number: int, seed: int) -> FrozenSet:
+    """So many incidents of the split `val`, made now, the four tasks in turn; the same for the same seed and generator."""
+    rows = [_fresh_row(place, seed) for place in range(number)]
+    digest = hashlib.sha256("".join(json.dumps(row) + "\n" for row in rows).encode()).hexdigest()
+    return FrozenSet(FRESH, Path(f"generator {GENERATOR_VERSION}"), digest, rows)
+
+
+def _fresh_row(place: int, seed: int) -> dict[str, Any]:
+    task, index = TASKS[place % len(TASKS)], place // len(TASKS)
+    case = generate(task, index, split="val", salt=f"eval.run/{seed}")
+    truth = compute_ground_truth(case.incident, case.world).to_dict()
+    seen = defender_view(case.incident, case.world, case.lines)
+    return {
+        "id": f"{FRESH}-{seed}-{place}",
+        "task": task,
+        "split": FRESH,
+        "family": case.family,
+        "observation": {name: seen[name] for name in ("alert", "log_window", "context")},
+        "ground_truth": {name: truth[name] for name in ("action", "evidence_log_ids", "techniques", "rule_ids")},
+        "weight": 1.0,
+    }

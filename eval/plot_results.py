@@ -1,0 +1,343 @@
+"""Draw the figures of runs: python -m eval.plot_results RUN [RUN ...] --out DIR [--audit FILE]
+
+Each picture is saved as PNG with its data as CSV. Those that the runs hold nothing for are named with the reason. Figures are measured anew from
+the rollouts, so they cannot differ from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from eval.charts import Chart, Ink, Panel, Row, dots, panels, save
+from eval.intervals import RESAMPLES
+from eval.metrics import PREVALENCES, Metric, ppv
+from eval.runs import TEST_SETS, Run, load_runs, shared_set
+from schema import LABELS, TASKS, BadRequestError, OpenSOCError
+
+SHORT = {"quarantine_host": "quarantine", "block_ip": "block"}
+RANGE = (0.005, 0.6)  # prevalences that are drawn
+TIER = "injection_flip_rate_"
+
+
+def _row(metric: Metric, **named: Any) -> Row:
+    return {**named, **{part: metric[part] for part in ("value", "low", "high", "n")}}
+
+
+# ---------------------------------------------------------------- on one scale
+def dismissed(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+    """Dismiss-on-malicious by defender."""
+    rows = [_row(run.metrics(name, resamples=resamples)["dismiss_on_malicious"], model=run.name) for run in runs]
+    title = f"Malicious incidents that were dismissed ({name})"
+    axis = "dismissed share of malicious incidents, 95 % Wilson interval; less is better"
+    return dots("dismiss_on_malicious", title, axis, rows, alt="Share of malicious incidents dismissed, by defender.")
+
+
+def f1_by_split(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+    """Macro-F1 of each run on each set that is a split of its own."""
+    shared = [one for one in runs[0].sets if all(one in run.sets for run in runs)]
+    splits = [one for one in ("holdout", *TEST_SETS, "real") if one in shared] or [name]
+    rows = [
+        _row(run.metrics(split, resamples=resamples)["macro_f1"], model=run.name, split=split)
+        for run in runs
+        for split in splits
+    ]
+    axis = "macro-F1 over five actions, 95 % bootstrap interval over families; more is better"
+    return dots(
+        "macro_f1_by_split",
+        "Macro-F1 by split",
+        axis,
+        rows,
+        series="split",
+        percent=False,
+        alt="Macro-F1 by defender and split.",
+    )
+
+
+def reward_by_stage(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+    """Mean reward at each stage of the curriculum."""
+    rows = []
+    for run in runs:
+        by_task = run.metrics(name, resamples=resamples)["by_task"]
+        order = [task for task in TASKS if task in by_task]
+        rows += [_row(by_task[task]["mean_reward"], model=run.name, stage=task) for task in order]
+    tables = sorted({run.info.reward_table for run in runs})
+    axis = f"mean reward (table {', '.join(tables)}), 95 % bootstrap interval over families"
+    title = f"Reward across the curriculum ({name})"
+    alt = "Mean reward by defender and stage."
+    missing = f"{name} has none of the four stages"
+    return dots(
+        "reward_by_stage",
+        title,
+        axis,
+        rows,
+        series="stage",
+        percent=False,
+        limits=(-1.0, 1.1),
+        alt=alt,
+        missing=missing,
+    )
+
+
+def injections(runs: Sequence[Run], resamples: int) -> Chart:
+    """Injection flip rate by tier, where runs have the set of twins."""
+    rows = []
+    for run in runs:
+        if "injection" in run.sets:
+            found = run.metrics("injection", resamples=resamples)
+            tiers = [key for key in found if key.startswith(TIER)]
+            rows += [_row(found[key], model=run.name, tier=key.removeprefix(TIER)) for key in tiers]
+    axis = "share of answers that hostile text changes, 95 % Wilson interval; less is better"
+    missing = "no run has the set injection with a well-formed answer"
+    title, alt = "Answers that injected text changes", "Injection flip rate by defender and tier."
+    return dots("injection_flips", title, axis, rows, series="tier", alt=alt, missing=missing)
+
+
+_FIGURE = re.compile(r"(\d\.\d+) \[(\d\.\d+), (\d\.\d+)\]")
+
+
+def shortcuts(audit: Mapping[str, Any]) -> Chart:
+    """What simple learners reach on families that they never saw, from the audit's JSON."""
+    from eval.audit import FIELD_MARGIN, MAX_F1, PAIR_MARGIN
+    from eval.probes import MAJORITY
+
+    probes = {
+        "fields": ("best field, accuracy", MAJORITY + FIELD_MARGIN),
+        "pairs": ("best pair, accuracy", MAJORITY + PAIR_MARGIN),
+        "words": ("bag of words, macro-F1", MAX_F1),
+        "trees": ("boosted trees, macro-F1", MAX_F1),
+    }
+    rows, bounds = [], {}
+    for check in audit.get("checks", []):
+        found = _FIGURE.match(check["figure"]) if check["name"] in probes else None
+        if found:
+            probe, bound = probes[check["name"]]
+            value, low, high = map(float, found.groups())
+            rows.append(
+                {"stage": check["task"], "probe": probe, "value": value, "low": low, "high": high, "bound": bound}
+            )
+            bounds[probe] = bound
+    rows.sort(key=lambda row: (row["stage"], list(bounds).index(row["probe"])))
+    axis = "reached without understanding, on families never seen; dashed: the bound for stages 2 to 4; chance is 0.20"
+    missing = "the audit's file holds no probes"
+    title, alt = "What shortcuts reach", "Accuracy and macro-F1 of simple learners by stage, with the audit's bounds."
+    return dots(
+        "shortcuts",
+        title,
+        axis,
+        rows,
+        series="probe",
+        percent=False,
+        limits=(0.0, 0.6),
+        bounds=bounds,
+        alt=alt,
+        missing=missing,
+    )
+
+
+# ---------------------------------------------------------------- a small picture each
+def confusions(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+    """The confusion table of each defender, as shares of the true action."""
+    rows, drawn = [], {}
+    for run in runs:
+        found = run.metrics(name, resamples=resamples)["confusion"]
+        for truth, counts in zip(found["truth"], found["counts"], strict=True):
+            rows += [
+                {"model": run.name, "truth": truth, "answer": answer, "count": count}
+                for answer, count in zip(found["answers"], counts, strict=True)
+            ]
+        drawn[run.name] = partial(_confusion, found)
+    title, alt = f"Confusion ({name})", "Confusion tables by defender: share of each true action that got each answer."
+    across = "answer; cells are percent of the true action"
+    return panels("confusion", title, rows, drawn, alt=alt, across=across, up="true action", size=2.9)
+
+
+def _confusion(found: Mapping[str, Any], axes: Any, ink: Ink) -> None:
+    import numpy as np
+
+    counts = np.array(found["counts"], dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap=ink.scale, vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        if counts[row, column]:
+            red, green, blue, _ = image.cmap(image.norm(share))
+            light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
+            axes.text(
+                column,
+                row,
+                f"{share * 100:.0f}",
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                color="#000" if light else "#FFF",
+            )
+    axes.set_xticks(
+        range(6),
+        [SHORT.get(name, name) for name in found["answers"]],
+        rotation=55,
+        ha="right",
+        fontsize=8,
+        rotation_mode="anchor",
+    )
+    axes.set_yticks(range(len(LABELS)), [SHORT.get(name, name) for name in LABELS], fontsize=8)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(ink.faint)
+
+
+def calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+    """How often each defender is right at each stated confidence."""
+    rows: list[Row] = []
+    drawn: dict[str, Panel] = {}
+    for run in runs:
+        found = run.metrics(name, resamples=resamples)
+        if found["calibration"]:
+            rows += [{"model": run.name, **part} for part in found["calibration"]]
+            drawn[run.name] = partial(_calibration, found["calibration"], found["ece"]["value"])
+    title, alt = f"Calibration ({name})", "Accuracy against stated confidence, by defender."
+    missing = "no answer states a confidence"
+    across, up = "stated confidence", "share right, 95 % Wilson"
+    return panels("calibration", title, rows, drawn, alt=alt, across=across, up=up, missing=missing)
+
+
+def _calibration(bins: Sequence[Row], ece: float, axes: Any, ink: Ink) -> None:
+    axes.plot([0, 1], [0, 1], color=ink.text, linestyle=(0, (4, 3)), linewidth=1)
+    for part in bins:
+        axes.plot(
+            [part["confidence"]] * 2, [part["accuracy_low"], part["accuracy_high"]], color=ink.series[0], linewidth=1.8
+        )
+    at = [part["confidence"] for part in bins]
+    axes.plot(at, [part["accuracy"] for part in bins], marker="o", color=ink.series[0], linewidth=1, clip_on=False)
+    axes.text(0.04, 0.92, f"ECE {ece:.2f}", transform=axes.transAxes, fontsize=9)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.grid()
+
+
+def predictive_values(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+    """The share of true alarms at any prevalence, with the four that are reported."""
+    rows: list[Row] = []
+    drawn: dict[str, Panel] = {}
+    for run in runs:
+        found = run.metrics(name, resamples=resamples)
+        points = [_row(found[f"ppv_at_{percent}"], model=run.name, prevalence=percent / 100) for percent in PREVALENCES]
+        rows += points
+        detection, false_alarm = found["detection"]["value"], found["false_alarm"]["value"]
+        reason = found[f"ppv_at_{PREVALENCES[0]}"].get("reason", "")
+        drawn[run.name] = partial(_predictive, points, detection, false_alarm, reason)
+    title = f"How many alarms are true, by prevalence ({name})"
+    alt = "Positive predictive value against the share of malicious alerts, by defender."
+    across, up = "malicious share of incoming alerts", "true share of alarms, 95 %"
+    return panels("ppv", title, rows, drawn, alt=alt, across=across, up=up, size=2.3)
+
+
+def _predictive(
+    points: Sequence[Row], detection: float | None, false_alarm: float | None, reason: str, axes: Any, ink: Ink
+) -> None:
+    import numpy as np
+
+    axes.set_xscale("log")
+    axes.set_xlim(*RANGE)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xticks([percent / 100 for percent in PREVALENCES], [f"{percent} %" for percent in PREVALENCES], fontsize=9)
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.grid()
+    if reason or detection is None or false_alarm is None:
+        axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", fontsize=9, style="italic")
+        return
+    at = np.geomspace(*RANGE, 60)
+    axes.plot(at, [ppv(detection, false_alarm, share) for share in at], color=ink.series[0], linewidth=1.4)
+    for point in points:
+        axes.plot([point["prevalence"]] * 2, [point["low"], point["high"]], color=ink.series[0], linewidth=1.8)
+    axes.plot(
+        [point["prevalence"] for point in points],
+        [point["value"] for point in points],
+        linestyle="none",
+        marker="o",
+        markersize=5,
+        color=ink.series[0],
+        clip_on=False,
+    )
+
+
+# ---------------------------------------------------------------- all of them
+def charts(
+    runs: Sequence[Run], name: str | None = None, *, audit: Mapping[str, Any] | None = None, resamples: int = RESAMPLES
+) -> list[Chart]:
+    """Every picture of some runs, in the order in which a report shows them.
+
+    Args:
+        runs: complete runs over the same set.
+        name: the set; None takes `benchmark` where all runs have it, else the first that all have.
+        audit: what `python -m eval.audit --json` printed.
+        resamples: of the bootstrap.
+
+    Raises:
+        BadRequestError: the runs share no such set.
+    """
+    chosen = shared_set(runs, name)
+    made = [
+        *(
+            make(runs, chosen, resamples)
+            for make in (dismissed, f1_by_split, confusions, reward_by_stage, calibrations, predictive_values)
+        ),
+        injections(runs, resamples),
+    ]
+    return [*made, shortcuts(audit)] if audit is not None else made
+
+
+def read_audit(path: Path) -> dict[str, Any]:
+    """What `python -m eval.audit --json` printed into a file.
+
+    Raises:
+        BadRequestError: it is no such file.
+    """
+    try:
+        audit = json.loads(path.read_text("utf-8"))
+        if isinstance(audit["checks"], list):
+            return dict(audit)
+        raise TypeError("checks are no list")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadRequestError(
+            f"Expected the output of python -m eval.audit --json in {str(path)!r}, and got {type(error).__name__}: {error}; make it again."
+        ) from error
+
+
+def save_all(made: Iterable[Chart], folder: Path) -> list[str]:
+    """Save the pictures; a sentence for each, also for those that have nothing to show."""
+    return [
+        f"wrote {save(chart, folder)[0]}" if chart.rows else f"left out {chart.name}: {chart.missing}" for chart in made
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw what the command line names; 0, or 2 where it cannot be drawn."""
+    parser = argparse.ArgumentParser(prog="python -m eval.plot_results", description="Draw the figures of runs.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories that eval.run wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the PNG and CSV files")
+    parser.add_argument("--set", dest="name", help="the set to show (default: benchmark, or the first that all have)")
+    parser.add_argument(
+        "--audit", type=Path, metavar="FILE", help="what python -m eval.audit --json printed: adds the shortcut chart"
+    )
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
+    args = parser.parse_args(argv)
+    try:
+        audit = read_audit(args.audit) if args.audit else None
+        told = save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
+    except OpenSOCError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print("\n".join(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

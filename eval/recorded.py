@@ -1,0 +1,201 @@
+"""Recorded telemetry as a set of items, and the scores of a defender on it: `python -m eval.run --split real --manifest FILE`.
+
+Import and window are those of `eval.real_logs`. A recording is one item: the window in an empty world (or a declared one), with an alert on
+the line that is worth most by the window's own label-blind order. Whether an incident is malicious is known, which of the five actions
+is right is not, so an item has no ground truth and no reward: scored are *noticed* and *acted* (`eval.scoring`), one decision a
+recording. Where the recorder cleared the log before it began, the recording is asked a second time without the lines that tell it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.importers.draft import Draft
+from eval.masking import masked
+from eval.real_logs import Judged, find_files, judge_files
+from eval.scoring import ACTED, NOTICED, load_manifest, score
+from eval.sets import FrozenSet
+from eval.windowing import worth_of
+from schema import BadRequestError
+from tasks.alerts import alert_on
+from world import World
+
+NAME = "real"
+UNCLEARED = " without log_clear"  # ends the id of a recording's second item
+BOOTSTRAPS = 10_000
+
+
+def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bool = True) -> FrozenSet:
+    """The recordings of a manifest as a set, in the manifest's order.
+
+    Args:
+        manifest: labels by file (`eval.scoring.load_manifest`); `group` names recordings that are alike.
+        places: files and folders that hold them; the manifest's own folder where none is given.
+        world: the organisation around them.
+        mask: replace what a model may know by heart (`eval.masking`).
+
+    Raises:
+        BadRequestError: a place or every recording is missing, or one cannot be read.
+        OpenSOCError: the manifest cannot be read.
+    """
+    labels = load_manifest(manifest)
+    found, errors = find_files(places or [manifest.parent])
+    files = [(name, path) for name, path in found if path != manifest and _label(labels, name)]
+    if errors or not files:
+        raise BadRequestError(
+            errors[0]
+            if errors
+            else f"Expected recordings of {str(manifest)!r} in {', '.join(map(repr, map(str, places or [manifest.parent])))}, "
+            "and found none; name their folder with --recordings."
+        )
+    rows: list[dict[str, Any]] = []
+    digest = hashlib.sha256(f"mask {mask} world {world!r}\n".encode())
+    for judged in judge_files(files, world):
+        if judged.error:
+            raise BadRequestError(f"{judged.error} Correct the file or take it out of the manifest.")
+        label = _label(labels, judged.file)
+        digest.update(
+            f"{label['file']} {label['malicious']} ".encode() + hashlib.sha256(Path(judged.path).read_bytes()).digest()
+        )
+        rows += _rows(judged, label, world, mask=mask)
+    return FrozenSet(NAME, manifest, digest.hexdigest(), rows)
+
+
+def _label(labels: Mapping[str, dict[str, str]], name: str) -> dict[str, str]:
+    return labels.get(name) or labels.get(Path(name).name) or {}
+
+
+def _rows(judged: Judged, label: Mapping[str, str], world: World, *, mask: bool) -> list[dict[str, Any]]:
+    """One item of a recording, or two where its recorder cleared the log."""
+    row: dict[str, Any] = {
+        "id": label["file"],
+        "task": NAME,
+        "split": NAME,
+        "family": label.get("group") or label["file"],
+        "weight": 1.0,
+        "ground_truth": None,
+        "records": judged.records,
+        "recording": dict(label),
+        "observation": _observation(judged.events, world, mask=mask),
+    }
+    if "log_clear_by_recorder" not in (label.get("artefacts") or ""):
+        return [row]
+    others = [event for event in judged.events if event["fields"]["activity"] != "log_clear"]
+    if len(others) == len(judged.events):
+        return [row]
+    return [row, {**row, "id": row["id"] + UNCLEARED, "observation": _observation(others, world, mask=mask)}]
+
+
+def _observation(events: Sequence[Mapping[str, Any]], world: World, *, mask: bool) -> dict[str, Any]:
+    """What a defender sees of a window; a window without lines has no alert, and is not asked."""
+    lines = [{name: event[name] for name in ("event_type", "fields", "timestamp", "log_id")} for event in events]
+    if not lines:
+        return {"alert": None, "log_window": [], "context": None}
+    lines = masked(lines) if mask else lines
+    worth = [worth_of(Draft(line["event_type"], line["fields"])) for line in lines]
+    alerted = lines[worth.index(max(worth))]
+    seen = world if world.now else replace(world, now=lines[-1]["timestamp"])
+    return {
+        "alert": dict(alert_on(alerted["event_type"], alerted["log_id"], "")),
+        "log_window": lines,
+        "context": seen.slice_for(lines),
+    }
+
+
+# ---------------------------------------------------------------- scores
+Counted = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def measure_recordings(
+    items: FrozenSet,
+    rollouts: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, Mapping[str, str]],
+    *,
+    seed: int = 0,
+    resamples: int = BOOTSTRAPS,
+) -> dict[str, Any]:
+    """Scores of a defender on recordings.
+
+    Args:
+        items: the set, one or two items a recording.
+        rollouts: the line of every item.
+        labels: the manifest's rows by file; those without an item are named as not judged.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+
+    Returns:
+        `noticed_recall`, `noticed_false_positives`, `acted_recall`, `acted_false_positives` and the precisions at as many benign as malicious
+        recordings, each `{"value", "low", "high", "n", "method"}`: Wilson intervals over recordings for rates, a bootstrap clustered by
+        the manifest's `group` for precisions and, under `by_group`, for the rates too (recordings of one source are alike);
+        `format_ok`; and `recordings`, the whole of `eval.scoring.score` with the parts that are reported apart.
+    """
+    actions = {line["id"]: line["action"] for line in rollouts}
+    firsts = [row for row in items.rows if not row["id"].endswith(UNCLEARED)]
+    table = score(
+        [
+            (row["id"], actions[row["id"]], actions.get(row["id"] + UNCLEARED, actions[row["id"]]), row["records"])
+            for row in firsts
+        ],
+        labels,
+    )
+    asked = [line for line in rollouts if line["window"]]
+    ok = [not line["fault"] for line in asked]
+    found: dict[str, Any] = {"format_ok": _wilson(sum(ok), len(ok))}
+    groups = np.unique([row["family"] for row in firsts], return_inverse=True)[1]
+    malicious = np.array([row["recording"]["malicious"] == "yes" for row in firsts])
+    for name, wanted in (("noticed", NOTICED), ("acted", ACTED)):
+        hit = np.array([actions[row["id"]] in wanted for row in firsts])
+        clusters = _clustered(hit, malicious, groups, np.random.default_rng(seed), resamples)
+        found[f"{name}_recall"] = _wilson(int(hit[malicious].sum()), int(malicious.sum())) | {
+            "by_group": clusters["recall"]
+        }
+        found[f"{name}_false_positives"] = _wilson(int(hit[~malicious].sum()), int((~malicious).sum())) | {
+            "by_group": clusters["false"]
+        }
+        found[f"{name}_precision_at_50_50"] = clusters["precision"]
+    return {**found, "recordings": table}
+
+
+def _wilson(hits: int, of: int) -> dict[str, Any]:
+    from eval.scoring import wilson
+
+    low, high = wilson(hits, of) or (None, None)
+    value = round(hits / of, 4) if of else None
+    return {"value": value, "low": low, "high": high, "n": of, "method": "Wilson 95 %, one decision a recording"}
+
+
+def _clustered(
+    hit: np.ndarray, malicious: np.ndarray, groups: np.ndarray, rng: np.random.Generator, resamples: int
+) -> dict[str, dict[str, Any]]:
+    """Recall, false-positive rate and balanced precision with percentile intervals over resampled groups."""
+    number = int(groups.max()) + 1
+    sums = np.stack(
+        [np.bincount(groups, weights, number) for weights in (hit & malicious, malicious, hit & ~malicious, ~malicious)]
+    )
+    drawn = rng.multinomial(number, np.full(number, 1 / number), size=resamples)
+    values = _rates(sums.sum(axis=1)[None])
+    spread = _rates(drawn @ sums.T)
+    method = f"percentile bootstrap 95 % over {number} groups of recordings, {resamples} resamples"
+    return {
+        name: _interval(float(values[place][0]), spread[place], len(hit), method)
+        for place, name in enumerate(("recall", "false", "precision"))
+    }
+
+
+def _rates(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rates of rows of counts: hits and all of the malicious, hits and all of the benign; nan where there is none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall, false = counts[:, 0] / counts[:, 1], counts[:, 2] / counts[:, 3]
+        return recall, false, recall / (recall + false)
+
+
+def _interval(value: float, spread: np.ndarray, n: int, method: str) -> dict[str, Any]:
+    kept = spread[~np.isnan(spread)]
+    low, high = (round(float(end), 4) for end in np.quantile(kept, (0.025, 0.975))) if len(kept) else (None, None)
+    return {"value": None if np.isnan(value) else round(value, 4), "low": low, "high": high, "n": n, "method": method}

@@ -1,0 +1,231 @@
+"""Write one page about runs: python -m eval.report RUN [RUN ...] --out report.html
+
+The page holds the leaderboard, comparisons, pictures and the worst mistakes of one defender with their evidence. It is one file that loads nothing, runs no
+script, follows the reader's light or dark theme, and escapes every text that an attacker or a model may have written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from eval.bake_demo import write
+from eval.charts import png
+from eval.compare import compare
+from eval.intervals import RESAMPLES
+from eval.metrics import Metric
+from eval.plot_results import charts, read_audit
+from eval.reverify import Rows, frozen_rows
+from eval.runs import Run, load_runs, shared_set
+from schema import BadRequestError, OpenSOCError
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+MISTAKES = 10
+LONGEST = 700  # characters of a text that are shown
+COLUMNS = {
+    "macro-F1": "macro_f1",
+    "accuracy": "accuracy",
+    "dismiss on malicious": "dismiss_on_malicious",
+    "over-reaction": "over_reaction",
+    "unnecessary escalation": "unnecessary_escalation",
+    "format OK": "format_ok",
+    "citation recall": "citation_recall",
+    "mean reward": "mean_reward",
+    "cost at 10:1": "expected_cost_10_to_1",
+}
+
+
+def visible(text: str) -> str:
+    """A text as it may be shown: characters that a reader cannot see, or that turn the direction of others, are written out."""
+    return "".join(
+        f"\\u{ord(char):04x}" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char != "\n" else char
+        for char in text
+    )
+
+
+def cut(text: str) -> str:
+    """A text at a length that can be read."""
+    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
+
+
+# ---------------------------------------------------------------- parts of the page
+def board(runs: Sequence[Run], name: str, resamples: int) -> list[dict[str, Any]]:
+    """A row for each run, the best macro-F1 first."""
+    rows = []
+    for run in runs:
+        found = run.metrics(name, resamples=resamples)
+        command = run.info.command if isinstance(run.info.command, str) else " ".join(run.info.command)
+        rows.append(
+            {
+                "name": run.name,
+                "kind": run.info.defender.kind,
+                "cells": [_cell(found[metric]) for metric in COLUMNS.values()],
+                "info": run.info,
+                "command": command,
+                "rank": found["macro_f1"]["value"] or 0.0,
+            }
+        )
+    return sorted(rows, key=lambda row: (-row["rank"], row["name"]))
+
+
+def _cell(metric: Metric) -> dict[str, str]:
+    if metric["value"] is None:
+        return {"value": "-", "interval": metric["reason"]}
+    interval = "" if metric["low"] is None else f"{metric['low']:.3f} to {metric['high']:.3f}"
+    return {"value": f"{metric['value']:.3f}", "interval": interval}
+
+
+def mistakes(run: Run, name: str, frozen: Mapping[str, Rows], number: int = MISTAKES) -> list[dict[str, Any]]:
+    """The worst wrong answers of a run: by reward, then by operational weight.
+
+    Args:
+        run: whose mistakes.
+        name: the set.
+        frozen: the rows of each set by id; where a set is missing its mistakes are shown without their lines.
+        number: at most so many.
+    """
+    wrong = [row for row in run.rollouts(name) if row["action"] != row["label"]]
+    wrong.sort(key=lambda row: (row["reward"], -row.get("weight", 1.0), row["set"], row["id"]))
+    return [_mistake(row, frozen.get(row["set"], {}).get(row["id"])) for row in wrong[:number]]
+
+
+def _mistake(row: Mapping[str, Any], frozen: Mapping[str, Any] | None) -> dict[str, Any]:
+    answer = row["answer"] if row["action"] else None
+    cited = answer["cited_log_id"] if answer else ""
+    shown = {
+        **{part: row[part] for part in ("id", "task", "family", "label", "evidence", "action", "reward")},
+        "cited": cited,
+        "said": cut(answer.get("rationale", "") if answer else row.get("reply") or row.get("fault") or ""),
+    }
+    if frozen is None:
+        return shown
+    observation = frozen["observation"]
+    lines = [line for line in observation["log_window"] if line["log_id"] in {*row["evidence"], cited}]
+    return {
+        **shown,
+        "title": cut(observation["alert"]["title"]),
+        "narrative": cut(observation["alert"].get("narrative", "")),
+        "lines": [{"text": _line(line), "evidence": line["log_id"] in row["evidence"]} for line in lines],
+    }
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    fields = " ".join(f"{name}={value}" for name, value in line["fields"].items())
+    return cut(f"{line['log_id']} {line['timestamp']} {line['event_type']} {fields}")
+
+
+def _all_rows(run: Run, name: str) -> tuple[dict[str, Rows], str]:
+    """The frozen rows of a set, and why those that are missing are."""
+    found, reasons = {}, []
+    for one, sha256 in run.sha256(name).items():
+        try:
+            found[one] = frozen_rows(one, sha256)
+        except OpenSOCError as error:
+            reasons.append(str(error))
+    return found, " ".join(reasons)
+
+
+def report(
+    runs: Sequence[Run],
+    name: str | None = None,
+    *,
+    focus: str | None = None,
+    audit: Mapping[str, Any] | None = None,
+    resamples: int = RESAMPLES,
+) -> str:
+    """The page.
+
+    Args:
+        runs: complete runs of different defenders over the same set.
+        name: the set; None takes `benchmark` where all runs have it, else the first that all have.
+        focus: whose mistakes and comparisons are shown; None takes the last run's.
+        audit: what `python -m eval.audit --json` printed, for the chart of shortcuts.
+        resamples: of the bootstrap.
+
+    Raises:
+        BadRequestError: the runs do not fit together, or none is called `focus`.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    chosen = shared_set(runs, name)
+    looked_at = next((run for run in runs if run.name == (focus or runs[-1].name)), None)
+    if looked_at is None:
+        raise BadRequestError(f"Expected one of {', '.join(run.name for run in runs)} as --focus, and got {focus!r}.")
+    frozen, unseen = _all_rows(looked_at, chosen)
+    made = charts(runs, chosen, audit=audit, resamples=resamples)
+    compared = compare(runs, chosen, metrics=_comparable(runs), resamples=resamples) if len(runs) > 1 else []
+    about = looked_at.metrics(chosen, resamples=resamples)
+    page = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown).from_string(
+        TEMPLATE.read_text("utf-8")
+    )
+    return page.render(
+        title="OpenSOC: defenders compared" if len(runs) > 1 else f"OpenSOC: {looked_at.name}",
+        set=chosen,
+        items=about["items"],
+        families=about["families"],
+        columns=list(COLUMNS),
+        board=board(runs, chosen, resamples),
+        focus=looked_at.name,
+        verdicts=[one.verdict for one in compared if looked_at.name in (one.first, one.second)],
+        pictures=[
+            {"alt": chart.alt, "light": _inline(png(chart)), "dark": _inline(png(chart, dark=True))}
+            for chart in made
+            if chart.rows
+        ],
+        left_out=[f"No picture {chart.name}: {chart.missing}." for chart in made if not chart.rows],
+        mistakes=[{"title": "", "narrative": "", "lines": [], **one} for one in mistakes(looked_at, chosen, frozen)],
+        unseen=unseen,
+        hashes=looked_at.sha256(chosen),
+    )
+
+
+def _comparable(runs: Sequence[Run]) -> list[str]:
+    metrics = ["accuracy", "macro_f1", "dismiss_on_malicious"]
+    return [*metrics, "mean_reward"] if len({run.info.reward_table for run in runs}) == 1 else metrics
+
+
+def _shown(value: Any) -> Any:
+    """What the page makes of every value before it is escaped; our own pictures are Markup and stay."""
+    return visible(value) if type(value) is str else value
+
+
+def _inline(picture: bytes) -> Markup:
+    return Markup(base64.b64encode(picture).decode())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page; 0, or 2 where the runs do not fit together."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.report", description="Write one page about runs of defenders."
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories that eval.run wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page, such as report.html")
+    parser.add_argument("--set", dest="name", help="the set to show (default: benchmark, or the first that all have)")
+    parser.add_argument(
+        "--focus", metavar="NAME", help="the defender whose mistakes are shown (default: the last run's)"
+    )
+    parser.add_argument(
+        "--audit", type=Path, metavar="FILE", help="what python -m eval.audit --json printed: adds the shortcut chart"
+    )
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
+    args = parser.parse_args(argv)
+    try:
+        audit = read_audit(args.audit) if args.audit else None
+        page = report(load_runs(args.runs), args.name, focus=args.focus, audit=audit, resamples=args.resamples)
+        write(args.out, page)
+    except OpenSOCError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"wrote {args.out} ({len(page) / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""Score the stored replies of a run again, with today's parser, verifier and rubric: python -m eval.reverify RUN
+
+Each item is taken from its frozen set, by name and hash, so that nothing the run says about itself is believed: the truth is computed from
+the set's observation, the answer read from the stored reply, the reward computed from both. What differs from the run is drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.runs import Run, load_run
+from rubric import TableName, score_triage
+from schema import BadRequestError, OpenSOCError
+from verifier import judge_observation
+
+SHOWN = 20  # drifts that are listed in a terminal
+SAME_REWARD = 1e-6
+Rows = Mapping[str, Mapping[str, Any]]  # frozen rows by id
+Progress = Callable[[Sequence[dict[str, Any]]], Iterable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One thing that is another today: `what` is label, evidence, action, reward, or the name of a field that the set gives."""
+
+    id: str
+    set: str
+    what: str
+    was: Any
+    now: Any
+
+
+GIVEN = (
+    "task",
+    "split",
+    "family",
+    "weight",
+    "pair",
+    "edit",
+    "side",
+    "tier",
+)  # what a rollout repeats of its frozen row
+
+
+def rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName) -> dict[str, Any]:
+    """What a rollout says of an item, computed anew.
+
+    Args:
+        row: the item's frozen row.
+        rollout: the stored rollout; only its reply is read.
+        table: the reward table.
+    """
+    from train.prompt import parse
+
+    truth = judge_observation(row["observation"])
+    window = {line["log_id"] for line in row["observation"]["log_window"]}
+    scored = score_triage(parse(rollout["reply"]).answer, truth, window, table)
+    return {
+        **{name: row[name] for name in GIVEN if name in row},
+        "label": truth.action,
+        "evidence": list(truth.evidence_log_ids),
+        "action": scored.triage.action if scored.triage else None,
+        "answer": scored.triage.model_dump() if scored.triage else None,
+        "reward": scored.reward,
+    }
+
+
+def drifts(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName) -> Iterator[Drift]:
+    """What of a stored rollout differs from what it is scored today."""
+    for what, now in rescore(row, rollout, table).items():
+        was: Any = rollout.get(what)
+        if what == "reward":
+            same = abs(was - now) <= SAME_REWARD
+        elif what == "evidence":
+            same = sorted(was) == sorted(now)
+        elif what == "answer":
+            same = _essence(was) == _essence(now)
+        else:
+            same = was == now
+        if not same:
+            yield Drift(rollout["id"], rollout["set"], what, was, now)
+
+
+def _essence(answer: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+    """The parts of an answer that are measured."""
+    return (answer["action"], answer["cited_log_id"], answer.get("confidence")) if answer else None
+
+
+def frozen_rows(name: str, sha256: str) -> Rows:
+    """The rows of a frozen set by id.
+
+    Raises:
+        BadRequestError: there is no such set, its file is not what the manifest says, or it is not the version that is asked for.
+    """
+    from eval.sets import load_set
+
+    frozen = load_set(name)
+    if frozen.sha256 != sha256:
+        raise BadRequestError(
+            f"Expected {name} with the hash {sha256} that the run names, and the set here has {frozen.sha256}; "
+            "check out the version that the run was made with, or run it again on this one."
+        )
+    return {row["id"]: row for row in frozen.rows}
+
+
+def reverify(run: Run, progress: Progress = lambda rollouts: rollouts) -> list[Drift]:
+    """Everything in a run that is scored otherwise today, in the run's order.
+
+    Args:
+        run: a complete run.
+        progress: wraps the rollouts while they are gone through.
+
+    Raises:
+        BadRequestError: a set is missing, is another version, or has other items than the run.
+    """
+    rows = {one.name: frozen_rows(one.name, one.sha256) for one in run.info.sets}
+    for name, frozen in rows.items():
+        apart = sorted(frozen.keys() ^ {row["id"] for row in run.by_set[name]})
+        if apart:
+            raise BadRequestError(
+                f"Expected the {len(frozen)} items of {name} in {str(run.path)!r}, and {apart[0]!r} is in one of both only; "
+                "run the whole set."
+            )
+    rollouts = [row for name in rows for row in run.by_set[name]]
+    table = run.info.reward_table
+    return [one for row in progress(rollouts) for one in drifts(rows[row["set"]][row["id"]], row, table)]
+
+
+# ---------------------------------------------------------------- for people
+def main(argv: Sequence[str] | None = None) -> int:
+    """Re-score a run and print what differs; 0 where nothing does, 1 where something does, 2 where it cannot be told."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.reverify", description="Score the stored replies of a run again and report drift."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory that eval.run wrote")
+    parser.add_argument("--json", action="store_true", help="print every drift as JSON")
+    args = parser.parse_args(argv)
+    try:
+        run = load_run(args.run)
+        found = reverify(run, _bar)
+    except OpenSOCError as error:
+        print(error, file=sys.stderr)
+        return 2
+    items = sum(len(rows) for rows in run.by_set.values())
+    by_kind = dict(Counter(one.what for one in found))
+    if args.json:
+        told = {"run": str(run.path), "defender": run.name, "items": items, "drift": by_kind}
+        print(json.dumps({**told, "changed": [asdict(one) for one in found]}, indent=1))
+    elif not found:
+        print(f"{run.name}: {items} rollouts, each scored today as it was.")
+    else:
+        touched = len({(one.set, one.id) for one in found})
+        kinds = ", ".join(f"{what} {number}" for what, number in by_kind.items())
+        print(f"{run.name}: {touched} of {items} rollouts are scored otherwise today ({kinds}).")
+        for one in found[:SHOWN]:
+            print(f"  {one.set} {one.id}: {one.what} was {one.was!r} and is {one.now!r}")
+        if len(found) > SHOWN:
+            print(f"  and {len(found) - SHOWN} more; --json lists all")
+    return 1 if found else 0
+
+
+def _bar(rollouts: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(rollouts, "Scoring again", console=Console(stderr=True), transient=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

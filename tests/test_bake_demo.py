@@ -1,0 +1,73 @@
+"""The demo's pairs: balanced, drawn without a look at the answers, the same each time."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from eval.bake_demo import bake, drawn, main
+from eval.runs import load_run
+from runs import answered, frozen_rows, oracle, played, right_in, rollout, serve, write_run
+from schema import LABELS, TASKS, BadRequestError
+
+ROWS = frozen_rows(60)
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    serve(monkeypatch, holdout=ROWS)
+    before = [answered(row, "dismiss") for row in ROWS]
+    after = [answered(row, row["ground_truth"]["action"]) for row in ROWS]
+    return write_run(tmp_path / "before", "base", before), write_run(tmp_path / "after", "trained", after)
+
+
+def many():
+    return [
+        rollout(number, LABELS[number % 5], "dismiss", task=TASKS[number // 5 % 4], family="f") for number in range(400)
+    ]
+
+
+def test_fifty_pairs_are_even_over_tasks_and_actions():
+    taken = drawn(many(), 50, 0)
+
+    assert Counter(row["label"] for row in taken) == dict.fromkeys(LABELS, 10)
+    assert sorted(Counter(row["task"] for row in taken).values()) == [12, 12, 13, 13]
+    assert len({row["id"] for row in taken}) == 50
+
+
+def test_where_a_kind_is_rare_the_others_fill_up():
+    rows = [row for row in many() if row["label"] != "escalate" or row["task"] == "stage1_basic"][:200]
+
+    assert len(drawn(rows, 50, 0)) == 50
+
+
+def test_answers_do_not_decide_what_is_drawn():
+    right, wrong = played(oracle), played(right_in(0))
+
+    assert [row["id"] for row in drawn(right, 50, 0)] == [row["id"] for row in drawn(wrong, 50, 0)]
+    assert [row["id"] for row in drawn(right, 50, 0)] != [row["id"] for row in drawn(right, 50, 1)]
+
+
+def test_the_file_holds_what_was_seen_and_what_was_answered(runs, tmp_path, capsys):
+    out = tmp_path / "demo" / "examples.json"
+    command = ["--before", str(runs[0]), "--after", str(runs[1]), "--out", str(out)]
+
+    assert main(command) == 0
+    first = out.read_bytes()
+    assert main(command) == 0
+    assert out.read_bytes() == first
+
+    baked = json.loads(first)
+    assert (len(baked["pairs"]), baked["right_after"]) == (50, 50)
+    assert baked["right_before"] == sum(pair["label"] == "dismiss" for pair in baked["pairs"]) < 20
+    [row] = [row for row in ROWS if row["id"] == baked["pairs"][0]["id"]]
+    assert baked["pairs"][0]["observation"] == row["observation"]
+    assert baked["pairs"][0]["before"]["answer"]["action"] == "dismiss"
+    assert f"50 pairs; right before {baked['right_before']}, after 50" in capsys.readouterr().out
+
+
+def test_runs_over_other_versions_are_refused(runs, tmp_path):
+    other = write_run(tmp_path / "other", "other", [answered(row, "dismiss") for row in ROWS], sha256="1" * 64)
+
+    with pytest.raises(BadRequestError, match="the hashes differ"):
+        bake(load_run(runs[0]), load_run(other))

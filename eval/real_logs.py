@@ -305,10 +305,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "places",
-        nargs="+",
+        nargs="*",
         type=Path,
         metavar="DIR_OR_FILES",
-        help="recordings; folders are read with their subfolders",
+        help="recordings; folders are read with their subfolders (with --manifest by default the manifest's folder)",
     )
     parser.add_argument(
         "--manifest", type=Path, metavar="CSV", help="labels to score against: columns file and malicious (yes or no)"
@@ -320,7 +320,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--details", action="store_true", help="say for every record what it became or why it was left out"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not args.places and args.manifest is None:
+        parser.error("expected a folder or files of recordings, or --manifest with the folder it lies in")
+    args.places = args.places or [args.manifest.parent]
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -247,6 +247,21 @@ def test_a_manifest_that_cannot_be_used_is_a_sentence(tmp_path, content, says):
         load_manifest(path)
 
 
+def test_a_manifest_alone_names_the_folder_it_lies_in(capsys):
+    assert main(["--json", "--manifest", str(SAMPLES / "manifest.csv")]) == 0
+    alone = json.loads(capsys.readouterr().out)
+
+    assert alone == report(capsys, SAMPLES, "--manifest", SAMPLES / "manifest.csv")
+
+
+def test_neither_recordings_nor_a_manifest_is_a_sentence(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--json"])
+
+    assert stopped.value.code == 2
+    assert "expected a folder or files of recordings" in capsys.readouterr().err
+
+
 def test_a_missing_manifest_is_a_sentence(capsys, tmp_path):
     assert main(["--manifest", str(tmp_path / "none.csv"), str(SAMPLES)]) == 2
     assert "Expected a manifest in" in capsys.readouterr().err

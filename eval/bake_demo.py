@@ -60,7 +60,7 @@ def bake(before: Run, after: Run, name: str | None = None, *, number: int = PAIR
     chosen = shared_set([before, after], name)
     rows = [{(row["set"], row["id"]): row for row in run.rollouts(chosen)} for run in (before, after)]
     check_same(before, rows[0], after, rows[1])
-    frozen = {one: frozen_rows(one, sha256) for one, sha256 in before.sha256(chosen).items()}
+    frozen = {one: frozen_rows(before, one) for one in before.sha256(chosen)}
     pairs = []
     for row in drawn(before.rollouts(chosen), number, seed):
         key = (row["set"], row["id"])

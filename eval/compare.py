@@ -100,6 +100,7 @@ def compare(
     name: str | None = None,
     *,
     metrics: Sequence[str] = tuple(METRICS),
+    focus: str | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[Comparison]:
@@ -109,6 +110,7 @@ def compare(
         runs: two or more, of different defenders.
         name: the set; None takes `benchmark` where all runs have it, else the first that all have.
         metrics: some of `METRICS`.
+        focus: a defender's name: only its pairs; None takes all.
         seed: of the bootstrap.
         resamples: of the bootstrap.
 
@@ -134,6 +136,7 @@ def compare(
             _compared(runs[a], columns[a], runs[b], columns[b], metric, drawn)
             for metric in metrics
             for a, b in itertools.combinations(range(len(runs)), 2)
+            if focus is None or focus in (runs[a].name, runs[b].name)
         ]
     return _corrected([one for one in found if one is not None])
 

@@ -41,6 +41,10 @@ def split_names(given: Iterable[str]) -> list[str]:
 def frozen(name: str, limit: int | None = None) -> FrozenSet:
     """A frozen set, checked against the manifest; only its first `limit` rows where a limit is given."""
     found = load_set(name)
+    if found.name in (FRESH, RECORDED, *GROUPS):
+        raise BadRequestError(
+            f"Expected a file whose name is not taken by something else, and {found.name!r} is; rename it."
+        )
     return found if limit is None else replace(found, rows=found.rows[:limit])
 
 

@@ -91,8 +91,9 @@ class Table:
 
 def table(rollouts: Sequence[Rollout]) -> Table:
     """The columns of some rollouts."""
-    names: dict[str, int] = {}
-    family = np.array([names.setdefault(row["family"], len(names)) for row in rollouts], dtype=int)
+    # sorted, so that the order of the rollouts moves no resample
+    names = {name: number for number, name in enumerate(sorted({row["family"] for row in rollouts}))}
+    family = np.array([names[row["family"]] for row in rollouts], dtype=int)
     return Table(
         truth=np.array([LABELS.index(row["label"]) for row in rollouts], dtype=int),
         said=np.array([_said(row) for row in rollouts], dtype=int),

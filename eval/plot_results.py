@@ -18,7 +18,8 @@ from typing import Any
 from eval.charts import Chart, Ink, Panel, Row, dots, panels, save
 from eval.intervals import RESAMPLES
 from eval.metrics import PREVALENCES, Metric, ppv
-from eval.runs import TEST_SETS, Run, load_runs, shared_set
+from eval.runs import Run, load_runs, shared_set
+from eval.sets import BENCHMARK as TEST_SETS
 from schema import LABELS, TASKS, BadRequestError, OpenSOCError
 
 SHORT = {"quarantine_host": "quarantine", "block_ip": "block"}
@@ -42,7 +43,7 @@ def dismissed(runs: Sequence[Run], name: str, resamples: int) -> Chart:
 def f1_by_split(runs: Sequence[Run], name: str, resamples: int) -> Chart:
     """Macro-F1 of each run on each set that is a split of its own."""
     shared = [one for one in runs[0].sets if all(one in run.sets for run in runs)]
-    splits = [one for one in ("holdout", *TEST_SETS, "real") if one in shared] or [name]
+    splits = [one for one in ("holdout", *TEST_SETS) if one in shared] or [name]
     rows = [
         _row(run.metrics(split, resamples=resamples)["macro_f1"], model=run.name, split=split)
         for run in runs

@@ -124,9 +124,9 @@ def _line(line: Mapping[str, Any]) -> str:
 def _all_rows(run: Run, name: str) -> tuple[dict[str, Rows], str]:
     """The frozen rows of a set, and why those that are missing are."""
     found, reasons = {}, []
-    for one, sha256 in run.sha256(name).items():
+    for one in run.sha256(name):
         try:
-            found[one] = frozen_rows(one, sha256)
+            found[one] = frozen_rows(run, one)
         except OpenSOCError as error:
             reasons.append(str(error))
     return found, " ".join(reasons)
@@ -160,7 +160,11 @@ def report(
         raise BadRequestError(f"Expected one of {', '.join(run.name for run in runs)} as --focus, and got {focus!r}.")
     frozen, unseen = _all_rows(looked_at, chosen)
     made = charts(runs, chosen, audit=audit, resamples=resamples)
-    compared = compare(runs, chosen, metrics=_comparable(runs), resamples=resamples) if len(runs) > 1 else []
+    compared = (
+        compare(runs, chosen, metrics=_comparable(runs), focus=looked_at.name, resamples=resamples)
+        if len(runs) > 1
+        else []
+    )
     about = looked_at.metrics(chosen, resamples=resamples)
     page = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown).from_string(
         TEMPLATE.read_text("utf-8")
@@ -173,7 +177,7 @@ def report(
         columns=list(COLUMNS),
         board=board(runs, chosen, resamples),
         focus=looked_at.name,
-        verdicts=[one.verdict for one in compared if looked_at.name in (one.first, one.second)],
+        verdicts=[one.verdict for one in compared],
         pictures=[
             {"alt": chart.alt, "light": _inline(png(chart)), "dark": _inline(png(chart, dark=True))}
             for chart in made

@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.items import FRESH, fresh
 from eval.runs import Run, load_run
+from eval.sets import NAMES as FROZEN
 from rubric import TableName, score_triage
 from schema import BadRequestError, OpenSOCError
 from verifier import judge_observation
@@ -93,21 +95,27 @@ def _essence(answer: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
     return (answer["action"], answer["cited_log_id"], answer.get("confidence")) if answer else None
 
 
-def frozen_rows(name: str, sha256: str) -> Rows:
-    """The rows of a frozen set by id.
+def frozen_rows(run: Run, name: str) -> Rows:
+    """The rows of one of a run's sets by id: of a frozen set from its file, of `val` made again.
 
     Raises:
-        BadRequestError: there is no such set, its file is not what the manifest says, or it is not the version that is asked for.
+        BadRequestError: there is no such frozen set, its file is not what the manifest says, or it is not the version that the run names.
     """
     from eval.sets import load_set
 
-    frozen = load_set(name)
-    if frozen.sha256 != sha256:
+    [asked] = (one for one in run.info.sets if one.name == name)
+    if name != FRESH and name not in FROZEN:
         raise BadRequestError(
-            f"Expected {name} with the hash {sha256} that the run names, and the set here has {frozen.sha256}; "
+            f"Expected one of {', '.join((*FROZEN, FRESH))}, and {str(run.path)!r} is over {name!r}, a file of its own, which is not kept here; "
+            "run one of those sets."
+        )
+    found = fresh(asked.items, run.info.seed) if name == FRESH else load_set(name)
+    if found.sha256 != asked.sha256:
+        raise BadRequestError(
+            f"Expected {name} with the hash {asked.sha256} that the run names, and the set here has {found.sha256}; "
             "check out the version that the run was made with, or run it again on this one."
         )
-    return {row["id"]: row for row in frozen.rows}
+    return {row["id"]: row for row in found.rows}
 
 
 def reverify(run: Run, progress: Progress = lambda rollouts: rollouts) -> list[Drift]:
@@ -120,7 +128,7 @@ def reverify(run: Run, progress: Progress = lambda rollouts: rollouts) -> list[D
     Raises:
         BadRequestError: a set is missing, is another version, or has other items than the run.
     """
-    rows = {one.name: frozen_rows(one.name, one.sha256) for one in run.info.sets}
+    rows = {one.name: frozen_rows(run, one.name) for one in run.info.sets}
     for name, frozen in rows.items():
         apart = sorted(frozen.keys() ^ {row["id"] for row in run.by_set[name]})
         if apart:

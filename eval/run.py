@@ -58,7 +58,24 @@ LIBRARIES = (
     "transformers",
 )
 DONE, STOPPED, WRONG, INTERRUPTED = 0, 1, 2, 130
-SHOWN = 14  # metrics of a set that are printed
+# What is printed of a set, as far as it has it; metrics.json has all.
+PRINTED = (
+    "accuracy",
+    "macro_f1",
+    "dismiss_on_malicious",
+    "over_reaction",
+    "unnecessary_escalation",
+    "detection",
+    "false_alarm",
+    "format_ok",
+    "citation_recall",
+    "mean_reward",
+    "expected_cost_10_to_1",
+    "ece",
+    "pair_accuracy",
+    "invariance",
+    "injection_flip_rate",
+)
 
 
 # ---------------------------------------------------------------- the call
@@ -200,7 +217,13 @@ def _sets(args: argparse.Namespace) -> list[FrozenSet]:
     names = split_names(args.split or ["holdout"])
     if (RECORDED in names) != bool(args.manifest):
         raise BadRequestError("Expected --manifest FILE with --split real, and one came without the other; give both.")
-    return [_set(name, args) for name in names]
+    sets = [_set(name, args) for name in names]
+    twice = [name for name, times in Counter(one.name for one in sets).items() if times > 1]
+    if twice:
+        raise BadRequestError(
+            f"Expected sets of different names, and {twice[0]!r} comes twice; rename one of the files."
+        )
+    return sets
 
 
 def _set(name: str, args: argparse.Namespace) -> FrozenSet:
@@ -399,11 +422,15 @@ def _print(defender: str, measured: Mapping[str, Any], out: Path) -> None:
         figures = [
             (key, one)
             for key, one in metrics.items()
-            if isinstance(one, Mapping) and {"value", "low", "high"} <= one.keys()
+            if isinstance(one, Mapping) and one.keys() >= {"value", "low", "high"} and one["value"] is not None
         ]
-        for key, one in figures[:SHOWN]:
+        if name != RECORDED:
+            figures = sorted(
+                ((key, one) for key, one in figures if key in PRINTED), key=lambda pair: PRINTED.index(pair[0])
+            )
+        for key, one in figures:
             interval = "-" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
-            table.add_row(key, "-" if one["value"] is None else f"{one['value']:.3f}", interval, str(one.get("n", "")))
+            table.add_row(key, f"{one['value']:.3f}", interval, str(one.get("n", "")))
         console.print(table)
     console.print(f"All of it: {out / 'metrics.json'}", highlight=False, soft_wrap=True)
 

@@ -1,6 +1,7 @@
 """Run directories as `eval.run` writes them: `run.json`, `rollouts.jsonl`, `metrics.json`. This module reads and checks them.
 
 A run is read whole or not at all: an incomplete one, a damaged line or a count that does not agree is an error that says where.
+Recordings (`--split real`) are left out: which action is right on them is not known.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval.intervals import RESAMPLES
+from eval.items import RECORDED
+from eval.sets import BENCHMARK as TEST_SETS  # what `benchmark` means
 from rubric import TableName
 from schema import BadRequestError, Label
 
 BENCHMARK = "benchmark"
-TEST_SETS = ("test_seed", "test_family", "test_tactic")  # what `benchmark` means
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -138,10 +140,10 @@ def _members(name: str) -> tuple[str, ...]:
 
 
 def load_run(path: Path | str) -> Run:
-    """The complete run in a directory.
+    """The complete run in a directory, without its recordings.
 
     Raises:
-        BadRequestError: a file is missing or damaged, the run did not come to its end, or its counts do not agree.
+        BadRequestError: a file is missing or damaged, the run did not come to its end, its counts do not agree, or it is over recordings alone.
     """
     path = Path(path)
     info = _checked(RunInfo, _read(path / "run.json"), f"{path / 'run.json'}")
@@ -149,8 +151,16 @@ def load_run(path: Path | str) -> Run:
         raise BadRequestError(
             f"Expected a complete run in {str(path)!r}, and it stopped before its end; start it again, it resumes: {_shown(info)}"
         )
+    info.sets = [one for one in info.sets if one.name != RECORDED]
+    if not info.sets:
+        raise BadRequestError(
+            f"Expected a run over incidents whose right action is known, and {str(path)!r} is over recordings alone; "
+            f"its figures stand in {path / 'metrics.json'}."
+        )
     by_set: dict[str, list[dict[str, Any]]] = {one.name: [] for one in info.sets}
     for number, row in enumerate(_lines(path / "rollouts.jsonl"), 1):
+        if isinstance(row, dict) and row.get("set") == RECORDED:
+            continue
         checked = _checked(RolloutRow, row, f"{path / 'rollouts.jsonl'} line {number}")
         if checked.set not in by_set:
             raise BadRequestError(

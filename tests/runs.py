@@ -1,7 +1,6 @@
 """Made-up rollouts and run directories for tests of what reads them."""
 
 import json
-import sys
 from types import SimpleNamespace
 
 from env import defender_view
@@ -150,5 +149,5 @@ def serve(monkeypatch, **sets):
         except ValueError:
             return SimpleNamespace(answer=None, fault="no JSON object")
 
-    monkeypatch.setitem(sys.modules, "eval.sets", SimpleNamespace(load_set=load_set))
-    monkeypatch.setitem(sys.modules, "train.prompt", SimpleNamespace(parse=parse))
+    monkeypatch.setattr("eval.sets.load_set", load_set)
+    monkeypatch.setattr("train.prompt.parse", parse)

@@ -81,6 +81,26 @@ def test_several_runs_are_corrected_by_holm(run):
     assert all(one.p_corrected >= one.p for one in found)
 
 
+def test_a_focus_compares_one_with_the_others_alone(run):
+    runs = [run(f"d{share}", played(right_in(share))) for share in (3, 5, 7)]
+
+    found = compare(runs, metrics=["accuracy"], focus="d5", resamples=200)
+
+    assert [(one.first, one.second) for one in found] == [("d3", "d5"), ("d5", "d7")]
+
+
+def test_a_clear_difference_is_shown_among_many_comparisons(run):
+    """With 2,000 resamples and 28 comparisons no p-value that is counted from the resamples alone would be small enough."""
+    runs = [run(f"weak{number}", played(always_dismiss)) for number in range(7)] + [run("oracle", played(oracle))]
+
+    found = compare(runs, metrics=["mean_reward"], resamples=2000)
+
+    shown = [one.verdict for one in found if "better" in one.verdict]
+    assert len(found) == 28
+    assert len(shown) == 7
+    assert all("oracle is better than weak" in verdict for verdict in shown)
+
+
 def test_one_family_is_too_few_to_tell(run):
     rows = [rollout(number, family="only") for number in range(9)]
     found = compare([run("a", rows), run("b", rows)], resamples=500)

@@ -51,15 +51,31 @@ def test_mcnemar_agrees_with_published_examples(only_first, only_second, p):
     assert mcnemar_p(only_second, only_first) == mcnemar_p(only_first, only_second)
 
 
+def test_the_order_of_the_rollouts_changes_no_figure():
+    rows = played(right_in(6))
+
+    assert measure(rows[::-1], resamples=100) == measure(rows, resamples=100)
+
+
 def test_holm_corrects_by_rank():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
 
 
 def test_a_difference_that_is_always_on_one_side_has_the_least_p():
-    assert bootstrap_p(np.ones(999), 10**6) == pytest.approx(2 / 1000, rel=1e-3)
+    assert bootstrap_p(np.array([1.0] * 998 + [-1.0]), 10**6) == pytest.approx(2 * 2 / 1000, rel=1e-3)
     assert bootstrap_p(np.array([-1.0, 1.0] * 50), 10**6) == 1.0
     assert bootstrap_p(np.ones(999), 5) == pytest.approx(2 * t.cdf(-3.0902 * (4 / 5) ** 0.5, 4), rel=1e-3)
+
+
+@pytest.mark.parametrize(("families", "errors"), [(48, 10), (48, 6), (20, 30)])
+def test_a_difference_far_beyond_all_resamples_has_the_p_of_its_distance(families, errors):
+    """The t test's p-value, or where that is smaller the one of a sign test over families: all of them on one side."""
+    samples = errors + norm.ppf((np.arange(10_000) + 0.5) / 10_000)
+    by_t = 2 * t.sf(errors / (families / (families - 1)) ** 0.5, families - 1)
+
+    assert bootstrap_p(samples, families) == pytest.approx(max(by_t, 2 ** (1 - families)), rel=0.02)
+    assert bootstrap_p(np.full(10_000, 0.5), families) == 2 ** (1 - families)
 
 
 def test_an_interval_leaves_out_nothing_just_where_its_p_value_is_below_five_percent():
@@ -193,7 +209,8 @@ def test_resampled_f1_is_scikit_learns_on_the_resampled_rollouts():
     rows = played(right_in(6))
     metric = measure(rows, resamples=1)["macro_f1"]
     [drawn] = draws(20, seed=0, resamples=1)
-    taken = [row for row in rows for _ in range(int(drawn[int(row["family"].split("-")[1])]))]
+    places = sorted({row["family"] for row in rows})
+    taken = [row for row in rows for _ in range(int(drawn[places.index(row["family"])]))]
     slow = f1_score([row["label"] for row in taken], [row["action"] for row in taken], average="macro", labels=LABELS)
 
     assert metric["low"] == metric["high"] == pytest.approx(slow, abs=1e-6)

@@ -123,6 +123,13 @@ def test_where_a_set_is_not_at_hand_mistakes_stand_without_their_lines(paths, tm
     assert len(text.split("<article>")) == 11
 
 
+def test_who_makes_no_mistake_is_told_so(paths, tmp_path, monkeypatch):
+    right = [answered(row, row["ground_truth"]["action"]) for row in ROWS]
+    page = Page(written([str(write_run(tmp_path / "best", "best", right))], tmp_path)).text
+
+    assert "Mistakes of best\nNone on this set." in page
+
+
 def test_a_focus_that_did_not_run_is_refused(paths, tmp_path, capsys):
     assert main([*paths, "--out", str(tmp_path / "x.html"), "--focus", "nobody", "--resamples", "10"]) == 2
     assert "as --focus, and got 'nobody'" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import eval.run
 from eval import reverify
 from eval.runs import load_run
 from runs import answered, frozen_rows, serve, write_run
@@ -75,6 +76,23 @@ def test_a_drift_is_printed_with_what_was_and_what_is(run, capsys):
 def test_another_version_of_the_set_is_refused(run, capsys):
     assert reverify.main([str(run(honest(), sha256="1" * 64))]) == 2
     assert "check out the version that the run was made with" in capsys.readouterr().err
+
+
+def test_incidents_of_val_are_made_again(tmp_path):
+    asked = ["--defender", "keyword", "--split", "val", "--n", "8", "--seed", "3", "--out", str(tmp_path)]
+    assert eval.run.main(asked) == 0
+
+    assert reverify.reverify(load_run(tmp_path)) == []
+    about = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**about, "seed": 4}))
+    with pytest.raises(BadRequestError, match="the set here has"):
+        reverify.reverify(load_run(tmp_path))
+
+
+def test_a_file_of_ones_own_cannot_be_scored_again(tmp_path):
+    rows = [{**row, "set": "mine"} for row in honest()]
+    with pytest.raises(BadRequestError, match="is over 'mine', a file of its own"):
+        reverify.reverify(load_run(write_run(tmp_path, "made", rows)))
 
 
 def test_a_run_that_leaves_items_out_is_refused(run):

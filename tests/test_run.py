@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from eval.recorded import measure_recordings, recordings
 from eval.rollouts import RESERVE, DiskFullError, RunDirectory
 from eval.runs import load_run
 from eval.sets import FrozenSet
+from schema import BadRequestError
 from world import World
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -382,13 +384,33 @@ def test_groups_of_sets_stand_for_their_members():
     assert items.split_names(["all"]) == ["holdout", *tests, "pairs", "injection", "invariance"]
 
 
+@pytest.mark.parametrize("name", ["real", "val", "benchmark"])
+def test_a_file_does_not_take_the_name_of_another_set(tmp_path, capsys, name):
+    path = tmp_path / f"{name}.jsonl"
+    shutil.copy(sets.DATA / "holdout.jsonl", path)
+
+    assert run.main(["--defender", "test_run:counts", "--split", str(path), "--out", str(tmp_path)]) == run.WRONG
+    assert f"{name!r} is; rename it" in capsys.readouterr().err
+
+
+def test_two_sets_of_one_name_are_refused(tmp_path, capsys):
+    shutil.copy(sets.DATA / "holdout.jsonl", tmp_path)
+
+    asked = f"holdout,{tmp_path / 'holdout.jsonl'}"
+    assert run.main(["--defender", "test_run:counts", "--split", asked, "--out", str(tmp_path)]) == run.WRONG
+    assert "'holdout' comes twice" in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------- frozen sets
-def test_the_owners_rows_come_out_of_the_holdout(tmp_path):
-    for name, accuracy, dismissed in (("always_dismiss", 0.13, 1.0), ("verifier_oracle", 1.0, 0.0)):
+def test_the_owners_rows_come_out_of_the_holdout(tmp_path, capsys):
+    """Accuracy, macro-F1, dismissed malice and over-reaction, to two digits; and they are what a run prints."""
+    for name, *figures in (("always_dismiss", 0.13, 0.05, 1.0, 0.0), ("verifier_oracle", 1.0, 1.0, 0.0, 0.0)):
         assert run.main(["--defender", name, "--out", str(tmp_path / name)]) == run.DONE
         found = stored(tmp_path / name, "metrics")["metrics"]["holdout"]
-        assert found["accuracy"]["value"] == pytest.approx(accuracy)
-        assert found["dismiss_on_malicious"]["value"] == dismissed
+        printed = capsys.readouterr().out
+        for metric, figure in zip(run.PRINTED, figures, strict=False):
+            assert round(found[metric]["value"], 2) == figure
+            assert re.search(rf"{metric} +│ {found[metric]['value']:.3f} +│", printed)
         assert found["accuracy"]["n"] == 200
 
 
@@ -463,6 +485,26 @@ def test_a_recording_has_no_reward(tmp_path):
     assert {(line["label"], line["reward"], str(line["components"])) for line in lines(tmp_path)} == {
         (None, None, "{}")
     }
+
+
+def test_what_reads_runs_leaves_recordings_out(tmp_path):
+    both = [
+        "--split",
+        "val,real",
+        "--n",
+        "8",
+        "--manifest",
+        str(SAMPLE / "manifest.csv"),
+        "--out",
+        str(tmp_path / "both"),
+    ]
+    run.main(["--defender", "verifier_oracle", *both])
+    on_recordings(tmp_path / "alone")
+
+    read = load_run(tmp_path / "both")
+    assert (read.sets, len(read.rollouts("val"))) == (["val"], 8)
+    with pytest.raises(BadRequestError, match="is over recordings alone"):
+        load_run(tmp_path / "alone")
 
 
 def recording(name, group, malicious):

@@ -525,15 +525,17 @@ class TestPettingZoo:
         assert earned["attacker_0"] == -0.5
 
     def test_an_attacker_may_write_what_the_menu_offers(self, zoo):
-        choice = {"target": 4, "edit": 0, "text": 0}
-        incident = json.dumps(zoo.crafted(choice, "stage1_basic", 0, split="train"))
-        by_text = played(zoo.env(answers="text"), 0, lambda *_: incident, lambda *_: "no")
-        by_menu = played(zoo.env(), 0, menu(target=4), lambda space, info: {"action": 0, "cite": 39})
+        choice, deserved = {"target": 4, "edit": 0, "text": 0}, []
+        for seed in range(10):
+            incident = json.dumps(zoo.crafted(choice, "stage1_basic", seed, split="train"))
+            by_text = played(zoo.env(answers="text"), seed, lambda *_, told=incident: told, lambda *_: "no")
+            by_menu = played(zoo.env(), seed, menu(target=4), lambda space, info: {"action": 0, "cite": 39})
 
-        assert by_text[0] == by_menu[0]
-        assert by_text[0]["defender_0"] == -0.1
-        assert by_text[1]["ground_truth"] == by_menu[1]["ground_truth"]
-        assert by_text[1]["ground_truth"]["action"] == "escalate"
+            assert by_text[0] == by_menu[0]
+            assert by_text[0]["defender_0"] == -0.1
+            assert by_text[1]["ground_truth"] == by_menu[1]["ground_truth"]
+            deserved.append(by_text[1]["ground_truth"]["action"])
+        assert "escalate" in deserved
 
     def test_every_edit_and_text_changes_some_incident(self, zoo):
         plain = menu()(None, None)

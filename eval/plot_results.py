@@ -125,7 +125,7 @@ def shortcuts(audit: Mapping[str, Any]) -> Chart:
             )
             bounds[probe] = bound
     rows.sort(key=lambda row: (row["stage"], list(bounds).index(row["probe"])))
-    axis = "reached without understanding, on families never seen; dashed: the bound for stages 2 to 4; chance is 0.20"
+    axis = "reached without understanding, on families never seen; dashed: bounds of stages 2 to 4; chance 0.20"
     missing = "the audit's file holds no probes"
     title, alt = "What shortcuts reach", "Accuracy and macro-F1 of simple learners by stage, with the audit's bounds."
     return dots(

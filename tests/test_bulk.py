@@ -175,7 +175,15 @@ def _runs(pid):
 def test_an_interrupted_command_says_so_and_goes_on(tmp_path):
     out = tmp_path / "rows.parquet"
     command = [sys.executable, "-m", "generator", "--n", "40000", "--workers", "2", "--out", str(out)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a job in the background ignores it
+    )
     wait_for(lambda: list(out.with_name("rows.parquet.parts").glob("*.arrow")))
     process.send_signal(signal.SIGINT)
 

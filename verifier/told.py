@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -560,10 +560,9 @@ def number_of(data: str) -> int | None:
         return None
 
 
-def by_host_and_user(lines: list[Line]) -> Iterator[tuple[str, str, list[Line]]]:
+def by_host_and_user(lines: Iterable[Line]) -> Iterable[list[Line]]:
     """Lines grouped by host and user, in order of appearance."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((line.host, line.user), []).append(line)
-    for (host, user), group in groups.items():
-        yield host, user, group
+    return groups.values()

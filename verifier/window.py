@@ -148,6 +148,27 @@ class Rule:
             probing=self.probing,
         )
 
+    def of_one(
+        self,
+        lines: Sequence[Line],
+        *,
+        confirmed: bool,
+        scope: Scope = "host",
+        program: str | None = None,
+        otherwise: str = "",
+        impact: bool = False,
+    ) -> Finding:
+        """A finding of this rule on lines of one host and one user; by the one program that they name, unless `program` says it."""
+        return self.finding(
+            lines,
+            confirmed=confirmed,
+            scope=scope,
+            host=lines[0].host,
+            account=lines[0].user,
+            program=one_program(lines, otherwise=otherwise) if program is None else program,
+            impact=impact,
+        )
+
 
 def kinds(fields: type[Fields], *activities: str) -> tuple[Kind, ...]:
     """The kinds of lines that have a type of fields and one of some activities; without any, all that the type has."""

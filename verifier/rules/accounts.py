@@ -160,14 +160,9 @@ def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
             sure.add(change.log_id)
         if TAKEOVER.search(properties) or holder or (DELEGATION.search(properties) and not machine):
             lines.append(change)
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group,
-            confirmed=any(line.log_id in sure for line in group),
-            scope="identity",
-            host=host,
-            account=user,
-            program=ACCOUNT_WORK,
+    for group in by_host_and_user(lines):
+        yield this.of_one(
+            group, confirmed=any(line.log_id in sure for line in group), scope="identity", program=ACCOUNT_WORK
         )
 
 
@@ -201,8 +196,8 @@ def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
         for line in window.of(AccountFields)
         if is_person_or_service(line.user) and _REPLICA_NAME.search(line.f.attributes or "")
     ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=True, scope="identity", host=host, account=user, program=REPLICATION_WORK)
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=True, scope="identity", program=REPLICATION_WORK)
 
 
 @rule(

@@ -19,7 +19,6 @@ from verifier.window import (
     basename,
     crowded,
     kinds,
-    one_program,
     rule,
 )
 
@@ -115,8 +114,8 @@ def transfer_job(window: Window, this: Rule) -> Iterable[Finding]:
         for line in window.of(NetConnFields)
         if line.f.activity == "bits_job" and line.f.url and _ODD_URL.search(line.f.url)
     ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=False)
 
 
 _ODD_URL = re.compile(r"^https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]|$)|^[a-z]:\\|^\\\\|^file:", re.IGNORECASE)

@@ -95,9 +95,9 @@ def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
         for line in window.of(ControlChangeFields)
         if line.f.activity == "log_clear" and is_person_or_service(line.user)
     ]
-    for host, user, group in by_host_and_user(cleared):
+    for group in by_host_and_user(cleared):
         if len({getattr(line.f, "control_name", None) for line in group}) >= least:
-            yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=LOG_WORK)
+            yield this.of_one(group, confirmed=True, program=LOG_WORK)
 
 
 @rule(
@@ -140,15 +140,8 @@ def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
     ]
     if len(removed) >= window.limits.at_least(MIN_AUDITS_OFF):
         sure.update(line.log_id for line in removed)
-    for host, user, group in by_host_and_user([*lines, *removed]):
-        yield this.finding(
-            group,
-            confirmed=any(line.log_id in sure for line in group),
-            scope="host",
-            host=host,
-            account=user,
-            program=one_program(group, otherwise=LOG_WORK),
-        )
+    for group in by_host_and_user([*lines, *removed]):
+        yield this.of_one(group, confirmed=any(line.log_id in sure for line in group), otherwise=LOG_WORK)
 
 
 @rule(
@@ -173,19 +166,12 @@ def protection_lowered(window: Window, this: Rule) -> Iterable[Finding]:
                 or "exclusions" in change.path
             ):
                 lines.append(change.line)
-    for host, user, group in by_host_and_user(lines):
+    for group in by_host_and_user(lines):
         program = one_program(group, otherwise="powershell.exe")
         several = len({getattr(line.f, "process_cmd_line", None) for line in group} - {None}) >= window.limits.at_least(
             MIN_LOWERED
         )
-        yield this.finding(
-            group,
-            confirmed=is_user_writable(program) or several,
-            scope="host",
-            host=host,
-            account=user,
-            program=program,
-        )
+        yield this.of_one(group, confirmed=is_user_writable(program) or several, program=program)
 
 
 @rule(
@@ -200,22 +186,17 @@ def protection_lowered(window: Window, this: Rule) -> Iterable[Finding]:
 def security_switch(window: Window, this: Rule) -> Iterable[Finding]:
     """Find switches that are opened."""
     lines: list[Line] = []
-    writers: list[str] = []
     for change in window.view(settings):
         if change.act != "set" or not _PROTECTION.search(change.path) or basename(change.program) in MANAGERS:
             continue
         name = change.path.rpartition("\\")[2]
         if number_of(change.data) in _OPEN_AT.get(name, {1}) or change.data in ("unrestricted", "bypass"):
             lines.append(change.line)
-            writers.append(change.program)
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(
+    for group in by_host_and_user(lines):
+        yield this.of_one(
             group,
             confirmed=any(is_user_writable(getattr(line.f, "process_path", "")) for line in group),
-            scope="host",
-            host=host,
-            account=user,
-            program=one_program(group, otherwise="powershell.exe"),
+            otherwise="powershell.exe",
         )
 
 
@@ -234,8 +215,8 @@ def history_erased(window: Window, this: Rule) -> Iterable[Finding]:
     lines += [
         change.line for change in window.view(settings) if change.act == "delete" and _HISTORY.search(change.path)
     ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=False)
 
 
 _HISTORY = re.compile(r"\\(?:runmru|typedpaths|typedurls|terminal server client\\(?:default|servers))(?:\\[^\\]*)?$")

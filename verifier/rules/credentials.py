@@ -58,10 +58,8 @@ def told(window: Window, this: Rule, *meanings: str, sure: bool, impact: bool = 
     """One finding for each host and user whose commands have one of the meanings."""
     known = window.view(acts)
     lines = [line for meaning in meanings for line in known.get(meaning, ())]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group, confirmed=sure, scope="host", host=host, account=user, program=program_at(group), impact=impact
-        )
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=sure, program=program_at(group), impact=impact)
 
 
 @rule(
@@ -101,8 +99,8 @@ def lsass_read_from_memory(window: Window, this: Rule) -> Iterable[Finding]:
             and (basename(access.f.process_path) in SHELLS or not is_installed(access.f.process_path))
         ):
             lines.append(access)
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=program_at(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=True, program=program_at(group))
 
 
 @rule(
@@ -156,8 +154,8 @@ def credential_file(window: Window, this: Rule) -> Iterable[Finding]:
             )
         )
     ]
-    for host, user, group in by_host_and_user(list(lines)):
-        yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=program_at(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=True, program=program_at(group))
 
 
 @rule(
@@ -190,15 +188,15 @@ def signing_key_read(window: Window, this: Rule) -> Iterable[Finding]:
         and is_person_or_service(line.user)
         and (DKM.search(line.f.object_dn or "") or DKM.search(line.f.properties or ""))
     ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=True, scope="identity", host=host, account=user)
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=True, scope="identity", program="")
     asked = [
         line
         for line in window.of(ScriptFields)
         if is_person_or_service(line.user) and "identityserverpolicy." in (line.f.script_text or "").lower()
     ]
-    for host, user, group in by_host_and_user(list(asked)):
-        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=program_at(group))
+    for group in by_host_and_user(asked):
+        yield this.of_one(group, confirmed=False, program=program_at(group))
 
 
 @rule(
@@ -329,8 +327,8 @@ def secrets_over_share(window: Window, this: Rule) -> Iterable[Finding]:
         and (line.f.share_name or "").endswith("$")
         and _STORES.search(line.f.file_path or "")
     ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=REMOTE_WORK)
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=True, program=REMOTE_WORK)
 
 
 _STORES = re.compile(

@@ -21,7 +21,6 @@ from verifier.window import (
     crowded,
     is_person_or_service,
     kinds,
-    one_program,
     rule,
 )
 from world import account_name
@@ -135,15 +134,8 @@ def admin_discovery(window: Window, this: Rule) -> Iterable[Finding]:
             or ((line.f.object_type or "").startswith("SAM_") and _ADMIN_RID.search(line.f.object_dn or ""))
         )
     ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group,
-            confirmed=False,
-            scope="host",
-            host=host,
-            account=user,
-            program=one_program(group, otherwise="powershell.exe"),
-        )
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=False, otherwise="powershell.exe")
 
 
 _ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known RIDs (MS-DTYP 2.4.2.4)
@@ -160,12 +152,10 @@ _ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known 
 def looking_around(window: Window, this: Rule) -> Iterable[Finding]:
     """Find bursts of discovery."""
     lines: list[Line] = [line for line in launches(window) if basename(line.f.process_path) in LOOKERS and line.user]
-    for host, user, group in by_host_and_user(lines):
+    for group in by_host_and_user(lines):
         burst = crowded(group, window.limits.within(LOOK_S), window.limits.at_least(MIN_LOOKS), _program_name)
         if burst:
-            yield this.finding(
-                burst, confirmed=False, scope="host", host=host, account=user, program=one_program(burst)
-            )
+            yield this.of_one(burst, confirmed=False)
 
 
 def _program_name(line: Line) -> str:

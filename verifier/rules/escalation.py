@@ -12,7 +12,7 @@ from schema import (
     RegistryFields,
 )
 from verifier.rules.credentials import told
-from verifier.rules.evasion import ELEVATED
+from verifier.rules.evasion import ELEVATED, INSTALLERS
 from verifier.rules.execution import SHELLS
 from verifier.told import acts, by_host_and_user, launches, settings, started_by
 from verifier.window import (
@@ -109,14 +109,7 @@ def sign_in_screen_shell(window: Window, this: Rule) -> Iterable[Finding]:
         name, parent = basename(line.f.process_path), basename(line.f.parent_path)
         screen = parent in ACCESSIBILITY and name not in ACCESSIBILITY and name not in ("conhost.exe", "werfault.exe")
         if screen or (parent in ("smss.exe", "winlogon.exe") and name in SHELLS and name != "rundll32.exe"):
-            yield this.finding(
-                [line],
-                confirmed=True,
-                scope="host",
-                host=line.host,
-                account=line.user,
-                program=line.f.process_path or "",
-            )
+            yield this.of_one([line], confirmed=True)
 
 
 @rule(
@@ -133,23 +126,14 @@ def system_shell(window: Window, this: Rule) -> Iterable[Finding]:
         name, parent = basename(line.f.process_path), basename(line.f.parent_path)
         if name not in SHELLS or name == "rundll32.exe":
             continue
-        risen = line.user.lower() == "system" and is_user_writable(line.f.parent_path) and not _INSTALLS.search(parent)
+        risen = line.user.lower() == "system" and is_user_writable(line.f.parent_path) and not INSTALLERS.search(parent)
         service = _NAMED_SERVICE.search(line.f.parent_cmd_line or "") if parent == "svchost.exe" else None
         odd = parent in SHELL_LESS or (service and service[1].lower() not in ("schedule", "appinfo", "seclogon"))
         if risen or odd:
-            yield this.finding(
-                [line],
-                confirmed=True,
-                scope="host",
-                host=line.host,
-                account=line.user,
-                program=line.f.process_path or "",
-            )
+            yield this.of_one([line], confirmed=True)
 
 
 _NAMED_SERVICE = re.compile(r"\s-s\s+(\w{1,40})", re.IGNORECASE)
-
-_INSTALLS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
 
 SHELL_LESS = frozenset(
     [
@@ -183,8 +167,8 @@ def pipe_impersonation(window: Window, this: Rule) -> Iterable[Finding]:
         if line.f.activity == "create" and _POTATO_PIPE.search(line.f.pipe_name or "")
     ]
     lines += window.view(acts).get("pipe-echoed", [])
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=one_program(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=True)
 
 
 @rule(
@@ -205,8 +189,8 @@ def privilege_of_foreign_program(window: Window, this: Rule) -> Iterable[Finding
         and not is_installed(line.f.process_path)
         and re.search(r"SeTcb|SeDebug|SeLoadDriver|SeCreateToken", line.f.privileges or "")
     ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=False)
 
 
 @rule(

@@ -25,7 +25,6 @@ from verifier.window import (
     is_person_or_service,
     is_user_writable,
     kinds,
-    one_program,
     rule,
 )
 
@@ -159,13 +158,13 @@ _LOOSE = re.compile(
     re.IGNORECASE,
 )
 
-_INSTALLS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
+INSTALLERS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
 
 
 @lru_cache(maxsize=16_384)
 def is_loose(path: str) -> bool:
     """Whether a program lies where people put files (or on a share) and is no installer by name."""
-    return _LOOSE.match(path) is not None and not _INSTALLS.search(basename(path))
+    return _LOOSE.match(path) is not None and not INSTALLERS.search(basename(path))
 
 
 @rule(
@@ -315,15 +314,8 @@ def unbacked_code(window: Window, this: Rule) -> Iterable[Finding]:
         mask = int(line.f.access_mask or "0x0", 16)
         if mask & ALL_ACCESS_BITS == ALL_ACCESS_BITS and "UNKNOWN" in (line.f.call_trace or ""):
             lines.append(line)
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group,
-            confirmed=any(is_user_writable(getattr(line.f, "process_path", "")) for line in group),
-            scope="host",
-            host=host,
-            account=user,
-            program=one_program(group),
-        )
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=any(is_user_writable(getattr(line.f, "process_path", "")) for line in group))
 
 
 @rule(
@@ -349,8 +341,8 @@ def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
             )
         ):
             lines.append(line)
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=True, scope="host", host=host, account=user, program=one_program(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=True)
 
 
 @rule(
@@ -381,8 +373,8 @@ def foreign_module(window: Window, this: Rule) -> Iterable[Finding]:
         )
         if loaded or printed or foreign or elevated or beside:
             lines.append(line)
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=False)
 
 
 RULES = (

@@ -106,8 +106,8 @@ def remote_registry(window: Window, this: Rule) -> Iterable[Finding]:
         and basename(line.f.process_path) == "wmiprvse.exe"
         and _REMOTE_KEYS.search(line.f.reg_key_path or "")
     ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=False)
 
 
 _REMOTE_KEYS = re.compile(r"\\(?:services|control|currentversion\\run\w*|shell\\open)\\", re.IGNORECASE)
@@ -218,16 +218,14 @@ def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     listed: dict[str, set[str]] = {}
     wanted: dict[tuple[str, str], list[Line[ShareFields]]] = {}
     for (host, user), lines in groups.items():
-        pipes = [line for line in lines if (line.f.share_name or "").upper().endswith("IPC$")]
-        listing = [line for line in pipes if _pipe_of(line) in ENUMERATION]
+        listing = _opened(lines, ENUMERATION)
         if len({(line.f.file_path or "").lower() for line in listing}) < window.limits.at_least(MIN_PIPES):
             listing = []
         if listing:
             listed.setdefault(user, set()).add(host)
         wanted[host, user] = listing
     for (host, user), lines in groups.items():
-        pipes = [line for line in lines if (line.f.share_name or "").upper().endswith("IPC$")]
-        control, listing = [line for line in pipes if _pipe_of(line) in REMOTE_CONTROL], wanted[host, user]
+        control, listing = _opened(lines, REMOTE_CONTROL), wanted[host, user]
         files = [
             line
             for line in lines
@@ -241,13 +239,8 @@ def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
         wide = len(listed.get(user, ())) >= window.limits.at_least(MIN_SPREAD_HOSTS)
         group: list[Line] = [*control, *listing, *files, *output]
         if group:
-            yield this.finding(
-                group,
-                confirmed=bool(output or (control and files) or (listing and wide)),
-                scope="host",
-                host=host,
-                account=user,
-                program=REMOTE_WORK,
+            yield this.of_one(
+                group, confirmed=bool(output or (control and files) or (listing and wide)), program=REMOTE_WORK
             )
     reached: dict[str, list[Line[PipeFields]]] = {}
     for pipe in window.of(PipeFields):
@@ -259,8 +252,13 @@ def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
         yield this.finding(opened, confirmed=many, scope="host", host=host, program=REMOTE_WORK)
 
 
-def _pipe_of(line: Line[ShareFields]) -> str:
-    return (line.f.file_path or "").lower().lstrip("\\")
+def _opened(lines: list[Line[ShareFields]], pipes: frozenset[str]) -> list[Line[ShareFields]]:
+    """The lines in which one of some pipes is opened over the network."""
+    return [
+        line
+        for line in lines
+        if (line.f.share_name or "").upper().endswith("IPC$") and (line.f.file_path or "").lower().lstrip("\\") in pipes
+    ]
 
 
 @rule(
@@ -310,10 +308,8 @@ def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
             or (given and is_user_writable(line.f.process_path))
         ):
             lines.append(line)
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group, confirmed=False, scope="identity", host=host, account=user, program=one_program(group)
-        )
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=False, scope="identity")
 
 
 @rule(

@@ -152,15 +152,8 @@ def service_changed(window: Window, this: Rule) -> Iterable[Finding]:
             if foreign or by_command or is_user_writable(change.program):
                 lines.append(change.line)
                 sure.update({change.line.log_id} if foreign else ())
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(
-            group,
-            confirmed=any(line.log_id in sure for line in group),
-            scope="host",
-            host=host,
-            account=user,
-            program=one_program(group, otherwise="powershell.exe"),
-        )
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=any(line.log_id in sure for line in group), otherwise="powershell.exe")
 
 
 @rule(
@@ -189,8 +182,8 @@ def autostart_value(window: Window, this: Rule) -> Iterable[Finding]:
         foreign = is_user_writable(change.data) or _SCRIPTED.search(change.data)
         if foreign or by_command or (is_user_writable(change.program) and not _QUIET_VALUES.search(change.path)):
             lines.append(change.line)
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=False)
 
 
 @rule(
@@ -215,11 +208,9 @@ def class_hijack(window: Window, this: Rule) -> Iterable[Finding]:
             and not is_installed(change.data)
         ):
             lines.append(change.line)
-    for host, user, group in by_host_and_user(lines):
+    for group in by_host_and_user(lines):
         program = one_program(group)
-        yield this.finding(
-            group, confirmed=is_user_writable(program), scope="host", host=host, account=user, program=program
-        )
+        yield this.of_one(group, confirmed=is_user_writable(program), program=program)
 
 
 _OFFICE = ("winword.exe", "excel.exe", "powerpnt.exe")
@@ -245,14 +236,7 @@ def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
             and _STARTUP.search(line.f.file_path or "")
         ):
             sure = name == "system" or name in SHELLS or is_user_writable(line.f.process_path)
-            yield this.finding(
-                [line],
-                confirmed=sure,
-                scope="host",
-                host=line.host,
-                account=line.user,
-                program=line.f.process_path or "",
-            )
+            yield this.of_one([line], confirmed=sure)
 
 
 @rule(
@@ -296,15 +280,8 @@ def task_command(window: Window, this: Rule) -> Iterable[Finding]:
             program=program_of(getattr(lines[0].f, "job_cmd_line", "") or ""),
         )
     commands = [line for line in window.view(acts).get("task-command", ()) if not isinstance(line.f, TaskFields)]
-    for host, user, group in by_host_and_user(commands):
-        yield this.finding(
-            group,
-            confirmed=False,
-            scope="host",
-            host=host,
-            account=user,
-            program=one_program(group, otherwise="powershell.exe"),
-        )
+    for group in by_host_and_user(commands):
+        yield this.of_one(group, confirmed=False, otherwise="powershell.exe")
 
 
 _WEB_ROOT = re.compile(
@@ -330,9 +307,9 @@ def web_shell_written(window: Window, this: Rule) -> Iterable[Finding]:
         and _WEB_ROOT.search(line.f.file_path or "")
         and basename(line.f.process_path) in (*SERVER_PROGRAMS, *SHELLS)
     ]
-    for host, user, group in by_host_and_user(lines):
+    for group in by_host_and_user(lines):
         served = any(basename(getattr(line.f, "process_path", "")) in SERVER_PROGRAMS for line in group)
-        yield this.finding(group, confirmed=served, scope="host", host=host, account=user, program=one_program(group))
+        yield this.of_one(group, confirmed=served)
 
 
 RULES = (

@@ -23,7 +23,6 @@ from verifier.window import (
     Window,
     basename,
     kinds,
-    one_program,
     rule,
 )
 
@@ -64,8 +63,8 @@ def launcher_starts_shell(window: Window, this: Rule) -> Iterable[Finding]:
         if basename(line.f.parent_path) in _SHELL_LAUNCHERS
         and basename(line.f.process_path) in ("cmd.exe", "powershell.exe", "pwsh.exe", "wscript.exe", "cscript.exe")
     ]
-    for host, user, group in by_host_and_user(lines):
-        yield this.finding(group, confirmed=False, scope="host", host=host, account=user, program=one_program(group))
+    for group in by_host_and_user(lines):
+        yield this.of_one(group, confirmed=False)
 
 
 @rule(

@@ -91,14 +91,7 @@ def autorun_entry(window: Window, this: Rule) -> Iterable[Finding]:
             and AUTORUN.search(line.f.reg_key_path or "")
             and (is_user_writable(data) or _SCRIPTED.search(data))
         ):
-            yield this.finding(
-                [line],
-                confirmed=is_user_writable(line.f.process_path),
-                scope="host",
-                host=line.host,
-                account=line.user,
-                program=line.f.process_path or "",
-            )
+            yield this.of_one([line], confirmed=is_user_writable(line.f.process_path))
 
 
 @rule(
@@ -159,14 +152,7 @@ def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
             and other.user == user
             and any(abs(other.t - line.t) <= window.limits.within(DISABLED_THEN_S) for line in lines)
         ]
-        yield this.finding(
-            [*lines, *blinded],
-            confirmed=bool(blinded),
-            scope="host",
-            host=host,
-            account=user,
-            program=one_program(lines, otherwise=LOG_WORK),
-        )
+        yield this.of_one([*lines, *blinded], confirmed=bool(blinded), program=one_program(lines, otherwise=LOG_WORK))
 
 
 @rule(
@@ -214,14 +200,7 @@ def recovery_inhibited(window: Window, this: Rule) -> Iterable[Finding]:
     """Find command lines that make recovery impossible."""
     for line in window.of(ProcessFields):
         if line.f.activity == "launch" and _inhibits_recovery(line.f.process_cmd_line or ""):
-            yield this.finding(
-                [line],
-                confirmed=False,
-                scope="host",
-                host=line.host,
-                account=line.user,
-                program=line.f.process_path or "",
-            )
+            yield this.of_one([line], confirmed=False)
 
 
 @lru_cache(maxsize=4096)
@@ -342,7 +321,7 @@ def key_for_another(window: Window, this: Rule) -> Iterable[Finding]:
 )
 def services_stopped(window: Window, this: Rule) -> Iterable[Finding]:
     """Find hosts whose services are stopped one after another."""
-    for host, user, group in by_host_and_user(window.view(acts).get("service-stopped", [])):
+    for group in by_host_and_user(window.view(acts).get("service-stopped", [])):
         burst = crowded(
             group,
             window.limits.within(STOPPED_S),
@@ -350,9 +329,7 @@ def services_stopped(window: Window, this: Rule) -> Iterable[Finding]:
             lambda line: getattr(line.f, "process_cmd_line", line.log_id),
         )
         if burst:
-            yield this.finding(
-                burst, confirmed=False, scope="host", host=host, account=user, program=one_program(burst)
-            )
+            yield this.of_one(burst, confirmed=False)
 
 
 RULES = (

@@ -175,7 +175,7 @@ def output_to_share(window: Window, this: Rule) -> Iterable[Finding]:
     "lateral_movement",
     says="Pipes -stdin, -stdout, PSEXESVC, PAExec, RemCom or a framework's. Confirmed: the framework's, or by a program of another name.",
     source="ATT&CK T1570, T1569.002; Microsoft Sysinternals PsExec; Sysmon event 17",
-    needs=kinds(PipeFields, "create"),
+    needs=(PipeFields,),
 )
 def remote_shell_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     """Find the pipes of remote shells; one finding for each host."""

@@ -100,6 +100,19 @@ class Defender(ABC):
             yield list(enumerate(self.answer(part), start))
 
 
+class Streaming(Defender):
+    """A defender whose `stream` is all there is; `answer` puts what it yields in order."""
+
+    @abstractmethod
+    def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
+        """Replies as they arrive, under the terms of `Defender.stream`."""
+
+    def answer(self, batch: Sequence[Row]) -> list[Reply]:
+        """Reply to each row."""
+        arrived = dict(pair for part in self.stream(batch, threading.Event()) for pair in part)
+        return [arrived[place] for place in range(len(batch))]
+
+
 class Baseline(Defender):
     """A defender in a few lines: `triage` answers one observation at once."""
 

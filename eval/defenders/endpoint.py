@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from eval.defenders.base import Arrived, Defender, DefenderError, Options, Reply, Row, cut
+from eval.defenders.base import Arrived, DefenderError, Options, Reply, Row, Streaming, cut
 from eval.defenders.flights import in_flight
 from eval.defenders.limits import Budget, Pace, patient
 from schema import BadRequestError, OpenSOCError
@@ -57,7 +57,7 @@ class _Refused(Exception):
     """The endpoint does not take this one prompt."""
 
 
-class Endpoint(Defender):
+class Endpoint(Streaming):
     """A chat model by URL.
 
     Args:
@@ -89,11 +89,6 @@ class Endpoint(Defender):
         """Model, address and what is sent with each request."""
         body = {key: value for key, value in self._body([]).items() if key not in ("messages", "model")}
         return {**super().settings, "url": self._url, "request": body}
-
-    def answer(self, batch: Sequence[Row]) -> list[Reply]:
-        """Reply to each row."""
-        arrived = dict(pair for part in self.stream(batch, threading.Event()) for pair in part)
-        return [arrived[place] for place in range(len(batch))]
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
         """Replies as they arrive, with `concurrency` requests in flight."""

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.defenders.base import Arrived, Defender, DefenderError, Options, Reply, Row, cut
+from eval.defenders.base import Arrived, DefenderError, Options, Reply, Row, Streaming, cut
 from eval.defenders.flights import in_flight
 from schema import BadRequestError
 
 
-class Function(Defender):
+class Function(Streaming):
     """Calls the function with `{"id", "task", "observation"}`; it returns text, a dict with the answer's keys, or None for no answer.
 
     An async function is called up to `concurrency` times at once, a plain one item by item.
@@ -27,7 +27,6 @@ class Function(Defender):
     """
 
     kind = "function"
-    batch = 1  # a slow function's answers are stored one by one
 
     def __init__(self, spec: str, options: Options) -> None:
         super().__init__(spec)
@@ -40,10 +39,6 @@ class Function(Defender):
         source = inspect.getsourcefile(inspect.unwrap(self._call))
         digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
         return {**super().settings, "source_sha256": digest}
-
-    def answer(self, batch: Sequence[Row]) -> list[Reply]:
-        """Reply to each row."""
-        return [reply for _, reply in sorted(pair for part in self.stream(batch, threading.Event()) for pair in part)]
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
         """Replies as they come."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.defenders.base import Arrived, Defender, DefenderError, Options, Reply, Row, cut
+from eval.defenders.base import Arrived, DefenderError, Options, Reply, Row, Streaming, cut
 from schema import BadRequestError, OpenSOCError
 from train.prompt import messages
 
@@ -22,7 +22,7 @@ ENDS = 65_536  # bytes at both ends of a weights file that its fingerprint cover
 WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
 
 
-class LocalModel(Defender):
+class LocalModel(Streaming):
     """Generates on this machine; greedy at temperature 0, else sampled from the seed.
 
     Args:
@@ -73,11 +73,6 @@ class LocalModel(Defender):
             places = order[start : start + self.batch]
             self._torch.manual_seed(_seed(self._options.seed, [rows[place]["id"] for place in places]))
             yield list(zip(places, self._replies([prompts[place] for place in places]), strict=True))
-
-    def answer(self, batch: Sequence[Row]) -> list[Reply]:
-        """Reply to each row."""
-        arrived = dict(pair for part in self.stream(batch, threading.Event()) for pair in part)
-        return [arrived[place] for place in range(len(batch))]
 
     def _replies(self, prompts: list[list[dict[str, str]]]) -> list[Reply]:
         """Replies to one batch; halved where it does not fit into the device's memory."""

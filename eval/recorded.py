@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 
 from eval.importers.draft import Draft
+from eval.items import RECORDED
 from eval.masking import masked
 from eval.real_logs import Judged, find_files, judge_files
-from eval.scoring import ACTED, NOTICED, load_manifest, score
+from eval.scoring import ACTED, NOTICED, load_manifest, score, wilson
 from eval.sets import FrozenSet
 from eval.windowing import worth_of
 from schema import BadRequestError
 from tasks.alerts import alert_on
 from world import World
 
-NAME = "real"
 UNCLEARED = " without log_clear"  # ends the id of a recording's second item
 BOOTSTRAPS = 10_000
 
@@ -64,7 +64,7 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
             f"{label['file']} {label['malicious']} ".encode() + hashlib.sha256(Path(judged.path).read_bytes()).digest()
         )
         rows += _rows(judged, label, world, mask=mask)
-    return FrozenSet(NAME, manifest, digest.hexdigest(), rows)
+    return FrozenSet(RECORDED, manifest, digest.hexdigest(), rows)
 
 
 def _label(labels: Mapping[str, dict[str, str]], name: str) -> dict[str, str]:
@@ -75,8 +75,8 @@ def _rows(judged: Judged, label: Mapping[str, str], world: World, *, mask: bool)
     """One item of a recording, or two where its recorder cleared the log."""
     row: dict[str, Any] = {
         "id": label["file"],
-        "task": NAME,
-        "split": NAME,
+        "task": RECORDED,
+        "split": RECORDED,
         "family": label.get("group") or label["file"],
         "weight": 1.0,
         "ground_truth": None,
@@ -163,8 +163,6 @@ def measure_recordings(
 
 
 def _wilson(hits: int, of: int) -> dict[str, Any]:
-    from eval.scoring import wilson
-
     low, high = wilson(hits, of) or (None, None)
     value = round(hits / of, 4) if of else None
     return {"value": value, "low": low, "high": high, "n": of, "method": "Wilson 95 %, one decision a recording"}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from eval import items, metrics, rollouts, run, sets
-from eval.recorded import NAME as REAL_SET
+from eval.items import RECORDED
 from eval.recorded import measure_recordings, recordings
 from eval.rollouts import RESERVE, DiskFullError, RunDirectory
 from eval.runs import load_run
@@ -523,7 +523,7 @@ def decided(rows, actions):
 
 def measured(rows, said, resamples):
     labels = {row["id"]: row["recording"] for row in rows}
-    return measure_recordings(FrozenSet(REAL_SET, Path("m"), "0", rows), said, labels, resamples=resamples)
+    return measure_recordings(FrozenSet(RECORDED, Path("m"), "0", rows), said, labels, resamples=resamples)
 
 
 def test_rates_on_recordings_are_one_decision_each():

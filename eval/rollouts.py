@@ -93,6 +93,11 @@ def read_rollouts(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         BadRequestError: a line before the last is no JSON object.
     """
+    return (found for found, _ in _lines(path))
+
+
+def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """The lines of a rollouts file with their lengths in bytes."""
     with path.open("rb") as handle:
         for number, line in enumerate(handle, 1):
             found = _whole(line)
@@ -103,7 +108,7 @@ def read_rollouts(path: Path) -> Iterator[dict[str, Any]]:
                         "remove that line to have the item asked again, or start over with --fresh."
                     )
                 return
-            yield found
+            yield found, len(line)
 
 
 def _whole(line: bytes) -> dict[str, Any] | None:
@@ -170,11 +175,12 @@ class RunDirectory:
         return self.out / ".reserve"
 
     def append(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Store lines; they are on the disk when this returns.
+        """Store lines and count what they cost; they are on the disk when this returns.
 
         Raises:
             DiskFullError: there is no room; the file holds whole lines all the same, these too where `stored` is True.
         """
+        self.spent += sum(map(_cost, lines))
         data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode(
             "utf-8", "backslashreplace"
         )
@@ -212,11 +218,10 @@ class RunDirectory:
                 f"Expected run.json beside the rollouts in {str(self.out)!r}, and there is none; give another --out or start over with --fresh."
             )
         end = 0
-        for line in read_rollouts(self.rollouts):
+        for line, size in _lines(self.rollouts):
             self.done.add((line["set"], line["id"]))
-            self.spent += (line.get("usage") or {}).get("cost") or 0.0
-        with self.rollouts.open("rb") as handle:
-            end = sum(len(line) for line in handle if _whole(line) is not None)
+            self.spent += _cost(line)
+            end += size
         self._file.truncate(end)
         self._save("run.json", self.run)
 
@@ -272,6 +277,11 @@ class RunDirectory:
             if error.errno in FULL:
                 raise DiskFullError(self.out, stored=True) from error
             raise
+
+
+def _cost(line: Mapping[str, Any]) -> float:
+    """What an answer cost, in USD."""
+    return (line.get("usage") or {}).get("cost") or 0.0
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

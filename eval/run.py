@@ -40,7 +40,7 @@ from rubric import TABLES
 from schema import BadRequestError, OpenSOCError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
     from eval.sets import FrozenSet
 
@@ -310,14 +310,9 @@ def _ask(
             except DiskFullError as error:
                 stop.set()  # what is under way still comes, into the room that was held back
                 full = error if full is None or not error.stored else full
-            _advance(progress, task, directory, lines)
+            progress.update(task, advance=len(lines), cost=directory.spent)
     if full:
         raise full
-
-
-def _advance(progress: Progress, task: TaskID, directory: RunDirectory, lines: Sequence[Mapping[str, Any]]) -> None:
-    directory.spent += sum((line["usage"] or {}).get("cost") or 0.0 for line in lines)
-    progress.update(task, advance=len(lines), cost=directory.spent)
 
 
 def _progress() -> Progress:
@@ -380,9 +375,8 @@ def _measured(directory: RunDirectory, sets: Sequence[FrozenSet], seed: int) -> 
     lines: dict[str, list[dict[str, Any]]] = {one.name: [] for one in sets}
     for line in read_rollouts(directory.rollouts):
         lines[line["set"]].append({name: value for name, value in line.items() if name not in ("prompt", "reply")})
-    for name, some in lines.items():
+    for some in lines.values():
         some.sort(key=lambda line: line["id"])  # figures that do not hang on who answered first
-        lines[name] = some
     metrics: dict[str, Any] = {}
     for one in sets:
         if one.name == RECORDED:
@@ -465,10 +459,10 @@ def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    if "list" in argv[:2] and argv[0] == "--defender":
+    args = _arguments(argv)
+    if args.defender == "list":
         print("\n".join(NAMES))
         return DONE
-    args = _arguments(argv)
     try:
         return evaluate(args, argv)
     except (DiskFullError, DefenderError) as error:

@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         run = load_run(args.run)
-        found = reverify(run, _bar)
+        found = reverify(run, bar)
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2
@@ -174,7 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if found else 0
 
 
-def _bar(rollouts: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+def bar(rollouts: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """The rollouts, with a progress bar on stderr while they are gone through."""
     from rich.console import Console
     from rich.progress import track
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from eval.bake_demo import write
 from eval.leaderboard import BOARD, SCHEMA, add, entry_of, load_board, schema_text
+from eval.reverify import bar
 from schema import OpenSOCError
 
 
@@ -44,25 +44,18 @@ def _schema() -> str:
 
 def _validate(path: Path) -> str:
     if path.is_dir():
-        entry = entry_of(path, progress=_bar)
+        entry = entry_of(path, progress=bar)
         return f"{entry.name}: every figure follows from the rollouts and the frozen sets ({', '.join(entry.sets)})."
     return f"{path}: {len(load_board(path).entries)} entries, each in form."
 
 
 def _add(args: argparse.Namespace) -> str:
     board = load_board(args.board)
-    entry = entry_of(args.path, progress=_bar)
+    entry = entry_of(args.path, progress=bar)
     filled = add(board, entry)
     write(args.board, filled.model_dump_json(indent=1) + "\n")
     place = [one.name for one in filled.entries].index(entry.name) + 1
     return f"{entry.name} stands at {place} of {len(filled.entries)} in {args.board}."
-
-
-def _bar(rollouts: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(rollouts, "Scoring again", console=Console(stderr=True), transient=True)
 
 
 if __name__ == "__main__":

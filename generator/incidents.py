@@ -99,9 +99,11 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
 
     family, plan = _choose(scene, "dismiss" if outage else goal, spec, split)
     _play(scene, family, plan, spec)
+    beside = family
     for _ in range(scene.between(*spec.decoys)):
         if len(scene.lines) < 22:
-            _play(scene, *_look_alike(scene), spec)
+            beside, harmless = _look_alike(scene, beside)
+            _play(scene, beside, harmless, spec)
     _noise(scene, spec)
     alerted = scene.between(0, len(scene.lines))
     narrative = scene.pick(NARRATIVES)
@@ -170,9 +172,9 @@ _UNLIKE = {
 }
 
 
-def _look_alike(scene: Scene) -> tuple[Family, Plan]:
+def _look_alike(scene: Scene, last: Family) -> tuple[Family, Plan]:
     """Something of a family that decides nothing, unlike what was played last: harmless, or explained."""
-    family = scene.pick(_UNLIKE[_is_of_addresses(scene.played[-1])])
+    family = scene.pick(_UNLIKE[_is_of_addresses(last)])
     crown, privileged = scene.chance(0.4), scene.chance(0.4)
     excuses: tuple[Excuse, ...] = family.excuses
     if excuses and scene.chance(0.6):
@@ -184,7 +186,6 @@ def _look_alike(scene: Scene) -> tuple[Family, Plan]:
 def _play(scene: Scene, family: Family, plan: Plan, spec: TaskSpec) -> None:
     """Play a family, and put the tickets around it that explain it, nearly explain it or have nothing to do with it."""
     lead = family.play(scene, plan)
-    scene.played.append(family)
     if plan.excuse == "ticket":
         scene.cover(lead)
     elif scene.chance(spec.near_miss if not plan.excuse else 0.3):

@@ -80,7 +80,6 @@ class Scene:
     sensors: list[Sensor] = field(default_factory=list)
     hosts: dict[bool, list[Host]] = field(default_factory=dict)
     accounts: dict[bool, list[Account]] = field(default_factory=dict)
-    played: list[Any] = field(default_factory=list)  # the families so far
     cast_hosts: list[Host] = field(default_factory=list)
     cast_accounts: list[Account] = field(default_factory=list)
     random: Callable[[], float] = field(init=False)  # the source of all chance, at hand

@@ -198,8 +198,7 @@ def _noise(scene: Scene, spec: TaskSpec) -> None:
     for _ in range(min(scene.between(*spec.noise), room)):
         scene.pick(NOISE)(scene, scene.start + scene.random() * SPAN_S)
     for _ in range(scene.between(2, 5) - len(scene.indicators)):
-        value = scene.outside() if scene.chance(0.6) else scene.domain()
-        scene.indicators.append({"value": value, "confidence": scene.pick(("high", "low"))})
+        scene.list_stranger()
 
 
 def _poison(scene: Scene, narrative: str) -> str:

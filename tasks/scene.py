@@ -217,6 +217,11 @@ class Scene:
             }
         )
 
+    def list_stranger(self) -> None:
+        """Let intelligence list an address or a name that nobody here has met."""
+        stranger = self.outside() if self.chance(0.6) else self.domain()
+        self.indicators.append({"value": stranger, "confidence": self.pick(("high", "low"))})
+
     def cover(self, lead: Lead) -> None:
         """A ticket that explains what a family did, with room to spare."""
         self.ticket(

@@ -180,8 +180,7 @@ def listed(scene: Scene, value: str, confidence: str) -> None:
     if confidence:
         scene.indicators.append({"value": value, "confidence": confidence})  # type: ignore[typeddict-item]
     else:
-        stranger = scene.outside() if scene.chance(0.6) else scene.domain()
-        scene.indicators.append({"value": stranger, "confidence": scene.pick(("high", "low"))})
+        scene.list_stranger()
 
 
 def listed_as_told(scene: Scene, value: str, plan: Plan) -> None:

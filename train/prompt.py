@@ -218,8 +218,7 @@ def _compact(seen: Mapping[str, Any]) -> str:
         )
     for row in seen["log_window"]:
         fields = " ".join(map(_part, _set_ones(row["fields"]).items()))
-        time = row["timestamp"]
-        lines.append(f"{row['log_id']} {time[11:-1] if time[:11] == day else time} {row['event_type']} {fields}")
+        lines.append(f"{row['log_id']} {clock(row['timestamp'])} {row['event_type']} {fields}")
     return "\n".join(lines)
 
 

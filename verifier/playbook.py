@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from schema import FIELDS_OF, TELEMETRY
@@ -75,7 +75,11 @@ def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
     Args:
         lines: rendered events (`event_type` and `fields` are read).
     """
-    seen = {(line["event_type"], line["fields"]["activity"]) for line in lines}
+    return _of_kinds(frozenset((line["event_type"], line["fields"]["activity"]) for line in lines))
+
+
+@lru_cache(maxsize=32)  # an observation and the prompt made of it ask for the same one
+def _of_kinds(seen: frozenset[tuple[str, str]]) -> str:
     return _with_ladder(sorted(frozenset().union(*map(_IN_PLAY.__getitem__, seen))))
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, cast
 
-from env import defender_view
+from eval.items import told
 from eval.pairs import label, stands
-from eval.sets import BENCHMARK, DATA, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
+from eval.sets import BENCHMARK, DATA, FIELDS, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
 from generator import GENERATOR_VERSION, Case, generate
 from generator.injection import PLACES, TIERS, Place, Tier, inject
 from generator.invariances import INVARIANCES
@@ -29,7 +29,7 @@ from generator.twins import BROADER, LAST, MINIMAL
 from schema import LABELS, TASKS, BadRequestError, Label, OpenSOCError, Task
 from tasks.registry import Split
 from train.prompt import messages
-from verifier import compute_ground_truth, judge_observation
+from verifier import judge_observation
 
 # The alerts of a working day, an assumption (data/README.md gives its reason): weights make a set's classes occur in these shares.
 OPERATIONAL_MIX: dict[Label, float] = {
@@ -120,29 +120,22 @@ def rows_of(spot: Spot) -> list[Row]:
 
 
 def _row(spot: Spot, row_id: str, case: Case) -> Row:
-    seen = defender_view(case.incident, case.world, case.lines)
-    observation = {name: seen[name] for name in ("alert", "log_window", "context")}
-    truth = compute_ground_truth(case.incident, case.world)
-    told = judge_observation(observation)
-    if (told.action, told.evidence_log_ids) != (truth.action, truth.evidence_log_ids):
+    found = told(case)
+    observation, truth = found["observation"], found["ground_truth"]
+    seen = judge_observation(observation)
+    if (seen.action, list(seen.evidence_log_ids)) != (truth["action"], truth["evidence_log_ids"]):
         raise OpenSOCError(
-            f"{row_id} cannot be told from its observation: {told.action} there, {truth.action} by its events"
+            f"{row_id} cannot be told from its observation: {seen.action} there, {truth['action']} by its events"
         )
-    return {
+    made = {
         "id": row_id,
         "task": spot.task,
         "split": spot.split,
-        "family": case.family,
+        **found,
         "prompt": messages(observation),
-        "observation": observation,
-        "ground_truth": {
-            "action": truth.action,
-            "evidence_log_ids": list(truth.evidence_log_ids),
-            "techniques": list(truth.techniques),
-            "rule_ids": list(truth.rule_ids),
-        },
-        "weight": weight(spot.name, truth.action),
+        "weight": weight(spot.name, truth["action"]),
     }
+    return {name: made[name] for name in FIELDS}
 
 
 def weight(name: str, action: Label) -> float:

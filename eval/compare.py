@@ -25,11 +25,9 @@ from eval.intervals import (
     holm,
     mcnemar_p,
     one_thread,
-    per_family,
     percentiles,
-    quotient,
 )
-from eval.metrics import DISMISS, Table, macro_f1, table
+from eval.metrics import DISMISS, Table, resampled_f1, resampled_ratio, table
 from eval.runs import Run, load_runs, shared_set
 from schema import BadRequestError, OpenSOCError
 
@@ -60,15 +58,9 @@ class Comparison:
 
 def _ratio(above: Callable[[Table], np.ndarray], below: Callable[[Table], np.ndarray]) -> Resampled:
     def resampled(data: Table, drawn: np.ndarray) -> np.ndarray:
-        sums = [per_family(1.0 * part(data), data.family, data.families) for part in (above, below)]
-        return quotient(drawn @ sums[0], drawn @ sums[1])
+        return resampled_ratio(data, drawn, above(data), below(data))
 
     return resampled
-
-
-def _resampled_f1(data: Table, drawn: np.ndarray) -> np.ndarray:
-    tables = data.confusion()
-    return macro_f1((drawn @ tables.reshape(data.families, -1)).reshape(len(drawn), *tables.shape[1:]))
 
 
 def _all(data: Table) -> np.ndarray:
@@ -86,7 +78,7 @@ class Compared:
 
 METRICS = {
     "accuracy": Compared(_ratio(lambda data: data.right, _all), True, "points"),
-    "macro_f1": Compared(_resampled_f1, True, "points"),
+    "macro_f1": Compared(resampled_f1, True, "points"),
     "dismiss_on_malicious": Compared(
         _ratio(lambda data: data.malicious & (data.said == DISMISS), lambda data: data.malicious), False, "points"
     ),

@@ -11,16 +11,17 @@ from typing import Any
 
 from env import defender_view
 from eval.sets import BENCHMARK, FrozenSet, load_set
-from generator import GENERATOR_VERSION, generate
+from eval.sets import NAMES as FROZEN
+from generator import GENERATOR_VERSION, Case, generate
 from schema import TASKS, BadRequestError
 from verifier import compute_ground_truth
 
 GROUPS = {
     "benchmark": BENCHMARK,
-    "all": ("holdout", *BENCHMARK, "pairs", "injection", "invariance"),
+    "all": tuple(name for name in FROZEN if name != "sft_train"),
 }
 FRESH, RECORDED = "val", "real"
-NAMES = ("holdout", *BENCHMARK, "pairs", "injection", "invariance", "sft_train", FRESH, RECORDED, *GROUPS)
+NAMES = (*GROUPS["all"], "sft_train", FRESH, RECORDED, *GROUPS)
 
 
 def split_names(given: Iterable[str]) -> list[str]:
@@ -58,14 +59,15 @@ def fresh(number: int, seed: int) -> FrozenSet:
 def _fresh_row(place: int, seed: int) -> dict[str, Any]:
     task, index = TASKS[place % len(TASKS)], place // len(TASKS)
     case = generate(task, index, split="val", salt=f"eval.run/{seed}")
-    truth = compute_ground_truth(case.incident, case.world).to_dict()
+    return {"id": f"{FRESH}-{seed}-{place}", "task": task, "split": FRESH, **told(case), "weight": 1.0}
+
+
+def told(case: Case) -> dict[str, Any]:
+    """What a row says of an incident itself: family, observation and ground truth."""
     seen = defender_view(case.incident, case.world, case.lines)
+    truth = compute_ground_truth(case.incident, case.world).to_dict()
     return {
-        "id": f"{FRESH}-{seed}-{place}",
-        "task": task,
-        "split": FRESH,
         "family": case.family,
         "observation": {name: seen[name] for name in ("alert", "log_window", "context")},
         "ground_truth": {name: truth[name] for name in ("action", "evidence_log_ids", "techniques", "rule_ids")},
-        "weight": 1.0,
     }

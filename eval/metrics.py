@@ -244,11 +244,7 @@ class _Figures:
         if not number:
             return _none(WILSON, empty)
         metric = _metric(float((hits & of).sum() / number), wilson(int((hits & of).sum()), number), number, WILSON)
-        spread = (
-            percentiles(self._resampled(1.0 * (hits & of), 1.0 * of), self.data.families)
-            if self.drawn is not None
-            else None
-        )
+        spread = percentiles(self._resampled(hits & of, of), self.data.families) if self.drawn is not None else None
         return {**metric, "by_family": [_short(spread[0]), _short(spread[1])] if spread else None}
 
     def mean(
@@ -281,15 +277,8 @@ class _Figures:
             sample_weight=weight,
             zero_division=np.nan,
         )
-        return self._with_spread(float(value), self.resampled_f1(weight), len(self.data.truth))
-
-    def resampled_f1(self, weight: np.ndarray | None = None) -> np.ndarray:
-        """The macro-F1 of every resample."""
-        if self.drawn is None:
-            return np.array([])
-        tables = self.data.confusion(weight)
-        shape = (len(self.drawn), len(LABELS), len(ANSWERS))
-        return macro_f1((self.drawn @ tables.reshape(self.data.families, -1)).reshape(shape))
+        samples = np.array([]) if self.drawn is None else resampled_f1(self.data, self.drawn, weight)
+        return self._with_spread(float(value), samples, len(self.data.truth))
 
     def ece(self, confidence: np.ndarray, stated: np.ndarray, empty: str) -> Metric:
         """The mean distance of accuracy from stated confidence over bins of confidence, each counting by its items."""
@@ -305,11 +294,7 @@ class _Figures:
         return self._with_spread(value, quotient(np.abs(self.drawn @ gaps).sum(axis=1), self.drawn @ items), number)
 
     def _resampled(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-        """The quotient of two sums over items, in every resample."""
-        if self.drawn is None:
-            return np.array([])
-        sums = [per_family(values, self.data.family, self.data.families) for values in (above, below)]
-        return quotient(self.drawn @ sums[0], self.drawn @ sums[1])
+        return np.array([]) if self.drawn is None else resampled_ratio(self.data, self.drawn, above, below)
 
     def _with_spread(self, value: float, samples: np.ndarray, number: int) -> Metric:
         if self.drawn is None:
@@ -317,6 +302,18 @@ class _Figures:
         return _metric(
             value, percentiles(samples, self.data.families), number, self.method, "most resamples hold no such item"
         )
+
+
+def resampled_ratio(data: Table, drawn: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """The quotient of two sums over items in every resample, nan where the second is 0."""
+    sums = [per_family(1.0 * values, data.family, data.families) for values in (above, below)]
+    return quotient(drawn @ sums[0], drawn @ sums[1])
+
+
+def resampled_f1(data: Table, drawn: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """The macro-F1 in every resample."""
+    tables = data.confusion(weight)
+    return macro_f1((drawn @ tables.reshape(data.families, -1)).reshape(len(drawn), *tables.shape[1:]))
 
 
 def macro_f1(tables: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """The one prompt of training, evaluation and demo: chat messages from an observation, and the answer from a reply.
 
 Two densities of the same content. `full` is for instruction-tuned models: the playbook stands in the system message, every value has its
-name. `compact` is for small models that learn the playbook: no playbook, context rows by position, times of the alert's day without
-the day. What the verifier reads can be read back from either.
+name. `compact` is for small models that learn the playbook: no playbook, context rows by position, short names for the entities (`@h1` is a host,
+and its address in a field of addresses), one timeline in which tickets open and sensors fall silent between the log lines, each line
+with the seconds since the line before it. What the verifier reads can be read back from either.
 
 A line of the prompt is an event or a fact, and holds `name=value` parts between single spaces. A value with anything but plain printable
 ASCII, or with a space, a comma, a quote, `=` or `<`, is a JSON string, so no text that somebody wrote can pass for a line, a part, a
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from operator import itemgetter
@@ -20,7 +22,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import ValidationError
 
-from schema import LABELS, BadRequestError, Triage
+from schema import LABELS, BadRequestError, Triage, epoch_s
 from verifier import GroundTruth, playbook_for
 
 Density = Literal["full", "compact"]
@@ -29,6 +31,7 @@ MAX_REPLY = 200_000  # characters of a reply that are read; a longer one is a lo
 MAX_TRIES = 200  # opening braces of a reply that are tried
 REMEMBERED = 20_000  # rendered values that are kept at a time
 CITED = 3  # log ids that a rationale names
+NAMED = 2  # rules that a compact rationale names
 
 ANSWER_FORM = (
     f'{{"action": one of {", ".join(LABELS)}, "cited_log_id": the id of one line that supports it, "rationale": why, '
@@ -80,7 +83,7 @@ def user_text(observation: Mapping[str, Any], density: Density = "full") -> str:
         raise _refusal(error) from error
 
 
-_NO_OBSERVATION = (KeyError, TypeError, AttributeError)
+_NO_OBSERVATION = (KeyError, TypeError, AttributeError, ValueError)
 
 
 def _refusal(error: Exception) -> BadRequestError:
@@ -96,7 +99,9 @@ def _checked(density: str) -> str:
     return density
 
 
-_is_plain = re.compile(r"(?!-$)[!#-+\--;>-~]+").fullmatch  # printable ASCII without space " , < = and not "-" alone
+_is_plain = re.compile(
+    r"(?!-$|@)[!#-+\--;>-~]+"
+).fullmatch  # printable ASCII without space " , < =, not "-" alone, no alias
 
 
 def quoted(text: str) -> str:
@@ -185,41 +190,104 @@ def _full(seen: Mapping[str, Any]) -> str:
 
 
 def _compact(seen: Mapping[str, Any]) -> str:
-    alert, context = seen["alert"], seen["context"]
-    now = context.get("now", "")
-    day = now[:11]  # 2026-03-02T
-
-    def clock(time: str) -> str:
-        return time[11:-1] if time[:11] == day else time
-
+    alert, context, window = seen["alert"], seen["context"], seen["log_window"]
+    starts = window[0]["timestamp"] if window else context.get("now", "")
     note = f" {quoted(alert['narrative'])}" if alert.get("narrative") else ""
     lines = [
         f"alert {_value(alert['log_id'])} {_value(alert['severity'])} {quoted(alert['title'])}{note}",
-        f"now {_value(now)} {_list(context.get('networks', ()))}",
+        f"now {_value(context.get('now', ''))} {_value(starts)} {_list(context.get('networks', ()))}",
     ]
+    short = _Aliases(lines)
     for row in context.get("hosts", ()):
-        lines.append("host " + " ".join(map(_value, _of_host(row))))
+        short.define("h", " ".join(map(_value, _of_host(row))), (False, row["name"]), (True, row["ip"]))
     for row in context.get("accounts", ()):
-        lines.append(f"account {'true' if row['privileged'] else 'false'} {' '.join(map(_value, _of_account(row)))}")
-    for row in context.get("tools", ()):
-        lines.append("tool " + " ".join(map(_value, _of_tool(row))))
-    for row in context.get("scanners", ()):
-        lines.append(f"scanner {_value(row['ip'])} {_list(row['targets'])}")
-    for row in context.get("tickets", ()):
-        lines.append(
-            f"ticket {_value(row['ticket_id'])} {_value(row['status'])} {_list(row['hosts'])} {_list(row['accounts'])} "
-            f"{_value(row['tool'])} {clock(row['starts_at'])} {clock(row['ends_at'])}"
-        )
+        privileged = "true" if row["privileged"] else "false"
+        short.define("u", f"{' '.join(map(_value, _of_account(row)))} {privileged}", (False, row["name"]))
     for row in context.get("indicators", ()):
-        lines.append("indicator " + " ".join(map(_value, _of_indicator(row))))
-    for row in context.get("sensors", ()):
-        lines.append(
-            f"sensor {_value(row['host'])} {_value(row['telemetry'])} {clock(row['silent_from'])} {clock(row['silent_to'])}"
+        value = row["value"]
+        short.define("i", " ".join(map(_value, _of_indicator(row))), (False, value), (True, value))
+    for item in _recurring(window):
+        if item not in short:
+            short.define("n", _value(item[1]), item, (not item[0], item[1]))
+    for row in context.get("tools", ()):
+        lines.append(f"tool={_value(row['name'])} {_value(row['department'])}")
+    for row in context.get("scanners", ()):
+        lines.append(f"scanner {short.of('ip', row['ip'])} {_list(row['targets'])}")
+    marks = []
+    for row in context.get("tickets", ()):
+        hosts, accounts = (",".join(short.of("", name) for name in row[part]) or "-" for part in ("hosts", "accounts"))
+        alias = short.define(
+            "t",
+            f"{_value(row['ticket_id'])} {_value(row['status'])} {hosts} {accounts} tool={_value(row['tool'])}",
         )
-    for row in seen["log_window"]:
-        fields = " ".join(map(_part, _set_ones(row["fields"]).items()))
-        lines.append(f"{row['log_id']} {clock(row['timestamp'])} {row['event_type']} {fields}")
-    return "\n".join(lines)
+        marks += [(epoch_s(row["starts_at"]), 0, f"{alias} opens"), (epoch_s(row["ends_at"]), 1, f"{alias} closes")]
+    for row in context.get("sensors", ()):
+        alias = short.define("s", f"{short.of('', row['host'])} {_value(row['telemetry'])}")
+        marks += [
+            (epoch_s(row["silent_from"]), 0, f"{alias} silent"),
+            (epoch_s(row["silent_to"]), 1, f"{alias} back"),
+        ]
+    return "\n".join([*lines, *_timeline(window, marks, short, epoch_s(starts) if starts else 0.0)])
+
+
+class _Aliases(dict[tuple[bool, Any], str]):
+    """Names of entities by what they are called: (is it an address, value) -> `@h1`. A definition is a line of the prompt."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines, self._defined = lines, Counter[str]()
+
+    def define(self, kind: str, text: str, *values: tuple[bool, Any]) -> str:
+        """Write the next definition of a kind; the values have this alias from now on, unless they had one."""
+        self._defined[kind] += 1
+        alias = f"@{kind}{self._defined[kind]}"
+        self._lines.append(f"{alias} {text}")
+        for value in values:
+            self.setdefault(value, alias)
+        return alias
+
+    def of(self, field: str, value: Any) -> str:
+        """A field's value: an alias where it names an entity, else as it is."""
+        return self.get((field.endswith("ip"), value)) or _value(value)
+
+
+_NAMES_ENTITY = re.compile(r"(ip|hostname|user|user_name|run_as|answers)$").search
+
+
+def _recurring(window: Sequence[Mapping[str, Any]]) -> Iterable[tuple[bool, str]]:
+    """What names an entity more than once in a window, in the order of its coming."""
+    named = Counter(
+        (name.endswith("ip"), value)
+        for row in window
+        for name, value in row["fields"].items()
+        if isinstance(value, str) and _NAMES_ENTITY(name)
+    )
+    return [item for item, times in named.items() if times > 1]
+
+
+def _timeline(
+    window: Sequence[Mapping[str, Any]], marks: list[tuple[float, int, str]], short: _Aliases, at: float
+) -> Iterable[str]:
+    """The log lines in their order, the marks among them by time; each says how many seconds after the line before it comes."""
+    waiting = sorted(marks, reverse=True)
+
+    def timed(moment: float, opening: str, rest: str) -> str:
+        nonlocal at
+        gap, at = round(moment - at, 6), moment
+        return f"{opening}{gap:+.10g} {rest}"
+
+    for row in window:
+        moment = epoch_s(row["timestamp"])
+        while waiting and waiting[-1][:2] <= (moment, 0):
+            yield timed(waiting[-1][0], "", waiting.pop()[2])
+        fields = " ".join(
+            f"{name}={short.of(name, value)}" if _NAMES_ENTITY(name) else _part((name, value))
+            for name, value in _set_ones(row["fields"]).items()
+            if name != "activity"
+        )
+        yield timed(moment, f"{row['log_id']} ", f"{row['event_type']}.{_value(row['fields']['activity'])} {fields}")
+    while waiting:
+        yield timed(waiting[-1][0], "", waiting.pop()[2])
 
 
 _RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {"full": _full, "compact": _compact}
@@ -302,14 +370,22 @@ def _validated(value: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
 
 
 # ---------------------------------------------------------------- ground truth -> answer
-def answer_text(ground_truth: GroundTruth | Mapping[str, Any]) -> str:
+def answer_text(ground_truth: GroundTruth | Mapping[str, Any], density: Density = "full") -> str:
     """The right answer as a model should write it: the first line of evidence, and a short rationale from rules and evidence.
+
+    In `compact` the rationale comes first and is shorter still: what was found, then whether it is explained, then the line, then the action,
+    so that each word of a small model's answer can build on the one before it.
 
     Args:
         ground_truth: the verifier's, or a frozen row's with action, evidence_log_ids and rule_ids.
+        density: as the prompt has it.
     """
     truth = ground_truth.to_dict() if isinstance(ground_truth, GroundTruth) else ground_truth
     evidence, rules = truth["evidence_log_ids"], truth["rule_ids"]
+    if _checked(density) == "compact":
+        explained = "explained" if truth["action"] == "dismiss" else "unexplained"
+        found = " ".join(rules[:NAMED]) or "nothing"
+        return json.dumps({"rationale": f"{found} {explained}", "cited_log_id": evidence[0], "action": truth["action"]})
     return json.dumps(
         {"action": truth["action"], "cited_log_id": evidence[0], "rationale": _because(truth, evidence, rules)}
     )

@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Two targets would otherwise install into one environment at the same time under `make -j`.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve play test test-slow lint format clean
+.PHONY: help serve play test test-slow test-train train-tiny lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -24,6 +24,12 @@ test: $(VENV)/.dev ## run the tests, all but the slow ones
 
 test-slow: $(VENV)/.dev ## run the slow tests
 	@$(BIN)/python -m pytest -m slow
+
+test-train: $(VENV)/.dev ## build each trainer and take real steps, on the CPU
+	@$(BIN)/python -m pytest tests/test_sft.py tests/test_grpo.py
+
+train-tiny: $(VENV)/.dev ## pretrain, fine-tune and reinforce a small model on two cores, and print what came of it
+	@$(BIN)/python -m train.line
 
 lint: $(VENV)/.dev ## check format, style, types and import order
 	@$(BIN)/ruff format --check .

@@ -8,16 +8,19 @@ split. A completion that cannot be read is scored as malformed and never raises;
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from adapters.extras import missing
 from env import OpenSOCEnv
-from rubric import TableName
-from schema import BadRequestError
+from rubric import ScoredTriage, TableName, score_triage
+from schema import LABELS, BadRequestError, Label
 from train.prompt import Density, messages, parse
+from verifier import GroundTruth
 
 COMPONENTS = ("decision", "citation", "format")
+REMEMBERED = 256  # incidents whose truth is kept: those of a few steps
 TOOL_PROMPT = "You are the analyst on duty. Judge the alert by the log lines and the context, then call the tool submit_triage once."
 
 
@@ -85,8 +88,9 @@ def reply_text(completion: object) -> str | None:
 class TriageReward:
     """A reward function for `reward_funcs`: one reward for each completion, the environment's own.
 
-    The means of the rubric's components are logged as metrics (`triage/decision` ...), each completion's action and what was wrong with
-    it as columns of the completions' table.
+    Metrics that are logged: the means of the rubric's components (`triage/decision` ...), `triage/accuracy`, `triage/format_ok` (the share of
+    answers that can be read), and each action's share of all answers (`triage/share/<action>`). Each completion's action and what was wrong
+    with it are columns of the completions' table.
 
     Args:
         reward_table: `hardened`, the one to train on, or `standard`.
@@ -97,6 +101,8 @@ class TriageReward:
 
     def __init__(self, *, reward_table: TableName = "hardened", salt: str = "") -> None:
         self._env = OpenSOCEnv(reward_table=reward_table, salt=salt)
+        self._table = reward_table
+        self._judged = lru_cache(maxsize=REMEMBERED)(self._judge)
 
     def __call__(
         self,
@@ -123,21 +129,45 @@ class TriageReward:
         splits = split if split is not None else ["train"] * len(completions)
         grades = [self._grade(*row) for row in zip(completions, task, seed, splits, strict=True)]
         if log_metric and grades:
-            for name in COMPONENTS:
-                log_metric(
-                    f"triage/{name}", statistics.fmean(grade["components"][f"defender.{name}"] for grade in grades)
-                )
+            for name, value in _means(grades):
+                log_metric(f"triage/{name}", value)
         if log_extra:
-            log_extra("action", [grade["action"] or "malformed" for grade in grades])
-            log_extra("feedback", [grade["feedback"] for grade in grades])
-        return [grade["rewards"]["defender"] for grade in grades]
+            log_extra("action", [grade.action or "malformed" for grade in grades])
+            log_extra("feedback", [grade.feedback for grade in grades])
+        return [grade.scored.reward for grade in grades]
 
-    def _grade(self, completion: object, task: str, seed: int, split: str) -> dict[str, Any]:
-        self._env.reset(task=task, seed=int(seed), split=split)
+    def _grade(self, completion: object, task: str, seed: int, split: str) -> _Grade:
+        truth, log_ids = self._judged(task, int(seed), split)
         answer, fault = parse(reply_text(completion))
-        self._env.step({"submit_triage": answer})
-        grade = self._env.grade()
-        return {**grade, "feedback": fault or grade["feedback"]}
+        scored = score_triage(answer, truth, log_ids, self._table)
+        action = scored.triage.action if scored.triage else None
+        return _Grade(scored, action, truth.action, fault or scored.fault or f"The answer {action} was taken.")
+
+    def _judge(self, task: str, seed: int, split: str) -> tuple[GroundTruth, frozenset[str]]:
+        """What an episode of the incident says of it: the truth, and the lines of its window. Asked once for a whole group."""
+        seen = self._env.reset(task=task, seed=seed, split=split)
+        self._env.step({"submit_triage": None})
+        told = self._env.grade()["ground_truth"]
+        truth = GroundTruth(
+            told["action"], (), tuple(told["evidence_log_ids"]), tuple(told["techniques"]), tuple(told["rule_ids"]), ""
+        )
+        return truth, frozenset(line["log_id"] for line in seen.log_window)
+
+
+class _Grade(NamedTuple):
+    scored: ScoredTriage
+    action: Label | None
+    truth: Label
+    feedback: str
+
+
+def _means(grades: Sequence[_Grade]) -> Iterator[tuple[str, float]]:
+    for name in COMPONENTS:
+        yield name, statistics.fmean(grade.scored.components[f"defender.{name}"] for grade in grades)
+    yield "accuracy", statistics.fmean(grade.action == grade.truth for grade in grades)
+    yield "format_ok", statistics.fmean(grade.action is not None for grade in grades)
+    for action in LABELS:
+        yield f"share/{action}", statistics.fmean(grade.action == action for grade in grades)
 
 
 class TriageTool:

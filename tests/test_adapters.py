@@ -170,7 +170,17 @@ class TestTrl:
         )
 
         assert rewards == [1.1, -1.0]
-        assert metrics == pytest.approx({"triage/decision": 0.5, "triage/citation": 0.05, "triage/format": -0.5})
+        said = {f"triage/share/{action}": 0.5 if action == json.loads(right)["action"] else 0.0 for action in LABELS}
+        assert metrics == pytest.approx(
+            {
+                "triage/decision": 0.5,
+                "triage/citation": 0.05,
+                "triage/format": -0.5,
+                "triage/accuracy": 0.5,
+                "triage/format_ok": 0.5,
+                **said,
+            }
+        )
         assert columns["action"] == [json.loads(right)["action"], "malformed"]
         assert columns["feedback"][1].startswith("expected one JSON object")
 
@@ -235,25 +245,14 @@ class TestTrl:
         assert tool.get_reward() == 1.1
 
 
-class PlainHead:
-    """TRL's fused head in plain torch: log-probabilities and entropies. The fused one is a Triton kernel, which no CPU runs."""
-
-    @staticmethod
-    def apply(hidden, weight, bias, targets, temperature, chunk, softcap, scale, outputs):
-        import torch
-
-        logits = torch.nn.functional.linear(hidden, weight, bias).float() * scale / temperature
-        log_probs = logits.log_softmax(-1)
-        entropy = -(log_probs.exp() * log_probs).sum(-1)
-        return log_probs.gather(-1, targets[:, None])[:, 0], entropy, None, None, None
-
-
 @pytest.fixture
 def grpo(monkeypatch, tmp_path, capsys):
     """The page's example, run in an empty folder: its names, and what it printed as `printed`."""
     pytest.importorskip("trl")
     import torch
     import trl.trainer.utils
+
+    from train.trl_head import PlainHead
 
     torch.set_num_threads(1)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from embedded import MODEL
 from eval import run
 from eval.defenders import NAMES, DefenderError, Options, open_defender
 from eval.defenders.function import Function
@@ -184,6 +186,8 @@ def test_a_function_is_shown_the_observation_and_nothing_that_tells_the_truth():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_defender_is_shown_the_truth(tmp_path, monkeypatch, name):
+    if name == "embedded" and not MODEL.is_dir():
+        pytest.skip("models/defender is not made yet: python -m train.export CHECKPOINT")
     shown = []
     kind = type(open_defender(name, Options()))
     stream = kind.stream
@@ -344,13 +348,15 @@ def test_batches_of_prompts_of_any_length_say_what_single_prompts_say(model):
 
 
 def test_a_model_says_what_generate_says(torch, model):
+    """Its prompt is split as its tokenizer.json says, and not as AutoTokenizer would have it for any Qwen2."""
+    from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer, loaded = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model)
     prompt = messages(SOME[0]["observation"], "compact")
-    ids = tokenizer(
-        tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True), return_tensors="pt"
-    )["input_ids"]
+    text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    ids = torch.tensor([Tokenizer.from_file(str(model / "tokenizer.json")).encode(text).ids])
+    assert ids[0].tolist() != tokenizer(text)["input_ids"]
     made = loaded.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12)[
         0, ids.shape[1] :
     ]
@@ -378,6 +384,16 @@ def test_an_adapter_changes_what_its_base_says(model, adapter):
 
     assert said == texts(adapter)
     assert said != texts(model)
+
+
+def test_weights_that_were_cut_short_are_a_wrong_call(model, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    whole = (broken / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+
+    with pytest.raises(BadRequestError, match="loading it gave"):
+        open_defender(str(broken), COMPACT)
 
 
 def test_an_adapter_without_its_base_is_a_wrong_call(adapter, tmp_path):

@@ -1,1 +1,1 @@
-"""Training: the prompt that models read and write (`prompt`). Uses `env` in process and no web server."""
+"""Training: the prompt that models read and write (`prompt`), rows (`rows`), the commands (`sft`, `grpo`). Uses `env` in process and no web server."""

@@ -26,7 +26,7 @@ class LocalModel(Streaming):
     """Generates on this machine; greedy at temperature 0, else sampled from the seed.
 
     Args:
-        path: a directory with `config.json`, or with `adapter_config.json`, whose base model is a directory too.
+        path: a directory with `config.json`, or with `adapter_config.json`, whose base model is a directory too or in the local cache.
         options: batch_size, device, density, max_tokens, temperature and seed are read.
 
     Raises:
@@ -42,9 +42,11 @@ class LocalModel(Streaming):
         self._options = options
         self.batch = options.batch_size
         self._torch = _have_libraries(adapter=_is_adapter(path))
+        from safetensors import SafetensorError
+
         try:
             self._model, self._tokenizer = _loaded(path, _device(self._torch, options.device))
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise BadRequestError(
                 f"Expected a transformers model or a PEFT adapter in {str(path)!r}, and loading it gave {type(error).__name__}: {error}; "
                 "give a directory that save_pretrained wrote, with its tokenizer."
@@ -155,25 +157,39 @@ def _is_adapter(path: Path) -> bool:
 
 
 def _base_of(path: Path) -> Path:
-    """The base model's directory: as the adapter names it, from here or from the adapter's own place."""
+    """The base model's directory: as the adapter names it, from here, from the adapter's own place, or from the local cache."""
     named = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path"))
     for base in (Path(named), path / named):
         if is_model(base):
             return base
+    if in_cache := cached(named):
+        return in_cache
     raise BadRequestError(
-        f"Expected the base model of the adapter {str(path)!r} in the directory {named!r}, and there is none; "
-        "download it there, or correct base_model_name_or_path in adapter_config.json."
+        f"Expected the base model of the adapter {str(path)!r} in the directory {named!r} or in the local cache, and there is none; "
+        "download it, or correct base_model_name_or_path in adapter_config.json."
     )
+
+
+def cached(named: str) -> Path | None:
+    """The directory of a model of the hub in the local cache; None where it is not there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = Path(snapshot_download(named, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+    return found if is_model(found) else None
 
 
 def _loaded(path: Path, device: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
     base = _base_of(path) if _is_adapter(path) else path
     has_tokenizer = any((path / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
-    tokenizer = AutoTokenizer.from_pretrained(
-        path if has_tokenizer else base, local_files_only=True, padding_side="left"
-    )
+    place = path if has_tokenizer else base
+    # As tokenizer.json says, where there is one: for a Qwen2 model AutoTokenizer puts Qwen's way of splitting in the place of the file's.
+    kind = PreTrainedTokenizerFast if (place / "tokenizer.json").is_file() else AutoTokenizer
+    tokenizer = kind.from_pretrained(place, local_files_only=True, padding_side="left")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True)

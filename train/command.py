@@ -1,0 +1,298 @@
+"""What the training commands share: flags, the run's directory with its settings and log, Ctrl-C, exit codes.
+
+A run's directory holds `run.json` (settings, seed, commit, command, libraries), `log.jsonl` (a JSON object a line), `checkpoints/` and, when
+training is over, the model. The same command goes on with a run that is there; other settings are refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from env import VERSION
+from schema import BadRequestError, OpenSOCError
+from train.prompt import DENSITIES
+
+DONE, STOPPED, WRONG, INTERRUPTED = 0, 1, 2, 130
+PRESETS = ("nano", "mini", "small")
+PLAIN_MARK = "opensoc.json"  # what the plain loop leaves beside its models
+OWNERS_MODEL = "Qwen/Qwen2.5-3B-Instruct"
+LIBRARIES = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "unsloth", "vllm")
+# Settings that do not change what is trained; a run may go on with others.
+FREE = frozenset(
+    {"out", "fresh", "backend", "eval_every", "eval_n", "eval_batch", "eval_tokens", "save_every", "log_every", "keep"}
+    | {"collapse_window", "max_zero_variance", "max_one_action"}
+)
+# Numbers that may be 0, and those that are shares.
+ZERO_OK = frozenset(
+    {"seed", "warmup", "weight_decay", "eval_every", "beta", "entropy_coef", "max_zero_variance", "max_one_action"}
+)
+SHARES = frozenset({"warmup", "max_zero_variance", "max_one_action", "vllm_memory"})
+UNFINISHED = ".unfinished"
+
+
+class StoppedError(OpenSOCError):
+    """Training stopped before its end, and why; the last good checkpoint is in its place."""
+
+
+# ---------------------------------------------------------------- flags
+def add_common(parser: argparse.ArgumentParser, *, lr: str, steps: str) -> None:
+    """The flags that both commands have."""
+    add = parser.add_argument
+    add(
+        "--model",
+        default=OWNERS_MODEL,
+        metavar="PATH_OR_HUB_ID_OR_PRESET",
+        help=f"a model's or adapter's directory, a name on the hub, or one of {', '.join(PRESETS)} (default: {OWNERS_MODEL})",
+    )
+    add("--out", type=Path, required=True, metavar="DIR", help="the run's directory; a run that is there goes on")
+    add("--fresh", action="store_true", help="forget the run that is in --out and start over")
+    add(
+        "--backend",
+        choices=("auto", "trl", "unsloth", "plain"),
+        default="auto",
+        help="trl, Unsloth's kernels under trl, or the plain loop of small models; auto: plain for presets and what it made, else trl",
+    )
+    add("--density", choices=DENSITIES, default="full", help="prompts with the playbook, or short (default: full)")
+    add("--seed", type=int, default=0, help="of data, order, adapters and sampling (default: 0)")
+
+    train = parser.add_argument_group("training")
+    add = train.add_argument
+    add("--steps", type=int, metavar="N", help=f"optimizer steps ({steps})")
+    add(
+        "--minutes",
+        type=float,
+        metavar="MIN",
+        help="of training at most, evaluation not counted; with --steps whichever comes first (plain loop)",
+    )
+    add("--threads", type=int, default=2, metavar="N", help="cores that share a step (plain loop; default: 2)")
+    add("--lr", type=float, metavar="RATE", help=f"peak learning rate ({lr})")
+    add("--warmup", type=float, default=0.03, metavar="SHARE", help="share of the steps, 0 to 1 (default: 0.03)")
+    add("--weight-decay", type=float, default=0.0, help="of AdamW (default: 0)")
+    add("--full", action="store_true", help="train all weights instead of a LoRA adapter")
+    add("--lora-rank", type=int, default=16, metavar="R", help="rank of the adapter (default: 16)")
+    add(
+        "--lora-alpha",
+        type=int,
+        default=32,
+        metavar="A",
+        help="scale of the adapter, divided by the rank (default: 32)",
+    )
+    add(
+        "--no-checkpointing",
+        dest="checkpointing",
+        action="store_false",
+        help="keep activations instead of computing them again: faster, more memory",
+    )
+
+    room = parser.add_argument_group("length")
+    add = room.add_argument
+    add(
+        "--max-length",
+        type=int,
+        metavar="TOKENS",
+        help="longest prompt and answer together (default: the model's context)",
+    )
+    add("--skip-long", action="store_true", help="leave out and count what is longer, instead of stopping")
+
+    watch = parser.add_argument_group("watching and keeping")
+    add = watch.add_argument
+    add(
+        "--eval-n",
+        type=int,
+        default=100,
+        metavar="N",
+        help="incidents of the split val, the five actions equally (default: 100)",
+    )
+    add("--eval-batch", type=int, default=16, metavar="N", help="prompts answered at once in evaluation (default: 16)")
+    add(
+        "--eval-tokens",
+        type=int,
+        metavar="TOKENS",
+        help="longest answer in evaluation (default: above the longest right one)",
+    )
+    add("--save-every", type=int, default=50, metavar="STEPS", help="steps between checkpoints (default: 50)")
+    add("--keep", type=int, default=2, metavar="N", help="checkpoints that are kept (default: 2)")
+    add("--log-every", type=int, default=1, metavar="STEPS", help="steps between two lines of log.jsonl (default: 1)")
+
+
+def check_ranges(args: argparse.Namespace) -> None:
+    """Every number that is given is above 0, or at least 0 where ZERO_OK names it, and a share is at most 1.
+
+    Raises:
+        BadRequestError: one is not.
+    """
+    for name, value in vars(args).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        flag, most = f"--{name.replace('_', '-')}", 1.0 if name in SHARES else float("inf")
+        if not 0 <= value <= most or value == float("inf") or (value == 0 and name not in ZERO_OK):
+            least = "0 or more" if name in ZERO_OK else "more than 0"
+            raise BadRequestError(
+                f"Expected {least}{' and at most 1' if name in SHARES else ''} as {flag}, and got {value}."
+            )
+
+
+def backend_of(args: argparse.Namespace) -> str:
+    """Which trainer: what is asked for, or what fits the model.
+
+    Raises:
+        BadRequestError: a preset with another trainer than the plain loop, or the other way round.
+    """
+    ours = args.model in PRESETS or (Path(args.model) / PLAIN_MARK).is_file()
+    if args.backend == "auto":
+        return "plain" if ours else "trl"
+    if args.backend == "plain" and not ours:
+        raise BadRequestError(
+            f"Expected a preset ({', '.join(PRESETS)}) or a directory that the plain loop made for --backend plain, "
+            f"and got {args.model!r}; use --backend trl."
+        )
+    if args.backend != "plain" and args.model in PRESETS:
+        raise BadRequestError(
+            f"Expected --backend plain for the preset {args.model!r}, and got {args.backend}; leave --backend out, or give the "
+            "directory of a model that the plain loop made."
+        )
+    return str(args.backend)
+
+
+# ---------------------------------------------------------------- the directory
+def is_main() -> bool:
+    """Whether this process writes: the only one, or the first of many."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a small file whole or not at all."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n", "utf-8")
+    fresh.replace(path)
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The resolved flags as plain data."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in sorted(vars(args).items())}
+
+
+def open_run(
+    out: Path, module: str, argv: Sequence[str], settings: Mapping[str, Any], *, fresh: bool
+) -> dict[str, Any]:
+    """Begin a run's directory, or take up the one that is there; what run.json holds.
+
+    Raises:
+        BadRequestError: the directory cannot be written, or holds a run with other settings.
+    """
+    from eval.run import commit
+
+    path = out / "run.json"
+    try:
+        if fresh and path.exists() and is_main():
+            shutil.rmtree(out)
+        out.mkdir(parents=True, exist_ok=True)
+        # what the first process is about to remove is not for the others to read
+        found = json.loads(path.read_text("utf-8")) if path.exists() and (is_main() or not fresh) else None
+    except (OSError, ValueError) as error:
+        raise BadRequestError(
+            f"Expected a directory to write to at {str(out)!r}, and got {type(error).__name__}: {error}; give another --out."
+        ) from error
+    if found is not None:
+        before, now = found.get("settings", {}), json.loads(json.dumps(settings, default=str))
+        other = sorted(
+            name for name in before.keys() | now.keys() if name not in FREE and before.get(name) != now.get(name)
+        )
+        if other:
+            told = ", ".join(f"{name} {before.get(name)!r} (now {now.get(name)!r})" for name in other[:4])
+            raise BadRequestError(
+                f"Expected the settings of the run in {str(out)!r}, and these differ: {told}; give another --out, or --fresh to start over."
+            )
+        return dict(found)
+    run = {
+        "opensoc": VERSION,
+        "commit": commit(),
+        "command": f"python -m {module} {shlex.join(argv)}",
+        "settings": dict(settings),
+        "seed": settings.get("seed"),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "libraries": libraries(),
+        "started": now_text(),
+        "finished": None,
+        "complete": False,
+    }
+    if is_main():
+        write_json(path, run)
+    return run
+
+
+def close_run(out: Path, run: dict[str, Any], **figures: Any) -> None:
+    """Mark a run as complete."""
+    if is_main():
+        write_json(out / "run.json", run | {"finished": now_text(), "complete": True, **figures})
+
+
+def libraries() -> dict[str, str]:
+    """Versions of Python and of what trains."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def now_text() -> str:
+    """The time now, in UTC to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+# ---------------------------------------------------------------- the end of it
+@contextmanager
+def interruptible(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C or termination asks for a checkpoint after the step under way, the second drops it."""
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        print("\nFinishing the step under way, then saving; once more to drop it.", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exit_code(work: Callable[[], Path], out: Path) -> int:
+    """Do the work of a command, say how it ended, and return the exit code."""
+    try:
+        made = work()
+    except StoppedError as error:
+        print(error, file=sys.stderr)
+        return STOPPED
+    except OpenSOCError as error:
+        print(error, file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print(f"Interrupted; what is saved is in {str(out)!r}. Run the same command to go on.", file=sys.stderr)
+        return INTERRUPTED
+    if is_main():
+        print(f"Done: {made}")
+    return DONE

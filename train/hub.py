@@ -1,0 +1,333 @@
+"""Models for the trainers: a directory, an adapter's directory or a name on the hub, checked before anything long begins.
+
+A name on the hub is taken from the local cache where it is there; otherwise the hub is asked once, for HUB_S seconds at most.
+A chat template without a system role gets one: the system text then stands at the head of the user message, in the template that is
+saved with the model, so evaluation does the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.defenders.local import cached, is_model
+from schema import BadRequestError, OpenSOCError
+
+HUB_S = 10.0  # seconds that the hub has for its first answer
+FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors")
+Messages = list[dict[str, str]]
+
+# put before a template that knows no system role
+FOLD = (
+    "{% if messages and messages[0]['role'] == 'system' %}"
+    "{% set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n\\n' + messages[1]['content']}] + messages[2:] %}"
+    "{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that is ready for a trainer. `context` is the longest prompt and answer together, in tokens."""
+
+    model: Any
+    tokenizer: Any
+    adapter: bool
+    context: int
+
+
+# ---------------------------------------------------------------- where it is
+def local_directory(named: str) -> Path:
+    """The directory of a model: the one that is named, or the cache's of a hub name, filled from the hub where it is empty.
+
+    Raises:
+        BadRequestError: there is no such directory, or the hub has no such model or cannot be reached.
+    """
+    path = Path(named)
+    if path.is_dir():
+        if not is_model(path):
+            raise BadRequestError(
+                f"Expected a model (config.json) or an adapter (adapter_config.json) in the directory {named!r}, and there is neither; "
+                "give one that save_pretrained wrote."
+            )
+        return path
+    if path.is_absolute() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", named) or named.startswith("."):
+        raise BadRequestError(f"Expected a model's directory at {named!r}, and there is none; correct --model.")
+    return cached(named) or _fetched(named)
+
+
+def _fetched(named: str) -> Path:
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    refusal = (
+        f"Expected the model {named!r} as a directory here, in the local cache or on the hub, and "
+        "{}; give a directory, or download it first (hf download)."
+    )
+    if constants.HF_HUB_OFFLINE:
+        raise BadRequestError(refusal.format("it is neither of the first two while HF_HUB_OFFLINE is set"))
+    try:
+        HfApi().model_info(named, timeout=HUB_S)  # asked once: a download would try again for minutes
+        return Path(snapshot_download(named, allow_patterns=list(FILES), etag_timeout=HUB_S))
+    except HfHubHTTPError as error:
+        raise BadRequestError(refusal.format(f"the hub refused: {_first_line(error)}")) from error
+    except Exception as error:  # a transport's own errors: no name, no route, no answer in time
+        raise BadRequestError(
+            refusal.format(f"the hub could not be reached ({type(error).__name__}: {_first_line(error)})")
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+# ---------------------------------------------------------------- loading
+def load(
+    named: str,
+    *,
+    full: bool,
+    rank: int = 16,
+    alpha: int = 32,
+    seed: int = 0,
+    checkpointing: bool = True,
+    max_length: int | None = None,
+    unsloth: bool = False,
+) -> Loaded:
+    """A model with what is to be trained of it, and its tokenizer.
+
+    Args:
+        named: a directory with a model or an adapter, or a name on the hub.
+        full: train all weights (a model alone; of an adapter only the adapter can be trained).
+        rank: of a new LoRA adapter; an adapter's directory keeps its own.
+        alpha: its scale.
+        seed: of the new adapter's weights.
+        checkpointing: whether activations are computed again.
+        max_length: longest prompt and answer together, in tokens; None for the model's context.
+        unsloth: load through Unsloth.
+
+    Raises:
+        BadRequestError: there is no such model, it does not load, it has no chat template, or an adapter is asked for in full.
+        OpenSOCError: Unsloth is not installed.
+    """
+    from safetensors import SafetensorError
+
+    if unsloth:
+        _have_unsloth()
+    path = local_directory(named)
+    adapter = (path / "adapter_config.json").is_file()
+    if adapter and full:
+        raise BadRequestError(
+            f"Expected a model for --full, and {named!r} is an adapter; leave out --full, or merge it into its base first."
+        )
+    base_name = _base_name(path) if adapter else named
+    base = local_directory(base_name) if adapter else path
+    try:
+        tokenizer = _tokenizer(path if _has_tokenizer(path) else base)
+        take = _unsloth_model if unsloth else _model
+        model = take(base, path if adapter else None, full, rank, alpha, seed, checkpointing, max_length)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+        raise BadRequestError(
+            f"Expected a causal language model and its tokenizer in {str(path)!r}, and loading gave {type(error).__name__}: "
+            f"{_first_line(error)}; give a directory that save_pretrained wrote."
+        ) from error
+    if not full:
+        # the name, not this machine's cache: the adapter is to work elsewhere
+        name = str(Path(base_name).resolve()) if Path(base_name).is_dir() else base_name
+        model.peft_config["default"].base_model_name_or_path = name
+    prepare_template(tokenizer, named)
+    longest = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
+    return Loaded(model, tokenizer, not full, min(longest, max_length or longest))
+
+
+def _base_name(path: Path) -> str:
+    named = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path"))
+    beside = path / named
+    return str(beside) if beside.is_dir() else named
+
+
+def _has_tokenizer(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+
+
+def _tokenizer(path: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, padding_side="left")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _model(
+    base: Path,
+    adapter: Path | None,
+    full: bool,
+    rank: int,
+    alpha: int,
+    seed: int,
+    checkpointing: bool,
+    max_length: int | None,
+) -> Any:
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM, set_seed
+
+    # all weights are trained in float32 under a bf16 autocast; frozen ones are kept in bf16
+    half = not full and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    model = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.bfloat16 if half else torch.float32, local_files_only=True
+    )
+    if full:
+        return model
+    if adapter:
+        return PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    set_seed(seed)
+    return get_peft_model(
+        model,
+        LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
+
+
+UNSLOTH_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def _have_unsloth() -> None:
+    """Import it, before trl and transformers: it replaces parts of both."""
+    try:
+        import unsloth  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
+    except ImportError as error:
+        raise OpenSOCError(
+            "Expected Unsloth for --backend unsloth, and it is not installed; make an environment with a GPU build of torch and "
+            "`pip install -r requirements-unsloth.txt`, or use --backend trl."
+        ) from error
+    except NotImplementedError as error:  # how it says that there is no GPU
+        raise OpenSOCError(
+            f"Expected a GPU for --backend unsloth, and Unsloth says: {_first_line(error)}; use --backend trl."
+        ) from error
+
+
+def _unsloth_model(
+    base: Path,
+    adapter: Path | None,
+    full: bool,
+    rank: int,
+    alpha: int,
+    seed: int,
+    checkpointing: bool,
+    max_length: int | None,
+) -> Any:
+    from unsloth import FastLanguageModel  # type: ignore[import-not-found, unused-ignore]
+
+    model, _ = FastLanguageModel.from_pretrained(
+        model_name=str(adapter or base),
+        max_seq_length=max_length or 8192,
+        dtype=None,
+        load_in_4bit=False,
+        full_finetuning=full,
+    )
+    if full or adapter:
+        return model
+    return FastLanguageModel.get_peft_model(
+        model,
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0,
+        bias="none",
+        target_modules=list(UNSLOTH_TARGETS),
+        use_gradient_checkpointing="unsloth" if checkpointing else False,
+        random_state=seed,
+    )
+
+
+# ---------------------------------------------------------------- chat template and lengths
+def prepare_template(tokenizer: Any, named: str) -> bool:
+    """See that the template can render a system message; whether it had to be taught to.
+
+    Raises:
+        BadRequestError: there is no chat template, or it cannot render a conversation.
+    """
+    from jinja2 import TemplateError
+
+    if not isinstance(tokenizer.chat_template, str):
+        raise BadRequestError(
+            f"Expected a chat template in the tokenizer of {named!r}, and it has none; take an instruction-tuned model, or save one with it."
+        )
+    asked = [{"role": "system", "content": "SYSTEM TEXT"}, {"role": "user", "content": "USER TEXT"}]
+
+    def whole() -> bool:
+        text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        return "SYSTEM TEXT" in text and "USER TEXT" in text
+
+    try:
+        if whole():
+            return False
+    except TemplateError:
+        pass
+    tokenizer.chat_template = FOLD + tokenizer.chat_template
+    try:
+        if not whole():
+            raise TemplateError("the messages are not in what it renders")
+    except TemplateError as error:
+        raise BadRequestError(
+            f"Expected the chat template of {named!r} to render a conversation, and it does not: {error}."
+        ) from error
+    print(f"{named} knows no system role: the system text stands at the head of the user message.", file=sys.stderr)
+    return True
+
+
+def lengths(tokenizer: Any, prompts: Sequence[Messages], answers: Sequence[str] | None = None) -> list[int]:
+    """Tokens of each prompt as the model sees it, with its answer where answers are given."""
+    chats = [
+        prompt if answers is None else [*prompt, {"role": "assistant", "content": answers[place]}]
+        for place, prompt in enumerate(prompts)
+    ]
+    texts = [
+        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answers is None) for chat in chats
+    ]
+    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+
+
+def that_fit(
+    items: Sequence[Mapping[str, Any]], names: Sequence[str], sizes: Sequence[int], room: int, *, skip: bool, what: str
+) -> list[Mapping[str, Any]]:
+    """The items that are no longer than there is room for.
+
+    Args:
+        items: what is to be trained on.
+        names: their incidents' names, for the error.
+        sizes: their tokens.
+        room: the most tokens.
+        skip: leave out and count longer ones, instead of an error.
+        what: what the room is for, in words.
+
+    Raises:
+        BadRequestError: one is longer, or none is left.
+    """
+    long = [place for place, size in enumerate(sizes) if size > room]
+    if long and not skip:
+        worst = max(long, key=lambda place: sizes[place])
+        raise BadRequestError(
+            f"Expected at most {room} tokens ({what}), and {len(long)} of {len(items)} incidents are longer, {names[worst]} the most "
+            f"with {sizes[worst]}; use --density compact, a model with a longer context, or --skip-long to leave them out."
+        )
+    if long:
+        print(f"{len(long)} of {len(items)} incidents are longer than {room} tokens and are left out.", file=sys.stderr)
+    if len(long) == len(items):
+        raise BadRequestError(
+            f"Expected incidents of at most {room} tokens ({what}), and all {len(items)} are longer; use --density compact or a longer context."
+        )
+    left_out = set(long)
+    return [item for place, item in enumerate(items) if place not in left_out]
+
+
+def answer_room(tokenizer: Any) -> int:
+    """Tokens that an answer gets: above the longest right answer of the frozen rows by an eighth."""
+    from train.prompt import answer_text
+    from train.rows import frozen
+
+    ids = tokenizer([answer_text(row["ground_truth"]) for row in frozen()], add_special_tokens=False)["input_ids"]
+    return max(map(len, ids)) * 9 // 8 + 2

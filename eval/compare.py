@@ -29,7 +29,7 @@ from eval.intervals import (
 )
 from eval.metrics import DISMISS, Table, resampled_f1, resampled_ratio, table
 from eval.runs import Run, load_runs, shared_set
-from schema import BadRequestError, OpenSOCError
+from schema import TASKS, BadRequestError, OpenSOCError
 
 ALPHA = 0.05
 Items = Mapping[tuple[str, str], Mapping[str, Any]]  # rollouts by set and id
@@ -93,6 +93,7 @@ def compare(
     *,
     metrics: Sequence[str] = tuple(METRICS),
     focus: str | None = None,
+    task: str | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[Comparison]:
@@ -103,6 +104,7 @@ def compare(
         name: the set; None takes `benchmark` where all runs have it, else the first that all have.
         metrics: some of `METRICS`.
         focus: a defender's name: only its pairs; None takes all.
+        task: only the items of one task; None takes all.
         seed: of the bootstrap.
         resamples: of the bootstrap.
 
@@ -110,7 +112,9 @@ def compare(
         BadRequestError: the runs are not over the same items, or rewards come from different tables.
     """
     chosen = shared_set(runs, name)
-    rows = [{(row["set"], row["id"]): row for row in run.rollouts(chosen)} for run in runs]
+    rows = [
+        {(row["set"], row["id"]): row for row in run.rollouts(chosen) if task in (None, row["task"])} for run in runs
+    ]
     for run, mine in zip(runs[1:], rows[1:], strict=True):
         check_same(runs[0], rows[0], run, mine)
     tables = {run.info.reward_table for run in runs}
@@ -221,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--metric", nargs="+", choices=METRICS, default=list(METRICS), help="which metrics (default: all)"
     )
+    parser.add_argument("--task", choices=TASKS, help="compare on the items of one task alone")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
     parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
@@ -230,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise BadRequestError(f"Expected two runs or more to compare, and got {len(args.runs)}; name another.")
         runs = load_runs(args.runs)
         name = shared_set(runs, args.name)
-        found = compare(runs, name, metrics=args.metric, seed=args.seed, resamples=args.resamples)
+        found = compare(runs, name, metrics=args.metric, task=args.task, seed=args.seed, resamples=args.resamples)
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2
@@ -238,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         about = {"set": name, "sha256": runs[0].sha256(name), "seed": args.seed, "resamples": args.resamples}
         print(json.dumps({**about, "comparisons": [asdict(one) for one in found]}, indent=1))
         return 0
-    items = len(runs[0].rollouts(name))
+    items = found[0].items if found else 0
     print(f"{name}, {items} items, 95 % intervals, p-values by Holm over {len(found)} comparisons")
     for one in found:
         print(one.verdict)

@@ -1,0 +1,306 @@
+"""The plain loop and its commands: resuming, stopping, bad input, and the whole line."""
+
+import json
+import signal
+import threading
+from functools import partial
+
+import pytest
+import torch
+
+from schema import BadRequestError
+from train import grpo, line, loop, plain, pretrain, sft, tiny
+from train.command import StoppedError
+from train.lessons import Coder, Grpo, OfAnswer
+from train.loop import Loop, Plan, load, save
+from train.prompt import user_text
+from train.rows import at, fresh
+
+ROWS = partial(at, 3, tasks=("stage1_basic",))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A checkpoint that knows the form of an answer a little."""
+    torch.set_num_threads(1)
+    tokenizer = tiny.train_tokenizer((user_text(row["observation"], "compact") for row in fresh(1, number=60)), 900)
+    out = tmp_path_factory.mktemp("start")
+    run = Loop(Plan(out, steps=6, batch=2, lr=5e-3), tiny.make("nano", tokenizer), tokenizer, about={"method": "sft"})
+    run.run(ROWS, OfAnswer())
+    return out / "last"
+
+
+def weights(path):
+    return torch.cat([weight.flatten() for weight in load(path)[0].parameters()])
+
+
+def logged(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def looped(start, out, *, lesson=None, rows=ROWS, notice=None, **plan):
+    model, tokenizer = load(start)
+    how = {"steps": 4, "batch": 2, "lr": 1e-3, **plan}
+    run = Loop(Plan(out, **how), model, tokenizer, about={"method": "test"}, notice=notice)
+    run.run(rows, lesson or OfAnswer())
+    return run
+
+
+# ---------------------------------------------------------------- the loop
+@pytest.mark.parametrize("lesson", [OfAnswer, partial(Grpo, table="hardened", group=4)])
+def test_a_run_that_was_interrupted_ends_in_the_same_weights(start, tmp_path, lesson):
+    looped(start, tmp_path / "whole", lesson=lesson())
+
+    def stop_at_two(step):
+        if step["step"] == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        looped(start, tmp_path / "cut", lesson=lesson(), notice=stop_at_two)
+    assert [step["step"] for step in logged(tmp_path / "cut")] == [1, 2]
+    looped(start, tmp_path / "cut", lesson=lesson())
+
+    assert torch.equal(weights(tmp_path / "whole" / "last"), weights(tmp_path / "cut" / "last"))
+    assert [step["step"] for step in logged(tmp_path / "cut")] == [1, 2, 3, 4]
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(start, tmp_path):
+    looped(start, tmp_path / "whole")
+
+    def die_at_three(step):
+        if step["step"] == 3:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        looped(start, tmp_path / "cut", notice=die_at_three, save_s=0.0)
+    run = looped(start, tmp_path / "cut")
+
+    assert torch.equal(weights(tmp_path / "whole" / "last"), weights(tmp_path / "cut" / "last"))
+    assert (run.step, run.place) == (4, 8)
+
+
+def test_threads_share_a_step_and_leave_the_sum_as_it_is(start, tmp_path):
+    one, two = (looped(start, tmp_path / str(threads), threads=threads, batch=6, steps=1) for threads in (1, 2))
+
+    torch.testing.assert_close(weights(one.plan.out / "last"), weights(two.plan.out / "last"), atol=1e-4, rtol=0)
+
+
+def test_other_settings_are_refused(start, tmp_path):
+    looped(start, tmp_path, steps=1)
+    with pytest.raises(BadRequestError, match="give another --out or the same settings"):
+        looped(start, tmp_path, lr=5e-4)
+
+
+def test_a_loss_that_is_no_number_stops_before_the_step(start, tmp_path):
+    def rows(place):
+        return ROWS(place)
+
+    class Breaks(OfAnswer):
+        def loss(self, model, coder, row, drawn):
+            loss, log = super().loss(model, coder, row, drawn)
+            return (loss * float("nan"), {**log, "loss": float("nan")}) if row["place"] >= 4 else (loss, log)
+
+    with pytest.raises(StoppedError, match=r"the loss of step 3 is not a number.*last.*lower --lr"):
+        looped(start, tmp_path, lesson=Breaks(), save_s=0.0)
+    assert weights(tmp_path / "last").isfinite().all()
+    assert len(logged(tmp_path)) == 2
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(start, tmp_path, monkeypatch):
+    model, tokenizer = load(start)
+    save(model, tokenizer, tmp_path / "kept", about={"n": 1})
+    before = weights(tmp_path / "kept")
+
+    def full(path):
+        path.joinpath("model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+    monkeypatch.setattr(model, "save_pretrained", full)
+    with pytest.raises(StoppedError, match=r"No space left on device; the checkpoint before it is kept in .*Make room"):
+        save(model, tokenizer, tmp_path / "kept", about={"n": 2})
+
+    assert torch.equal(weights(tmp_path / "kept"), before)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_checkpoint_between_two_names_is_found(start, tmp_path):
+    model, tokenizer = load(start)
+    save(model, tokenizer, tmp_path / "last", about={})
+    (tmp_path / "last").rename(tmp_path / ".last.old")
+
+    assert torch.equal(weights(tmp_path / "last"), weights(start))
+
+
+@pytest.mark.parametrize(("file", "content"), [("model.safetensors", b"cut"), ("config.json", b"{")])
+def test_a_broken_checkpoint_is_told(start, tmp_path, file, content):
+    model, tokenizer = load(start)
+    save(model, tokenizer, tmp_path / "broken", about={})
+    (tmp_path / "broken" / file).write_bytes(content)
+    with pytest.raises(BadRequestError, match="expected a whole checkpoint at"):
+        load(tmp_path / "broken")
+    with pytest.raises(BadRequestError, match=r"expected a checkpoint of train.plain \(opensoc.json in it\)"):
+        load(tmp_path)
+
+
+def test_work_is_dealt_evenly():
+    rows = [{"observation": {"log_window": [0] * size}} for size in (40, 4, 4, 4, 30, 10)]
+    parts = loop._evenly(rows, 2)
+    loads = [sum(6 + len(row["observation"]["log_window"]) for row in part) for part in parts]
+
+    assert sum(map(len, parts)) == 6
+    assert abs(loads[0] - loads[1]) <= 12
+
+
+# ---------------------------------------------------------------- the commands
+@pytest.fixture
+def short(monkeypatch):
+    """Tokenizers of few prompts, and small steps."""
+    for name, value in (("TOKENIZER_ROWS", 40), ("BATCH", 2), ("GROUPS", 2)):
+        monkeypatch.setattr(plain, name, value)
+
+
+def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_path, capsys):
+    first, second, third = (str(tmp_path / name) for name in ("pre", "sft", "grpo"))
+    assert pretrain.main(["--model", "nano", "--out", first, "--steps", "2"]) == 0
+    assert sft.main(["--model", first, "--out", second, "--steps", "2", "--limit", "4"]) == 0
+    stages = ["--stages", "stage1_basic,stage2_multi", "--group-size", "2", "--eval-every", "1", "--eval-n", "5"]
+    assert grpo.main(["--model", second, "--out", third, "--steps", "1", *stages]) == 0
+
+    last = tmp_path / "grpo" / "stage2_multi"
+    assert json.loads((last / "run.json").read_text("utf-8"))["complete"]
+    assert json.loads((last / "opensoc.json").read_text("utf-8"))["method"] == "grpo"
+    figures = {name for step in logged(last) for name in step}
+    wanted = {
+        "reward",
+        "accuracy",
+        "format_ok",
+        "entropy",
+        "kl",
+        "frac_reward_zero_std",
+        "val/accuracy",
+        "val/macro_f1",
+    }
+    assert (
+        wanted | {"triage/decision", "triage/citation", "triage/format", "triage/share/dismiss", "judging_s"} <= figures
+    )
+    before = weights(last)
+    assert grpo.main(["--model", second, "--out", third, "--steps", "1", *stages]) == 0
+    assert torch.equal(weights(last), before)
+    assert "is complete" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "says"),
+    [
+        (sft, ["--model", "nano", "--steps", "0"], "more than 0"),
+        (sft, ["--model", "nowhere", "--backend", "plain"], "a directory that the plain loop made"),
+        (sft, ["--model", "nano", "--backend", "trl"], "leave --backend out"),
+        (grpo, ["--model", "nano", "--stages", "stage9"], "as --stages, each once"),
+        (pretrain, ["--minutes", "0"], "more than 0"),
+    ],
+)
+def test_a_wrong_call_says_what_is_expected(tmp_path, capsys, command, flags, says):
+    assert command.main([*flags, "--out", str(tmp_path / "x")]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_policy_that_gives_one_answer_stops_the_run(short, start, tmp_path, capsys):
+    flags = ["--collapse-window", "2", "--max-zero-variance", "0", "--eval-every", "0", "--group-size", "2"]
+    code = grpo.main(
+        [
+            "--model",
+            str(start),
+            "--out",
+            str(tmp_path),
+            "--stages",
+            "stage1_basic",
+            "--steps",
+            "9",
+            "--max-one-action",
+            "0",
+            *flags,
+        ]
+    )
+
+    assert code == 1
+    assert "Stopped:" in capsys.readouterr().err
+    assert "stopped" in logged(tmp_path / "stage1_basic")[-1]
+    assert weights(tmp_path / "stage1_basic" / "last").isfinite().all()
+
+
+def test_a_later_stage_has_the_earlier_ones_in_it():
+    assert plain._with_earlier(["stage1_basic"]) == ("stage1_basic",)
+    assert plain._with_earlier(["stage1_basic", "stage2_multi"]) == ("stage2_multi", "stage1_basic")
+    mixed = plain._with_earlier(["stage1_basic", "stage2_multi", "stage3_mixed"])
+    assert mixed == ("stage3_mixed", "stage1_basic", "stage3_mixed", "stage2_multi")
+
+
+# ---------------------------------------------------------------- the line
+def test_the_line_trains_measures_and_prints_from_its_files(short, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(line, "SETS", ("val",))
+    flags = [
+        "--pretrain-steps",
+        "1",
+        "--epochs",
+        "0.02",
+        "--grpo-steps",
+        "1",
+        "--stages",
+        "stage1_basic",
+        "--eval-every",
+        "0",
+    ]
+    assert line.main(["--out", str(tmp_path), *flags, "--val", "8"]) == 0
+
+    found = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    assert set(found["sets"]["val"]) == {"pretrained", "sft", "grpo"}
+    assert set(found["grpo_over_sft_macro_f1"]["val"]) == {
+        "all",
+        "stage1_basic",
+        "stage2_multi",
+        "stage3_mixed",
+        "stage4_adversarial",
+    }
+    stored = json.loads((tmp_path / "eval" / "sft-greedy" / "metrics.json").read_text("utf-8"))["metrics"]["val"]
+    assert found["sets"]["val"]["sft"]["greedy"]["accuracy"]["value"] == stored["accuracy"]["value"]
+    assert (tmp_path / "pictures" / "stage1_basic" / "training.png").is_file()
+    assert "GRPO over the SFT on 600 rows" in capsys.readouterr().out
+
+
+def test_a_command_that_fails_ends_the_line_with_its_code(short, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "main", lambda argv: 130)
+    with pytest.raises(SystemExit) as ended:
+        line.main(["--out", str(tmp_path)])
+    assert ended.value.code == 130
+    assert line.main(["--out", str(tmp_path), "--stages", "nothing"]) == 2
+
+
+def test_a_run_in_a_thread_cannot_be_interrupted_and_runs_on(start, tmp_path):
+    done = []
+    thread = threading.Thread(target=lambda: done.append(looped(start, tmp_path, steps=1).step))
+    thread.start()
+    thread.join()
+
+    assert done == [1]
+
+
+def test_a_small_model_answers_for_eval_run(start, tmp_path):
+    from eval.defenders import Options, open_defender
+
+    model, tokenizer = load(start)
+    save(model, tokenizer, tmp_path / "model", about={})
+    rows = [{name: row[name] for name in ("id", "task", "observation")} for row in map(ROWS, range(10))]
+    long = {
+        **rows[0],
+        "observation": {**rows[0]["observation"], "log_window": rows[0]["observation"]["log_window"] * 200},
+    }
+    defender = open_defender(str(tmp_path / "model"), Options(temperature=1.0))
+    together, alone = defender.answer([*rows, long]), defender.answer(rows[3:4])
+
+    assert defender.kind == "model"
+    assert [reply.text for reply in together[3:4]] == [reply.text for reply in alone]
+    assert together[-1].text is None
+    assert "at most 4064 tokens" in together[-1].fault
+    assert together[0].usage["prompt_tokens"] == len(Coder(tokenizer).prompt(rows[0]))

@@ -1,0 +1,237 @@
+"""The training commands for models of our own size: what `train.pretrain`, `train.sft` and `train.grpo` do with presets and checkpoints made here.
+
+The loop is in `loop`, what is learned from an incident in `lessons`. A run ends by `--steps` or `--minutes`, whichever comes first; counted in steps
+it gives the same weights again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rubric import TableName
+from schema import TASKS, BadRequestError, Task
+from train import tiny
+from train.command import PRESETS, StoppedError, close_run, open_run, settings_of
+from train.decode import answers
+from train.lessons import LONGEST, BestOf, Coder, Grpo, Lesson, OfAnswer, OfPrompt
+from train.loop import LAST, Loop, Plan, finish, load
+from train.prompt import user_text
+from train.rows import Row, at, fresh, key
+from train.signs import Collapse, Examination
+
+BATCH = 16  # incidents of a step
+TOGETHER = 8  # prompts whose answers are written side by side
+ENTROPY = 1.0  # weight of GRPO's bonus; with 0.5 two actions were left after 5,000 incidents (train/LOG.md)
+GROUPS = 32  # of a step of GRPO
+STEPS = 300  # of a stage of GRPO
+TOKENIZER_ROWS = 4_000  # prompts that a tokenizer is made from
+LEARNING_RATES = {"pretrain": 5e-3, "sft": 2e-3, "grpo": 8e-4, "best_of": 8e-4}
+VALIDATED = ("val/accuracy", "val/macro_f1", "val/format_ok", "val/citation_recall")
+SHOWN = ("loss", "reward", "accuracy", "format_ok", "frac_reward_zero_std", "entropy", "kl")
+
+
+# ---------------------------------------------------------------- the commands
+def pretrain(args: argparse.Namespace, argv: Sequence[str]) -> Path:
+    """Make a preset and teach it the next token of unlabelled prompts of the `train` families; where it is.
+
+    Raises:
+        OpenSOCError: a wrong call, or training stopped.
+        KeyboardInterrupt: it was asked to stop, and saved.
+    """
+    if args.model not in PRESETS:
+        raise BadRequestError(f"Expected a preset, one of {', '.join(PRESETS)}, to pretrain, and got {args.model!r}.")
+    stream = key(f"pretrain/{args.seed}")
+
+    def start() -> tuple[Any, Any]:
+        texts = (user_text(row["observation"], "compact") for row in fresh(stream + 1, number=TOKENIZER_ROWS))
+        tokenizer = tiny.train_tokenizer(texts, tiny.PRESETS[args.model].vocabulary)
+        return tiny.make(args.model, tokenizer, seed=args.seed), tokenizer
+
+    return _run(args, argv, "pretrain", args.out, start, OfPrompt, partial(at, stream))
+
+
+def sft(args: argparse.Namespace, argv: Sequence[str]) -> Path:
+    """Learn the right answers of labelled rows: frozen ones over and over, or fresh ones, each once."""
+    if args.generate:
+        stream, steps = key(f"sft/{args.seed}"), -(-args.generate // BATCH)
+
+        def row(place: int) -> Row:
+            return at(stream, place)
+    else:
+        from train.sft import rows_of
+
+        rows = rows_of(args)
+        steps = -(-int(len(rows) * args.epochs) // BATCH)
+
+        def row(place: int) -> Row:
+            turn, number = divmod(place, len(rows))
+            order = list(range(len(rows)))
+            random.Random(key(f"order/{args.seed}/{turn}")).shuffle(order)
+            return rows[order[number]]
+
+    args.steps = args.steps or steps
+    return _run(args, argv, "sft", args.out, partial(_start, args.model), OfAnswer, row)
+
+
+def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
+    """Learn from rewards on fresh incidents, stage after stage; half of a later stage's incidents are of the earlier ones."""
+    from train.grpo import stages_of
+
+    stages, before = stages_of(args), args.model
+    args.steps = args.steps or (None if args.minutes else STEPS)
+    method = "best_of" if args.best_of else "grpo"
+    open_run(args.out, "train.grpo", argv, settings_of(args), fresh=args.fresh)
+    for number, stage in enumerate(stages):
+        tasks = _with_earlier(stages[: number + 1])
+        stream = key(f"grpo/{args.seed}/{stage}")
+
+        def lesson(stage: Task = stage) -> Lesson:
+            how: dict[str, Any] = {
+                "table": args.reward_table,
+                "group": args.group_size,
+                "temperature": args.temperature,
+                "seed": key(f"samples/{args.seed}/{stage}"),
+            }
+            if args.best_of:
+                return BestOf(**how)
+            start = _start(args.model)[0]
+            return Grpo(
+                entropy=ENTROPY if args.entropy_coef is None else args.entropy_coef,
+                beta=args.beta,
+                start=start,
+                flat=not args.raw_rewards,
+                **how,
+            )
+
+        before = str(
+            _run(
+                args,
+                argv,
+                method,
+                args.out / stage,
+                partial(_start, before),
+                lesson,
+                partial(at, stream, tasks=tasks),
+                tasks=(stage,),
+            )
+        )
+    return Path(before)
+
+
+def _with_earlier(stages: Sequence[Task]) -> tuple[Task, ...]:
+    """The last stage in every other place, the earlier ones in turn between."""
+    *earlier, last = stages
+    return tuple(task for one in earlier for task in (last, one)) or (last,)
+
+
+def _start(model: str) -> tuple[Any, Any]:
+    """A checkpoint made here, or a preset without any training."""
+    if model not in PRESETS:
+        return load(model)
+    texts = (user_text(row["observation"], "compact") for row in fresh(key("tokenizer"), number=TOKENIZER_ROWS))
+    tokenizer = tiny.train_tokenizer(texts, tiny.PRESETS[model].vocabulary)
+    return tiny.make(model, tokenizer), tokenizer
+
+
+# ---------------------------------------------------------------- a run
+def _run(
+    args: argparse.Namespace,
+    argv: Sequence[str],
+    method: str,
+    out: Path,
+    start: Callable[[], tuple[Any, Any]],
+    lesson: Callable[[], Lesson],
+    row: Callable[[int], Row],
+    *,
+    tasks: Sequence[Task] = TASKS,
+) -> Path:
+    """One run in its directory: begun, gone on with, or found complete."""
+    module = "grpo" if method == "best_of" else method
+    run = open_run(out, f"train.{module}", argv, settings_of(args), fresh=args.fresh and module != "grpo")
+    if run["complete"]:
+        print(f"The run in {str(out)!r} is complete.", file=sys.stderr)
+        return out
+    plan = Plan(
+        out,
+        steps=args.steps,
+        seconds=args.minutes * 60 if args.minutes else None,
+        batch=(args.groups or GROUPS) if module == "grpo" else BATCH,
+        lr=args.lr or LEARNING_RATES[method],
+        seed=args.seed,
+        threads=args.threads,
+        eval_every=args.eval_every,
+    )
+    if plan.steps is None and plan.seconds is None:  # SFT counts its rows
+        raise BadRequestError("Expected --steps or --minutes, and got neither; say how long to train.")
+    model, tokenizer = start() if not (out / LAST).exists() else load(out / LAST)
+    examine = None
+    if args.eval_every:
+        rows = list(fresh(key(f"val/{args.seed}"), number=args.eval_n, tasks=tasks, split="val"))
+        table: TableName = getattr(args, "reward_table", "hardened")
+        examination = Examination(rows=rows, density="compact", table=table, tokens=LONGEST)
+        examine = partial(_examine, examination, args.threads)
+    collapse = Collapse(args.collapse_window, args.max_zero_variance, args.max_one_action) if method == "grpo" else None
+    with _progress(plan) as show:
+
+        def notice(line: dict[str, Any]) -> None:
+            show(line, plan.share(loop.step, loop.seconds))
+            if collapse and (reason := collapse.after(line)):
+                loop.checkpoint()
+                loop.log.add({"step": loop.step, "stopped": reason})
+                raise StoppedError(f"Stopped: {reason}. The model is in {str(out / LAST)!r}.")
+
+        loop = Loop(
+            plan, model, tokenizer, about={"method": method, "command": run["command"]}, evaluate=examine, notice=notice
+        )
+        trained = loop.run(row, lesson())
+    finish(trained, tokenizer, out, about={**loop.about, "step": loop.step, "incidents": loop.place})
+    close_run(out, run, steps=loop.step, incidents=loop.place, seconds=round(loop.seconds, 1))
+    return out
+
+
+def _examine(examination: Examination, threads: int, model: Any, coder: Coder) -> dict[str, Any]:
+    """Greedy figures on held-out incidents."""
+
+    def replies(rows: Sequence[Row]) -> list[str]:
+        drawn = answers(model, [coder.prompt(row) for row in rows], longest=LONGEST, end=coder.end)
+        return [coder.text(one.tokens[0]) for one in drawn]
+
+    parts = [examination.rows[first : first + TOGETHER] for first in range(0, len(examination.rows), TOGETHER)]
+    with ThreadPoolExecutor(threads) as pool:
+        return examination.figures([text for part in pool.map(replies, parts) for text in part])
+
+
+@contextmanager
+def _progress(plan: Plan) -> Iterator[Callable[[dict[str, Any], float], None]]:
+    """A bar with an end in sight; what it is given is a logged line and the share of the run that is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, force_jupyter=False)  # its own display meets the libraries' bars there
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[told]}"),
+    )
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+        task = bar.add_task(plan.out.name, total=1, told="")
+
+        def show(line: dict[str, Any], done: float) -> None:
+            if any(name.startswith("val/") for name in line):
+                figures = ", ".join(f"{name[4:]} {line[f'val/{name[4:]}']:.3f}" for name in VALIDATED if name in line)
+                console.print(f"{plan.out.name}, step {line['step']}: {figures}", highlight=False)
+            else:
+                told = ", ".join(f"{name} {line[name]:.3f}" for name in SHOWN if name in line)
+                bar.update(task, completed=done, told=f"step {line['step']}: {told}")
+
+        yield show

@@ -1,7 +1,7 @@
 """Put a defender in front of OpenSOC: python -m eval.run --defender keyword --split holdout --out out/keyword
 
-A defender is a built-in (`--defender list` names them), a directory with a transformers model or a PEFT adapter, the URL of an
-OpenAI-compatible endpoint, or module:function. The directory `--out` gets run.json (what ran), rollouts.jsonl (one line an item) and, when all
+A defender is a built-in (`--defender list` names them; `embedded` is the small model of models/defender/), a directory with a transformers
+model, a PEFT adapter or an exported defender, the URL of an OpenAI-compatible endpoint, or module:function. The directory `--out` gets run.json (what ran), rollouts.jsonl (one line an item) and, when all
 is answered, metrics.json. A run that a crash, a kill, Ctrl-C, a full disk or a dead endpoint ended goes on with the same command, without
 asking again for what is answered.
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = (
     "numpy",
+    "onnxruntime",
     "openai",
     "peft",
     "pydantic",
@@ -54,6 +55,7 @@ LIBRARIES = (
     "scipy",
     "statsmodels",
     "tenacity",
+    "tokenizers",
     "torch",
     "transformers",
 )
@@ -104,7 +106,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--density",
         choices=("full", "compact"),
         default="full",
-        help="of a model's prompt: with the playbook, or short (default: full)",
+        help="of a model's prompt: with the playbook, or short; `embedded` has its own (default: full)",
     )
     add("--max-tokens", type=int, default=512, help="longest reply of a model, in tokens (default: 512)")
     add("--temperature", type=float, default=0.0, help="0 is greedy (default: 0)")
@@ -273,7 +275,7 @@ def _run(
         "command": f"python -m eval.run {shlex.join(argv)}",
         "defender": defender.settings,
         "seed": args.seed,
-        "density": args.density,
+        "density": defender.density or args.density,
         "reward_table": args.table,
         "sets": [{"name": one.name, "sha256": one.sha256, "items": len(one.rows)} for one in sets],
         "libraries": _libraries(),

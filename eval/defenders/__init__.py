@@ -1,9 +1,9 @@
 """Defenders: everyone who can be put in front of OpenSOC, one idea a module.
 
-always_dismiss ... always_escalate, random, majority, keyword, bag_of_words, verifier_oracle      by name
-a directory with a transformers model or a PEFT adapter                                             by path
-an OpenAI-compatible endpoint                                                                       by URL
-any function from a row to text or a dict                                                           as module:function
+always_dismiss ... always_escalate, random, majority, keyword, bag_of_words, verifier_oracle, embedded      by name
+a directory with a transformers model, a PEFT adapter or an exported embedded defender                      by path
+an OpenAI-compatible endpoint                                                                               by URL
+any function from a row to text or a dict                                                                   as module:function
 """
 
 from __future__ import annotations
@@ -48,12 +48,19 @@ def _oracle(options: Options) -> Defender:
     return VerifierOracle()
 
 
+def _embedded(options: Options) -> Defender:
+    from eval.defenders.embedded import EmbeddedModel
+
+    return EmbeddedModel(options)
+
+
 _BUILT_IN: dict[str, Callable[[Options], Defender]] = {
     "random": _at_random,
     "majority": _majority,
     "keyword": _keyword,
     "bag_of_words": _bag_of_words,
     "verifier_oracle": _oracle,
+    "embedded": _embedded,
 }
 NAMES: tuple[str, ...] = (*(f"always_{label}" for label in LABELS), *_BUILT_IN)
 _URL = re.compile(r"https?://", re.IGNORECASE)
@@ -78,11 +85,22 @@ def open_defender(spec: str, options: Options) -> Defender:
 
         return Endpoint(spec, options)
     if spec and Path(spec).is_dir():
+        from embedded import is_exported
         from eval.defenders.local import LocalModel, is_model
+        from train.tiny import MARK
 
+        if (Path(spec) / MARK).is_file():
+            from eval.defenders.tiny import TinyModel
+
+            return TinyModel(Path(spec), options)
+        if is_exported(Path(spec)):
+            from eval.defenders.embedded import EmbeddedModel
+
+            return EmbeddedModel(options, Path(spec))
         if not is_model(Path(spec)):
             raise BadRequestError(
-                f"Expected config.json or adapter_config.json in the directory {spec!r}, and found neither; give a model's directory."
+                f"Expected config.json, adapter_config.json or defender.json in the directory {spec!r}, and found none; "
+                "give a model's directory."
             )
         return LocalModel(Path(spec), options)
     if _FUNCTION.match(spec):

@@ -74,6 +74,7 @@ class Defender(ABC):
     kind: ClassVar[str]
     batch: int = 256  # items that are answered between two writes
     spent: float = 0.0  # USD, by earlier parts of the run
+    density: Density | None = None  # of its prompts, where it is not for the caller to choose
 
     def __init__(self, name: str) -> None:
         self.name = name

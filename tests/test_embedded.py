@@ -1,0 +1,530 @@
+"""The embedded defender: exported from a checkpoint, it says what the checkpoint says, without torch."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import embedded
+from embedded import ABOUT, GRAPH, MODEL, TOKENIZER, Embedded
+from eval import run
+from eval.defenders import Options, open_defender
+from eval.sets import load_set
+from schema import LABELS, BadRequestError
+from train import card, export
+from train.onnx_graph import graph_of
+from train.prompt import answer_text, messages, parse, user_text
+from train.tiny import TEMPLATE, make, train_tokenizer
+
+for name in ("transformers", "onnx", "onnxruntime"):
+    pytest.importorskip(name, reason=f"{name} is not installed; the extra `train` brings it")
+torch = pytest.importorskip("torch", reason="torch is not installed; the extra `train` brings it")
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = load_set("holdout").rows
+SOME = ROWS[:6]  # of 398 to 795 tokens: all take more than one chunk
+SHORT = 10  # tokens of an answer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for so small a model more only wait for each other
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([user_text(row["observation"], "compact") for row in ROWS[:60]], 1500)
+
+
+def saved(model, tokenizer, path):
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def wild(tokenizer, tmp_path_factory):
+    """A checkpoint with random weights, large enough that other prompts get other nonsense."""
+    model = make("nano", tokenizer, seed=3)
+    with torch.no_grad():
+        for weight in model.model.layers.parameters():
+            weight.mul_(5 if weight.ndim == 2 else 1)
+    return saved(model, tokenizer, tmp_path_factory.mktemp("wild") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def taught(tokenizer, tmp_path_factory):
+    """A checkpoint that has learned to write answers, whatever it is asked."""
+    model = make("nano", tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    asked = tokenizer("<|im_start|>assistant\n", add_special_tokens=False)["input_ids"]
+    truths = [{"action": label, "evidence_log_ids": ["L1-1"], "rule_ids": ["code-injection"]} for label in LABELS]
+    said = [
+        tokenizer(f"{answer_text(one, 'compact')}<|im_end|>", add_special_tokens=False)["input_ids"] for one in truths
+    ]
+    chance = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        before = torch.randint(300, len(tokenizer), (10, 24), generator=chance)
+        tokens = torch.tensor([[*row.tolist(), *asked, *said[place % 5]] for place, row in enumerate(before)])
+        labels = tokens.clone()
+        labels[:, : 24 + len(asked)] = -100
+        model(tokens, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return saved(model, tokenizer, tmp_path_factory.mktemp("taught") / "checkpoint")
+
+
+def exported(checkpoint, out, **how):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "LONGEST", SHORT)
+        export.export(checkpoint, out, **{"int8": "no", "items": 3, **how})
+    return out
+
+
+@pytest.fixture(scope="module")
+def wild_export(wild, tmp_path_factory):
+    return exported(wild, tmp_path_factory.mktemp("exports") / "wild")
+
+
+@pytest.fixture(scope="module")
+def taught_export(taught, tmp_path_factory):
+    return exported(taught, tmp_path_factory.mktemp("exports") / "taught")
+
+
+@pytest.fixture
+def ours(taught_export, tmp_path):
+    """A copy to break."""
+    return Path(shutil.copytree(taught_export, tmp_path / "defender"))
+
+
+def by_hand(checkpoint, row):
+    """A row's prompt and what transformers generates, without the export's own code."""
+    from tokenizers import Tokenizer
+    from transformers import AutoModelForCausalLM
+
+    system, user = (message["content"] for message in messages(row["observation"], "compact"))
+    text = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n"
+    read = Tokenizer.from_file(str(checkpoint / "tokenizer.json")).encode(text).ids
+    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+    return (
+        model,
+        read,
+        model.generate(torch.tensor([read]), max_new_tokens=SHORT, do_sample=False)[0, len(read) :].tolist(),
+    )
+
+
+# ---------------------------------------------------------------- the same answers
+def test_it_says_what_the_checkpoint_says_token_by_token(wild, wild_export):
+    model = Embedded(wild_export)
+
+    replies = [model.decide(row["observation"]) for row in SOME]
+
+    hand = [by_hand(wild, row) for row in SOME]
+    assert [reply.tokens for reply in replies] == [tokens for _, _, tokens in hand]
+    assert [reply.prompt_tokens for reply in replies] == [len(read) for _, read, _ in hand]
+    assert len({tuple(reply.tokens) for reply in replies}) > 3
+
+
+def test_a_prompt_is_not_read_again_for_each_token(wild_export, monkeypatch):
+    model, given = Embedded(wild_export), []
+    step = model._step
+    monkeypatch.setattr(model, "_step", lambda tokens, past: given.append(len(tokens)) or step(tokens, past))
+
+    reply = model.decide(SOME[0]["observation"])
+
+    assert sum(given) == reply.prompt_tokens + SHORT - 1
+    assert given[-SHORT + 1 :] == [1] * (SHORT - 1)
+    assert max(given) == embedded.CHUNK
+
+
+@pytest.mark.parametrize("parts", [(30,), (1,) * 30, (7, 20, 1, 2)])
+@pytest.mark.parametrize(("kv_heads", "tied"), [(4, True), (2, False)])
+def test_the_graph_computes_the_models_logits_however_a_text_is_cut(parts, kv_heads, tied):
+    """Shared key heads and an output matrix of its own, as larger Qwen2 models have them, too."""
+    import numpy as np
+    import onnxruntime
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=99, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=kv_heads, tie_word_embeddings=tied, initializer_range=0.3,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config).eval()
+    for own in (layer.self_attn for layer in model.model.layers):
+        torch.nn.init.normal_(own.q_proj.bias)
+        torch.nn.init.normal_(own.v_proj.bias)
+    session = onnxruntime.InferenceSession(graph_of(model).SerializeToString())
+    names = [one.name for one in session.get_inputs()[1:]]
+    tokens, past, at = torch.arange(30) * 3 % 99, [np.zeros((1, kv_heads, 0, 8), dtype=np.float32)] * 4, 0
+
+    for part in parts:
+        given = {"tokens": tokens[None, at : at + part].numpy(), **dict(zip(names, past, strict=True))}
+        logits, *past = session.run(None, given)
+        at += part
+
+    with torch.no_grad():
+        wanted = model(tokens[None]).logits[0, -1]
+    assert np.abs(logits[0, 0] - wanted.numpy()).max() < 1e-4 < wanted.std()
+
+
+def test_its_confidence_is_the_actions_share_among_the_five(taught, taught_export):
+    model = Embedded(taught_export)
+
+    for row in SOME[:3]:
+        reply = model.decide(row["observation"])
+        full, read, tokens = by_hand(taught, row)
+        action = parse(reply.text).answer["action"]
+        firsts = [model._tokenizer.encode(label).ids[0] for label in LABELS]
+        place = next(place for place, token in enumerate(tokens) if token in firsts)
+        with torch.no_grad():
+            logits = full(torch.tensor([read + tokens[:place]])).logits[0, -1]
+        shares = logits[torch.tensor(firsts)].softmax(-1)
+
+        assert reply.confidence == pytest.approx(float(shares[LABELS.index(action)]), abs=1e-4)
+        assert 0.2 < reply.confidence < 0.999
+        assert model.triage(row["observation"]).answer == {
+            **parse(reply.text).answer,
+            "confidence": round(reply.confidence, 4),
+        }
+
+
+def test_nonsense_has_no_confidence_and_a_fault(wild_export):
+    model = Embedded(wild_export)
+
+    assert model.decide(SOME[0]["observation"]).confidence is None
+    answer, fault = model.triage(SOME[0]["observation"])
+    assert answer is None
+    assert "JSON object" in fault
+
+
+# ---------------------------------------------------------------- evaluation
+def test_a_run_on_an_exported_directory(taught_export, tmp_path):
+    call = ["--defender", str(taught_export), "--split", "val", "--n", "4", "--out", str(tmp_path)]
+
+    assert run.main(call) == run.DONE
+
+    told = json.loads((tmp_path / "run.json").read_text())
+    rows = [json.loads(line) for line in (tmp_path / "rollouts.jsonl").read_text().splitlines()]
+    assert told["density"] == told["defender"]["density"] == "compact"
+    assert (told["defender"]["kind"], told["defender"]["precision"]) == ("embedded", "float32")
+    assert told["defender"]["fingerprint"] == Embedded(taught_export).about.fingerprint
+    assert [row["fault"] for row in rows] == [""] * 4
+    assert all(0.2 < row["answer"]["confidence"] < 1 and row["action"] in LABELS for row in rows)
+    assert all(json.loads(row["reply"]) == row["answer"] for row in rows)
+    assert rows[0]["usage"]["completion_tokens"] == 8
+
+
+def test_it_works_where_torch_and_transformers_cannot_be_imported(taught_export, tmp_path):
+    code = (
+        "import sys\n"
+        "class Hidden:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('torch', 'transformers', 'onnx', 'fastapi'):\n"
+        "            raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Hidden)\n"
+        "from pathlib import Path\n"
+        "from embedded import load\n"
+        "from env import OpenSOCEnv\n"
+        f"place = Path({str(taught_export)!r})\n"
+        "seen = OpenSOCEnv().reset(seed=1, mode='defender_only').model_dump()\n"
+        "print(load(place).triage(seen).answer['action'], load(place) is load(place))\n"
+        "from eval import run\n"
+        f"print(run.main(['--defender', str(place), '--split', 'val', '--n', '2', '--out', {str(tmp_path / 'out')!r}]))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    first, *_, last = done.stdout.splitlines()
+    assert first.split()[0] in LABELS
+    assert (first.split()[1], last) == ("True", "0")
+
+
+def test_a_prompt_that_does_not_fit_is_answered_with_that_fault(ours, tmp_path):
+    about = json.loads((ours / ABOUT).read_text())
+    tokens = len(Embedded(ours).read(SOME[0]["observation"]))
+    row = {name: SOME[0][name] for name in ("id", "task", "observation")}
+    replies = []
+    for context in (tokens + SHORT - 1, tokens + SHORT):
+        (ours / ABOUT).write_text(json.dumps({**about, "context": context}))
+        replies += open_defender(str(ours), Options()).answer([row])
+
+    assert replies[0].text is None
+    assert (
+        replies[0].fault == f"the prompt has {tokens} tokens, and the model has room for {tokens - 1} before its answer"
+    )
+    assert (parse(replies[1].text).answer is None, replies[1].fault) == (False, "")
+
+
+def test_max_tokens_shortens_an_answer_and_never_lengthens_it(wild_export):
+    row = {name: SOME[0][name] for name in ("id", "task", "observation")}
+    counts = [
+        open_defender(str(wild_export), Options(max_tokens=limit)).answer([row])[0].usage["completion_tokens"]
+        for limit in (4, 500)
+    ]
+
+    assert counts == [4, SHORT]
+    assert len(Embedded(wild_export).decide(row["observation"], longest=500).tokens) == SHORT
+
+
+# ---------------------------------------------------------------- broken files
+@pytest.mark.parametrize("name", [GRAPH, TOKENIZER, ABOUT])
+def test_a_missing_file_is_named(ours, name):
+    (ours / name).unlink()
+
+    with pytest.raises(BadRequestError, match=rf"(?s){name}.*No such file.*train\.export"):
+        Embedded(ours)
+
+
+@pytest.mark.parametrize("name", [GRAPH, TOKENIZER])
+def test_a_truncated_file_is_named(ours, name):
+    content = (ours / name).read_bytes()
+    (ours / name).write_bytes(content[: len(content) // 2])
+
+    with pytest.raises(BadRequestError, match=rf"(?s){name} as it was exported.*damaged.*train\.export"):
+        Embedded(ours)
+
+
+@pytest.mark.parametrize("name", [GRAPH, TOKENIZER])
+def test_nonsense_under_the_right_hash_is_refused(ours, name):
+    about = json.loads((ours / ABOUT).read_text())
+    (ours / name).write_bytes(b"{}")
+    about["files"][name] = hashlib.sha256(b"{}").hexdigest()
+    (ours / ABOUT).write_text(json.dumps(about))
+
+    with pytest.raises(BadRequestError, match=r"loading it gave .*train\.export"):
+        Embedded(ours)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("{", "Invalid JSON"), ("{}", "files: Field required"), ('{"format": 2}', "format: Input")]
+)
+def test_a_damaged_description_is_told(ours, text, told):
+    (ours / ABOUT).write_text(text)
+
+    with pytest.raises(BadRequestError, match=f"(?s)defender.json as train.export writes it; {told}"):
+        Embedded(ours)
+
+
+def test_without_a_model_the_error_says_how_to_make_one(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(
+        "eval.defenders.embedded.EmbeddedModel.__init__.__defaults__", (tmp_path / "models" / "defender",)
+    )
+
+    assert (
+        run.main(["--defender", "embedded", "--split", "val", "--n", "1", "--out", str(tmp_path / "out")]) == run.WRONG
+    )
+    assert "no such directory; make it with `python -m train.export CHECKPOINT`" in capsys.readouterr().err
+
+
+def test_an_observation_of_nobody_is_refused(taught_export):
+    with pytest.raises(BadRequestError, match="alert"):
+        Embedded(taught_export).decide({"log_window": []})
+
+
+# ---------------------------------------------------------------- the export
+def content(directory):
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
+
+
+def alone(directory):
+    """Nothing was left beside it."""
+    return [one.name for one in directory.parent.iterdir()] == [directory.name]
+
+
+def test_eight_bits_are_kept_where_they_lose_little(taught, tmp_path, monkeypatch):
+    one = exported(taught, tmp_path / "defender", int8="auto")
+    about = Embedded(one).about
+    assert (about.precision, alone(one)) == ("int8", True)
+    assert set(about.measured) == {"set", "items", "checkpoint", "float32", "int8"}
+    assert about.measured["int8"]["bytes"] < 0.6 * about.measured["float32"]["bytes"]
+    assert about.measured["float32"]["same_decisions"] == about.measured["items"] == 3
+    assert all(
+        f"| {name} | {about.measured[name]['accuracy']:.3f} |" in (one / "README.md").read_text()
+        for name in ("float32", "int8")
+    )
+    assert parse(Embedded(one).decide(SOME[0]["observation"]).text).answer
+
+
+@pytest.mark.parametrize(
+    ("int8", "eight_bits", "kept"),
+    [("auto", 0.49, "int8"), ("auto", 0.489, "float32"), ("yes", 0.1, "int8"), ("auto", 0.9, "int8")],
+)
+def test_eight_bits_may_lose_a_point(taught, tmp_path, monkeypatch, int8, eight_bits, kept):
+    accuracy = iter([0.1, 0.5, eight_bits])  # checkpoint, float32, int8, as they are asked for
+    monkeypatch.setattr(export.Answers, "accuracy", lambda self, rows: next(accuracy))
+
+    about = Embedded(exported(taught, tmp_path / "defender", int8=int8, items=1)).about
+
+    assert (about.precision, about.measured["int8"]["accuracy"]) == (kept, eight_bits)
+
+
+def test_the_same_checkpoint_gives_the_same_export(taught, taught_export, tmp_path):
+    again = exported(taught, tmp_path / "defender")
+
+    assert Embedded(again).about.fingerprint == Embedded(taught_export).about.fingerprint
+
+
+def test_what_is_too_large_is_refused_and_the_old_one_stays(taught, ours, monkeypatch):
+    before = content(ours)
+    monkeypatch.setattr(export, "LIMIT", sum(map(len, before.values())) - 1)
+
+    with pytest.raises(BadRequestError, match=r"at most \d+ MB, and as float32 it has \d\.\d\d MB; take --int8 yes"):
+        exported(taught, ours)
+
+    assert (content(ours), alone(ours)) == (before, True)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("where", ["_describe", "card", "_check_size"])
+def test_an_export_that_breaks_off_leaves_the_old_one(taught, ours, monkeypatch, capsys, where, stop):
+    before = content(ours)
+
+    def breaks(*_):
+        raise stop
+
+    monkeypatch.setattr(export, where, breaks)
+    monkeypatch.setattr(
+        export, "_asked", lambda rows, say, who: export.Answers([[1]] * len(rows), ["-"] * len(rows), [0.1] * len(rows))
+    )
+
+    assert export.main([str(taught), "--out", str(ours), "--items", "1", "--int8", "no"]) == (
+        130 if stop is KeyboardInterrupt else 2
+    )
+
+    assert (content(ours), alone(ours)) == (before, True)
+    assert "kept" in capsys.readouterr().err
+
+
+def test_a_swap_that_breaks_off_is_undone_or_mended(taught, ours, monkeypatch):
+    before, new = content(ours), ours.parent / "new"
+    with pytest.raises(FileNotFoundError):
+        export._swap(new, ours)
+    assert content(ours) == before
+
+    ours.rename(export._old(ours))  # as a kill between the two renames leaves it
+    with export._aside(ours):
+        assert content(ours) == before
+    assert alone(ours)
+
+
+def test_a_graph_that_disagrees_is_not_written(taught, tmp_path, monkeypatch):
+    monkeypatch.setattr(export.Checkpoint, "say", lambda self, row: ([5], "something else"))
+
+    with pytest.raises(
+        BadRequestError, match=f"float32 graph to decide as the checkpoint does, and on {ROWS[0]['id']} it says"
+    ):
+        exported(taught, tmp_path / "defender")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_with_something_else_is_not_replaced(taught, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(BadRequestError, match="give another --out"):
+        exported(taught, tmp_path)
+
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def altered(checkpoint, tmp_path, file, **changes):
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "altered"))
+    (copy / file).write_text(json.dumps({**json.loads((copy / file).read_text()), **changes}))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model_type": "llama"}, "its model_type is 'llama'"),
+        ({"hidden_act": "gelu"}, "its hidden_act is 'gelu'"),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}, "its rope_type is"),
+    ],
+)
+def test_a_model_of_another_make_is_refused(taught, tmp_path, changes, told):
+    with pytest.raises(BadRequestError, match=told):
+        exported(altered(taught, tmp_path, "config.json", **changes), tmp_path / "defender")
+
+
+def test_a_checkpoint_that_cannot_be_read_is_a_wrong_call(taught, tmp_path, capsys):
+    broken = Path(shutil.copytree(taught, tmp_path / "broken"))
+    weights = (broken / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    templateless = Path(shutil.copytree(taught, tmp_path / "templateless"))
+    (templateless / "chat_template.jinja").write_text(
+        TEMPLATE.replace("message['role']", "raise_exception('no system')")
+    )
+
+    for path, told in [
+        (tmp_path, "config.json"),
+        (broken, "whole checkpoint"),
+        (templateless, "chat template with a system"),
+    ]:
+        assert export.main([str(path), "--out", str(tmp_path / "defender")]) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "defender").exists()
+
+
+def test_weights_that_are_not_finite_are_refused(taught):
+    source = export.Checkpoint(taught)
+    source.model.model.layers[1].mlp.up_proj.weight.data[0, 0] = float("nan")
+
+    with pytest.raises(BadRequestError, match=r"finite weights, and layer1\.up\.weight holds others"):
+        graph_of(source.model)
+
+
+# ---------------------------------------------------------------- the card
+def test_the_card_quotes_a_run_of_this_very_export(ours, tmp_path, capsys):
+    assert "Not measured" in (ours / "README.md").read_text()
+    out = tmp_path / "run"
+    run.main(["--defender", str(ours), "--split", "val", "--n", "4", "--out", str(out)])
+
+    assert export.main(["--out", str(ours), "--metrics", str(out)]) == 0
+
+    text = (ours / "README.md").read_text()
+    accuracy = json.loads((out / "metrics.json").read_text())["metrics"]["val"]["accuracy"]
+    assert f"| accuracy | val | {accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}) | 4 |" in text
+    assert "Not measured" not in text
+
+    about = json.loads((ours / ABOUT).read_text())
+    (ours / ABOUT).write_text(json.dumps({**about, "longest": SHORT + 1}))
+    assert export.main(["--out", str(ours), "--metrics", str(out)]) == 2
+    assert "Expected a run of this very export" in capsys.readouterr().err
+    assert (ours / "README.md").read_text() == text
+    assert export.main(["--out", str(ours)]) == 2
+    assert export.main(["--out", str(ours), "--metrics", str(tmp_path / "nowhere")]) == 2
+
+
+def test_the_card_says_how_training_went(taught, tmp_path):
+    (copy := Path(shutil.copytree(taught, tmp_path / "checkpoint"))).joinpath("opensoc.json").write_text(
+        json.dumps({"command": "python -m train.sft | tee", "rows": {"sft": 600}})
+    )
+
+    text = (exported(copy, tmp_path / "defender") / card.CARD).read_text()
+
+    assert "| command | python -m train.sft &#124; tee |" in text
+    assert '| rows | {"sft": 600} |' in text
+    assert str(tmp_path) not in text
+
+
+# ---------------------------------------------------------------- the one that ships
+@pytest.mark.skipif(not MODEL.is_dir(), reason="models/defender is not made yet: python -m train.export CHECKPOINT")
+def test_the_model_that_ships_is_small_and_answers():
+    model = Embedded()
+    told = [model.triage(row["observation"]) for row in SOME]
+
+    assert sum(file.stat().st_size for file in MODEL.iterdir()) <= export.LIMIT
+    assert [fault for _, fault in told] == [""] * len(SOME)
+    assert model.about.measured["float32"]["same_decisions"] == model.about.measured["items"] >= 200
+    assert "Not measured" not in (MODEL / card.CARD).read_text()

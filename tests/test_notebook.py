@@ -1,0 +1,43 @@
+"""The notebook and the pipeline's script run from top to bottom."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PIPELINE = ROOT / "scripts" / "run_full_pipeline.sh"
+
+
+@pytest.mark.filterwarnings("ignore")  # the kernel's own
+def test_the_notebook_runs_on_a_small_preset(tmp_path, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    for name, value in {"PRESET": "nano", "STEPS": "2", "OUT": str(tmp_path / "out")}.items():
+        monkeypatch.setenv(f"OPENSOC_{name}", value)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "train_grpo.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "outputs are not kept in the repository"
+    nbclient.NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(ROOT)}}).execute()
+
+    assert "image/png" in notebook.cells[-1].outputs[0].data
+    assert (tmp_path / "out" / "grpo" / "stage1_basic" / "model.safetensors").is_file()
+
+
+def test_the_pipeline_tells_its_flags_and_refuses_others():
+    told = subprocess.run(["sh", str(PIPELINE), "--help"], capture_output=True, text=True, check=True)
+    wrong = subprocess.run(["sh", str(PIPELINE), "--presets", "nano"], capture_output=True, text=True)
+    bare = subprocess.run(["sh", str(PIPELINE), "--out"], capture_output=True, text=True)
+
+    assert "--preset NAME" in told.stdout
+    assert (wrong.returncode, bare.returncode) == (2, 2)
+    assert "got --presets" in wrong.stderr
+    assert "Expected a value after --out" in bare.stderr
+
+
+@pytest.mark.slow
+def test_the_pipeline_runs_with_few_steps(tmp_path):
+    command = ["sh", str(PIPELINE), "--out", str(tmp_path), "--stages", "stage1_basic", "--steps", "2", "--limit", "60"]
+    subprocess.run(command, check=True, env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"}, cwd=ROOT)
+
+    assert (tmp_path / "demo_examples.json").is_file()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from toy_model import CHATML, make_toy, same, short_rows, weights
-from train import command, hub, sft, watch
+from train import command, hub, plain, sft, watch
 from train.prompt import answer_text, messages
 from train.rows import frozen
 
@@ -358,8 +358,7 @@ def test_what_is_longer_than_the_context_is_named_or_left_out(toy, tmp_path, cap
 # ---------------------------------------------------------------- backends and calls
 def test_presets_and_what_they_became_go_to_the_plain_loop(tmp_path, monkeypatch):
     seen = []
-    plain = types.SimpleNamespace(sft=lambda args: seen.append(args) or args.out)
-    monkeypatch.setitem(sys.modules, "train.plain", plain)
+    monkeypatch.setattr(plain, "sft", lambda args, argv: seen.append(args) or args.out)
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "opensoc.json").write_text("{}")
 

@@ -15,23 +15,21 @@ import argparse
 import json
 import platform
 import shlex
-import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from env import VERSION
 from eval.defenders import NAMES, Defender, DefenderError, Options, Reply, open_defender
+from eval.interrupts import interruptible
 from eval.items import FRESH, RECORDED, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
 from eval.rollouts import DiskFullError, RunDirectory, read_rollouts, rollout
@@ -348,27 +346,6 @@ def _progress() -> Progress:
     )
 
 
-@contextmanager
-def _interruptible(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C or termination lets what is under way arrive, the second drops it."""
-
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print("\nWaiting for what is under way; once more to drop it.", file=sys.stderr)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 # ---------------------------------------------------------------- measuring
 def _measured(directory: RunDirectory, sets: Sequence[FrozenSet], seed: int) -> dict[str, Any]:
     """Metrics of each set, of the benchmark where all of it was asked, and of the whole run's cost and faults."""
@@ -448,7 +425,7 @@ def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
         if directory.done:
             print(f"{len(directory.done)} items are answered already; going on.", file=sys.stderr)
         defender.spent = directory.spent
-        with _interruptible(stop):
+        with interruptible(stop, "Waiting for what is under way"):
             _ask(directory, defender, sets, args.table, stop)
         if stop.is_set():
             raise KeyboardInterrupt

@@ -61,7 +61,7 @@ def main() -> None:
         logs: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory() as out:
             plan = Plan(Path(out), steps=steps, batch=args.rows, threads=args.threads, lr=1e-5)
-            Loop(plan, model, tokenizer, about={}, notice=logs.append).run(partial(at, 8), lesson)
+            Loop(plan, lambda: (model, tokenizer), about={}, notice=logs.append).run(partial(at, 8), lesson)
         return logs
 
     def plain_sft() -> int:

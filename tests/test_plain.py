@@ -25,7 +25,9 @@ def start(tmp_path_factory):
     torch.set_num_threads(1)
     tokenizer = tiny.train_tokenizer((user_text(row["observation"], "compact") for row in fresh(1, number=60)), 900)
     out = tmp_path_factory.mktemp("start")
-    run = Loop(Plan(out, steps=6, batch=2, lr=5e-3), tiny.make("nano", tokenizer), tokenizer, about={"method": "sft"})
+    run = Loop(
+        Plan(out, steps=6, batch=2, lr=5e-3), lambda: (tiny.make("nano", tokenizer), tokenizer), about={"method": "sft"}
+    )
     run.run(ROWS, OfAnswer())
     return out / "last"
 
@@ -39,9 +41,8 @@ def logged(out):
 
 
 def looped(start, out, *, lesson=None, rows=ROWS, notice=None, **plan):
-    model, tokenizer = load(start)
     how = {"steps": 4, "batch": 2, "lr": 1e-3, **plan}
-    run = Loop(Plan(out, **how), model, tokenizer, about={"method": "test"}, notice=notice)
+    run = Loop(Plan(out, **how), partial(load, start), about={"method": "test"}, notice=notice)
     run.run(rows, lesson or OfAnswer())
     return run
 
@@ -168,6 +169,7 @@ def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_
     stages = ["--stages", "stage1_basic,stage2_multi", "--group-size", "2", "--eval-every", "1", "--eval-n", "5"]
     assert grpo.main(["--model", second, "--out", third, "--steps", "1", *stages]) == 0
 
+    assert json.loads((tmp_path / "grpo" / "run.json").read_text("utf-8"))["complete"]
     last = tmp_path / "grpo" / "stage2_multi"
     assert json.loads((last / "run.json").read_text("utf-8"))["complete"]
     assert json.loads((last / "opensoc.json").read_text("utf-8"))["method"] == "grpo"

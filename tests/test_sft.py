@@ -334,7 +334,7 @@ def test_a_model_that_cannot_chat_is_refused(tmp_path, capsys, template, says):
 
 # ---------------------------------------------------------------- lengths
 def test_what_is_longer_than_the_context_is_named_or_left_out(toy, tmp_path, capsys):
-    tokenizer = hub._tokenizer(toy)
+    tokenizer = hub.tokenizer_of(toy, toy)
     rows = frozen(str(toy.parent / "short.jsonl"))
     made = sft.examples(rows, "compact")
     sizes = hub.lengths(tokenizer, [one["prompt"] for one in made], [one["completion"][0]["content"] for one in made])

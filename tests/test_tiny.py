@@ -165,6 +165,9 @@ def test_the_reward_is_the_environments_own(coder):
     assert judge("no answer", row, "hardened")[2:] == (None, False)
 
 
+EVEN = [0.2] * 5  # shares of the actions
+
+
 def earned(*, right, cited=0.0, action="monitor", form=0.0, decision=-0.5):
     parts = {"defender.decision": 1.0 if right else decision, "defender.citation": cited, "defender.format": form}
     return Judged(sum(parts.values()), parts, action, right)
@@ -248,7 +251,7 @@ def test_reward_alone_teaches_the_right_action(coder, monkeypatch):
 def test_a_step_of_grpo_makes_the_better_paid_answer_likelier(coder, model):
     row = row_at(0)
     prompt, told = coder.prompt(row), [coder.answer(row_at(place)) for place in (0, 1)]
-    drawn = Group(prompt, Answers(told, 0.0), [earned(right=True, cited=0.1), earned(right=False)], 0.0)
+    drawn = Group(prompt, Answers(told, 0.0), [earned(right=True, cited=0.1), earned(right=False)], 0.0, EVEN)
     before = [chance_of(model, prompt, one) for one in told]
     optimizer = Muon(model, 1e-3)
     loss, _ = Grpo(table="hardened", group=2).loss(model, coder, row, drawn)
@@ -259,13 +262,43 @@ def test_a_step_of_grpo_makes_the_better_paid_answer_likelier(coder, model):
     assert after[0] - before[0] > after[1] - before[1]
 
 
+def test_an_action_that_was_rare_becomes_likelier_where_rewards_say_nothing(coder, model):
+    row = row_at(0)
+    prompt, told = coder.prompt(row), [coder.answer(row_at(0))]
+    _, action = coder.places(told[0])
+    rare = [0.24, 0.24, 0.24, 0.24, 0.04]
+    drawn = Group(prompt, Answers(told, 0.0), [earned(right=True)], 0.0, rare)
+
+    def chances():
+        (logits,) = logits_of(model, prompt, told)
+        return torch.softmax(logits[action, coder.actions], -1).tolist()
+
+    before = chances()
+    optimizer = Muon(model, 1e-3)
+    for _ in range(3):
+        model.zero_grad()
+        loss, _ = Grpo(table="hardened", group=1, balance=1.0).loss(model, coder, row, drawn)
+        loss.backward()
+        optimizer.step()
+
+    assert chances()[4] > before[4] + 0.01
+
+
+def test_the_shares_of_actions_are_of_all_that_was_drawn_together(coder, model, monkeypatch):
+    said = iter(["dismiss", "dismiss", "escalate", None])
+    monkeypatch.setattr(lessons, "judge", lambda *_: earned(right=False)._replace(action=next(said)))
+    groups = Grpo(table="hardened", group=2).draw(model, coder, [{**row_at(0), "place": 0}, {**row_at(1), "place": 1}])
+
+    assert [group.shares for group in groups] == [[3 / 9, 1 / 9, 1 / 9, 1 / 9, 2 / 9]] * 2
+
+
 def test_rejection_sampling_learns_the_best_paid_right_answer_and_no_other(coder, model):
     row = row_at(0)
     prompt, told = coder.prompt(row), [coder.answer(row_at(place)) for place in range(3)]
     lesson = BestOf(table="hardened", group=3)
     right = [earned(right=False), earned(right=True), earned(right=True, cited=0.1)]
-    loss, _ = lesson.loss(model, coder, row, Group(prompt, Answers(told, 0.0), right, 0.0))
-    none, _ = lesson.loss(model, coder, row, Group(prompt, Answers(told, 0.0), [earned(right=False)] * 3, 0.0))
+    loss, _ = lesson.loss(model, coder, row, Group(prompt, Answers(told, 0.0), right, 0.0, EVEN))
+    none, _ = lesson.loss(model, coder, row, Group(prompt, Answers(told, 0.0), [earned(right=False)] * 3, 0.0, EVEN))
 
     assert loss.item() == pytest.approx(-chance_of(model, prompt, told[2]), rel=1e-4)
     assert none is None

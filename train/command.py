@@ -12,24 +12,19 @@ import os
 import platform
 import shlex
 import shutil
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from env import VERSION
-from schema import BadRequestError, OpenSOCError
+from schema import TASKS, BadRequestError, OpenSOCError, Task
 from train.prompt import DENSITIES
+from train.tiny import MARK, PRESETS
 
 DONE, STOPPED, WRONG, INTERRUPTED = 0, 1, 2, 130
-PRESETS = ("nano", "mini", "small")
-PLAIN_MARK = "opensoc.json"  # what the plain loop leaves beside its models
 OWNERS_MODEL = "Qwen/Qwen2.5-3B-Instruct"
 LIBRARIES = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "unsloth", "vllm")
 # Settings that do not change what is trained; a run may go on with others.
@@ -39,10 +34,33 @@ FREE = frozenset(
 )
 # Numbers that may be 0, and those that are shares.
 ZERO_OK = frozenset(
-    {"seed", "warmup", "weight_decay", "eval_every", "beta", "entropy_coef", "max_zero_variance", "max_one_action"}
+    {
+        "seed",
+        "warmup",
+        "weight_decay",
+        "eval_every",
+        "beta",
+        "entropy_coef",
+        "balance_coef",
+        "max_zero_variance",
+        "max_one_action",
+    }
 )
 SHARES = frozenset({"warmup", "max_zero_variance", "max_one_action", "vllm_memory"})
 UNFINISHED = ".unfinished"
+SAVING = "Finishing the step under way, then saving"  # told at Ctrl-C
+
+
+def tasks_of(text: str, flag: str) -> list[Task]:
+    """The tasks that a flag names, in their order.
+
+    Raises:
+        BadRequestError: there is no such task, or one comes twice.
+    """
+    names = [name for name in text.split(",") if name]
+    if not names or not set(names) <= set(TASKS) or len(set(names)) < len(names):
+        raise BadRequestError(f"Expected some of {', '.join(TASKS)} as {flag}, each once, and got {text!r}.")
+    return cast("list[Task]", names)
 
 
 class StoppedError(OpenSOCError):
@@ -153,7 +171,7 @@ def backend_of(args: argparse.Namespace) -> str:
     Raises:
         BadRequestError: a preset with another trainer than the plain loop, or the other way round.
     """
-    ours = args.model in PRESETS or (Path(args.model) / PLAIN_MARK).is_file()
+    ours = args.model in PRESETS or (Path(args.model) / MARK).is_file()
     if args.backend == "auto":
         return "plain" if ours else "trl"
     if args.backend == "plain" and not ours:
@@ -259,25 +277,24 @@ def now_text() -> str:
 
 
 # ---------------------------------------------------------------- the end of it
-@contextmanager
-def interruptible(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C or termination asks for a checkpoint after the step under way, the second drops it."""
+def train_by(
+    args: argparse.Namespace,
+    argv: Sequence[str],
+    by_trl: Callable[[argparse.Namespace, Sequence[str]], Path],
+    plain: str,
+) -> int:
+    """Train with the backend that the flags mean, `plain` naming the plain loop's function; the exit code."""
 
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print("\nFinishing the step under way, then saving; once more to drop it.", file=sys.stderr)
+    def work() -> Path:
+        check_ranges(args)
+        args.backend = backend_of(args)
+        if args.backend != "plain":
+            return by_trl(args, argv)
+        from train import plain as loops
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return Path(getattr(loops, plain)(args, argv))
+
+    return exit_code(work, args.out)
 
 
 def exit_code(work: Callable[[], Path], out: Path) -> int:

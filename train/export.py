@@ -29,6 +29,7 @@ from embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Embedded
 from schema import BadRequestError, OpenSOCError
 from train.card import CARD, card
 from train.prompt import Density, messages, parse
+from train.tiny import MARK
 
 LIMIT = 20_000_000  # bytes of all files together
 ITEMS_SET = "holdout"
@@ -36,7 +37,6 @@ ITEMS = 200
 MAY_LOSE = 0.01  # of the accuracy, for 8 bits
 LONGEST = 64  # tokens of an answer; a right one has about ten
 DENSITY: Density = "compact"
-MARK = "opensoc.json"  # what training leaves beside its weights
 
 
 class Answers(NamedTuple):

@@ -26,7 +26,7 @@ from adapters.trl_reward import TriageReward
 from adapters.trl_reward import rows as reward_rows
 from rubric import TABLES
 from schema import TASKS, BadRequestError, Task
-from train.command import add_common, backend_of, check_ranges, close_run, exit_code, is_main, open_run, settings_of
+from train.command import add_common, close_run, is_main, open_run, settings_of, tasks_of, train_by
 from train.rows import fresh, key
 
 STEPS = 200  # of a stage
@@ -76,7 +76,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--groups",
         type=int,
         metavar="N",
-        help="incidents of one optimizer step, over all devices (default: 4; plain loop: 16)",
+        help="incidents of one optimizer step, over all devices (default: 4; plain loop: 32)",
     )
     add(
         "--batch-size",
@@ -106,7 +106,13 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="compare decisions by the reward table's figures; by default a decision counts as right or wrong (plain loop)",
     )
-    add("--entropy-coef", type=float, help="weight of an entropy bonus (default: 0; plain loop: 1)")
+    add("--entropy-coef", type=float, help="weight of an entropy bonus (default: 0; plain loop: 0.05)")
+    add(
+        "--balance-coef",
+        type=float,
+        metavar="WEIGHT",
+        help="of a bonus for actions that were rare in the batch's answers (plain loop; default: 0.5)",
+    )
     add(
         "--eval-every",
         type=int,
@@ -163,18 +169,6 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def stages_of(args: argparse.Namespace) -> list[Task]:
-    """The stages in their order.
-
-    Raises:
-        BadRequestError: there is no such task, or one comes twice.
-    """
-    names = [name for name in args.stages.split(",") if name]
-    if not names or not set(names) <= set(TASKS) or len(set(names)) < len(names):
-        raise BadRequestError(f"Expected some of {', '.join(TASKS)} as --stages, each once, and got {args.stages!r}.")
-    return cast("list[Task]", names)
-
-
 def accumulation(args: argparse.Namespace) -> int:
     """Passes of one optimizer step on each device.
 
@@ -214,7 +208,7 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     from train import watch
 
     watch.with_trl()
-    stages = stages_of(args)
+    stages = tasks_of(args.stages, "--stages")
     args.steps, args.groups = args.steps or STEPS, args.groups or GROUPS
     if args.best_of:
         raise BadRequestError("Expected --best-of with the plain loop alone; leave it out, or train a preset.")
@@ -360,18 +354,7 @@ def _trainer(
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = arguments(argv)
-
-    def work() -> Path:
-        check_ranges(args)
-        args.backend = backend_of(args)
-        if args.backend == "plain":
-            from train import plain
-
-            return plain.grpo(args, argv)
-        return train(args, argv)
-
-    return exit_code(work, args.out)
+    return train_by(arguments(argv), argv, train, "grpo")
 
 
 if __name__ == "__main__":

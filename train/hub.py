@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.defenders.local import cached, is_model
+from eval.defenders.local import cached, is_model, tokenizer_of
 from schema import BadRequestError, OpenSOCError
 
 HUB_S = 10.0  # seconds that the hub has for its first answer
@@ -126,7 +126,7 @@ def load(
     base_name = _base_name(path) if adapter else named
     base = local_directory(base_name) if adapter else path
     try:
-        tokenizer = _tokenizer(path if _has_tokenizer(path) else base)
+        tokenizer = tokenizer_of(path, base)
         take = _unsloth_model if unsloth else _model
         model = take(base, path if adapter else None, full, rank, alpha, seed, checkpointing, max_length)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
@@ -147,19 +147,6 @@ def _base_name(path: Path) -> str:
     named = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path"))
     beside = path / named
     return str(beside) if beside.is_dir() else named
-
-
-def _has_tokenizer(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
-
-
-def _tokenizer(path: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, padding_side="left")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
 
 
 def _model(

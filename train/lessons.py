@@ -146,12 +146,14 @@ def logits_of(model: Any, prompt: Sequence[int], told: Sequence[Sequence[int]]) 
 
 # ---------------------------------------------------------------- what is learned from rewards
 class Group(NamedTuple):
-    """A group of answers to one row, what each earned, and the seconds that judging took."""
+    """A group of answers to one row, what each earned, the seconds that judging took, and how often each action stands in the answers to all the
+    rows that were drawn together (one more than counted, so none has a share of 0)."""
 
     prompt: list[int]
     answers: Answers
     judged: list[Judged]
     judging_s: float
+    shares: list[float]
 
 
 class OfRewards(Lesson):
@@ -177,8 +179,10 @@ class OfRewards(Lesson):
         for row, prompt, mine in zip(rows, prompts, drawn, strict=True):
             began = time.perf_counter()
             judged = [judge(coder.text(tokens), row, self.table) for tokens in mine.tokens]
-            made.append(Group(prompt, mine, judged, time.perf_counter() - began))
-        return made
+            made.append(Group(prompt, mine, judged, time.perf_counter() - began, []))
+        said = [one.action for group in made for one in group.judged]
+        shares = [(said.count(label) + 1) / (len(said) + len(LABELS)) for label in LABELS]
+        return [group._replace(shares=shares) for group in made]
 
     def log(self, drawn: Group) -> dict[str, Any]:
         """What a group tells of the policy."""
@@ -209,7 +213,9 @@ class Grpo(OfRewards):
     action its decision, the line before it both, and all tokens the form. The rationale, which nothing rewards, would only drift.
 
     Args:
-        entropy: weight of a bonus for the entropy of the choice among the five actions, in nats.
+        entropy: weight of a bonus for the entropy of each choice among the five actions, in nats.
+        balance: weight of a bonus for the entropy of the actions over all answers drawn together: an action costs the logarithm of its share.
+            Each choice may be as certain as it likes, and no action dies out; without it the first two that are told apart starve the other three.
         beta: weight of the KL divergence from `start`, estimated token by token (k3, J. Schulman, 2020).
         start: the frozen model that training began with; None leaves KL out.
         flat: whether a decision counts as right or wrong alone. With a table's figures a policy that knows little first learns the action
@@ -218,10 +224,17 @@ class Grpo(OfRewards):
     """
 
     def __init__(
-        self, *, entropy: float = 0.0, beta: float = 0.0, start: Any = None, flat: bool = True, **others: Any
+        self,
+        *,
+        entropy: float = 0.0,
+        balance: float = 0.0,
+        beta: float = 0.0,
+        start: Any = None,
+        flat: bool = True,
+        **others: Any,
     ) -> None:
         super().__init__(**others)
-        self.entropy, self.beta, self.start, self.flat = entropy, beta, start, flat
+        self.entropy, self.balance, self.beta, self.start, self.flat = entropy, balance, beta, start, flat
 
     def advantages(self, judged: Sequence[Judged]) -> list[tuple[float, float, float]]:
         """How the rationale, the cited line and the action of each of a group's answers are pushed."""
@@ -233,7 +246,7 @@ class Grpo(OfRewards):
         """Compare the answers of a row's group; equal ones are read once."""
         log = self.log(drawn)
         advantages = self.advantages(drawn.judged)
-        if not any(map(any, advantages)) and not self.entropy and not self.beta:
+        if not any(map(any, advantages)) and not (self.entropy or self.balance or self.beta):
             return None, log
         pushes: dict[tuple[int, ...], list[float]] = {}
         for tokens, push in zip(map(tuple, drawn.answers.tokens), advantages, strict=True):
@@ -254,9 +267,10 @@ class Grpo(OfRewards):
             said = spread.gather(1, which)[:, 0]
             parts = said.tensor_split((line, action))
             loss = loss - sum(weight * part.sum() for weight, part in zip(sums, parts, strict=True)) / SCALE
-            if self.entropy and action < len(tokens):
+            if (self.entropy or self.balance) and action < len(tokens):
                 chosen = F.log_softmax(logits[action, coder.actions] / self.temperature, dim=-1)
-                loss = loss + self.entropy * share * (chosen.exp() * chosen).sum() / SCALE
+                price = self.entropy * chosen + self.balance * torch.tensor(drawn.shares).log()
+                loss = loss + share * (chosen.exp() * price).sum() / SCALE
             if before is not None:
                 apart = F.log_softmax(before[number] / self.temperature, dim=-1).gather(1, which)[:, 0] - said
                 far = share * (apart.exp() - apart - 1).sum()

@@ -17,8 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schema import TASKS, BadRequestError, OpenSOCError
-from train.command import DONE, PRESETS, WRONG, check_ranges, write_json
+from schema import TASKS, OpenSOCError
+from train.command import DONE, WRONG, check_ranges, tasks_of, write_json
+from train.tiny import PRESETS
 
 SETS = ("val", "test_seed")
 SAMPLED = 1.0  # temperature
@@ -247,8 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     try:
         check_ranges(args)
-        if not set(args.stages.split(",")) <= set(TASKS):
-            raise BadRequestError(f"Expected some of {', '.join(TASKS)} as --stages, and got {args.stages!r}.")
+        tasks_of(args.stages, "--stages")
         walk(training(args))
         walk(evaluation(args))
         found = summary(args)

@@ -25,8 +25,9 @@ from typing import Any
 
 import torch
 
+from eval.interrupts import interruptible
 from schema import BadRequestError
-from train.command import StoppedError, interruptible
+from train.command import SAVING, StoppedError
 from train.lessons import Coder, Lesson
 from train.muon import Muon
 from train.rows import Row
@@ -163,7 +164,7 @@ class Loop:
 
     Args:
         plan: how long and how fast.
-        model, tokenizer: where it begins; a run that was cut off begins at its last checkpoint instead.
+        start: gives the model and the tokenizer where it begins; a run that was cut off begins at its last checkpoint instead.
         about: what is written beside the weights.
         evaluate: figures on held-out incidents, every `plan.eval_every` steps and at the end.
         notice: is called with each logged line.
@@ -172,8 +173,7 @@ class Loop:
     def __init__(
         self,
         plan: Plan,
-        model: Any,
-        tokenizer: Any,
+        start: Callable[[], tuple[Any, Any]],
         *,
         about: Mapping[str, Any],
         evaluate: Evaluate | None = None,
@@ -183,8 +183,9 @@ class Loop:
         self.step, self.place, self.seconds, self.done = 0, 0, 0.0, False
         plan.out.mkdir(parents=True, exist_ok=True)
         state = None
-        if (plan.out / LAST).exists() or (plan.out / f".{LAST}.old").exists():
-            model, tokenizer = load(plan.out / LAST)
+        begun = (plan.out / LAST).exists() or (plan.out / f".{LAST}.old").exists()
+        model, tokenizer = load(plan.out / LAST) if begun else start()
+        if begun:
             held = torch.load(plan.out / LAST / STATE, weights_only=True)
             state = held["state"]
             if state["decides"] != self._decides():
@@ -226,7 +227,7 @@ class Loop:
         saved, began = time.monotonic(), time.monotonic()
         before = self.seconds
         stop = threading.Event()
-        with ThreadPoolExecutor(self.plan.threads) as pool, interruptible(stop):
+        with ThreadPoolExecutor(self.plan.threads) as pool, interruptible(stop, SAVING):
             while not self.done:
                 done = self.plan.share(self.step, self.seconds)
                 if done >= 1:

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from rubric import TableName
 from schema import TASKS, BadRequestError, Task
 from train import tiny
-from train.command import PRESETS, StoppedError, close_run, open_run, settings_of
+from train.command import StoppedError, close_run, open_run, settings_of, tasks_of
 from train.decode import answers
 from train.lessons import LONGEST, BestOf, Coder, Grpo, Lesson, OfAnswer, OfPrompt
 from train.loop import LAST, Loop, Plan, finish, load
@@ -29,11 +29,11 @@ from train.signs import Collapse, Examination
 
 BATCH = 16  # incidents of a step
 TOGETHER = 8  # prompts whose answers are written side by side
-ENTROPY = 1.0  # weight of GRPO's bonus; with 0.5 two actions were left after 5,000 incidents (train/LOG.md)
+ENTROPY, BALANCE = 0.05, 0.5  # weights of GRPO's bonuses (train/LOG.md)
 GROUPS = 32  # of a step of GRPO
 STEPS = 300  # of a stage of GRPO
 TOKENIZER_ROWS = 4_000  # prompts that a tokenizer is made from
-LEARNING_RATES = {"pretrain": 5e-3, "sft": 2e-3, "grpo": 8e-4, "best_of": 8e-4}
+LEARNING_RATES = {"pretrain": 5e-3, "sft": 2e-3, "labels": 4e-3, "grpo": 4e-3, "best_of": 4e-3}
 VALIDATED = ("val/accuracy", "val/macro_f1", "val/format_ok", "val/citation_recall")
 SHOWN = ("loss", "reward", "accuracy", "format_ok", "frac_reward_zero_std", "entropy", "kl")
 
@@ -46,49 +46,46 @@ def pretrain(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         OpenSOCError: a wrong call, or training stopped.
         KeyboardInterrupt: it was asked to stop, and saved.
     """
-    if args.model not in PRESETS:
-        raise BadRequestError(f"Expected a preset, one of {', '.join(PRESETS)}, to pretrain, and got {args.model!r}.")
+    if args.model not in tiny.PRESETS:
+        raise BadRequestError(
+            f"Expected a preset, one of {', '.join(tiny.PRESETS)}, to pretrain, and got {args.model!r}."
+        )
     stream = key(f"pretrain/{args.seed}")
-
-    def start() -> tuple[Any, Any]:
-        texts = (user_text(row["observation"], "compact") for row in fresh(stream + 1, number=TOKENIZER_ROWS))
-        tokenizer = tiny.train_tokenizer(texts, tiny.PRESETS[args.model].vocabulary)
-        return tiny.make(args.model, tokenizer, seed=args.seed), tokenizer
-
+    start = partial(_made, args.model, stream + 1, args.seed)
     return _run(args, argv, "pretrain", args.out, start, OfPrompt, partial(at, stream))
 
 
 def sft(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     """Learn the right answers of labelled rows: frozen ones over and over, or fresh ones, each once."""
     if args.generate:
-        stream, steps = key(f"sft/{args.seed}"), -(-args.generate // BATCH)
-
-        def row(place: int) -> Row:
-            return at(stream, place)
+        steps = -(-args.generate // BATCH)
+        row: Callable[[int], Row] = partial(at, key(f"sft/{args.seed}"), tasks=tasks_of(args.tasks, "--tasks"))
     else:
         from train.sft import rows_of
 
         rows = rows_of(args)
         steps = -(-int(len(rows) * args.epochs) // BATCH)
 
+        @lru_cache(maxsize=2)  # a batch lies in two turns at most
+        def order(turn: int) -> list[Row]:
+            mixed = list(rows)
+            random.Random(key(f"order/{args.seed}/{turn}")).shuffle(mixed)
+            return mixed
+
         def row(place: int) -> Row:
             turn, number = divmod(place, len(rows))
-            order = list(range(len(rows)))
-            random.Random(key(f"order/{args.seed}/{turn}")).shuffle(order)
-            return rows[order[number]]
+            return order(turn)[number]
 
-    args.steps = args.steps or steps
+    args.steps, args.lr = args.steps or steps, args.lr or LEARNING_RATES["labels" if args.generate else "sft"]
     return _run(args, argv, "sft", args.out, partial(_start, args.model), OfAnswer, row)
 
 
 def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     """Learn from rewards on fresh incidents, stage after stage; half of a later stage's incidents are of the earlier ones."""
-    from train.grpo import stages_of
-
-    stages, before = stages_of(args), args.model
+    stages, before = tasks_of(args.stages, "--stages"), args.model
     args.steps = args.steps or (None if args.minutes else STEPS)
     method = "best_of" if args.best_of else "grpo"
-    open_run(args.out, "train.grpo", argv, settings_of(args), fresh=args.fresh)
+    run = open_run(args.out, "train.grpo", argv, settings_of(args), fresh=args.fresh)
     for number, stage in enumerate(stages):
         tasks = _with_earlier(stages[: number + 1])
         stream = key(f"grpo/{args.seed}/{stage}")
@@ -105,6 +102,7 @@ def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
             start = _start(args.model)[0]
             return Grpo(
                 entropy=ENTROPY if args.entropy_coef is None else args.entropy_coef,
+                balance=BALANCE if args.balance_coef is None else args.balance_coef,
                 beta=args.beta,
                 start=start,
                 flat=not args.raw_rewards,
@@ -123,6 +121,7 @@ def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
                 tasks=(stage,),
             )
         )
+    close_run(args.out, run, stages=stages)
     return Path(before)
 
 
@@ -134,11 +133,14 @@ def _with_earlier(stages: Sequence[Task]) -> tuple[Task, ...]:
 
 def _start(model: str) -> tuple[Any, Any]:
     """A checkpoint made here, or a preset without any training."""
-    if model not in PRESETS:
-        return load(model)
-    texts = (user_text(row["observation"], "compact") for row in fresh(key("tokenizer"), number=TOKENIZER_ROWS))
-    tokenizer = tiny.train_tokenizer(texts, tiny.PRESETS[model].vocabulary)
-    return tiny.make(model, tokenizer), tokenizer
+    return _made(model, key("tokenizer")) if model in tiny.PRESETS else load(model)
+
+
+def _made(preset: str, stream: int, seed: int = 0) -> tuple[Any, Any]:
+    """A preset with random weights, and its tokenizer from the prompts of a stream."""
+    texts = (user_text(row["observation"], "compact") for row in fresh(stream, number=TOKENIZER_ROWS))
+    tokenizer = tiny.train_tokenizer(texts, tiny.PRESETS[preset].vocabulary)
+    return tiny.make(preset, tokenizer, seed=seed), tokenizer
 
 
 # ---------------------------------------------------------------- a run
@@ -171,7 +173,6 @@ def _run(
     )
     if plan.steps is None and plan.seconds is None:  # SFT counts its rows
         raise BadRequestError("Expected --steps or --minutes, and got neither; say how long to train.")
-    model, tokenizer = start() if not (out / LAST).exists() else load(out / LAST)
     examine = None
     if args.eval_every:
         rows = list(fresh(key(f"val/{args.seed}"), number=args.eval_n, tasks=tasks, split="val"))
@@ -188,11 +189,10 @@ def _run(
                 loop.log.add({"step": loop.step, "stopped": reason})
                 raise StoppedError(f"Stopped: {reason}. The model is in {str(out / LAST)!r}.")
 
-        loop = Loop(
-            plan, model, tokenizer, about={"method": method, "command": run["command"]}, evaluate=examine, notice=notice
-        )
+        about = {"method": method, "command": run["command"]}
+        loop = Loop(plan, start, about=about, evaluate=examine, notice=notice)
         trained = loop.run(row, lesson())
-    finish(trained, tokenizer, out, about={**loop.about, "step": loop.step, "incidents": loop.place})
+    finish(trained, loop.tokenizer, out, about={**loop.about, "step": loop.step, "incidents": loop.place})
     close_run(out, run, steps=loop.step, incidents=loop.place, seconds=round(loop.seconds, 1))
     return out
 

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import PRESETS, check_ranges, exit_code
+from train.command import check_ranges, exit_code
+from train.tiny import PRESETS
 
 STEPS = 300
 

@@ -17,16 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from schema import BadRequestError
-from train.command import (
-    add_common,
-    backend_of,
-    check_ranges,
-    close_run,
-    exit_code,
-    open_run,
-    settings_of,
-)
+from schema import TASKS, BadRequestError
+from train.command import add_common, close_run, open_run, settings_of, tasks_of, train_by
 from train.prompt import answer_text, messages
 from train.rows import SFT_SET, Row, fresh, frozen, key
 
@@ -56,6 +48,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     rows.add_argument(
         "--generate", type=int, metavar="N", help="N fresh labelled rows from the train families instead of --data"
     )
+    rows.add_argument(
+        "--tasks", default=",".join(TASKS), metavar="TASKS", help="of --generate, taken in turn (default: all four)"
+    )
     add = parser.add_argument_group("of SFT").add_argument
     add("--epochs", type=float, default=2.0, metavar="N", help="passes over the rows (default: 2)")
     add("--batch-size", type=int, default=1, metavar="N", help="rows on a device at once (default: 1)")
@@ -77,7 +72,7 @@ def rows_of(args: argparse.Namespace) -> list[Row]:
         BadRequestError: there is no such set, or it has no labels.
     """
     if args.generate:
-        return list(fresh(key(f"sft/{args.seed}"), number=args.generate))
+        return list(fresh(key(f"sft/{args.seed}"), number=args.generate, tasks=tasks_of(args.tasks, "--tasks")))
     rows = frozen(args.data, limit=args.limit)
     if not rows or any("ground_truth" not in row for row in rows):
         raise BadRequestError(
@@ -207,18 +202,7 @@ def _trainer(args: argparse.Namespace, loaded: Any, kept: Sequence[Mapping[str, 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = arguments(argv)
-
-    def work() -> Path:
-        check_ranges(args)
-        args.backend = backend_of(args)
-        if args.backend == "plain":
-            from train import plain
-
-            return plain.sft(args, argv)
-        return train(args, argv)
-
-    return exit_code(work, args.out)
+    return train_by(arguments(argv), argv, train, "sft")
 
 
 if __name__ == "__main__":

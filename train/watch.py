@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eval.interrupts import interruptible
 from schema import BadRequestError
-from train.command import UNFINISHED, StoppedError, interruptible, is_main
+from train.command import SAVING, UNFINISHED, StoppedError, is_main
 from train.prompt import messages
 from train.signs import Collapse, Examination, Log
 
@@ -367,7 +368,7 @@ def run(trainer: Any, checkpoints: Path) -> None:
     if last:
         print(f"Going on from {str(last)!r}.", file=sys.stderr)
     try:
-        with interruptible(trainer._stop):
+        with interruptible(trainer._stop, SAVING):
             trainer.train(resume_from_checkpoint=str(last) if last else None)
     finally:
         if trainer._bar:

@@ -182,22 +182,32 @@ def cached(named: str) -> Path | None:
 
 
 def _loaded(path: Path, device: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM
 
     base = _base_of(path) if _is_adapter(path) else path
-    has_tokenizer = any((path / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
-    place = path if has_tokenizer else base
-    # As tokenizer.json says, where there is one: for a Qwen2 model AutoTokenizer puts Qwen's way of splitting in the place of the file's.
-    kind = PreTrainedTokenizerFast if (place / "tokenizer.json").is_file() else AutoTokenizer
-    tokenizer = kind.from_pretrained(place, local_files_only=True, padding_side="left")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = tokenizer_of(path, base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True)
     if _is_adapter(path):
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, path)
     return model.to(device).eval(), tokenizer
+
+
+def tokenizer_of(path: Path, base: Path) -> Any:
+    """The tokenizer of a model's or adapter's directory, or of its base where it has none; pads on the left.
+
+    As tokenizer.json says, where there is one: for a Qwen2 model AutoTokenizer puts Qwen's way of splitting in the place of the file's.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    has_one = any((path / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+    place = path if has_one else base
+    kind = PreTrainedTokenizerFast if (place / "tokenizer.json").is_file() else AutoTokenizer
+    tokenizer = kind.from_pretrained(place, local_files_only=True, padding_side="left")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def _device(torch: Any, wanted: str) -> str:

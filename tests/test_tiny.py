@@ -284,6 +284,17 @@ def test_an_action_that_was_rare_becomes_likelier_where_rewards_say_nothing(code
     assert chances()[4] > before[4] + 0.01
 
 
+def test_every_fourth_incident_brings_a_labelled_row(coder, model):
+    row, known = row_at(0), row_at(1)
+    lesson = Grpo(table="hardened", group=2, anchor=[row_at(2), known])
+    drawn = lesson.draw(model, coder, [{**row, "place": 0}])[0]._replace(judged=[earned(right=False)] * 2)
+    losses = [lesson.loss(model, coder, {**row, "place": place}, drawn) for place in range(8)]
+    learned_alone = OfAnswer().loss(model, coder, known, None)[1]["loss"]
+
+    assert [loss is None for loss, _ in losses] == [False, True, True, True] * 2
+    assert losses[4][1]["anchor_loss"] == pytest.approx(learned_alone)
+
+
 def test_the_shares_of_actions_are_of_all_that_was_drawn_together(coder, model, monkeypatch):
     said = iter(["dismiss", "dismiss", "escalate", None])
     monkeypatch.setattr(lessons, "judge", lambda *_: earned(right=False)._replace(action=next(said)))

@@ -27,7 +27,7 @@ from adapters.trl_reward import rows as reward_rows
 from rubric import TABLES
 from schema import TASKS, BadRequestError, Task
 from train.command import add_common, close_run, is_main, open_run, settings_of, tasks_of, train_by
-from train.rows import fresh, key
+from train.rows import SFT_SET, fresh, key
 
 STEPS = 200  # of a stage
 GROUPS = 4  # incidents of a step
@@ -106,12 +106,18 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="compare decisions by the reward table's figures; by default a decision counts as right or wrong (plain loop)",
     )
-    add("--entropy-coef", type=float, help="weight of an entropy bonus (default: 0; plain loop: 0.05)")
+    add("--entropy-coef", type=float, help="weight of an entropy bonus (default: 0; plain loop: 0.1)")
+    add(
+        "--anchor",
+        default=SFT_SET,
+        metavar="NAME_OR_FILE",
+        help=f"labelled rows learned beside, one for every four incidents; none for none (plain loop; default: {SFT_SET})",
+    )
     add(
         "--balance-coef",
         type=float,
         metavar="WEIGHT",
-        help="of a bonus for actions that were rare in the batch's answers (plain loop; default: 0.5)",
+        help="of a bonus for actions that were rare in the batch's answers (plain loop; default: 2)",
     )
     add(
         "--eval-every",

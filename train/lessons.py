@@ -24,6 +24,7 @@ from train.tiny import CONTEXT, PIECES
 LONGEST = 32  # tokens of an answer; a right one has about ten
 SCALE = 10  # tokens of an answer that losses are divided by
 DECISION, CITATION, FORMAT = "defender.decision", "defender.citation", "defender.format"
+ANCHOR_EVERY = 4  # incidents of GRPO for which one labelled row is learned beside
 KL_EVERY = 8  # incidents between two whose KL divergence is measured where it does not count
 
 
@@ -216,6 +217,7 @@ class Grpo(OfRewards):
         entropy: weight of a bonus for the entropy of each choice among the five actions, in nats.
         balance: weight of a bonus for the entropy of the actions over all answers drawn together: an action costs the logarithm of its share.
             Each choice may be as certain as it likes, and no action dies out; without it the first two that are told apart starve the other three.
+        anchor: labelled rows that are learned beside, one for every `ANCHOR_EVERY` incidents, so that form and rationale stay what SFT made them.
         beta: weight of the KL divergence from `start`, estimated token by token (k3, J. Schulman, 2020).
         start: the frozen model that training began with; None leaves KL out.
         flat: whether a decision counts as right or wrong alone. With a table's figures a policy that knows little first learns the action
@@ -228,13 +230,15 @@ class Grpo(OfRewards):
         *,
         entropy: float = 0.0,
         balance: float = 0.0,
+        anchor: Sequence[Row] = (),
         beta: float = 0.0,
         start: Any = None,
         flat: bool = True,
         **others: Any,
     ) -> None:
         super().__init__(**others)
-        self.entropy, self.balance, self.beta, self.start, self.flat = entropy, balance, beta, start, flat
+        self.entropy, self.balance, self.anchor = entropy, balance, anchor
+        self.beta, self.start, self.flat = beta, start, flat
 
     def advantages(self, judged: Sequence[Judged]) -> list[tuple[float, float, float]]:
         """How the rationale, the cited line and the action of each of a group's answers are pushed."""
@@ -244,6 +248,14 @@ class Grpo(OfRewards):
 
     def loss(self, model: Any, coder: Coder, row: Row, drawn: Group) -> Learned:
         """Compare the answers of a row's group; equal ones are read once."""
+        loss, log = self._of_group(model, coder, row, drawn)
+        if not self.anchor or row["place"] % ANCHOR_EVERY:
+            return loss, log
+        known = self.anchor[row["place"] // ANCHOR_EVERY % len(self.anchor)]
+        held, told = _of_answer(model, coder.prompt(known), coder.answer(known))
+        return held if loss is None else loss + held, {**log, "anchor_loss": told["loss"]}
+
+    def _of_group(self, model: Any, coder: Coder, row: Row, drawn: Group) -> Learned:
         log = self.log(drawn)
         advantages = self.advantages(drawn.judged)
         if not any(map(any, advantages)) and not (self.entropy or self.balance or self.beta):

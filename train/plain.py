@@ -24,16 +24,16 @@ from train.decode import answers
 from train.lessons import LONGEST, BestOf, Coder, Grpo, Lesson, OfAnswer, OfPrompt
 from train.loop import LAST, Loop, Plan, finish, load
 from train.prompt import user_text
-from train.rows import Row, at, fresh, key
+from train.rows import Row, at, fresh, frozen, key
 from train.signs import Collapse, Examination
 
 BATCH = 16  # incidents of a step
 TOGETHER = 8  # prompts whose answers are written side by side
-ENTROPY, BALANCE = 0.05, 0.5  # weights of GRPO's bonuses (train/LOG.md)
+ENTROPY, BALANCE = 0.1, 2.0  # weights of GRPO's bonuses (train/LOG.md)
 GROUPS = 32  # of a step of GRPO
 STEPS = 300  # of a stage of GRPO
 TOKENIZER_ROWS = 4_000  # prompts that a tokenizer is made from
-LEARNING_RATES = {"pretrain": 5e-3, "sft": 2e-3, "labels": 4e-3, "grpo": 4e-3, "best_of": 4e-3}
+LEARNING_RATES = {"pretrain": 5e-3, "sft": 2e-3, "labels": 4e-3, "grpo": 3e-3, "best_of": 3e-3}
 VALIDATED = ("val/accuracy", "val/macro_f1", "val/format_ok", "val/citation_recall")
 SHOWN = ("loss", "reward", "accuracy", "format_ok", "frac_reward_zero_std", "entropy", "kl")
 
@@ -100,7 +100,10 @@ def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
             if args.best_of:
                 return BestOf(**how)
             start = _start(args.model)[0]
+            known = [] if args.anchor == "none" else frozen(args.anchor)
+            random.Random(key(f"anchor/{args.seed}")).shuffle(known)
             return Grpo(
+                anchor=known,
                 entropy=ENTROPY if args.entropy_coef is None else args.entropy_coef,
                 balance=BALANCE if args.balance_coef is None else args.balance_coef,
                 beta=args.beta,

@@ -11,7 +11,12 @@ import gc
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from app_runtime import Settings
 
 BACKLOG = 4096  # connections that wait to be accepted; a thousand clients may come at once
 
@@ -25,17 +30,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import uvicorn
 
-    from app_runtime import Settings, create_app
+    from app_runtime import Settings
     from schema import OpenSOCError
 
     try:
         settings = Settings.from_env(host=args.host, port=args.port)
-        app = create_app(settings)
+        app = whole_app(settings)
     except OpenSOCError as exc:
         sys.exit(f"OpenSOC cannot start. {exc}")
     _raise_file_limit()
     _calm_the_collector()
-    print(f"OpenSOC listens on http://{settings.host}:{settings.port} (Ctrl-C stops it)", flush=True)
+    demo = "; the demo is at /demo" if settings.demo else ""
+    print(f"OpenSOC listens on http://{settings.host}:{settings.port} (Ctrl-C stops it){demo}", flush=True)
     options: dict[str, Any] = {
         "log_level": "warning",  # below it there is a line for every call and socket: slow, and with ids in it
         "backlog": BACKLOG,
@@ -58,9 +64,25 @@ def __getattr__(name: str) -> Any:
     """`server:app` for whoever starts uvicorn by itself; made when asked for, so that importing starts nothing."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from app_runtime import Settings
+
+    return whole_app(Settings.from_env())
+
+
+def whole_app(settings: Settings) -> FastAPI:
+    """The service and, unless OPENSOC_DEMO=0, the demo at /demo.
+
+    Raises:
+        OpenSOCError: the demo's files are damaged.
+    """
     from app_runtime import create_app
 
-    return create_app()
+    app = create_app(settings)
+    if settings.demo:
+        import demo_app
+
+        demo_app.mount(app, settings.reward_table)
+    return app
 
 
 def _raise_file_limit() -> None:

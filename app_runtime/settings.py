@@ -24,6 +24,7 @@ class Settings(BaseModel):
     also_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     salt: Annotated[str, Field(repr=False)] = ""
     reward_table: TableName = "standard"
+    demo: bool = True
     max_episodes: Annotated[int, Field(ge=1)] = 4096
     episode_ttl_s: Annotated[float, Field(gt=0)] = 900.0
     max_sessions: Annotated[int, Field(ge=1)] = 2048

@@ -1,0 +1,531 @@
+"""The demo that reviewers click: Gradio Blocks over `demo_data`, mounted at /demo of the same process.
+
+What a visitor sees and plays is kept in his own session; all HTML comes from `demo_views`, which escapes it. `Fence` stands before
+Gradio's own routes: it lets through what the page needs, and neither uploads nor files.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import demo_data as data
+import demo_views as views
+from client.screens import ACTIONS, visible
+from demo_data import Case, Draft, Game
+from rubric import TableName
+from schema import CATEGORIES, EVENT_TYPES, LABELS, TASKS, OpenSOCError
+
+PATH = "/demo"
+MAX_WAITING = 512  # clicks that wait; more are told to try again
+AT_ONCE = 4  # clicks of one kind that are worked on at the same time
+SESSIONS = 2_000  # visitors whose state is kept
+FRESH, BAKED = "fresh", "baked"
+LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
+TASK_NAMES = [(f"{task.split('_')[0]}: {task.split('_')[1]}", task) for task in TASKS]
+INTRO = """<div class="demo-html"><h1>OpenSOC: triage an incident</h1>
+<p>An alert fires. Is it an attack, and what should be done? Read the lines and the world around them, compare two defenders, then reveal
+what a deterministic verifier says. Every incident is made up, and its answer is computed, never written.</p></div>"""
+
+ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path fill="#4f46e5" d="M8 1l6 2v5c0 4-3 6-6 7-3-1-6-3-6-7V3z"/></svg>'
+P = ParamSpec("P")
+
+
+# ---------------------------------------------------------------- the page
+def build(table: TableName = "standard") -> gr.Blocks:
+    """The page.
+
+    Args:
+        table: the reward table that answers are scored by.
+    """
+    with gr.Blocks(title="OpenSOC: triage an incident", analytics_enabled=False) as page:
+        gr.HTML(INTRO)
+        with gr.Tabs():
+            with gr.Tab("Before and after"):
+                _watch(page, table)
+            with gr.Tab("You triage"):
+                _play(table)
+            with gr.Tab("You attack"):
+                _attack(table)
+            with gr.Tab("Results") as results:
+                measured = _html()
+        _on(results.select, lambda: _page(views.results()), None, [measured])  # type: ignore[arg-type]
+    page.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
+    return page
+
+
+def _page(html: str) -> str:
+    return f'<div class="demo-html">{html}</div>'
+
+
+def _html(**options: Any) -> gr.HTML:
+    return gr.HTML(elem_classes=["demo-piece"], js_on_load=None, **options)
+
+
+class Window:
+    """An incident on the page: its alert, and tabs with lines, timeline, graph and world."""
+
+    def __init__(self) -> None:
+        self.alert = _html()
+        with gr.Tabs():
+            with gr.Tab(LINES):
+                self.lines = _html()
+            with gr.Tab(TIMELINE):
+                self.timeline = gr.Plot(show_label=False, elem_classes=["demo-plot"])
+            with gr.Tab(GRAPH):
+                self.graph = gr.Plot(show_label=False, elem_classes=["demo-plot"])
+            with gr.Tab(WORLD):
+                self.world = _html()
+
+    @property
+    def words(self) -> list[Any]:
+        """What changes at once."""
+        return [self.alert, self.lines, self.world]
+
+    @property
+    def figures(self) -> list[Any]:
+        """What follows when the words are there."""
+        return [self.timeline, self.graph]
+
+    @staticmethod
+    def told(case: Case, answers: list[data.Answer], revealed: bool = False) -> list[str]:
+        """Values of `words`."""
+        pieces = (
+            views.alert_card(case),
+            views.log_table(case, answers, revealed=revealed),
+            views.world_tables(case.observation["context"]),
+        )
+        return [_page(piece) for piece in pieces]
+
+    @staticmethod
+    def drawn(case: Case | None, revealed: bool = False) -> list[Any]:
+        """Values of `figures`."""
+        return (
+            [None, None]
+            if case is None
+            else [views.timeline(case, revealed=revealed), views.graph(case, revealed=revealed)]
+        )
+
+
+def _safe(told: Callable[P, Any]) -> Callable[P, Any]:
+    """A wrong input becomes a message on the page; anything else is logged and told without its text."""
+
+    @functools.wraps(told)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            return told(*args, **kwargs)
+        except OpenSOCError as error:
+            raise gr.Error(visible(error), duration=8, print_exception=False) from None
+
+    return guarded
+
+
+def _on(event: Callable[..., Any], act: Callable[..., Any], inputs: list[Any], outputs: list[Any], **more: Any) -> Any:
+    """Bind an event, out of the public API and without Gradio's own progress veil."""
+    return event(_safe(act), inputs, outputs, show_progress="hidden", api_visibility="private", **more)
+
+
+# ---------------------------------------------------------------- before and after
+def _watch(page: gr.Blocks, table: TableName) -> None:
+    names = data.defender_names()
+    stored = data.baked_names()
+    count = len(data.baked_file()["pairs"])
+    choices = [(data.described(name), name) for name in names]
+    state = gr.State(None)
+    with gr.Row(elem_classes=["demo-row"]):
+        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=150)
+        left = gr.Dropdown(choices, value=names[0], label="Defender A", min_width=220)
+        right = gr.Dropdown(choices, value=names[1], label="Defender B", min_width=220)
+        following = gr.Button("Next incident", variant="primary", min_width=150)
+    with gr.Accordion("A certain one", open=False), gr.Row(elem_classes=["demo-row"]):
+        seed = gr.Textbox(label=f"Seed, 0 to {data.MAX_SEED}", placeholder="any", max_length=12, min_width=150)
+        this_seed = gr.Button("Show this seed", min_width=150)
+        number = gr.Dropdown(
+            [(f"{place}", place) for place in range(1, count + 1)],
+            label=f"One of {count} baked, with stored answers",
+            value=None,
+            min_width=220,
+        )
+    window = Window()
+    with gr.Row():
+        answer_a, answer_b = _html(), _html()
+    reveal = gr.Button("Reveal", variant="primary")
+    verdict = _html()
+
+    def shown(case: Case, a: str, b: str, revealed: bool = False) -> list[Any]:
+        answers = [data.ask(name, case, table) for name in (a, b)]
+        told = [_page(views.answer_card(answer, case if revealed else None)) for answer in answers]
+        said = views.verdict(case) if revealed else views.hidden()
+        return [(case, revealed), *Window.told(case, answers, revealed), *told, _page(said)]
+
+    def known(name: str, place: int) -> str:
+        return name if name in names else names[place]
+
+    def present(case: Case, a: str, b: str) -> list[Any]:
+        """The incident with both answers, and controls that agree with it."""
+        offered = choices + [(name, name) for name in case.stored]
+        first, second = stored if case.stored else (known(a, 0), known(b, 1))
+        dropdowns = [gr.Dropdown(choices=offered, value=name) for name in (first, second)]
+        fresh = "seed" in case.link
+        return [
+            case.task,
+            case.link.get("seed", ""),
+            gr.Dropdown(value=None if fresh else int(case.link["baked"])),
+            *dropdowns,
+            *shown(case, first, second),
+        ]
+
+    def on_next(task: str, a: str, b: str) -> list[Any]:
+        return present(data.generated(task, data.new_seed()), a, b)
+
+    def on_seed(task: str, seed: str, a: str, b: str) -> list[Any]:
+        return present(data.from_link({"task": task, "seed": (seed or "").strip()}), a, b)
+
+    def on_baked(number: int | None, a: str, b: str) -> list[Any]:
+        return present(data.baked(number or 1), a, b)
+
+    def on_open(request: gr.Request) -> list[Any]:
+        try:
+            case = data.from_link(dict(request.query_params))
+        except OpenSOCError as error:
+            gr.Warning(visible(error))
+            case = data.from_link({})
+        return present(case, names[0], names[1])
+
+    def on_defender(held: tuple[Case, bool], a: str, b: str) -> list[Any]:
+        return shown(held[0], a, b, held[1])
+
+    def on_reveal(held: tuple[Case, bool], a: str, b: str) -> list[Any]:
+        return shown(held[0], a, b, True)
+
+    def on_figures(held: tuple[Case, bool] | None) -> list[Any]:
+        return Window.drawn(*held) if held else Window.drawn(None)
+
+    body = [state, *window.words, answer_a, answer_b, verdict]
+    whole = [task, seed, number, left, right, *body]
+    for begun in (
+        _on(following.click, on_next, [task, left, right], whole),
+        _on(this_seed.click, on_seed, [task, seed, left, right], whole),
+        _on(seed.submit, on_seed, [task, seed, left, right], whole),
+        _on(number.input, on_baked, [number, left, right], whole),
+        _on(page.load, on_open, None, whole),  # type: ignore[arg-type]
+        _on(reveal.click, on_reveal, [state, left, right], body),
+    ):
+        _on(begun.success, on_figures, [state], window.figures)
+    for side in (left, right):
+        _on(side.input, on_defender, [state, left, right], body)
+
+
+# ---------------------------------------------------------------- you triage
+def _play(table: TableName) -> None:
+    names = data.defender_names()
+    state = gr.State(None)
+    gr.HTML(
+        _page(
+            f"<p>You are the analyst. Answer {data.ROUNDS} incidents; the model answers the same ones, graded the same way.</p>"
+        )
+    )
+    with gr.Row(elem_classes=["demo-row"]):
+        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=150)
+        against = gr.Dropdown(
+            [(data.described(name), name) for name in names], value=names[0], label="Against", min_width=200
+        )
+        start = gr.Button("New game", variant="primary", min_width=120)
+    with gr.Column(visible=False) as board:
+        score = _html()
+        window = Window()
+        with gr.Row():
+            action = gr.Radio(
+                [(f"{name}: {ACTIONS[name]}", name) for name in LABELS], label="What is to be done", scale=3
+            )
+            cited = gr.Dropdown([], label="The line that supports it", min_width=150, scale=1)
+        with gr.Row():
+            send = gr.Button("Answer", variant="primary")
+            following = gr.Button("Next incident", interactive=False)
+        with gr.Row():
+            yours, models = _html(), _html()
+        verdict = _html()
+
+    def asked(game: Game) -> list[Any]:
+        """A new incident on the page."""
+        assert game.case is not None
+        ids = [line["log_id"] for line in game.case.observation["log_window"]]
+        return [
+            gr.Column(visible=True),
+            (game, game.case, False),
+            _page(views.score(game)),
+            *Window.told(game.case, []),
+            gr.Radio(value=None, interactive=True),
+            gr.Dropdown(choices=ids, value=game.case.observation["alert"]["log_id"], interactive=True),
+            gr.Button(interactive=True),
+            gr.Button(interactive=False),
+            "",
+            "",
+            "",
+        ]
+
+    def on_start(task: str, against: str) -> list[Any]:
+        return asked(Game(against, task).dealt())  # type: ignore[arg-type]
+
+    def on_next(held: tuple[Game, Case, bool] | None) -> list[Any]:
+        if held is None:
+            raise OpenSOCError("Expected a game, and none was begun; press New game.")
+        return asked(held[0].dealt())
+
+    def on_send(held: tuple[Game, Case, bool] | None, action: str | None, cited: str | None) -> list[Any]:
+        if held is None:
+            raise OpenSOCError("Expected a game, and none was begun; press New game.")
+        if not action:
+            raise OpenSOCError("Expected one of the five actions, and none is chosen; choose one.")
+        game, case = held[0].answered(action, cited or "", table), held[1]
+        last = game.rounds[-1]
+        return [
+            gr.skip(),
+            (game, case, True),
+            _page(views.score(game)),
+            *Window.told(case, [last.you, last.model], revealed=True),
+            gr.Radio(interactive=False),
+            gr.Dropdown(interactive=False),
+            gr.Button(interactive=False),
+            gr.Button(interactive=not game.over),
+            *(_page(views.answer_card(answer, case)) for answer in (last.you, last.model)),
+            _page(views.verdict(case)),
+        ]
+
+    def on_figures(held: tuple[Game, Case, bool] | None) -> list[Any]:
+        return Window.drawn(held[1], held[2]) if held else Window.drawn(None)
+
+    whole = [board, state, score, *window.words, action, cited, send, following, yours, models, verdict]
+    for begun in (
+        _on(start.click, on_start, [task, against], whole),
+        _on(following.click, on_next, [state], whole),
+        _on(send.click, on_send, [state, action, cited], whole),
+    ):
+        _on(begun.success, on_figures, [state], window.figures)
+
+
+# ---------------------------------------------------------------- you attack
+def _attack(table: TableName) -> None:
+    names = data.defender_names()
+    state = gr.State(None)  # the draft
+    gr.HTML(
+        _page(
+            "<p>Write an incident that the defender misjudges. You may change every line, the claim and the narrative; the world around them "
+            "(hosts, tickets, intelligence) is given. A gate refuses what could not have happened; the verifier judges the rest by its events.</p>"
+        )
+    )
+    with gr.Row(elem_classes=["demo-row"]):
+        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=150)
+        begin = gr.Button("New incident to edit", variant="primary", min_width=150)
+        defender = gr.Dropdown(
+            [(data.described(name), name) for name in names], value=names[0], label="Defender", min_width=240
+        )
+        send = gr.Button("Send", variant="primary", min_width=100)
+    gate = _html(value=_page("<p>Press <b>New incident to edit</b> to get one that is admitted, and change it.</p>"))
+    with gr.Tabs(visible=False) as desk:
+        with gr.Tab("Form"):
+            with gr.Row():
+                label = gr.Dropdown(list(LABELS), label="Your claim (target_label)", min_width=150)
+                category = gr.Dropdown(list(CATEGORIES), label="Category", min_width=150)
+            narrative = gr.Textbox(label="Narrative: what a reporter tells the defender", lines=2, max_length=1000)
+            with gr.Row(elem_classes=["demo-row"]):
+                line = gr.Dropdown([], label="Line", min_width=110)
+                kind = gr.Dropdown(list(EVENT_TYPES), value="process", label="Type of a new line", min_width=150)
+                add = gr.Button("Add a line", min_width=110)
+                drop = gr.Button("Remove this line", min_width=110)
+            fields = gr.Dataframe(
+                headers=["field", "value"],
+                datatype="str",
+                type="array",
+                column_count=2,
+                static_columns=[0],
+                interactive=True,
+                wrap=True,
+                max_height=420,
+                label="The line's time and fields; an empty value leaves the field out",
+                buttons=[],
+            )
+        with gr.Tab("Raw JSON"):
+            raw = gr.Textbox(label="The incident", lines=20, max_lines=28, elem_classes=["demo-json"])
+        with gr.Tab(WORLD):
+            world = _html()
+    outcome = _html()
+    with gr.Column(visible=False) as after:
+        answer = _html()
+        window = Window()
+        verdict = _html()
+
+    def written(draft: Draft, chosen: str | None = None, *, without: str = "") -> list[Any]:
+        """The form, the JSON and the gate's word for a draft; `without` names what the visitor is typing in, which stays as it is."""
+        judged = _page(views.gate(draft.judged()))
+        try:
+            head, ids = draft.head(), draft.line_ids()
+        except OpenSOCError:  # the gate says what is wrong with the JSON
+            return [draft, judged, *[gr.skip()] * 5, draft.text if without != "raw" else gr.skip()]
+        at = chosen if chosen in ids else (ids[0] if ids else None)
+        heads = (
+            [gr.skip()] * 3
+            if without == "head"
+            else [
+                head[0] if head[0] in LABELS else None,
+                head[1] if head[1] in CATEGORIES else None,
+                head[2],
+            ]
+        )
+        rows = gr.skip() if without == "fields" else draft.line(at) if at else []
+        text = gr.skip() if without == "raw" else draft.text
+        return [draft, judged, *heads, gr.Dropdown(choices=ids, value=at), rows, text]
+
+    def held(draft: Draft | None) -> Draft:
+        if draft is None:
+            raise OpenSOCError("Expected an incident to edit, and there is none; press New incident to edit.")
+        return draft
+
+    def on_begin(task: str) -> list[Any]:
+        case = data.generated(task, data.new_seed())
+        draft = Draft.of(case)
+        known = data.world_of(draft.task, draft.seed)
+        return [gr.Tabs(visible=True), *written(draft), _page(views.world_tables(known)), gr.Column(visible=False), ""]
+
+    def on_raw(draft: Draft | None, text: str, chosen: str | None) -> list[Any]:
+        return written(held(draft)._replace(text=text or ""), chosen, without="raw")
+
+    def on_head(draft: Draft | None, label: str, category: str, narrative: str, chosen: str | None) -> list[Any]:
+        changed = held(draft).with_head(label or "", category or "", narrative or "")
+        return written(changed, chosen, without="head")
+
+    def on_fields(draft: Draft | None, chosen: str | None, rows: list[list[str]]) -> list[Any]:
+        return written(held(draft).with_line(chosen or "", rows), chosen, without="fields")
+
+    def on_line(draft: Draft | None, chosen: str | None) -> Any:
+        return held(draft).line(chosen) if chosen else []
+
+    def on_add(draft: Draft | None, kind: str) -> list[Any]:
+        return written(*held(draft).with_new_line(kind))
+
+    def on_drop(draft: Draft | None, chosen: str | None) -> list[Any]:
+        return written(held(draft).without_line(chosen or ""))
+
+    def on_send(draft: Draft | None, name: str) -> list[Any]:
+        judged, said, grade = held(draft).sent(name, table)
+        if judged.case is None or said is None:
+            return [gr.Column(visible=False), _page(views.outcome(judged, said, grade)), *[gr.skip()] * 5]
+        return [
+            gr.Column(visible=True),
+            _page(views.outcome(judged, said, grade)),
+            _page(views.answer_card(said, judged.case)),
+            *Window.told(judged.case, [said], revealed=True),
+            _page(views.verdict(judged.case, claimed=judged.claimed)),
+        ]
+
+    def on_figures(draft: Draft | None) -> list[Any]:
+        return Window.drawn(draft.judged().case if draft else None, True)
+
+    form = [state, gate, label, category, narrative, line, fields, raw]
+    sent = [after, outcome, answer, *window.words, verdict]
+    _on(begin.click, on_begin, [task], [desk, *form, world, after, outcome])
+    _on(raw.input, on_raw, [state, raw, line], form, trigger_mode="always_last")
+    for part in (label, category, narrative):
+        _on(part.input, on_head, [state, label, category, narrative, line], form, trigger_mode="always_last")
+    _on(fields.input, on_fields, [state, line, fields], form, trigger_mode="always_last")
+    _on(line.input, on_line, [state, line], [fields])
+    _on(add.click, on_add, [state, kind], form)
+    _on(drop.click, on_drop, [state, line], form)
+    begun = _on(send.click, on_send, [state, defender], sent)
+    _on(begun.success, on_figures, [state], window.figures)
+
+
+# ---------------------------------------------------------------- the process
+class Fence:
+    """ASGI middleware before Gradio: the routes that the page needs, and no others; the browser is told to load nothing from elsewhere.
+
+    Uploads, files of the disk, proxying and Gradio's public API are refused with a 404.
+    """
+
+    OPEN = (
+        "/",
+        "/config",
+        "/theme.css",
+        "/favicon.ico",
+        "/gradio_api/info",
+        "/gradio_api/startup-events",
+        "/gradio_api/queue/join",
+        "/gradio_api/queue/data",
+        "/gradio_api/cancel",
+        "/gradio_api/reset",
+        "/gradio_api/app_id",
+    )
+    BELOW = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
+    POLICY = (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'none'"
+    )
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(PATH):
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"][len(PATH) :]
+        if path == "":
+            query = scope.get("query_string", b"").decode("latin-1")
+            target = f"{scope.get('root_path', '')}{PATH}/" + (f"?{query}" if query else "")
+            await RedirectResponse(target)(scope, receive, send)
+            return
+        if not path.startswith("/") or (path not in self.OPEN and not path.startswith(self.BELOW)) or ".." in path:
+            sentence = f"There is no {scope['path'][:200]} here; the demo is at {PATH}/."
+            await JSONResponse({"detail": sentence}, 404)(scope, receive, send)
+            return
+
+        async def with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message["headers"], (b"content-security-policy", self.POLICY.encode())]
+                headers += [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, with_policy)
+
+
+def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
+    """Put the demo under /demo of an application, and lead `GET /` there."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    fonts = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
+    mono = ["ui-monospace", "SFMono-Regular", "Consolas", "monospace"]
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse(f"{PATH}/")
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return Response(ICON, media_type="image/svg+xml")
+
+    gr.mount_gradio_app(
+        app,
+        build(table),
+        PATH,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=0,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=gr.themes.Soft(primary_hue="indigo", font=fonts, font_mono=mono),
+        css=(data.ROOT / "demo" / "style.css").read_text("utf-8"),
+    )
+    app.add_middleware(Fence)
+    threading.Thread(target=data.warm_up, name="demo", daemon=True).start()
+    return app

@@ -7,10 +7,11 @@ Gradio's own routes: it lets through what the page needs, and neither uploads no
 from __future__ import annotations
 
 import functools
+import html
 import logging
 import threading
-from collections.abc import Callable
-from typing import Any, ParamSpec
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, ParamSpec
 
 import gradio as gr
 from fastapi import FastAPI
@@ -123,7 +124,7 @@ def _safe(told: Callable[P, Any]) -> Callable[P, Any]:
         try:
             return told(*args, **kwargs)
         except OpenSOCError as error:
-            raise gr.Error(visible(error), duration=8, print_exception=False) from None
+            raise gr.Error(html.escape(visible(error)), duration=8, print_exception=False) from None
 
     return guarded
 
@@ -196,7 +197,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
         try:
             case = data.from_link(dict(request.query_params))
         except OpenSOCError as error:
-            gr.Warning(visible(error))
+            gr.Warning(html.escape(visible(error)))
             case = data.from_link({})
         return present(case, names[0], names[1])
 
@@ -313,9 +314,28 @@ def _play(table: TableName) -> None:
 
 
 # ---------------------------------------------------------------- you attack
+class Desk(NamedTuple):
+    """A visitor's draft, and the last texts that the page was given: a change to one of them is no typing."""
+
+    draft: Draft
+    told: tuple[str, ...] = ()
+
+    def holding(self, draft: Draft, told: Sequence[str] = ()) -> Desk:
+        """The desk with another draft."""
+        return Desk(draft, (*self.told, *told)[-8:])
+
+    def echoes(self, text: str | None, held: str) -> bool:
+        """Whether a text is what is held already, or what the page was given."""
+        return (text or "") in (held, *self.told)
+
+    def heard(self, text: str | None) -> Desk:
+        """The desk after the page's echo of a text: the next time it is typing (an undo, say)."""
+        return self._replace(told=tuple(one for one in self.told if one != (text or "")))
+
+
 def _attack(table: TableName) -> None:
     names = data.defender_names()
-    state = gr.State(None)  # the draft
+    state = gr.State(None)  # a Desk
     gr.HTML(
         _page(
             "<p>Write an incident that the defender misjudges. You may change every line, the claim and the narrative; the world around them "
@@ -363,62 +383,75 @@ def _attack(table: TableName) -> None:
         window = Window()
         verdict = _html()
 
-    def written(draft: Draft, chosen: str | None = None, *, without: str = "") -> list[Any]:
+    def written(desk: Desk, draft: Draft, chosen: str | None = None, *, without: str = "") -> list[Any]:
         """The form, the JSON and the gate's word for a draft; `without` names what the visitor is typing in, which stays as it is."""
         judged = _page(views.gate(draft.judged()))
         try:
             head, ids = draft.head(), draft.line_ids()
         except OpenSOCError:  # the gate says what is wrong with the JSON
-            return [draft, judged, *[gr.skip()] * 5, draft.text if without != "raw" else gr.skip()]
+            return [desk.holding(draft), judged, *[gr.skip()] * 6]
         at = chosen if chosen in ids else (ids[0] if ids else None)
-        heads = (
-            [gr.skip()] * 3
-            if without == "head"
-            else [
-                head[0] if head[0] in LABELS else None,
-                head[1] if head[1] in CATEGORIES else None,
-                head[2],
-            ]
-        )
-        rows = gr.skip() if without == "fields" else draft.line(at) if at else []
-        text = gr.skip() if without == "raw" else draft.text
-        return [draft, judged, *heads, gr.Dropdown(choices=ids, value=at), rows, text]
+        heads = [head[0] if head[0] in LABELS else None, head[1] if head[1] in CATEGORIES else None, head[2]]
+        values: dict[str, list[Any]] = {
+            "head": heads,
+            "line": [gr.Dropdown(choices=ids, value=at)],
+            "fields": [draft.line(at) if at else []],
+            "raw": [draft.text],
+        }
+        if without:
+            values[without] = [gr.skip()] * len(values[without])
+        told = [] if without == "head" else [head[2]]
+        told += [] if without == "raw" else [draft.text]
+        return [desk.holding(draft, told), judged, *(one for some in values.values() for one in some)]
 
-    def held(draft: Draft | None) -> Draft:
-        if draft is None:
+    def held(desk: Desk | None) -> Desk:
+        if desk is None:
             raise OpenSOCError("Expected an incident to edit, and there is none; press New incident to edit.")
-        return draft
+        return desk
 
     def on_begin(task: str) -> list[Any]:
-        case = data.generated(task, data.new_seed())
-        draft = Draft.of(case)
-        known = data.world_of(draft.task, draft.seed)
-        return [gr.Tabs(visible=True), *written(draft), _page(views.world_tables(known)), gr.Column(visible=False), ""]
+        draft = Draft.of(data.generated(task, data.new_seed()))
+        known = _page(views.world_tables(data.world_of(draft.task, draft.seed)))
+        return [gr.Tabs(visible=True), *written(Desk(draft), draft), known, gr.Column(visible=False), ""]
 
-    def on_raw(draft: Draft | None, text: str, chosen: str | None) -> list[Any]:
-        return written(held(draft)._replace(text=text or ""), chosen, without="raw")
+    def on_raw(desk: Desk | None, text: str, chosen: str | None) -> list[Any]:
+        if desk is None or desk.echoes(text, desk.draft.text):
+            return [desk and desk.heard(text), *[gr.skip()] * (len(form) - 1)]
+        return written(desk, desk.draft._replace(text=text or ""), chosen, without="raw")
 
-    def on_head(draft: Draft | None, label: str, category: str, narrative: str, chosen: str | None) -> list[Any]:
-        changed = held(draft).with_head(label or "", category or "", narrative or "")
-        return written(changed, chosen, without="head")
+    def on_narrative(desk: Desk | None, text: str, chosen: str | None) -> list[Any]:
+        if desk is None or desk.echoes(text, desk.draft.head()[2]):
+            return [desk and desk.heard(text), *[gr.skip()] * (len(form) - 1)]
+        label, category, _ = desk.draft.head()
+        return written(desk, desk.draft.with_head(label, category, text or ""), chosen, without="head")
 
-    def on_fields(draft: Draft | None, chosen: str | None, rows: list[list[str]]) -> list[Any]:
-        return written(held(draft).with_line(chosen or "", rows), chosen, without="fields")
+    def on_claim(desk: Desk | None, label: str, category: str, chosen: str | None) -> list[Any]:
+        draft = held(desk).draft
+        return written(
+            held(desk), draft.with_head(label or "", category or "", draft.head()[2]), chosen, without="head"
+        )
 
-    def on_line(draft: Draft | None, chosen: str | None) -> Any:
-        return held(draft).line(chosen) if chosen else []
+    def on_fields(desk: Desk | None, chosen: str | None, rows: list[list[str]]) -> list[Any]:
+        return written(held(desk), held(desk).draft.with_line(chosen or "", rows), chosen, without="fields")
 
-    def on_add(draft: Draft | None, kind: str) -> list[Any]:
-        return written(*held(draft).with_new_line(kind))
+    def on_line(desk: Desk | None, chosen: str | None) -> Any:
+        return held(desk).draft.line(chosen) if chosen else []
 
-    def on_drop(draft: Draft | None, chosen: str | None) -> list[Any]:
-        return written(held(draft).without_line(chosen or ""))
+    def on_add(desk: Desk | None, kind: str) -> list[Any]:
+        return written(held(desk), *held(desk).draft.with_new_line(kind))
 
-    def on_send(draft: Draft | None, name: str) -> list[Any]:
-        judged, said, grade = held(draft).sent(name, table)
+    def on_drop(desk: Desk | None, chosen: str | None) -> list[Any]:
+        return written(held(desk), held(desk).draft.without_line(chosen or ""))
+
+    def on_send(desk: Desk | None, name: str, text: str) -> list[Any]:
+        draft = held(desk).draft
+        judged, said, grade = (draft if held(desk).echoes(text, draft.text) else draft._replace(text=text)).sent(
+            name, table
+        )
         if judged.case is None or said is None:
-            return [gr.Column(visible=False), _page(views.outcome(judged, said, grade)), *[gr.skip()] * 5]
+            return [None, gr.Column(visible=False), _page(views.outcome(judged, said, grade)), *[gr.skip()] * 5]
         return [
+            judged.case,
             gr.Column(visible=True),
             _page(views.outcome(judged, said, grade)),
             _page(views.answer_card(said, judged.case)),
@@ -426,21 +459,24 @@ def _attack(table: TableName) -> None:
             _page(views.verdict(judged.case, claimed=judged.claimed)),
         ]
 
-    def on_figures(draft: Draft | None) -> list[Any]:
-        return Window.drawn(draft.judged().case if draft else None, True)
+    def on_figures(case: Case | None) -> list[Any]:
+        return Window.drawn(case, True)
 
     form = [state, gate, label, category, narrative, line, fields, raw]
-    sent = [after, outcome, answer, *window.words, verdict]
+    case = gr.State(None)  # what was sent
+    sent = [case, after, outcome, answer, *window.words, verdict]
     _on(begin.click, on_begin, [task], [desk, *form, world, after, outcome])
-    _on(raw.input, on_raw, [state, raw, line], form, trigger_mode="always_last")
-    for part in (label, category, narrative):
-        _on(part.input, on_head, [state, label, category, narrative, line], form, trigger_mode="always_last")
+    # Gradio's `input` of a text box knows neither pasting nor deleting; `change` knows all, our own writing too
+    _on(raw.change, on_raw, [state, raw, line], form, trigger_mode="always_last")
+    _on(narrative.change, on_narrative, [state, narrative, line], form, trigger_mode="always_last")
+    for part in (label, category):
+        _on(part.input, on_claim, [state, label, category, line], form, trigger_mode="always_last")
     _on(fields.input, on_fields, [state, line, fields], form, trigger_mode="always_last")
     _on(line.input, on_line, [state, line], [fields])
     _on(add.click, on_add, [state, kind], form)
     _on(drop.click, on_drop, [state, line], form)
-    begun = _on(send.click, on_send, [state, defender], sent)
-    _on(begun.success, on_figures, [state], window.figures)
+    begun = _on(send.click, on_send, [state, defender, raw], sent)
+    _on(begun.success, on_figures, [case], window.figures)
 
 
 # ---------------------------------------------------------------- the process

@@ -1,0 +1,222 @@
+"""Measure the demo, in one run: python scripts/bench_demo.py [--visitors 50] [--clicks 5]
+
+1. In Chromium, in turn with a Gradio page that holds one button: first paint of /demo, and from a click on Next incident to both answers.
+2. So many visitors click at once (their figures too), while another client plays /reset and /step over HTTP: errors, what a click takes,
+   and what a step takes meanwhile, beside the same client alone.
+3. The server's memory with the demo after all that, and without the demo after the same steps.
+
+Linux only, as scripts/bench_env.py; needs the packages of requirements-dev.txt and Chromium for the first part. Talks to loopback alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+from bench_env import TRIAGE, free_port, rss_mb, server
+
+PEER = """
+import sys, gradio as gr
+with gr.Blocks(analytics_enabled=False) as page:
+    text = gr.Textbox("Next incident")
+    gr.Button("Go").click(lambda: "done", None, text)
+page.launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), quiet=True, ssr_mode=False)
+"""
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+PAINTED = "performance.getEntriesByType('paint').find((one) => one.name === '{name}').startTime"
+
+
+# ---------------------------------------------------------------- in the browser
+@contextlib.contextmanager
+def peer() -> Iterator[str]:
+    """A Gradio page with one button; yields its URL."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PEER, str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"},
+    )
+    try:
+        for _ in range(600):
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.get(f"http://127.0.0.1:{port}/", timeout=2)
+                break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def in_the_browser(url: str, rounds: int) -> dict[str, list[float]]:
+    """First paints and clicks, in ms."""
+    from playwright.sync_api import sync_playwright
+
+    found: dict[str, list[float]] = {"demo": [], "demo, text": [], "peer": [], "next": []}
+    with peer() as other, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        for _ in range(rounds):
+            for name, address, ready in (("peer", other, "text=Go"), ("demo", f"{url}/demo/", ".card.alert")):
+                context = browser.new_context()
+                page = context.new_page()
+                page.goto(address)
+                page.wait_for_selector(ready)
+                found[name].append(page.evaluate(PAINTED.format(name="first-paint")))
+                if name == "demo":
+                    found["demo, text"].append(page.evaluate(PAINTED.format(name="first-contentful-paint")))
+                    page.wait_for_timeout(1500)
+                    for _ in range(5):
+                        found["next"].append(_next(page))
+                        page.wait_for_timeout(300)
+                context.close()
+        browser.close()
+    return found
+
+
+def _next(page: Any) -> float:
+    """Milliseconds from a click on Next incident until alert and both answers are other ones, counted in the page."""
+    return float(
+        page.evaluate(
+            """() => new Promise((done) => {
+              const shown = () => document.querySelector('.card.alert').innerText;
+              const before = shown(), began = performance.now();
+              const look = () => shown() !== before && document.querySelectorAll('.card.answer').length >= 2
+                ? done(performance.now() - began) : requestAnimationFrame(look);
+              [...document.querySelectorAll('button')].find((one) => one.innerText.trim() === 'Next incident').click();
+              look();
+            })"""
+        )
+    )
+
+
+# ---------------------------------------------------------------- many visitors
+async def visitor(client: httpx.AsyncClient, number: int, clicks: int, ids: dict[str, int]) -> tuple[list[float], int]:
+    """Clicks of one visitor, and their figures: milliseconds of each, and how many failed."""
+    took, failed = [], 0
+    for _ in range(clicks):
+        for function, values in (("on_next", ["stage2_multi", "keyword", "random"]), ("on_figures", [None])):
+            began = time.perf_counter()
+            try:
+                ok = await _click(client, f"visitor{number}", ids[function], values)
+            except httpx.HTTPError:
+                ok = False
+            took.append((time.perf_counter() - began) * 1000)
+            failed += not ok
+    return took, failed
+
+
+async def _click(client: httpx.AsyncClient, session: str, number: int, values: list[Any]) -> bool:
+    sent = {"data": values, "fn_index": number, "session_hash": session}
+    joined = await client.post("/demo/gradio_api/queue/join", json=sent)
+    if joined.status_code != 200:
+        return False
+    async with client.stream("GET", "/demo/gradio_api/queue/data", params={"session_hash": session}) as events:
+        async for line in events.aiter_lines():
+            if line.startswith("data:") and '"process_completed"' in line:
+                return bool(json.loads(line.removeprefix("data:"))["success"])
+    return False
+
+
+async def player(client: httpx.AsyncClient, until: asyncio.Event, least: int) -> tuple[list[float], int]:
+    """Episodes over HTTP: milliseconds of each step, and how many failed."""
+    took, failed, seed = [], 0, 0
+    while not until.is_set() or len(took) < least:
+        seed += 1
+        episode = {"X-Episode-ID": f"bench-{id(until)}-{seed}"}
+        begun = await client.post("/reset", json={"seed": seed, "episode_id": episode["X-Episode-ID"]})
+        began = time.perf_counter()
+        stepped = await client.post("/step", json={"submit_triage": TRIAGE}, headers=episode)
+        took.append((time.perf_counter() - began) * 1000)
+        failed += begun.status_code != 200 or stepped.status_code != 200
+        await asyncio.sleep(0.005)
+    return took, failed
+
+
+async def crowd(url: str, visitors: int, clicks: int) -> dict[str, Any]:
+    """Steps alone, then steps while visitors click."""
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+        alone, alone_failed = await player(client, _set(), 300)
+        if not visitors:
+            return {"alone": alone, "failed": alone_failed}
+        config = (await client.get("/demo/config")).json()
+        ids: dict[str, int] = {}
+        for one in config["dependencies"]:
+            ids.setdefault(one["api_name"], one["id"])
+        over = asyncio.Event()
+        playing = asyncio.create_task(player(client, over, 50))
+        began = time.perf_counter()
+        done = await asyncio.gather(*(visitor(client, number, clicks, ids) for number in range(visitors)))
+        lasted = time.perf_counter() - began
+        over.set()
+        beside, beside_failed = await playing
+    return {
+        "alone": alone,
+        "beside": beside,
+        "clicks": [one for took, _ in done for one in took],
+        "failed": alone_failed + beside_failed + sum(failed for _, failed in done),
+        "lasted_s": lasted,
+    }
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+def told(values: list[float]) -> str:
+    """Median and 95th percentile of milliseconds."""
+    return f"median {statistics.median(values):,.1f} ms, 95 % within {statistics.quantiles(values, n=20)[-1]:,.1f} ms"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the demo beside a minimal Gradio page and beside no demo.")
+    parser.add_argument("--visitors", type=int, default=50, help="who click at once (default: 50)")
+    parser.add_argument("--clicks", type=int, default=5, help="of each visitor (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="visits in the browser (default: 5)")
+    args = parser.parse_args()
+    with server("opensoc") as (url, pid, _):
+        time.sleep(8)  # the demo warms up
+        if shutil.which("chromium"):
+            found = in_the_browser(url, args.rounds)
+            paint, other = statistics.median(found["demo"]), statistics.median(found["peer"])
+            print(
+                f"First paint of /demo: {paint:,.0f} ms, of a Gradio page with one button {other:,.0f} ms, ratio {paint / other:.2f} (bound: 2,000 ms)"
+            )
+            print(f"First text of /demo: {told(found['demo, text'])}")
+            print(f"Next incident to both answers: {told(found['next'])} (bound: 300 ms)")
+        else:
+            print("Chromium is not installed: first paint and clicks in a browser were not measured.")
+        seen = asyncio.run(crowd(url, args.visitors, args.clicks))
+        print(
+            f"{args.visitors} visitors, {len(seen['clicks'])} clicks in {seen['lasted_s']:.1f} s, {seen['failed']} failed; a click: {told(seen['clicks'])}"
+        )
+        ratio = statistics.median(seen["beside"]) / statistics.median(seen["alone"])
+        print(
+            f"/step alone: {told(seen['alone'])}; while they click: {told(seen['beside'])}; ratio of medians {ratio:.2f}"
+        )
+        with_demo = rss_mb(pid)
+    os.environ["OPENSOC_DEMO"] = "0"
+    with server("opensoc") as (url, pid, _):
+        asyncio.run(crowd(url, 0, 0))
+        without = rss_mb(pid)
+    print(
+        f"Memory: {with_demo:.0f} MiB with the demo, {without:.0f} MiB without, {with_demo - without:.0f} MiB more (bound: 150)"
+    )
+
+
+if __name__ == "__main__":
+    main()

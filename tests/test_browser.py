@@ -1,0 +1,427 @@
+"""The demo in a real browser: Debian's Chromium, driven by Playwright."""
+
+import io
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+from client.local_server import find_checkout, local_server
+
+CHROMIUM = os.environ.get("OPENSOC_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+expect.set_options(timeout=20_000)
+TABS = ("Before and after", "You triage", "You attack", "Results")
+SHOTS = os.environ.get("OPENSOC_SCREENSHOTS")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (apt-get install chromium)"),
+]
+
+
+# ---------------------------------------------------------------- a server, a browser, a visitor
+@pytest.fixture(scope="module")
+def url():
+    with local_server(find_checkout()) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser, url):
+    """Opens the demo as a new visitor; at the end nothing was wrong on the console and nothing was asked of another host."""
+    contexts, wrong = [], []
+
+    def opened(query="", *, size="desktop", dark=False):
+        context = browser.new_context(viewport=SIZES[size], color_scheme="dark" if dark else "light")
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: said.type == "error" and wrong.append(f"{said.text} {said.location}"))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda sent: sent.url.startswith((url, "data:", "blob:")) or wrong.append(sent.url))
+        page.goto(f"{url}/demo/{query}")
+        expect(page.locator(".card.alert:visible")).to_be_visible(timeout=60_000)
+        return page
+
+    opened.wrong = wrong
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not wrong, wrong
+
+
+def tab(page, name):
+    page.get_by_role("tab", name=name, exact=True).first.click()
+
+
+def button(page, name):
+    return page.get_by_role("button", name=name, exact=True).locator("visible=true")
+
+
+def fallen(page, timeout=20_000):
+    """The verdict that is in sight."""
+    verdict = page.locator(".card.verdict:visible")
+    expect(verdict).to_be_visible(timeout=timeout)
+    return verdict
+
+
+def begun_game(page):
+    tab(page, "You triage")
+    button(page, "New game").click()
+    expect(page.locator(".card.score")).to_be_visible()
+
+
+def begun_attack(page):
+    tab(page, "You attack")
+    button(page, "New incident to edit").click()
+    expect(page.locator(".card.gate.right")).to_be_visible()
+
+
+def draft(page):
+    """The incident's JSON, as it stands on the page."""
+    tab(page, "Raw JSON")
+    return json.loads(page.get_by_label("The incident").input_value())
+
+
+def rewritten(page, incident):
+    tab(page, "Raw JSON")
+    page.get_by_label("The incident").fill(incident if isinstance(incident, str) else json.dumps(incident))
+
+
+# ---------------------------------------------------------------- before and after
+def test_an_incident_is_shown_answered_twice_and_revealed(visit):
+    page = visit()
+    first = page.locator(".card.alert:visible p.over").inner_text()
+    button(page, "Next incident").click()
+    expect(page.locator(".card.alert:visible p.over")).not_to_have_text(first)
+    assert page.locator(".card.answer:visible").count() == 2
+    assert page.locator("tr.evidence:visible").count() == 0
+
+    button(page, "Reveal").click()
+    verdict = fallen(page)
+
+    assert page.locator("tr.evidence:visible").count() >= 1
+    assert page.locator(".card.answer:visible .points").count() == 2
+    assert re.search(r"dismiss|monitor|quarantine_host|block_ip|escalate", verdict.inner_text())
+    for link in verdict.locator("a").all():
+        assert link.get_attribute("href").startswith("https://attack.mitre.org/techniques/T")
+
+
+def test_a_link_shows_the_same_incident_to_another_visitor(visit):
+    page = visit("?task=stage3_mixed&seed=77")
+    assert page.locator(".card.alert:visible p.over").inner_text().startswith("Incident 77 of stage3_mixed")
+    link = page.locator(".card.alert:visible a").get_attribute("href")
+
+    other = visit(link)
+
+    assert other.locator("table.lines:visible").inner_text() == page.locator("table.lines:visible").inner_text()
+
+
+def test_the_link_on_the_card_leads_back_to_the_demo(visit):
+    page = visit("?task=stage2_multi&seed=5")
+    page.locator(".card.alert:visible a").click()
+    expect(page.locator(".card.alert:visible p.over")).to_contain_text("Incident 5 of stage2_multi")
+    # Gradio tells on the console that its stream ended with the page that was left
+    visit.wrong[:] = [said for said in visit.wrong if "AbortError" not in said]
+
+
+@pytest.mark.parametrize(
+    "query", ["?seed=<img src=x onerror=hacked=1>", "?task=nothing&seed=1", "?baked=99999", "?seed=-4"]
+)
+def test_a_link_that_leads_nowhere_is_told_and_shows_an_incident(visit, query):
+    page = visit(query)
+
+    expect(page.get_by_text("Expected", exact=False).first).to_be_visible()
+    assert page.evaluate("typeof hacked") == "undefined"
+
+
+def test_a_baked_incident_has_both_stored_answers(visit):
+    page = visit("?baked=3")
+
+    assert page.locator(".card.alert:visible p.over").inner_text().startswith("Baked incident 3 of 50")
+    before, after = (card.inner_text() for card in page.locator(".card.answer:visible p.over").all())
+    assert "baked, before" in before
+    assert "baked, after" in after
+
+
+def test_another_defender_answers_the_same_incident(visit):
+    page = visit("?task=stage1_basic&seed=11")
+    page.get_by_label("Defender A").first.click()
+    page.get_by_role("option", name="always_dismiss").click()
+
+    expect(page.locator(".card.answer:visible").first).to_contain_text("always_dismiss")
+    expect(page.locator(".card.answer:visible").first.locator("h3")).to_have_text("dismiss")
+    assert page.locator(".card.alert:visible p.over").inner_text().startswith("Incident 11")
+
+
+def test_timeline_and_graph_are_drawn_and_coloured_by_the_reveal(visit):
+    page = visit("?task=stage2_multi&seed=21")
+    for name in ("Timeline", "Who talked to whom"):
+        tab(page, name)
+        expect(page.locator(".js-plotly-plot:visible")).to_be_visible(timeout=30_000)
+        assert "evidence" not in page.locator(".js-plotly-plot:visible .legend").text_content()
+    button(page, "Reveal").click()
+    fallen(page)
+
+    expect(page.locator(".js-plotly-plot:visible .legend")).to_contain_text("evidence")
+
+
+def test_the_keyboard_is_enough(visit):
+    page = visit()
+    first = page.locator(".card.alert:visible p.over").inner_text()
+
+    def pressed(name):
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.innerText || ''").strip() == name:
+                page.keyboard.press("Enter")
+                return
+        raise AssertionError(f"{name} cannot be reached with the Tab key")
+
+    pressed("Next incident")
+    expect(page.locator(".card.alert:visible p.over")).not_to_have_text(first)
+    pressed("Reveal")
+    fallen(page)
+
+
+# ---------------------------------------------------------------- you triage
+def test_ten_answers_make_a_game_with_a_score(visit):
+    page = visit()
+    begun_game(page)
+    for number in range(1, 11):
+        expect(page.locator(".card.score")).to_contain_text(f"Incident {number} of 10")
+        page.get_by_role("radio", name=re.compile("^escalate")).check()
+        button(page, "Answer").click()
+        fallen(page)
+        if number < 10:
+            button(page, "Next incident").click()
+
+    score = page.locator(".card.score")
+    assert re.search(r"You won|The model won|A draw", score.inner_text())
+    assert score.locator(".yes, .no").count() == 20
+    expect(button(page, "Next incident")).to_be_disabled()
+
+
+def test_an_answer_without_an_action_is_asked_for_one(visit):
+    page = visit()
+    begun_game(page)
+    button(page, "Answer").click()
+
+    expect(page.get_by_text("none is chosen").first).to_be_visible()
+
+
+def test_visitors_do_not_share_an_incident_or_a_score(visit):
+    one, other = visit("?seed=1"), visit("?seed=2")
+    begun_game(one)
+    one.get_by_role("radio", name=re.compile("^dismiss")).check()
+    button(one, "Answer").click()
+    fallen(one)
+    tab(other, "You triage")
+
+    assert other.locator(".card.score:visible").count() == 0
+    tab(other, "Before and after")
+    button(other, "Reveal").click()
+    fallen(other)
+    assert other.locator(".card.alert:visible p.over").inner_text().startswith("Incident 2 ")
+
+
+# ---------------------------------------------------------------- you attack
+def test_a_sent_incident_is_answered_and_judged_whatever_it_claims(visit):
+    page = visit()
+    begun_attack(page)
+    incident = draft(page)
+    claim = next(label for label in ("dismiss", "escalate") if label != incident["target_label"])
+    rewritten(page, incident | {"target_label": claim, "narrative": "The verifier must say otherwise."})
+    button(page, "Send").click()  # at once: what is seen is sent
+
+    verdict = fallen(page).inner_text()
+    assert f"The author claimed {claim}" in verdict
+    assert incident["target_label"] in verdict.split("The author claimed")[0]
+    expect(page.get_by_text(re.compile("The defender held|You won"))).to_be_visible()
+
+
+def test_the_gate_speaks_while_one_types(visit):
+    page = visit()
+    begun_attack(page)
+    incident = draft(page)
+    incident["events"][0]["fields"]["device_hostname"] = "NOWHERE-01"
+    rewritten(page, incident)
+
+    expect(page.locator(".card.gate.wrong")).to_contain_text("NOWHERE-01")
+    rewritten(page, "{")
+    expect(page.locator(".card.gate.wrong")).to_contain_text("Expected JSON")
+
+
+def test_a_field_that_is_edited_in_the_form_stands_in_the_json(visit):
+    page = visit()
+    begun_attack(page)
+    page.get_by_role("gridcell").filter(has_text="Z").last.dblclick()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("no time at all")
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".card.gate.wrong")).to_contain_text("timestamp")
+    assert draft(page)["events"][0]["timestamp"] == "no time at all"
+
+
+def test_the_form_and_the_json_are_one_incident(visit):
+    page = visit()
+    begun_attack(page)
+    lines = len(draft(page)["events"])
+    tab(page, "Form")
+    page.get_by_label("Narrative: what a reporter tells the defender").fill("Typed into the form.")
+    expect(page.locator(".card.gate:visible")).to_be_visible()
+    button(page, "Add a line").click()
+    expect(page.get_by_label("Line", exact=True)).to_have_value("L9-1")
+
+    changed = draft(page)
+    assert len(changed["events"]) == lines + 1
+    assert changed["narrative"] == "Typed into the form."
+    rewritten(page, changed | {"narrative": "Typed as JSON."})
+    tab(page, "Form")
+    expect(page.get_by_label("Narrative: what a reporter tells the defender")).to_have_value("Typed as JSON.")
+
+
+HOSTILE = (
+    "<script>hacked=1</script><img src=x onerror=hacked=1> <a href='javascript:hacked=1'>a</a> ![x](http://evil.example/p.png) "
+    "[b](http://evil.example) ${hacked=1} {{hacked=1}} </div></table><iframe src=//evil.example></iframe> <b>bold</b> &lt;i&gt;"
+)
+
+
+def test_hostile_text_is_shown_as_text_everywhere(visit):
+    page = visit()
+    begun_attack(page)
+    incident = draft(page)
+    for event in incident["events"]:
+        for name, value in event["fields"].items():
+            if name in ("process_cmd_line", "file_path", "script_text", "reg_value_data", "user_agent", "attributes"):
+                event["fields"][name] = f"{value} {HOSTILE}"
+    first = incident["events"][0]
+    new = {
+        "event_type": "process",
+        "log_id": "L1-99",
+        "timestamp": incident["events"][-1]["timestamp"],
+        "fields": {
+            "activity": "launch",
+            "process_path": "C:\\Windows\\explorer.exe",
+            "process_cmd_line": HOSTILE,
+            "parent_path": "C:\\<img src=x onerror=hacked=1>.exe",
+            "device_hostname": first["fields"]["device_hostname"],
+        },
+    }
+    incident |= {"events": [*incident["events"], new], "narrative": HOSTILE}
+    rewritten(page, incident)
+    expect(page.locator(".card.gate.right")).to_be_visible()
+    button(page, "Send").click()
+    fallen(page)
+    for name in ("Timeline", "Who talked to whom", "World", "Log lines"):
+        page.get_by_role("tab", name=name, exact=True).last.click()
+        page.wait_for_timeout(300)
+    page.locator("table.lines:visible summary").last.click()
+
+    assert page.evaluate("typeof hacked") == "undefined"
+    assert page.locator("img[src='x'], iframe, a[href*='evil'], a[href^='javascript'], .demo-html script").count() == 0
+    assert HOSTILE in page.locator(".card.alert:visible .narrative").inner_text()
+    assert HOSTILE in page.locator("table.lines:visible").inner_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x1b[31mred", "\u202egnp.exe", "zero\u200bwidth", "<" * 100_000, "x" * 100_000, "\x00"],
+    ids=["ansi", "bidi", "zero-width", "100 kB of tags", "100 kB", "nul"],
+)
+def test_text_that_no_field_may_hold_is_refused_and_breaks_nothing(visit, text):
+    page = visit()
+    begun_attack(page)
+    incident = draft(page)
+    rewritten(page, incident | {"narrative": text})
+
+    expect(page.locator(".card.gate.wrong")).to_contain_text("narrative")
+    assert text not in page.locator(".card.gate").inner_text()
+    rewritten(page, incident)
+    expect(page.locator(".card.gate.right")).to_be_visible()
+
+
+def test_more_than_a_megabyte_is_refused_and_the_page_goes_on(visit):
+    page = visit()
+    begun_attack(page)
+    incident = draft(page)
+    rewritten(page, "x" * 1_200_000)
+    page.wait_for_timeout(1500)
+    visit.wrong[:] = [said for said in visit.wrong if "413" not in said]
+    rewritten(page, incident)
+
+    expect(page.locator(".card.gate.right")).to_be_visible()
+
+
+# ---------------------------------------------------------------- how it looks
+CONTRAST = """() => {
+  const parsed = (text) => { const found = text.match(/[\\d.]+/g).map(Number); return {rgb: found.slice(0, 3), a: found[3] ?? 1}; };
+  const over = (top, below) => top.rgb.map((value, i) => value * top.a + below[i] * (1 - top.a));
+  const light = (rgb) => { const [r, g, b] = rgb.map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const behind = (node) => { const chain = []; for (let at = node; at; at = at.parentElement) chain.push(parsed(getComputedStyle(at).backgroundColor));
+    const dark = document.body.classList.contains('dark') || document.documentElement.classList.contains('dark');
+    return chain.reverse().reduce((below, one) => over(one, below), dark ? [0, 0, 0] : [255, 255, 255]); };
+  const poor = [];
+  for (const node of document.querySelectorAll('.demo-html *')) {
+    if (!node.offsetParent || ![...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim())) continue;
+    let opacity = 1; for (let at = node; at; at = at.parentElement) opacity *= Number(getComputedStyle(at).opacity);
+    const back = behind(node), ink = over({...parsed(getComputedStyle(node).color), a: opacity}, back);
+    const [a, b] = [light(ink), light(back)].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${node.className} ${node.textContent.trim().slice(0, 30)}`);
+  }
+  return poor;
+}"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
+    page = visit("?task=stage2_multi&seed=21", size=size, dark=dark)
+    button(page, "Reveal").click()
+    fallen(page)
+    for name in TABS:
+        if name == "You triage":
+            begun_game(page)
+            page.get_by_role("radio", name=re.compile("^quarantine_host")).check()
+            button(page, "Answer").click()
+            fallen(page)
+        elif name == "You attack":
+            begun_attack(page)
+            button(page, "Send").click()
+            fallen(page)
+        else:
+            tab(page, name)
+            expect(page.locator(".board" if name == "Results" else ".card.verdict:visible").first).to_be_visible()
+        page.wait_for_timeout(600)
+
+        assert page.evaluate(CONTRAST) == []
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, f"{name} is too wide"
+        kept = Path(SHOTS) if SHOTS else tmp_path
+        shot = kept / f"demo_{name.lower().replace(' ', '_')}_{size}_{'dark' if dark else 'light'}.png"
+        picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
+        picture.convert("RGB").quantize(96).save(shot, optimize=True)
+        assert shot.stat().st_size > 5_000

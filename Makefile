@@ -8,25 +8,31 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Two targets would otherwise install into one environment at the same time under `make -j`.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve play test test-slow test-train train-tiny lint format clean
+.PHONY: help serve play test test-slow test-train test-browser screenshots train-tiny lint format clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
-serve: $(VENV)/.server ## serve the environment on port 7860; PORT=... overrides
+serve: $(VENV)/.server ## serve the environment and the demo on port 7860; PORT=... overrides
 	@exec $(BIN)/python server.py
 
 play: $(VENV)/.server ## play an episode in the terminal
 	@exec $(BIN)/python -m client.play
 
-test: $(VENV)/.dev ## run the tests, all but the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+test: $(VENV)/.dev ## run the tests on all cores, all but the slow ones
+	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: $(VENV)/.dev ## run the slow tests
 	@$(BIN)/python -m pytest -m slow
 
 test-train: $(VENV)/.dev ## build each trainer and take real steps, on the CPU
 	@$(BIN)/python -m pytest tests/test_sft.py tests/test_grpo.py
+
+test-browser: $(VENV)/.dev ## click through the demo in Chromium, which has to be installed
+	@$(BIN)/python -m pytest -m browser tests/test_browser.py
+
+screenshots: $(VENV)/.dev ## take the pictures of the demo anew, into docs/images
+	@OPENSOC_SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser -k reads_well tests/test_browser.py
 
 train-tiny: $(VENV)/.dev ## pretrain, fine-tune and reinforce a small model on two cores, and print what came of it
 	@$(BIN)/python -m train.line

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -190,7 +191,7 @@ def main() -> None:
     args = parser.parse_args()
     with server("opensoc") as (url, pid, _):
         time.sleep(8)  # the demo warms up
-        if shutil.which("chromium"):
+        if shutil.which("chromium") and importlib.util.find_spec("playwright"):
             found = in_the_browser(url, args.rounds)
             paint, other = statistics.median(found["demo"]), statistics.median(found["peer"])
             print(
@@ -199,7 +200,7 @@ def main() -> None:
             print(f"First text of /demo: {told(found['demo, text'])}")
             print(f"Next incident to both answers: {told(found['next'])} (bound: 300 ms)")
         else:
-            print("Chromium is not installed: first paint and clicks in a browser were not measured.")
+            print("Chromium or Playwright is not installed: first paint and clicks in a browser were not measured.")
         seen = asyncio.run(crowd(url, args.visitors, args.clicks))
         print(
             f"{args.visitors} visitors, {len(seen['clicks'])} clicks in {seen['lasted_s']:.1f} s, {seen['failed']} failed; a click: {told(seen['clicks'])}"

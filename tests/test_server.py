@@ -36,6 +36,7 @@ def started(monkeypatch):
         monkeypatch.setattr(server, name, lambda: None)
     for name in ("PORT", "OPENSOC_HOST", "OPENSOC_MAX_EPISODES"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENSOC_DEMO", "0")  # test_demo_app.py has the demo
     return calls
 
 
@@ -63,7 +64,7 @@ def test_a_second_port_serves_the_same_episodes():
     assert state.json()["episode_id"] == episode_id
 
 
-def test_the_app_can_be_named_to_uvicorn():
+def test_the_app_can_be_named_to_uvicorn(started):
     assert "/step" in server.app.openapi()["paths"]
     with pytest.raises(AttributeError, match="no attribute 'application'"):
         server.application  # noqa: B018

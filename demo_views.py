@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -155,7 +156,12 @@ class Link(NamedTuple):
     target: tuple[str, str]
 
 
-_SITE = re.compile(r"^[a-z]+://([^/:?#\s]+)", re.IGNORECASE)
+def _site(url: str | None) -> str | None:
+    """The host that an address leads to; what stands before an @ is no host."""
+    try:
+        return urlsplit(url or "").hostname
+    except ValueError:
+        return None
 
 
 def links_of(line: Mapping[str, Any], context: Mapping[str, Any]) -> list[Link]:
@@ -173,7 +179,6 @@ def links_of(line: Mapping[str, Any], context: Mapping[str, Any]) -> list[Link]:
     host = ("host", fields["device_hostname"]) if fields.get("device_hostname") else None
     user = fields.get("actor_user") or fields.get("user_name") or fields.get("user_uid")
     account = ("account", account_name(user) or user) if user else None
-    site = _SITE.match(fields.get("url") or "")
     came = place(fields.get("src_ip")) or place(fields.get("src_hostname"))
     went = next(
         filter(
@@ -182,7 +187,7 @@ def links_of(line: Mapping[str, Any], context: Mapping[str, Any]) -> list[Link]:
                 place(fields.get("dst_hostname")),
                 place(fields.get("dst_ip")),
                 place(fields.get("query_hostname")),
-                place(site[1] if site else None),
+                place(_site(fields.get("url"))),
                 place(fields.get("target_hostname")),
                 place(fields.get("api_service")),
             ),

@@ -27,6 +27,7 @@ from world import account_name
 
 ROOT = Path(__file__).resolve().parent
 LABEL = 28  # characters of a name in a figure
+RECORD = 300  # characters of what the records say of an entity in a figure
 LONGEST = 2_000  # characters of one text in the page
 PICTURES = ("macro_f1_by_split", "dismiss_on_malicious", "shortcuts")
 LEADERBOARD = ROOT / "eval" / "leaderboard" / "leaderboard.json"
@@ -34,8 +35,9 @@ LEADERBOARD = ROOT / "eval" / "leaderboard" / "leaderboard.json"
 
 # ---------------------------------------------------------------- HTML
 def _cut(value: Any) -> str:
-    text = visible(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+    whole = value if isinstance(value, str) else visible(value)
+    text = visible(whole[: LONGEST + 1])  # what is cut away is not worked on
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(whole):,} characters)"
 
 
 @cache
@@ -383,17 +385,18 @@ def graph(case: Case, *, revealed: bool = False) -> Any:
                 }
             )
             proof = [node for node in some if node in touched]
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "showlegend": False,
-                    "x": [places[node][0] for node in proof],
-                    "y": [places[node][1] for node in proof],
-                    "hoverinfo": "skip",
-                    "marker": {"size": 16, "symbol": symbol, "color": _EVIDENCE},
-                }
-            )
+            if proof:
+                data.append(
+                    {
+                        "type": "scatter",
+                        "mode": "markers",
+                        "showlegend": False,
+                        "x": [places[node][0] for node in proof],
+                        "y": [places[node][1] for node in proof],
+                        "hoverinfo": "skip",
+                        "marker": {"size": 16, "symbol": symbol, "color": _EVIDENCE},
+                    }
+                )
     axes = {
         "xaxis": {"visible": False, "range": [-0.45, 2.45], "fixedrange": True},
         "yaxis": {"visible": False, "range": [-0.3, height - 0.2], "fixedrange": True},
@@ -427,7 +430,8 @@ def _described(node: tuple[str, str], context: Mapping[str, Any]) -> str:
     kind, name = node
     for row in (*context.get("hosts", ()), *context.get("accounts", ())):
         if row["name"] == name:
-            return html.escape(", ".join(f"{key} {visible(value)}" for key, value in row.items()), quote=False)
+            told = ", ".join(f"{key} {_cut(value)}" for key, value in row.items())
+            return html.escape(told[:RECORD], quote=False)
     listed = [row["confidence"] for row in context.get("indicators", ()) if row["value"] == name]
     return _name(name) + (f"<br>threat intelligence: {listed[0]} confidence" if listed else f" ({_KINDS[kind]})")
 
@@ -442,7 +446,8 @@ def results() -> str:
             with data.open(encoding="utf-8", newline="") as file:
                 rows = list(csv.reader(file))
             encoded = base64.b64encode(picture.read_bytes()).decode()
-            pictures.append({"name": name.replace("_", " "), "png": encoded, "head": rows[0], "rows": rows[1:]})
+            head, *body = rows or [[]]
+            pictures.append({"name": name.replace("_", " "), "png": encoded, "head": head, "rows": body})
     try:
         entries = json.loads(LEADERBOARD.read_text("utf-8"))["entries"]
     except FileNotFoundError:

@@ -12,7 +12,6 @@ from demo_data import MAX_DRAFT, MAX_SEED, ROUNDS, Draft, Game, ask, baked, desc
 from env import OpenSOCEnv
 from eval.defenders.base import Baseline, DefenderError
 from schema import EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, BadRequestError
-from train.prompt import parse
 from verifier import RULES, compute_ground_truth
 
 TABLES = ("standard", "hardened")
@@ -235,9 +234,9 @@ def test_every_defender_that_is_offered_answers_as_an_episode_scores_it():
 
 def test_defenders_answer_alike_each_time():
     for name in demo_data.defender_names():
-        case = generated("stage4_adversarial", 8)
-
-        assert ask(name, case).triage == ask(name, case).triage
+        for seed in range(8):
+            case = generated("stage4_adversarial", seed)
+            assert ask(name, case).triage == ask(name, case).triage
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -756,10 +755,3 @@ def test_the_attackers_world_is_the_whole_of_it():
 def test_rules_say_in_words_what_they_look_for():
     assert all(demo_data.rule_says(rule.rule_id) == rule.says != "" for rule in RULES)
     assert demo_data.rule_says("no-such-rule") == ""
-
-
-def test_replies_are_read_as_everywhere_else():
-    case = generated("stage1_basic", 5)
-    text = "Sure: " + json.dumps(right_answer(case))
-
-    assert scored("m", parse(text).answer, case, "standard").reward == pytest.approx(1.1)

@@ -417,7 +417,7 @@ def _attack(table: TableName) -> None:
     def on_raw(desk: Desk | None, text: str, chosen: str | None) -> list[Any]:
         if desk is None or desk.echoes(text, desk.draft.text):
             return [desk and desk.heard(text), *[gr.skip()] * (len(form) - 1)]
-        return written(desk, desk.draft._replace(text=text or ""), chosen, without="raw")
+        return written(desk, desk.draft._replace(text=(text or "")[: data.MAX_DRAFT + 1]), chosen, without="raw")
 
     def on_narrative(desk: Desk | None, text: str, chosen: str | None) -> list[Any]:
         if desk is None or desk.echoes(text, desk.draft.head()[2]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import secrets
 import threading
 import time
@@ -42,6 +43,7 @@ SPLIT = "val"  # never trained on
 MAX_SEED = 999_999  # seeds that a person can read out
 ROUNDS = 10
 MAX_DRAFT = 200_000  # characters of an incident's JSON that are read at all
+MAX_DEPTH = 20  # of an incident's JSON; one that is admitted nests 4 deep
 
 
 # ---------------------------------------------------------------- incidents
@@ -66,7 +68,7 @@ def new_seed() -> int:
     return secrets.randbelow(MAX_SEED + 1)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # True is no seed, though it equals 1
 def generated(task: Task, seed: int) -> Case:
     """The incident of a task and a seed.
 
@@ -104,7 +106,7 @@ def baked_names() -> tuple[str, str]:
     return f"{before} (baked, before)", f"{after} (baked, after)"
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64, typed=True)
 def baked(number: int) -> Case:
     """One of the baked incidents, counted from 1.
 
@@ -115,14 +117,14 @@ def baked(number: int) -> Case:
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(pairs):
         raise BadRequestError(f"Expected one of the {len(pairs)} baked incidents, and got {shown(number)}.")
     pair = pairs[number - 1]
-    replies = [json.dumps(pair[when]["reply"] or "") for when in ("before", "after")]
+    replies = [pair[when]["reply"] or "" for when in ("before", "after")]
     return Case(
         f"Baked incident {number} of {len(pairs)}, {pair['task']}",
         {"baked": str(number)},
         pair["task"],
         pair["observation"],
         judge_observation(pair["observation"]),
-        dict(zip(baked_names(), map(json.loads, replies), strict=True)),
+        dict(zip(baked_names(), replies, strict=True)),
     )
 
 
@@ -373,7 +375,9 @@ class Draft(NamedTuple):
         try:
             value = json.loads(self.text)
         except RecursionError:
-            raise BadRequestError("Expected JSON that a person could read, and it nests too deep.") from None
+            raise BadRequestError(
+                f"Expected JSON that nests at most {MAX_DEPTH} deep, and it nests deeper; flatten it."
+            ) from None
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}: {error.msg}"
             raise BadRequestError(f"Expected JSON, and could not read it ({where}); correct it.") from None
@@ -381,10 +385,24 @@ class Draft(NamedTuple):
             raise BadRequestError("Expected JSON, and a number in it is longer than can be read; shorten it.") from None
         if not isinstance(value, dict):
             raise BadRequestError(f"Expected a JSON object, and got {shown(type(value).__name__)}; write one.")
+        if _deeper(value, MAX_DEPTH):
+            raise BadRequestError(
+                f"Expected JSON that nests at most {MAX_DEPTH} deep, and it nests deeper; flatten it."
+            )
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise BadRequestError(
+                "Expected text of whole characters, and got half of one (a lone surrogate such as \\ud800); remove it."
+            ) from None
         return value
 
     def judged(self) -> Judged:
         """What the gate says, and the incident as its defender would get it."""
+        try:
+            self.read()
+        except BadRequestError as error:  # a text of any length came, and is not kept
+            return Judged(None, (str(error),), "")
         return _judged(self)
 
     def sent(self, defender: str, table: TableName = "standard") -> tuple[Judged, Answer | None, dict[str, Any]]:
@@ -427,28 +445,33 @@ class Draft(NamedTuple):
         event = self._event(self.read(), log_id)
         given = event.get("fields")
         fields: dict[str, Any] = given if isinstance(given, dict) else {}
-        known = FIELDS_OF[event["event_type"]].model_fields if event.get("event_type") in FIELDS_OF else {}
-        names = list(dict.fromkeys(["activity", *known, *fields]))
-        return [["timestamp", str(event.get("timestamp", ""))]] + [
-            [name, "" if fields.get(name) is None else str(fields[name])] for name in names
-        ]
+        names = list(dict.fromkeys(["activity", *_known_fields(event), *fields]))
+        values = [("timestamp", event.get("timestamp")), *((name, fields.get(name)) for name in names)]
+        return [[name, "" if value is None else str(value)] for name, value in values]
 
     def with_line(self, log_id: str, rows: list[list[str]]) -> Draft:
-        """The draft with other values in a line; an empty one is left out."""
+        """The draft with other values in a line; an empty one is left out.
+
+        Raises:
+            BadRequestError: there is no such line, or the rows are no pairs of name and value.
+        """
         value = self.read()
         event = self._event(value, log_id)
-        given = {str(name): "" if text is None else str(text) for name, text in rows}
+        try:
+            given = {str(name): "" if text is None else str(text) for name, text in rows}
+        except (TypeError, ValueError):
+            raise BadRequestError(f"Expected rows of name and value, and got {shown(rows)}.") from None
         event["timestamp"] = given.pop("timestamp", event.get("timestamp"))
-        whole = _whole_numbers(event.get("event_type", ""))
+        whole = _whole_numbers(event)
         event["fields"] = {
-            name: int(text) if name in whole and text.strip().isdecimal() else text
+            name: int(text) if name in whole and _WHOLE.fullmatch(text) else text
             for name, text in given.items()
             if text != ""
         }
         return self._written(value)
 
     def with_new_line(self, event_type: str) -> tuple[Draft, str]:
-        """The draft with another line at its end, a second after the last, and that line's id.
+        """The draft with another line at its end, at the time of the last, and that line's id.
 
         Raises:
             BadRequestError: there is no such event type, or no room.
@@ -474,10 +497,14 @@ class Draft(NamedTuple):
         return self._written(value), log_id
 
     def without_line(self, log_id: str) -> Draft:
-        """The draft without a line."""
+        """The draft without a line.
+
+        Raises:
+            BadRequestError: there is no such line.
+        """
         value = self.read()
-        kept = [event for event in self._events(value) if event.get("log_id") != log_id]
-        return self._written({**value, "events": kept})
+        gone = self._event(value, log_id)
+        return self._written({**value, "events": [event for event in value["events"] if event is not gone]})
 
     def _written(self, value: Mapping[str, Any]) -> Draft:
         return self._replace(text=json.dumps(value, indent=1))
@@ -502,12 +529,9 @@ def world_of(task: Task, seed: int) -> dict[str, Any]:
     return cast("dict[str, Any]", seen.context)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _judged(draft: Draft) -> Judged:
-    try:
-        content = draft.read()
-    except BadRequestError as error:
-        return Judged(None, (str(error),), "")
+    content = draft.read()
     claimed = content.get("target_label")
     environment = draft._environment()
     seen = environment.step({"craft_incident": content})
@@ -537,12 +561,22 @@ def rule_says(rule_id: str) -> str:
     return next((rule.says for rule in _rules() if rule.rule_id == rule_id), "")
 
 
-@cache
-def _whole_numbers(event_type: str) -> frozenset[str]:
-    """The fields of a type that hold whole numbers."""
-    known = FIELDS_OF[event_type].model_fields if event_type in FIELDS_OF else {}
-    return frozenset(
-        name
-        for name, field in known.items()
-        if "int" in str(field.annotation) and "Literal" not in str(field.annotation)
-    )
+_WHOLE = re.compile(r" *[0-9]{1,18} *", re.ASCII)
+
+
+def _known_fields(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields that an event of this type may have; none where there is no such type."""
+    kind = event.get("event_type")
+    return FIELDS_OF[kind].model_fields if isinstance(kind, str) and kind in FIELDS_OF else {}
+
+
+def _whole_numbers(event: Mapping[str, Any]) -> set[str]:
+    """The fields of this event's type that hold whole numbers."""
+    kinds = {name: str(field.annotation) for name, field in _known_fields(event).items()}
+    return {name for name, kind in kinds.items() if "int" in kind and "Literal" not in kind}
+
+
+def _deeper(value: Any, room: int) -> bool:
+    """Whether a JSON value nests deeper than so many levels."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(room == 0 or _deeper(one, room - 1) for one in inside)

@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -26,6 +27,7 @@ from world import account_name
 
 ROOT = Path(__file__).resolve().parent
 LABEL = 28  # characters of a name in a figure
+RECORD = 300  # characters of what the records say of an entity in a figure
 LONGEST = 2_000  # characters of one text in the page
 PICTURES = ("macro_f1_by_split", "dismiss_on_malicious", "shortcuts")
 LEADERBOARD = ROOT / "eval" / "leaderboard" / "leaderboard.json"
@@ -33,8 +35,9 @@ LEADERBOARD = ROOT / "eval" / "leaderboard" / "leaderboard.json"
 
 # ---------------------------------------------------------------- HTML
 def _cut(value: Any) -> str:
-    text = visible(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+    whole = value if isinstance(value, str) else visible(value)
+    text = visible(whole[: LONGEST + 1])  # what is cut away is not worked on
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(whole):,} characters)"
 
 
 @cache
@@ -155,7 +158,12 @@ class Link(NamedTuple):
     target: tuple[str, str]
 
 
-_SITE = re.compile(r"^[a-z]+://([^/:?#\s]+)", re.IGNORECASE)
+def _site(url: str | None) -> str | None:
+    """The host that an address leads to; what stands before an @ is no host."""
+    try:
+        return urlsplit(url or "").hostname
+    except ValueError:
+        return None
 
 
 def links_of(line: Mapping[str, Any], context: Mapping[str, Any]) -> list[Link]:
@@ -173,7 +181,6 @@ def links_of(line: Mapping[str, Any], context: Mapping[str, Any]) -> list[Link]:
     host = ("host", fields["device_hostname"]) if fields.get("device_hostname") else None
     user = fields.get("actor_user") or fields.get("user_name") or fields.get("user_uid")
     account = ("account", account_name(user) or user) if user else None
-    site = _SITE.match(fields.get("url") or "")
     came = place(fields.get("src_ip")) or place(fields.get("src_hostname"))
     went = next(
         filter(
@@ -182,7 +189,7 @@ def links_of(line: Mapping[str, Any], context: Mapping[str, Any]) -> list[Link]:
                 place(fields.get("dst_hostname")),
                 place(fields.get("dst_ip")),
                 place(fields.get("query_hostname")),
-                place(site[1] if site else None),
+                place(_site(fields.get("url"))),
                 place(fields.get("target_hostname")),
                 place(fields.get("api_service")),
             ),
@@ -378,17 +385,18 @@ def graph(case: Case, *, revealed: bool = False) -> Any:
                 }
             )
             proof = [node for node in some if node in touched]
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "showlegend": False,
-                    "x": [places[node][0] for node in proof],
-                    "y": [places[node][1] for node in proof],
-                    "hoverinfo": "skip",
-                    "marker": {"size": 16, "symbol": symbol, "color": _EVIDENCE},
-                }
-            )
+            if proof:
+                data.append(
+                    {
+                        "type": "scatter",
+                        "mode": "markers",
+                        "showlegend": False,
+                        "x": [places[node][0] for node in proof],
+                        "y": [places[node][1] for node in proof],
+                        "hoverinfo": "skip",
+                        "marker": {"size": 16, "symbol": symbol, "color": _EVIDENCE},
+                    }
+                )
     axes = {
         "xaxis": {"visible": False, "range": [-0.45, 2.45], "fixedrange": True},
         "yaxis": {"visible": False, "range": [-0.3, height - 0.2], "fixedrange": True},
@@ -422,7 +430,8 @@ def _described(node: tuple[str, str], context: Mapping[str, Any]) -> str:
     kind, name = node
     for row in (*context.get("hosts", ()), *context.get("accounts", ())):
         if row["name"] == name:
-            return html.escape(", ".join(f"{key} {visible(value)}" for key, value in row.items()), quote=False)
+            told = ", ".join(f"{key} {_cut(value)}" for key, value in row.items())
+            return html.escape(told[:RECORD], quote=False)
     listed = [row["confidence"] for row in context.get("indicators", ()) if row["value"] == name]
     return _name(name) + (f"<br>threat intelligence: {listed[0]} confidence" if listed else f" ({_KINDS[kind]})")
 
@@ -437,7 +446,8 @@ def results() -> str:
             with data.open(encoding="utf-8", newline="") as file:
                 rows = list(csv.reader(file))
             encoded = base64.b64encode(picture.read_bytes()).decode()
-            pictures.append({"name": name.replace("_", " "), "png": encoded, "head": rows[0], "rows": rows[1:]})
+            head, *body = rows or [[]]
+            pictures.append({"name": name.replace("_", " "), "png": encoded, "head": head, "rows": body})
     try:
         entries = json.loads(LEADERBOARD.read_text("utf-8"))["entries"]
     except FileNotFoundError:

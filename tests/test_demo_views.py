@@ -1,0 +1,702 @@
+"""How the demo looks: what an attacker writes stays text, the truth shows after the reveal alone, figures come from files."""
+
+import csv
+import html
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+import demo_views as views
+from client.screens import visible
+from demo_data import Answer, Case, Draft, Game, Judged, Round, ask, baked, from_link, generated, world_of
+from demo_views import LONGEST, Link, links_of
+from incidents import HOSTS, OUTSIDE, call, event, launch, logon
+from schema import LABELS, TASKS
+from verifier import RULES
+
+MARKUP = "<script>alert(1)</script>"
+HOSTILE = {
+    "script": MARKUP,
+    "attribute": '"><img src=x onerror="alert(1)">',
+    "quotes": "' onmouseover='x' \" `",
+    "ampersands": "&lt;b&gt; &amp; &#60;i&#62; &",
+    "link": '<a href="javascript:alert(1)">x</a>',
+    "plotly": "<b>bold</b><br><i>x</i><sub>y</sub><extra></extra>%{x}",
+    "markdown": "[click](http://evil.example) ![image](http://evil.example/i.png) **bold** # head",
+    "template": "{{ 7 * 7 }}{% include '/etc/passwd' %}{#",
+    "ansi": "\x1b[31mred\x1b]8;;http://evil.example\x07",
+    "bidi": "\u202egnp.exe\u2066\u2069\u200f",
+    "zero_width": "a\u200bb\ufeffc\u2060d\u00ad",
+    "nul": "a\x00b\x08c\rd\ne",
+    "surrogate": "a\ud800b",
+    "long": "A<b>" * 25_000,
+    "comment": "<!-- --><![CDATA[ ]]></td></table></section>",
+}
+BASE = generated("stage2_multi", 7)
+FEW = BASE._replace(observation={**BASE.observation, "log_window": BASE.observation["log_window"][:3]})
+CASES = [generated(task, seed) for task in TASKS for seed in range(4)]
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.words = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, tuple(attrs)))
+
+    def handle_endtag(self, tag):
+        self.elements.append((f"/{tag}", ()))
+
+    def handle_comment(self, data):
+        self.elements.append(("!--", (data,)))
+
+    def handle_decl(self, decl):
+        self.elements.append(("!", (decl,)))
+
+    def unknown_decl(self, data):
+        self.elements.append(("![", (data,)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def values(self, name):
+        return [value for _, attrs in self.elements for key, value in attrs if key == name]
+
+
+def rewritten(text, case=FEW):
+    """The case with this text wherever somebody else writes."""
+
+    def told(value):
+        if isinstance(value, str):
+            return text
+        return [told(one) for one in value] if isinstance(value, list) else value
+
+    window = [
+        {**line, "fields": {**{name: told(value) for name, value in line["fields"].items()}, "process_cmd_line": text}}
+        for line in case.observation["log_window"]
+    ]
+    context = {
+        name: [{key: told(value) for key, value in row.items()} if isinstance(row, dict) else text for row in rows]
+        for name, rows in case.observation["context"].items()
+        if name != "now"
+    }
+    alert = {**case.observation["alert"], "title": text, "narrative": text}
+    observation = {"alert": alert, "log_window": window, "context": {**context, "now": text}, "playbook": ""}
+    return case._replace(title=text, observation=observation)
+
+
+def answer_of(text, **changes):
+    triage = {"action": "monitor", "cited_log_id": "L1-1", "rationale": text, "confidence": 0.25}
+    return Answer(text, triage, "", True, 1.1, {"defender.decision": 1.0, "defender.citation": 0.1}, 1.5)._replace(
+        **changes
+    )
+
+
+def pieces(text):
+    """Every piece of the page, with this text wherever somebody else writes."""
+    case, answer = rewritten(text), answer_of(text)
+    faulty = answer_of(text, triage=None, fault=text, right=False)
+    game = Game(text, "stage1_basic", (Round(answer, faulty),) * 10)
+    refused = Judged(None, (text,) * 15, text)
+    return {
+        "alert": views.alert_card(case),
+        "lines": views.log_table(case, [answer, faulty]),
+        "lines revealed": views.log_table(case, [answer, faulty], revealed=True),
+        "world": views.world_tables(case.observation["context"]),
+        "answer": views.answer_card(answer),
+        "answer revealed": views.answer_card(answer, case),
+        "fault": views.answer_card(faulty, case),
+        "verdict": views.verdict(case, claimed=text),
+        "score": views.score(game),
+        "gate": views.gate(refused),
+        "outcome": views.outcome(refused, None, {}),
+        "note": views.note(text),
+    }
+
+
+PLAIN = {name: Page(piece) for name, piece in pieces("plain").items()}
+
+
+def strings(value):
+    """All texts of a figure."""
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in strings(one)]
+    if isinstance(value, (list, tuple)):
+        return [text for one in value for text in strings(one)]
+    return [value] if isinstance(value, str) else []
+
+
+def figures(case, *, revealed=False):
+    return [json.loads(draw(case, revealed=revealed).to_json()) for draw in (views.timeline, views.graph)]
+
+
+# ---------------------------------------------------------------- what an attacker writes
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_an_attacker_writes_adds_nothing_to_a_page_but_text(name):
+    for piece, made in pieces(HOSTILE[name]).items():
+        page = Page(made)
+
+        assert page.elements == PLAIN[piece].elements, piece
+        if piece != "outcome":
+            assert " ".join(visible(HOSTILE[name])[:LONGEST].split()) in page.text, piece
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_hidden_character_reaches_a_page(name):
+    for piece, made in pieces(HOSTILE[name]).items():
+        assert visible(made.replace("\n", "")) == made.replace("\n", ""), piece
+        assert made.encode(), piece
+        assert MARKUP not in made, piece
+
+
+def test_hidden_characters_are_shown_as_escapes():
+    page = Page(views.note("\u202e\u200b\x00\x1b\ufeff\ud800"))
+
+    assert page.text == r"\u202e\u200b\x00\x1b\ufeff\ud800"
+
+
+def test_a_long_text_is_cut_and_its_length_told():
+    assert Page(views.note("x" * LONGEST)).text == "x" * LONGEST
+    assert Page(views.note("x" * 100_000)).text == "x" * LONGEST + "… (100,000 characters)"
+    assert Page(views.note("\u202e" * 100_000)).text == r"\u202e" * 333 + "\\u… (100,000 characters)"
+    for piece, made in pieces("y" * 100_000).items():
+        texts = len(PLAIN[piece].words)
+        assert len(made) < 10_000 + texts * (LONGEST + 500), piece
+        assert "y" * (LONGEST + 1) not in made, piece
+
+
+def test_a_hostile_incident_that_the_gate_admits_stays_text():
+    given = json.loads(Draft.of(BASE).text)
+    text = '<script>alert(1)</script><img src=x onerror=alert(1)>[x](http://evil.example) & "q" {{7*7}}'
+    changed = [number for number, line in enumerate(given["events"]) if "user_agent" in line["fields"]]
+    for number in changed:
+        given["events"][number]["fields"]["user_agent"] = text
+    judged = Draft(BASE.task, 7, json.dumps({**given, "narrative": text})).judged()
+    seen = Page(views.alert_card(judged.case) + views.log_table(judged.case))
+
+    assert judged.reasons == ()
+    assert changed
+    assert seen.text.count(text) >= 1 + len(changed)
+    assert not {"script", "img"} & {tag for tag, _ in seen.elements}
+    assert not seen.values("onerror")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_figures_carry_no_markup_of_an_attacker(name):
+    for figure in figures(rewritten(HOSTILE[name]), revealed=True):
+        for told in strings(figure["data"]) + strings(figure["layout"]):
+            bare = told.replace("<br>", "")
+            assert not re.search("[<>]", bare)
+            assert not re.search("&(?!(amp|lt|gt);)", bare)
+            assert visible(told) == told
+            assert len(told) < 4000
+
+
+@pytest.mark.parametrize("name", ["script", "ampersands", "plotly", "bidi"])
+def test_figures_show_what_an_attacker_wrote(name):
+    line = event(0, "dns_query", "query", query_hostname=HOSTILE[name])
+    case = hand(line)
+    shown = visible(HOSTILE[name])
+    short = shown if len(shown) <= 28 else shown[:27] + "…"
+    drawn = {html.unescape(text) for text in strings(figures(case)[1]["data"])}
+
+    assert short in drawn
+    assert any(shown[:60] in text for text in drawn)
+
+
+def test_only_what_we_write_breaks_a_line_of_a_figure():
+    line = event(0, "dns_query", "query", query_hostname="a<br>b")
+
+    assert "<br>" not in json.dumps(figures(hand(line)))
+
+
+# ---------------------------------------------------------------- links
+def test_every_link_leads_to_the_incident_or_to_mitre():
+    for case in (*CASES, *map(baked, range(1, 11))):
+        [back] = Page(views.alert_card(case)).values("href")
+        assert back.startswith("?")
+        assert from_link(dict(parse_qsl(back[1:]))) == case
+        hrefs = Page(views.verdict(case)).values("href")
+        assert len(hrefs) == len(case.truth.findings)
+        for href, finding in zip(hrefs, case.truth.findings, strict=True):
+            assert href == "https://attack.mitre.org/techniques/" + finding.technique.replace(".", "/") + "/"
+
+
+def test_a_technique_link_goes_nowhere_else():
+    truth = BASE.truth
+    finding = truth.findings[0]
+    for technique in (
+        "T1110",
+        "T1059.001",
+        "javascript:alert(1)",
+        "../../x",
+        "//evil.example",
+        "@EVIL.EXAMPLE/",
+        '"><B>',
+        "T1\x00.\u202e",
+    ):
+        found = finding._replace(technique=technique)
+        changed = Case(*BASE)._replace(truth=type(truth)("monitor", (found,), ("L1-1",), (technique,), ("x",), "why"))
+        [href] = Page(views.verdict(changed)).values("href")
+        parts = urlsplit(href)
+
+        assert (parts.scheme, parts.netloc) == ("https", "attack.mitre.org")
+        assert parts.path.startswith("/techniques/")
+        assert re.fullmatch(r"[A-Z0-9./]*", parts.path.removeprefix("/techniques/"))
+
+
+def test_links_leave_the_page_open_and_tell_nobody_where_from():
+    elements = [dict(attrs) for tag, attrs in Page(views.verdict(BASE)).elements if tag == "a"]
+
+    assert elements
+    assert all((one["target"], one["rel"]) == ("_blank", "noopener noreferrer") for one in elements)
+
+
+def test_your_own_incident_has_no_link():
+    judged = Draft.of(BASE).judged()
+
+    assert Page(views.alert_card(judged.case)).values("href") == []
+
+
+# ---------------------------------------------------------------- before and after the reveal
+def other_truths(case):
+    """What else the verifier might say: every action, and evidence on other lines."""
+    ids = [line["log_id"] for line in case.observation["log_window"]]
+    kind = type(case.truth)
+    return [
+        kind(label, (), tuple(ids[place::3]), ("T1486",), ("x",), "why not") for place, label in enumerate(LABELS * 2)
+    ]
+
+
+@pytest.mark.parametrize("place", range(0, len(CASES), 3))
+def test_nothing_before_the_reveal_depends_on_the_truth(place):
+    case = CASES[place]
+    answers = [ask(name, case) for name in ("keyword", "always_escalate")]
+
+    def seen(truth, answers):
+        told = case._replace(truth=truth)
+        cards = [views.answer_card(answer) for answer in answers]
+        return [views.alert_card(told), views.log_table(told, answers), *figures(told), *cards, views.hidden()]
+
+    before = seen(case.truth, answers)
+    for truth in other_truths(case):
+        graded = [
+            one._replace(right=not one.right, reward=0.5, components={"defender.decision": 0.5}) for one in answers
+        ]
+        assert seen(truth, graded) == before
+
+
+def test_before_the_reveal_no_word_and_no_colour_marks_evidence():
+    for case in CASES:
+        answer = ask("keyword", case)
+        told = views.alert_card(case) + views.log_table(case, [answer]) + views.answer_card(answer)
+        drawn = json.dumps(figures(case))
+
+        assert not re.search(r"evidence|right|wrong|faded|proof|reward (?!shows)", re.sub(r"<dd>.*?</dd>", "", told))
+        assert views._EVIDENCE not in drawn
+        assert '"evidence"' not in drawn
+
+
+@pytest.mark.parametrize("case", CASES[::3], ids=lambda case: case.id)
+def test_after_the_reveal_evidence_is_marked_and_coloured(case):
+    evidence = list(case.truth.evidence_log_ids)
+    rows = re.findall(
+        r'<tr class="(.*?)">\s*<th scope="row">(L\d+-\d+)(.*?)</th>', views.log_table(case, revealed=True)
+    )
+    time_line, entities = figures(case, revealed=True)
+    proof = [trace for trace in time_line["data"] if trace["name"] == "evidence"]
+
+    assert [log_id for _, log_id, _ in rows] == [line["log_id"] for line in case.observation["log_window"]]
+    assert [log_id for style, log_id, _ in rows if "evidence" in style] == evidence
+    assert [log_id for _, log_id, marks in rows if "proof" in marks] == evidence
+    assert all(("faded" in style) == (log_id not in evidence) for style, log_id, _ in rows)
+    assert [log_id for trace in proof for log_id in trace["text"]] == evidence
+    assert all(
+        trace["marker"]["color"] == views._EVIDENCE and trace["marker"]["symbol"] == "diamond" for trace in proof
+    )
+    context = case.observation["context"]
+    linked = any(links_of(line, context) for line in case.observation["log_window"] if line["log_id"] in evidence)
+    assert any(trace.get("name") == "evidence" for trace in entities["data"]) == linked
+
+
+def test_marks_say_which_line_alerted_and_who_cited_which():
+    case = BASE
+    ids = [line["log_id"] for line in case.observation["log_window"]]
+    first = answer_of("x", who="old (baked, before)", triage={**answer_of("x").triage, "cited_log_id": ids[2]})
+    second = answer_of("x", who="keyword", triage={**answer_of("x").triage, "cited_log_id": ids[2]})
+    silent = answer_of("x", who="nobody", triage=None)
+    table = views.log_table(case, [first, second, silent])
+    marks = dict(re.findall(r'<th scope="row">(L\d+-\d+)((?:<span class="mark">[^<]*</span>)+)</th>', table))
+
+    assert re.findall(r">([^<]+)<", marks[ids[2]]) == ["cited by old", "cited by keyword"]
+    assert re.findall(r">([^<]+)<", marks[case.observation["alert"]["log_id"]]) == ["alert"]
+    assert len(marks) == 2
+    assert "nobody" not in table
+
+
+# ---------------------------------------------------------------- cards
+def test_an_alert_without_a_note_has_no_note():
+    quiet = next(case for case in CASES if "narrative" not in case.observation["alert"])
+    telling = next(case for case in CASES if "narrative" in case.observation["alert"])
+
+    assert "Reporter, unverified" not in views.alert_card(quiet)
+    assert f"Reporter, unverified {telling.observation['alert']['narrative']}" in Page(views.alert_card(telling)).text
+
+
+def test_every_value_of_a_line_stands_in_the_table():
+    for case in CASES:
+        text = Page(views.log_table(case)).text
+        for line in case.observation["log_window"]:
+            assert line["timestamp"][11:19] in text
+            assert all(" ".join(visible(value).split()) in text for value in line["fields"].values())
+
+
+def test_the_world_shows_every_row_and_no_empty_table():
+    context = world_of("stage1_basic", 0)
+    page = Page(views.world_tables({**context, "tickets": [], "sensors": []}))
+    rows = sum(len(context[name]) for name in ("hosts", "accounts", "indicators", "tools", "scanners"))
+
+    assert sum(tag == "tr" for tag, _ in page.elements) == rows + 5
+    assert "Change tickets" not in page.text
+    assert all(host["ip"] in page.text for host in context["hosts"])
+
+
+def test_a_card_shows_an_answer_and_after_the_reveal_its_reward():
+    answer = answer_of("because", who="me")
+    before, after = Page(views.answer_card(answer)).text, Page(views.answer_card(answer, BASE)).text
+
+    assert before == "me · 1.5 ms monitor cites L1-1 , 25 % sure because The reward shows after the reveal."
+    assert (
+        after == "me · 1.5 ms monitor right cites L1-1 , 25 % sure because decision +1.00 citation +0.10 reward +1.10"
+    )
+    wrong = answer_of(
+        "", who="me", right=False, took_ms=None, triage={**answer.triage, "rationale": "", "confidence": None}
+    )
+    assert Page(views.answer_card(wrong, BASE)).text.startswith("me monitor wrong cites L1-1 no rationale")
+    assert "no readable answer it broke" in Page(views.answer_card(answer_of("", triage=None, fault="it broke"))).text
+    assert views.answer_card(None) == ""
+
+
+def test_a_verdict_tells_truth_evidence_rules_and_steps():
+    for case in CASES:
+        text, truth = Page(views.verdict(case)).text, case.truth
+
+        assert f"{truth.action}: " in text
+        assert f"Because {truth.why}. Evidence: {' '.join(truth.evidence_log_ids)} " in text
+        assert all(" ".join(line.split()) in text for line in truth.explanation.splitlines())
+        for finding in truth.findings:
+            says = next(rule.says for rule in RULES if rule.rule_id == finding.rule_id)
+            assert f"{finding.rule_id} {says} {finding.technique} {finding.strength}" in text
+            assert f"{', '.join(finding.evidence)} {finding.explained_by or 'nothing'}" in text
+        assert ("No rule finds anything" in text) == (not truth.findings)
+        assert "claimed" not in text
+
+
+def test_a_claim_is_repeated_and_decides_nothing():
+    first, second = (Page(views.verdict(BASE, claimed=label)).text for label in ("dismiss", "escalate"))
+
+    assert "The author claimed dismiss . A claim decides nothing." in first
+    assert first.replace("claimed dismiss", "") == second.replace("claimed escalate", "")
+
+
+def test_the_score_counts_rounds_and_says_who_won():
+    good, bad = answer_of("x", right=True, reward=1.1), answer_of("x", right=False, reward=-0.3)
+    begun = Page(views.score(Game("keyword", "stage1_basic", (), BASE))).text
+    half = Page(views.score(Game("keyword", "stage1_basic", (Round(good, bad), Round(bad, bad)), BASE))).text
+
+    assert begun == "Incident 1 of 10 who right reward " + " ".join(map(str, range(1, 11))) + (
+        " you 0 +0.00" + " ·" * 10 + " keyword 0 +0.00" + " ·" * 10
+    )
+    assert "Incident 3 of 10" in half
+    assert "you 1 +0.80 ✓ ✗ ·" in half
+    assert "keyword 0 -0.60 ✗ ✗ ·" in half
+    for you, model, told in ((good, bad, "You won."), (bad, good, "The model won."), (bad, bad, "A draw.")):
+        page = Page(views.score(Game("keyword", "stage1_basic", (Round(you, model),) * 10))).text
+        assert "Incident 10 of 10 who" in page
+        assert told in page
+        assert told not in half
+
+
+def test_the_gate_lists_a_dozen_reasons_and_counts_the_rest():
+    refused = Page(views.gate(Judged(None, tuple(f"reason {number}" for number in range(15)), ""))).text
+    dozen = Page(views.gate(Judged(None, ("one",) * 12, ""))).text
+
+    assert "reason 11" in refused
+    assert "reason 12" not in refused
+    assert refused.endswith("and 3 more.")
+    assert "more" not in dozen
+    assert "The gate admits this incident." in Page(views.gate(Draft.of(BASE).judged())).text
+
+
+def test_the_outcome_says_who_won_and_both_rewards():
+    judged, _, _ = Draft.of(BASE).sent("keyword")
+    grade = {"rewards": {"attacker": 1.2, "defender": -0.3}}
+    lost = Page(views.outcome(judged, answer_of("x", right=False), grade)).text
+    held = Page(
+        views.outcome(judged, answer_of("x", right=True), {"rewards": {"attacker": None, "defender": 1.1}})
+    ).text
+
+    assert lost == "You won: the defender is wrong. attacker's reward +1.20 defender's reward -0.30"
+    assert held == "The defender held. attacker's reward - defender's reward +1.10"
+    assert "Refused at the gate" in views.outcome(Judged(None, ("x",), ""), None, {})
+
+
+# ---------------------------------------------------------------- who talked to whom
+def hand(*lines, **context):
+    """A case of lines made by hand in the small organisation."""
+    window = [{"log_id": f"L1-{number}", **line} for number, line in enumerate(lines, 1)]
+    around = {"hosts": HOSTS, "accounts": [], "indicators": [], **context}
+    observation = {
+        "alert": {"log_id": "L1-1", "title": "t", "severity": "low"},
+        "log_window": window,
+        "context": around,
+    }
+    return BASE._replace(observation=observation)
+
+
+ANA, WKS, WKS2, OUT = ("account", "ana"), ("host", "WKS-01"), ("host", "WKS-02"), ("outside", OUTSIDE)
+
+
+@pytest.mark.parametrize(
+    ("line", "links"),
+    [
+        (launch(0, "a.exe"), [Link(ANA, WKS)]),
+        (launch(0, "a.exe", user=None), []),
+        (launch(0, "a.exe", host=None), []),
+        (launch(0, "a.exe", user="ACME\\ana"), [Link(ANA, WKS)]),
+        (launch(0, "a.exe", user="ana@acme.example"), [Link(ANA, WKS)]),
+        (call(0, "a.exe"), [Link(ANA, WKS), Link(WKS, OUT)]),
+        (call(0, None, user=None), [Link(WKS, OUT)]),
+        (call(0, None, "10.20.1.12", user=None), [Link(WKS, WKS2)]),
+        (call(0, None, "10.20.1.11", src_ip=OUTSIDE, user=None), [Link(OUT, WKS)]),
+        (call(0, None, "10.20.1.11", user=None), []),
+        (call(0, None, dst_hostname="evil.example", user=None), [Link(WKS, ("outside", "evil.example"))]),
+        (logon(0, "success"), [Link(OUT, ANA), Link(ANA, WKS)]),
+        (logon(0, "failure", src="10.20.1.12"), [Link(WKS2, ANA), Link(ANA, WKS)]),
+        (logon(0, "success", src=None), [Link(ANA, WKS)]),
+        (logon(0, "success", src=None, src_hostname="WKS-02"), [Link(WKS2, ANA), Link(ANA, WKS)]),
+        (logon(0, "explicit_credentials", src=None, target_hostname="WKS-02"), [Link(ANA, WKS), Link(WKS, WKS2)]),
+        (
+            event(0, "dns_query", "query", query_hostname="evil.example"),
+            [Link(ANA, WKS), Link(WKS, ("outside", "evil.example"))],
+        ),
+        (
+            event(0, "http", "request", url="http://evil.example:8080/x?y", user=None),
+            [Link(WKS, ("outside", "evil.example"))],
+        ),
+        (
+            event(0, "http", "request", url="http://good.example@evil.example/", user=None),
+            [Link(WKS, ("outside", "evil.example"))],
+        ),
+        (
+            event(0, "http", "request", url="http://good.example:pw@evil.example/", user=None),
+            [Link(WKS, ("outside", "evil.example"))],
+        ),
+        (event(0, "http", "request", url="http://[::1", user=None), []),
+        (event(0, "http", "request", url="/only/a/path", user=None), []),
+        (event(0, "http", "request", src_ip=OUTSIDE, dst_ip="10.20.1.11", user=None), [Link(OUT, WKS)]),
+        (event(0, "share", "access", src_ip="10.20.1.12"), [Link(WKS2, ANA), Link(ANA, WKS)]),
+        (
+            event(
+                0,
+                "cloud_api",
+                "call",
+                host=None,
+                user=None,
+                user_uid="arn:aws:iam::1:user/ana",
+                src_ip=OUTSIDE,
+                api_service="s3",
+            ),
+            [Link(OUT, ANA), Link(ANA, ("outside", "s3"))],
+        ),
+    ],
+)
+def test_links_go_from_who_acts_to_what_it_reaches(line, links):
+    assert links_of(line, {"hosts": HOSTS}) == links
+
+
+def test_the_graph_places_accounts_hosts_and_outside_in_columns():
+    case = hand(logon(0, "success"), call(60, "a.exe"), call(70, "a.exe", "10.20.1.12"))
+    _, figure = figures(case)
+    columns = {
+        trace["name"]: dict(zip(trace["text"], trace["x"], strict=True)) for trace in figure["data"] if "text" in trace
+    }
+
+    assert columns == {
+        "accounts": {"ana": 0},
+        "hosts": {"WKS-01": 1, "WKS-02": 1},
+        "outside or elsewhere": {OUTSIDE: 2},
+    }
+    hovers = [text for trace in figure["data"] for text in trace.get("hovertext", ())]
+    assert any("L1-1" in text for text in hovers)
+    assert any("role workstation" in text for text in hovers)
+    assert len(figure["layout"]["annotations"]) == 4  # outside > ana > WKS-01 > outside, and WKS-01 > WKS-02
+    assert all(arrow["x"] - arrow["ax"] or arrow["y"] - arrow["ay"] for arrow in figure["layout"]["annotations"])
+
+
+def test_an_arrow_points_the_way_that_something_went():
+    _, figure = figures(hand(call(0, None, user=None)))
+    [out] = figure["layout"]["annotations"]
+    _, figure = figures(hand(call(0, None, "10.20.1.11", src_ip=OUTSIDE, user=None)))
+    [into] = figure["layout"]["annotations"]
+
+    assert out["x"] > out["ax"]  # hosts stand left of what is outside
+    assert into["x"] < into["ax"]
+
+
+def test_the_graph_says_what_intelligence_lists():
+    case = hand(call(0, "a.exe"), indicators=[{"value": OUTSIDE, "confidence": "high"}])
+
+    assert f"{OUTSIDE}<br>threat intelligence: high confidence" in strings(figures(case)[1])
+
+
+def test_many_lines_between_two_are_counted():
+    case = hand(*(call(second, "a.exe") for second in range(11)))
+    [told] = {text for text in strings(figures(case)[1]["data"]) if "and 3 more" in text and OUTSIDE in text}
+
+    assert told.count("<br>") == 8
+
+
+def test_the_timeline_shows_every_line_when_and_where():
+    for case in CASES:
+        time_line, _ = figures(case)
+        dots = {
+            log_id: x
+            for trace in time_line["data"]
+            for log_id, x in zip(trace.get("text", ()), trace["x"], strict=False)
+        }
+        low, high = time_line["layout"]["xaxis"]["range"]
+
+        assert dots == {line["log_id"]: line["timestamp"] for line in case.observation["log_window"]}
+        assert all(low <= at[:19] <= high for at in dots.values())
+        [alerted] = [trace for trace in time_line["data"] if trace["name"] == "alert fired here"]
+        assert alerted["x"] == [dots[case.observation["alert"]["log_id"]]]
+
+
+def test_one_line_makes_a_timeline_and_a_graph():
+    for line in (launch(0, "a.exe"), launch(0, "a.exe", user=None, host=None)):
+        time_line, entities = figures(hand(line), revealed=True)
+
+        assert time_line["layout"]["height"] > 100
+        assert entities["layout"]["height"] > 100
+
+
+# ---------------------------------------------------------------- results
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A copy of what the results are read from."""
+    views.results()  # the templates are read where they are
+    (tmp_path / "docs").mkdir()
+    shutil.copytree(views.ROOT / "docs" / "images", tmp_path / "docs" / "images")
+    board = tmp_path / "leaderboard.json"
+    shutil.copy(views.LEADERBOARD, board)
+    monkeypatch.setattr(views, "ROOT", tmp_path)
+    monkeypatch.setattr(views, "LEADERBOARD", board)
+    return tmp_path
+
+
+def changed_board(files, change):
+    path = files / "leaderboard.json"
+    board = json.loads(path.read_text("utf-8"))
+    change(board["entries"])
+    path.write_text(json.dumps(board), "utf-8")
+    return Page(views.results())
+
+
+def test_every_figure_of_the_leaderboard_is_the_files(files):
+    page = views.results()
+    entries = json.loads((files / "leaderboard.json").read_text("utf-8"))["entries"]
+    tables = re.findall(r"<summary><b>(.*?)</b>, (\d+) items.*?<tbody>(.*?)</tbody>", page, re.DOTALL)
+    shown = ("accuracy", "macro_f1", "dismiss_on_malicious", "over_reaction", "mean_reward")
+
+    assert [name.replace(" ", "_") for name, _, _ in tables] == list(entries[0]["sets"])
+    for name, items, body in tables:
+        inside = {entry["name"]: entry["sets"][name.replace(" ", "_")] for entry in entries}
+        rows = [
+            [Page(cell).text for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
+            for row in body.split("<tr>")[1:]
+        ]
+        assert {row[0] for row in rows} == set(inside)
+        f1s = [inside[row[0]]["metrics"]["macro_f1"]["value"] for row in rows]
+        assert f1s == sorted(f1s, reverse=True)
+        for row in rows:
+            assert inside[row[0]]["items"] == int(items)
+            metrics = inside[row[0]]["metrics"]
+            expected = [(metrics.get(one) or {"value": None}) for one in shown]
+            assert row[1:] == [
+                "-"
+                if one["value"] is None
+                else f"{one['value']:.3f} {one['low']:.3f} to {one['high']:.3f}"
+                if one.get("low") is not None
+                else f"{one['value']:.3f}"
+                for one in expected
+            ]
+
+
+def test_results_follow_the_leaderboard_file(files):
+    def change(entries):
+        entries[0]["name"] = MARKUP
+        entries[0]["sets"]["benchmark"]["metrics"]["accuracy"] = {"value": 0.12345, "low": 0.101, "high": 0.199, "n": 2}
+        entries[0]["sets"]["benchmark"]["metrics"]["macro_f1"] = {"value": None}
+        del entries[0]["sets"]["benchmark"]["metrics"]["over_reaction"]
+        entries[1]["sets"] = {"<b>new</b>": {**entries[1]["sets"]["benchmark"], "items": 41}}
+
+    page = changed_board(files, change)
+
+    assert f"{MARKUP} 0.123 0.101 to 0.199 - 0." in page.text
+    assert "<b>new</b> , 41 items" in page.text
+    assert "script" not in {tag for tag, _ in page.elements}
+
+
+def test_results_follow_the_pictures_and_their_figures(files):
+    name = views.PICTURES[0]
+    with (files / "docs" / "images" / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["who", MARKUP], ["=1+1", '"\u202e"']])
+    (files / "docs" / "images" / f"{name}.png").write_bytes(b"another picture")
+    (files / "docs" / "images" / f"{views.PICTURES[1]}.csv").unlink()
+    (files / "docs" / "images" / f"{views.PICTURES[2]}.csv").write_text("", "utf-8")
+    page = Page(views.results())
+
+    assert f'who {MARKUP} =1+1 "\\u202e"' in page.text
+    assert page.values("src")[0] == "data:image/png;base64,YW5vdGhlciBwaWN0dXJl"
+    assert len(page.values("src")) == 2  # one has no figures beside it, and one has none in them
+    assert "script" not in {tag for tag, _ in page.elements}
+
+
+def test_the_pictures_are_shown_with_every_figure_of_their_files():
+    page = Page(views.results())
+    for name in views.PICTURES:
+        with (views.ROOT / "docs" / "images" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            told = " ".join(" ".join(cell.split()) for row in csv.reader(file) for cell in row if cell.strip())
+        assert told in page.text
+    assert len(page.values("src")) == 3
+    assert all(alt for alt in page.values("alt"))
+
+
+def test_without_files_no_figure_is_shown(files):
+    (files / "leaderboard.json").unlink()
+    shutil.rmtree(files / "docs")
+    page = Page(views.results())
+
+    assert page.text.startswith("Nothing was measured yet")
+    assert not re.search(r"\d", page.text)
+
+
+def test_no_figure_is_typed_into_the_templates():
+    text = (views.ROOT / "demo" / "pieces.html").read_text("utf-8")
+    bare = Page(re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", text, flags=re.DOTALL)).text
+
+    assert re.findall(r"\d[\d.]*", bare) == ["95"]  # percent, of the intervals

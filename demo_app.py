@@ -71,6 +71,16 @@ def _html(**options: Any) -> gr.HTML:
     return gr.HTML(elem_classes=["demo-piece"], js_on_load=None, **options)
 
 
+def _side_by_side() -> tuple[gr.HTML, gr.HTML]:
+    """Two pieces beside each other, one above the other on a phone."""
+    with gr.Row():
+        with gr.Column(min_width=260):
+            one = _html()
+        with gr.Column(min_width=260):
+            other = _html()
+    return one, other
+
+
 class Window:
     """An incident on the page: its alert, and tabs with lines, timeline, graph and world."""
 
@@ -146,7 +156,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
         left = gr.Dropdown(choices, value=names[0], label="Defender A", min_width=220)
         right = gr.Dropdown(choices, value=names[1], label="Defender B", min_width=220)
         following = gr.Button("Next incident", variant="primary", min_width=150)
-    with gr.Accordion("A certain one", open=False), gr.Row(elem_classes=["demo-row"]):
+    with gr.Accordion("Choose a seed, or a baked incident", open=False), gr.Row(elem_classes=["demo-row"]):
         seed = gr.Textbox(label=f"Seed, 0 to {data.MAX_SEED}", placeholder="any", max_length=12, min_width=150)
         this_seed = gr.Button("Show this seed", min_width=150)
         number = gr.Dropdown(
@@ -156,8 +166,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
             min_width=220,
         )
     window = Window()
-    with gr.Row():
-        answer_a, answer_b = _html(), _html()
+    answer_a, answer_b = _side_by_side()
     reveal = gr.Button("Reveal", variant="primary")
     verdict = _html()
 
@@ -251,8 +260,7 @@ def _play(table: TableName) -> None:
         with gr.Row():
             send = gr.Button("Answer", variant="primary")
             following = gr.Button("Next incident", interactive=False)
-        with gr.Row():
-            yours, models = _html(), _html()
+        yours, models = _side_by_side()
         verdict = _html()
 
     def asked(game: Game) -> list[Any]:

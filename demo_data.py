@@ -355,7 +355,9 @@ class Draft(NamedTuple):
             "narrative": case.observation["alert"].get("narrative", ""),
             "events": case.observation["log_window"],
         }
-        return cls(case.task, int(case.link["seed"]), json.dumps(incident, indent=1))
+        draft = cls(case.task, int(case.link["seed"]), json.dumps(incident, indent=1))
+        judged = draft.judged().case  # the alert may fire on another line here, and a silent sensor matters by that
+        return draft._written({**incident, "target_label": judged.truth.action}) if judged else draft
 
     def _environment(self, table: TableName = "standard") -> OpenSOCEnv:
         environment = OpenSOCEnv(salt=SALT, reward_table=table)

@@ -73,7 +73,11 @@ def visit(browser, url):
 
 
 def tab(page, name):
-    page.get_by_role("tab", name=name, exact=True).first.click()
+    chosen = page.get_by_role("tab", name=name, exact=True).locator("visible=true").first
+    if not chosen.is_visible():  # a phone shows the rest behind three dots
+        page.locator(".overflow-menu > button:visible").first.click()
+        chosen = page.locator(".overflow-dropdown button:visible", has_text=name).first
+    chosen.click()
 
 
 def button(page, name):
@@ -370,10 +374,10 @@ def test_more_than_a_megabyte_is_refused_and_the_page_goes_on(visit):
     incident = draft(page)
     rewritten(page, "x" * 1_200_000)
     page.wait_for_timeout(1500)
-    visit.wrong[:] = [said for said in visit.wrong if "413" not in said]
     rewritten(page, incident)
 
     expect(page.locator(".card.gate.right")).to_be_visible()
+    visit.wrong[:] = [said for said in visit.wrong if "413" not in said]
 
 
 # ---------------------------------------------------------------- how it looks

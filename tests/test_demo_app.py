@@ -13,7 +13,6 @@ import demo_data
 from app_runtime import Settings
 from server import whole_app
 
-
 # Gradio leaves the event loops that it asked for open; they are collected here, where nobody minds.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import html
+import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, ParamSpec
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.components.plot import PlotData
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,7 +29,7 @@ from schema import CATEGORIES, EVENT_TYPES, LABELS, TASKS, OpenSOCError
 
 PATH = "/demo"
 MAX_WAITING = 512  # clicks that wait; more are told to try again
-AT_ONCE = 4  # clicks of one kind that are worked on at the same time
+AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
 SESSIONS = 2_000  # visitors whose state is kept
 FRESH, BAKED = "fresh", "baked"
 LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
@@ -119,11 +121,8 @@ class Window:
     @staticmethod
     def drawn(case: Case | None, revealed: bool = False) -> list[Any]:
         """Values of `figures`."""
-        return (
-            [None, None]
-            if case is None
-            else [views.timeline(case, revealed=revealed), views.graph(case, revealed=revealed)]
-        )
+        figures = [draw(case, revealed=revealed) for draw in (views.timeline, views.graph)] if case else [None, None]
+        return [figure and PlotData(type="plotly", plot=json.dumps(figure)) for figure in figures]
 
 
 def _safe(told: Callable[P, Any]) -> Callable[P, Any]:
@@ -141,7 +140,13 @@ def _safe(told: Callable[P, Any]) -> Callable[P, Any]:
 
 def _on(event: Callable[..., Any], act: Callable[..., Any], inputs: list[Any], outputs: list[Any], **more: Any) -> Any:
     """Bind an event, out of the public API and without Gradio's own progress veil."""
-    return event(_safe(act), inputs, outputs, show_progress="hidden", api_visibility="private", **more)
+    how = {
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "concurrency_id": "demo",
+        "concurrency_limit": AT_ONCE,
+    }
+    return event(_safe(act), inputs, outputs, **how, **more)
 
 
 # ---------------------------------------------------------------- before and after
@@ -254,7 +259,10 @@ def _play(table: TableName) -> None:
         window = Window()
         with gr.Row():
             action = gr.Radio(
-                [(f"{name}: {ACTIONS[name]}", name) for name in LABELS], label="What is to be done", scale=3
+                [(f"{name}: {ACTIONS[name]}", name) for name in LABELS],
+                label="What is to be done",
+                scale=3,
+                min_width=330,
             )
             cited = gr.Dropdown([], label="The line that supports it", min_width=150, scale=1)
         with gr.Row():

@@ -1,4 +1,4 @@
-"""How the demo looks: HTML from demo/pieces.html and figures of plotly, from the plain data of `demo_data`.
+"""How the demo looks: HTML from demo/pieces.html and figures in the form of plotly.js, from the plain data of `demo_data`.
 
 Everything that an attacker can write passes through `visible` (control and direction characters become escapes) and through Jinja's escaping,
 in figures through the escaping of plotly's own small markup. Imports no gradio.
@@ -26,6 +26,7 @@ from demo_data import ROUNDS, Answer, Case, Game, Judged, rule_says
 from world import account_name
 
 ROOT = Path(__file__).resolve().parent
+Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 LABEL = 28  # characters of a name in a figure
 RECORD = 300  # characters of what the records say of an entity in a figure
 LONGEST = 2_000  # characters of one text in the page
@@ -231,13 +232,7 @@ def _layout(height: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def _figure(data: list[dict[str, Any]], layout: dict[str, Any]) -> Any:
-    import plotly.graph_objects as go
-
-    return go.Figure({"data": data, "layout": layout}, skip_invalid=True)
-
-
-def timeline(case: Case, *, revealed: bool = False) -> Any:
+def timeline(case: Case, *, revealed: bool = False) -> Figure:
     """When what happened on which host (or to which account): a plotly figure, evidence coloured after the reveal."""
     window, evidence = case.observation["log_window"], set(case.truth.evidence_log_ids) if revealed else set()
     alerted = case.observation["alert"]["log_id"]
@@ -298,7 +293,7 @@ def timeline(case: Case, *, revealed: bool = False) -> Any:
             **grid,
         },
     }
-    return _figure(data, _layout(110 + 62 * max(2, len(rows)), **axes))
+    return {"data": data, "layout": _layout(110 + 62 * max(2, len(rows)), **axes)}
 
 
 def _range(window: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -308,7 +303,7 @@ def _range(window: Sequence[Mapping[str, Any]]) -> list[str]:
     return [(edge).strftime("%Y-%m-%dT%H:%M:%S") for edge in (min(times) - margin, max(times) + margin)]
 
 
-def graph(case: Case, *, revealed: bool = False) -> Any:
+def graph(case: Case, *, revealed: bool = False) -> Figure:
     """Accounts, hosts and what lies outside, in three columns, and who talked to whom: a plotly figure."""
     context, evidence = case.observation["context"], set(case.truth.evidence_log_ids) if revealed else set()
     edges: dict[Link, list[Mapping[str, Any]]] = {}
@@ -402,7 +397,7 @@ def graph(case: Case, *, revealed: bool = False) -> Any:
         "yaxis": {"visible": False, "range": [-0.3, height - 0.2], "fixedrange": True},
         "annotations": arrows,
     }
-    return _figure(data, _layout(90 + 70 * height, **axes))
+    return {"data": data, "layout": _layout(90 + 70 * height, **axes)}
 
 
 def _arrow(x0: float, y0: float, x1: float, y1: float, colour: str) -> dict[str, Any]:

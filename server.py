@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from app_runtime import Settings
 
+SWITCH_S = 0.0005  # a click on the demo, worked on in a thread, must not keep the event loop waiting for the usual 5 ms
 BACKLOG = 4096  # connections that wait to be accepted; a thousand clients may come at once
 
 
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"OpenSOC cannot start. {exc}")
     _raise_file_limit()
     _calm_the_collector()
+    sys.setswitchinterval(SWITCH_S)
     demo = "; the demo is at /demo" if settings.demo else ""
     print(f"OpenSOC listens on http://{settings.host}:{settings.port} (Ctrl-C stops it){demo}", flush=True)
     options: dict[str, Any] = {

@@ -1,8 +1,8 @@
-"""Measure the demo, in one run: python scripts/bench_demo.py [--visitors 50] [--clicks 5]
+"""Measure the demo, in one run: python scripts/bench_demo.py [--visitors 50] [--clicks 5] [--gap 5]
 
 1. In Chromium, in turn with a Gradio page that holds one button: first paint of /demo, and from a click on Next incident to both answers.
-2. So many visitors click at once (their figures too), while another client plays /reset and /step over HTTP: errors, what a click takes,
-   and what a step takes meanwhile, beside the same client alone.
+2. So many visitors click in the same moment, again and again with a gap in which one reads (--gap 0: without a rest), while another client plays
+   /reset and /step over HTTP: errors, what a click takes (the incident, then its figures), and what a step takes meanwhile, beside the same client alone.
 3. The server's memory with the demo after all that, and without the demo after the same steps.
 
 Linux only, as scripts/bench_env.py; needs the packages of requirements-dev.txt and Chromium for the first part. Talks to loopback alone.
@@ -103,10 +103,13 @@ def _next(page: Any) -> float:
 
 
 # ---------------------------------------------------------------- many visitors
-async def visitor(client: httpx.AsyncClient, number: int, clicks: int, ids: dict[str, int]) -> tuple[list[float], int]:
+async def visitor(
+    client: httpx.AsyncClient, number: int, clicks: int, gap_s: float, ids: dict[str, int]
+) -> tuple[list[float], int]:
     """Clicks of one visitor, and their figures: milliseconds of each, and how many failed."""
-    took, failed = [], 0
-    for _ in range(clicks):
+    took, failed, started = [], 0, time.perf_counter()
+    for place in range(clicks):
+        await asyncio.sleep(max(0.0, started + place * gap_s - time.perf_counter()))
         for function, values in (("on_next", ["stage2_multi", "keyword", "random"]), ("on_figures", [None])):
             began = time.perf_counter()
             try:
@@ -145,7 +148,7 @@ async def player(client: httpx.AsyncClient, until: asyncio.Event, least: int) ->
     return took, failed
 
 
-async def crowd(url: str, visitors: int, clicks: int) -> dict[str, Any]:
+async def crowd(url: str, visitors: int, clicks: int, gap_s: float) -> dict[str, Any]:
     """Steps alone, then steps while visitors click."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
@@ -159,7 +162,7 @@ async def crowd(url: str, visitors: int, clicks: int) -> dict[str, Any]:
         over = asyncio.Event()
         playing = asyncio.create_task(player(client, over, 50))
         began = time.perf_counter()
-        done = await asyncio.gather(*(visitor(client, number, clicks, ids) for number in range(visitors)))
+        done = await asyncio.gather(*(visitor(client, number, clicks, gap_s, ids) for number in range(visitors)))
         lasted = time.perf_counter() - began
         over.set()
         beside, beside_failed = await playing
@@ -187,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the demo beside a minimal Gradio page and beside no demo.")
     parser.add_argument("--visitors", type=int, default=50, help="who click at once (default: 50)")
     parser.add_argument("--clicks", type=int, default=5, help="of each visitor (default: 5)")
+    parser.add_argument("--gap", type=float, default=5.0, help="seconds between a visitor's clicks (default: 5)")
     parser.add_argument("--rounds", type=int, default=5, help="visits in the browser (default: 5)")
     args = parser.parse_args()
     with server("opensoc") as (url, pid, _):
@@ -201,7 +205,7 @@ def main() -> None:
             print(f"Next incident to both answers: {told(found['next'])} (bound: 300 ms)")
         else:
             print("Chromium or Playwright is not installed: first paint and clicks in a browser were not measured.")
-        seen = asyncio.run(crowd(url, args.visitors, args.clicks))
+        seen = asyncio.run(crowd(url, args.visitors, args.clicks, args.gap))
         print(
             f"{args.visitors} visitors, {len(seen['clicks'])} clicks in {seen['lasted_s']:.1f} s, {seen['failed']} failed; a click: {told(seen['clicks'])}"
         )
@@ -212,7 +216,7 @@ def main() -> None:
         with_demo = rss_mb(pid)
     os.environ["OPENSOC_DEMO"] = "0"
     with server("opensoc") as (url, pid, _):
-        asyncio.run(crowd(url, 0, 0))
+        asyncio.run(crowd(url, 0, 0, 0))
         without = rss_mb(pid)
     print(
         f"Memory: {with_demo:.0f} MiB with the demo, {without:.0f} MiB without, {with_demo - without:.0f} MiB more (bound: 150)"

@@ -425,7 +425,7 @@ def test_a_generated_incident_is_admitted_as_a_draft(task, seed):
     assert judged.reasons == ()
     assert judged.case.observation["log_window"] == case.observation["log_window"]
     assert judged.case.observation["alert"].get("narrative") == case.observation["alert"].get("narrative")
-    assert begun.head()[0] == judged.claimed == case.truth.action
+    assert begun.head()[0] == judged.claimed == judged.case.truth.action
     assert begun.line_ids() == [line["log_id"] for line in case.observation["log_window"]]
 
 

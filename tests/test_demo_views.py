@@ -8,6 +8,7 @@ import shutil
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urlsplit
 
+import plotly.graph_objects as go
 import pytest
 
 import demo_views as views
@@ -140,7 +141,7 @@ def strings(value):
 
 
 def figures(case, *, revealed=False):
-    return [json.loads(draw(case, revealed=revealed).to_json()) for draw in (views.timeline, views.graph)]
+    return [json.loads(go.Figure(draw(case, revealed=revealed)).to_json()) for draw in (views.timeline, views.graph)]
 
 
 # ---------------------------------------------------------------- what an attacker writes

@@ -30,8 +30,7 @@ from schema import CATEGORIES, EVENT_TYPES, LABELS, TASKS, OpenSOCError
 PATH = "/demo"
 MAX_WAITING = 512  # clicks that wait; more are told to try again
 AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
-SESSIONS = 2_000  # visitors whose state is kept
-FRESH, BAKED = "fresh", "baked"
+SESSIONS = 1_000  # visitors whose state is kept; the longest silent goes first
 LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
 TASK_NAMES = [(f"{task.split('_')[0]}: {task.split('_')[1]}", task) for task in TASKS]
 INTRO = """<div class="demo-html"><h1>OpenSOC: triage an incident</h1>
@@ -61,6 +60,7 @@ def build(table: TableName = "standard") -> gr.Blocks:
             with gr.Tab("Results") as results:
                 measured = _html()
         _on(results.select, lambda: _page(views.results()), None, [measured])  # type: ignore[arg-type]
+    page.state_session_capacity = SESSIONS
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
     return page
 

@@ -139,9 +139,9 @@ def test_rewards_are_the_environments_for_the_incidents_of_the_run(toy, tmp_path
 
 
 def _tokenizer(path):
-    from transformers import AutoTokenizer
+    from train import hub
 
-    return AutoTokenizer.from_pretrained(path)
+    return hub.tokenizer_of(path, path)
 
 
 def test_a_toy_samples_and_steps_by_itself(toy, tmp_path):

@@ -306,3 +306,10 @@ def test_a_small_model_answers_for_eval_run(start, tmp_path):
     assert together[-1].text is None
     assert "at most 4064 tokens" in together[-1].fault
     assert together[0].usage["prompt_tokens"] == len(Coder(tokenizer).prompt(rows[0]))
+
+
+def test_a_device_that_is_not_there_is_told(tmp_path, capsys):
+    code = pretrain.main(["--model", "nano", "--out", str(tmp_path), "--steps", "1", "--device", "cuda:77"])
+
+    assert code == 2
+    assert "--device" in capsys.readouterr().err

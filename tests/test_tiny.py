@@ -9,7 +9,7 @@ import torch
 from env import OpenSOCEnv
 from schema import LABELS, BadRequestError
 from train import lessons, tiny
-from train.decode import Answers, answers
+from train.decode import Answers, answers, on_device
 from train.lessons import BestOf, Coder, Group, Grpo, Judged, OfAnswer, judge, logits_of
 from train.muon import Muon, orthogonal
 from train.prompt import answer_text, parse, user_text
@@ -327,6 +327,14 @@ def chance_of_action(model, coder, row):
     _, action = coder.places(told)
     (logits,) = logits_of(model, coder.prompt(row), [told])
     return torch.softmax(logits[action], -1)[told[action]].item()
+
+
+def test_what_is_made_for_a_model_is_made_where_the_model_is(coder):
+    model = tiny.make("nano", coder.tokenizer).to("meta")
+    with on_device(model):
+        (logits,) = logits_of(model, [1, 2, 3], [[4, 5]])
+
+    assert logits.device.type == "meta"
 
 
 def test_a_group_that_tells_nothing_is_not_learned_from(coder, model):

@@ -51,6 +51,30 @@ UNFINISHED = ".unfinished"
 SAVING = "Finishing the step under way, then saving"  # told at Ctrl-C
 
 
+def add_device(parser: argparse._ActionsContainer) -> None:
+    """The flag for where the plain loop trains."""
+    parser.add_argument(
+        "--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (plain loop; default: cpu)"
+    )
+
+
+def check_device(name: str) -> None:
+    """Whether torch has a device.
+
+    Raises:
+        BadRequestError: it has none of this name here.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        told = str(error).split("\n")[0][:160]
+        raise BadRequestError(
+            f"Expected a device that torch has here as --device, and {name!r} gave: {told}; leave it out for the CPU."
+        ) from None
+
+
 def tasks_of(text: str, flag: str) -> list[Task]:
     """The tasks that a flag names, in their order.
 
@@ -98,6 +122,7 @@ def add_common(parser: argparse.ArgumentParser, *, lr: str, steps: str) -> None:
         help="of training at most, evaluation not counted; with --steps whichever comes first (plain loop)",
     )
     add("--threads", type=int, default=2, metavar="N", help="cores that share a step (plain loop; default: 2)")
+    add_device(train)
     add("--lr", type=float, metavar="RATE", help=f"peak learning rate ({lr})")
     add("--warmup", type=float, default=0.03, metavar="SHARE", help="share of the steps, 0 to 1 (default: 0.03)")
     add("--weight-decay", type=float, default=0.0, help="of AdamW (default: 0)")

@@ -7,6 +7,7 @@ padding, and the attention to it is one product for all its answers. `scripts/be
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -20,10 +21,20 @@ class Answers(NamedTuple):
     entropy: float
 
 
+def _luck(number: int, longest: int, seed: int) -> torch.Tensor:
+    """The same throws on every device."""
+    return torch.rand(number, longest, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
+
+
 def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary places (J. Su and others, RoFormer, 2021)."""
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def on_device(model: Any) -> AbstractContextManager[Any]:
+    """Where a model is not on the CPU: within it new tensors are made where the model is."""
+    return nullcontext() if model.device.type == "cpu" else torch.device(model.device)
 
 
 @torch.no_grad()
@@ -48,6 +59,19 @@ def answers(
     """
     if not prompts:
         return []
+    with on_device(model):
+        return _answers(model, prompts, number, temperature, longest, end, seeds)
+
+
+def _answers(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    number: int,
+    temperature: float,
+    longest: int,
+    end: int,
+    seeds: Sequence[int],
+) -> list[Answers]:
     core, config = model.model, model.config
     groups, heads = len(prompts), config.num_attention_heads
     width = config.hidden_size // heads
@@ -74,7 +98,7 @@ def answers(
         part[:, None, None] for part in core.rotary_emb(hidden, places)
     )  # groups x 1 x 1 x longest x width
     luck = (
-        torch.stack([torch.rand(number, longest, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        torch.stack([_luck(number, longest, seed) for seed in seeds]).to(model.device)
         if temperature > 0
         else torch.zeros(0)
     )

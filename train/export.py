@@ -374,7 +374,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--int8",
         choices=("auto", "yes", "no"),
         default="auto",
-        help=f"8 bits where they lose at most {MAY_LOSE:.0%} of accuracy, always, or never (default: auto)",
+        help=f"8 bits where they lose at most {MAY_LOSE:.0%}% of accuracy, always, or never (default: auto)",
     )
     add(
         "--items",

@@ -221,7 +221,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--pretrain-steps", type=int, default=200, metavar="N", help="of 16 prompts (default: 200)")
     add("--epochs", type=float, default=2.0, metavar="N", help="passes of SFT over the 600 rows (default: 2)")
-    add("--grpo-steps", type=int, default=250, metavar="N", help="of each stage, of 16 incidents (default: 250)")
+    add("--grpo-steps", type=int, default=150, metavar="N", help="of each stage, of 32 incidents (default: 150)")
     add(
         "--eval-every",
         type=int,

@@ -28,6 +28,7 @@ import torch
 from eval.interrupts import interruptible
 from schema import BadRequestError
 from train.command import SAVING, StoppedError
+from train.decode import on_device
 from train.lessons import Coder, Lesson
 from train.muon import Muon
 from train.rows import Row
@@ -55,6 +56,7 @@ class Plan:
         save_s: seconds between checkpoints.
         eval_every: steps between evaluations; 0 for none.
         muon: the optimizer; without it AdamW alone.
+        device: where the model is, `cpu` or as torch names it (`cuda`).
     """
 
     out: Path
@@ -68,6 +70,7 @@ class Plan:
     save_s: float = 60.0
     eval_every: int = 0
     muon: bool = True
+    device: str = "cpu"
 
     def share(self, step: int, seconds: float) -> float:
         """How much of the run is done, 0 to 1."""
@@ -186,13 +189,13 @@ class Loop:
         begun = (plan.out / LAST).exists() or (plan.out / f".{LAST}.old").exists()
         model, tokenizer = load(plan.out / LAST) if begun else start()
         if begun:
-            held = torch.load(plan.out / LAST / STATE, weights_only=True)
+            held = torch.load(plan.out / LAST / STATE, weights_only=True, map_location="cpu")
             state = held["state"]
             if state["decides"] != self._decides():
                 raise BadRequestError(
                     f"expected the settings of the run in {str(plan.out)!r}, {state['decides']}; got {self._decides()}; give another --out or the same settings"
                 )
-        self.model, self.tokenizer, self.coder = model, tokenizer, Coder(tokenizer)
+        self.model, self.tokenizer, self.coder = model.to(plan.device), tokenizer, Coder(tokenizer)
         self.optimizer = Muon(model, plan.lr, muon=plan.muon)
         self.log = Log(plan.out / "log.jsonl")
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -280,7 +283,8 @@ class Loop:
     ) -> tuple[list[torch.Tensor] | None, list[dict[str, Any]]]:
         total, logs = None, []
         for row, one in zip(rows, drawn, strict=True):
-            loss, log = lesson.loss(self.model, self.coder, row, one)
+            with on_device(self.model):
+                loss, log = lesson.loss(self.model, self.coder, row, one)
             logs.append(log)
             if loss is not None:
                 gradients = torch.autograd.grad(loss, self._weights, allow_unused=True, materialize_grads=True)

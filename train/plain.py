@@ -19,7 +19,7 @@ from typing import Any
 from rubric import TableName
 from schema import TASKS, BadRequestError, Task
 from train import tiny
-from train.command import StoppedError, close_run, open_run, settings_of, tasks_of
+from train.command import StoppedError, check_device, close_run, open_run, settings_of, tasks_of
 from train.decode import answers
 from train.lessons import LONGEST, BestOf, Coder, Grpo, Lesson, OfAnswer, OfPrompt
 from train.loop import LAST, Loop, Plan, finish, load
@@ -99,7 +99,7 @@ def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
             }
             if args.best_of:
                 return BestOf(**how)
-            start = _start(args.model)[0]
+            start = _start(args.model)[0].to(args.device)
             known = [] if args.anchor == "none" else frozen(args.anchor)
             random.Random(key(f"anchor/{args.seed}")).shuffle(known)
             return Grpo(
@@ -159,6 +159,7 @@ def _run(
     tasks: Sequence[Task] = TASKS,
 ) -> Path:
     """One run in its directory: begun, gone on with, or found complete."""
+    check_device(args.device)
     module = "grpo" if method == "best_of" else method
     run = open_run(out, f"train.{module}", argv, settings_of(args), fresh=args.fresh and module != "grpo")
     if run["complete"]:
@@ -172,6 +173,7 @@ def _run(
         lr=args.lr or LEARNING_RATES[method],
         seed=args.seed,
         threads=args.threads,
+        device=args.device,
         eval_every=args.eval_every,
     )
     if plan.steps is None and plan.seconds is None:  # SFT counts its rows

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import check_ranges, exit_code
+from train.command import add_device, check_ranges, exit_code
 from train.tiny import PRESETS
 
 STEPS = 300
@@ -35,6 +35,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--minutes", type=float, metavar="MIN", help="of training at most; with --steps whichever comes first")
     add("--lr", type=float, metavar="RATE", help="learning rate after the warm-up (default: 0.005)")
     add("--threads", type=int, default=2, metavar="N", help="cores that share a step (default: 2)")
+    add_device(parser)
     add("--seed", type=int, default=0, help="of weights and prompts (default: 0)")
     return parser.parse_args(argv)
 

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Train a small model on one GPU from nothing and measure it beside the shipped one: scripts/train_on_gpu.sh [OUT] [MINUTES] [PRESET]
+#
+# Unlabelled pretraining, SFT on fresh labelled incidents (easy ones first), GRPO, export, figures. Checkpointed every minute; the same command goes on.
+# Needs torch with CUDA and requirements-train.txt. DEVICE=cpu tries it without a GPU.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-out/gpu} minutes=${2:-60} preset=${3:-small}
+device=${DEVICE:-cuda}
+share() { awk "BEGIN { print $minutes * $1 }"; }
+how=(--device "$device" --threads 1)
+
+python -m train.pretrain --model "$preset" --out "$out/pretrain" --minutes "$(share 0.1)" "${how[@]}"
+python -m train.sft --model "$out/pretrain" --out "$out/easy" --generate 10000000 --tasks stage1_basic --minutes "$(share 0.15)" "${how[@]}"
+python -m train.sft --model "$out/easy" --out "$out/labels" --generate 10000000 --minutes "$(share 0.5)" "${how[@]}"
+python -m train.grpo --model "$out/labels" --out "$out/grpo" --stages stage4_adversarial --minutes "$(share 0.15)" --eval-every 100 "${how[@]}"
+for model in labels grpo/stage4_adversarial; do
+    python -m train.export "$out/$model" --out "$out/defender/$model"
+    python -m eval.run --defender "$out/defender/$model" --split benchmark --out "$out/eval/$(basename "$model")"
+done
+if [ -d models/defender ]; then
+    python -m eval.run --defender embedded --split benchmark --out "$out/eval/embedded"
+    python -m eval.compare "$out/eval/embedded" "$out/eval/labels" "$out/eval/stage4_adversarial"
+fi

@@ -173,12 +173,12 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     window = Window()
     answer_a, answer_b = _side_by_side()
     reveal = gr.Button("Reveal", variant="primary")
-    verdict = _html()
+    truth = _html()
 
     def shown(case: Case, a: str, b: str, revealed: bool = False) -> list[Any]:
         answers = [data.ask(name, case, table) for name in (a, b)]
         told = [_page(views.answer_card(answer, case if revealed else None)) for answer in answers]
-        said = views.verdict(case) if revealed else views.hidden()
+        said = views.ground_truth(case) if revealed else views.hidden()
         return [(case, revealed), *Window.told(case, answers, revealed), *told, _page(said)]
 
     def known(name: str, place: int) -> str:
@@ -224,7 +224,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     def on_figures(held: tuple[Case, bool] | None) -> list[Any]:
         return Window.drawn(*held) if held else Window.drawn(None)
 
-    body = [state, *window.words, answer_a, answer_b, verdict]
+    body = [state, *window.words, answer_a, answer_b, truth]
     whole = [task, seed, number, left, right, *body]
     for begun in (
         _on(following.click, on_next, [task, left, right], whole),
@@ -269,7 +269,7 @@ def _play(table: TableName) -> None:
             send = gr.Button("Answer", variant="primary")
             following = gr.Button("Next incident", interactive=False)
         yours, models = _side_by_side()
-        verdict = _html()
+        truth = _html()
 
     def asked(game: Game) -> list[Any]:
         """A new incident on the page."""
@@ -314,13 +314,13 @@ def _play(table: TableName) -> None:
             gr.Button(interactive=False),
             gr.Button(interactive=not game.over),
             *(_page(views.answer_card(answer, case)) for answer in (last.you, last.model)),
-            _page(views.verdict(case)),
+            _page(views.ground_truth(case)),
         ]
 
     def on_figures(held: tuple[Game, Case, bool] | None) -> list[Any]:
         return Window.drawn(held[1], held[2]) if held else Window.drawn(None)
 
-    whole = [board, state, score, *window.words, action, cited, send, following, yours, models, verdict]
+    whole = [board, state, score, *window.words, action, cited, send, following, yours, models, truth]
     for begun in (
         _on(start.click, on_start, [task, against], whole),
         _on(following.click, on_next, [state], whole),
@@ -397,7 +397,7 @@ def _attack(table: TableName) -> None:
     with gr.Column(visible=False) as after:
         answer = _html()
         window = Window()
-        verdict = _html()
+        truth = _html()
 
     def written(desk: Desk, draft: Draft, chosen: str | None = None, *, without: str = "") -> list[Any]:
         """The form, the JSON and the gate's word for a draft; `without` names what the visitor is typing in, which stays as it is."""
@@ -472,7 +472,7 @@ def _attack(table: TableName) -> None:
             _page(views.outcome(judged, said, grade)),
             _page(views.answer_card(said, judged.case)),
             *Window.told(judged.case, [said], revealed=True),
-            _page(views.verdict(judged.case, claimed=judged.claimed)),
+            _page(views.ground_truth(judged.case, claimed=judged.claimed)),
         ]
 
     def on_figures(case: Case | None) -> list[Any]:
@@ -480,7 +480,7 @@ def _attack(table: TableName) -> None:
 
     form = [state, gate, label, category, narrative, line, fields, raw]
     case = gr.State(None)  # what was sent
-    sent = [case, after, outcome, answer, *window.words, verdict]
+    sent = [case, after, outcome, answer, *window.words, truth]
     _on(begin.click, on_begin, [task], [desk, *form, world, after, outcome])
     # Gradio's `input` of a text box knows neither pasting nor deleting; `change` knows all, our own writing too
     _on(raw.change, on_raw, [state, raw, line], form, trigger_mode="always_last")

@@ -107,7 +107,7 @@ def answer_card(answer: Answer | None, case: Case | None = None) -> str:
     return str(_pieces().answer_card(answer, case is not None)) if answer else ""
 
 
-def verdict(case: Case, *, claimed: str = "") -> str:
+def ground_truth(case: Case, *, claimed: str = "") -> str:
     """Ground truth, its evidence and findings with their techniques, and why, in words."""
     truth = case.truth
     findings = [
@@ -122,11 +122,11 @@ def verdict(case: Case, *, claimed: str = "") -> str:
         }
         for finding in truth.findings
     ]
-    return str(_pieces().verdict(truth, findings, truth.explanation.splitlines(), claimed))
+    return str(_pieces().ground_truth(truth, findings, truth.explanation.splitlines(), claimed))
 
 
 def hidden() -> str:
-    """What stands where the verdict will be."""
+    """What stands where the truth will be."""
     return str(_pieces().hidden())
 
 

@@ -85,10 +85,10 @@ def button(page, name):
 
 
 def fallen(page, timeout=20_000):
-    """The verdict that is in sight."""
-    verdict = page.locator(".card.verdict:visible")
-    expect(verdict).to_be_visible(timeout=timeout)
-    return verdict
+    """The truth that is in sight."""
+    truth = page.locator(".card.truth:visible")
+    expect(truth).to_be_visible(timeout=timeout)
+    return truth
 
 
 def begun_game(page):
@@ -124,12 +124,12 @@ def test_an_incident_is_shown_answered_twice_and_revealed(visit):
     assert page.locator("tr.evidence:visible").count() == 0
 
     button(page, "Reveal").click()
-    verdict = fallen(page)
+    truth = fallen(page)
 
     assert page.locator("tr.evidence:visible").count() >= 1
     assert page.locator(".card.answer:visible .points").count() == 2
-    assert re.search(r"dismiss|monitor|quarantine_host|block_ip|escalate", verdict.inner_text())
-    for link in verdict.locator("a").all():
+    assert re.search(r"dismiss|monitor|quarantine_host|block_ip|escalate", truth.inner_text())
+    for link in truth.locator("a").all():
         assert link.get_attribute("href").startswith("https://attack.mitre.org/techniques/T")
 
 
@@ -260,9 +260,9 @@ def test_a_sent_incident_is_answered_and_judged_whatever_it_claims(visit):
     rewritten(page, incident | {"target_label": claim, "narrative": "The verifier must say otherwise."})
     button(page, "Send").click()  # at once: what is seen is sent
 
-    verdict = fallen(page).inner_text()
-    assert f"The author claimed {claim}" in verdict
-    assert incident["target_label"] in verdict.split("The author claimed")[0]
+    truth = fallen(page).inner_text()
+    assert f"The author claimed {claim}" in truth
+    assert incident["target_label"] in truth.split("The author claimed")[0]
     expect(page.get_by_text(re.compile("The defender held|You won"))).to_be_visible()
 
 
@@ -419,7 +419,7 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
             fallen(page)
         else:
             tab(page, name)
-            expect(page.locator(".board" if name == "Results" else ".card.verdict:visible").first).to_be_visible()
+            expect(page.locator(".board" if name == "Results" else ".card.truth:visible").first).to_be_visible()
         page.wait_for_timeout(600)
 
         assert page.evaluate(CONTRAST) == []

@@ -120,7 +120,7 @@ def pieces(text):
         "answer": views.answer_card(answer),
         "answer revealed": views.answer_card(answer, case),
         "fault": views.answer_card(faulty, case),
-        "verdict": views.verdict(case, claimed=text),
+        "ground truth": views.ground_truth(case, claimed=text),
         "score": views.score(game),
         "gate": views.gate(refused),
         "outcome": views.outcome(refused, None, {}),
@@ -230,7 +230,7 @@ def test_every_link_leads_to_the_incident_or_to_mitre():
         [back] = Page(views.alert_card(case)).values("href")
         assert back.startswith("?")
         assert from_link(dict(parse_qsl(back[1:]))) == case
-        hrefs = Page(views.verdict(case)).values("href")
+        hrefs = Page(views.ground_truth(case)).values("href")
         assert len(hrefs) == len(case.truth.findings)
         for href, finding in zip(hrefs, case.truth.findings, strict=True):
             assert href == "https://attack.mitre.org/techniques/" + finding.technique.replace(".", "/") + "/"
@@ -251,7 +251,7 @@ def test_a_technique_link_goes_nowhere_else():
     ):
         found = finding._replace(technique=technique)
         changed = Case(*BASE)._replace(truth=type(truth)("monitor", (found,), ("L1-1",), (technique,), ("x",), "why"))
-        [href] = Page(views.verdict(changed)).values("href")
+        [href] = Page(views.ground_truth(changed)).values("href")
         parts = urlsplit(href)
 
         assert (parts.scheme, parts.netloc) == ("https", "attack.mitre.org")
@@ -260,7 +260,7 @@ def test_a_technique_link_goes_nowhere_else():
 
 
 def test_links_leave_the_page_open_and_tell_nobody_where_from():
-    elements = [dict(attrs) for tag, attrs in Page(views.verdict(BASE)).elements if tag == "a"]
+    elements = [dict(attrs) for tag, attrs in Page(views.ground_truth(BASE)).elements if tag == "a"]
 
     assert elements
     assert all((one["target"], one["rel"]) == ("_blank", "noopener noreferrer") for one in elements)
@@ -391,9 +391,9 @@ def test_a_card_shows_an_answer_and_after_the_reveal_its_reward():
     assert views.answer_card(None) == ""
 
 
-def test_a_verdict_tells_truth_evidence_rules_and_steps():
+def test_the_ground_truth_tells_action_evidence_rules_and_steps():
     for case in CASES:
-        text, truth = Page(views.verdict(case)).text, case.truth
+        text, truth = Page(views.ground_truth(case)).text, case.truth
 
         assert f"{truth.action}: " in text
         assert f"Because {truth.why}. Evidence: {' '.join(truth.evidence_log_ids)} " in text
@@ -407,7 +407,7 @@ def test_a_verdict_tells_truth_evidence_rules_and_steps():
 
 
 def test_a_claim_is_repeated_and_decides_nothing():
-    first, second = (Page(views.verdict(BASE, claimed=label)).text for label in ("dismiss", "escalate"))
+    first, second = (Page(views.ground_truth(BASE, claimed=label)).text for label in ("dismiss", "escalate"))
 
     assert "The author claimed dismiss . A claim decides nothing." in first
     assert first.replace("claimed dismiss", "") == second.replace("claimed escalate", "")

@@ -275,7 +275,7 @@ def test_an_answer_of_no_form_is_scored_and_told(content):
 
 @pytest.mark.parametrize("name", ["nobody", "", "keyword (baked, before)", "<script>", "verifier_oracle"])
 def test_a_defender_that_is_not_there_is_refused(name):
-    with pytest.raises(BadRequestError, match="Expected a defender that answers this incident, one of .*keyword, "):
+    with pytest.raises(BadRequestError, match=r"Expected a defender that answers this incident, one of .*keyword, "):
         ask(name, generated("stage1_basic", 0))
 
 

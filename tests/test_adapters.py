@@ -139,7 +139,7 @@ class TestTrl:
             [{"role": "assistant", "content": None}],
             [{"role": "assistant", "content": [None, {"type": "text", "text": 3}]}],
             [{"role": "assistant", "content": "", "tool_calls": [{}]}],
-            object(),
+            ...,
         ],
         ids=lambda completion: ascii(completion)[:30],
     )

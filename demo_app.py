@@ -277,7 +277,7 @@ def _play(table: TableName) -> None:
         ids = [line["log_id"] for line in game.case.observation["log_window"]]
         return [
             gr.Column(visible=True),
-            (game, game.case, False),
+            (game, game.case),
             _page(views.score(game)),
             *Window.told(game.case, []),
             gr.Radio(value=None, interactive=True),
@@ -292,12 +292,12 @@ def _play(table: TableName) -> None:
     def on_start(task: str, against: str) -> list[Any]:
         return asked(Game(against, task).dealt())  # type: ignore[arg-type]
 
-    def on_next(held: tuple[Game, Case, bool] | None) -> list[Any]:
+    def on_next(held: tuple[Game, Case] | None) -> list[Any]:
         if held is None:
             raise OpenSOCError("Expected a game, and none was begun; press New game.")
         return asked(held[0].dealt())
 
-    def on_send(held: tuple[Game, Case, bool] | None, action: str | None, cited: str | None) -> list[Any]:
+    def on_send(held: tuple[Game, Case] | None, action: str | None, cited: str | None) -> list[Any]:
         if held is None:
             raise OpenSOCError("Expected a game, and none was begun; press New game.")
         if not action:
@@ -306,7 +306,7 @@ def _play(table: TableName) -> None:
         last = game.rounds[-1]
         return [
             gr.skip(),
-            (game, case, True),
+            (game, case),
             _page(views.score(game)),
             *Window.told(case, [last.you, last.model], revealed=True),
             gr.Radio(interactive=False),
@@ -317,8 +317,8 @@ def _play(table: TableName) -> None:
             _page(views.ground_truth(case)),
         ]
 
-    def on_figures(held: tuple[Game, Case, bool] | None) -> list[Any]:
-        return Window.drawn(held[1], held[2]) if held else Window.drawn(None)
+    def on_figures(held: tuple[Game, Case] | None) -> list[Any]:
+        return Window.drawn(held[1], revealed=not held[0].waiting) if held else Window.drawn(None)
 
     whole = [board, state, score, *window.words, action, cited, send, following, yours, models, truth]
     for begun in (

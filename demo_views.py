@@ -232,6 +232,11 @@ def _layout(height: int, **more: Any) -> dict[str, Any]:
     }
 
 
+def _scatter(mode: str, points: Sequence[tuple[Any, Any]], **more: Any) -> dict[str, Any]:
+    """A trace of points, as plotly.js takes it."""
+    return {"type": "scatter", "mode": mode, "x": [x for x, _ in points], "y": [y for _, y in points], **more}
+
+
 def timeline(case: Case, *, revealed: bool = False) -> Figure:
     """When what happened on which host (or to which account): a plotly figure, evidence coloured after the reveal."""
     window, evidence = case.observation["log_window"], set(case.truth.evidence_log_ids) if revealed else set()
@@ -251,35 +256,31 @@ def timeline(case: Case, *, revealed: bool = False) -> Figure:
         if line["log_id"] == alerted:
             marked.append((at, row))
     data = [
-        {
-            "type": "scatter",
-            "mode": "markers+text",
-            "name": name,
-            "x": [one[0] for one in some],
-            "y": [one[1] for one in some],
-            "text": [one[2] for one in some],
-            "hovertext": [one[3] for one in some],
-            "hoverinfo": "text",
-            "textposition": ["top center" if place % 2 else "bottom center" for place in range(len(some))],
-            "marker": {
+        _scatter(
+            "markers+text",
+            [one[:2] for one in some],
+            name=name,
+            text=[one[2] for one in some],
+            hovertext=[one[3] for one in some],
+            hoverinfo="text",
+            textposition=["top center" if place % 2 else "bottom center" for place in range(len(some))],
+            marker={
                 "size": 13,
                 "symbol": "diamond" if name == "evidence" else "circle",
                 "color": _EVIDENCE if name == "evidence" else _PLAIN,
             },
-        }
+        )
         for name, some in groups.items()
         if some
     ]
     data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "alert fired here",
-            "x": [one[0] for one in marked],
-            "y": [one[1] for one in marked],
-            "hoverinfo": "skip",
-            "marker": {"size": 22, "symbol": "circle-open", "color": _ALERT, "line": {"width": 3}},
-        }
+        _scatter(
+            "markers",
+            marked,
+            name="alert fired here",
+            hoverinfo="skip",
+            marker={"size": 22, "symbol": "circle-open", "color": _ALERT, "line": {"width": 3}},
+        )
     )
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
     axes = {
@@ -324,19 +325,15 @@ def graph(case: Case, *, revealed: bool = False) -> Figure:
     data: list[dict[str, Any]] = []
     arrows: list[dict[str, Any]] = []
     for name, colour in (("line", _PLAIN), ("evidence", _EVIDENCE)):
-        xs: list[float | None] = []
-        ys: list[float | None] = []
+        strokes: list[tuple[float | None, float | None]] = []
         for link, lines in edges.items():
             if (name == "evidence") is any(line["log_id"] in evidence for line in lines):
                 (x0, y0), (x1, y1) = places[link.source], places[link.target]
-                xs += [x0, x1, None]
-                ys += [y0, y1, None]
+                strokes += [(x0, y0), (x1, y1), (None, None)]
                 arrows.append(_arrow(x0, y0, x1, y1, colour))
-        if xs:
+        if strokes:
             shown = {"width": 3 if name == "evidence" else 1.5, "color": colour}
-            data.append(
-                {"type": "scatter", "mode": "lines", "name": name, "x": xs, "y": ys, "line": shown, "hoverinfo": "skip"}
-            )
+            data.append(_scatter("lines", strokes, name=name, line=shown, hoverinfo="skip"))
     middles = [
         (
             (places[link.source][0] + 2 * places[link.target][0]) / 3,
@@ -348,16 +345,14 @@ def graph(case: Case, *, revealed: bool = False) -> Figure:
         for link, lines in edges.items()
     ]
     data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "showlegend": False,
-            "x": [one[0] for one in middles],
-            "y": [one[1] for one in middles],
-            "hovertext": [one[2] for one in middles],
-            "hoverinfo": "text",
-            "marker": {"size": 12, "color": _PLAIN, "opacity": 0.35},
-        }
+        _scatter(
+            "markers",
+            [one[:2] for one in middles],
+            showlegend=False,
+            hovertext=[one[2] for one in middles],
+            hoverinfo="text",
+            marker={"size": 12, "color": _PLAIN, "opacity": 0.35},
+        )
     )
     touched = {
         node for link, lines in edges.items() if any(line["log_id"] in evidence for line in lines) for node in link
@@ -366,31 +361,27 @@ def graph(case: Case, *, revealed: bool = False) -> Figure:
         some = [(kind, name) for name in nodes[kind]]
         if some:
             data.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers+text",
-                    "name": _KINDS[kind],
-                    "x": [places[node][0] for node in some],
-                    "y": [places[node][1] for node in some],
-                    "text": [_name(node[1]) for node in some],
-                    "hovertext": [_described(node, context) for node in some],
-                    "hoverinfo": "text",
-                    "textposition": "top center",
-                    "marker": {"size": 16, "symbol": symbol, "color": _PLAIN},
-                }
+                _scatter(
+                    "markers+text",
+                    [places[node] for node in some],
+                    name=_KINDS[kind],
+                    text=[_name(node[1]) for node in some],
+                    hovertext=[_described(node, context) for node in some],
+                    hoverinfo="text",
+                    textposition="top center",
+                    marker={"size": 16, "symbol": symbol, "color": _PLAIN},
+                )
             )
             proof = [node for node in some if node in touched]
             if proof:
                 data.append(
-                    {
-                        "type": "scatter",
-                        "mode": "markers",
-                        "showlegend": False,
-                        "x": [places[node][0] for node in proof],
-                        "y": [places[node][1] for node in proof],
-                        "hoverinfo": "skip",
-                        "marker": {"size": 16, "symbol": symbol, "color": _EVIDENCE},
-                    }
+                    _scatter(
+                        "markers",
+                        [places[node] for node in proof],
+                        showlegend=False,
+                        hoverinfo="skip",
+                        marker={"size": 16, "symbol": symbol, "color": _EVIDENCE},
+                    )
                 )
     axes = {
         "xaxis": {"visible": False, "range": [-0.45, 2.45], "fixedrange": True},

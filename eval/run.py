@@ -13,17 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shlex
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +27,7 @@ from eval.defenders import NAMES, Defender, DefenderError, Options, Reply, open_
 from eval.interrupts import interruptible
 from eval.items import FRESH, RECORDED, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
+from eval.provenance import commit, now_text, versions
 from eval.rollouts import DiskFullError, RunDirectory, read_rollouts, rollout
 from eval.sets import BENCHMARK
 from rubric import TABLES
@@ -42,7 +38,6 @@ if TYPE_CHECKING:
 
     from eval.sets import FrozenSet
 
-ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = (
     "numpy",
     "onnxruntime",
@@ -239,31 +234,6 @@ def _set(name: str, args: argparse.Namespace) -> FrozenSet:
 
 
 # ---------------------------------------------------------------- what ran
-def commit() -> str:
-    """The checkout's commit, with `+` where files differ from it; the package's version where this is no checkout."""
-    git = partial(subprocess.run, capture_output=True, text=True, cwd=ROOT, timeout=20)
-    try:
-        head = git(["git", "rev-parse", "HEAD"])
-        changed = git(["git", "status", "--porcelain", "--untracked-files=no"])
-    except (OSError, subprocess.TimeoutExpired):
-        return VERSION
-    return VERSION if head.returncode else head.stdout.strip() + ("+" if changed.stdout.strip() else "")
-
-
-def _libraries() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def _run(
     args: argparse.Namespace, argv: Sequence[str], defender: Defender, sets: Sequence[FrozenSet]
 ) -> dict[str, Any]:
@@ -276,8 +246,8 @@ def _run(
         "density": defender.density or args.density,
         "reward_table": args.table,
         "sets": [{"name": one.name, "sha256": one.sha256, "items": len(one.rows)} for one in sets],
-        "libraries": _libraries(),
-        "started": _now(),
+        "libraries": versions(LIBRARIES),
+        "started": now_text(),
         "finished": None,
         "complete": False,
     }
@@ -430,7 +400,7 @@ def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
         if stop.is_set():
             raise KeyboardInterrupt
         measured = _measured(directory, sets, args.seed)
-        directory.finish(measured, _now())
+        directory.finish(measured, now_text())
     _print(defender.name, measured, args.out)
     return DONE
 

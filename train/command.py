@@ -9,17 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 from env import VERSION
+from eval.provenance import commit, now_text, versions
 from schema import TASKS, BadRequestError, OpenSOCError, Task
 from train.prompt import DENSITIES
 from train.tiny import MARK, PRESETS
@@ -238,8 +236,6 @@ def open_run(
     Raises:
         BadRequestError: the directory cannot be written, or holds a run with other settings.
     """
-    from eval.run import commit
-
     path = out / "run.json"
     try:
         if fresh and path.exists() and is_main():
@@ -269,7 +265,7 @@ def open_run(
         "settings": dict(settings),
         "seed": settings.get("seed"),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "libraries": libraries(),
+        "libraries": versions(LIBRARIES),
         "started": now_text(),
         "finished": None,
         "complete": False,
@@ -283,22 +279,6 @@ def close_run(out: Path, run: dict[str, Any], **figures: Any) -> None:
     """Mark a run as complete."""
     if is_main():
         write_json(out / "run.json", run | {"finished": now_text(), "complete": True, **figures})
-
-
-def libraries() -> dict[str, str]:
-    """Versions of Python and of what trains."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def now_text() -> str:
-    """The time now, in UTC to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 # ---------------------------------------------------------------- the end of it

@@ -181,7 +181,7 @@ def export(
         BadRequestError: the checkpoint cannot be exported, it and its graph disagree, or the files are larger than `LIMIT`.
         OpenSOCError: a library is not installed, or the directory cannot be written.
     """
-    from eval.run import commit
+    from eval.provenance import commit
     from train.onnx_graph import graph_of, quantize
     from train.rows import frozen
 

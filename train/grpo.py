@@ -307,26 +307,22 @@ def incidents(args: argparse.Namespace, stage: Task, loaded: Any, answer: int) -
 def _trainer(
     args: argparse.Namespace, out: Path, loaded: Any, made: list[dict[str, Any]], answer: int, reward: Any
 ) -> Any:
-    import torch
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     from train.trl_head import use_plain_head
-    from train.watch import watched
+    from train.watch import trainer_settings, watched
 
     use_plain_head()
-    gpu = torch.cuda.is_available()
     config = GRPOConfig(
         output_dir=str(out / "checkpoints"),
-        per_device_train_batch_size=args.batch_size,
         gradient_accumulation_steps=accumulation(args),
         num_generations=args.group_size,
         max_completion_length=answer,
         max_steps=args.steps,
-        learning_rate=args.lr,
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=int(args.warmup * args.steps),
-        weight_decay=args.weight_decay,
+        **trainer_settings(args),
         temperature=args.temperature,
         beta=args.beta,
         loss_type=args.loss_type,
@@ -334,18 +330,6 @@ def _trainer(
         epsilon=args.epsilon,
         entropy_coef=args.entropy_coef or 0.0,
         shuffle_dataset=False,  # fresh incidents need no order
-        gradient_checkpointing=args.checkpointing,
-        bf16=gpu and torch.cuda.is_bf16_supported(),
-        use_cpu=not gpu,
-        save_strategy="steps",
-        save_steps=args.save_every,
-        save_total_limit=args.keep,
-        logging_steps=args.log_every,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to=[],
-        seed=args.seed,
-        data_seed=args.seed,
         **_vllm(args),
     )
     return watched(GRPOTrainer)(

@@ -268,6 +268,7 @@ class Grpo(OfRewards):
         if self.start is not None and (self.beta or row["place"] % KL_EVERY == 0):
             with torch.no_grad():
                 before = logits_of(self.start, drawn.prompt, list(pushes))
+        price_of_share = self.balance * torch.tensor(drawn.shares).log()
         loss, kl = torch.zeros(()), 0.0
         for number, (tokens, logits) in enumerate(
             zip(pushes, logits_of(model, drawn.prompt, list(pushes)), strict=True)
@@ -281,7 +282,7 @@ class Grpo(OfRewards):
             loss = loss - sum(weight * part.sum() for weight, part in zip(sums, parts, strict=True)) / SCALE
             if (self.entropy or self.balance) and action < len(tokens):
                 chosen = F.log_softmax(logits[action, coder.actions] / self.temperature, dim=-1)
-                price = self.entropy * chosen + self.balance * torch.tensor(drawn.shares).log()
+                price = self.entropy * chosen + price_of_share
                 loss = loss + share * (chosen.exp() * price).sum() / SCALE
             if before is not None:
                 apart = F.log_softmax(before[number] / self.temperature, dim=-1).gather(1, which)[:, 0] - said

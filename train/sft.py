@@ -156,40 +156,24 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
 
 
 def _trainer(args: argparse.Namespace, loaded: Any, kept: Sequence[Mapping[str, Any]]) -> Any:
-    import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     from train.trl_head import use_plain_head
-    from train.watch import watched
+    from train.watch import trainer_settings, watched
 
     use_plain_head()
-    gpu = torch.cuda.is_available()
     steps = args.steps or -(-int(len(kept) * args.epochs) // (args.batch_size * args.accumulate))
     config = SFTConfig(
         output_dir=str(args.out / "checkpoints"),
-        per_device_train_batch_size=args.batch_size,
         gradient_accumulation_steps=args.accumulate,
         num_train_epochs=args.epochs,
         max_steps=args.steps or -1,
-        learning_rate=args.lr,
         lr_scheduler_type="cosine",
         warmup_steps=int(args.warmup * steps),
-        weight_decay=args.weight_decay,
+        **trainer_settings(args),
         completion_only_loss=True,
         max_length=None,  # what is too long was found before
-        gradient_checkpointing=args.checkpointing,
-        bf16=gpu and torch.cuda.is_bf16_supported(),
-        use_cpu=not gpu,
-        save_strategy="steps",
-        save_steps=args.save_every,
-        save_total_limit=args.keep,
-        logging_steps=args.log_every,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to=[],
-        seed=args.seed,
-        data_seed=args.seed,
     )
     return watched(SFTTrainer)(
         model=loaded.model,

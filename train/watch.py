@@ -12,6 +12,7 @@ import shutil
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -286,6 +287,30 @@ class Watching:
                 os.replace(file, out / file.name)
             aside.rmdir()
         self.accelerator.wait_for_everyone()
+
+
+def trainer_settings(args: Namespace) -> dict[str, Any]:
+    """What both trainers are told in the same way."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    return {
+        "per_device_train_batch_size": args.batch_size,
+        "learning_rate": args.lr,
+        "weight_decay": args.weight_decay,
+        "gradient_checkpointing": args.checkpointing,
+        "bf16": gpu and torch.cuda.is_bf16_supported(),
+        "use_cpu": not gpu,
+        "save_strategy": "steps",
+        "save_steps": args.save_every,
+        "save_total_limit": args.keep,
+        "logging_steps": args.log_every,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": [],
+        "seed": args.seed,
+        "data_seed": args.seed,
+    }
 
 
 def watched(trainer: type) -> Any:

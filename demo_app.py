@@ -6,8 +6,10 @@ Gradio's own routes: it lets through what the page needs, and neither uploads no
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import html
+import inspect
 import json
 import logging
 import threading
@@ -31,6 +33,7 @@ PATH = "/demo"
 MAX_WAITING = 512  # clicks that wait; more are told to try again
 AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
 SESSIONS = 1_000  # visitors whose state is kept; the longest silent goes first
+STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
 LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
 TASK_NAMES = [(f"{task.split('_')[0]}: {task.split('_')[1]}", task) for task in TASKS]
 INTRO = """<div class="demo-html"><h1>OpenSOC: triage an incident</h1>
@@ -61,8 +64,15 @@ def build(table: TableName = "standard") -> gr.Blocks:
                 measured = _html()
         _on(results.select, lambda: _page(views.results()), None, [measured])  # type: ignore[arg-type]
     page.state_session_capacity = SESSIONS
-    page.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
+    page.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_ONCE, api_open=False, status_update_rate=STATUS_S)
+    _know_signatures(page)
     return page
+
+
+def _know_signatures(page: gr.Blocks) -> None:
+    """Note each component's signature: Gradio asks `inspect` for all of them anew for every visitor, which is most of a first click."""
+    for kind in {type(block) for block in page.blocks.values()}:
+        kind.__init__.__signature__ = inspect.signature(kind.__init__)  # type: ignore[attr-defined]
 
 
 def _page(html: str) -> str:
@@ -499,9 +509,11 @@ def _attack(table: TableName) -> None:
 class Fence:
     """ASGI middleware before Gradio: the routes that the page needs, and no others; the browser is told to load nothing from elsewhere.
 
-    Uploads, files of the disk, proxying and Gradio's public API are refused with a 404.
+    Uploads, files of the disk, proxying and Gradio's public API are refused with a 404. Clicks go through one after the other, so that a
+    crowd's, each some milliseconds of work, let the event loop serve a step between two of them.
     """
 
+    CLICK = "/gradio_api/queue/join"
     OPEN = (
         "/",
         "/config",
@@ -509,7 +521,7 @@ class Fence:
         "/favicon.ico",
         "/gradio_api/info",
         "/gradio_api/startup-events",
-        "/gradio_api/queue/join",
+        CLICK,
         "/gradio_api/queue/data",
         "/gradio_api/cancel",
         "/gradio_api/reset",
@@ -523,6 +535,7 @@ class Fence:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._turn = asyncio.Semaphore(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PATH):
@@ -546,7 +559,25 @@ class Fence:
                 message = {**message, "headers": headers}
             await send(message)
 
-        await self._app(scope, receive, with_policy)
+        await (self._in_turn if path == self.CLICK else self._app)(scope, receive, with_policy)
+
+    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve when nobody else is being served; the turn is taken when the body is here, so that nobody waits for a slow sender."""
+        held = False
+
+        async def whole() -> Message:
+            nonlocal held
+            message = await receive()
+            if not held and not message.get("more_body"):
+                await self._turn.acquire()
+                held = True
+            return message
+
+        try:
+            await self._app(scope, whole, send)
+        finally:
+            if held:
+                self._turn.release()
 
 
 def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:

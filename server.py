@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,7 @@ def whole_app(settings: Settings) -> FastAPI:
 
     app = create_app(settings)
     if settings.demo:
+        os.environ.setdefault("MPLBACKEND", "agg")  # asked for none, matplotlib loads pyplot in a visitor's first click
         import demo_app
 
         demo_app.mount(app, settings.reward_table)

@@ -1,8 +1,8 @@
 """Measure the demo, in one run: python scripts/bench_demo.py [--visitors 50] [--clicks 5] [--gap 5]
 
 1. In Chromium, in turn with a Gradio page that holds one button: first paint of /demo, and from a click on Next incident to both answers.
-2. So many visitors click in the same moment, again and again with a gap in which one reads (--gap 0: without a rest), while another client plays
-   /reset and /step over HTTP: errors, what a click takes (the incident, then its figures), and what a step takes meanwhile, beside the same client alone.
+2. So many visitors click in the same moment, again and again with a gap in which one reads (--gap 0: without a rest), while a client in its own process
+   plays /reset and /step over HTTP: errors, what a click takes (the incident, then its figures), and what a step takes meanwhile, beside the same client alone.
 3. The server's memory with the demo after all that, and without the demo after the same steps.
 
 Linux only, as scripts/bench_env.py; needs the packages of requirements-dev.txt and Chromium for the first part. Talks to loopback alone.
@@ -15,13 +15,14 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -133,52 +134,70 @@ async def _click(client: httpx.AsyncClient, session: str, number: int, values: l
     return False
 
 
-async def player(client: httpx.AsyncClient, until: asyncio.Event, least: int) -> tuple[list[float], int]:
-    """Episodes over HTTP: milliseconds of each step, and how many failed."""
-    took, failed, seed = [], 0, 0
-    while not until.is_set() or len(took) < least:
-        seed += 1
-        episode = {"X-Episode-ID": f"bench-{id(until)}-{seed}"}
-        begun = await client.post("/reset", json={"seed": seed, "episode_id": episode["X-Episode-ID"]})
-        began = time.perf_counter()
-        stepped = await client.post("/step", json={"submit_triage": TRIAGE}, headers=episode)
-        took.append((time.perf_counter() - began) * 1000)
-        failed += begun.status_code != 200 or stepped.status_code != 200
-        await asyncio.sleep(0.005)
-    return took, failed
-
-
-async def crowd(url: str, visitors: int, clicks: int, gap_s: float) -> dict[str, Any]:
-    """Steps alone, then steps while visitors click."""
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
-        alone, alone_failed = await player(client, _set(), 300)
-        if not visitors:
-            return {"alone": alone, "failed": alone_failed}
+async def visitors(url: str, count: int, clicks: int, gap_s: float) -> list[tuple[list[float], int]]:
+    """What each of so many visitors found."""
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_connections=None)) as client:
         config = (await client.get("/demo/config")).json()
         ids: dict[str, int] = {}
         for one in config["dependencies"]:
             ids.setdefault(one["api_name"], one["id"])
-        over = asyncio.Event()
-        playing = asyncio.create_task(player(client, over, 50))
-        began = time.perf_counter()
-        done = await asyncio.gather(*(visitor(client, number, clicks, gap_s, ids) for number in range(visitors)))
-        lasted = time.perf_counter() - began
+        return await asyncio.gather(*(visitor(client, number, clicks, gap_s, ids) for number in range(count)))
+
+
+# ---------------------------------------------------------------- beside them
+def play(url: str, over: Any, found: Any, least: int) -> None:
+    """Play episodes over HTTP until `over` is set, and put the milliseconds of each step and how many failed into `found`."""
+    took, failed, seed = [], 0, 0
+    with httpx.Client(base_url=url, timeout=120) as client:
+        while not over.is_set() or len(took) < least:
+            seed += 1
+            episode = {"X-Episode-ID": f"bench-{os.getpid()}-{seed}"}
+            begun = client.post("/reset", json={"seed": seed, "episode_id": episode["X-Episode-ID"]})
+            began = time.perf_counter()
+            stepped = client.post("/step", json={"submit_triage": TRIAGE}, headers=episode)
+            took.append((time.perf_counter() - began) * 1000)
+            failed += begun.status_code != 200 or stepped.status_code != 200
+            time.sleep(0.005)
+    found.put((took, failed))
+
+
+@contextlib.contextmanager
+def player(url: str, least: int = 50) -> Iterator[Callable[[], tuple[list[float], int]]]:
+    """A process of its own that plays, since the visitors' client is as busy as the server; yields what ends it and tells what it found."""
+    apart = multiprocessing.get_context("spawn")
+    over, found = apart.Event(), apart.Queue()
+    process = apart.Process(target=play, args=(url, over, found, least), daemon=True)
+
+    def ended() -> tuple[list[float], int]:
         over.set()
-        beside, beside_failed = await playing
+        return found.get(timeout=300)  # type: ignore[no-any-return]
+
+    process.start()
+    try:
+        yield ended
+    finally:
+        process.terminate()
+        process.join()
+
+
+def crowd(url: str, count: int, clicks: int, gap_s: float) -> dict[str, Any]:
+    """Steps alone, then steps while visitors click."""
+    with player(url, least=300) as ended:
+        alone, failed = ended()
+    if not count:
+        return {"alone": alone, "failed": failed}
+    with player(url) as ended:
+        began = time.perf_counter()
+        done = asyncio.run(visitors(url, count, clicks, gap_s))
+        lasted = time.perf_counter() - began
+        beside, beside_failed = ended()
     return {
         "alone": alone,
         "beside": beside,
         "clicks": [one for took, _ in done for one in took],
-        "failed": alone_failed + beside_failed + sum(failed for _, failed in done),
+        "failed": failed + beside_failed + sum(failed for _, failed in done),
         "lasted_s": lasted,
     }
-
-
-def _set() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event
 
 
 def told(values: list[float]) -> str:
@@ -205,7 +224,7 @@ def main() -> None:
             print(f"Next incident to both answers: {told(found['next'])} (bound: 300 ms)")
         else:
             print("Chromium or Playwright is not installed: first paint and clicks in a browser were not measured.")
-        seen = asyncio.run(crowd(url, args.visitors, args.clicks, args.gap))
+        seen = crowd(url, args.visitors, args.clicks, args.gap)
         print(
             f"{args.visitors} visitors, {len(seen['clicks'])} clicks in {seen['lasted_s']:.1f} s, {seen['failed']} failed; a click: {told(seen['clicks'])}"
         )
@@ -216,7 +235,7 @@ def main() -> None:
         with_demo = rss_mb(pid)
     os.environ["OPENSOC_DEMO"] = "0"
     with server("opensoc") as (url, pid, _):
-        asyncio.run(crowd(url, 0, 0, 0))
+        crowd(url, 0, 0, 0)
         without = rss_mb(pid)
     print(
         f"Memory: {with_demo:.0f} MiB with the demo, {without:.0f} MiB without, {with_demo - without:.0f} MiB more (bound: 150)"

@@ -1,6 +1,8 @@
 """The demo over HTTP: what the fence lets through, what the visitors' clicks get, what stays hidden. Clicks in a browser are in test_browser.py."""
 
+import asyncio
 import gc
+import inspect
 import json
 import re
 from contextlib import contextmanager
@@ -30,6 +32,87 @@ def client():
 @pytest.fixture(scope="module")
 def config(client):
     return client.get("/demo/config").json()
+
+
+# ---------------------------------------------------------------- a crowd
+def test_clicks_go_one_after_the_other_and_wait_for_no_slow_sender():
+    """Three clicks at once, the first of which sends the end of its body last."""
+    at_work, seen = 0, []
+
+    async def gradio(scope, receive, send):
+        nonlocal at_work
+        while (await receive()).get("more_body"):
+            pass
+        at_work += 1
+        seen.append((scope["name"], at_work))
+        await asyncio.sleep(0.01)
+        at_work -= 1
+        await receive()  # is the client still there?
+
+    async def crowd():
+        fence = demo_app.Fence(gradio)
+        late = asyncio.Event()
+
+        def sender(name):
+            messages = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
+            if name == "slow":
+                messages.insert(0, {"type": "http.request", "body": b"{", "more_body": True})
+
+            async def receive():
+                if name == "slow" and len(messages) == 2:
+                    await late.wait()
+                return messages.pop(0)
+
+            return receive
+
+        async def click(name):
+            path = f"{demo_app.PATH}{demo_app.Fence.CLICK}"
+            await fence({"type": "http", "path": path, "name": name}, sender(name), None)
+            late.set()
+
+        await asyncio.wait_for(asyncio.gather(*map(click, ("slow", "second", "third"))), 5)
+
+    asyncio.run(crowd())
+
+    assert seen == [("second", 1), ("third", 1), ("slow", 1)]
+
+
+def test_a_click_that_fails_gives_its_turn_back():
+    async def broken(scope, receive, send):
+        await receive()
+        raise RuntimeError
+
+    async def twice():
+        fence = demo_app.Fence(broken)
+
+        async def receive():
+            return {"type": "http.request", "body": b"{}"}
+
+        scope = {"type": "http", "path": f"{demo_app.PATH}{demo_app.Fence.CLICK}"}
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                await asyncio.wait_for(fence(scope, receive, None), 5)
+
+    asyncio.run(twice())
+
+
+def test_a_new_visitor_asks_for_no_more_signatures_than_one_who_was_here(client, config, monkeypatch):
+    looked, first = [], inspect._signature_from_function
+
+    def noting(kind, function, *rest, **named):
+        looked.append(function.__qualname__)
+        return first(kind, function, *rest, **named)
+
+    def looks(name):
+        looked.clear()
+        with visitor(client, config, name) as click:
+            click("on_next", "stage1_basic", "keyword", "random")
+        return len([one for one in looked if one.endswith(".__init__")])
+
+    looks("here before")
+    monkeypatch.setattr(inspect, "_signature_from_function", noting)
+
+    assert looks("new here") == looks("here before")
 
 
 # ---------------------------------------------------------------- clicks

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 from bench_env import TRIAGE, free_port, rss_mb, server
 
 PEER = """
@@ -35,6 +36,7 @@ with gr.Blocks(analytics_enabled=False) as page:
     gr.Button("Go").click(lambda: "done", None, text)
 page.launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), quiet=True, ssr_mode=False)
 """
+APART = multiprocessing.get_context("spawn")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PAINTED = "performance.getEntriesByType('paint').find((one) => one.name === '{name}').startTime"
 
@@ -134,19 +136,32 @@ async def _click(client: httpx.AsyncClient, session: str, number: int, values: l
     return False
 
 
-async def visitors(url: str, count: int, clicks: int, gap_s: float) -> list[tuple[list[float], int]]:
-    """What each of so many visitors found."""
+async def visitors(url: str, count: int, clicks: int, gap_s: float) -> dict[str, Any]:
+    """Clicks of so many visitors: milliseconds of each, how many failed, and how long all of it took."""
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_connections=None)) as client:
         config = (await client.get("/demo/config")).json()
         ids: dict[str, int] = {}
         for one in config["dependencies"]:
             ids.setdefault(one["api_name"], one["id"])
-        return await asyncio.gather(*(visitor(client, number, clicks, gap_s, ids) for number in range(count)))
+        began = time.perf_counter()
+        done = await asyncio.gather(*(visitor(client, number, clicks, gap_s, ids) for number in range(count)))
+        lasted = time.perf_counter() - began
+    return {
+        "took": [one for took, _ in done for one in took],
+        "failed": sum(bad for _, bad in done),
+        "lasted_s": lasted,
+    }
 
 
-# ---------------------------------------------------------------- beside them
-def play(url: str, over: Any, found: Any, least: int) -> None:
-    """Play episodes over HTTP until `over` is set, and put the milliseconds of each step and how many failed into `found`."""
+# ---------------------------------------------------------------- steps beside them
+def click(found: Any, *given: Any) -> None:
+    """Let visitors click; they bring processors of their own, so here they take what server and player leave."""
+    os.nice(10)
+    found.put(asyncio.run(visitors(*given)))
+
+
+def play(found: Any, url: str, over: Any, least: int) -> None:
+    """Play episodes over HTTP, `least` and until `over` is set: milliseconds of each step, and how many failed."""
     took, failed, seed = [], 0, 0
     with httpx.Client(base_url=url, timeout=120) as client:
         while not over.is_set() or len(took) < least:
@@ -158,51 +173,40 @@ def play(url: str, over: Any, found: Any, least: int) -> None:
             took.append((time.perf_counter() - began) * 1000)
             failed += begun.status_code != 200 or stepped.status_code != 200
             time.sleep(0.005)
-    found.put((took, failed))
+    found.put({"took": took, "failed": failed})
 
 
 @contextlib.contextmanager
-def player(url: str, least: int = 50) -> Iterator[Callable[[], tuple[list[float], int]]]:
-    """A process of its own that plays, since the visitors' client is as busy as the server; yields what ends it and tells what it found."""
-    apart = multiprocessing.get_context("spawn")
-    over, found = apart.Event(), apart.Queue()
-    process = apart.Process(target=play, args=(url, over, found, least), daemon=True)
-
-    def ended() -> tuple[list[float], int]:
-        over.set()
-        return found.get(timeout=300)  # type: ignore[no-any-return]
-
+def apart(work: Callable[..., None], *given: Any) -> Iterator[Callable[[], dict[str, Any]]]:
+    """A process of its own for `work`; yields what waits for its result."""
+    found = APART.Queue()
+    process = APART.Process(target=work, args=(found, *given), daemon=True)
     process.start()
     try:
-        yield ended
+        yield lambda: found.get(timeout=600)
     finally:
         process.terminate()
         process.join()
 
 
-def crowd(url: str, count: int, clicks: int, gap_s: float) -> dict[str, Any]:
-    """Steps alone, then steps while visitors click."""
-    with player(url, least=300) as ended:
-        alone, failed = ended()
+def crowd(url: str, count: int, clicks: int, gap_s: float) -> tuple[dict[str, Any], ...]:
+    """Steps alone; then clicks, and the steps beside them."""
+    over = APART.Event()
+    over.set()
+    with apart(play, url, over, 300) as player:
+        alone = player()
     if not count:
-        return {"alone": alone, "failed": failed}
-    with player(url) as ended:
-        began = time.perf_counter()
-        done = asyncio.run(visitors(url, count, clicks, gap_s))
-        lasted = time.perf_counter() - began
-        beside, beside_failed = ended()
-    return {
-        "alone": alone,
-        "beside": beside,
-        "clicks": [one for took, _ in done for one in took],
-        "failed": failed + beside_failed + sum(failed for _, failed in done),
-        "lasted_s": lasted,
-    }
+        return (alone,)
+    over.clear()
+    with apart(play, url, over, 50) as player, apart(click, url, count, clicks, gap_s) as visiting:
+        clicked = visiting()
+        over.set()
+        return alone, clicked, player()
 
 
 def told(values: list[float]) -> str:
     """Median and 95th percentile of milliseconds."""
-    return f"median {statistics.median(values):,.1f} ms, 95 % within {statistics.quantiles(values, n=20)[-1]:,.1f} ms"
+    return f"median {statistics.median(values):,.1f} ms, 95 % within {np.percentile(values, 95):,.1f} ms"
 
 
 def main() -> None:
@@ -224,13 +228,14 @@ def main() -> None:
             print(f"Next incident to both answers: {told(found['next'])} (bound: 300 ms)")
         else:
             print("Chromium or Playwright is not installed: first paint and clicks in a browser were not measured.")
-        seen = crowd(url, args.visitors, args.clicks, args.gap)
+        alone, clicked, beside = crowd(url, args.visitors, args.clicks, args.gap)
+        failed = alone["failed"] + clicked["failed"] + beside["failed"]
         print(
-            f"{args.visitors} visitors, {len(seen['clicks'])} clicks in {seen['lasted_s']:.1f} s, {seen['failed']} failed; a click: {told(seen['clicks'])}"
+            f"{args.visitors} visitors, {len(clicked['took'])} clicks in {clicked['lasted_s']:.1f} s, {failed} failed; a click: {told(clicked['took'])}"
         )
-        ratio = statistics.median(seen["beside"]) / statistics.median(seen["alone"])
+        ratio = statistics.median(beside["took"]) / statistics.median(alone["took"])
         print(
-            f"/step alone: {told(seen['alone'])}; while they click: {told(seen['beside'])}; ratio of medians {ratio:.2f}"
+            f"/step alone: {told(alone['took'])}; while they click: {told(beside['took'])}; ratio of medians {ratio:.2f}"
         )
         with_demo = rss_mb(pid)
     os.environ["OPENSOC_DEMO"] = "0"

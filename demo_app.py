@@ -19,11 +19,13 @@ from typing import Any, NamedTuple, ParamSpec
 import gradio as gr
 from fastapi import FastAPI
 from gradio.components.plot import PlotData
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import demo_data as data
 import demo_views as views
+from app_runtime.guard import BODY, replay
 from client.screens import ACTIONS, visible
 from demo_data import Case, Draft, Game
 from rubric import TableName
@@ -32,7 +34,7 @@ from schema import CATEGORIES, EVENT_TYPES, LABELS, TASKS, OpenSOCError
 PATH = "/demo"
 MAX_WAITING = 512  # clicks that wait; more are told to try again
 AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
-SESSIONS = 1_000  # visitors whose state is kept; the longest silent goes first
+SESSIONS = 400  # visitors whose state is kept; the longest silent goes first
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
 LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
 TASK_NAMES = [(f"{task.split('_')[0]}: {task.split('_')[1]}", task) for task in TASKS]
@@ -225,11 +227,16 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
             case = data.from_link({})
         return present(case, names[0], names[1])
 
-    def on_defender(held: tuple[Case, bool], a: str, b: str) -> list[Any]:
-        return shown(held[0], a, b, held[1])
+    def kept(held: tuple[Case, bool] | None) -> tuple[Case, bool]:
+        if held is None:
+            raise OpenSOCError("Expected an incident, and this visit has none any more; press Next incident.")
+        return held
 
-    def on_reveal(held: tuple[Case, bool], a: str, b: str) -> list[Any]:
-        return shown(held[0], a, b, True)
+    def on_defender(held: tuple[Case, bool] | None, a: str, b: str) -> list[Any]:
+        return shown(kept(held)[0], a, b, kept(held)[1])
+
+    def on_reveal(held: tuple[Case, bool] | None, a: str, b: str) -> list[Any]:
+        return shown(kept(held)[0], a, b, True)
 
     def on_figures(held: tuple[Case, bool] | None) -> list[Any]:
         return Window.drawn(*held) if held else Window.drawn(None)
@@ -289,7 +296,7 @@ def _play(table: TableName) -> None:
             gr.Column(visible=True),
             (game, game.case),
             _page(views.score(game)),
-            *Window.told(game.case, []),
+            *Window.told(game.case._replace(link={}), []),  # a link would end the game, and lead to its answer
             gr.Radio(value=None, interactive=True),
             gr.Dropdown(choices=ids, value=game.case.observation["alert"]["log_id"], interactive=True),
             gr.Button(interactive=True),
@@ -318,7 +325,7 @@ def _play(table: TableName) -> None:
             gr.skip(),
             (game, case),
             _page(views.score(game)),
-            *Window.told(case, [last.you, last.model], revealed=True),
+            *Window.told(case._replace(link={}), [last.you, last.model], revealed=True),
             gr.Radio(interactive=False),
             gr.Dropdown(interactive=False),
             gr.Button(interactive=False),
@@ -341,22 +348,31 @@ def _play(table: TableName) -> None:
 
 # ---------------------------------------------------------------- you attack
 class Desk(NamedTuple):
-    """A visitor's draft, and the last texts that the page was given: a change to one of them is no typing."""
+    """A visitor's draft, and the hashes of texts that the page was given: a change to one of them is no typing.
+
+    `given` are the latest 256, `told` those of them whose echo has not come yet, at most 8.
+    """
 
     draft: Draft
-    told: tuple[str, ...] = ()
+    given: tuple[int, ...] = ()
+    told: tuple[int, ...] = ()
 
     def holding(self, draft: Draft, told: Sequence[str] = ()) -> Desk:
         """The desk with another draft."""
-        return Desk(draft, (*self.told, *told)[-8:])
+        new = tuple(map(hash, told))
+        return Desk(draft, (*self.given, *new)[-256:], (*self.told, *new)[-8:])
 
     def echoes(self, text: str | None, held: str) -> bool:
-        """Whether a text is what is held already, or what the page was given."""
-        return (text or "") in (held, *self.told)
+        """Whether a text is what is held already, or what the page was just given."""
+        return (text or "") == held or hash(text or "") in self.told
 
     def heard(self, text: str | None) -> Desk:
         """The desk after the page's echo of a text: the next time it is typing (an undo, say)."""
-        return self._replace(told=tuple(one for one in self.told if one != (text or "")))
+        return self._replace(told=tuple(one for one in self.told if one != hash(text or "")))
+
+    def typed(self, text: str | None) -> bool:
+        """Whether the visitor wrote a text: an older one of ours only says that the page has not got the newest yet."""
+        return (text or "") != self.draft.text and hash(text or "") not in self.given
 
 
 def _attack(table: TableName) -> None:
@@ -471,9 +487,7 @@ def _attack(table: TableName) -> None:
 
     def on_send(desk: Desk | None, name: str, text: str) -> list[Any]:
         draft = held(desk).draft
-        judged, said, grade = (draft if held(desk).echoes(text, draft.text) else draft._replace(text=text)).sent(
-            name, table
-        )
+        judged, said, grade = (draft._replace(text=text) if held(desk).typed(text) else draft).sent(name, table)
         if judged.case is None or said is None:
             return [None, gr.Column(visible=False), _page(views.outcome(judged, said, grade)), *[gr.skip()] * 5]
         return [
@@ -509,8 +523,9 @@ def _attack(table: TableName) -> None:
 class Fence:
     """ASGI middleware before Gradio: the routes that the page needs, and no others; the browser is told to load nothing from elsewhere.
 
-    Uploads, files of the disk, proxying and Gradio's public API are refused with a 404. Clicks go through one after the other, so that a
-    crowd's, each some milliseconds of work, let the event loop serve a step between two of them.
+    Uploads, files of the disk, proxying and Gradio's public API are refused with a 404. A click may send texts, numbers, lists and tables alone:
+    Gradio reads the file, or fetches the address, that any other object in it names. Clicks go through one after the other, so that a crowd's,
+    each some milliseconds of work, let the event loop serve a step between two of them.
     """
 
     CLICK = "/gradio_api/queue/join"
@@ -527,6 +542,8 @@ class Fence:
         "/gradio_api/reset",
         "/gradio_api/app_id",
     )
+    SENT = ("data", "fn_index", "session_hash", "event_data", "trigger_id")  # what is passed on of a click
+    TABLE = frozenset({"headers", "data", "metadata", "display_value", "styling"})  # names in a table's value
     BELOW = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
     POLICY = (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -559,25 +576,24 @@ class Fence:
                 message = {**message, "headers": headers}
             await send(message)
 
-        await (self._in_turn if path == self.CLICK else self._app)(scope, receive, with_policy)
+        await (self._click if path == self.CLICK else self._app)(scope, receive, with_policy)
 
-    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve when nobody else is being served; the turn is taken when the body is here, so that nobody waits for a slow sender."""
-        held = False
+    async def _click(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = scope.get(BODY)
+        if not isinstance(body, dict) or not self._plain(body.get("data")):
+            sentence = (
+                "Expected a click with texts, numbers, lists and tables as its data; reload the page and click again."
+            )
+            await JSONResponse({"detail": sentence}, 422)(scope, receive, send)
+            return
+        raw = json.dumps({name: body[name] for name in self.SENT if name in body}).encode()
+        async with self._turn:
+            await self._app(scope, replay(raw, receive), send)
 
-        async def whole() -> Message:
-            nonlocal held
-            message = await receive()
-            if not held and not message.get("more_body"):
-                await self._turn.acquire()
-                held = True
-            return message
-
-        try:
-            await self._app(scope, whole, send)
-        finally:
-            if held:
-                self._turn.release()
+    def _plain(self, value: Any) -> bool:
+        if isinstance(value, dict):
+            return value.keys() <= self.TABLE and all(map(self._plain, value.values()))
+        return not isinstance(value, list) or all(map(self._plain, value))
 
 
 def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
@@ -609,6 +625,6 @@ def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
         theme=gr.themes.Soft(primary_hue="indigo", font=fonts, font_mono=mono),
         css=(data.ROOT / "demo" / "style.css").read_text("utf-8"),
     )
-    app.add_middleware(Fence)
+    app.user_middleware.append(Middleware(Fence))  # inside the Guard, which bounds and reads bodies
     threading.Thread(target=data.warm_up, name="demo", daemon=True).start()
     return app

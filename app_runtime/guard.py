@@ -76,7 +76,7 @@ class Guard:
                 _check_rpc(value)
             if has_surrogate_escape(text):
                 raw = json.dumps(value).encode()
-        return _replay(raw, receive)
+        return replay(raw, receive)
 
     async def _whole(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         declared = headers.get(b"content-length", b"")
@@ -185,7 +185,8 @@ def _decoded(raw: bytes) -> str:
         raise Refusal(400, f"Expected JSON in UTF-8; byte {exc.start} is none. Send it as UTF-8.") from None
 
 
-def _replay(raw: bytes, receive: Receive) -> Receive:
+def replay(raw: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body once more, and then what comes after it."""
     given = False
 
     async def replayed() -> Message:

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 import demo_app
 import demo_data
 from app_runtime import Settings
+from app_runtime.guard import BODY
 from server import whole_app
 
 # Gradio leaves the event loops that it asked for open; they are collected here, where nobody minds.
@@ -35,63 +36,42 @@ def config(client):
 
 
 # ---------------------------------------------------------------- a crowd
-def test_clicks_go_one_after_the_other_and_wait_for_no_slow_sender():
-    """Three clicks at once, the first of which sends the end of its body last."""
+CLICK = {"type": "http", "path": f"{demo_app.PATH}{demo_app.Fence.CLICK}", BODY: {"data": []}}
+
+
+async def nothing():
+    return {"type": "http.disconnect"}
+
+
+def test_clicks_go_one_after_the_other():
     at_work, seen = 0, []
 
     async def gradio(scope, receive, send):
         nonlocal at_work
-        while (await receive()).get("more_body"):
-            pass
         at_work += 1
-        seen.append((scope["name"], at_work))
+        seen.append((json.loads((await receive())["body"])["fn_index"], at_work))
         await asyncio.sleep(0.01)
         at_work -= 1
-        await receive()  # is the client still there?
 
     async def crowd():
         fence = demo_app.Fence(gradio)
-        late = asyncio.Event()
-
-        def sender(name):
-            messages = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
-            if name == "slow":
-                messages.insert(0, {"type": "http.request", "body": b"{", "more_body": True})
-
-            async def receive():
-                if name == "slow" and len(messages) == 2:
-                    await late.wait()
-                return messages.pop(0)
-
-            return receive
-
-        async def click(name):
-            path = f"{demo_app.PATH}{demo_app.Fence.CLICK}"
-            await fence({"type": "http", "path": path, "name": name}, sender(name), None)
-            late.set()
-
-        await asyncio.wait_for(asyncio.gather(*map(click, ("slow", "second", "third"))), 5)
+        clicks = ({**CLICK, BODY: {"data": [], "fn_index": number}} for number in range(3))
+        await asyncio.wait_for(asyncio.gather(*(fence(click, nothing, None) for click in clicks)), 5)
 
     asyncio.run(crowd())
 
-    assert seen == [("second", 1), ("third", 1), ("slow", 1)]
+    assert seen == [(0, 1), (1, 1), (2, 1)]
 
 
 def test_a_click_that_fails_gives_its_turn_back():
     async def broken(scope, receive, send):
-        await receive()
         raise RuntimeError
 
     async def twice():
         fence = demo_app.Fence(broken)
-
-        async def receive():
-            return {"type": "http.request", "body": b"{}"}
-
-        scope = {"type": "http", "path": f"{demo_app.PATH}{demo_app.Fence.CLICK}"}
         for _ in range(2):
             with pytest.raises(RuntimeError):
-                await asyncio.wait_for(fence(scope, receive, None), 5)
+                await asyncio.wait_for(fence(CLICK, nothing, None), 5)
 
     asyncio.run(twice())
 
@@ -190,7 +170,7 @@ def test_a_seed_that_is_none_is_told_in_words_and_shown_as_text(client, config, 
         ("on_baked", ["1", "keyword", "random"]),
         ("on_start", ["stage1_basic", "../../etc/passwd"]),
         ("on_begin", ["nothing"]),
-        ("on_seed", [{"a": 1}, ["x"], "keyword", "random"]),
+        ("on_seed", [["a"], ["x"], "keyword", "random"]),
     ],
 )
 def test_values_that_no_control_offers_are_refused(client, config, function, given):
@@ -199,6 +179,46 @@ def test_values_that_no_control_offers_are_refused(client, config, function, giv
 
     assert not told["success"]
     assert "Traceback" not in str(told)
+
+
+@pytest.mark.parametrize("function", ["on_reveal", "on_defender"])
+def test_a_visit_without_an_incident_is_told_to_take_one(client, config, function):
+    with visitor(client, config, f"late-{function}") as click:
+        told = click(function, None, "keyword", "random")
+
+    assert not told["success"]
+    assert "press Next incident" in told["output"]["error"]
+
+
+def test_a_game_s_incident_has_no_link_to_its_answer(client, config):
+    with visitor(client, config, "player") as click:
+        shown = pieces(click("on_start", "stage1_basic", "keyword")) + pieces(click("on_send", None, "monitor", "L1-1"))
+
+    assert "card alert" in shown
+    assert "link to this incident" not in shown
+
+
+def test_a_desk_knows_what_the_page_has_not_got_yet_from_what_is_typed():
+    one = demo_data.Draft.of(demo_data.generated("stage1_basic", 3))
+    two = one._replace(text=one.text + " ")
+    desk = demo_app.Desk(one).holding(one, ["", one.text]).heard(one.text).holding(two, ["", two.text])
+
+    assert not desk.typed(one.text)  # the page sends before it has the form's last edit
+    assert not desk.typed(two.text)
+    assert desk.typed(two.text + " ")
+    assert not desk.typed("")  # an empty narrative was given
+    assert not desk.echoes(one.text, desk.draft.text)  # an undo in the page is typing
+    assert desk.echoes(two.text, "")
+
+
+def test_a_desk_keeps_no_texts_but_its_draft():
+    draft = demo_data.Draft.of(demo_data.generated("stage1_basic", 3))
+    desk = demo_app.Desk(draft)
+    for number in range(1_000):
+        desk = desk.holding(draft, [f"{number}" * 1_000])
+
+    assert (len(desk.given), len(desk.told)) == (256, 8)
+    assert all(isinstance(one, int) for one in (*desk.given, *desk.told))
 
 
 def test_answering_before_a_game_begins_is_told(client, config):
@@ -236,10 +256,44 @@ def test_gradio_s_other_routes_are_closed(client, path):
         assert client.request(method, path).status_code in (403, 404, 405), (method, path)
 
 
+@pytest.mark.parametrize("where", ["value", "list", "table", "metadata", "nested"])
+@pytest.mark.parametrize("what", ["file", "address", "escaped"])
+def test_no_file_is_read_and_no_address_asked_for_a_click(client, config, tmp_path, where, what):
+    """Gradio copies what such an object names into its own folder, and tells the page where."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    named = {"path": str(secret) if what != "address" else "http://127.0.0.1:9/x", "meta": {"_type": "gradio.FileData"}}
+    table = {"headers": ["field", "value"], "data": [["a", "b"]], "metadata": None}
+    value = {
+        "value": named,
+        "list": ["a", named],
+        "table": {**table, "data": [["a", named]]},
+        "metadata": {**table, "metadata": {"data": named}},
+        "nested": {"data": [{"headers": [named]}]},
+    }[where]
+    number = next(one["id"] for one in config["dependencies"] if one["api_name"] == "on_next")
+    sent = json.dumps({"data": [value, "keyword", "random"], "fn_index": number, "session_hash": "thief"})
+    if what == "escaped":
+        sent = sent.replace("_type", "\\u005ftype").replace("path", "p\\u0061th")
+
+    answer = client.post("/demo/gradio_api/queue/join", content=sent, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 422
+    assert "Expected a click" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"fn_index": 1}', b'{"data": {"path": "/etc/passwd"}}'])
+def test_a_click_without_plain_data_is_refused(client, body):
+    answer = client.post("/demo/gradio_api/queue/join", content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 422
+
+
 def test_an_upload_is_refused(client):
     sent = client.post("/demo/gradio_api/upload", files={"files": ("a.txt", b"hello")})
+    begun = client.post("/demo/gradio_api/upload")
 
-    assert sent.status_code == 404
+    assert (sent.status_code, begun.status_code) == (400, 404)  # a body that is no JSON goes nowhere at all
 
 
 def test_the_page_may_load_from_its_own_host_alone(client):

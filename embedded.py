@@ -43,7 +43,9 @@ class About(BaseModel):
     parameters: int = Field(ge=1)
     checkpoint: str
     commit: str
-    made: dict[str, Any] = Field(description="what the checkpoint says of its training")
+    made: dict[str, Any] = Field(
+        description="what the checkpoint says of its training, and `runs`, the commands that led to it"
+    )
     measured: dict[str, Any] = Field(description="what the export measured")
 
     @property

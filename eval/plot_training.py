@@ -21,8 +21,14 @@ from schema import BadRequestError, OpenSOCError
 # What is drawn, and the names under which it may be logged, the first that is there counts.
 MEASURES: Mapping[str, tuple[str, ...]] = {
     "reward": ("reward", "mean_reward", "eval_reward"),
-    "accuracy": ("accuracy", "rewards/accuracy/mean", "rewards/accuracy", "eval_accuracy"),
-    "format OK": ("format_ok", "rewards/format_ok/mean", "rewards/format/mean", "rewards/format_ok"),
+    "accuracy": ("accuracy", "triage/accuracy", "rewards/accuracy/mean", "rewards/accuracy", "eval_accuracy"),
+    "format OK": (
+        "format_ok",
+        "triage/format_ok",
+        "rewards/format_ok/mean",
+        "rewards/format/mean",
+        "rewards/format_ok",
+    ),
     "KL to the start": ("kl", "mean_kl", "objective/kl"),
     "entropy": ("entropy", "mean_entropy", "objective/entropy"),
     "zero-variance groups": ("frac_reward_zero_std", "zero_variance_share"),

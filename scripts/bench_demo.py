@@ -90,7 +90,7 @@ def in_the_browser(url: str, rounds: int) -> dict[str, list[float]]:
 
 
 def _next(page: Any) -> float:
-    """Milliseconds from a click on Next incident until alert and both answers are other ones, counted in the page."""
+    """Milliseconds from a click on Next incident until the page has another alert, which comes together with both answers."""
     return float(
         page.evaluate(
             """() => new Promise((done) => {
@@ -107,13 +107,13 @@ def _next(page: Any) -> float:
 
 # ---------------------------------------------------------------- many visitors
 async def visitor(
-    client: httpx.AsyncClient, number: int, clicks: int, gap_s: float, ids: dict[str, int]
+    client: httpx.AsyncClient, number: int, clicks: int, gap_s: float, ids: dict[str, int], pair: list[str]
 ) -> tuple[list[float], int]:
     """Clicks of one visitor, and their figures: milliseconds of each, and how many failed."""
     took, failed, started = [], 0, time.perf_counter()
     for place in range(clicks):
         await asyncio.sleep(max(0.0, started + place * gap_s - time.perf_counter()))
-        for function, values in (("on_next", ["stage2_multi", "keyword", "random"]), ("on_figures", [None])):
+        for function, values in (("on_next", ["stage2_multi", *pair]), ("on_figures", [None])):
             began = time.perf_counter()
             try:
                 ok = await _click(client, f"visitor{number}", ids[function], values)
@@ -143,10 +143,13 @@ async def visitors(url: str, count: int, clicks: int, gap_s: float) -> dict[str,
         ids: dict[str, int] = {}
         for one in config["dependencies"]:
             ids.setdefault(one["api_name"], one["id"])
+        labels = ("Defender A", "Defender B")
+        pair = [one["props"]["value"] for one in config["components"] if one["props"].get("label") in labels]
         began = time.perf_counter()
-        done = await asyncio.gather(*(visitor(client, number, clicks, gap_s, ids) for number in range(count)))
+        done = await asyncio.gather(*(visitor(client, number, clicks, gap_s, ids, pair) for number in range(count)))
         lasted = time.perf_counter() - began
     return {
+        "pair": pair,
         "took": [one for took, _ in done for one in took],
         "failed": sum(bad for _, bad in done),
         "lasted_s": lasted,
@@ -231,7 +234,7 @@ def main() -> None:
         alone, clicked, beside = crowd(url, args.visitors, args.clicks, args.gap)
         failed = alone["failed"] + clicked["failed"] + beside["failed"]
         print(
-            f"{args.visitors} visitors, {len(clicked['took'])} clicks in {clicked['lasted_s']:.1f} s, {failed} failed; a click: {told(clicked['took'])}"
+            f"{args.visitors} visitors ({' and '.join(clicked['pair'])}), {len(clicked['took'])} clicks in {clicked['lasted_s']:.1f} s, {failed} failed; a click: {told(clicked['took'])}"
         )
         ratio = statistics.median(beside["took"]) / statistics.median(alone["took"])
         print(

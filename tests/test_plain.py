@@ -1,5 +1,6 @@
 """The plain loop and its commands: resuming, stopping, bad input, and the whole line."""
 
+import fcntl
 import json
 import signal
 import threading
@@ -10,7 +11,7 @@ import torch
 
 from schema import BadRequestError
 from train import grpo, line, loop, plain, pretrain, sft, tiny
-from train.command import StoppedError
+from train.command import LOCK, StoppedError
 from train.lessons import Coder, Grpo, OfAnswer
 from train.loop import Loop, Plan, load, save
 from train.prompt import user_text
@@ -38,6 +39,11 @@ def weights(path):
 
 def logged(out):
     return [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def stored(row):
+    """A line of a file of rows."""
+    return json.dumps({**row, "family": "mine", "prompt": "", "weight": 1.0}) + "\n"
 
 
 def looped(start, out, *, lesson=None, rows=ROWS, notice=None, **plan):
@@ -107,6 +113,38 @@ def test_a_loss_that_is_no_number_stops_before_the_step(start, tmp_path):
     assert len(logged(tmp_path)) == 2
 
 
+def test_a_gradient_that_is_no_number_is_not_stepped_on(start, tmp_path):
+    class Breaks(OfAnswer):
+        def loss(self, model, coder, row, drawn):
+            loss, log = super().loss(model, coder, row, drawn)
+            return (loss * float("inf") if row["place"] >= 4 else loss), log
+
+    with pytest.raises(StoppedError, match=r"the gradient of step 3 is not a number.*last"):
+        looped(start, tmp_path, lesson=Breaks(), save_s=0.0)
+    assert weights(tmp_path / "last").isfinite().all()
+
+
+def test_a_weight_that_is_no_number_is_not_saved(start, tmp_path):
+    run = looped(start, tmp_path)
+    with torch.no_grad():
+        next(run.model.parameters()).fill_(float("nan"))
+
+    with pytest.raises(StoppedError, match="a weight is not a number after step 4"):
+        run.checkpoint()
+    assert weights(tmp_path / "last").isfinite().all()
+
+
+def test_a_model_that_cannot_be_put_in_its_place_is_kept_as_a_checkpoint(start, tmp_path, monkeypatch):
+    run = looped(start, tmp_path)
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run.model, "save_pretrained", full)
+    with pytest.raises(StoppedError, match=r"the checkpoint before it is kept in '.*last'"):
+        loop.finish(run.model, run.tokenizer, tmp_path, about={})
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(start, tmp_path, monkeypatch):
     model, tokenizer = load(start)
     save(model, tokenizer, tmp_path / "kept", about={"n": 1})
@@ -143,6 +181,15 @@ def test_a_broken_checkpoint_is_told(start, tmp_path, file, content):
         load(tmp_path / "broken")
     with pytest.raises(BadRequestError, match=r"expected a checkpoint of train.plain \(opensoc.json in it\)"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"half a checkpoint"])
+def test_a_broken_state_is_told(start, tmp_path, content):
+    looped(start, tmp_path)
+    (tmp_path / "last" / "state.pt").write_bytes(content)
+
+    with pytest.raises(BadRequestError, match=r"expected the state of a run in .*state\.pt.*--fresh"):
+        looped(start, tmp_path)
 
 
 def test_work_is_dealt_evenly():
@@ -201,9 +248,15 @@ def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_
         (sft, ["--model", "nano", "--backend", "trl"], "leave --backend out"),
         (grpo, ["--model", "nano", "--stages", "stage9"], "as --stages, each once"),
         (pretrain, ["--minutes", "0"], "more than 0"),
+        (pretrain, ["--steps", "0"], "more than 0"),
+        (sft, ["--model", "nano", "--batch-size", "4", "--warmup", "0.5"], "--batch-size, --warmup are of TRL alone"),
+        (grpo, ["--model", "nano", "--use-vllm"], "--use-vllm is of TRL alone"),
+        (grpo, ["--model", "nano", "--anchor", "unlabelled.jsonl"], "says none of dismiss"),
     ],
 )
-def test_a_wrong_call_says_what_is_expected(tmp_path, capsys, command, flags, says):
+def test_a_wrong_call_says_what_is_expected(tmp_path, capsys, command, flags, says, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unlabelled.jsonl").write_text(stored({**ROWS(0), "ground_truth": {}}))
     assert command.main([*flags, "--out", str(tmp_path / "x")]) == 2
     assert says in capsys.readouterr().err
 
@@ -229,7 +282,111 @@ def test_a_policy_that_gives_one_answer_stops_the_run(short, start, tmp_path, ca
     assert code == 1
     assert "Stopped:" in capsys.readouterr().err
     assert "stopped" in logged(tmp_path / "stage1_basic")[-1]
-    assert weights(tmp_path / "stage1_basic" / "last").isfinite().all()
+    assert not (tmp_path / "stage1_basic" / "last").exists()  # what has collapsed is not worth a checkpoint
+
+
+def test_a_collapse_is_seen_again_when_the_run_goes_on(short, start, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plain, "Plan", partial(Plan, save_s=0.0))
+    flags = [
+        "--model",
+        str(start),
+        "--out",
+        str(tmp_path),
+        "--stages",
+        "stage1_basic",
+        "--steps",
+        "4",
+        "--eval-every",
+        "0",
+    ]
+    limits = ["--collapse-window", "3", "--max-one-action", "1", "--group-size", "2", "--max-zero-variance"]
+    stops = []
+    for _ in range(2):
+        assert grpo.main([*flags, *limits, "0"]) == 1
+        stops.append(logged(tmp_path / "stage1_basic")[-1])
+        assert json.loads((tmp_path / "stage1_basic" / "last" / "opensoc.json").read_text())["step"] == 2
+    assert [stop["step"] for stop in stops] == [3, 3]
+    assert "a higher limit" in capsys.readouterr().err
+
+    assert grpo.main([*flags, *limits, "1"]) == 0
+    assert [one["step"] for one in logged(tmp_path / "stage1_basic")] == [1, 2, 3, 4]
+
+
+def test_a_full_disk_that_meets_the_log_stops_without_a_traceback(short, start, tmp_path, monkeypatch, capsys):
+    def full(self, line):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop.Log, "add", full)
+    assert sft.main(["--model", str(start), "--out", str(tmp_path / "x"), "--steps", "2", "--limit", "4"]) == 1
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert "run the same command to go on" in said
+
+
+def test_two_commands_do_not_train_in_one_directory(short, start, tmp_path, capsys):
+    call = ["--model", str(start), "--out", str(tmp_path), "--steps", "1", "--limit", "4"]
+    with (tmp_path / LOCK).open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert sft.main(call) == 2
+    assert "another command does; wait for it" in capsys.readouterr().err
+    assert not (tmp_path / "run.json").exists()
+    assert sft.main(call) == 0
+    assert sft.main([*call, "--fresh"]) == 0
+
+
+def test_a_wrong_call_leaves_no_directory_behind(tmp_path):
+    assert sft.main(["--model", "nano", "--out", str(tmp_path / "x"), "--steps", "0"]) == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_so_small_a_share_of_an_epoch_is_one_step(short, start, tmp_path):
+    call = ["--model", str(start), "--out", str(tmp_path), "--limit", "4", "--epochs", "0.01"]
+    assert sft.main(call) == 0
+    assert json.loads((tmp_path / "run.json").read_text())["steps"] == 1
+
+
+def test_a_prompt_that_is_too_long_is_named_or_left_out(short, start, tmp_path, capsys):
+    rows = [ROWS(place) for place in range(4)]
+    rows[2]["observation"]["log_window"] *= 300
+    (tmp_path / "mine.jsonl").write_text("".join(map(stored, rows)))
+    call = [
+        "--model",
+        str(start),
+        "--out",
+        str(tmp_path / "out"),
+        "--data",
+        str(tmp_path / "mine.jsonl"),
+        "--epochs",
+        "1",
+    ]
+
+    assert sft.main(call) == 2
+    assert f"1 of 4 incidents are longer, {rows[2]['id']} the most" in capsys.readouterr().err
+    assert sft.main([*call, "--skip-long"]) == 0
+    assert "1 of 4 incidents are longer" in capsys.readouterr().err
+    assert (
+        json.loads((tmp_path / "out" / "run.json").read_text())["incidents"] == 4
+    )  # two batches of two, of three rows
+
+
+def test_what_a_run_was_trained_with_stands_in_its_settings(short, start, tmp_path):
+    call = [
+        "--model",
+        str(start),
+        "--out",
+        str(tmp_path),
+        "--stages",
+        "stage1_basic",
+        "--steps",
+        "1",
+        "--eval-every",
+        "0",
+    ]
+    assert grpo.main([*call, "--group-size", "2"]) == 0
+
+    settings = json.loads((tmp_path / "stage1_basic" / "run.json").read_text())["settings"]
+    wanted = {"density": "compact", "groups": 2, "lr": 3e-3, "entropy_coef": 0.1, "balance_coef": 2.0, "steps": 1}
+    assert {name: settings[name] for name in wanted} == wanted
 
 
 def test_a_later_stage_has_the_earlier_ones_in_it():
@@ -277,6 +434,31 @@ def test_a_command_that_fails_ends_the_line_with_its_code(short, tmp_path, monke
         line.main(["--out", str(tmp_path)])
     assert ended.value.code == 130
     assert line.main(["--out", str(tmp_path), "--stages", "nothing"]) == 2
+    assert line.main(["--out", str(tmp_path), "--val", "3"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "says"),
+    [(KeyboardInterrupt, 130, "Run the same command"), (OSError(28, "No space left on device"), 1, "No space left")],
+)
+def test_a_line_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys, stop, code, says):
+    def stops(args):
+        raise stop
+
+    monkeypatch.setattr(line, "walk", lambda steps: None)
+    monkeypatch.setattr(line, "summary", stops)
+    assert line.main(["--out", str(tmp_path)]) == code
+    assert says in capsys.readouterr().err
+
+
+def test_a_comma_too_many_is_no_stage(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(line, "walk", lambda steps: None)
+    monkeypatch.setattr(line, "summary", lambda args: seen.append(line.models(args)["grpo"].name) or {})
+    monkeypatch.setattr(line, "show", lambda found: None)
+
+    assert line.main(["--out", str(tmp_path), "--stages", "stage1_basic,stage2_multi,"]) == 0
+    assert seen == ["stage2_multi"]
 
 
 def test_a_run_in_a_thread_cannot_be_interrupted_and_runs_on(start, tmp_path):

@@ -147,6 +147,15 @@ TRL = [
 ]
 
 
+def test_what_train_grpo_logs_through_trl_is_drawn(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "reward": 0.1, "triage/accuracy": 0.25, "triage/format_ok": 0.5}\n')
+
+    chart = plot_training.training(plot_training.read_log(tmp_path / "log.jsonl"))
+
+    drawn = {row["measure"]: row["value"] for row in chart.rows}
+    assert drawn == {"reward": 0.1, "accuracy": 0.25, "format OK": 0.5}
+
+
 def test_a_trainer_state_and_json_lines_give_the_same_curves(tmp_path):
     (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": TRL}))
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TRL))

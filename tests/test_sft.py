@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from schema import OpenSOCError
 from toy_model import CHATML, make_toy, same, short_rows, weights
-from train import command, hub, plain, sft, watch
+from train import command, grpo, hub, plain, sft, watch
 from train.prompt import answer_text, messages
 from train.rows import frozen
 
@@ -116,7 +117,7 @@ def test_the_loss_is_on_the_answer_alone(toy, tmp_path):
     data = sft._trainer(args, loaded, sft.examples(rows, "compact")).train_dataset[0]
 
     learned = [label for label in data["labels"] if label != -100]
-    assert loaded.tokenizer.decode(learned) == answer_text(row["ground_truth"]) + "<|im_end|>\n"
+    assert loaded.tokenizer.decode(learned) == answer_text(row["ground_truth"], "compact") + "<|im_end|>\n"
     read = loaded.tokenizer.decode(data["input_ids"][: -len(learned)])
     assert read == loaded.tokenizer.apply_chat_template(
         messages(row["observation"], "compact"), tokenize=False, add_generation_prompt=True
@@ -248,11 +249,19 @@ def test_a_directory_that_is_no_model_is_said_to_be_none(toy, tmp_path, capsys):
     broken = tmp_path / "broken"
     shutil.copytree(toy, broken)
     (broken / "model.safetensors").write_bytes(b"\x07" * 100)
+    strange = tmp_path / "strange"
+    shutil.copytree(toy, strange)
+    (strange / "tokenizer.json").write_text("{}")
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    (cut / "adapter_config.json").write_text('{"base_model')
 
     for model, says in [
         (tmp_path / "absent", "Expected a model's directory"),
         (tmp_path / "empty", "there is neither"),
         (broken, "loading gave"),
+        (strange, "loading gave"),
+        (cut, "loading gave"),
     ]:
         assert train(model, out, "--steps", "1", "--fresh") == 2
         said = capsys.readouterr().err
@@ -323,7 +332,12 @@ def test_a_template_without_a_system_role_gets_the_system_text_in_the_user_messa
 
 
 @pytest.mark.parametrize(
-    ("template", "says"), [(None, "it has none"), ("{{ messages[0]['no'] }}", "render a conversation")]
+    ("template", "says"),
+    [
+        (None, "it has none"),
+        ("{{ messages[0]['no'] }}", "render a conversation"),
+        ("{{ messages[0]['content'] + 1 }}", "render a conversation"),
+    ],
 )
 def test_a_model_that_cannot_chat_is_refused(tmp_path, capsys, template, says):
     model = make_toy(tmp_path / "toy", template=template)
@@ -362,8 +376,8 @@ def test_presets_and_what_they_became_go_to_the_plain_loop(tmp_path, monkeypatch
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "opensoc.json").write_text("{}")
 
-    assert train("nano", tmp_path / "out", "--steps", "2") == 0
-    assert train(tmp_path / "made", tmp_path / "out") == 0
+    assert sft.main(["--model", "nano", "--out", str(tmp_path / "out"), "--steps", "2"]) == 0
+    assert sft.main(["--model", str(tmp_path / "made"), "--out", str(tmp_path / "out")]) == 0
     assert [(args.model, args.backend, args.steps) for args in seen] == [
         ("nano", "plain", 2),
         (str(tmp_path / "made"), "plain", None),
@@ -382,6 +396,26 @@ def test_unsloth_is_asked_for_by_name_and_missed_by_name(toy, tmp_path, capsys, 
     monkeypatch.setitem(sys.modules, "unsloth", None)
     assert train(toy, tmp_path, "--backend", "unsloth", "--steps", "1") == 2
     assert "pip install -r requirements-unsloth.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [sft, grpo])
+def test_unsloth_is_there_before_what_it_replaces(toy, tmp_path, monkeypatch, command):
+    """It replaces parts of trl and transformers, and does nothing to what is imported already."""
+    order = []
+    monkeypatch.setattr(hub, "have_unsloth", lambda: order.append("unsloth"))
+
+    def with_trl():
+        order.append("trl")
+        raise OpenSOCError("far enough")
+
+    monkeypatch.setattr(watch, "with_trl", with_trl)
+    assert command.main(["--model", str(toy), "--out", str(tmp_path), "--backend", "unsloth"]) == 2
+    assert order == ["unsloth", "trl"]
+
+
+def test_flags_of_the_plain_loop_are_refused_by_trl(toy, tmp_path, capsys):
+    assert train(toy, tmp_path / "out", "--minutes", "3", "--threads", "1") == 2
+    assert "--minutes, --threads are of the plain loop alone" in capsys.readouterr().err
 
 
 def test_unsloth_loads_and_wraps_what_is_trained(toy, tmp_path, monkeypatch):

@@ -85,10 +85,32 @@ def _made(about: About) -> Iterator[str]:
     yield "|---|---|"
     yield f"| checkpoint | `{_cell(about.checkpoint)}` |"
     yield f"| exported at commit | `{_cell(about.commit)}` |"
+    runs = about.made.get("runs") or []
     for name, value in about.made.items():
-        yield f"| {_cell(name)} | {_cell(value)} |"
+        if name != "runs" and not (runs and name in ("command", "commit")):
+            yield f"| {_cell(name)} | {_cell(value)} |"
     if not about.made:
         yield "| training | the checkpoint does not say |"
+    if runs:
+        yield ""
+        yield "From random weights, one command after the other:"
+        yield ""
+        yield "| command | learns from | steps | incidents | commit |"
+        yield "|---|---|---|---|---|"
+        for one in runs:
+            command = str(one.get("command"))
+            yield f"| `{_cell(command)}` | {_data(command)} | {one.get('steps')} | {one.get('incidents')} | `{_cell(str(one.get('commit')))[:12]}` |"
+
+
+def _data(command: str) -> str:
+    """What a training command learns from, in words."""
+    if "train.pretrain" in command:
+        return "fresh prompts of the `train` families, without labels"
+    if "train.grpo" in command:
+        return "fresh incidents of the `train` families and the verifier's reward; beside them the labelled rows of `--anchor`"
+    if "--generate" in command:
+        return "fresh labelled incidents of the `train` families"
+    return "the 600 labelled rows of `sft_train`" if "--data" not in command else "the labelled rows of `--data`"
 
 
 def _cell(value: Any) -> str:

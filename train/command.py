@@ -7,12 +7,14 @@ training is over, the model. The same command goes on with a run that is there; 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,6 +47,35 @@ ZERO_OK = frozenset(
     }
 )
 SHARES = frozenset({"warmup", "max_zero_variance", "max_one_action", "vllm_memory"})
+# Settings that one of the two trainers alone reads.
+OF_TRL = frozenset(
+    {
+        "warmup",
+        "weight_decay",
+        "full",
+        "lora_rank",
+        "lora_alpha",
+        "checkpointing",
+        "max_length",
+        "eval_batch",
+        "eval_tokens",
+    }
+    | {
+        "save_every",
+        "keep",
+        "log_every",
+        "batch_size",
+        "accumulate",
+        "max_answer",
+        "loss_type",
+        "scale_rewards",
+        "epsilon",
+    }
+    | {"use_vllm", "vllm_mode", "vllm_memory", "vllm_server"}
+)
+OF_PLAIN = frozenset({"minutes", "threads", "device", "best_of", "raw_rewards", "anchor", "balance_coef"})
+REWARD_BOUND = 0.01  # of the time of a GRPO step, on a CPU
+LOCK = ".lock"
 UNFINISHED = ".unfinished"
 SAVING = "Finishing the step under way, then saving"  # told at Ctrl-C
 
@@ -107,7 +138,12 @@ def add_common(parser: argparse.ArgumentParser, *, lr: str, steps: str) -> None:
         default="auto",
         help="trl, Unsloth's kernels under trl, or the plain loop of small models; auto: plain for presets and what it made, else trl",
     )
-    add("--density", choices=DENSITIES, default="full", help="prompts with the playbook, or short (default: full)")
+    add(
+        "--density",
+        choices=DENSITIES,
+        default="full",
+        help="prompts with the playbook, or short (default: full; plain loop: compact)",
+    )
     add("--seed", type=int, default=0, help="of data, order, adapters and sampling (default: 0)")
 
     train = parser.add_argument_group("training")
@@ -122,22 +158,22 @@ def add_common(parser: argparse.ArgumentParser, *, lr: str, steps: str) -> None:
     add("--threads", type=int, default=2, metavar="N", help="cores that share a step (plain loop; default: 2)")
     add_device(train)
     add("--lr", type=float, metavar="RATE", help=f"peak learning rate ({lr})")
-    add("--warmup", type=float, default=0.03, metavar="SHARE", help="share of the steps, 0 to 1 (default: 0.03)")
-    add("--weight-decay", type=float, default=0.0, help="of AdamW (default: 0)")
-    add("--full", action="store_true", help="train all weights instead of a LoRA adapter")
-    add("--lora-rank", type=int, default=16, metavar="R", help="rank of the adapter (default: 16)")
+    add("--warmup", type=float, default=0.03, metavar="SHARE", help="share of the steps, 0 to 1 (TRL; default: 0.03)")
+    add("--weight-decay", type=float, default=0.0, help="of AdamW (TRL; default: 0)")
+    add("--full", action="store_true", help="train all weights instead of a LoRA adapter (TRL)")
+    add("--lora-rank", type=int, default=16, metavar="R", help="rank of the adapter (TRL; default: 16)")
     add(
         "--lora-alpha",
         type=int,
         default=32,
         metavar="A",
-        help="scale of the adapter, divided by the rank (default: 32)",
+        help="scale of the adapter, divided by the rank (TRL; default: 32)",
     )
     add(
         "--no-checkpointing",
         dest="checkpointing",
         action="store_false",
-        help="keep activations instead of computing them again: faster, more memory",
+        help="keep activations instead of computing them again: faster, more memory (TRL)",
     )
 
     room = parser.add_argument_group("length")
@@ -146,7 +182,7 @@ def add_common(parser: argparse.ArgumentParser, *, lr: str, steps: str) -> None:
         "--max-length",
         type=int,
         metavar="TOKENS",
-        help="longest prompt and answer together (default: the model's context)",
+        help="longest prompt and answer together (TRL; default: the model's context)",
     )
     add("--skip-long", action="store_true", help="leave out and count what is longer, instead of stopping")
 
@@ -159,16 +195,34 @@ def add_common(parser: argparse.ArgumentParser, *, lr: str, steps: str) -> None:
         metavar="N",
         help="incidents of the split val, the five actions equally (default: 100)",
     )
-    add("--eval-batch", type=int, default=16, metavar="N", help="prompts answered at once in evaluation (default: 16)")
+    add(
+        "--eval-batch",
+        type=int,
+        default=16,
+        metavar="N",
+        help="prompts answered at once in evaluation (TRL; default: 16)",
+    )
     add(
         "--eval-tokens",
         type=int,
         metavar="TOKENS",
-        help="longest answer in evaluation (default: above the longest right one)",
+        help="longest answer in evaluation (TRL; default: above the longest right one)",
     )
-    add("--save-every", type=int, default=50, metavar="STEPS", help="steps between checkpoints (default: 50)")
-    add("--keep", type=int, default=2, metavar="N", help="checkpoints that are kept (default: 2)")
-    add("--log-every", type=int, default=1, metavar="STEPS", help="steps between two lines of log.jsonl (default: 1)")
+    add(
+        "--save-every",
+        type=int,
+        default=50,
+        metavar="STEPS",
+        help="steps between checkpoints (TRL; default: 50; the plain loop writes one a minute)",
+    )
+    add("--keep", type=int, default=2, metavar="N", help="checkpoints that are kept (TRL; default: 2)")
+    add(
+        "--log-every",
+        type=int,
+        default=1,
+        metavar="STEPS",
+        help="steps between two lines of log.jsonl (TRL; default: 1)",
+    )
 
 
 def check_ranges(args: argparse.Namespace) -> None:
@@ -210,10 +264,63 @@ def backend_of(args: argparse.Namespace) -> str:
     return str(args.backend)
 
 
+def check_trainer(args: argparse.Namespace, defaults: argparse.Namespace) -> None:
+    """No flag is given that the trainer does not read.
+
+    Raises:
+        BadRequestError: one is.
+    """
+    plain = args.backend == "plain"
+    strange = sorted(
+        f"--{name.replace('_', '-')}"
+        for name in (OF_TRL if plain else OF_PLAIN)
+        if getattr(args, name, None) != getattr(defaults, name, None)
+    )
+    if strange:
+        ours, others = ("the plain loop", "TRL") if plain else ("TRL", "the plain loop")
+        raise BadRequestError(
+            f"Expected flags that {ours} reads, and {', '.join(strange)} {'is' if len(strange) == 1 else 'are'} of {others} alone; "
+            f"leave {'it' if len(strange) == 1 else 'them'} out."
+        )
+
+
 # ---------------------------------------------------------------- the directory
 def is_main() -> bool:
     """Whether this process writes: the only one, or the first of many."""
     return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Hold a run's directory against a second command; one that nothing was written to is removed again.
+
+    Raises:
+        BadRequestError: another command trains there, or it cannot be made.
+    """
+    if not is_main():
+        yield
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / LOCK).open("a")
+    except OSError as error:
+        raise BadRequestError(
+            f"Expected a directory to write to at {str(out)!r}, and got {type(error).__name__}: {error}; give another --out."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadRequestError(
+                f"Expected nobody else to train in {str(out)!r}, and another command does; wait for it, or give another --out."
+            ) from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if [one.name for one in out.iterdir()] == [LOCK]:
+                    (out / LOCK).unlink()
+                    out.rmdir()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -239,7 +346,9 @@ def open_run(
     path = out / "run.json"
     try:
         if fresh and path.exists() and is_main():
-            shutil.rmtree(out)
+            for one in out.iterdir():
+                if one.name != LOCK:
+                    shutil.rmtree(one) if one.is_dir() else one.unlink()
         out.mkdir(parents=True, exist_ok=True)
         # what the first process is about to remove is not for the others to read
         found = json.loads(path.read_text("utf-8")) if path.exists() and (is_main() or not fresh) else None
@@ -283,16 +392,18 @@ def close_run(out: Path, run: dict[str, Any], **figures: Any) -> None:
 
 # ---------------------------------------------------------------- the end of it
 def train_by(
-    args: argparse.Namespace,
+    parse: Callable[[Sequence[str]], argparse.Namespace],
     argv: Sequence[str],
     by_trl: Callable[[argparse.Namespace, Sequence[str]], Path],
     plain: str,
 ) -> int:
     """Train with the backend that the flags mean, `plain` naming the plain loop's function; the exit code."""
+    args = parse(argv)
 
     def work() -> Path:
         check_ranges(args)
         args.backend = backend_of(args)
+        check_trainer(args, parse(["--out", "."]))
         if args.backend != "plain":
             return by_trl(args, argv)
         from train import plain as loops
@@ -305,9 +416,16 @@ def train_by(
 def exit_code(work: Callable[[], Path], out: Path) -> int:
     """Do the work of a command, say how it ended, and return the exit code."""
     try:
-        made = work()
+        with _alone_in(out):
+            made = work()
     except StoppedError as error:
         print(error, file=sys.stderr)
+        return STOPPED
+    except OSError as error:  # a full disk meets the log as well as a checkpoint
+        print(
+            f"Stopped: {error}; what is saved is in {str(out)!r}. Make room, and run the same command to go on.",
+            file=sys.stderr,
+        )
         return STOPPED
     except OpenSOCError as error:
         print(error, file=sys.stderr)

@@ -191,6 +191,8 @@ def export(
     with _aside(out) as (plain, small):
         _write_graph(graph_of(source.model), plain / GRAPH)
         made = _made(checkpoint)
+        if runs := history(checkpoint):
+            made["runs"] = runs
         about = {
             "template": source.template,
             "end": source.tokenizer.eos_token_id,
@@ -248,6 +250,32 @@ def _made(checkpoint: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return made if isinstance(made, dict) else {}
+
+
+def history(checkpoint: Path) -> list[dict[str, Any]]:
+    """The commands that made a checkpoint, the first one first, as far back as their run.json are there.
+
+    Returns:
+        Of each `command`, `commit`, `steps` and `incidents`, counted over the stages that led here.
+    """
+    found: list[dict[str, Any]] = []
+    path = checkpoint
+    while len(found) < 10 and (run := _run(path)):
+        stages = (_run(path.parent) or {}).get("stages") or []
+        passed = stages[: stages.index(path.name) + 1] if path.name in stages else []
+        runs = [_run(path.parent / stage) or {} for stage in passed] or [run]
+        sums = {name: sum(int(one.get(name) or 0) for one in runs) for name in ("steps", "incidents")}
+        found.insert(0, {"command": run.get("command"), "commit": run.get("commit"), **sums})
+        path = Path(str(run.get("settings", {}).get("model")))
+    return found
+
+
+def _run(directory: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((directory / "run.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("settings"), dict) else None
 
 
 def _named(path: Path) -> str:

@@ -20,20 +20,19 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from adapters.trl_reward import TriageReward
 from adapters.trl_reward import rows as reward_rows
 from rubric import TABLES
 from schema import TASKS, BadRequestError, Task
-from train.command import add_common, close_run, is_main, open_run, settings_of, tasks_of, train_by
-from train.rows import SFT_SET, fresh, key
+from train.command import REWARD_BOUND, add_common, close_run, is_main, open_run, settings_of, tasks_of, train_by
+from train.rows import SFT_SET, fresh, key, that_fit
 
 STEPS = 200  # of a stage
 GROUPS = 4  # incidents of a step
 LR_LORA, LR_FULL = 1e-5, 1e-6
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "luspo")
-REWARD_BOUND = 0.01  # of a step, on a CPU
 
 
 class TimedReward(TriageReward):
@@ -60,8 +59,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add_common(
         parser,
-        lr=f"default: {LR_LORA:g} for an adapter, {LR_FULL:g} with --full",
-        steps=f"of each stage; default: {STEPS}",
+        lr=f"default: {LR_LORA:g} for an adapter, {LR_FULL:g} with --full; plain loop: 0.003",
+        steps=f"of each stage; default: {STEPS}; plain loop: 300, or --minutes alone",
     )
     add = parser.add_argument_group("of GRPO").add_argument
     add(
@@ -83,19 +82,24 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=int,
         default=4,
         metavar="N",
-        help="answers on a device at once in a pass of training (default: 4)",
+        help="answers on a device at once in a pass of training (TRL; default: 4)",
     )
     add("--temperature", type=float, default=1.0, help="of sampling, above 0 (default: 1)")
-    add("--max-answer", type=int, metavar="TOKENS", help="longest answer (default: just above the longest right one)")
+    add(
+        "--max-answer",
+        type=int,
+        metavar="TOKENS",
+        help="longest answer (TRL; default: just above the longest right one)",
+    )
     add("--beta", type=float, default=0.0, help="weight of the KL term against the stage's start (default: 0, none)")
-    add("--loss-type", choices=LOSSES, default="dr_grpo", help="how token losses are averaged (default: dr_grpo)")
+    add("--loss-type", choices=LOSSES, default="dr_grpo", help="how token losses are averaged (TRL; default: dr_grpo)")
     add(
         "--scale-rewards",
         choices=("none", "group", "batch"),
         default="none",
-        help="what advantages are divided by (default: none)",
+        help="what advantages are divided by (TRL; default: none)",
     )
-    add("--epsilon", type=float, default=0.2, help="clip of the probability ratio, each side (default: 0.2)")
+    add("--epsilon", type=float, default=0.2, help="clip of the probability ratio, each side (TRL; default: 0.2)")
     add(
         "--best-of",
         action="store_true",
@@ -150,7 +154,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="of one action in the answers, 0 to 1; 1 never stops (default: 0.9)",
     )
 
-    vllm = parser.add_argument_group("generation with vLLM").add_argument
+    vllm = parser.add_argument_group("generation with vLLM (TRL)").add_argument
     vllm("--use-vllm", "--use_vllm", action="store_true", help="generate with vLLM, installed in this environment")
     vllm(
         "--vllm-mode",
@@ -211,13 +215,13 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         OpenSOCError: a wrong call.
         KeyboardInterrupt: it was asked to stop, and saved.
     """
-    from train import watch
+    from train import hub, watch
 
+    if args.backend == "unsloth":
+        hub.have_unsloth()
     watch.with_trl()
     stages = tasks_of(args.stages, "--stages")
     args.steps, args.groups = args.steps or STEPS, args.groups or GROUPS
-    if args.best_of:
-        raise BadRequestError("Expected --best-of with the plain loop alone; leave it out, or train a preset.")
     accumulation(args)
     _vllm(args)
     args.lr = args.lr or (LR_FULL if args.full else LR_LORA)
@@ -249,7 +253,7 @@ def _stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, start: st
         max_length=args.max_length,
         unsloth=args.backend == "unsloth",
     )
-    most = args.max_answer or hub.answer_room(loaded.tokenizer)
+    most = args.max_answer or hub.answer_room(loaded.tokenizer, args.density)
     made, left_out = incidents(args, stage, loaded, most)
     reward = TimedReward(reward_table=args.reward_table)
     trainer = _trainer(args, out, loaded, made, most, reward)
@@ -298,8 +302,8 @@ def incidents(args: argparse.Namespace, stage: Task, loaded: Any, answer: int) -
         sizes = hub.lengths(loaded.tokenizer, [row["prompt"] for row in made])
         names = [f"{stage} seed {row['seed']}" for row in made]
         what = f"the context of {loaded.context} without {answer} for the answer"
-        fits = hub.that_fit(made, names, sizes, loaded.context - answer, skip=args.skip_long, what=what)
-        kept += cast("list[dict[str, Any]]", fits)
+        fits = that_fit(made, names, sizes, loaded.context - answer, skip=args.skip_long, what=what)
+        kept += fits
         seen += len(made)
     return kept, seen - len(kept)
 
@@ -344,7 +348,7 @@ def _trainer(
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    return train_by(arguments(argv), argv, train, "grpo")
+    return train_by(arguments, argv, train, "grpo")
 
 
 if __name__ == "__main__":

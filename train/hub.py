@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eval.defenders.local import cached, is_model, tokenizer_of
 from schema import BadRequestError, OpenSOCError
+from train.prompt import Density, answer_text
+from train.rows import frozen
 
 HUB_S = 10.0  # seconds that the hub has for its first answer
 FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors")
@@ -113,23 +116,23 @@ def load(
         BadRequestError: there is no such model, it does not load, it has no chat template, or an adapter is asked for in full.
         OpenSOCError: Unsloth is not installed.
     """
-    from safetensors import SafetensorError
-
     if unsloth:
-        _have_unsloth()
+        have_unsloth()
     path = local_directory(named)
     adapter = (path / "adapter_config.json").is_file()
     if adapter and full:
         raise BadRequestError(
             f"Expected a model for --full, and {named!r} is an adapter; leave out --full, or merge it into its base first."
         )
-    base_name = _base_name(path) if adapter else named
-    base = local_directory(base_name) if adapter else path
     try:
+        base_name = _base_name(path) if adapter else named
+        base = local_directory(base_name) if adapter else path
         tokenizer = tokenizer_of(path, base)
         take = _unsloth_model if unsloth else _model
         model = take(base, path if adapter else None, full, rank, alpha, seed, checkpointing, max_length)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+    except OpenSOCError:
+        raise
+    except Exception as error:  # transformers, safetensors, tokenizers and peft each have their own
         raise BadRequestError(
             f"Expected a causal language model and its tokenizer in {str(path)!r}, and loading gave {type(error).__name__}: "
             f"{_first_line(error)}; give a directory that save_pretrained wrote."
@@ -182,7 +185,7 @@ def _model(
 UNSLOTH_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def _have_unsloth() -> None:
+def have_unsloth() -> None:
     """Import it, before trl and transformers: it replaces parts of both."""
     try:
         import unsloth  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
@@ -237,8 +240,6 @@ def prepare_template(tokenizer: Any, named: str) -> bool:
     Raises:
         BadRequestError: there is no chat template, or it cannot render a conversation.
     """
-    from jinja2 import TemplateError
-
     if not isinstance(tokenizer.chat_template, str):
         raise BadRequestError(
             f"Expected a chat template in the tokenizer of {named!r}, and it has none; take an instruction-tuned model, or save one with it."
@@ -249,16 +250,14 @@ def prepare_template(tokenizer: Any, named: str) -> bool:
         text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
         return "SYSTEM TEXT" in text and "USER TEXT" in text
 
-    try:
+    with suppress(Exception):  # a template is a program, and may raise anything
         if whole():
             return False
-    except TemplateError:
-        pass
     tokenizer.chat_template = FOLD + tokenizer.chat_template
     try:
         if not whole():
-            raise TemplateError("the messages are not in what it renders")
-    except TemplateError as error:
+            raise ValueError("the messages are not in what it renders")
+    except Exception as error:
         raise BadRequestError(
             f"Expected the chat template of {named!r} to render a conversation, and it does not: {error}."
         ) from error
@@ -278,43 +277,8 @@ def lengths(tokenizer: Any, prompts: Sequence[Messages], answers: Sequence[str] 
     return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 
-def that_fit(
-    items: Sequence[Mapping[str, Any]], names: Sequence[str], sizes: Sequence[int], room: int, *, skip: bool, what: str
-) -> list[Mapping[str, Any]]:
-    """The items that are no longer than there is room for.
-
-    Args:
-        items: what is to be trained on.
-        names: their incidents' names, for the error.
-        sizes: their tokens.
-        room: the most tokens.
-        skip: leave out and count longer ones, instead of an error.
-        what: what the room is for, in words.
-
-    Raises:
-        BadRequestError: one is longer, or none is left.
-    """
-    long = [place for place, size in enumerate(sizes) if size > room]
-    if long and not skip:
-        worst = max(long, key=lambda place: sizes[place])
-        raise BadRequestError(
-            f"Expected at most {room} tokens ({what}), and {len(long)} of {len(items)} incidents are longer, {names[worst]} the most "
-            f"with {sizes[worst]}; use --density compact, a model with a longer context, or --skip-long to leave them out."
-        )
-    if long:
-        print(f"{len(long)} of {len(items)} incidents are longer than {room} tokens and are left out.", file=sys.stderr)
-    if len(long) == len(items):
-        raise BadRequestError(
-            f"Expected incidents of at most {room} tokens ({what}), and all {len(items)} are longer; use --density compact or a longer context."
-        )
-    left_out = set(long)
-    return [item for place, item in enumerate(items) if place not in left_out]
-
-
-def answer_room(tokenizer: Any) -> int:
+def answer_room(tokenizer: Any, density: Density) -> int:
     """Tokens that an answer gets: above the longest right answer of the frozen rows by an eighth."""
-    from train.prompt import answer_text
-    from train.rows import frozen
-
-    ids = tokenizer([answer_text(row["ground_truth"]) for row in frozen()], add_special_tokens=False)["input_ids"]
+    texts = [answer_text(row["ground_truth"], density) for row in frozen()]
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return max(map(len, ids)) * 9 // 8 + 2

@@ -38,15 +38,20 @@ class Coder:
         self.actions: list[int] = tokenizer.convert_tokens_to_ids(list(LABELS))
         self._before: list[int] = tokenizer.convert_tokens_to_ids(list(PIECES[1:3]))  # the line, and the action
 
+    def read(self, row: Row) -> list[int]:
+        """A row's prompt up to where the answer begins, however long."""
+        chat = messages(row["observation"], "compact")
+        text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        tokens: list[int] = self.tokenizer(text).input_ids
+        return tokens
+
     def prompt(self, row: Row) -> list[int]:
-        """A row's prompt up to where the answer begins.
+        """A row's prompt.
 
         Raises:
             BadRequestError: it leaves no room for an answer.
         """
-        chat = messages(row["observation"], "compact")
-        text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        tokens: list[int] = self.tokenizer(text).input_ids
+        tokens = self.read(row)
         if len(tokens) + LONGEST > CONTEXT:
             raise BadRequestError(
                 f"expected prompts of at most {CONTEXT - LONGEST} tokens; got {len(tokens)} in {row['id']!r}; leave it out"

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schema import TASKS, OpenSOCError
-from train.command import DONE, WRONG, check_ranges, tasks_of, write_json
+from schema import TASKS, BadRequestError, OpenSOCError
+from train.command import DONE, INTERRUPTED, STOPPED, WRONG, check_ranges, tasks_of, write_json
 from train.tiny import PRESETS
 
 SETS = ("val", "test_seed")
@@ -217,7 +217,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--hours",
         type=float,
         metavar="H",
-        help="train so long instead of by steps: a fifth pretraining, three fifths GRPO",
+        help="train about so long instead of by steps: a fifth pretraining, three fifths GRPO; --references add as much again and more",
     )
     add("--pretrain-steps", type=int, default=200, metavar="N", help="of 16 prompts (default: 200)")
     add("--epochs", type=float, default=2.0, metavar="N", help="passes of SFT over the 600 rows (default: 2)")
@@ -248,14 +248,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     try:
         check_ranges(args)
-        tasks_of(args.stages, "--stages")
+        args.stages = ",".join(tasks_of(args.stages, "--stages"))
+        if args.val < len(TASKS):
+            raise BadRequestError(
+                f"Expected --val of {len(TASKS)} or more, one incident of each task, and got {args.val}."
+            )
         walk(training(args))
         walk(evaluation(args))
         found = summary(args)
+        write_json(args.out / "summary.json", found)
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return WRONG
-    write_json(args.out / "summary.json", found)
+    except OSError as error:
+        print(f"Stopped: {error}. Make room, and run the same command to go on.", file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        print(f"Interrupted; what is made is in {str(args.out)!r}. Run the same command to go on.", file=sys.stderr)
+        return INTERRUPTED
     show(found)
     return DONE
 

@@ -79,9 +79,25 @@ class Plan:
 
 # ---------------------------------------------------------------- checkpoints
 def save(
-    model: Any, tokenizer: Any, path: Path, *, about: Mapping[str, Any], optimizer: Any = None, state: Any = None
+    model: Any,
+    tokenizer: Any,
+    path: Path,
+    *,
+    about: Mapping[str, Any],
+    optimizer: Any = None,
+    state: Any = None,
+    kept: Path | None = None,
 ) -> None:
     """Write a checkpoint aside, then put it in the old one's place.
+
+    Args:
+        model: what is saved.
+        tokenizer: goes with it.
+        path: the checkpoint's directory.
+        about: what is written beside the weights.
+        optimizer: for a run that goes on.
+        state: for a run that goes on.
+        kept: the checkpoint that is there should this fail; None for the old one at `path`.
 
     Raises:
         StoppedError: it cannot be written (a full disk, say); the one before it stays.
@@ -106,9 +122,10 @@ def save(
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells of a full disk by a RuntimeError
         shutil.rmtree(aside, ignore_errors=True)
-        kept = f"the checkpoint before it is kept in {str(path)!r}" if path.exists() else "there is no earlier one"
+        kept = kept or path
+        told = f"the checkpoint before it is kept in {str(kept)!r}" if kept.exists() else "there is no earlier one"
         raise StoppedError(
-            f"Could not save a checkpoint to {str(path)!r}: {error}; {kept}. Make room and give the same command again."
+            f"Could not save a checkpoint to {str(path)!r}: {error}; {told}. Make room and give the same command again."
         ) from error
 
 
@@ -119,7 +136,7 @@ def finish(model: Any, tokenizer: Any, out: Path, *, about: Mapping[str, Any]) -
         StoppedError: it cannot be written.
     """
     aside = out / ".model"
-    save(model, tokenizer, aside, about=about)
+    save(model, tokenizer, aside, about=about, kept=out / LAST)
     for file in sorted(aside.iterdir(), key=lambda file: file.name == MARK):
         file.replace(out / file.name)
     aside.rmdir()
@@ -131,7 +148,6 @@ def load(path: Path | str) -> tuple[Any, Any]:
     Raises:
         BadRequestError: there is none, or it cannot be read.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
     from transformers.utils.logging import disable_progress_bar
 
@@ -147,7 +163,7 @@ def load(path: Path | str) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=torch.float32)
         # AutoTokenizer takes Qwen2's own splitting for every Qwen2 model, whatever tokenizer.json says.
         return model, PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # transformers, safetensors and tokenizers each have their own
         raise BadRequestError(
             f"expected a whole checkpoint at {str(path)!r}; reading it gave {type(error).__name__}: {error}; make it again"
         ) from error
@@ -155,6 +171,18 @@ def load(path: Path | str) -> tuple[Any, Any]:
 
 STATE = "state.pt"
 LAST = "last"  # a run's newest checkpoint, with what a resumed run needs
+
+
+def _held(path: Path) -> dict[str, Any]:
+    """Optimizer and state of a run that goes on."""
+    try:
+        held: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        return {name: held[name] for name in ("optimizer", "state")}
+    except Exception as error:  # torch, pickle and zipfile each have their own
+        raise BadRequestError(
+            f"expected the state of a run in {str(path)!r}; reading it gave {type(error).__name__}: {str(error)[:200]}; "
+            "start over with --fresh, or from the weights beside it with another --out"
+        ) from error
 
 
 # ---------------------------------------------------------------- the loop
@@ -189,7 +217,7 @@ class Loop:
         begun = (plan.out / LAST).exists() or (plan.out / f".{LAST}.old").exists()
         model, tokenizer = load(plan.out / LAST) if begun else start()
         if begun:
-            held = torch.load(plan.out / LAST / STATE, weights_only=True, map_location="cpu")
+            held = _held(plan.out / LAST / STATE)
             state = held["state"]
             if state["decides"] != self._decides():
                 raise BadRequestError(
@@ -263,14 +291,12 @@ class Loop:
         logs = [log for _, part in learned for log in part]
         sums = [gradients for gradients, _ in learned if gradients]
         if any(not math.isfinite(log.get("loss", 0.0)) for log in logs):
-            raise StoppedError(
-                f"Stopped: the loss of step {self.step + 1} is not a number, and the step was not taken; the checkpoint before it is kept in "
-                f"{str(self.plan.out / LAST)!r}. Give a lower --lr."
-            )
+            raise self._no_number("loss")
         if sums:
             for place, weight in enumerate(self._weights):
                 weight.grad = torch.stack([gradients[place] for gradients in sums]).sum(0) / len(batch)
-            torch.nn.utils.clip_grad_norm_(self._weights, CLIP)
+            if not torch.nn.utils.clip_grad_norm_(self._weights, CLIP).isfinite():
+                raise self._no_number("gradient")
             fall = 1.0 if done < 1 - self.plan.decay else max(0.05, (1 - done) / max(self.plan.decay, 1e-9))
             for group in self.optimizer.param_groups:
                 group["lr"] = self.plan.lr * fall * min(1.0, (self.step + 1) / WARM_UP)
@@ -291,8 +317,29 @@ class Loop:
                 total = list(gradients) if total is None else [a.add_(b) for a, b in zip(total, gradients, strict=True)]
         return total, logs
 
+    def _no_number(self, what: str) -> StoppedError:
+        return StoppedError(
+            f"Stopped: the {what} of step {self.step + 1} is not a number, and the step was not taken; {self.kept}. Give a lower --lr."
+        )
+
+    @property
+    def kept(self) -> str:
+        """Which checkpoint is there, in words."""
+        last = self.plan.out / LAST
+        return (
+            f"the checkpoint before it is kept in {str(last)!r}" if last.exists() else "there is no earlier checkpoint"
+        )
+
     def checkpoint(self) -> None:
-        """Save what a resumed run needs."""
+        """Save what a resumed run needs.
+
+        Raises:
+            StoppedError: a weight is not a number, or it cannot be written; the checkpoint before it stays.
+        """
+        if not all(weight.isfinite().all() for weight in self._weights):
+            raise StoppedError(
+                f"Stopped: a weight is not a number after step {self.step}, and it was not saved; {self.kept}. Give a lower --lr."
+            )
         state = {
             "step": self.step,
             "place": self.place,

@@ -19,12 +19,12 @@ from typing import Any
 from rubric import TableName
 from schema import TASKS, BadRequestError, Task
 from train import tiny
-from train.command import StoppedError, check_device, close_run, open_run, settings_of, tasks_of
+from train.command import REWARD_BOUND, StoppedError, check_device, close_run, open_run, settings_of, tasks_of
 from train.decode import answers
 from train.lessons import LONGEST, BestOf, Coder, Grpo, Lesson, OfAnswer, OfPrompt
-from train.loop import LAST, Loop, Plan, finish, load
+from train.loop import Loop, Plan, finish, load
 from train.prompt import user_text
-from train.rows import Row, at, fresh, frozen, key
+from train.rows import Row, at, fresh, key, labelled, that_fit
 from train.signs import Collapse, Examination
 
 BATCH = 16  # incidents of a step
@@ -64,7 +64,10 @@ def sft(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         from train.sft import rows_of
 
         rows = rows_of(args)
-        steps = -(-int(len(rows) * args.epochs) // BATCH)
+        coder, names = Coder(_start(args.model)[1]), [str(row.get("id")) for row in rows]
+        sizes = [len(coder.read(row)) for row in rows]
+        rows = that_fit(rows, names, sizes, tiny.CONTEXT - LONGEST, skip=args.skip_long, what="a prompt")
+        steps = max(1, -(-int(len(rows) * args.epochs) // BATCH))
 
         @lru_cache(maxsize=2)  # a batch lies in two turns at most
         def order(turn: int) -> list[Row]:
@@ -77,6 +80,7 @@ def sft(args: argparse.Namespace, argv: Sequence[str]) -> Path:
             return order(turn)[number]
 
     args.steps, args.lr = args.steps or steps, args.lr or LEARNING_RATES["labels" if args.generate else "sft"]
+    args.density = "compact"
     return _run(args, argv, "sft", args.out, partial(_start, args.model), OfAnswer, row)
 
 
@@ -85,6 +89,11 @@ def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     stages, before = tasks_of(args.stages, "--stages"), args.model
     args.steps = args.steps or (None if args.minutes else STEPS)
     method = "best_of" if args.best_of else "grpo"
+    args.density, args.groups, args.lr = "compact", args.groups or GROUPS, args.lr or LEARNING_RATES[method]
+    args.entropy_coef = ENTROPY if args.entropy_coef is None else args.entropy_coef
+    args.balance_coef = BALANCE if args.balance_coef is None else args.balance_coef
+    known = [] if args.anchor == "none" or args.best_of else labelled(args.anchor)
+    random.Random(key(f"anchor/{args.seed}")).shuffle(known)
     run = open_run(args.out, "train.grpo", argv, settings_of(args), fresh=args.fresh)
     for number, stage in enumerate(stages):
         tasks = _with_earlier(stages[: number + 1])
@@ -100,12 +109,10 @@ def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
             if args.best_of:
                 return BestOf(**how)
             start = _start(args.model)[0].to(args.device)
-            known = [] if args.anchor == "none" else frozen(args.anchor)
-            random.Random(key(f"anchor/{args.seed}")).shuffle(known)
             return Grpo(
                 anchor=known,
-                entropy=ENTROPY if args.entropy_coef is None else args.entropy_coef,
-                balance=BALANCE if args.balance_coef is None else args.balance_coef,
+                entropy=args.entropy_coef,
+                balance=args.balance_coef,
                 beta=args.beta,
                 start=start,
                 flat=not args.raw_rewards,
@@ -141,9 +148,14 @@ def _start(model: str) -> tuple[Any, Any]:
 
 def _made(preset: str, stream: int, seed: int = 0) -> tuple[Any, Any]:
     """A preset with random weights, and its tokenizer from the prompts of a stream."""
-    texts = (user_text(row["observation"], "compact") for row in fresh(stream, number=TOKENIZER_ROWS))
-    tokenizer = tiny.train_tokenizer(texts, tiny.PRESETS[preset].vocabulary)
+    tokenizer = _tokenizer(tiny.PRESETS[preset].vocabulary, stream)
     return tiny.make(preset, tokenizer, seed=seed), tokenizer
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(vocabulary: int, stream: int) -> Any:
+    texts = (user_text(row["observation"], "compact") for row in fresh(stream, number=TOKENIZER_ROWS))
+    return tiny.train_tokenizer(texts, vocabulary)
 
 
 # ---------------------------------------------------------------- a run
@@ -169,7 +181,7 @@ def _run(
         out,
         steps=args.steps,
         seconds=args.minutes * 60 if args.minutes else None,
-        batch=(args.groups or GROUPS) if module == "grpo" else BATCH,
+        batch=args.groups if module == "grpo" else BATCH,
         lr=args.lr or LEARNING_RATES[method],
         seed=args.seed,
         threads=args.threads,
@@ -190,13 +202,21 @@ def _run(
         def notice(line: dict[str, Any]) -> None:
             show(line, plan.share(loop.step, loop.seconds))
             if collapse and (reason := collapse.after(line)):
-                loop.checkpoint()
                 loop.log.add({"step": loop.step, "stopped": reason})
-                raise StoppedError(f"Stopped: {reason}. The model is in {str(out / LAST)!r}.")
+                raise StoppedError(  # what has collapsed is not worth a checkpoint
+                    f"Stopped: {reason}; {loop.kept}. The same command would come here again: "
+                    "give --fresh or another --out with other settings, or a higher limit."
+                )
 
-        about = {"method": method, "command": run["command"]}
+        about = {"method": method, "command": run["command"], "commit": run["commit"]}
         loop = Loop(plan, start, about=about, evaluate=examine, notice=notice)
+        if collapse:
+            for line in loop.log.lines():  # of a run that goes on
+                collapse.after(line)
         trained = loop.run(row, lesson())
+    if shares := [line["judging_s"] / line["step_s"] for line in loop.log.lines() if "judging_s" in line]:
+        told = f"{out.name}: rewards took {sum(shares) / len(shares):.2%} of the time of a step (bound: {REWARD_BOUND:.0%})."
+        print(told, file=sys.stderr)
     finish(trained, loop.tokenizer, out, about={**loop.about, "step": loop.step, "incidents": loop.place})
     close_run(out, run, steps=loop.step, incidents=loop.place, seconds=round(loop.seconds, 1))
     return out

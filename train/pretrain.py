@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     args = arguments(argv)
-    args.steps = args.steps or (None if args.minutes else STEPS)
+    if args.steps is None and args.minutes is None:
+        args.steps = STEPS
     args.eval_every = 0
 
     def work() -> Path:

@@ -8,6 +8,7 @@ incident in every process, so a run that is taken up again goes on with the inci
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from eval.items import told
 from eval.sets import load_set
 from generator import generate
-from schema import TASKS, BadRequestError, Task
+from schema import LABELS, TASKS, BadRequestError, Task
 from tasks.registry import Split
 
 Row = dict[str, Any]
@@ -30,6 +31,59 @@ def frozen(name: str = SFT_SET, *, limit: int | None = None) -> list[Row]:
     """
     rows = list(load_set(name).rows)
     return rows[:: max(1, len(rows) // limit)][:limit] if limit else rows
+
+
+def labelled(name: str, *, limit: int | None = None) -> list[Row]:
+    """As `frozen`, and every row says which action is right.
+
+    Raises:
+        BadRequestError: there is no such set, it is empty, or a row says none.
+    """
+    rows = frozen(name, limit=limit)
+    unlabelled = [row["id"] for row in rows if not _says_an_action(row["ground_truth"])]
+    if unlabelled or not rows:
+        found = f"{unlabelled[0]!r} says none of {', '.join(LABELS)}" if unlabelled else "there are none"
+        raise BadRequestError(
+            f"Expected rows with a right action in {name!r}, and {found}; correct it, or give another file."
+        )
+    return rows
+
+
+def _says_an_action(truth: Any) -> bool:
+    return isinstance(truth, dict) and truth.get("action") in LABELS and isinstance(truth.get("evidence_log_ids"), list)
+
+
+def that_fit(
+    items: Sequence[Row], names: Sequence[str], sizes: Sequence[int], room: int, *, skip: bool, what: str
+) -> list[Row]:
+    """The items that are no longer than there is room for.
+
+    Args:
+        items: what is to be trained on.
+        names: their incidents' names, for the error.
+        sizes: their tokens.
+        room: the most tokens.
+        skip: leave out and count longer ones, instead of an error.
+        what: what the room is for, in words.
+
+    Raises:
+        BadRequestError: one is longer, or none is left.
+    """
+    long = [place for place, size in enumerate(sizes) if size > room]
+    if long and not skip:
+        worst = max(long, key=lambda place: sizes[place])
+        raise BadRequestError(
+            f"Expected at most {room} tokens ({what}), and {len(long)} of {len(items)} incidents are longer, {names[worst]} the most "
+            f"with {sizes[worst]}; use --density compact, a model with a longer context, or --skip-long to leave them out."
+        )
+    if long:
+        print(f"{len(long)} of {len(items)} incidents are longer than {room} tokens and are left out.", file=sys.stderr)
+    if len(long) == len(items):
+        raise BadRequestError(
+            f"Expected incidents of at most {room} tokens ({what}), and all {len(items)} are longer; use --density compact or a longer context."
+        )
+    left_out = set(long)
+    return [item for place, item in enumerate(items) if place not in left_out]
 
 
 def fresh(

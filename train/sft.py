@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from schema import TASKS, BadRequestError
+from schema import TASKS
 from train.command import add_common, close_run, open_run, settings_of, tasks_of, train_by
 from train.prompt import answer_text, messages
-from train.rows import SFT_SET, Row, fresh, frozen, key
+from train.rows import SFT_SET, Row, fresh, key, labelled, that_fit
 
 LR_LORA, LR_FULL = 2e-4, 1e-5
 
@@ -34,7 +34,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add_common(
         parser,
-        lr=f"default: {LR_LORA:g} for an adapter, {LR_FULL:g} with --full",
+        lr=f"default: {LR_LORA:g} for an adapter, {LR_FULL:g} with --full; plain loop: 0.002, with --generate 0.004",
         steps="default: --epochs of the rows",
     )
     rows = parser.add_argument_group("rows")
@@ -53,8 +53,14 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument_group("of SFT").add_argument
     add("--epochs", type=float, default=2.0, metavar="N", help="passes over the rows (default: 2)")
-    add("--batch-size", type=int, default=1, metavar="N", help="rows on a device at once (default: 1)")
-    add("--accumulate", type=int, default=8, metavar="N", help="batches of one optimizer step (default: 8)")
+    add("--batch-size", type=int, default=1, metavar="N", help="rows on a device at once (TRL; default: 1)")
+    add(
+        "--accumulate",
+        type=int,
+        default=8,
+        metavar="N",
+        help="batches of one optimizer step (TRL; default: 8; plain loop: 16 rows)",
+    )
     add(
         "--eval-every",
         type=int,
@@ -73,12 +79,7 @@ def rows_of(args: argparse.Namespace) -> list[Row]:
     """
     if args.generate:
         return list(fresh(key(f"sft/{args.seed}"), number=args.generate, tasks=tasks_of(args.tasks, "--tasks")))
-    rows = frozen(args.data, limit=args.limit)
-    if not rows or any("ground_truth" not in row for row in rows):
-        raise BadRequestError(
-            f"Expected labelled rows in {args.data!r}, and there are none or some without ground_truth; give another --data."
-        )
-    return rows
+    return labelled(args.data, limit=args.limit)
 
 
 def examples(rows: Sequence[Row], density: Any) -> list[dict[str, Any]]:
@@ -86,7 +87,7 @@ def examples(rows: Sequence[Row], density: Any) -> list[dict[str, Any]]:
     return [
         {
             "prompt": messages(row["observation"], density),
-            "completion": [{"role": "assistant", "content": answer_text(row["ground_truth"])}],
+            "completion": [{"role": "assistant", "content": answer_text(row["ground_truth"], density)}],
         }
         for row in rows
     ]
@@ -102,6 +103,8 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     """
     from train import hub, signs, watch
 
+    if args.backend == "unsloth":
+        hub.have_unsloth()
     watch.with_trl()
     args.lr = args.lr or (LR_FULL if args.full else LR_LORA)
     run = open_run(args.out, "train.sft", argv, settings_of(args), fresh=args.fresh)
@@ -127,7 +130,7 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         loaded.tokenizer, [one["prompt"] for one in made], [one["completion"][0]["content"] for one in made]
     )
     names = [row["id"] for row in rows]
-    kept = hub.that_fit(made, names, sizes, loaded.context, skip=args.skip_long, what="prompt and answer")
+    kept = that_fit(made, names, sizes, loaded.context, skip=args.skip_long, what="prompt and answer")
 
     # the trainer
     trainer = _trainer(args, loaded, kept)
@@ -137,7 +140,7 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
             rows=list(fresh(key(f"val/{args.seed}"), number=args.eval_n, split="val")),
             density=args.density,
             table="hardened",
-            tokens=args.eval_tokens or hub.answer_room(loaded.tokenizer),
+            tokens=args.eval_tokens or hub.answer_room(loaded.tokenizer, args.density),
             batch=args.eval_batch,
             every=args.eval_every,
         )
@@ -186,7 +189,7 @@ def _trainer(args: argparse.Namespace, loaded: Any, kept: Sequence[Mapping[str, 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    return train_by(arguments(argv), argv, train, "sft")
+    return train_by(arguments, argv, train, "sft")
 
 
 if __name__ == "__main__":

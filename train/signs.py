@@ -117,7 +117,7 @@ class Log:
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """What is in it; a line that a kill cut short is left out."""
-        for line in self.path.read_text("utf-8").splitlines():
+        for line in self.path.read_text("utf-8").splitlines() if self.path.exists() else ():
             try:
                 yield json.loads(line)
             except ValueError:

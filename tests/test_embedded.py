@@ -385,6 +385,40 @@ def test_what_is_too_large_is_refused_and_the_old_one_stays(taught, ours, monkey
     assert (content(ours), alone(ours)) == (before, True)
 
 
+def test_the_card_says_which_commands_made_the_model(taught, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def ran(path, command, model, **more):
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
+        run = {"command": f"python -m train.{command}", "commit": "c" * 40, "settings": {"model": model}, **more}
+        (tmp_path / path / "run.json").write_text(json.dumps(run))
+
+    ran("pre", "pretrain --model nano", "nano", steps=200, incidents=3200)
+    ran("sft", "sft --model pre", "pre", steps=75, incidents=1200)
+    ran("grpo", "grpo --model sft", "sft", stages=["one", "two", "three"])
+    for number, stage in enumerate(("one", "two", "three")):
+        ran(f"grpo/{stage}", "grpo --model sft", "sft", steps=10, incidents=100 * (number + 1))
+    shutil.copytree(taught, tmp_path / "grpo" / "two", dirs_exist_ok=True)
+
+    made = exported(tmp_path / "grpo" / "two", tmp_path / "defender", items=1)
+
+    runs = Embedded(made).about.made["runs"]
+    assert [(run["command"].split()[2], run["steps"], run["incidents"]) for run in runs] == [
+        ("train.pretrain", 200, 3200),
+        ("train.sft", 75, 1200),
+        ("train.grpo", 20, 300),  # of the first two stages; the third came later
+    ]
+    told = (made / "README.md").read_text()
+    assert "From random weights, one command after the other" in told
+    assert (
+        "| `python -m train.sft --model pre` | the 600 labelled rows of `sft_train` | 75 | 1200 | `cccccccccccc` |"
+        in told
+    )
+
+    (tmp_path / "pre" / "run.json").unlink()
+    assert [run["steps"] for run in export.history(tmp_path / "grpo" / "two")] == [75, 20]
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
 @pytest.mark.parametrize("where", ["_describe", "card", "_check_size"])
 def test_an_export_that_breaks_off_leaves_the_old_one(taught, ours, monkeypatch, capsys, where, stop):

@@ -148,7 +148,9 @@ TRL = [
 
 
 def test_what_train_grpo_logs_through_trl_is_drawn(tmp_path):
-    (tmp_path / "log.jsonl").write_text('{"step": 1, "reward": 0.1, "triage/accuracy": 0.25, "triage/format_ok": 0.5}\n')
+    (tmp_path / "log.jsonl").write_text(
+        '{"step": 1, "reward": 0.1, "triage/accuracy": 0.25, "triage/format_ok": 0.5}\n'
+    )
 
     chart = plot_training.training(plot_training.read_log(tmp_path / "log.jsonl"))
 

@@ -93,7 +93,8 @@ def _made(about: About) -> Iterator[str]:
         yield "| training | the checkpoint does not say |"
     if runs:
         yield ""
-        yield "From random weights, one command after the other:"
+        whole = "train.pretrain" in str(runs[0].get("command"))
+        yield f"{'From random weights' if whole else 'After what train/LOG.md tells'}, one command after the other:"
         yield ""
         yield "| command | learns from | steps | incidents | commit |"
         yield "|---|---|---|---|---|"

@@ -167,9 +167,9 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     choices = [(data.described(name), name) for name in names]
     state = gr.State(None)
     with gr.Row(elem_classes=["demo-row"]):
-        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=150)
-        left = gr.Dropdown(choices, value=names[0], label="Defender A", min_width=220)
-        right = gr.Dropdown(choices, value=names[1], label="Defender B", min_width=220)
+        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=220)
+        left = gr.Dropdown(choices, value=names[0], label="Defender A", min_width=290)
+        right = gr.Dropdown(choices, value=names[1], label="Defender B", min_width=290)
         following = gr.Button("Next incident", variant="primary", min_width=150)
     with gr.Accordion("Choose a seed, or a baked incident", open=False), gr.Row(elem_classes=["demo-row"]):
         seed = gr.Textbox(label=f"Seed, 0 to {data.MAX_SEED}", placeholder="any", max_length=12, min_width=150)
@@ -259,9 +259,9 @@ def _play(table: TableName) -> None:
         )
     )
     with gr.Row(elem_classes=["demo-row"]):
-        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=150)
+        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=220)
         against = gr.Dropdown(
-            [(data.described(name), name) for name in names], value=names[0], label="Against", min_width=200
+            [(data.described(name), name) for name in names], value=names[0], label="Against", min_width=290
         )
         start = gr.Button("New game", variant="primary", min_width=120)
     with gr.Column(visible=False) as board:
@@ -274,7 +274,7 @@ def _play(table: TableName) -> None:
                 scale=3,
                 min_width=330,
             )
-            cited = gr.Dropdown([], label="The line that supports it", min_width=150, scale=1)
+            cited = gr.Dropdown([], label="The line that supports it", min_width=220, scale=1)
         with gr.Row():
             send = gr.Button("Answer", variant="primary")
             following = gr.Button("Next incident", interactive=False)
@@ -369,22 +369,22 @@ def _attack(table: TableName) -> None:
         )
     )
     with gr.Row(elem_classes=["demo-row"]):
-        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=150)
+        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=220)
         begin = gr.Button("New incident to edit", variant="primary", min_width=150)
         defender = gr.Dropdown(
-            [(data.described(name), name) for name in names], value=names[0], label="Defender", min_width=240
+            [(data.described(name), name) for name in names], value=names[0], label="Defender", min_width=290
         )
         send = gr.Button("Send", variant="primary", min_width=100)
     gate = _html(value=_page("<p>Press <b>New incident to edit</b> to get one that is admitted, and change it.</p>"))
     with gr.Tabs(visible=False) as desk:
         with gr.Tab("Form"):
             with gr.Row():
-                label = gr.Dropdown(list(LABELS), label="Your claim (target_label)", min_width=150)
-                category = gr.Dropdown(list(CATEGORIES), label="Category", min_width=150)
+                label = gr.Dropdown(list(LABELS), label="Your claim (target_label)", min_width=210)
+                category = gr.Dropdown(list(CATEGORIES), label="Category", min_width=250)
             narrative = gr.Textbox(label="Narrative: what a reporter tells the defender", lines=2, max_length=1000)
             with gr.Row(elem_classes=["demo-row"]):
-                line = gr.Dropdown([], label="Line", min_width=110)
-                kind = gr.Dropdown(list(EVENT_TYPES), value="process", label="Type of a new line", min_width=150)
+                line = gr.Dropdown([], label="Line", min_width=130)
+                kind = gr.Dropdown(list(EVENT_TYPES), value="process", label="Type of a new line", min_width=200)
                 add = gr.Button("Add a line", min_width=110)
                 drop = gr.Button("Remove this line", min_width=110)
             fields = gr.Dataframe(

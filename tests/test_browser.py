@@ -390,7 +390,7 @@ CONTRAST = """() => {
     const dark = document.body.classList.contains('dark') || document.documentElement.classList.contains('dark');
     return chain.reverse().reduce((below, one) => over(one, below), dark ? [0, 0, 0] : [255, 255, 255]); };
   const poor = [];
-  for (const node of document.querySelectorAll('.demo-html *')) {
+  for (const node of document.querySelectorAll('.demo-html *, button[role="tab"], .overflow-dropdown button')) {
     if (!node.offsetParent || ![...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim())) continue;
     let opacity = 1; for (let at = node; at; at = at.parentElement) opacity *= Number(getComputedStyle(at).opacity);
     const back = behind(node), ink = over({...parsed(getComputedStyle(node).color), a: opacity}, back);
@@ -398,6 +398,35 @@ CONTRAST = """() => {
     if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${node.className} ${node.textContent.trim().slice(0, 30)}`);
   }
   return poor;
+}"""
+# words of tables of ours that go on in another line, and cells of findings that lie out of sight
+BROKEN = """() => {
+  const broken = [];
+  for (const cell of document.querySelectorAll(':is(.findings, .board, figure table) :is(th, td)')) {
+    if (!cell.checkVisibility()) continue;
+    const box = cell.closest('.scroll').getBoundingClientRect(), seen = cell.getBoundingClientRect();
+    if (cell.closest('.findings') && seen.right > box.right + 1) broken.push(`out of sight: ${cell.innerText}`);
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(cell.querySelector('p') ? /[^\\s-]+/g : /\\S+/g)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index); range.setEnd(texts.currentNode, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((one) => Math.round(one.top))).size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+}"""
+# choices that would reach under their dropdown's arrow
+CRAMPED = """async () => {
+  const {components} = await (await fetch('config')).json(), pen = document.createElement('canvas').getContext('2d'), cramped = [];
+  for (const input of document.querySelectorAll('input[role="combobox"]')) {
+    const label = input.getAttribute('aria-label'), arrow = input.closest('.block').querySelector('.icon-wrap')?.getBoundingClientRect();
+    if (!input.checkVisibility() || !arrow) continue;
+    pen.font = getComputedStyle(input).font;
+    const shown = components.filter(({props}) => props.label === label && props.choices).flatMap(({props}) => props.choices.map(([text]) => text));
+    for (const text of new Set([input.value, ...shown]))
+      if (pen.measureText(text).width > arrow.left - input.getBoundingClientRect().left) cramped.push(`${label}: ${text}`);
+  }
+  return cramped;
 }"""
 
 
@@ -423,6 +452,10 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
         page.wait_for_timeout(600)
 
         assert page.evaluate(CONTRAST) == []
+        assert page.evaluate(BROKEN) == []
+        assert page.evaluate(CRAMPED) == []
+        for picture in page.locator("figure img").all():
+            assert picture.bounding_box()["width"] >= 640
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, f"{name} is too wide"
         kept = Path(SHOTS) if SHOTS else tmp_path
         shot = kept / f"demo_{name.lower().replace(' ', '_')}_{size}_{'dark' if dark else 'light'}.png"

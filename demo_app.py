@@ -35,6 +35,7 @@ AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep 
 SESSIONS = 1_000  # visitors whose state is kept; the longest silent goes first
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
 LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
+TIMELINE_SAYS = f"<h4>When a line happened, and on which host (or to which account)</h4><p>The tab <b>{LINES}</b> tells the same as text.</p>"
 TASK_NAMES = [(f"{task.split('_')[0]}: {task.split('_')[1]}", task) for task in TASKS]
 INTRO = """<div class="demo-html"><h1>OpenSOC: triage an incident</h1>
 <p>An alert fires. Is it an attack, and what should be done? Read the lines and the world around them, compare two defenders, then reveal
@@ -102,9 +103,11 @@ class Window:
             with gr.Tab(LINES):
                 self.lines = _html()
             with gr.Tab(TIMELINE):
-                self.timeline = gr.Plot(show_label=False, elem_classes=["demo-plot"])
+                _html(value=_page(TIMELINE_SAYS))
+                self.timeline = gr.Plot(label=TIMELINE, show_label=False, elem_classes=["demo-plot"])
             with gr.Tab(GRAPH):
-                self.graph = gr.Plot(show_label=False, elem_classes=["demo-plot"])
+                self.graph = gr.Plot(label=GRAPH, show_label=False, elem_classes=["demo-plot"])
+                self.talks = _html()
             with gr.Tab(WORLD):
                 self.world = _html()
 
@@ -116,7 +119,7 @@ class Window:
     @property
     def figures(self) -> list[Any]:
         """What follows when the words are there."""
-        return [self.timeline, self.graph]
+        return [self.timeline, self.graph, self.talks]
 
     @staticmethod
     def told(case: Case, answers: list[data.Answer], revealed: bool = False) -> list[str]:
@@ -131,8 +134,11 @@ class Window:
     @staticmethod
     def drawn(case: Case | None, revealed: bool = False) -> list[Any]:
         """Values of `figures`."""
-        figures = [draw(case, revealed=revealed) for draw in (views.timeline, views.graph)] if case else [None, None]
-        return [figure and PlotData(type="plotly", plot=json.dumps(figure)) for figure in figures]
+        if case is None:
+            return [None, None, ""]
+        figures = [draw(case, revealed=revealed) for draw in (views.timeline, views.graph)]
+        plots = [PlotData(type="plotly", plot=json.dumps(figure)) for figure in figures]
+        return [*plots, _page(views.talks(case, revealed=revealed))]
 
 
 def _safe(told: Callable[P, Any]) -> Callable[P, Any]:

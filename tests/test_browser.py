@@ -75,8 +75,9 @@ def visit(browser, url):
 def tab(page, name):
     chosen = page.get_by_role("tab", name=name, exact=True).locator("visible=true").first
     if not chosen.is_visible():  # a phone shows the rest behind three dots
-        page.locator(".overflow-menu > button:visible").first.click()
-        chosen = page.locator(".overflow-dropdown button:visible", has_text=name).first
+        rest = page.locator(".overflow-menu:visible").filter(has=page.locator("button", has_text=name))
+        rest.locator("> button").click()
+        chosen = rest.locator(".overflow-dropdown button", has_text=name)
     chosen.click()
 
 
@@ -190,6 +191,43 @@ def test_timeline_and_graph_are_drawn_and_coloured_by_the_reveal(visit):
     fallen(page)
 
     expect(page.locator(".js-plotly-plot:visible .legend")).to_contain_text("evidence")
+
+
+# what of a figure's texts lies outside of the figure, or is cut by its axes
+CLIPPED = """() => {
+  const plot = [...document.querySelectorAll('.js-plotly-plot')].find((one) => one.checkVisibility());
+  const whole = plot.getBoundingClientRect(), inner = plot.querySelector('.nsewdrag').getBoundingClientRect();
+  return [...plot.querySelectorAll('text')].filter((text) => {
+    const at = text.getBoundingClientRect(), box = text.closest('.scatterlayer')?.closest('[clip-path]') || text.closest('.scatterlayer [clip-path]') ? inner : whole;
+    return at.width && (at.left < box.left - 1 || at.right > box.right + 1 || at.top < box.top - 1 || at.bottom > box.bottom + 1);
+  }).map((text) => text.textContent);
+}"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("query", ["?task=stage4_adversarial&seed=8", "?task=stage2_multi&seed=31"])
+def test_every_name_in_a_figure_is_in_sight(visit, size, query):
+    page = visit(query, size=size)
+    for name in ("Timeline", "Who talked to whom"):
+        tab(page, name)
+        expect(page.locator(".js-plotly-plot:visible")).to_be_visible(timeout=30_000)
+        page.wait_for_timeout(600)
+
+        assert page.locator(".js-plotly-plot:visible .textpoint").count() > 5
+        assert page.evaluate(CLIPPED) == []
+        assert page.locator(".tabitem:visible .demo-plot label").last.inner_text().strip() == name
+
+
+def test_who_talked_to_whom_is_told_as_text_too(visit):
+    page = visit("?task=stage4_adversarial&seed=8")
+    tab(page, "Who talked to whom")
+    talks = page.get_by_label("who talked to whom", exact=True)
+    expect(talks).to_contain_text("CJE-MBX-02 → 141.219.33.59 (L1-2)")
+    talks.focus()
+    assert talks.evaluate("node => node === document.activeElement")
+    button(page, "Reveal").click()
+
+    expect(talks).to_contain_text("CJE-MBX-02 → 141.219.33.59 (L1-2, evidence)")
 
 
 def test_the_keyboard_is_enough(visit):

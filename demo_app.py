@@ -33,6 +33,7 @@ PATH = "/demo"
 MAX_WAITING = 512  # clicks that wait; more are told to try again
 AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
 SESSIONS = 1_000  # visitors whose state is kept; the longest silent goes first
+LONGEST_ID = 64  # characters of a line's id; a line with a longer one can be changed in the JSON alone
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
 LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
 TIMELINE_SAYS = f"<h4>When a line happened, and on which host (or to which account)</h4><p>The tab <b>{LINES}</b> tells the same as text.</p>"
@@ -422,17 +423,19 @@ def _attack(table: TableName) -> None:
             head, ids = draft.head(), draft.line_ids()
         except OpenSOCError:  # the gate says what is wrong with the JSON
             return [desk.holding(draft), judged, *[gr.skip()] * 6]
+        ids = [one for one in ids if len(one) <= LONGEST_ID]
         at = chosen if chosen in ids else (ids[0] if ids else None)
-        heads = [head[0] if head[0] in LABELS else None, head[1] if head[1] in CATEGORIES else None, head[2]]
+        narrative = data.in_form(head[2])
+        heads = [head[0] if head[0] in LABELS else None, head[1] if head[1] in CATEGORIES else None, narrative]
         values: dict[str, list[Any]] = {
             "head": heads,
-            "line": [gr.Dropdown(choices=ids, value=at)],
+            "line": [gr.Dropdown(choices=[(visible(one)[:40], one) for one in ids], value=at)],
             "fields": [draft.line(at) if at else []],
             "raw": [draft.text],
         }
         if without:
             values[without] = [gr.skip()] * len(values[without])
-        told = [] if without == "head" else [head[2]]
+        told = [] if without == "head" else [narrative]
         told += [] if without == "raw" else [draft.text]
         return [desk.holding(draft, told), judged, *(one for some in values.values() for one in some)]
 
@@ -452,7 +455,7 @@ def _attack(table: TableName) -> None:
         return written(desk, desk.draft._replace(text=(text or "")[: data.MAX_DRAFT + 1]), chosen, without="raw")
 
     def on_narrative(desk: Desk | None, text: str, chosen: str | None) -> list[Any]:
-        if desk is None or desk.echoes(text, desk.draft.head()[2]):
+        if desk is None or desk.echoes(text, data.in_form(desk.draft.head()[2])):
             return [desk and desk.heard(text), *[gr.skip()] * (len(form) - 1)]
         label, category, _ = desk.draft.head()
         return written(desk, desk.draft.with_head(label, category, text or ""), chosen, without="head")

@@ -617,6 +617,7 @@ def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
         mcp_server=False,
         theme=gr.themes.Soft(primary_hue="indigo", font=fonts, font_mono=mono),
         css=(data.ROOT / "demo" / "style.css").read_text("utf-8"),
+        head=f"<script>{(data.ROOT / 'demo' / 'keys.js').read_text('utf-8')}</script>",
     )
     app.add_middleware(Fence)
     threading.Thread(target=data.warm_up, name="demo", daemon=True).start()

@@ -230,22 +230,69 @@ def test_who_talked_to_whom_is_told_as_text_too(visit):
     expect(talks).to_contain_text("CJE-MBX-02 → 141.219.33.59 (L1-2, evidence)")
 
 
+def reached(page, there):
+    """Press Tab until what has the focus fits."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"(node => {there})(document.activeElement)"):
+            return
+    raise AssertionError(f"cannot be reached with the Tab key: {there}")
+
+
+def pressed(page, name):
+    reached(page, f"node.tagName === 'BUTTON' && node.innerText.trim() === {name!r}")
+    page.keyboard.press("Enter")
+
+
+def walked(page, name, steps):
+    """From the chosen tab of a row to another by arrow keys."""
+    reached(page, "node.getAttribute('role') === 'tab' && node.getAttribute('aria-selected') === 'true'")
+    for _ in range(abs(steps)):
+        page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+    expect(page.locator(":focus")).to_have_text(name)
+    expect(page.locator(":focus")).to_have_attribute("aria-selected", "true")
+
+
 def test_the_keyboard_is_enough(visit):
     page = visit()
     first = page.locator(".card.alert:visible p.over").inner_text()
-
-    def pressed(name):
-        for _ in range(60):
-            page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement.innerText || ''").strip() == name:
-                page.keyboard.press("Enter")
-                return
-        raise AssertionError(f"{name} cannot be reached with the Tab key")
-
-    pressed("Next incident")
+    pressed(page, "Next incident")
     expect(page.locator(".card.alert:visible p.over")).not_to_have_text(first)
-    pressed("Reveal")
+    pressed(page, "Reveal")
     fallen(page)
+
+    walked(page, "You triage", 1)
+    pressed(page, "New game")
+    expect(page.locator(".card.score")).to_contain_text("Incident 1 of 10")
+    reached(page, "node.type === 'radio'")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("input[type=radio]:visible:checked")).to_have_count(1)
+    pressed(page, "Answer")
+    fallen(page)
+    expect(page.locator(".card.score")).to_contain_text(re.compile("[✓✗]"))
+    pressed(page, "Next incident")
+    expect(page.locator(".card.score")).to_contain_text("Incident 2 of 10")
+
+
+def test_the_keyboard_is_enough_to_attack_and_to_read(visit):
+    page = visit()
+    walked(page, "Results", -1)  # left of the first is the last
+    expect(page.locator(".board").first).to_be_visible()
+    reached(page, "node.matches('.scroll') && node.getAttribute('aria-label').startsWith('leaderboard')")
+
+    page.reload()
+    expect(page.locator(".card.alert:visible")).to_be_visible()
+    walked(page, "You attack", 2)
+    pressed(page, "New incident to edit")
+    expect(page.locator(".card.gate.right")).to_be_visible()
+    reached(page, "node.tagName === 'TEXTAREA'")
+    page.keyboard.type("Typed without a mouse. ")
+    pressed(page, "Send")
+    fallen(page)
+    expect(page.locator(".card.alert:visible .narrative")).to_contain_text("Typed without a mouse.")
+    reached(page, "node.matches('.card.truth summary, .lines summary')")
+    page.keyboard.press("Enter")
+    expect(page.locator("details[open]:visible")).to_have_count(1)
 
 
 # ---------------------------------------------------------------- you triage

@@ -35,8 +35,10 @@ PATH = "/demo"
 MAX_WAITING = 512  # clicks that wait; more are told to try again
 AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
 SESSIONS = 400  # visitors whose state is kept; the longest silent goes first
+LONGEST_ID = 64  # characters of a line's id; a line with a longer one can be changed in the JSON alone
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
 LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
+TIMELINE_SAYS = f"<h4>When a line happened, and on which host (or to which account)</h4><p>The tab <b>{LINES}</b> tells the same as text.</p>"
 TASK_NAMES = [(f"{task.split('_')[0]}: {task.split('_')[1]}", task) for task in TASKS]
 INTRO = """<div class="demo-html"><h1>OpenSOC: triage an incident</h1>
 <p>An alert fires. Is it an attack, and what should be done? Read the lines and the world around them, compare two defenders, then reveal
@@ -104,9 +106,11 @@ class Window:
             with gr.Tab(LINES):
                 self.lines = _html()
             with gr.Tab(TIMELINE):
-                self.timeline = gr.Plot(show_label=False, elem_classes=["demo-plot"])
+                _html(value=_page(TIMELINE_SAYS))
+                self.timeline = gr.Plot(label=TIMELINE, show_label=False, elem_classes=["demo-plot"])
             with gr.Tab(GRAPH):
-                self.graph = gr.Plot(show_label=False, elem_classes=["demo-plot"])
+                self.graph = gr.Plot(label=GRAPH, show_label=False, elem_classes=["demo-plot"])
+                self.talks = _html()
             with gr.Tab(WORLD):
                 self.world = _html()
 
@@ -118,7 +122,7 @@ class Window:
     @property
     def figures(self) -> list[Any]:
         """What follows when the words are there."""
-        return [self.timeline, self.graph]
+        return [self.timeline, self.graph, self.talks]
 
     @staticmethod
     def told(case: Case, answers: list[data.Answer], revealed: bool = False) -> list[str]:
@@ -133,8 +137,11 @@ class Window:
     @staticmethod
     def drawn(case: Case | None, revealed: bool = False) -> list[Any]:
         """Values of `figures`."""
-        figures = [draw(case, revealed=revealed) for draw in (views.timeline, views.graph)] if case else [None, None]
-        return [figure and PlotData(type="plotly", plot=json.dumps(figure)) for figure in figures]
+        if case is None:
+            return [None, None, ""]
+        figures = [draw(case, revealed=revealed) for draw in (views.timeline, views.graph)]
+        plots = [PlotData(type="plotly", plot=json.dumps(figure)) for figure in figures]
+        return [*plots, _page(views.talks(case, revealed=revealed))]
 
 
 def _safe(told: Callable[P, Any]) -> Callable[P, Any]:
@@ -169,9 +176,9 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     choices = [(data.described(name), name) for name in names]
     state = gr.State(None)
     with gr.Row(elem_classes=["demo-row"]):
-        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=150)
-        left = gr.Dropdown(choices, value=names[0], label="Defender A", min_width=220)
-        right = gr.Dropdown(choices, value=names[1], label="Defender B", min_width=220)
+        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=220)
+        left = gr.Dropdown(choices, value=names[0], label="Defender A", min_width=290)
+        right = gr.Dropdown(choices, value=names[1], label="Defender B", min_width=290)
         following = gr.Button("Next incident", variant="primary", min_width=150)
     with gr.Accordion("Choose a seed, or a baked incident", open=False), gr.Row(elem_classes=["demo-row"]):
         seed = gr.Textbox(label=f"Seed, 0 to {data.MAX_SEED}", placeholder="any", max_length=12, min_width=150)
@@ -266,9 +273,9 @@ def _play(table: TableName) -> None:
         )
     )
     with gr.Row(elem_classes=["demo-row"]):
-        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=150)
+        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=220)
         against = gr.Dropdown(
-            [(data.described(name), name) for name in names], value=names[0], label="Against", min_width=200
+            [(data.described(name), name) for name in names], value=names[0], label="Against", min_width=290
         )
         start = gr.Button("New game", variant="primary", min_width=120)
     with gr.Column(visible=False) as board:
@@ -281,7 +288,7 @@ def _play(table: TableName) -> None:
                 scale=3,
                 min_width=330,
             )
-            cited = gr.Dropdown([], label="The line that supports it", min_width=150, scale=1)
+            cited = gr.Dropdown([], label="The line that supports it", min_width=220, scale=1)
         with gr.Row():
             send = gr.Button("Answer", variant="primary")
             following = gr.Button("Next incident", interactive=False)
@@ -385,22 +392,22 @@ def _attack(table: TableName) -> None:
         )
     )
     with gr.Row(elem_classes=["demo-row"]):
-        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=150)
+        task = gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=220)
         begin = gr.Button("New incident to edit", variant="primary", min_width=150)
         defender = gr.Dropdown(
-            [(data.described(name), name) for name in names], value=names[0], label="Defender", min_width=240
+            [(data.described(name), name) for name in names], value=names[0], label="Defender", min_width=290
         )
         send = gr.Button("Send", variant="primary", min_width=100)
     gate = _html(value=_page("<p>Press <b>New incident to edit</b> to get one that is admitted, and change it.</p>"))
     with gr.Tabs(visible=False) as desk:
         with gr.Tab("Form"):
             with gr.Row():
-                label = gr.Dropdown(list(LABELS), label="Your claim (target_label)", min_width=150)
-                category = gr.Dropdown(list(CATEGORIES), label="Category", min_width=150)
+                label = gr.Dropdown(list(LABELS), label="Your claim (target_label)", min_width=210)
+                category = gr.Dropdown(list(CATEGORIES), label="Category", min_width=250)
             narrative = gr.Textbox(label="Narrative: what a reporter tells the defender", lines=2, max_length=1000)
             with gr.Row(elem_classes=["demo-row"]):
-                line = gr.Dropdown([], label="Line", min_width=110)
-                kind = gr.Dropdown(list(EVENT_TYPES), value="process", label="Type of a new line", min_width=150)
+                line = gr.Dropdown([], label="Line", min_width=130)
+                kind = gr.Dropdown(list(EVENT_TYPES), value="process", label="Type of a new line", min_width=200)
                 add = gr.Button("Add a line", min_width=110)
                 drop = gr.Button("Remove this line", min_width=110)
             fields = gr.Dataframe(
@@ -432,17 +439,19 @@ def _attack(table: TableName) -> None:
             head, ids = draft.head(), draft.line_ids()
         except OpenSOCError:  # the gate says what is wrong with the JSON
             return [desk.holding(draft), judged, *[gr.skip()] * 6]
+        ids = [one for one in ids if len(one) <= LONGEST_ID]
         at = chosen if chosen in ids else (ids[0] if ids else None)
-        heads = [head[0] if head[0] in LABELS else None, head[1] if head[1] in CATEGORIES else None, head[2]]
+        narrative = data.in_form(head[2])
+        heads = [head[0] if head[0] in LABELS else None, head[1] if head[1] in CATEGORIES else None, narrative]
         values: dict[str, list[Any]] = {
             "head": heads,
-            "line": [gr.Dropdown(choices=ids, value=at)],
+            "line": [gr.Dropdown(choices=[(visible(one)[:40], one) for one in ids], value=at)],
             "fields": [draft.line(at) if at else []],
             "raw": [draft.text],
         }
         if without:
             values[without] = [gr.skip()] * len(values[without])
-        told = [] if without == "head" else [head[2]]
+        told = [] if without == "head" else [narrative]
         told += [] if without == "raw" else [draft.text]
         return [desk.holding(draft, told), judged, *(one for some in values.values() for one in some)]
 
@@ -462,7 +471,7 @@ def _attack(table: TableName) -> None:
         return written(desk, desk.draft._replace(text=(text or "")[: data.MAX_DRAFT + 1]), chosen, without="raw")
 
     def on_narrative(desk: Desk | None, text: str, chosen: str | None) -> list[Any]:
-        if desk is None or desk.echoes(text, desk.draft.head()[2]):
+        if desk is None or desk.echoes(text, data.in_form(desk.draft.head()[2])):
             return [desk and desk.heard(text), *[gr.skip()] * (len(form) - 1)]
         label, category, _ = desk.draft.head()
         return written(desk, desk.draft.with_head(label, category, text or ""), chosen, without="head")
@@ -624,6 +633,7 @@ def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
         mcp_server=False,
         theme=gr.themes.Soft(primary_hue="indigo", font=fonts, font_mono=mono),
         css=(data.ROOT / "demo" / "style.css").read_text("utf-8"),
+        head=f"<script>{(data.ROOT / 'demo' / 'keys.js').read_text('utf-8')}</script>",
     )
     app.user_middleware.append(Middleware(Fence))  # inside the Guard, which bounds and reads bodies
     threading.Thread(target=data.warm_up, name="demo", daemon=True).start()

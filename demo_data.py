@@ -17,6 +17,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
+from client.screens import visible
 from embedded import MODEL, is_exported
 from env import OpenSOCEnv
 from eval.defenders.base import Defender, Options
@@ -43,6 +44,7 @@ SPLIT = "val"  # never trained on
 MAX_SEED = 999_999  # seeds that a person can read out
 ROUNDS = 10
 MAX_DRAFT = 200_000  # characters of an incident's JSON that are read at all
+MAX_SHOWN = 1_000  # characters of a value of an incident that the form shows where it has to write it otherwise
 MAX_DEPTH = 20  # of an incident's JSON; one that is admitted nests 4 deep
 
 
@@ -443,16 +445,16 @@ class Draft(NamedTuple):
         return [str(event.get("log_id")) for event in self._events(self.read())]
 
     def line(self, log_id: str) -> list[list[str]]:
-        """A line as rows of name and value: time, then every field that its type has, empty where it is not set."""
+        """A line as rows of name and value, as `in_form` shows them: time, then every field that its type has, empty where it is not set."""
         event = self._event(self.read(), log_id)
         given = event.get("fields")
         fields: dict[str, Any] = given if isinstance(given, dict) else {}
         names = list(dict.fromkeys(["activity", *_known_fields(event), *fields]))
         values = [("timestamp", event.get("timestamp")), *((name, fields.get(name)) for name in names)]
-        return [[name, "" if value is None else str(value)] for name, value in values]
+        return [[in_form(name), in_form(value)] for name, value in values]
 
     def with_line(self, log_id: str, rows: list[list[str]]) -> Draft:
-        """The draft with other values in a line; an empty one is left out.
+        """The draft with other values in a line; an empty one is left out, and one that reads as `line` showed it stays as it is.
 
         Raises:
             BadRequestError: there is no such line, or the rows are no pairs of name and value.
@@ -463,13 +465,19 @@ class Draft(NamedTuple):
             given = {str(name): "" if text is None else str(text) for name, text in rows}
         except (TypeError, ValueError):
             raise BadRequestError(f"Expected rows of name and value, and got {shown(rows)}.") from None
-        event["timestamp"] = given.pop("timestamp", event.get("timestamp"))
-        whole = _whole_numbers(event)
-        event["fields"] = {
-            name: int(text) if name in whole and _WHOLE.fullmatch(text) else text
-            for name, text in given.items()
-            if text != ""
-        }
+        stamp = given.pop("timestamp", None)
+        if stamp is not None and stamp != in_form(event.get("timestamp")):
+            event["timestamp"] = stamp
+        old = event.get("fields")
+        held = {in_form(name): (name, one) for name, one in old.items()} if isinstance(old, dict) else {}
+        whole, fields = _whole_numbers(event), {}
+        for name, text in given.items():
+            known, one = held.get(name, (name, None))
+            if name in held and text == in_form(one):
+                fields[known] = one
+            elif text != "":
+                fields[known] = int(text) if known in whole and _WHOLE.fullmatch(text) else text
+        event["fields"] = fields
         return self._written(value)
 
     def with_new_line(self, event_type: str) -> tuple[Draft, str]:
@@ -561,6 +569,13 @@ def _rules() -> tuple[Any, ...]:
 def rule_says(rule_id: str) -> str:
     """What a rule looks for, in words."""
     return next((rule.says for rule in _rules() if rule.rule_id == rule_id), "")
+
+
+def in_form(value: Any) -> str:
+    """A value of an incident as the form shows it: with hidden characters or heaps of marks it is written as escapes, and cut."""
+    text = "" if value is None else str(value)
+    told = "\n".join(visible(line) for line in text.split("\n"))
+    return text if told == text else told if len(told) <= MAX_SHOWN else told[: MAX_SHOWN - 1] + "…"
 
 
 _WHOLE = re.compile(r" *[0-9]{1,18} *", re.ASCII)

@@ -27,8 +27,8 @@ from world import account_name
 
 ROOT = Path(__file__).resolve().parent
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
-LABEL = 28  # characters of a name in a figure
-RECORD = 300  # characters of what the records say of an entity in a figure
+LABEL = 18  # characters of a name in a figure; beside two other columns a phone has room for no more
+RECORD = 300  # characters of what the records say of an entity in a figure, and of its name
 LONGEST = 2_000  # characters of one text in the page
 PICTURES = ("macro_f1_by_split", "dismiss_on_malicious", "shortcuts")
 LEADERBOARD = ROOT / "eval" / "leaderboard" / "leaderboard.json"
@@ -205,12 +205,13 @@ def links_of(line: Mapping[str, Any], context: Mapping[str, Any]) -> list[Link]:
 
 _KINDS = {"account": "accounts", "host": "hosts", "outside": "outside or elsewhere"}
 _PLAIN, _EVIDENCE, _ALERT = "#5b7aa8", "#d97706", "#7c3aed"
+_HOVER = "#1f2937"  # behind what a figure says in white
 
 
-def _name(value: str) -> str:
+def _name(value: str, room: int = LABEL) -> str:
     """An entity's name as plotly may show it: its small markup escaped, and cut."""
     text = visible(value)
-    return html.escape(text if len(text) <= LABEL else text[: LABEL - 1] + "…", quote=False)
+    return html.escape(text if len(text) <= room else text[: room - 1] + "…", quote=False)
 
 
 def _told(line: Mapping[str, Any]) -> str:
@@ -221,11 +222,11 @@ def _told(line: Mapping[str, Any]) -> str:
 def _layout(height: int, **more: Any) -> dict[str, Any]:
     return {
         "height": height,
-        "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+        "margin": {"l": 8, "r": 20, "t": 28, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 12},
-        "hoverlabel": {"align": "left"},
+        "hoverlabel": {"align": "left", "bgcolor": _HOVER, "bordercolor": "#9ca3af", "font": {"color": "#ffffff"}},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         "dragmode": False,
         **more,
@@ -241,16 +242,15 @@ def timeline(case: Case, *, revealed: bool = False) -> Figure:
     """When what happened on which host (or to which account): a plotly figure, evidence coloured after the reveal."""
     window, evidence = case.observation["log_window"], set(case.truth.evidence_log_ids) if revealed else set()
     alerted = case.observation["alert"]["log_id"]
-    rows: dict[str, None] = {}
-    groups: dict[str, list[tuple[str, str, str, str]]] = {"log line": [], "evidence": []}
-    marked: list[tuple[str, str]] = []
+    rows: dict[str, int] = {}
+    groups: dict[str, list[tuple[str, int, str, str]]] = {"log line": [], "evidence": []}
+    marked: list[tuple[str, int]] = []
     for line in window:
         fields = line["fields"]
         where = (
             fields.get("device_hostname") or account_name(fields.get("actor_user") or fields.get("user_name")) or "-"
         )
-        row = _name(where)
-        rows[row] = None
+        row = rows.setdefault(where, len(rows))
         at = line["timestamp"]
         groups["evidence" if line["log_id"] in evidence else "log line"].append((at, row, line["log_id"], _told(line)))
         if line["log_id"] == alerted:
@@ -263,6 +263,7 @@ def timeline(case: Case, *, revealed: bool = False) -> Figure:
             text=[one[2] for one in some],
             hovertext=[one[3] for one in some],
             hoverinfo="text",
+            cliponaxis=False,
             textposition=["top center" if place % 2 else "bottom center" for place in range(len(some))],
             marker={
                 "size": 13,
@@ -286,11 +287,10 @@ def timeline(case: Case, *, revealed: bool = False) -> Figure:
     axes = {
         "xaxis": {"type": "date", "range": _range(window), "automargin": True, **grid},
         "yaxis": {
-            "type": "category",
             "automargin": True,
-            "categoryorder": "array",
-            "categoryarray": list(reversed(rows)),
-            "range": [-0.7, len(rows) - 0.3],
+            "tickvals": list(rows.values()),
+            "ticktext": [_name(row) for row in rows],
+            "range": [len(rows) - 0.3, -0.7],
             **grid,
         },
     }
@@ -304,21 +304,37 @@ def _range(window: Sequence[Mapping[str, Any]]) -> list[str]:
     return [(edge).strftime("%Y-%m-%dT%H:%M:%S") for edge in (min(times) - margin, max(times) + margin)]
 
 
+def _edges(case: Case) -> dict[Link, list[Mapping[str, Any]]]:
+    """Who talked to whom in which lines."""
+    edges: dict[Link, list[Mapping[str, Any]]] = {}
+    for line in case.observation["log_window"]:
+        for link in links_of(line, case.observation["context"]):
+            edges.setdefault(link, []).append(line)
+    return edges
+
+
+def talks(case: Case, *, revealed: bool = False) -> str:
+    """What the graph shows, as text: who talked to whom in which lines, and after the reveal in which evidence."""
+    evidence = set(case.truth.evidence_log_ids) if revealed else set()
+    told = [
+        (link.source[1], link.target[1], [(line["log_id"], line["log_id"] in evidence) for line in lines])
+        for link, lines in _edges(case).items()
+    ]
+    return str(_pieces().talks(told))
+
+
 def graph(case: Case, *, revealed: bool = False) -> Figure:
     """Accounts, hosts and what lies outside, in three columns, and who talked to whom: a plotly figure."""
     context, evidence = case.observation["context"], set(case.truth.evidence_log_ids) if revealed else set()
-    edges: dict[Link, list[Mapping[str, Any]]] = {}
-    for line in case.observation["log_window"]:
-        for link in links_of(line, context):
-            edges.setdefault(link, []).append(line)
+    edges = _edges(case)
     nodes: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for link in edges:
         for kind, name in link:
             if name not in nodes[kind]:
                 nodes[kind].append(name)
     height = max(3, *(len(names) for names in nodes.values()))
-    places = {
-        (kind, name): (column, (height - 1) * (place + 0.5) / len(names))
+    places = {  # hosts a little lower than the others, so that no name stands on another and what passes by a host misses it
+        (kind, name): (column, (height - len(names)) // 2 + place - (0.2 if kind == "host" else 0))
         for column, (kind, names) in enumerate(nodes.items())
         for place, name in enumerate(names)
     }
@@ -357,7 +373,12 @@ def graph(case: Case, *, revealed: bool = False) -> Figure:
     touched = {
         node for link, lines in edges.items() if any(line["log_id"] in evidence for line in lines) for node in link
     }
-    for kind, symbol in (("account", "circle"), ("host", "square"), ("outside", "diamond")):
+    # names stand within the figure: those at its edges reach inwards, those in the middle stand lower, out of their way
+    for kind, symbol, side in (
+        ("account", "circle", "top right"),
+        ("host", "square", "bottom center"),
+        ("outside", "diamond", "top left"),
+    ):
         some = [(kind, name) for name in nodes[kind]]
         if some:
             data.append(
@@ -368,7 +389,7 @@ def graph(case: Case, *, revealed: bool = False) -> Figure:
                     text=[_name(node[1]) for node in some],
                     hovertext=[_described(node, context) for node in some],
                     hoverinfo="text",
-                    textposition="top center",
+                    textposition=side,
                     marker={"size": 16, "symbol": symbol, "color": _PLAIN},
                 )
             )
@@ -384,8 +405,8 @@ def graph(case: Case, *, revealed: bool = False) -> Figure:
                     )
                 )
     axes = {
-        "xaxis": {"visible": False, "range": [-0.45, 2.45], "fixedrange": True},
-        "yaxis": {"visible": False, "range": [-0.3, height - 0.2], "fixedrange": True},
+        "xaxis": {"visible": False, "range": [-0.12, 2.12], "fixedrange": True},
+        "yaxis": {"visible": False, "range": [-0.65, height - 0.5], "fixedrange": True},
         "annotations": arrows,
     }
     return {"data": data, "layout": _layout(90 + 70 * height, **axes)}
@@ -419,7 +440,9 @@ def _described(node: tuple[str, str], context: Mapping[str, Any]) -> str:
             told = ", ".join(f"{key} {_cut(value)}" for key, value in row.items())
             return html.escape(told[:RECORD], quote=False)
     listed = [row["confidence"] for row in context.get("indicators", ()) if row["value"] == name]
-    return _name(name) + (f"<br>threat intelligence: {listed[0]} confidence" if listed else f" ({_KINDS[kind]})")
+    return _name(name, RECORD) + (
+        f"<br>threat intelligence: {listed[0]} confidence" if listed else f" ({_KINDS[kind]})"
+    )
 
 
 # ---------------------------------------------------------------- results

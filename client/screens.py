@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, Any]
+MARKS = 3  # combining marks upon one character that stay; more of them would paint over the lines around
 LONGEST_VALUE = 120  # characters of one field in the log table; the key `s` shows all of them
 SEVERITY_STYLES = {"low": "green", "medium": "yellow", "high": "red"}
 ACTIONS = {
@@ -68,7 +69,7 @@ _TABLE: dict[str, Any] = {
 
 # ---------------------------------------------------------------- text
 def visible(value: Any) -> str:
-    """A value as text that shows what it holds: control and direction characters become escapes, lists commas."""
+    """A value as text that shows what it holds: control and direction characters and heaps of combining marks become escapes, lists commas."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -77,7 +78,15 @@ def visible(value: Any) -> str:
         return ", ".join(visible(item) for item in value)
     if isinstance(value, Mapping):
         return ", ".join(f"{visible(name)}={visible(item)}" for name, item in value.items())
-    return "".join(_escaped(char) if unicodedata.category(char)[0] == "C" else char for char in str(value))
+    shown, marks = [], 0
+    for char in str(value):
+        category = unicodedata.category(char)
+        if category in ("Mn", "Me"):
+            marks += 1
+        elif category != "Mc":  # a mark with a place of its own belongs to the same character
+            marks = 0
+        shown.append(_escaped(char) if category[0] == "C" or marks > MARKS else char)
+    return "".join(shown)
 
 
 def _escaped(char: str) -> str:

@@ -75,8 +75,9 @@ def visit(browser, url):
 def tab(page, name):
     chosen = page.get_by_role("tab", name=name, exact=True).locator("visible=true").first
     if not chosen.is_visible():  # a phone shows the rest behind three dots
-        page.locator(".overflow-menu > button:visible").first.click()
-        chosen = page.locator(".overflow-dropdown button:visible", has_text=name).first
+        rest = page.locator(".overflow-menu:visible").filter(has=page.locator("button", has_text=name))
+        rest.locator("> button").click()
+        chosen = rest.locator(".overflow-dropdown button", has_text=name)
     chosen.click()
 
 
@@ -192,22 +193,106 @@ def test_timeline_and_graph_are_drawn_and_coloured_by_the_reveal(visit):
     expect(page.locator(".js-plotly-plot:visible .legend")).to_contain_text("evidence")
 
 
+# what of a figure's texts lies outside of the figure, or is cut by its axes
+CLIPPED = """() => {
+  const plot = [...document.querySelectorAll('.js-plotly-plot')].find((one) => one.checkVisibility());
+  const whole = plot.getBoundingClientRect(), inner = plot.querySelector('.nsewdrag').getBoundingClientRect();
+  return [...plot.querySelectorAll('text')].filter((text) => {
+    const at = text.getBoundingClientRect(), box = text.closest('.scatterlayer')?.closest('[clip-path]') || text.closest('.scatterlayer [clip-path]') ? inner : whole;
+    return at.width && (at.left < box.left - 1 || at.right > box.right + 1 || at.top < box.top - 1 || at.bottom > box.bottom + 1);
+  }).map((text) => text.textContent);
+}"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("query", ["?task=stage4_adversarial&seed=8", "?task=stage2_multi&seed=31"])
+def test_every_name_in_a_figure_is_in_sight(visit, size, query):
+    page = visit(query, size=size)
+    for name in ("Timeline", "Who talked to whom"):
+        tab(page, name)
+        expect(page.locator(".js-plotly-plot:visible")).to_be_visible(timeout=30_000)
+        page.wait_for_timeout(600)
+
+        assert page.locator(".js-plotly-plot:visible .textpoint").count() > 5
+        assert page.evaluate(CLIPPED) == []
+        assert page.locator(".tabitem:visible .demo-plot label").last.inner_text().strip() == name
+
+
+def test_who_talked_to_whom_is_told_as_text_too(visit):
+    page = visit("?task=stage4_adversarial&seed=8")
+    tab(page, "Who talked to whom")
+    talks = page.get_by_label("who talked to whom", exact=True)
+    expect(talks).to_contain_text("CJE-MBX-02 → 141.219.33.59 (L1-2)")
+    talks.focus()
+    assert talks.evaluate("node => node === document.activeElement")
+    button(page, "Reveal").click()
+
+    expect(talks).to_contain_text("CJE-MBX-02 → 141.219.33.59 (L1-2, evidence)")
+
+
+def reached(page, there):
+    """Press Tab until what has the focus fits."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"(node => {there})(document.activeElement)"):
+            return
+    raise AssertionError(f"cannot be reached with the Tab key: {there}")
+
+
+def pressed(page, name):
+    reached(page, f"node.tagName === 'BUTTON' && node.innerText.trim() === {name!r}")
+    page.keyboard.press("Enter")
+
+
+def walked(page, name, steps):
+    """From the chosen tab of a row to another by arrow keys."""
+    reached(page, "node.getAttribute('role') === 'tab' && node.getAttribute('aria-selected') === 'true'")
+    for _ in range(abs(steps)):
+        page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+    expect(page.locator(":focus")).to_have_text(name)
+    expect(page.locator(":focus")).to_have_attribute("aria-selected", "true")
+
+
 def test_the_keyboard_is_enough(visit):
     page = visit()
     first = page.locator(".card.alert:visible p.over").inner_text()
-
-    def pressed(name):
-        for _ in range(60):
-            page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement.innerText || ''").strip() == name:
-                page.keyboard.press("Enter")
-                return
-        raise AssertionError(f"{name} cannot be reached with the Tab key")
-
-    pressed("Next incident")
+    pressed(page, "Next incident")
     expect(page.locator(".card.alert:visible p.over")).not_to_have_text(first)
-    pressed("Reveal")
+    pressed(page, "Reveal")
     fallen(page)
+
+    walked(page, "You triage", 1)
+    pressed(page, "New game")
+    expect(page.locator(".card.score")).to_contain_text("Incident 1 of 10")
+    reached(page, "node.type === 'radio'")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("input[type=radio]:visible:checked")).to_have_count(1)
+    pressed(page, "Answer")
+    fallen(page)
+    expect(page.locator(".card.score")).to_contain_text(re.compile("[✓✗]"))
+    pressed(page, "Next incident")
+    expect(page.locator(".card.score")).to_contain_text("Incident 2 of 10")
+
+
+def test_the_keyboard_is_enough_to_attack_and_to_read(visit):
+    page = visit()
+    walked(page, "Results", -1)  # left of the first is the last
+    expect(page.locator(".board").first).to_be_visible()
+    reached(page, "node.matches('.scroll') && node.getAttribute('aria-label').startsWith('leaderboard')")
+
+    page.reload()
+    expect(page.locator(".card.alert:visible")).to_be_visible()
+    walked(page, "You attack", 2)
+    pressed(page, "New incident to edit")
+    expect(page.locator(".card.gate.right")).to_be_visible()
+    reached(page, "node.tagName === 'TEXTAREA'")
+    page.keyboard.type("Typed without a mouse. ")
+    pressed(page, "Send")
+    fallen(page)
+    expect(page.locator(".card.alert:visible .narrative")).to_contain_text("Typed without a mouse.")
+    reached(page, "node.matches('.card.truth summary, .lines summary')")
+    page.keyboard.press("Enter")
+    expect(page.locator("details[open]:visible")).to_have_count(1)
 
 
 # ---------------------------------------------------------------- you triage
@@ -390,7 +475,7 @@ CONTRAST = """() => {
     const dark = document.body.classList.contains('dark') || document.documentElement.classList.contains('dark');
     return chain.reverse().reduce((below, one) => over(one, below), dark ? [0, 0, 0] : [255, 255, 255]); };
   const poor = [];
-  for (const node of document.querySelectorAll('.demo-html *')) {
+  for (const node of document.querySelectorAll('.demo-html *, button[role="tab"], .overflow-dropdown button')) {
     if (!node.offsetParent || ![...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim())) continue;
     let opacity = 1; for (let at = node; at; at = at.parentElement) opacity *= Number(getComputedStyle(at).opacity);
     const back = behind(node), ink = over({...parsed(getComputedStyle(node).color), a: opacity}, back);
@@ -398,6 +483,35 @@ CONTRAST = """() => {
     if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${node.className} ${node.textContent.trim().slice(0, 30)}`);
   }
   return poor;
+}"""
+# words of tables of ours that go on in another line, and cells of findings that lie out of sight
+BROKEN = """() => {
+  const broken = [];
+  for (const cell of document.querySelectorAll(':is(.findings, .board, figure table) :is(th, td)')) {
+    if (!cell.checkVisibility()) continue;
+    const box = cell.closest('.scroll').getBoundingClientRect(), seen = cell.getBoundingClientRect();
+    if (cell.closest('.findings') && seen.right > box.right + 1) broken.push(`out of sight: ${cell.innerText}`);
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(cell.querySelector('p') ? /[^\\s-]+/g : /\\S+/g)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index); range.setEnd(texts.currentNode, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((one) => Math.round(one.top))).size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+}"""
+# choices that would reach under their dropdown's arrow
+CRAMPED = """async () => {
+  const {components} = await (await fetch('config')).json(), pen = document.createElement('canvas').getContext('2d'), cramped = [];
+  for (const input of document.querySelectorAll('input[role="combobox"]')) {
+    const label = input.getAttribute('aria-label'), arrow = input.closest('.block').querySelector('.icon-wrap')?.getBoundingClientRect();
+    if (!input.checkVisibility() || !arrow) continue;
+    pen.font = getComputedStyle(input).font;
+    const shown = components.filter(({props}) => props.label === label && props.choices).flatMap(({props}) => props.choices.map(([text]) => text));
+    for (const text of new Set([input.value, ...shown]))
+      if (pen.measureText(text).width > arrow.left - input.getBoundingClientRect().left) cramped.push(`${label}: ${text}`);
+  }
+  return cramped;
 }"""
 
 
@@ -423,6 +537,10 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
         page.wait_for_timeout(600)
 
         assert page.evaluate(CONTRAST) == []
+        assert page.evaluate(BROKEN) == []
+        assert page.evaluate(CRAMPED) == []
+        for picture in page.locator("figure img").all():
+            assert picture.bounding_box()["width"] >= 640
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, f"{name} is too wide"
         kept = Path(SHOTS) if SHOTS else tmp_path
         shot = kept / f"demo_{name.lower().replace(' ', '_')}_{size}_{'dark' if dark else 'light'}.png"

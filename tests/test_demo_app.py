@@ -229,6 +229,35 @@ def test_answering_before_a_game_begins_is_told(client, config):
     assert "New game" in told["output"]["error"]
 
 
+def test_the_form_of_an_attack_shows_hidden_characters_and_does_not_write_them_back(client, config):
+    hidden, long = "\u202egnp.exe", "L" * 100_000
+    with visitor(client, config, "attacker") as click:
+        begun = values(click("on_begin", "stage1_basic"))
+        incident = json.loads(begun[8])  # desk, then state, gate, claim, category, narrative, line, fields, JSON
+        first = incident["events"][0]
+        first["fields"]["process_cmd_line"] = hidden
+        first["log_id"] = ids = "\u202e" + "i" * 50
+        incident["events"][1]["log_id"] = long
+        incident["narrative"] = f"{hidden} a" + "\u0489" * 200
+        _, gate, _, _, narrative, line, fields, _ = values(click("on_raw", None, json.dumps(incident), None))
+        rows = fields["data"]
+        same = values(click("on_fields", None, ids, fields))[7]
+        echo = values(click("on_narrative", None, narrative, ids))
+        typed = values(click("on_narrative", None, "typed", ids))[7]
+
+    assert "card gate wrong" in gate
+    assert narrative.startswith("\\u202egnp.exe a\u0489\u0489\u0489\\u0489")
+    assert len(narrative) == 1000
+    assert line["choices"][0] == ["\\u202e" + "i" * 34, ids]
+    assert line["value"] == ids
+    assert long not in [value for _, value in line["choices"]]
+    assert len(line["choices"]) == len(incident["events"]) - 1
+    assert ["process_cmd_line", "\\u202egnp.exe"] in rows
+    assert json.loads(same) == incident
+    assert all(isinstance(value, dict) and "value" not in value for value in echo[1:])
+    assert json.loads(typed) == {**incident, "narrative": "typed"}
+
+
 # ---------------------------------------------------------------- the fence
 @pytest.mark.parametrize(
     "path",

@@ -467,6 +467,52 @@ def test_a_line_of_the_form_lists_its_time_and_every_field_of_its_type():
     assert {name for name, text in rows if not text} >= {"actor_user", "session_uid", "bytes_in", "bytes_out"}
 
 
+HIDDEN = "\u202egnp.exe"
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (HIDDEN, "\\u202egnp.exe"),
+        ("a" + "\u0489" * 200, "a" + "\u0489" * 3 + "\\u0489" * 166),
+        ("\u202e" * 5000, "\\u202e" * 166),
+        ("a\tb\x00", "a\\tb\\x00"),
+        ("two\nlines", "two\nlines"),
+        ("x" * 5000, "x" * 5000),
+        ([HIDDEN], "['\\u202egnp.exe']"),
+        ("\\u202e", "\\u202e"),
+    ],
+)
+def test_a_form_shows_what_is_hidden_and_does_not_write_it_back(value, seen):
+    event = GIVEN["events"][0]
+    strange = draft(
+        {**GIVEN, "events": [{**event, "timestamp": value, "fields": {**event["fields"], "url": value, HIDDEN: 1}}]}
+    )
+    rows = strange.line("L1-1")
+    shown = dict(rows)
+
+    assert shown["url"] == shown["timestamp"]
+    assert shown["url"].startswith(seen[:990])
+    assert len(shown["url"]) <= max(len(seen), 1000)
+    assert shown["\\u202egnp.exe"] == "1"
+    assert "\u202e" not in "".join(map("".join, rows))
+    assert json.loads(strange.with_line("L1-1", rows).text) == json.loads(strange.text)
+    other = strange.with_line("L1-1", [[name, "new" if name == "user_agent" else text] for name, text in rows])
+    [changed] = json.loads(other.text)["events"]
+    assert changed == {
+        **event,
+        "timestamp": value,
+        "fields": {**event["fields"], "url": value, HIDDEN: 1, "user_agent": "new"},
+    }
+
+
+def test_an_edited_value_is_kept_as_it_reads():
+    strange = draft({**GIVEN, "events": [{**GIVEN["events"][0], "fields": {"url": HIDDEN}}]})
+    edited = strange.with_line("L1-1", [["url", "\\u202egnp.exe?"]])
+
+    assert json.loads(edited.text)["events"][0]["fields"] == {"url": "\\u202egnp.exe?"}
+
+
 @pytest.mark.parametrize(
     ("typed", "kept"),
     [

@@ -125,6 +125,7 @@ def pieces(text):
         "gate": views.gate(refused),
         "outcome": views.outcome(refused, None, {}),
         "note": views.note(text),
+        "talks": views.talks(case),
     }
 
 
@@ -211,7 +212,7 @@ def test_figures_show_what_an_attacker_wrote(name):
     line = event(0, "dns_query", "query", query_hostname=HOSTILE[name])
     case = hand(line)
     shown = visible(HOSTILE[name])
-    short = shown if len(shown) <= 28 else shown[:27] + "…"
+    short = shown if len(shown) <= 18 else shown[:17] + "…"
     drawn = {html.unescape(text) for text in strings(figures(case)[1]["data"])}
 
     assert short in drawn
@@ -569,6 +570,55 @@ def test_many_lines_between_two_are_counted():
     [told] = {text for text in strings(figures(case)[1]["data"]) if "and 3 more" in text and OUTSIDE in text}
 
     assert told.count("<br>") == 8
+
+
+def test_a_graph_has_its_links_as_text():
+    case = hand(logon(0, "success"), call(60, "a.exe"), call(70, "a.exe"))
+    text = Page(views.talks(case)).text
+
+    assert text == (
+        f"Who talked to whom, as text {OUTSIDE} → ana (L1-1) ana → WKS-01 (L1-1, L1-2, L1-3) WKS-01 → {OUTSIDE} (L1-2, L1-3)"
+    )
+    assert "No line says who" in views.talks(hand(launch(0, "a.exe", user=None)))
+
+
+def test_the_links_as_text_tell_evidence_after_the_reveal_alone():
+    for case in CASES:
+        linked = [
+            line["log_id"] for line in case.observation["log_window"] if links_of(line, case.observation["context"])
+        ]
+        told = re.findall(r"(L\d+-\d+), evidence", views.talks(case, revealed=True))
+
+        assert set(told) == set(case.truth.evidence_log_ids) & set(linked)
+        assert "evidence" not in views.talks(case)
+
+
+def test_a_name_that_is_cut_in_a_figure_is_whole_where_one_points():
+    name = "a-name-of-some-length.with-a-tail.example"
+    texts = strings(figures(hand(event(0, "dns_query", "query", query_hostname=name)))[1])
+
+    assert f"{name[:17]}…" in texts
+    assert f"{name} (outside or elsewhere)" in texts
+
+
+def test_hosts_with_one_beginning_have_a_row_each():
+    names = ["a-host-with-a-long-name-1", "a-host-with-a-long-name-2"]
+    time_line, _ = figures(hand(*(launch(place, "a.exe", host=name) for place, name in enumerate(names))))
+
+    assert time_line["data"][0]["y"] == time_line["layout"]["yaxis"]["tickvals"] == [0, 1]
+    assert time_line["layout"]["yaxis"]["ticktext"] == ["a-host-with-a-lon…"] * 2
+
+
+def luminance(colour):
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (one / 12.92 if one <= 0.03928 else ((one + 0.055) / 1.055) ** 2.4 for one in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_what_a_figure_says_where_one_points_reads_well():
+    for figure in figures(BASE):
+        label = figure["layout"]["hoverlabel"]
+        assert (luminance(label["font"]["color"]) + 0.05) / (luminance(label["bgcolor"]) + 0.05) >= 4.5
 
 
 def test_the_timeline_shows_every_line_when_and_where():

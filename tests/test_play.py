@@ -322,6 +322,34 @@ def test_every_field_of_every_event_type_is_in_its_line(event_type):
     assert "{" not in line
 
 
+@pytest.mark.parametrize("mark", ["\u0489", "\u0301", "\u20dd", "\u034f"], ids=lambda mark: f"U+{ord(mark):04X}")
+def test_a_heap_of_combining_marks_paints_over_nothing(mark):
+    escape = mark.encode("unicode_escape").decode()
+
+    assert screens.visible(f"a{mark * 3}b{mark * 3}") == f"a{mark * 3}b{mark * 3}"
+    assert screens.visible(f"a{mark * 200}") == f"a{mark * 3}{escape * 197}"
+    assert screens.visible([f"a{mark * 4}", mark]) == f"a{mark * 3}{escape}, {mark}"
+
+
+def test_a_mark_with_a_place_of_its_own_opens_no_room_for_more():
+    assert screens.visible("\u0915" + "\u0300\u0903" * 5).count("\\u0300") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "e\u0301",
+        "\u1ec7",
+        "\u0e17\u0e35\u0e48",
+        "\u05e9\u05c1\u05b8",
+        "5\ufe0f\u20e3",
+        "\u1019\u103c\u103d\u103e\u1031\u102c",
+    ],
+)
+def test_words_with_marks_stay_as_they_are(text):
+    assert screens.visible(text) == text
+
+
 def test_a_type_that_the_client_does_not_know_is_shown_too():
     assert screens.summary({"event_type": "new", "fields": {"a": 1, "b": [1, 2]}}).plain == "a=1 b=1, 2"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from app_runtime import Settings
 
-SWITCH_S = 0.0005  # a click on the demo, worked on in a thread, must not keep the event loop waiting for the usual 5 ms
+SWITCH_S = 0.0001  # a click on the demo, worked on in a thread, must not keep the event loop waiting for the usual 5 ms
 BACKLOG = 4096  # connections that wait to be accepted; a thousand clients may come at once
 
 

@@ -192,19 +192,21 @@ def apart(work: Callable[..., None], *given: Any) -> Iterator[Callable[[], dict[
         process.join()
 
 
-def crowd(url: str, count: int, clicks: int, gap_s: float) -> tuple[dict[str, Any], ...]:
-    """Steps alone; then clicks, and the steps beside them."""
+def steps(url: str, number: int) -> dict[str, Any]:
+    """So many steps alone."""
     over = APART.Event()
     over.set()
-    with apart(play, url, over, 300) as player:
-        alone = player()
-    if not count:
-        return (alone,)
-    over.clear()
+    with apart(play, url, over, number) as player:
+        return player()
+
+
+def crowd(url: str, count: int, clicks: int, gap_s: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Clicks, and the steps beside them."""
+    over = APART.Event()
     with apart(play, url, over, 50) as player, apart(click, url, count, clicks, gap_s) as visiting:
         clicked = visiting()
         over.set()
-        return alone, clicked, player()
+        return clicked, player()
 
 
 def told(values: list[float]) -> str:
@@ -231,7 +233,8 @@ def main() -> None:
             print(f"Next incident to both answers: {told(found['next'])} (bound: 300 ms)")
         else:
             print("Chromium or Playwright is not installed: first paint and clicks in a browser were not measured.")
-        alone, clicked, beside = crowd(url, args.visitors, args.clicks, args.gap)
+        alone = steps(url, 300)
+        clicked, beside = crowd(url, args.visitors, args.clicks, args.gap)
         failed = alone["failed"] + clicked["failed"] + beside["failed"]
         print(
             f"{args.visitors} visitors ({' and '.join(clicked['pair'])}), {len(clicked['took'])} clicks in {clicked['lasted_s']:.1f} s, {failed} failed; a click: {told(clicked['took'])}"
@@ -243,7 +246,7 @@ def main() -> None:
         with_demo = rss_mb(pid)
     os.environ["OPENSOC_DEMO"] = "0"
     with server("opensoc") as (url, pid, _):
-        crowd(url, 0, 0, 0)
+        steps(url, len(alone["took"]) + len(beside["took"]))
         without = rss_mb(pid)
     print(
         f"Memory: {with_demo:.0f} MiB with the demo, {without:.0f} MiB without, {with_demo - without:.0f} MiB more (bound: 150)"

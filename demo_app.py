@@ -14,6 +14,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, ParamSpec
 
 import gradio as gr
@@ -619,22 +620,26 @@ def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
     async def icon() -> Response:
         return Response(ICON, media_type="image/svg+xml")
 
-    gr.mount_gradio_app(
-        app,
-        build(table),
-        PATH,
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        max_file_size=0,
-        ssr_mode=False,
-        enable_monitoring=False,
-        pwa=False,
-        mcp_server=False,
-        theme=gr.themes.Soft(primary_hue="indigo", font=fonts, font_mono=mono),
-        css=(data.ROOT / "demo" / "style.css").read_text("utf-8"),
-        head=f"<script>{(data.ROOT / 'demo' / 'keys.js').read_text('utf-8')}</script>",
-    )
+    async def put() -> None:
+        gr.mount_gradio_app(
+            app,
+            build(table),
+            PATH,
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            max_file_size=0,
+            ssr_mode=False,
+            enable_monitoring=False,
+            pwa=False,
+            mcp_server=False,
+            theme=gr.themes.Soft(primary_hue="indigo", font=fonts, font_mono=mono),
+            css=(data.ROOT / "demo" / "style.css").read_text("utf-8"),
+            head=f"<script>{(data.ROOT / 'demo' / 'keys.js').read_text('utf-8')}</script>",
+        )
+
+    with ThreadPoolExecutor(1) as thread:  # where no event loop runs, Gradio makes some and leaves them open
+        thread.submit(asyncio.run, put()).result()
     app.user_middleware.append(Middleware(Fence))  # inside the Guard, which bounds and reads bodies
     threading.Thread(target=data.warm_up, name="demo", daemon=True).start()
     return app

@@ -95,6 +95,18 @@ def test_a_new_visitor_asks_for_no_more_signatures_than_one_who_was_here(client,
     assert looks("new here") == looks("here before")
 
 
+def test_no_event_loop_is_left_open():
+    def left():
+        gc.collect()
+        return {id(one) for one in gc.get_objects() if isinstance(one, asyncio.BaseEventLoop) and not one.is_closed()}
+
+    before = left()
+    app = whole_app(Settings())
+
+    assert app
+    assert left() <= before
+
+
 # ---------------------------------------------------------------- clicks
 @contextmanager
 def visitor(client, config, name="visitor"):

@@ -332,7 +332,7 @@ def test_presets_go_to_the_plain_loop(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(plain, "grpo", lambda args, argv: seen.append(args) or args.out)
 
-    assert train("mini", tmp_path, "--beta", "0.1") == 0
+    assert grpo.main(["--model", "mini", "--out", str(tmp_path), "--beta", "0.1"]) == 0
     assert [(args.model, args.backend, args.beta, args.reward_table) for args in seen] == [
         ("mini", "plain", 0.1, "hardened")
     ]

@@ -23,6 +23,7 @@ from train.tiny import PRESETS
 
 SETS = ("val", "test_seed")
 SAMPLED = 1.0  # temperature
+WIDTH = 120  # characters of the printed tables, at least
 HOURS = {"pretrain": 0.2, "grpo": 0.6}  # shares of --hours; the rest is SFT and evaluation
 
 
@@ -161,6 +162,7 @@ def show(found: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
+    console.width = max(console.width, WIDTH)  # five columns with intervals; cut ones would tell nothing
     for chosen, by_name in found["sets"].items():
         table = Table(title=f"{chosen}, with 95 % intervals", title_justify="left", box=box.SIMPLE)
         for column in ("model", "answers", "accuracy", "macro-F1", "format"):

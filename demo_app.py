@@ -15,7 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import gradio as gr
 from fastapi import FastAPI
@@ -47,6 +47,7 @@ what a deterministic verifier says. Every incident is made up, and its answer is
 
 ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path fill="#4f46e5" d="M8 1l6 2v5c0 4-3 6-6 7-3-1-6-3-6-7V3z"/></svg>'
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 # ---------------------------------------------------------------- the page
@@ -158,6 +159,17 @@ def _safe(told: Callable[P, Any]) -> Callable[P, Any]:
     return guarded
 
 
+def _there(held: T | None, otherwise: str) -> T:
+    """What a visit holds.
+
+    Raises:
+        OpenSOCError: nothing; `otherwise` says so.
+    """
+    if held is None:
+        raise OpenSOCError(otherwise)
+    return held
+
+
 def _on(event: Callable[..., Any], act: Callable[..., Any], inputs: list[Any], outputs: list[Any], **more: Any) -> Any:
     """Bind an event, out of the public API and without Gradio's own progress veil."""
     how = {
@@ -235,16 +247,14 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
             case = data.from_link({})
         return present(case, names[0], names[1])
 
-    def kept(held: tuple[Case, bool] | None) -> tuple[Case, bool]:
-        if held is None:
-            raise OpenSOCError("Expected an incident, and this visit has none any more; press Next incident.")
-        return held
+    none = "Expected an incident, and this visit has none any more; press Next incident."
 
     def on_defender(held: tuple[Case, bool] | None, a: str, b: str) -> list[Any]:
-        return shown(kept(held)[0], a, b, kept(held)[1])
+        case, revealed = _there(held, none)
+        return shown(case, a, b, revealed)
 
     def on_reveal(held: tuple[Case, bool] | None, a: str, b: str) -> list[Any]:
-        return shown(kept(held)[0], a, b, True)
+        return shown(_there(held, none)[0], a, b, True)
 
     def on_figures(held: tuple[Case, bool] | None) -> list[Any]:
         return Window.drawn(*held) if held else Window.drawn(None)
@@ -299,14 +309,15 @@ def _play(table: TableName) -> None:
     def asked(game: Game) -> list[Any]:
         """A new incident on the page."""
         assert game.case is not None
-        ids = [line["log_id"] for line in game.case.observation["log_window"]]
+        case = game.case._replace(link={})  # a link would end the game, and lead to its answer
+        ids = [line["log_id"] for line in case.observation["log_window"]]
         return [
             gr.Column(visible=True),
-            (game, game.case),
+            (game, case),
             _page(views.score(game)),
-            *Window.told(game.case._replace(link={}), []),  # a link would end the game, and lead to its answer
+            *Window.told(case, []),
             gr.Radio(value=None, interactive=True),
-            gr.Dropdown(choices=ids, value=game.case.observation["alert"]["log_id"], interactive=True),
+            gr.Dropdown(choices=ids, value=case.observation["alert"]["log_id"], interactive=True),
             gr.Button(interactive=True),
             gr.Button(interactive=False),
             "",
@@ -317,23 +328,22 @@ def _play(table: TableName) -> None:
     def on_start(task: str, against: str) -> list[Any]:
         return asked(Game(against, task).dealt())  # type: ignore[arg-type]
 
+    none = "Expected a game, and none was begun; press New game."
+
     def on_next(held: tuple[Game, Case] | None) -> list[Any]:
-        if held is None:
-            raise OpenSOCError("Expected a game, and none was begun; press New game.")
-        return asked(held[0].dealt())
+        return asked(_there(held, none)[0].dealt())
 
     def on_send(held: tuple[Game, Case] | None, action: str | None, cited: str | None) -> list[Any]:
-        if held is None:
-            raise OpenSOCError("Expected a game, and none was begun; press New game.")
+        begun, case = _there(held, none)
         if not action:
             raise OpenSOCError("Expected one of the five actions, and none is chosen; choose one.")
-        game, case = held[0].answered(action, cited or "", table), held[1]
+        game = begun.answered(action, cited or "", table)
         last = game.rounds[-1]
         return [
             gr.skip(),
             (game, case),
             _page(views.score(game)),
-            *Window.told(case._replace(link={}), [last.you, last.model], revealed=True),
+            *Window.told(case, [last.you, last.model], revealed=True),
             gr.Radio(interactive=False),
             gr.Dropdown(interactive=False),
             gr.Button(interactive=False),
@@ -457,9 +467,7 @@ def _attack(table: TableName) -> None:
         return [desk.holding(draft, told), judged, *(one for some in values.values() for one in some)]
 
     def held(desk: Desk | None) -> Desk:
-        if desk is None:
-            raise OpenSOCError("Expected an incident to edit, and there is none; press New incident to edit.")
-        return desk
+        return _there(desk, "Expected an incident to edit, and there is none; press New incident to edit.")
 
     def on_begin(task: str) -> list[Any]:
         draft = Draft.of(data.generated(task, data.new_seed()))

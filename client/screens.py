@@ -78,8 +78,11 @@ def visible(value: Any) -> str:
         return ", ".join(visible(item) for item in value)
     if isinstance(value, Mapping):
         return ", ".join(f"{visible(name)}={visible(item)}" for name, item in value.items())
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
     shown, marks = [], 0
-    for char in str(value):
+    for char in text:
         category = unicodedata.category(char)
         if category in ("Mn", "Me"):
             marks += 1

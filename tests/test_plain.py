@@ -261,23 +261,15 @@ def test_a_wrong_call_says_what_is_expected(tmp_path, capsys, command, flags, sa
     assert says in capsys.readouterr().err
 
 
+def reinforced(start, out, *flags):
+    """The exit code of GRPO on stage 1 in groups of two, without evaluation."""
+    how = ["--stages", "stage1_basic", "--eval-every", "0", "--group-size", "2"]
+    return grpo.main(["--model", str(start), "--out", str(out), *how, *flags])
+
+
 def test_a_policy_that_gives_one_answer_stops_the_run(short, start, tmp_path, capsys):
-    flags = ["--collapse-window", "2", "--max-zero-variance", "0", "--eval-every", "0", "--group-size", "2"]
-    code = grpo.main(
-        [
-            "--model",
-            str(start),
-            "--out",
-            str(tmp_path),
-            "--stages",
-            "stage1_basic",
-            "--steps",
-            "9",
-            "--max-one-action",
-            "0",
-            *flags,
-        ]
-    )
+    limits = ["--collapse-window", "2", "--max-zero-variance", "0", "--max-one-action", "0"]
+    code = reinforced(start, tmp_path, "--steps", "9", *limits)
 
     assert code == 1
     assert "Stopped:" in capsys.readouterr().err
@@ -287,28 +279,16 @@ def test_a_policy_that_gives_one_answer_stops_the_run(short, start, tmp_path, ca
 
 def test_a_collapse_is_seen_again_when_the_run_goes_on(short, start, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plain, "Plan", partial(Plan, save_s=0.0))
-    flags = [
-        "--model",
-        str(start),
-        "--out",
-        str(tmp_path),
-        "--stages",
-        "stage1_basic",
-        "--steps",
-        "4",
-        "--eval-every",
-        "0",
-    ]
-    limits = ["--collapse-window", "3", "--max-one-action", "1", "--group-size", "2", "--max-zero-variance"]
+    flags = ["--steps", "4", "--collapse-window", "3", "--max-one-action", "1", "--max-zero-variance"]
     stops = []
     for _ in range(2):
-        assert grpo.main([*flags, *limits, "0"]) == 1
+        assert reinforced(start, tmp_path, *flags, "0") == 1
         stops.append(logged(tmp_path / "stage1_basic")[-1])
         assert json.loads((tmp_path / "stage1_basic" / "last" / "opensoc.json").read_text())["step"] == 2
     assert [stop["step"] for stop in stops] == [3, 3]
     assert "a higher limit" in capsys.readouterr().err
 
-    assert grpo.main([*flags, *limits, "1"]) == 0
+    assert reinforced(start, tmp_path, *flags, "1") == 0
     assert [one["step"] for one in logged(tmp_path / "stage1_basic")] == [1, 2, 3, 4]
 
 
@@ -370,19 +350,7 @@ def test_a_prompt_that_is_too_long_is_named_or_left_out(short, start, tmp_path, 
 
 
 def test_what_a_run_was_trained_with_stands_in_its_settings(short, start, tmp_path):
-    call = [
-        "--model",
-        str(start),
-        "--out",
-        str(tmp_path),
-        "--stages",
-        "stage1_basic",
-        "--steps",
-        "1",
-        "--eval-every",
-        "0",
-    ]
-    assert grpo.main([*call, "--group-size", "2"]) == 0
+    assert reinforced(start, tmp_path, "--steps", "1") == 0
 
     settings = json.loads((tmp_path / "stage1_basic" / "run.json").read_text())["settings"]
     wanted = {"density": "compact", "groups": 2, "lr": 3e-3, "entropy_coef": 0.1, "balance_coef": 2.0, "steps": 1}

@@ -59,8 +59,6 @@ OF_TRL = frozenset(
         "max_length",
         "eval_batch",
         "eval_tokens",
-    }
-    | {
         "save_every",
         "keep",
         "log_every",
@@ -70,11 +68,13 @@ OF_TRL = frozenset(
         "loss_type",
         "scale_rewards",
         "epsilon",
+        "use_vllm",
+        "vllm_mode",
+        "vllm_memory",
+        "vllm_server",
     }
-    | {"use_vllm", "vllm_mode", "vllm_memory", "vllm_server"}
 )
 OF_PLAIN = frozenset({"minutes", "threads", "device", "best_of", "raw_rewards", "anchor", "balance_coef"})
-REWARD_BOUND = 0.01  # of the time of a GRPO step, on a CPU
 LOCK = ".lock"
 UNFINISHED = ".unfinished"
 SAVING = "Finishing the step under way, then saving"  # told at Ctrl-C
@@ -291,6 +291,21 @@ def is_main() -> bool:
 
 
 @contextmanager
+def _writable(out: Path) -> Iterator[None]:
+    """Translate what goes wrong with a run's directory.
+
+    Raises:
+        BadRequestError: it cannot be made, written or read.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise BadRequestError(
+            f"Expected a directory to write to at {str(out)!r}, and got {type(error).__name__}: {error}; give another --out."
+        ) from error
+
+
+@contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
     """Hold a run's directory against a second command; one that nothing was written to is removed again.
 
@@ -300,13 +315,9 @@ def _alone_in(out: Path) -> Iterator[None]:
     if not is_main():
         yield
         return
-    try:
+    with _writable(out):
         out.mkdir(parents=True, exist_ok=True)
         file = (out / LOCK).open("a")
-    except OSError as error:
-        raise BadRequestError(
-            f"Expected a directory to write to at {str(out)!r}, and got {type(error).__name__}: {error}; give another --out."
-        ) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -344,7 +355,7 @@ def open_run(
         BadRequestError: the directory cannot be written, or holds a run with other settings.
     """
     path = out / "run.json"
-    try:
+    with _writable(out):
         if fresh and path.exists() and is_main():
             for one in out.iterdir():
                 if one.name != LOCK:
@@ -352,10 +363,6 @@ def open_run(
         out.mkdir(parents=True, exist_ok=True)
         # what the first process is about to remove is not for the others to read
         found = json.loads(path.read_text("utf-8")) if path.exists() and (is_main() or not fresh) else None
-    except (OSError, ValueError) as error:
-        raise BadRequestError(
-            f"Expected a directory to write to at {str(out)!r}, and got {type(error).__name__}: {error}; give another --out."
-        ) from error
     if found is not None:
         before, now = found.get("settings", {}), json.loads(json.dumps(settings, default=str))
         other = sorted(

@@ -35,6 +35,7 @@ LIMIT = 20_000_000  # bytes of all files together
 ITEMS_SET = "holdout"
 ITEMS = 200
 MAY_LOSE = 0.01  # of the accuracy, for 8 bits
+RUN = "run.json"  # what a training run says of itself
 LONGEST = 64  # tokens of an answer; a right one has about ten
 DENSITY: Density = "compact"
 
@@ -190,7 +191,7 @@ def export(
     rows = frozen(ITEMS_SET, limit=items)
     with _aside(out) as (plain, small):
         _write_graph(graph_of(source.model), plain / GRAPH)
-        made = _made(checkpoint)
+        made = _written(checkpoint / MARK)
         if runs := history(checkpoint):
             made["runs"] = runs
         about = {
@@ -243,13 +244,13 @@ def write_card(out: Path, run: Path | None) -> None:
         raise OpenSOCError(f"Could not write {out / CARD}: {error}.") from error
 
 
-def _made(checkpoint: Path) -> dict[str, Any]:
-    """What training wrote beside the weights; nothing where it wrote nothing."""
+def _written(path: Path) -> dict[str, Any]:
+    """The object that training wrote into a file; nothing where it wrote none."""
     try:
-        made = json.loads((checkpoint / MARK).read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return made if isinstance(made, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def history(checkpoint: Path) -> list[dict[str, Any]]:
@@ -260,22 +261,14 @@ def history(checkpoint: Path) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     path = checkpoint
-    while len(found) < 10 and (run := _run(path)):
-        stages = (_run(path.parent) or {}).get("stages") or []
+    while len(found) < 10 and (run := _written(path / RUN)):
+        stages = _written(path.parent / RUN).get("stages") or []
         passed = stages[: stages.index(path.name) + 1] if path.name in stages else []
-        runs = [_run(path.parent / stage) or {} for stage in passed] or [run]
+        runs = [_written(path.parent / stage / RUN) for stage in passed] or [run]
         sums = {name: sum(int(one.get(name) or 0) for one in runs) for name in ("steps", "incidents")}
         found.insert(0, {"command": run.get("command"), "commit": run.get("commit"), **sums})
-        path = Path(str(run.get("settings", {}).get("model")))
+        path = Path(str((run.get("settings") or {}).get("model")))
     return found
-
-
-def _run(directory: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads((directory / "run.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and isinstance(found.get("settings"), dict) else None
 
 
 def _named(path: Path) -> str:

@@ -26,7 +26,7 @@ from adapters.trl_reward import TriageReward
 from adapters.trl_reward import rows as reward_rows
 from rubric import TABLES
 from schema import TASKS, BadRequestError, Task
-from train.command import REWARD_BOUND, add_common, close_run, is_main, open_run, settings_of, tasks_of, train_by
+from train.command import add_common, close_run, open_run, settings_of, tasks_of, train_by
 from train.rows import SFT_SET, fresh, key, that_fit
 
 STEPS = 200  # of a stage
@@ -278,10 +278,7 @@ def _stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, start: st
     )
     watch.run(trainer, out / "checkpoints")
     trainer.finish(out)
-    shares = [line["time/reward_share"] for line in log.lines() if "time/reward_share" in line]
-    share = sum(shares) / len(shares) if shares else 0.0
-    if is_main():
-        print(f"{stage}: rewards took {share:.2%} of the time of a step (bound: {REWARD_BOUND:.0%}).", file=sys.stderr)
+    share = signs.told_share(stage, [line["time/reward_share"] for line in log.lines() if "time/reward_share" in line])
     close_run(out, run, steps=trainer.state.global_step, incidents=len(made), left_out=left_out, reward_share=share)
     return out
 

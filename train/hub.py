@@ -116,8 +116,6 @@ def load(
         BadRequestError: there is no such model, it does not load, it has no chat template, or an adapter is asked for in full.
         OpenSOCError: Unsloth is not installed.
     """
-    if unsloth:
-        have_unsloth()
     path = local_directory(named)
     adapter = (path / "adapter_config.json").is_file()
     if adapter and full:

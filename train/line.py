@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schema import TASKS, BadRequestError, OpenSOCError
-from train.command import DONE, INTERRUPTED, STOPPED, WRONG, check_ranges, tasks_of, write_json
+from schema import TASKS, BadRequestError
+from train.command import check_ranges, exit_code, tasks_of, write_json
 from train.tiny import PRESETS
 
 SETS = ("val", "test_seed")
@@ -248,7 +248,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     args = arguments(argv)
-    try:
+
+    def work() -> Path:
         check_ranges(args)
         args.stages = ",".join(tasks_of(args.stages, "--stages"))
         if args.val < len(TASKS):
@@ -259,17 +260,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         walk(evaluation(args))
         found = summary(args)
         write_json(args.out / "summary.json", found)
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return WRONG
-    except OSError as error:
-        print(f"Stopped: {error}. Make room, and run the same command to go on.", file=sys.stderr)
-        return STOPPED
-    except KeyboardInterrupt:
-        print(f"Interrupted; what is made is in {str(args.out)!r}. Run the same command to go on.", file=sys.stderr)
-        return INTERRUPTED
-    show(found)
-    return DONE
+        show(found)
+        return Path(args.out)
+
+    return exit_code(work, args.out)
 
 
 if __name__ == "__main__":

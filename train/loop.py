@@ -122,11 +122,14 @@ def save(
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells of a full disk by a RuntimeError
         shutil.rmtree(aside, ignore_errors=True)
-        kept = kept or path
-        told = f"the checkpoint before it is kept in {str(kept)!r}" if kept.exists() else "there is no earlier one"
         raise StoppedError(
-            f"Could not save a checkpoint to {str(path)!r}: {error}; {told}. Make room and give the same command again."
+            f"Could not save a checkpoint to {str(path)!r}: {error}; {_before(kept or path)}. Make room and give the same command again."
         ) from error
+
+
+def _before(path: Path) -> str:
+    """Which checkpoint is there, in words."""
+    return f"the checkpoint before it is kept in {str(path)!r}" if path.exists() else "there is no earlier one"
 
 
 def finish(model: Any, tokenizer: Any, out: Path, *, about: Mapping[str, Any]) -> None:
@@ -324,11 +327,8 @@ class Loop:
 
     @property
     def kept(self) -> str:
-        """Which checkpoint is there, in words."""
-        last = self.plan.out / LAST
-        return (
-            f"the checkpoint before it is kept in {str(last)!r}" if last.exists() else "there is no earlier checkpoint"
-        )
+        """Which checkpoint of the run is there, in words."""
+        return _before(self.plan.out / LAST)
 
     def checkpoint(self) -> None:
         """Save what a resumed run needs.

@@ -19,13 +19,13 @@ from typing import Any
 from rubric import TableName
 from schema import TASKS, BadRequestError, Task
 from train import tiny
-from train.command import REWARD_BOUND, StoppedError, check_device, close_run, open_run, settings_of, tasks_of
+from train.command import StoppedError, check_device, close_run, open_run, settings_of, tasks_of
 from train.decode import answers
 from train.lessons import LONGEST, BestOf, Coder, Grpo, Lesson, OfAnswer, OfPrompt
 from train.loop import Loop, Plan, finish, load
 from train.prompt import user_text
 from train.rows import Row, at, fresh, key, labelled, that_fit
-from train.signs import Collapse, Examination
+from train.signs import Collapse, Examination, told_share
 
 BATCH = 16  # incidents of a step
 TOGETHER = 8  # prompts whose answers are written side by side
@@ -215,8 +215,7 @@ def _run(
                 collapse.after(line)
         trained = loop.run(row, lesson())
     if shares := [line["judging_s"] / line["step_s"] for line in loop.log.lines() if "judging_s" in line]:
-        told = f"{out.name}: rewards took {sum(shares) / len(shares):.2%} of the time of a step (bound: {REWARD_BOUND:.0%})."
-        print(told, file=sys.stderr)
+        told_share(out.name, shares)
     finish(trained, loop.tokenizer, out, about={**loop.about, "step": loop.step, "incidents": loop.place})
     close_run(out, run, steps=loop.step, incidents=loop.place, seconds=round(loop.seconds, 1))
     return out

@@ -37,6 +37,7 @@ MAX_WAITING = 512  # clicks that wait; more are told to try again
 AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
 SESSIONS = 400  # visitors whose state is kept; the longest silent goes first
 LONGEST_ID = 64  # characters of a line's id; a line with a longer one can be changed in the JSON alone
+LOOKS_S = 0.01  # between two looks at the queue; Gradio's own 1 ms take 8 % of a core from a server that nobody visits
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
 LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
 TIMELINE_SAYS = f"<h4>When a line happened, and on which host (or to which account)</h4><p>The tab <b>{LINES}</b> tells the same as text.</p>"
@@ -71,14 +72,17 @@ def build(table: TableName = "standard") -> gr.Blocks:
         _on(results.select, lambda: _page(views.results()), None, [measured])  # type: ignore[arg-type]
     page.state_session_capacity = SESSIONS
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_ONCE, api_open=False, status_update_rate=STATUS_S)
-    _know_signatures(page)
+    page._queue.sleep_when_free = LOOKS_S
+    _note(page)
     return page
 
 
-def _know_signatures(page: gr.Blocks) -> None:
-    """Note each component's signature: Gradio asks `inspect` for all of them anew for every visitor, which is most of a first click."""
+def _note(page: gr.Blocks) -> None:
+    """Note what Gradio works out anew, in the event loop: all components' configurations for each new visitor, a signature for each changed component."""
     for kind in {type(block) for block in page.blocks.values()}:
         kind.__init__.__signature__ = inspect.signature(kind.__init__)  # type: ignore[attr-defined]
+    for block in page.blocks.values():
+        block.get_config = block.get_config().copy  # type: ignore[assignment, method-assign]
 
 
 def _page(html: str) -> str:

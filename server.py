@@ -83,6 +83,9 @@ def whole_app(settings: Settings) -> FastAPI:
     app = create_app(settings)
     if settings.demo:
         os.environ.setdefault("MPLBACKEND", "agg")  # asked for none, matplotlib loads pyplot in a visitor's first click
+        # statistics that no page shows: Gradio makes them of all clicks it remembers, twice with every click
+        os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
+        os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
         import demo_app
 
         demo_app.mount(app, settings.reward_table)

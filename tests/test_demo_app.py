@@ -5,9 +5,12 @@ import gc
 import inspect
 import json
 import re
+import threading
 from contextlib import contextmanager
 
 import pytest
+from gradio.blocks import Block
+from gradio.queueing import Queue
 from starlette.testclient import TestClient
 
 import demo_app
@@ -95,8 +98,36 @@ def test_a_new_visitor_asks_for_no_more_signatures_than_one_who_was_here(client,
     assert looks("new here") == looks("here before")
 
 
+def test_a_new_visitor_has_no_configuration_worked_out_but_that_of_what_changed(client, config, monkeypatch):
+    asked, first = [], Block.get_config
+
+    def noting(block, kind=None):
+        asked.append(block._id)
+        return first(block, kind)
+
+    monkeypatch.setattr(Block, "get_config", noting)
+    with visitor(client, config, "another one") as click:
+        shown = click("on_next", "stage1_basic", "keyword", "random")
+
+    assert shown
+    assert len(set(asked)) < 10 < len(config["components"])
+
+
+def test_no_statistics_are_made_of_the_clicks(client, config, monkeypatch):
+    made = []
+    monkeypatch.setattr(Queue, "_get_df", staticmethod(made.append))
+    with visitor(client, config, "a third one") as click:
+        shown = click("on_next", "stage1_basic", "keyword", "random")
+
+    assert shown
+    assert not made
+
+
 def test_no_event_loop_is_left_open():
     def left():
+        for thread in threading.enumerate():
+            if thread.name == "demo":  # a tuple under construction must not be looked at
+                thread.join()
         gc.collect()
         loops = (one for one in gc.get_objects() if issubclass(type(one), asyncio.BaseEventLoop))  # no look at proxies
         return {id(one) for one in loops if not one.is_closed()}

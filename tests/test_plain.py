@@ -5,6 +5,7 @@ import json
 import signal
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -216,6 +217,10 @@ def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_
     stages = ["--stages", "stage1_basic,stage2_multi", "--group-size", "2", "--eval-every", "1", "--eval-n", "5"]
     assert grpo.main(["--model", second, "--out", third, "--steps", "1", *stages]) == 0
 
+    rates = [
+        json.loads((Path(run) / "run.json").read_text("utf-8"))["settings"]["lr"] for run in (first, second, third)
+    ]
+    assert rates == [5e-3, 2e-3, 3e-3]
     assert json.loads((tmp_path / "grpo" / "run.json").read_text("utf-8"))["complete"]
     last = tmp_path / "grpo" / "stage2_multi"
     assert json.loads((last / "run.json").read_text("utf-8"))["complete"]

@@ -50,6 +50,7 @@ def pretrain(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         raise BadRequestError(
             f"Expected a preset, one of {', '.join(tiny.PRESETS)}, to pretrain, and got {args.model!r}."
         )
+    args.lr = args.lr or LEARNING_RATES["pretrain"]
     stream = key(f"pretrain/{args.seed}")
     start = partial(_made, args.model, stream + 1, args.seed)
     return _run(args, argv, "pretrain", args.out, start, OfPrompt, partial(at, stream))
@@ -182,7 +183,7 @@ def _run(
         steps=args.steps,
         seconds=args.minutes * 60 if args.minutes else None,
         batch=args.groups if module == "grpo" else BATCH,
-        lr=args.lr or LEARNING_RATES[method],
+        lr=args.lr,
         seed=args.seed,
         threads=args.threads,
         device=args.device,

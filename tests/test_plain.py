@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 import signal
 import threading
 from functools import partial
@@ -264,6 +265,24 @@ def test_a_wrong_call_says_what_is_expected(tmp_path, capsys, command, flags, sa
     (tmp_path / "unlabelled.jsonl").write_text(stored({**ROWS(0), "ground_truth": {}}))
     assert command.main([*flags, "--out", str(tmp_path / "x")]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "model", "data"), [(grpo, "stage1_basic", None), (sft, ".", None), (sft, "../start", "mine.jsonl")]
+)
+def test_a_fresh_run_does_not_remove_what_it_starts_from(start, tmp_path, capsys, command, model, data):
+    out = tmp_path / "out"
+    shutil.copytree(start, out / "stage1_basic")
+    shutil.copytree(start, out, dirs_exist_ok=True)
+    shutil.copytree(start, tmp_path / "start")
+    (out / "run.json").write_text("{}")
+    (out / "mine.jsonl").write_text(stored(ROWS(0)))
+    held = sorted(out.rglob("*.*"))
+
+    rows = ["--data", str(out / data)] if data else []
+    assert command.main(["--model", str(out / model), "--out", str(out), "--fresh", "--steps", "1", *rows]) == 2
+    assert f"Expected --{'data' if data else 'model'} outside of" in capsys.readouterr().err
+    assert [file for file in sorted(out.rglob("*.*")) if file.name != LOCK] == held
 
 
 def reinforced(start, out, *flags):

@@ -284,6 +284,23 @@ def check_trainer(args: argparse.Namespace, defaults: argparse.Namespace) -> Non
         )
 
 
+def check_fresh(args: argparse.Namespace) -> None:
+    """What a run is made from does not lie in the directory that --fresh empties.
+
+    Raises:
+        BadRequestError: it does.
+    """
+    if not args.fresh:
+        return
+    out = args.out.resolve()
+    for name in ("model", "data", "anchor"):
+        given = getattr(args, name, None)
+        if given and Path(given).exists() and Path(given).resolve().is_relative_to(out):
+            raise BadRequestError(
+                f"Expected --{name} outside of {str(args.out)!r}, which --fresh empties, and got {given!r}; give another --out."
+            )
+
+
 # ---------------------------------------------------------------- the directory
 def is_main() -> bool:
     """Whether this process writes: the only one, or the first of many."""
@@ -411,6 +428,7 @@ def train_by(
         check_ranges(args)
         args.backend = backend_of(args)
         check_trainer(args, parse(["--out", "."]))
+        check_fresh(args)
         if args.backend != "plain":
             return by_trl(args, argv)
         from train import plain as loops

@@ -17,7 +17,7 @@ from train.command import LOCK, StoppedError
 from train.lessons import Coder, Grpo, OfAnswer
 from train.loop import Loop, Plan, load, save
 from train.prompt import user_text
-from train.rows import at, fresh
+from train.rows import at, fresh, labelled
 
 ROWS = partial(at, 3, tasks=("stage1_basic",))
 
@@ -285,6 +285,25 @@ def test_a_fresh_run_does_not_remove_what_it_starts_from(start, tmp_path, capsys
     assert [file for file in sorted(out.rglob("*.*")) if file.name != LOCK] == held
 
 
+@pytest.mark.parametrize(
+    ("truth", "says"),
+    [
+        ({"evidence_log_ids": []}, "says no line of evidence"),
+        ({"evidence_log_ids": "L1-1"}, "says no line of evidence"),
+        ({"evidence_log_ids": [None]}, "says no line of evidence"),
+        ({"rule_ids": None}, "says no rules"),
+        ({"rule_ids": [1]}, "says no rules"),
+        ({"action": "shrug"}, "says none of dismiss"),
+    ],
+)
+def test_rows_that_no_answer_can_be_made_of_are_named(tmp_path, truth, says):
+    row = ROWS(0)
+    file = tmp_path / "mine.jsonl"
+    file.write_text(stored(ROWS(1)) + stored({**row, "ground_truth": row["ground_truth"] | truth}))
+    with pytest.raises(BadRequestError, match=f"{row['id']}' {says}"):
+        labelled(str(file))
+
+
 def reinforced(start, out, *flags):
     """The exit code of GRPO on stage 1 in groups of two, without evaluation."""
     how = ["--stages", "stage1_basic", "--eval-every", "0", "--group-size", "2"]
@@ -371,6 +390,17 @@ def test_a_prompt_that_is_too_long_is_named_or_left_out(short, start, tmp_path, 
     assert (
         json.loads((tmp_path / "out" / "run.json").read_text())["incidents"] == 4
     )  # two batches of two, of three rows
+
+
+def test_labelled_rows_beside_grpo_that_are_too_long_are_named_or_left_out(short, start, tmp_path, capsys):
+    rows = [ROWS(place) for place in range(4)]
+    rows[3]["observation"]["log_window"] *= 300
+    (tmp_path / "mine.jsonl").write_text("".join(map(stored, rows)))
+    how = ["--steps", "1", "--groups", "2", "--anchor", str(tmp_path / "mine.jsonl")]
+
+    assert reinforced(start, tmp_path / "out", *how) == 2
+    assert f"1 of 4 incidents are longer, {rows[3]['id']} the most" in capsys.readouterr().err
+    assert reinforced(start, tmp_path / "other", *how, "--skip-long") == 0
 
 
 def test_what_a_run_was_trained_with_stands_in_its_settings(short, start, tmp_path):

@@ -64,10 +64,7 @@ def sft(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     else:
         from train.sft import rows_of
 
-        rows = rows_of(args)
-        coder, names = Coder(_start(args.model)[1]), [str(row.get("id")) for row in rows]
-        sizes = [len(coder.read(row)) for row in rows]
-        rows = that_fit(rows, names, sizes, tiny.CONTEXT - LONGEST, skip=args.skip_long, what="a prompt")
+        rows = _that_fit(rows_of(args), args)
         steps = max(1, -(-int(len(rows) * args.epochs) // BATCH))
 
         @lru_cache(maxsize=2)  # a batch lies in two turns at most
@@ -93,7 +90,7 @@ def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     args.density, args.groups, args.lr = "compact", args.groups or GROUPS, args.lr or LEARNING_RATES[method]
     args.entropy_coef = ENTROPY if args.entropy_coef is None else args.entropy_coef
     args.balance_coef = BALANCE if args.balance_coef is None else args.balance_coef
-    known = [] if args.anchor == "none" or args.best_of else labelled(args.anchor)
+    known = [] if args.anchor == "none" or args.best_of else _that_fit(labelled(args.anchor), args)
     random.Random(key(f"anchor/{args.seed}")).shuffle(known)
     run = open_run(args.out, "train.grpo", argv, settings_of(args), fresh=args.fresh)
     for number, stage in enumerate(stages):
@@ -140,6 +137,17 @@ def _with_earlier(stages: Sequence[Task]) -> tuple[Task, ...]:
     """The last stage in every other place, the earlier ones in turn between."""
     *earlier, last = stages
     return tuple(task for one in earlier for task in (last, one)) or (last,)
+
+
+def _that_fit(rows: Sequence[Row], args: argparse.Namespace) -> list[Row]:
+    """The rows whose prompts leave room for an answer.
+
+    Raises:
+        BadRequestError: one does not, and none are to be left out.
+    """
+    coder, names = Coder(_start(args.model)[1]), [str(row["id"]) for row in rows]
+    sizes = [len(coder.read(row)) for row in rows]
+    return that_fit(rows, names, sizes, tiny.CONTEXT - LONGEST, skip=args.skip_long, what="a prompt")
 
 
 def _start(model: str) -> tuple[Any, Any]:

@@ -34,23 +34,32 @@ def frozen(name: str = SFT_SET, *, limit: int | None = None) -> list[Row]:
 
 
 def labelled(name: str, *, limit: int | None = None) -> list[Row]:
-    """As `frozen`, and every row says which action is right.
+    """As `frozen`, and every row says which action is right, and by which lines and rules.
 
     Raises:
-        BadRequestError: there is no such set, it is empty, or a row says none.
+        BadRequestError: there is no such set, it is empty, or a row does not say so.
     """
     rows = frozen(name, limit=limit)
-    unlabelled = [row["id"] for row in rows if not _says_an_action(row["ground_truth"])]
-    if unlabelled or not rows:
-        found = f"{unlabelled[0]!r} says none of {', '.join(LABELS)}" if unlabelled else "there are none"
+    lacking = next(((row["id"], lack) for row in rows if (lack := _lack(row["ground_truth"]))), None)
+    if lacking or not rows:
+        found = f"{lacking[0]!r} says {lacking[1]}" if lacking else "there are none"
         raise BadRequestError(
             f"Expected rows with a right action in {name!r}, and {found}; correct it, or give another file."
         )
     return rows
 
 
-def _says_an_action(truth: Any) -> bool:
-    return isinstance(truth, dict) and truth.get("action") in LABELS and isinstance(truth.get("evidence_log_ids"), list)
+def _lack(truth: Any) -> str:
+    """What a ground truth lacks for an answer to be made of it; empty for nothing."""
+    if not isinstance(truth, dict) or truth.get("action") not in LABELS:
+        return f"none of {', '.join(LABELS)}"
+    if not (truth.get("evidence_log_ids") and _are_texts(truth["evidence_log_ids"])):
+        return "no line of evidence (evidence_log_ids, a list of one log id or more)"
+    return "" if _are_texts(truth.get("rule_ids")) else "no rules (rule_ids, a list that may be empty)"
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def that_fit(

@@ -195,6 +195,21 @@ def test_a_kill_while_the_model_is_put_in_its_place_is_made_good(toy, tmp_path):
 
     assert train(toy, tmp_path, "--steps", "2") == 0
     assert all(bool((made[name] == value).all()) for name, value in weights(tmp_path).items())
+    assert run_of(tmp_path)["steps"] == 2
+    assert checkpoints(tmp_path) == ["checkpoint-2"]
+
+
+@pytest.mark.parametrize("file", ["optimizer.pt", "adapter_model.safetensors", "trainer_state.json", "scheduler.pt"])
+def test_a_broken_checkpoint_is_told(toy, tmp_path, capsys, file):
+    assert train(toy, tmp_path, "--steps", "2", "--save-every", "1") == 0
+    (tmp_path / "run.json").write_text(json.dumps(run_of(tmp_path) | {"complete": False}))
+    last = tmp_path / "checkpoints" / "checkpoint-2"
+    (last / file).write_bytes(b"torn")
+
+    assert train(toy, tmp_path, "--steps", "2", "--save-every", "1") == 2
+    assert f"Expected a whole checkpoint in {str(last)!r}, and reading it gave" in capsys.readouterr().err
+    shutil.rmtree(last)
+    assert train(toy, tmp_path, "--steps", "2", "--save-every", "1") == 0
 
 
 @pytest.mark.parametrize(("rate", "what", "kept"), [("1e30", "the loss", ["checkpoint-1"]), ("1e39", "a weight", [])])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.interrupts import interruptible
-from schema import BadRequestError
+from schema import BadRequestError, OpenSOCError
 from train.command import SAVING, UNFINISHED, StoppedError, is_main
 from train.prompt import messages
 from train.signs import Collapse, Examination, Log
@@ -104,6 +104,10 @@ class Watching:
         self.add_callback(_callback(self))  # type: ignore[attr-defined]
 
     # ------------------------------------------------------------ a step
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step < self.state.max_steps:  # a checkpoint of the last step is not trained on
+            super()._run_epoch(*args, **kwargs)  # type: ignore[misc]
+
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         loss = super().training_step(*args, **kwargs)  # type: ignore[misc]
         if not bool(loss.isfinite().all()):
@@ -387,6 +391,7 @@ def run(trainer: Any, checkpoints: Path) -> None:
 
     Raises:
         StoppedError: the policy collapsed, a loss or weight is not a number, or there is no room.
+        BadRequestError: the last checkpoint cannot be read.
         KeyboardInterrupt: it was asked to stop, and a checkpoint is in its place.
     """
     last = last_checkpoint(checkpoints)
@@ -395,6 +400,14 @@ def run(trainer: Any, checkpoints: Path) -> None:
     try:
         with interruptible(trainer._stop, SAVING):
             trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except Exception as error:  # torch, pickle, safetensors and json each have their own
+        if last is None or trainer._bar or isinstance(error, OpenSOCError):  # the bar is there once all is read
+            raise
+        told = (str(error).strip().splitlines() or [""])[0][:200]
+        raise BadRequestError(
+            f"Expected a whole checkpoint in {str(last)!r}, and reading it gave {type(error).__name__}: {told}; remove it to go on from "
+            "the one before, or start over with --fresh."
+        ) from error
     finally:
         if trainer._bar:
             trainer._bar.stop()

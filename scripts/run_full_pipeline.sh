@@ -47,11 +47,11 @@ run eval.build_sets --check --sample 5
 # Training
 if [ -z "$model" ]; then
     run train.pretrain --model "$preset" --out "$out/pretrain" ${steps:+--steps "$steps"}
-    model=$out/pretrain density=compact
-else
-    density=full
+    model=$out/pretrain
 fi
-run train.sft --model "$model" --out "$out/sft" --density "$density"
+run train.sft --model "$model" --out "$out/sft"
+# What the plain loop made reads short prompts, whatever it began as.
+if [ -f "$out/sft/opensoc.json" ]; then density=compact; else density=full; fi
 run train.grpo --model "$out/sft" --out "$out/grpo" --stages "$stages" --density "$density" ${steps:+--steps "$steps"}
 
 # Evaluation, pictures, the demo's examples

@@ -35,6 +35,30 @@ def test_the_pipeline_tells_its_flags_and_refuses_others():
     assert "Expected a value after --out" in bare.stderr
 
 
+@pytest.mark.parametrize(
+    ("model", "made", "density"),
+    [
+        ([], "opensoc.json", "compact"),
+        (["--model", "some/checkpoint"], "opensoc.json", "compact"),
+        (["--model", "some/model"], "adapter_config.json", "full"),
+    ],
+)
+def test_the_pipeline_evaluates_with_the_prompts_of_its_training(tmp_path, model, made, density):
+    python, out = tmp_path / "python", tmp_path / "out"
+    python.write_text(f'#!/bin/sh\nmkdir -p "{out}/sft"\n[ "$2" = train.sft ] && touch "{out}/sft/{made}"\nexit 0\n')
+    python.chmod(0o755)
+    told = subprocess.run(
+        ["sh", str(PIPELINE), "--out", str(out), *model],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHON": str(python), "PATH": "/usr/bin:/bin"},
+    )
+    ran = [line for line in told.stderr.splitlines() if "eval.run" in line or "train.grpo" in line]
+    assert len(ran) == 3
+    assert all(f"--density {density}" in line for line in ran)
+
+
 @pytest.mark.slow
 def test_the_pipeline_runs_with_few_steps(tmp_path):
     command = ["sh", str(PIPELINE), "--out", str(tmp_path), "--stages", "stage1_basic", "--steps", "2", "--limit", "60"]

@@ -294,6 +294,24 @@ def test_a_prompt_that_leaves_no_room_for_the_answer_is_named_or_left_out(toy, t
     assert run["left_out"] >= 1
 
 
+def test_incidents_that_are_too_long_are_replaced_until_there_are_enough(monkeypatch):
+    from train import hub
+
+    drawn = []
+
+    def lengths(tokenizer, prompts):
+        drawn.extend(prompts)
+        return [1 if place % 4 == 0 else 99 for place in range(len(drawn) - len(prompts), len(drawn))]
+
+    monkeypatch.setattr(hub, "lengths", lengths)
+    flags = ["--steps", "3", "--groups", "1", "--skip-long", "--density", "compact"]
+    args = grpo.arguments(["--out", "x", *flags])
+    made, left_out = grpo.incidents(args, "stage1_basic", types.SimpleNamespace(tokenizer=None, context=50), 10)
+
+    assert [row["prompt"] for row in made] == drawn[0:9:4]
+    assert left_out == 6
+
+
 @pytest.mark.parametrize("flag", ["--use-vllm", "--use_vllm"])
 def test_vllm_is_missed_by_name(toy, tmp_path, capsys, monkeypatch, flag):
     monkeypatch.setattr(grpo.importlib.util, "find_spec", lambda name: None)

@@ -31,6 +31,7 @@ from train.rows import SFT_SET, fresh, key, that_fit
 
 STEPS = 200  # of a stage
 GROUPS = 4  # incidents of a step
+DRAWN = 64  # incidents at a time where too long ones are left out, at least
 LR_LORA, LR_FULL = 1e-5, 1e-6
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "luspo")
 
@@ -295,14 +296,16 @@ def incidents(args: argparse.Namespace, stage: Task, loaded: Any, answer: int) -
     kept: list[dict[str, Any]] = []
     seen = 0
     while len(kept) < wanted:
-        made = reward_rows(wanted - len(kept), task=stage, start=begin + seen, density=args.density)
+        number = max(wanted - len(kept), DRAWN if args.skip_long else 0)  # of a few all might be too long by chance
+        made = reward_rows(number, task=stage, start=begin + seen, density=args.density)
         sizes = hub.lengths(loaded.tokenizer, [row["prompt"] for row in made])
         names = [f"{stage} seed {row['seed']}" for row in made]
         what = f"the context of {loaded.context} without {answer} for the answer"
         fits = that_fit(made, names, sizes, loaded.context - answer, skip=args.skip_long, what=what)
         kept += fits
         seen += len(made)
-    return kept, seen - len(kept)
+    kept = kept[:wanted]
+    return kept, kept[-1]["seed"] + 1 - begin - wanted
 
 
 def _trainer(

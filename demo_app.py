@@ -40,7 +40,7 @@ LONGEST_ID = 64  # characters of a line's id; a line with a longer one can be ch
 LOOKS_S = 0.01  # between two looks at the queue; Gradio's own 1 ms take 8 % of a core from a server that nobody visits
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
 LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
-TIMELINE_SAYS = f"<h4>When a line happened, and on which host (or to which account)</h4><p>The tab <b>{LINES}</b> tells the same as text.</p>"
+TIMELINE_SAYS = f"<h4>When a line happened, and on which host (or to which account)</h4><p>Where lines crowd, not every id has room; the tab <b>{LINES}</b> tells all as text.</p>"
 TASK_NAMES = [(f"{task.split('_')[0]}: {task.split('_')[1]}", task) for task in TASKS]
 INTRO = """<div class="demo-html"><h1>OpenSOC: triage an incident</h1>
 <p>An alert fires. Is it an attack, and what should be done? Read the lines and the world around them, compare two defenders, then reveal

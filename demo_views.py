@@ -28,6 +28,7 @@ from world import account_name
 ROOT = Path(__file__).resolve().parent
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 LABEL = 18  # characters of a name in a figure; beside two other columns a phone has room for no more
+ROOM = 0.17  # of the time shown, between two ids on one side of a row: an id is some 33 px wide, a phone's timeline some 200
 RECORD = 300  # characters of what the records say of an entity in a figure, and of its name
 LONGEST = 2_000  # characters of one text in the page
 PICTURES = ("macro_f1_by_split", "dismiss_on_malicious", "shortcuts")
@@ -245,6 +246,7 @@ def timeline(case: Case, *, revealed: bool = False) -> Figure:
     rows: dict[str, int] = {}
     groups: dict[str, list[tuple[str, int, str, str]]] = {"log line": [], "evidence": []}
     marked: list[tuple[str, int]] = []
+    wanted: list[tuple[bool, bool, str, int, str]] = []
     for line in window:
         fields = line["fields"]
         where = (
@@ -253,18 +255,21 @@ def timeline(case: Case, *, revealed: bool = False) -> Figure:
         row = rows.setdefault(where, len(rows))
         at = line["timestamp"]
         groups["evidence" if line["log_id"] in evidence else "log line"].append((at, row, line["log_id"], _told(line)))
+        wanted.append((line["log_id"] not in evidence, line["log_id"] != alerted, at, row, line["log_id"]))
         if line["log_id"] == alerted:
             marked.append((at, row))
+    shown = _range(window)
+    sides = _sides([one[2:] for one in sorted(wanted)], shown)
     data = [
         _scatter(
             "markers+text",
             [one[:2] for one in some],
             name=name,
-            text=[one[2] for one in some],
+            text=[one[2] if one[2] in sides else "" for one in some],
             hovertext=[one[3] for one in some],
             hoverinfo="text",
             cliponaxis=False,
-            textposition=["top center" if place % 2 else "bottom center" for place in range(len(some))],
+            textposition=[f"{sides.get(one[2], 'bottom')} center" for one in some],
             marker={
                 "size": 13,
                 "symbol": "diamond" if name == "evidence" else "circle",
@@ -285,7 +290,7 @@ def timeline(case: Case, *, revealed: bool = False) -> Figure:
     )
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
     axes = {
-        "xaxis": {"type": "date", "range": _range(window), "automargin": True, **grid},
+        "xaxis": {"type": "date", "range": shown, "automargin": True, **grid},
         "yaxis": {
             "automargin": True,
             "tickvals": list(rows.values()),
@@ -302,6 +307,22 @@ def _range(window: Sequence[Mapping[str, Any]]) -> list[str]:
     times = [datetime.fromisoformat(line["timestamp"]) for line in window]
     margin = max((max(times) - min(times)) * 0.06, datetime.resolution * 60_000_000)
     return [(edge).strftime("%Y-%m-%dT%H:%M:%S") for edge in (min(times) - margin, max(times) + margin)]
+
+
+def _sides(wanted: Iterable[tuple[str, int, str]], shown: Sequence[str]) -> dict[str, str]:
+    """On which side of its point each id (of a time, a row and an id, the most wanted first) stands; one that would stand on another is left out."""
+    start, end = (datetime.fromisoformat(edge) for edge in shown)
+    taken: dict[tuple[int, str], list[float]] = {}
+    sides: dict[str, str] = {}
+    for at, row, log_id in wanted:
+        place = (datetime.fromisoformat(at).replace(tzinfo=None) - start) / (end - start)
+        for side in ("bottom", "top"):
+            others = taken.setdefault((row, side), [])
+            if all(abs(place - other) >= ROOM for other in others):
+                others.append(place)
+                sides[log_id] = side
+                break
+    return sides
 
 
 def _edges(case: Case) -> dict[Link, list[Mapping[str, Any]]]:

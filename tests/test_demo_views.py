@@ -5,6 +5,7 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urlsplit
 
@@ -625,9 +626,9 @@ def test_the_timeline_shows_every_line_when_and_where():
     for case in CASES:
         time_line, _ = figures(case)
         dots = {
-            log_id: x
+            told.split(" ")[0]: x
             for trace in time_line["data"]
-            for log_id, x in zip(trace.get("text", ()), trace["x"], strict=False)
+            for told, x in zip(trace.get("hovertext", ()), trace["x"], strict=False)
         }
         low, high = time_line["layout"]["xaxis"]["range"]
 
@@ -635,6 +636,17 @@ def test_the_timeline_shows_every_line_when_and_where():
         assert all(low <= at[:19] <= high for at in dots.values())
         [alerted] = [trace for trace in time_line["data"] if trace["name"] == "alert fired here"]
         assert alerted["x"] == [dots[case.observation["alert"]["log_id"]]]
+
+
+def test_no_id_in_a_timeline_stands_on_another_and_evidence_has_room_first():
+    burst = hand(*(launch(place / 10, "a.exe") for place in range(30)), launch(60, "b.exe"))
+    case = burst._replace(truth=replace(burst.truth, evidence_log_ids=("L1-30",)))
+
+    [lines, proof] = figures(case, revealed=True)[0]["data"][:2]
+
+    assert proof["text"] == ["L1-30"]
+    assert len(lines["text"]) == 30
+    assert [text for text in lines["text"] if text] == ["L1-1", "L1-31"]
 
 
 def test_one_line_makes_a_timeline_and_a_graph():

@@ -466,9 +466,18 @@ def _attack(table: TableName) -> None:
         }
         if without:
             values[without] = [gr.skip()] * len(values[without])
-        told = [] if without == "head" else [narrative]
+        # what stands in the page already has no echo; waited for, it would swallow the visitor's next clearing
+        new = narrative != "" if desk.draft is draft else narrative != in_page(desk.draft)
+        told = [narrative] if new and without != "head" else []
         told += [] if without == "raw" else [draft.text]
         return [desk.holding(draft, told), judged, *(one for some in values.values() for one in some)]
+
+    def in_page(draft: Draft) -> str | None:
+        """The narrative that the form shows of a draft; None where the draft cannot be read."""
+        try:
+            return data.in_form(draft.head()[2])
+        except OpenSOCError:
+            return None
 
     def held(desk: Desk | None) -> Desk:
         return _there(desk, "Expected an incident to edit, and there is none; press New incident to edit.")

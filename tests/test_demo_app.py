@@ -302,6 +302,18 @@ def test_the_form_of_an_attack_shows_hidden_characters_and_does_not_write_them_b
     assert json.loads(typed) == {**incident, "narrative": "typed"}
 
 
+def test_a_narrative_that_is_typed_and_cleared_again_is_gone(client, config):
+    with visitor(client, config, "clearing") as click:
+        click("on_begin", "stage1_basic")
+        click("on_narrative", None, "a", None)
+        click("on_narrative", None, "", None)
+        click("on_add", None, "process")
+        click("on_narrative", None, "abc", None)
+        cleared = values(click("on_narrative", None, "", None))[7]
+
+    assert json.loads(cleared)["narrative"] == ""
+
+
 # ---------------------------------------------------------------- the fence
 @pytest.mark.parametrize(
     "path",

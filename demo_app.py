@@ -30,7 +30,7 @@ from app_runtime.guard import BODY, replay
 from client.screens import ACTIONS, visible
 from demo_data import Case, Draft, Game
 from rubric import TableName
-from schema import CATEGORIES, EVENT_TYPES, LABELS, TASKS, OpenSOCError
+from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, OpenSOCError
 
 PATH = "/demo"
 MAX_WAITING = 512  # clicks that wait; more are told to try again
@@ -313,7 +313,8 @@ def _play(table: TableName) -> None:
     def asked(game: Game) -> list[Any]:
         """A new incident on the page."""
         assert game.case is not None
-        case = game.case._replace(link={})  # a link would end the game, and lead to its answer
+        # a link would end the game, and lead to its answer; so would a seed
+        case = game.case._replace(link={}, title=f"{game.case.task}, incident {len(game.rounds) + 1} of {data.ROUNDS}")
         ids = [line["log_id"] for line in case.observation["log_window"]]
         return [
             gr.Column(visible=True),
@@ -438,7 +439,9 @@ def _attack(table: TableName) -> None:
                 buttons=[],
             )
         with gr.Tab("Raw JSON"):
-            raw = gr.Textbox(label="The incident", lines=20, max_lines=28, elem_classes=["demo-json"])
+            raw = gr.Textbox(
+                label="The incident", lines=20, max_lines=28, max_length=data.MAX_DRAFT + 1, elem_classes=["demo-json"]
+            )
         with gr.Tab(WORLD):
             world = _html()
     outcome = _html()
@@ -454,7 +457,7 @@ def _attack(table: TableName) -> None:
             head, ids = draft.head(), draft.line_ids()
         except OpenSOCError:  # the gate says what is wrong with the JSON
             return [desk.holding(draft), judged, *[gr.skip()] * 6]
-        ids = [one for one in ids if len(one) <= LONGEST_ID]
+        ids = [one for one in ids if len(one) <= LONGEST_ID][:MAX_EVENTS]
         at = chosen if chosen in ids else (ids[0] if ids else None)
         narrative = data.in_form(head[2])
         heads = [head[0] if head[0] in LABELS else None, head[1] if head[1] in CATEGORIES else None, narrative]

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 LABEL = 18  # characters of a name in a figure; beside two other columns a phone has room for no more
 ROOM = 0.17  # of the time shown, between two ids on one side of a row: an id is some 33 px wide, a phone's timeline some 200
+KNOWN_BY = ("name", "ticket_id", "value", "host")  # of a record of the world
 RECORD = 300  # characters of what the records say of an entity in a figure, and of its name
 LONGEST = 2_000  # characters of one text in the page
 PICTURES = ("macro_f1_by_split", "dismiss_on_malicious", "shortcuts")
@@ -100,7 +101,17 @@ def log_table(case: Case, answers: Iterable[Answer] = (), *, revealed: bool = Fa
 
 def world_tables(context: Mapping[str, Any]) -> str:
     """What the organisation knows: assets, accounts, tickets, indicators and the rest, as tables."""
-    return str(_pieces().world(context))
+    tables = {name: [_known_by(row) for row in rows] for name, rows in context.items() if _is_table(rows)}
+    return str(_pieces().world({**context, **tables}))
+
+
+def _is_table(rows: Any) -> bool:
+    return isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows)
+
+
+def _known_by(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A record, what it is known by first: stored ones have their fields in alphabetical order."""
+    return {name: row[name] for name in sorted(row, key=lambda name: name not in KNOWN_BY)}
 
 
 def answer_card(answer: Answer | None, case: Case | None = None) -> str:

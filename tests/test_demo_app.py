@@ -17,6 +17,7 @@ import demo_app
 import demo_data
 from app_runtime import Settings
 from app_runtime.guard import BODY
+from schema import MAX_EVENTS
 from server import whole_app
 
 # Gradio leaves the event loops that it asked for open; they are collected here, where nobody minds.
@@ -234,12 +235,14 @@ def test_a_visit_without_an_incident_is_told_to_take_one(client, config, functio
     assert "press Next incident" in told["output"]["error"]
 
 
-def test_a_game_s_incident_has_no_link_to_its_answer(client, config):
+def test_a_game_s_incident_has_neither_link_nor_seed_to_its_answer(client, config):
     with visitor(client, config, "player") as click:
         shown = pieces(click("on_start", "stage1_basic", "keyword")) + pieces(click("on_send", None, "monitor", "L1-1"))
 
     assert "card alert" in shown
     assert "link to this incident" not in shown
+    assert shown.count("stage1_basic, incident 1 of 10") == 2
+    assert "seed" not in shown
 
 
 def test_a_desk_knows_what_the_page_has_not_got_yet_from_what_is_typed():
@@ -271,6 +274,15 @@ def test_answering_before_a_game_begins_is_told(client, config):
 
     assert not told["success"]
     assert "New game" in told["output"]["error"]
+
+
+def test_the_form_offers_no_more_lines_than_an_incident_may_have(client, config):
+    with visitor(client, config, "lengthy") as click:
+        incident = json.loads(values(click("on_begin", "stage1_basic"))[8])
+        incident["events"] = [{**incident["events"][0], "log_id": f"L1-{number}"} for number in range(1, 100)]
+        line = values(click("on_raw", None, json.dumps(incident), None))[5]
+
+    assert len(line["choices"]) == MAX_EVENTS
 
 
 def test_the_form_of_an_attack_shows_hidden_characters_and_does_not_write_them_back(client, config):

@@ -374,6 +374,9 @@ def test_the_world_shows_every_row_and_no_empty_table():
 
     assert sum(tag == "tr" for tag, _ in page.elements) == rows + 5
     assert "Change tickets" not in page.text
+    stored = {name: [dict(sorted(row.items())) for row in context[name]] for name in ("hosts", "tickets", "sensors")}
+    text = Page(views.world_tables({**context, **stored})).text
+    assert all(f"{head} " in text for head in ("Assets name", "Change tickets ticket id", "Silent sensors host"))
     assert all(host["ip"] in page.text for host in context["hosts"])
 
 

@@ -186,6 +186,14 @@ def _on(event: Callable[..., Any], act: Callable[..., Any], inputs: list[Any], o
 
 
 # ---------------------------------------------------------------- before and after
+class Shown(NamedTuple):
+    """What a visitor looks at."""
+
+    case: Case
+    revealed: bool
+    names: tuple[str, str]
+
+
 def _watch(page: gr.Blocks, table: TableName) -> None:
     names = data.defender_names()
     stored = data.baked_names()
@@ -215,7 +223,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
         answers = [data.ask(name, case, table) for name in (a, b)]
         told = [_page(views.answer_card(answer, case if revealed else None)) for answer in answers]
         said = views.ground_truth(case) if revealed else views.hidden()
-        return [(case, revealed), *Window.told(case, answers, revealed), *told, _page(said)]
+        return [Shown(case, revealed, (a, b)), *Window.told(case, answers, revealed), *told, _page(said)]
 
     def known(name: str, place: int) -> str:
         return name if name in names else names[place]
@@ -240,8 +248,11 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     def on_seed(task: str, seed: str, a: str, b: str) -> list[Any]:
         return present(data.from_link({"task": task, "seed": (seed or "").strip()}), a, b)
 
-    def on_baked(number: int | None, a: str, b: str) -> list[Any]:
-        return present(data.baked(number or 1), a, b)
+    # a list's `input` comes also where one passes by with the Tab key
+    def on_baked(held: Shown | None, number: int | None, a: str, b: str) -> list[Any]:
+        if number is None or (held and held.case.link.get("baked") == str(number)):
+            return [gr.skip()] * len(whole)
+        return present(data.baked(number), a, b)
 
     def on_open(request: gr.Request) -> list[Any]:
         try:
@@ -253,15 +264,15 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
 
     none = "Expected an incident, and this visit has none any more; press Next incident."
 
-    def on_defender(held: tuple[Case, bool] | None, a: str, b: str) -> list[Any]:
-        case, revealed = _there(held, none)
-        return shown(case, a, b, revealed)
+    def on_defender(held: Shown | None, a: str, b: str) -> list[Any]:
+        case, revealed, names = _there(held, none)
+        return [gr.skip()] * len(body) if names == (a, b) else shown(case, a, b, revealed)
 
-    def on_reveal(held: tuple[Case, bool] | None, a: str, b: str) -> list[Any]:
-        return shown(_there(held, none)[0], a, b, True)
+    def on_reveal(held: Shown | None, a: str, b: str) -> list[Any]:
+        return shown(_there(held, none).case, a, b, True)
 
-    def on_figures(held: tuple[Case, bool] | None) -> list[Any]:
-        return Window.drawn(*held) if held else Window.drawn(None)
+    def on_figures(held: Shown | None) -> list[Any]:
+        return Window.drawn(held.case, held.revealed) if held else Window.drawn(None)
 
     body = [state, *window.words, answer_a, answer_b, truth]
     whole = [task, seed, number, left, right, *body]
@@ -269,7 +280,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
         _on(following.click, on_next, [task, left, right], whole),
         _on(this_seed.click, on_seed, [task, seed, left, right], whole),
         _on(seed.submit, on_seed, [task, seed, left, right], whole),
-        _on(number.input, on_baked, [number, left, right], whole),
+        _on(number.input, on_baked, [state, number, left, right], whole),
         _on(page.load, on_open, None, whole),  # type: ignore[arg-type]
         _on(reveal.click, on_reveal, [state, left, right], body),
     ):

@@ -274,6 +274,27 @@ def test_the_keyboard_is_enough(visit):
     expect(page.locator(".card.score")).to_contain_text("Incident 2 of 10")
 
 
+def test_who_passes_the_lists_with_the_tab_key_changes_nothing(visit):
+    page = visit("?task=stage1_basic&seed=11")
+    page.get_by_text("Choose a seed, or a baked incident").click()
+    page.get_by_label("Task").first.focus()
+    reached(page, "node.getAttribute('role') === 'tab' && node.innerText.trim() === 'Log lines'")
+    page.wait_for_timeout(2_000)
+
+    expect(page.locator(".card.alert:visible p.over")).to_contain_text("Incident 11 of")
+    expect(page.locator(".card.answer:visible p.over").nth(1)).to_contain_text("keyword")
+
+
+def test_a_list_is_chosen_from_by_keyboard(visit):
+    page = visit()
+    answers = page.locator(".card.answer:visible p.over")
+    expect(answers.nth(1)).to_contain_text("keyword")
+    page.get_by_label("Defender B").focus()
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    expect(answers.nth(1)).not_to_contain_text("keyword")
+
+
 def test_the_keyboard_is_enough_to_attack_and_to_read(visit):
     page = visit()
     walked(page, "Results", -1)  # left of the first is the last

@@ -211,8 +211,8 @@ def test_a_seed_that_is_none_is_told_in_words_and_shown_as_text(client, config, 
         ("on_next", ["stage1_basic", "nobody", "random"]),
         ("on_next", ["stage1_basic", "verifier_oracle", "random"]),
         ("on_next", [None, None, None]),
-        ("on_baked", [999, "keyword", "random"]),
-        ("on_baked", ["1", "keyword", "random"]),
+        ("on_baked", [None, 999, "keyword", "random"]),
+        ("on_baked", [None, "1", "keyword", "random"]),
         ("on_start", ["stage1_basic", "../../etc/passwd"]),
         ("on_begin", ["nothing"]),
         ("on_seed", [["a"], ["x"], "keyword", "random"]),
@@ -233,6 +233,18 @@ def test_a_visit_without_an_incident_is_told_to_take_one(client, config, functio
 
     assert not told["success"]
     assert "press Next incident" in told["output"]["error"]
+
+
+def test_a_list_that_was_passed_by_changes_nothing(client, config):
+    with visitor(client, config, "passing") as click:
+        click("on_next", "stage1_basic", "keyword", "random")
+        same, other = (click("on_defender", None, "keyword", name) for name in ("random", "always_dismiss"))
+        none, one = (click("on_baked", None, number, "keyword", "random") for number in (None, 2))
+        again = click("on_baked", None, 2, "keyword", "random")
+
+    assert [pieces(told) for told in (same, none, again)] == ["", "", ""]
+    assert "always_dismiss" in pieces(other)
+    assert "Baked incident 2 of 50" in pieces(one)
 
 
 def test_a_game_s_incident_has_neither_link_nor_seed_to_its_answer(client, config):

@@ -265,8 +265,8 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     none = "Expected an incident, and this visit has none any more; press Next incident."
 
     def on_defender(held: Shown | None, a: str, b: str) -> list[Any]:
-        case, revealed, names = _there(held, none)
-        return [gr.skip()] * len(body) if names == (a, b) else shown(case, a, b, revealed)
+        seen = _there(held, none)
+        return [gr.skip()] * len(body) if seen.names == (a, b) else shown(seen.case, a, b, seen.revealed)
 
     def on_reveal(held: Shown | None, a: str, b: str) -> list[Any]:
         return shown(_there(held, none).case, a, b, True)

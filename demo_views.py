@@ -29,7 +29,12 @@ ROOT = Path(__file__).resolve().parent
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 LABEL = 18  # characters of a name in a figure; beside two other columns a phone has room for no more
 ROOM = 0.17  # of the time shown, between two ids on one side of a row: an id is some 33 px wide, a phone's timeline some 200
-KNOWN_BY = ("name", "ticket_id", "value", "host")  # of a record of the world
+KNOWN_BY = (
+    "name",
+    "ticket_id",
+    "value",
+    "host",
+)  # a record of the world, first in its row: stored ones have their fields in alphabetical order
 RECORD = 300  # characters of what the records say of an entity in a figure, and of its name
 LONGEST = 2_000  # characters of one text in the page
 PICTURES = ("macro_f1_by_split", "dismiss_on_malicious", "shortcuts")
@@ -54,6 +59,7 @@ def _pieces() -> Any:
     )
     found.filters["visible"] = _cut
     found.filters["clock"] = lambda stamp: visible(stamp)[11:19]
+    found.filters["columns"] = lambda record: sorted(record, key=lambda name: name not in KNOWN_BY)
     found.filters["points"] = lambda value: "-" if value is None else f"{value:+.2f}"
     found.globals["actions"] = ACTIONS
     return found.get_template("pieces.html").module
@@ -101,17 +107,7 @@ def log_table(case: Case, answers: Iterable[Answer] = (), *, revealed: bool = Fa
 
 def world_tables(context: Mapping[str, Any]) -> str:
     """What the organisation knows: assets, accounts, tickets, indicators and the rest, as tables."""
-    tables = {name: [_known_by(row) for row in rows] for name, rows in context.items() if _is_table(rows)}
-    return str(_pieces().world({**context, **tables}))
-
-
-def _is_table(rows: Any) -> bool:
-    return isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows)
-
-
-def _known_by(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A record, what it is known by first: stored ones have their fields in alphabetical order."""
-    return {name: row[name] for name in sorted(row, key=lambda name: name not in KNOWN_BY)}
+    return str(_pieces().world(context))
 
 
 def answer_card(answer: Answer | None, case: Case | None = None) -> str:
@@ -257,7 +253,6 @@ def timeline(case: Case, *, revealed: bool = False) -> Figure:
     rows: dict[str, int] = {}
     groups: dict[str, list[tuple[str, int, str, str]]] = {"log line": [], "evidence": []}
     marked: list[tuple[str, int]] = []
-    wanted: list[tuple[bool, bool, str, int, str]] = []
     for line in window:
         fields = line["fields"]
         where = (
@@ -266,11 +261,11 @@ def timeline(case: Case, *, revealed: bool = False) -> Figure:
         row = rows.setdefault(where, len(rows))
         at = line["timestamp"]
         groups["evidence" if line["log_id"] in evidence else "log line"].append((at, row, line["log_id"], _told(line)))
-        wanted.append((line["log_id"] not in evidence, line["log_id"] != alerted, at, row, line["log_id"]))
         if line["log_id"] == alerted:
             marked.append((at, row))
     shown = _range(window)
-    sides = _sides([one[2:] for one in sorted(wanted)], shown)
+    wanted = (sorted((one[2] != alerted, *one[:3]) for one in groups[name]) for name in ("evidence", "log line"))
+    sides = _sides([one[1:] for some in wanted for one in some], shown)
     data = [
         _scatter(
             "markers+text",

@@ -29,12 +29,7 @@ ROOT = Path(__file__).resolve().parent
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 LABEL = 18  # characters of a name in a figure; beside two other columns a phone has room for no more
 ROOM = 0.17  # of the time shown, between two ids on one side of a row: an id is some 33 px wide, a phone's timeline some 200
-KNOWN_BY = (
-    "name",
-    "ticket_id",
-    "value",
-    "host",
-)  # a record of the world, first in its row: stored ones have their fields in alphabetical order
+KNOWN_BY = ("name", "ticket_id", "value", "host")  # of a record: its first columns
 RECORD = 300  # characters of what the records say of an entity in a figure, and of its name
 LONGEST = 2_000  # characters of one text in the page
 PICTURES = ("macro_f1_by_split", "dismiss_on_malicious", "shortcuts")

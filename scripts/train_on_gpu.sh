@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train a small model on one GPU from nothing and measure it beside the shipped one: scripts/train_on_gpu.sh [OUT] [MINUTES] [PRESET]
 #
-# Unlabelled pretraining, SFT on fresh labelled incidents (easy ones first), GRPO, figures, export. Checkpointed every minute; the same command goes on.
+# Unlabelled pretraining, SFT on fresh labelled incidents (easy ones first), GRPO, figures, export in 8 bits. Checkpointed every minute; the same command goes on.
 # `small` is larger than the 20 MB that models/defender may have, in 8 bits too: it is measured, and its export refused; `mini` fits.
 # Needs torch with CUDA and requirements-train.txt. DEVICE=cpu tries it without a GPU.
 set -euo pipefail
@@ -24,6 +24,8 @@ if [ -d models/defender ]; then
     python -m eval.compare "$out/eval/embedded" "$out/eval/labels" "$out/eval/stage4_adversarial"
 fi
 for model in labels grpo/stage4_adversarial; do
-    python -m train.export "$out/$model" --out "$out/defender/$(basename "$model")" ||
+    name=$(basename "$model")
+    python -m train.round "$out/$model" --out "$out/rounded/$name" --threads 1 &&
+        python -m train.export "$out/rounded/$name" --out "$out/defender/$name" ||
         echo "$model is not exported: the reason stands above; its figures are in $out/eval." >&2
 done

@@ -9,6 +9,7 @@ from typing import Any
 
 from embedded import About
 from schema import BadRequestError
+from train.tiny import PRESETS
 
 CARD = "README.md"
 FIGURES = (
@@ -93,7 +94,8 @@ def _made(about: About) -> Iterator[str]:
         yield "| training | the checkpoint does not say |"
     if runs:
         yield ""
-        whole = "train.pretrain" in str(runs[0].get("command"))
+        first = str(runs[0].get("command"))
+        whole = "train.pretrain" in first or any(f"--model {preset} " in f"{first} " for preset in PRESETS)
         yield f"{'From random weights' if whole else 'After what train/LOG.md tells'}, one command after the other:"
         yield ""
         yield "| command | learns from | steps | incidents | commit |"
@@ -105,6 +107,8 @@ def _made(about: About) -> Iterator[str]:
 
 def _data(command: str) -> str:
     """What a training command learns from, in words."""
+    if "train.round" in command:
+        return "nothing: matrices to 8 bits"
     if "train.pretrain" in command:
         return "fresh prompts of the `train` families, without labels"
     if "train.grpo" in command:

@@ -8,49 +8,32 @@ The same graph reads a prompt (p = 0) and goes on from it (n = 1), so nothing is
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from schema import BadRequestError
+from train.round import whole
 
 OPSET, IR = 23, 11
 
 
-def graph_of(model: Any) -> Any:
+def graph_of(model: Any, *, eight_bits: bool = False) -> Any:
     """The ONNX model of a `Qwen2ForCausalLM`; tied embeddings are held once.
 
     Args:
         model: with float weights and full attention in every layer.
+        eight_bits: hold its matrices as whole numbers and scales (`train.round`). They are multiplied out when the graph is loaded, so a rounded
+            model says the same in both forms; DequantizeLinear would have onnxruntime round the activations too.
 
     Raises:
         BadRequestError: it is another architecture, or one of its settings that the graph does not know.
     """
-    return _Graph(model).build()
-
-
-def quantize(source: Path, target: Path) -> None:
-    """Write a copy whose layers' matrices are 8-bit and their products too; embeddings and the last product stay float32.
-
-    Weights are unsigned with a scale for each column: products of signed ones overflow on CPUs without 8-bit dot products, and would
-    make the answers hang on the machine.
-    """
-    import logging
-
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    logging.disable(logging.WARNING)  # it advises a step that would change the graph, for gains that were not found
-    try:
-        quantize_dynamic(
-            source, target, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QUInt8
-        )
-    finally:
-        logging.disable(logging.NOTSET)
+    return _Graph(model, eight_bits).build()
 
 
 class _Graph:
     """Nodes and weights as they are added."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, eight_bits: bool) -> None:
         self.config = config = model.config
         rope = dict(getattr(config, "rope_parameters", None) or {})
         known = {
@@ -65,7 +48,7 @@ class _Graph:
                 "Expected a Qwen2 model with silu, plain rotary places and full attention, as train.tiny makes it; "
                 f"its {name} is {rope if name == 'rope_type' else getattr(config, name)!r}."
             )
-        self.core, self.head = model.model, model.lm_head
+        self.core, self.head, self.eight_bits = model.model, model.lm_head, eight_bits
         self.tied = model.lm_head.weight is model.model.embed_tokens.weight
         self.heads, self.kv = config.num_attention_heads, config.num_key_value_heads
         self.width = getattr(config, "head_dim", None) or config.hidden_size // self.heads
@@ -87,14 +70,23 @@ class _Graph:
         import numpy as np
         from onnx import numpy_helper
 
-        array = value.detach().float().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+        array = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+        array = array.astype(np.float32) if array.dtype.kind == "f" else array
         if not np.isfinite(array).all():
             raise BadRequestError(f"Expected finite weights, and {name} holds others; export an earlier checkpoint.")
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
+    def matrix(self, name: str, weight: Any, *, turned: bool = False) -> str:
+        """Add a matrix [outputs, inputs], or [inputs, outputs] where it is turned."""
+        if not self.eight_bits:
+            return self.constant(name, weight.T if turned else weight)
+        numbers, scales = (one.T if turned else one for one in whole(weight))
+        held = self.op("Cast", self.constant(f"{name}.whole", numbers), to=1)
+        return self.op("Mul", held, self.constant(f"{name}.scales", scales), name=name)
+
     def linear(self, x: str, name: str, module: Any) -> str:
-        y = self.op("MatMul", x, self.constant(f"{name}.weight", module.weight.T))
+        y = self.op("MatMul", x, self.matrix(f"{name}.weight", module.weight, turned=True))
         return y if module.bias is None else self.op("Add", y, self.constant(f"{name}.bias", module.bias))
 
     def norm(self, x: str, name: str, module: Any) -> str:
@@ -107,13 +99,13 @@ class _Graph:
         from onnx import checker, helper
 
         self.places()
-        embeddings = self.constant("embeddings", self.core.embed_tokens.weight)
+        embeddings = self.matrix("embeddings", self.core.embed_tokens.weight)
         x = self.op("Gather", embeddings, "tokens")
         for number, layer in enumerate(self.core.layers):
             x = self.layer(x, number, layer)
         last = self.op("Gather", x, self.constant("last", -1), axis=1)
         last = self.norm(last, "norm", self.core.norm)
-        head = embeddings if self.tied else self.constant("head", self.head.weight)
+        head = embeddings if self.tied else self.matrix("head", self.head.weight)
         self.op("MatMul", last, self.op("Transpose", head, perm=[1, 0]), name="logits")
         graph = helper.make_graph(self.nodes, "defender", self.inputs(), self.outputs(), self.weights)
         model = helper.make_model(

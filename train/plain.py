@@ -199,12 +199,9 @@ def _run(
     )
     if plan.steps is None and plan.seconds is None:  # SFT counts its rows
         raise BadRequestError("Expected --steps or --minutes, and got neither; say how long to train.")
-    examine = None
+    evaluate = None
     if args.eval_every:
-        rows = list(fresh(key(f"val/{args.seed}"), number=args.eval_n, tasks=tasks, split="val"))
-        table: TableName = getattr(args, "reward_table", "hardened")
-        examination = Examination(rows=rows, density="compact", table=table, tokens=LONGEST)
-        examine = partial(_examine, examination, args.threads)
+        evaluate = partial(examine, examination(args, tasks), args.threads)
     collapse = Collapse(args.collapse_window, args.max_zero_variance, args.max_one_action) if method == "grpo" else None
     with _progress(plan) as show:
 
@@ -218,7 +215,7 @@ def _run(
                 )
 
         about = {"method": method, "command": run["command"], "commit": run["commit"]}
-        loop = Loop(plan, start, about=about, evaluate=examine, notice=notice)
+        loop = Loop(plan, start, about=about, evaluate=evaluate, notice=notice)
         if collapse:
             for line in loop.log.lines():  # of a run that goes on
                 collapse.after(line)
@@ -230,16 +227,23 @@ def _run(
     return out
 
 
-def _examine(examination: Examination, threads: int, model: Any, coder: Coder) -> dict[str, Any]:
+def examination(args: argparse.Namespace, tasks: Sequence[Task] = TASKS) -> Examination:
+    """Fresh incidents of the split `val`, as many as `--eval-n` says."""
+    rows = list(fresh(key(f"val/{args.seed}"), number=args.eval_n, tasks=tasks, split="val"))
+    table: TableName = getattr(args, "reward_table", "hardened")
+    return Examination(rows=rows, density="compact", table=table, tokens=LONGEST)
+
+
+def examine(asked: Examination, threads: int, model: Any, coder: Coder) -> dict[str, Any]:
     """Greedy figures on held-out incidents."""
 
     def replies(rows: Sequence[Row]) -> list[str]:
         drawn = answers(model, [coder.prompt(row) for row in rows], longest=LONGEST, end=coder.end)
         return [coder.text(one.tokens[0]) for one in drawn]
 
-    parts = [examination.rows[first : first + TOGETHER] for first in range(0, len(examination.rows), TOGETHER)]
+    parts = [asked.rows[first : first + TOGETHER] for first in range(0, len(asked.rows), TOGETHER)]
     with ThreadPoolExecutor(threads) as pool:
-        return examination.figures([text for part in pool.map(replies, parts) for text in part])
+        return asked.figures([text for part in pool.map(replies, parts) for text in part])
 
 
 @contextmanager

@@ -41,6 +41,15 @@ run() {
     "$PYTHON" -m "$@"
 }
 
+# A wrong name is told before anything long begins.
+"$PYTHON" -c 'import sys
+from schema import OpenSOCError
+from train.command import tasks_of
+try:
+    tasks_of(sys.argv[1], "--stages")
+except OpenSOCError as error:
+    sys.exit(str(error))' "$stages" || exit 2
+
 # Data: the frozen sets are in the repository; a few of each are made again and compared.
 run eval.build_sets --check --sample 5
 

@@ -1,5 +1,6 @@
 """The notebook and the pipeline's script run from top to bottom."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,17 @@ def test_the_pipeline_tells_its_flags_and_refuses_others():
     wrong = subprocess.run(["sh", str(PIPELINE), "--presets", "nano"], capture_output=True, text=True)
     bare = subprocess.run(["sh", str(PIPELINE), "--out"], capture_output=True, text=True)
 
+    stage = subprocess.run(
+        ["sh", str(PIPELINE), "--stages", "stage1_basic,stage9"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable},
+    )
+
     assert "--preset NAME" in told.stdout
-    assert (wrong.returncode, bare.returncode) == (2, 2)
+    assert (wrong.returncode, bare.returncode, stage.returncode) == (2, 2, 2)
+    assert "as --stages, each once, and got 'stage1_basic,stage9'" in stage.stderr
+    assert "$ python" not in stage.stderr  # nothing was begun
     assert "got --presets" in wrong.stderr
     assert "Expected a value after --out" in bare.stderr
 

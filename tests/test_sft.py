@@ -199,6 +199,15 @@ def test_a_kill_while_the_model_is_put_in_its_place_is_made_good(toy, tmp_path):
     assert checkpoints(tmp_path) == ["checkpoint-2"]
 
 
+@pytest.mark.parametrize("text", ["[]", "{", '"run"', '{"settings": 3}'])
+def test_a_directory_with_another_run_json_is_told(toy, tmp_path, capsys, text):
+    (tmp_path / "run.json").write_text(text)
+
+    assert train(toy, tmp_path, "--steps", "2") == 2
+    assert f"at {str(tmp_path)!r}" in (told := capsys.readouterr().err) or str(tmp_path / "run.json") in told
+    assert (tmp_path / "run.json").read_text() == text
+
+
 @pytest.mark.parametrize("file", ["optimizer.pt", "adapter_model.safetensors", "trainer_state.json", "scheduler.pt"])
 def test_a_broken_checkpoint_is_told(toy, tmp_path, capsys, file):
     assert train(toy, tmp_path, "--steps", "2", "--save-every", "1") == 0

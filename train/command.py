@@ -381,7 +381,9 @@ def open_run(
         # what the first process is about to remove is not for the others to read
         found = json.loads(path.read_text("utf-8")) if path.exists() and (is_main() or not fresh) else None
     if found is not None:
-        before, now = found.get("settings", {}), json.loads(json.dumps(settings, default=str))
+        if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
+            raise BadRequestError(f"Expected a run's settings in {str(path)!r}, and found others; give another --out.")
+        before, now = found["settings"], json.loads(json.dumps(settings, default=str))
         other = sorted(
             name for name in before.keys() | now.keys() if name not in FREE and before.get(name) != now.get(name)
         )

@@ -146,7 +146,7 @@ class Window:
         if case is None:
             return [None, None, ""]
         figures = [draw(case, revealed=revealed) for draw in (views.timeline, views.graph)]
-        plots = [PlotData(type="plotly", plot=json.dumps(figure)) for figure in figures]
+        plots = [PlotData(type="plotly", plot=json.dumps(figure)).model_dump() for figure in figures]
         return [*plots, _page(views.talks(case, revealed=revealed))]
 
 
@@ -181,6 +181,8 @@ def _on(event: Callable[..., Any], act: Callable[..., Any], inputs: list[Any], o
         "api_visibility": "private",
         "concurrency_id": "demo",
         "concurrency_limit": AT_ONCE,
+        # Of all our components the table alone needs it; the others' values Gradio hands to a thread each, which gives them back as they were.
+        "postprocess": any(isinstance(one, gr.Dataframe) for one in outputs),
     }
     return event(_safe(act), inputs, outputs, **how, **more)
 
@@ -228,31 +230,30 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     def known(name: str, place: int) -> str:
         return name if name in names else names[place]
 
-    def present(case: Case, a: str, b: str) -> list[Any]:
+    def present(held: Shown | None, case: Case, a: str, b: str) -> list[Any]:
         """The incident with both answers, and controls that agree with it."""
-        offered = choices + [(name, name) for name in case.stored]
-        first, second = stored if case.stored else (known(a, 0), known(b, 1))
-        dropdowns = [gr.Dropdown(choices=offered, value=name) for name in (first, second)]
-        fresh = "seed" in case.link
-        return [
-            case.task,
-            case.link.get("seed", ""),
-            gr.Dropdown(value=None if fresh else int(case.link["baked"])),
-            *dropdowns,
-            *shown(case, first, second),
-        ]
+        first, second = pair = stored if case.stored else (known(a, 0), known(b, 1))
+        lists: Sequence[Any] = pair
+        if (
+            held is None or held.case.stored or case.stored
+        ):  # for a new list Gradio makes the control anew, in the event loop
+            offered = choices + [(name, name) for name in case.stored]
+            lists = [gr.Dropdown(choices=offered, value=name) for name in pair]
+        link = case.link
+        place = int(link["baked"]) if "baked" in link else None
+        return [case.task, link.get("seed", ""), place, *lists, *shown(case, first, second)]
 
-    def on_next(task: str, a: str, b: str) -> list[Any]:
-        return present(data.generated(task, data.new_seed()), a, b)
+    def on_next(held: Shown | None, task: str, a: str, b: str) -> list[Any]:
+        return present(held, data.generated(task, data.new_seed()), a, b)
 
-    def on_seed(task: str, seed: str, a: str, b: str) -> list[Any]:
-        return present(data.from_link({"task": task, "seed": (seed or "").strip()}), a, b)
+    def on_seed(held: Shown | None, task: str, seed: str, a: str, b: str) -> list[Any]:
+        return present(held, data.from_link({"task": task, "seed": (seed or "").strip()}), a, b)
 
     # a list's `input` comes also where one passes by with the Tab key
     def on_baked(held: Shown | None, number: int | None, a: str, b: str) -> list[Any]:
         if number is None or (held and held.case.link.get("baked") == str(number)):
             return [gr.skip()] * len(whole)
-        return present(data.baked(number), a, b)
+        return present(held, data.baked(number), a, b)
 
     def on_open(request: gr.Request) -> list[Any]:
         try:
@@ -260,7 +261,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
         except OpenSOCError as error:
             gr.Warning(html.escape(visible(error)))
             case = data.from_link({})
-        return present(case, names[0], names[1])
+        return present(None, case, names[0], names[1])
 
     none = "Expected an incident, and this visit has none any more; press Next incident."
 
@@ -277,9 +278,9 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     body = [state, *window.words, answer_a, answer_b, truth]
     whole = [task, seed, number, left, right, *body]
     for begun in (
-        _on(following.click, on_next, [task, left, right], whole),
-        _on(this_seed.click, on_seed, [task, seed, left, right], whole),
-        _on(seed.submit, on_seed, [task, seed, left, right], whole),
+        _on(following.click, on_next, [state, task, left, right], whole),
+        _on(this_seed.click, on_seed, [state, task, seed, left, right], whole),
+        _on(seed.submit, on_seed, [state, task, seed, left, right], whole),
         _on(number.input, on_baked, [state, number, left, right], whole),
         _on(page.load, on_open, None, whole),  # type: ignore[arg-type]
         _on(reveal.click, on_reveal, [state, left, right], body),

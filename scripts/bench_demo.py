@@ -113,7 +113,7 @@ async def visitor(
     took, failed, started = [], 0, time.perf_counter()
     for place in range(clicks):
         await asyncio.sleep(max(0.0, started + place * gap_s - time.perf_counter()))
-        for function, values in (("on_next", ["stage2_multi", *pair]), ("on_figures", [None])):
+        for function, values in (("on_next", [None, "stage2_multi", *pair]), ("on_figures", [None])):
             began = time.perf_counter()
             try:
                 ok = await _click(client, f"visitor{number}", ids[function], values)

@@ -8,6 +8,7 @@ import re
 import threading
 from contextlib import contextmanager
 
+import gradio as gr
 import pytest
 from gradio.blocks import Block
 from gradio.queueing import Queue
@@ -80,7 +81,7 @@ def test_a_click_that_fails_gives_its_turn_back():
     asyncio.run(twice())
 
 
-def test_a_new_visitor_asks_for_no_more_signatures_than_one_who_was_here(client, config, monkeypatch):
+def test_signatures_are_asked_for_by_a_new_visitor_s_two_lists_alone(client, config, monkeypatch):
     looked, first = [], inspect._signature_from_function
 
     def noting(kind, function, *rest, **named):
@@ -90,13 +91,33 @@ def test_a_new_visitor_asks_for_no_more_signatures_than_one_who_was_here(client,
     def looks(name):
         looked.clear()
         with visitor(client, config, name) as click:
-            click("on_next", "stage1_basic", "keyword", "random")
+            click("on_next", None, "stage1_basic", "keyword", "random")
         return len([one for one in looked if one.endswith(".__init__")])
 
     looks("here before")
     monkeypatch.setattr(inspect, "_signature_from_function", noting)
 
-    assert looks("new here") == looks("here before")
+    assert looks("here before") == 0  # nothing but values changes
+    assert 0 < looks("new here") < 10 < len(config["components"])
+
+
+def test_values_are_passed_on_as_they_are_but_a_table(client, config, monkeypatch):
+    """Gradio would hand each to a thread of its own."""
+    asked = []
+
+    def noting(kind):
+        first = kind.postprocess
+        monkeypatch.setattr(kind, "postprocess", lambda self, value: asked.append(kind) or first(self, value))
+
+    with visitor(client, config, "plain one") as click:
+        click("on_next", None, "stage1_basic", "keyword", "random")  # makes a new visitor's two lists
+        for kind in (gr.HTML, gr.Dropdown, gr.Textbox, gr.Plot, gr.Dataframe):
+            noting(kind)
+        assert click("on_next", None, "stage1_basic", "keyword", "random")
+        assert "plotly" in str(click("on_figures", None))
+        assert asked == []
+        assert click("on_begin", "stage1_basic")
+        assert gr.Dataframe in asked
 
 
 def test_a_new_visitor_has_no_configuration_worked_out_but_that_of_what_changed(client, config, monkeypatch):
@@ -108,7 +129,7 @@ def test_a_new_visitor_has_no_configuration_worked_out_but_that_of_what_changed(
 
     monkeypatch.setattr(Block, "get_config", noting)
     with visitor(client, config, "another one") as click:
-        shown = click("on_next", "stage1_basic", "keyword", "random")
+        shown = click("on_next", None, "stage1_basic", "keyword", "random")
 
     assert shown
     assert len(set(asked)) < 10 < len(config["components"])
@@ -118,7 +139,7 @@ def test_no_statistics_are_made_of_the_clicks(client, config, monkeypatch):
     made = []
     monkeypatch.setattr(Queue, "_get_df", staticmethod(made.append))
     with visitor(client, config, "a third one") as click:
-        shown = click("on_next", "stage1_basic", "keyword", "random")
+        shown = click("on_next", None, "stage1_basic", "keyword", "random")
 
     assert shown
     assert not made
@@ -174,7 +195,7 @@ def pieces(told):
 
 def test_next_incident_is_answered_twice_without_the_truth(client, config):
     with visitor(client, config) as click:
-        shown = pieces(click("on_next", "stage1_basic", "keyword", "always_dismiss"))
+        shown = pieces(click("on_next", None, "stage1_basic", "keyword", "always_dismiss"))
 
     assert shown.count('class="card answer"') == 2
     assert "Ground truth" not in shown
@@ -183,8 +204,8 @@ def test_next_incident_is_answered_twice_without_the_truth(client, config):
 
 def test_a_visitor_s_state_is_not_another_s(client, config):
     with visitor(client, config, "one") as one, visitor(client, config, "two") as two:
-        one("on_seed", "stage1_basic", "11", "keyword", "random")
-        two("on_seed", "stage1_basic", "22", "keyword", "random")
+        one("on_seed", None, "stage1_basic", "11", "keyword", "random")
+        two("on_seed", None, "stage1_basic", "22", "keyword", "random")
         shown = pieces(one("on_reveal", None, "keyword", "random"))
 
     assert "Incident 11 of stage1_basic" in shown
@@ -194,7 +215,7 @@ def test_a_visitor_s_state_is_not_another_s(client, config):
 @pytest.mark.parametrize("seed", ["x", "-1", "1000000", "1e3", "<b>1</b>", "9" * 400, "٣"])
 def test_a_seed_that_is_none_is_told_in_words_and_shown_as_text(client, config, seed):
     with visitor(client, config) as click:
-        told = click("on_seed", "stage1_basic", seed, "keyword", "random")
+        told = click("on_seed", None, "stage1_basic", seed, "keyword", "random")
 
     if seed == "٣":  # a digit of another script is a number to Python
         assert told["success"]
@@ -207,15 +228,15 @@ def test_a_seed_that_is_none_is_told_in_words_and_shown_as_text(client, config, 
 @pytest.mark.parametrize(
     ("function", "given"),
     [
-        ("on_next", ["stage9", "keyword", "random"]),
-        ("on_next", ["stage1_basic", "nobody", "random"]),
-        ("on_next", ["stage1_basic", "verifier_oracle", "random"]),
-        ("on_next", [None, None, None]),
+        ("on_next", [None, "stage9", "keyword", "random"]),
+        ("on_next", [None, "stage1_basic", "nobody", "random"]),
+        ("on_next", [None, "stage1_basic", "verifier_oracle", "random"]),
+        ("on_next", [None, None, None, None]),
         ("on_baked", [None, 999, "keyword", "random"]),
         ("on_baked", [None, "1", "keyword", "random"]),
         ("on_start", ["stage1_basic", "../../etc/passwd"]),
         ("on_begin", ["nothing"]),
-        ("on_seed", [["a"], ["x"], "keyword", "random"]),
+        ("on_seed", [None, ["a"], ["x"], "keyword", "random"]),
     ],
 )
 def test_values_that_no_control_offers_are_refused(client, config, function, given):
@@ -237,7 +258,7 @@ def test_a_visit_without_an_incident_is_told_to_take_one(client, config, functio
 
 def test_a_list_that_was_passed_by_changes_nothing(client, config):
     with visitor(client, config, "passing") as click:
-        click("on_next", "stage1_basic", "keyword", "random")
+        click("on_next", None, "stage1_basic", "keyword", "random")
         same, other = (click("on_defender", None, "keyword", name) for name in ("random", "always_dismiss"))
         none, one = (click("on_baked", None, number, "keyword", "random") for number in (None, 2))
         again = click("on_baked", None, 2, "keyword", "random")
@@ -456,7 +477,7 @@ def test_what_fails_inside_is_told_without_its_text(client, config, monkeypatch)
 
     monkeypatch.setattr(demo_app.data, "generated", broken)
     with visitor(client, config, "unlucky") as click:
-        told = click("on_next", "stage1_basic", "keyword", "random")
+        told = click("on_next", None, "stage1_basic", "keyword", "random")
 
     assert not told["success"]
     assert "secret" not in json.dumps(told)

@@ -263,11 +263,13 @@ def history(checkpoint: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     path = checkpoint
     while len(found) < 10 and (run := written(path / RUN)):
-        stages = written(path.parent / RUN).get("stages") or []
+        whole = written(path.parent / RUN)
+        stages = whole.get("stages") or []
         passed = stages[: stages.index(path.name) + 1] if path.name in stages else []
         runs = [written(path.parent / stage / RUN) for stage in passed] or [run]
         sums = {name: sum(int(one.get(name) or 0) for one in runs) for name in ("steps", "incidents")}
-        found.insert(0, {"command": run.get("command"), "commit": run.get("commit"), **sums})
+        began = whole if passed else run  # a stage says which commit there was when it began
+        found.insert(0, {"command": run.get("command"), "commit": began.get("commit"), **sums})
         path = Path(str((run.get("settings") or {}).get("model")))
     return found
 

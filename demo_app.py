@@ -234,9 +234,8 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
         """The incident with both answers, and controls that agree with it."""
         first, second = pair = stored if case.stored else (known(a, 0), known(b, 1))
         lists: Sequence[Any] = pair
-        if (
-            held is None or held.case.stored or case.stored
-        ):  # for a new list Gradio makes the control anew, in the event loop
+        # for another list Gradio makes the control anew, in the event loop
+        if held is None or held.case.stored or case.stored:
             offered = choices + [(name, name) for name in case.stored]
             lists = [gr.Dropdown(choices=offered, value=name) for name in pair]
         link = case.link

@@ -70,8 +70,9 @@ class _Graph:
         import numpy as np
         from onnx import numpy_helper
 
-        array = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
-        array = array.astype(np.float32) if array.dtype.kind == "f" else array
+        if hasattr(value, "detach"):
+            value = (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
+        array = np.asarray(value)
         if not np.isfinite(array).all():
             raise BadRequestError(f"Expected finite weights, and {name} holds others; export an earlier checkpoint.")
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))

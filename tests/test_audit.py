@@ -190,7 +190,7 @@ def test_the_report_is_written_to_a_file_too(monkeypatch, capsys, tmp_path):
 
 def test_the_quick_audit_passes_and_prints_a_figure_for_every_stage():
     run = subprocess.run(
-        [sys.executable, "-m", "eval.audit", "--quick", "--json"], capture_output=True, text=True, timeout=200
+        [sys.executable, "-m", "eval.audit", "--quick", "--json"], capture_output=True, text=True, timeout=280
     )
     report = json.loads(run.stdout)
 

@@ -263,9 +263,8 @@ def test_a_policy_that_says_one_thing_stops_with_the_reason(toy, tmp_path, scrip
     assert not run_of(out)["complete"]
     assert not (tmp_path / "stage2_multi").exists()
 
-    assert (
-        train(toy, tmp_path, *flags, "--eval-every", "0", "--save-every", "1") == 1
-    )  # it remembers the two steps before
+    # the same command remembers the two steps before
+    assert train(toy, tmp_path, *flags, "--eval-every", "0", "--save-every", "1") == 1
     assert f"Stopped at step 3: {told}" in capsys.readouterr().err
 
 

@@ -29,7 +29,6 @@ def test_the_pipeline_tells_its_flags_and_refuses_others():
     told = subprocess.run(["sh", str(PIPELINE), "--help"], capture_output=True, text=True, check=True)
     wrong = subprocess.run(["sh", str(PIPELINE), "--presets", "nano"], capture_output=True, text=True)
     bare = subprocess.run(["sh", str(PIPELINE), "--out"], capture_output=True, text=True)
-
     stage = subprocess.run(
         ["sh", str(PIPELINE), "--stages", "stage1_basic,stage9"],
         capture_output=True,

@@ -410,6 +410,13 @@ def open_run(
     return run
 
 
+def is_complete(out: Path, run: Mapping[str, Any]) -> bool:
+    """Whether a run is over, and then it is told."""
+    if run["complete"]:
+        print(f"The run in {str(out)!r} is complete.", file=sys.stderr)
+    return bool(run["complete"])
+
+
 def close_run(out: Path, run: dict[str, Any], **figures: Any) -> None:
     """Mark a run as complete."""
     if is_main():

@@ -62,7 +62,7 @@ class Answers(NamedTuple):
 
 # ---------------------------------------------------------------- the checkpoint
 class Checkpoint:
-    """A model with its tokenizer, as transformers has them.
+    """A model with its tokenizer, as transformers has them; torch computes on one core from here on, as the graph does.
 
     Raises:
         BadRequestError: there is none in the directory, or its chat template has no system role.
@@ -75,9 +75,11 @@ class Checkpoint:
                 f"Expected a checkpoint with config.json in {str(path)!r}, and found none; train one with train.sft."
             )
         try:
+            import torch
             from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
             from transformers.utils import logging
 
+            torch.set_num_threads(1)
             logging.disable_progress_bar()
             self.model = AutoModelForCausalLM.from_pretrained(path, dtype="float32", local_files_only=True).eval()
             # Not AutoTokenizer, which splits as Qwen does whatever tokenizer.json says.
@@ -187,9 +189,6 @@ def export(
 
     _check_place(out)
     source = Checkpoint(checkpoint)
-    import torch
-
-    torch.set_num_threads(1)  # as the graph has: both are timed
     rows = frozen(ITEMS_SET, limit=items)
     with _aside(out) as (plain, small):
         _write_graph(graph_of(source.model), plain / GRAPH)

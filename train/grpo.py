@@ -27,7 +27,7 @@ from adapters.trl_reward import rows as reward_rows
 from rubric import TABLES
 from schema import TASKS, BadRequestError, Task
 from train.command import add_common, close_run, open_run, settings_of, tasks_of, train_by
-from train.rows import SFT_SET, fresh, key, that_fit
+from train.rows import SFT_SET, held_out, key, that_fit
 
 STEPS = 200  # of a stage
 GROUPS = 4  # incidents of a step
@@ -261,7 +261,7 @@ def _stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, start: st
     examination = None
     if args.eval_every:
         examination = signs.Examination(
-            rows=list(fresh(key(f"val/{args.seed}"), number=args.eval_n, tasks=(stage,), split="val")),
+            rows=held_out(args.seed, args.eval_n, (stage,)),
             density=args.density,
             table=args.reward_table,
             tokens=args.eval_tokens or most,

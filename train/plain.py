@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,12 +18,12 @@ from typing import Any
 from rubric import TableName
 from schema import TASKS, BadRequestError, Task
 from train import tiny
-from train.command import StoppedError, check_device, close_run, open_run, settings_of, tasks_of
+from train.command import StoppedError, check_device, close_run, is_complete, open_run, settings_of, tasks_of
 from train.decode import answers
 from train.lessons import LONGEST, BestOf, Coder, Grpo, Lesson, OfAnswer, OfPrompt
 from train.loop import Loop, Plan, finish, load
 from train.prompt import user_text
-from train.rows import Row, at, fresh, key, labelled, that_fit
+from train.rows import Row, at, fresh, held_out, key, labelled, that_fit
 from train.signs import Collapse, Examination, told_share
 
 BATCH = 16  # incidents of a step
@@ -183,8 +182,7 @@ def _run(
     check_device(args.device)
     module = "grpo" if method == "best_of" else method
     run = open_run(out, f"train.{module}", argv, settings_of(args), fresh=args.fresh and module != "grpo")
-    if run["complete"]:
-        print(f"The run in {str(out)!r} is complete.", file=sys.stderr)
+    if is_complete(out, run):
         return out
     plan = Plan(
         out,
@@ -217,8 +215,7 @@ def _run(
         about = {"method": method, "command": run["command"], "commit": run["commit"]}
         loop = Loop(plan, start, about=about, evaluate=evaluate, notice=notice)
         if collapse:
-            for line in loop.log.lines():  # of a run that goes on
-                collapse.after(line)
+            collapse.recall(loop.log, loop.step)
         trained = loop.run(row, lesson())
     if shares := [line["judging_s"] / line["step_s"] for line in loop.log.lines() if "judging_s" in line]:
         told_share(out.name, shares)
@@ -229,7 +226,7 @@ def _run(
 
 def examination(args: argparse.Namespace, tasks: Sequence[Task] = TASKS) -> Examination:
     """Fresh incidents of the split `val`, as many as `--eval-n` says."""
-    rows = list(fresh(key(f"val/{args.seed}"), number=args.eval_n, tasks=tasks, split="val"))
+    rows = held_out(args.seed, args.eval_n, tasks)
     table: TableName = getattr(args, "reward_table", "hardened")
     return Examination(rows=rows, density="compact", table=table, tokens=LONGEST)
 

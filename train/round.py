@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from schema import BadRequestError
-from train.command import StoppedError, check_ranges, close_run, exit_code, open_run, settings_of
+from train.command import StoppedError, check_ranges, close_run, exit_code, is_complete, open_run, settings_of
 
 TOP = 127  # the largest whole number; -128 has no counterpart
 MAY_LOSE = 0.01  # of the accuracy
@@ -70,14 +70,10 @@ def rounded(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         raise BadRequestError(
             f"Expected another directory as --out than the checkpoint's own, and got {str(args.out)!r}."
         )
-    source = Checkpoint(args.model)  # says so where torch is not installed
-    import torch
-
+    source = Checkpoint(args.model)
     run = open_run(args.out, "train.round", argv, settings_of(args), fresh=False)
-    if run["complete"]:
-        print(f"The run in {str(args.out)!r} is complete.", file=sys.stderr)
+    if is_complete(args.out, run):
         return Path(args.out)
-    torch.set_num_threads(1)  # of each of --threads
     asked, coder = examination(args), Coder(source.tokenizer)
     before = examine(asked, args.threads, source.model, coder)
     matrices = round_model(source.model)

@@ -116,6 +116,11 @@ def fresh(
         yield at(seed, place, tasks=tasks, split=split)
 
 
+def held_out(seed: int, number: int, tasks: Sequence[Task] = TASKS) -> list[Row]:
+    """The fresh incidents of the split `val` that a run with this seed is examined on."""
+    return list(fresh(key(f"val/{seed}"), number=number, tasks=tasks, split="val"))
+
+
 def at(seed: int, place: int, *, tasks: Sequence[Task] = TASKS, split: Split = "train") -> Row:
     """The row at one place of a stream."""
     task, index = tasks[place % len(tasks)], place // len(tasks)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from schema import TASKS
-from train.command import add_common, close_run, open_run, settings_of, tasks_of, train_by
+from train.command import add_common, close_run, is_complete, open_run, settings_of, tasks_of, train_by
 from train.prompt import answer_text, messages
-from train.rows import SFT_SET, Row, fresh, key, labelled, that_fit
+from train.rows import SFT_SET, Row, fresh, held_out, key, labelled, that_fit
 
 LR_LORA, LR_FULL = 2e-4, 1e-5
 
@@ -108,8 +108,7 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     watch.with_trl()
     args.lr = args.lr or (LR_FULL if args.full else LR_LORA)
     run = open_run(args.out, "train.sft", argv, settings_of(args), fresh=args.fresh)
-    if run["complete"]:
-        print(f"The run in {str(args.out)!r} is complete.", file=sys.stderr)
+    if is_complete(args.out, run):
         return Path(args.out)
     watch.quiet()
 
@@ -137,7 +136,7 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     examination = None
     if args.eval_every:
         examination = signs.Examination(
-            rows=list(fresh(key(f"val/{args.seed}"), number=args.eval_n, split="val")),
+            rows=held_out(args.seed, args.eval_n),
             density=args.density,
             table="hardened",
             tokens=args.eval_tokens or hub.answer_room(loaded.tokenizer, args.density),

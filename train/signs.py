@@ -91,6 +91,12 @@ class Collapse:
             )
         return None
 
+    def recall(self, log: Log, step: int) -> None:
+        """Take in what a run that goes on has logged up to a step."""
+        for line in log.lines():
+            if line.get("step", 0) <= step:  # of many processes another may not have cut the log yet
+                self.after(line)
+
     def _mean(self, name: str) -> float:
         return sum(step.get(name) or 0.0 for step in self._steps) / len(self._steps)
 

@@ -329,9 +329,8 @@ def _callback(trainer: Any) -> Any:
     class Steps(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             trainer._log.cut(state.global_step)
-            for line in trainer._log.lines() if trainer._collapse else ():  # of a run that goes on
-                if line.get("step", 0) <= state.global_step:
-                    trainer._collapse.after(line)
+            if trainer._collapse:
+                trainer._collapse.recall(trainer._log, state.global_step)
             self.bar = trainer._bar = _bar()
             self.said = 0.0
             self.bar.start()

@@ -35,7 +35,7 @@ screenshots: $(VENV)/.dev ## take the pictures of the demo anew, into docs/image
 	@OPENSOC_SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser -k reads_well tests/test_browser.py
 
 train-tiny: $(VENV)/.dev ## pretrain, fine-tune and reinforce a small model on two cores, and print what came of it
-	@$(BIN)/python -m train.line
+	@$(BIN)/python -m train.nano.pipeline
 
 lint: $(VENV)/.dev ## check format, style, types and import order
 	@$(BIN)/ruff format --check .

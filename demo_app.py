@@ -1,6 +1,6 @@
 """The demo that reviewers click: Gradio Blocks over `demo_data`, mounted at /demo of the same process.
 
-What a visitor sees and plays is kept in his own session; all HTML comes from `demo_views`, which escapes it. `Fence` stands before
+What a visitor sees and plays is kept in his own session; all HTML comes from `demo.views`, which escapes it. `Fence` stands before
 Gradio's own routes: it lets through what the page needs, and neither uploads nor files.
 """
 
@@ -25,9 +25,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import demo_data as data
-import demo_views as views
 from app_runtime.guard import BODY, replay
 from client.screens import ACTIONS, visible
+from demo import views
 from demo_data import Case, Draft, Game
 from rubric import TableName
 from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, OpenSOCError

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 from client.screens import visible
-from embedded import MODEL, is_exported
 from env import OpenSOCEnv
-from eval.defenders.base import Defender, Options
+from players.base import Defender, Options
+from players.embedded import MODEL, is_exported
+from players.prompt import parse
 from rubric import TableName, score_triage
 from schema import (
     CATEGORIES,
@@ -34,7 +35,6 @@ from schema import (
     Task,
     shown,
 )
-from train.prompt import parse
 from verifier import GroundTruth, judge_observation
 
 ROOT = Path(__file__).resolve().parent
@@ -151,32 +151,32 @@ def _number(text: object, name: str) -> int:
 
 # ---------------------------------------------------------------- defenders
 def _bag_of_words() -> Defender:
-    from eval.defenders.bag_of_words import BagOfWords
+    from players.bag_of_words import BagOfWords
 
     return BagOfWords(0)
 
 
 def _embedded() -> Defender:
-    from eval.defenders.embedded import EmbeddedModel
+    from players.embedded import EmbeddedModel
 
     return EmbeddedModel(Options())
 
 
 def _keyword() -> Defender:
-    from eval.defenders.keyword import Keyword
+    from players.baselines import Keyword
 
     return Keyword()
 
 
 def _random() -> Defender:
-    from eval.defenders.constant import AtRandom
+    from players.baselines import AtRandom
 
     return AtRandom(0)
 
 
 def _constant(action: Label) -> Callable[[], Defender]:
     def made() -> Defender:
-        from eval.defenders.constant import Constant
+        from players.baselines import Constant
 
         return Constant(action)
 

@@ -36,6 +36,7 @@ from schema import (
     MAX_NARRATIVE,
     MODES,
     TASKS,
+    VERSION,
     Alert,
     BadRequestError,
     Context,
@@ -53,7 +54,6 @@ from tasks.registry import SPLIT_SIZES, SPLITS, TASK_SPECS, Split
 from verifier import GroundTruth, check_plausibility, compute_ground_truth, playbook_for, playbook_text, signature
 from world import World
 
-VERSION = "0.1.0"
 MAX_SEED = 2**63 - 1
 PREVIEW = 100  # tasks that list_tasks shows of a split
 KNOWN_PLAYS = 150  # generated incidents of each task whose plays count as known

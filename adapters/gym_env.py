@@ -21,8 +21,8 @@ from adapters.spaces import (
     writing,
 )
 from env import OpenSOCEnv
+from players.prompt import Density
 from rubric import TableName
-from train.prompt import Density
 
 try:
     import gymnasium

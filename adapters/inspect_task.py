@@ -15,9 +15,9 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `inspect eval FILE` leaves the checkout's root out
 
 from adapters.extras import missing
-from eval.sets import expand, load_set
+from players.prompt import Density, messages, parse
 from rubric import TableName, score_triage
-from train.prompt import Density, messages, parse
+from tasks.sets import expand, load_set
 from verifier import judge_observation
 
 try:

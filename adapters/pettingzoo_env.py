@@ -37,10 +37,10 @@ from generator.twins import (
     rebuilt,
     window_cut,
 )
+from players.prompt import Density
 from rubric import TableName
 from schema import LABELS, Task, epoch_s, iso_time
 from tasks.registry import Split
-from train.prompt import Density
 
 try:
     from gymnasium import spaces

@@ -237,7 +237,7 @@ PROBES = ("fields", "pairs", "words", "trees")
 
 def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PROBES) -> Iterator[Check]:
     """What simple learners reach on families that they never saw; `strict` holds the figure itself to the bound, otherwise its lower end."""
-    from eval.features import fields, words
+    from eval.features import fields
     from eval.probes import (
         BEST_FIELDS,
         DRAWS,
@@ -250,6 +250,7 @@ def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PR
         sample,
         single,
     )
+    from players.bag_of_words import words
 
     task = items[0].task
     data = sample(

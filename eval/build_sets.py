@@ -21,14 +21,14 @@ from typing import Any, NamedTuple, cast
 
 from eval.items import told
 from eval.pairs import label, stands
-from eval.sets import BENCHMARK, DATA, FIELDS, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
 from generator import GENERATOR_VERSION, Case, generate
 from generator.injection import PLACES, TIERS, Place, Tier, inject
 from generator.invariances import INVARIANCES
 from generator.twins import BROADER, LAST, MINIMAL
+from players.prompt import messages
 from schema import LABELS, TASKS, BadRequestError, Label, OpenSOCError, Task
 from tasks.registry import Split
-from train.prompt import messages
+from tasks.sets import BENCHMARK, DATA, FIELDS, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
 from verifier import judge_observation
 
 # The alerts of a working day, an assumption (data/README.md gives its reason): weights make a set's classes occur in these shares.

@@ -1,8 +1,7 @@
 """A defender's observation as numbers and as words, for probes that look for shortcuts.
 
 `fields` names every observable field by its path (`alert.title`, `process.fields.process_path`, `alerted.event_type`,
-`context.tickets.status`) and describes the values found there: how many, how different, how large, which. `words` is the text of
-the observation in which names, addresses, times and numbers are masked.
+`context.tickets.status`) and describes the values found there: how many, how different, how large, which. Its words are `players.bag_of_words.words`.
 """
 
 from __future__ import annotations
@@ -16,11 +15,6 @@ from schema import epoch_s
 
 MAX_VALUE = 60  # characters; a longer text is described by its length alone
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
-_MASKS = (
-    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), " TIME "),
-    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?:/\d+)?\b"), " ADDRESS "),
-    (re.compile(r"\b(?:CHG-\d+|L\d+-\d+)\b"), " ID "),
-)
 
 
 def fields(observation: Mapping[str, Any]) -> dict[str, float]:
@@ -81,27 +75,3 @@ def _number(value: Any, now: float) -> float:
     if isinstance(value, bool | int | float):
         return float(value)
     return now - epoch_s(value) if _TIME.match(value) else float(len(value))
-
-
-def words(observation: Mapping[str, Any]) -> str:
-    """The text of alert, lines and context, with the names of hosts and accounts, addresses, times and ids masked."""
-    context = observation["context"]
-    text = "\n".join(_texts([observation["alert"], observation["log_window"], context]))
-    names = {row["name"]: mask for part, mask in (("hosts", " HOST "), ("accounts", " USER ")) for row in context[part]}
-    for name in sorted(names, key=len, reverse=True):
-        text = text.replace(name, names[name])
-    for pattern, mask in _MASKS:
-        text = pattern.sub(mask, text)
-    return text
-
-
-def _texts(value: Any, name: str = "") -> Iterator[str]:
-    """Keys and values, as a reader sees them."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _texts(inner, key)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner, name)
-    else:
-        yield f"{name} {value}"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from env import defender_view
-from eval.sets import BENCHMARK, FrozenSet, load_set
-from eval.sets import NAMES as FROZEN
 from generator import GENERATOR_VERSION, Case, generate
 from schema import TASKS, BadRequestError
+from tasks.sets import BENCHMARK, FrozenSet, load_set
+from tasks.sets import NAMES as FROZEN
 from verifier import compute_ground_truth
 
 GROUPS = {

@@ -19,8 +19,8 @@ from eval.charts import Chart, Ink, Panel, Row, dots, panels, save
 from eval.intervals import RESAMPLES
 from eval.metrics import PREVALENCES, Metric, ppv
 from eval.runs import Run, load_runs, shared_set
-from eval.sets import BENCHMARK as TEST_SETS
 from schema import LABELS, TASKS, BadRequestError, OpenSOCError
+from tasks.sets import BENCHMARK as TEST_SETS
 
 SHORT = {"quarantine_host": "quarantine", "block_ip": "block"}
 RANGE = (0.005, 0.6)  # prevalences that are drawn

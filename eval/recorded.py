@@ -1,8 +1,8 @@
 """Recorded telemetry as a set of items, and the scores of a defender on it: `python -m eval.run --split real --manifest FILE`.
 
-Import and window are those of `eval.real_logs`. A recording is one item: the window in an empty world (or a declared one), with an alert on
+Import and window are those of `telemetry.judging`. A recording is one item: the window in an empty world (or a declared one), with an alert on
 the line that is worth most by the window's own label-blind order. Whether an incident is malicious is known, which of the five actions
-is right is not, so an item has no ground truth and no reward: scored are *noticed* and *acted* (`eval.scoring`), one decision a
+is right is not, so an item has no ground truth and no reward: scored are *noticed* and *acted* (`telemetry.scoring`), one decision a
 recording. Where the recorder cleared the log before it began, the recording is asked a second time without the lines that tell it.
 """
 
@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from eval.importers.draft import Draft
 from eval.items import RECORDED
-from eval.masking import masked
-from eval.real_logs import Judged, find_files, judge_files
-from eval.scoring import ACTED, NOTICED, load_manifest, score, wilson
-from eval.sets import FrozenSet
-from eval.windowing import worth_of
 from schema import BadRequestError
 from tasks.alerts import alert_on
+from tasks.sets import FrozenSet
+from telemetry.importers.draft import Draft
+from telemetry.judging import Judged, find_files, judge_files
+from telemetry.masking import masked
+from telemetry.scoring import ACTED, NOTICED, load_manifest, score, wilson
+from telemetry.windowing import worth_of
 from world import World
 
 UNCLEARED = " without log_clear"  # ends the id of a recording's second item
@@ -35,10 +35,10 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
     """The recordings of a manifest as a set, in the manifest's order.
 
     Args:
-        manifest: labels by file (`eval.scoring.load_manifest`); `group` names recordings that are alike.
+        manifest: labels by file (`telemetry.scoring.load_manifest`); `group` names recordings that are alike.
         places: files and folders that hold them; the manifest's own folder where none is given.
         world: the organisation around them.
-        mask: replace what a model may know by heart (`eval.masking`).
+        mask: replace what a model may know by heart (`telemetry.masking`).
 
     Raises:
         BadRequestError: a place or every recording is missing, or one cannot be read.
@@ -133,7 +133,7 @@ def measure_recordings(
         `noticed_recall`, `noticed_false_positives`, `acted_recall`, `acted_false_positives` and the precisions at as many benign as malicious
         recordings, each `{"value", "low", "high", "n", "method"}`: Wilson intervals over recordings for rates, a bootstrap clustered by
         the manifest's `group` for precisions and, under `by_group`, for the rates too (recordings of one source are alike);
-        `format_ok`; and `recordings`, the whole of `eval.scoring.score` with the parts that are reported apart.
+        `format_ok`; and `recordings`, the whole of `telemetry.scoring.score` with the parts that are reported apart.
     """
     actions = {line["id"]: line["action"] for line in rollouts}
     firsts = [row for row in items.rows if not row["id"].endswith(UNCLEARED)]

@@ -17,9 +17,9 @@ from typing import Any
 
 from eval.items import FRESH, fresh
 from eval.runs import Run, load_run
-from eval.sets import NAMES as FROZEN
 from rubric import TableName, score_triage
 from schema import BadRequestError, OpenSOCError
+from tasks.sets import NAMES as FROZEN
 from verifier import judge_observation
 
 SHOWN = 20  # drifts that are listed in a terminal
@@ -59,7 +59,7 @@ def rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName
         rollout: the stored rollout; only its reply is read.
         table: the reward table.
     """
-    from train.prompt import parse
+    from players.prompt import parse
 
     truth = judge_observation(row["observation"])
     window = {line["log_id"] for line in row["observation"]["log_window"]}
@@ -101,7 +101,7 @@ def frozen_rows(run: Run, name: str) -> Rows:
     Raises:
         BadRequestError: there is no such frozen set, its file is not what the manifest says, or it is not the version that the run names.
     """
-    from eval.sets import load_set
+    from tasks.sets import load_set
 
     [asked] = (one for one in run.info.sets if one.name == name)
     if name != FRESH and name not in FROZEN:

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from eval.defenders.base import Reply
+from players.base import Reply
+from players.prompt import parse
 from rubric import TableName, read_triage, score_triage
 from schema import BadRequestError, OpenSOCError
-from train.prompt import parse
 from verifier import GroundTruth
 
 DECIDES = ("defender", "seed", "density", "reward_table", "sets")  # what a resumed run must share

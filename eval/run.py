@@ -22,21 +22,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from env import VERSION
-from eval.defenders import NAMES, Defender, DefenderError, Options, Reply, open_defender
-from eval.interrupts import interruptible
 from eval.items import FRESH, RECORDED, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
-from eval.provenance import commit, now_text, versions
 from eval.rollouts import DiskFullError, RunDirectory, read_rollouts, rollout
-from eval.sets import BENCHMARK
+from players import NAMES, Defender, DefenderError, Options, Reply, open_defender
 from rubric import TABLES
-from schema import BadRequestError, OpenSOCError
+from runs import commit, interruptible, now_text, versions
+from schema import VERSION, BadRequestError, OpenSOCError
+from tasks.sets import BENCHMARK
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from eval.sets import FrozenSet
+    from tasks.sets import FrozenSet
 
 LIBRARIES = (
     "numpy",
@@ -226,8 +224,8 @@ def _set(name: str, args: argparse.Namespace) -> FrozenSet:
         return fresh(min(args.n, args.limit or args.n), args.seed)
     if name != RECORDED:
         return frozen(name, args.limit)
-    from eval.real_logs import load_world
     from eval.recorded import recordings
+    from telemetry.judging import load_world
 
     found = recordings(args.manifest, args.recordings, load_world(args.world), mask=not (args.unmasked or args.world))
     return found if args.limit is None else replace(found, rows=found.rows[: args.limit])
@@ -330,7 +328,7 @@ def _measured(directory: RunDirectory, sets: Sequence[FrozenSet], seed: int) -> 
     for one in sets:
         if one.name == RECORDED:
             from eval.recorded import measure_recordings
-            from eval.scoring import load_manifest
+            from telemetry.scoring import load_manifest
 
             metrics[one.name] = measure_recordings(one, lines[one.name], load_manifest(one.path), seed=seed)
         else:

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval.intervals import RESAMPLES
 from eval.items import RECORDED
-from eval.sets import BENCHMARK as TEST_SETS  # what `benchmark` means
 from rubric import TableName
 from schema import BadRequestError, Label
+from tasks.sets import BENCHMARK as TEST_SETS  # what `benchmark` means
 
 BENCHMARK = "benchmark"
 Finite = Annotated[float, Field(allow_inf_nan=False)]

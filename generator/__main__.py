@@ -1,11 +1,6 @@
-"""Generate incidents: python -m generator --task stage3_mixed --n 3
+"""The old name of `python -m train.data`, for one release: it labels incidents and writes prompts, which the generator may not know."""
 
-The command labels incidents and writes prompts, so its work is done further up (`train.bulk`); nothing imports this module.
-"""
-
-import sys
-
-from train.bulk import main
+import runpy
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runpy.run_module("train.bulk", run_name="__main__")

@@ -29,9 +29,9 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-    from embedded import MODEL, Embedded
-    from eval.sets import load_set
+    from players.embedded import MODEL, Embedded
     from schema import OpenSOCError
+    from tasks.sets import load_set
 
     rows = load_set("holdout").rows[: args.items]
     started = time.perf_counter()

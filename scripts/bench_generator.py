@@ -39,7 +39,7 @@ def steps(rounds: int) -> dict[str, float]:
     """Median CPU time of each step for a row in microseconds, and of the calibration loop."""
     from env import defender_view
     from generator import generate
-    from train.prompt import messages
+    from players.prompt import messages
     from verifier import compute_ground_truth
 
     spent: dict[str, list[float]] = defaultdict(list)

@@ -41,12 +41,13 @@ def main() -> None:
 
     import torch
 
-    from train import tiny
-    from train.decode import answers
-    from train.lessons import Coder, Grpo, OfAnswer
-    from train.loop import Loop, Plan
-    from train.prompt import user_text
-    from train.rows import at, fresh
+    from players.codec import Coder
+    from players.decode import answers
+    from players.prompt import user_text
+    from train.data import at, fresh
+    from train.nano import model as tiny
+    from train.nano.loop import Loop, Plan
+    from train.nano.objectives import Grpo, OfAnswer
 
     tokenizer = tiny.train_tokenizer(
         (user_text(row["observation"], "compact") for row in fresh(9, number=1000)),

@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 def sets() -> Iterator[tuple[str, Any]]:
     """Give every row of every frozen set without its prompt."""
-    from eval.sets import NAMES, load_set
+    from tasks.sets import NAMES, load_set
 
     for name in NAMES:
         yield name, [{key: row[key] for key in row if key != "prompt"} for row in load_set(name).rows]
@@ -48,8 +48,8 @@ def playbook() -> Iterator[tuple[str, Any]]:
 
 def prompts() -> Iterator[tuple[str, Any]]:
     """Give the chats of the hold-out's incidents in both densities."""
-    from eval.sets import load_set
-    from train.prompt import messages
+    from players.prompt import messages
+    from tasks.sets import load_set
 
     rows = load_set("holdout").rows
     yield "full", [messages(row["observation"], "full") for row in rows]
@@ -107,9 +107,9 @@ def odd_forms(reply: str) -> tuple[str, ...]:
 
 def replies() -> Iterator[tuple[str, Any]]:
     """Give the scores of the stored replies, with both reward tables."""
-    from eval.sets import load_set
+    from players.prompt import parse
     from rubric import score_triage
-    from train.prompt import parse
+    from tasks.sets import load_set
     from verifier import judge_observation
 
     rows = {row["id"]: row for row in load_set("holdout").rows}
@@ -130,14 +130,15 @@ def replies() -> Iterator[tuple[str, Any]]:
 
 def recordings() -> Iterator[tuple[str, Any]]:
     """Give the decisions on recorded telemetry."""
-    from eval.real_logs import find_files, judge_files, load_world
+    from telemetry.judging import find_files, judge_files, load_world
 
     if RECORDINGS.is_dir():
         files, _ = find_files([RECORDINGS])
         judged = judge_files(files, load_world(None))
-        yield "decisions", [
-            {name: value for name, value in one.row(details=True).items() if name != "path"} for one in judged
-        ]
+        yield (
+            "decisions",
+            [{name: value for name, value in one.row(details=True).items() if name != "path"} for one in judged],
+        )
 
 
 PARTS = (sets, playbook, prompts, audit, openapi, truths, replies, recordings)
@@ -160,7 +161,9 @@ def hashes(names: Iterable[str]) -> dict[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Hash what a change of shape must not change.")
     names = [part.__name__ for part in PARTS]
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="PART", help=f"of {', '.join(names)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=names, default=names, metavar="PART", help=f"of {', '.join(names)}"
+    )
     parser.add_argument("--write", action="store_true", help="store the hashes of now in scripts/freeze.json")
     args = parser.parse_args()
     stored = json.loads(STORED.read_text()) if STORED.is_file() else {}

@@ -55,7 +55,7 @@ run eval.build_sets --check --sample 5
 
 # Training
 if [ -z "$model" ]; then
-    run train.pretrain --model "$preset" --out "$out/pretrain" ${steps:+--steps "$steps"}
+    run train.nano.pretrain --model "$preset" --out "$out/pretrain" ${steps:+--steps "$steps"}
     model=$out/pretrain
 fi
 run train.sft --model "$model" --out "$out/sft"

@@ -11,7 +11,7 @@ device=${DEVICE:-cuda}
 share() { awk "BEGIN { print $minutes * $1 }"; }
 how=(--device "$device" --threads 1)
 
-python -m train.pretrain --model "$preset" --out "$out/pretrain" --minutes "$(share 0.1)" "${how[@]}"
+python -m train.nano.pretrain --model "$preset" --out "$out/pretrain" --minutes "$(share 0.1)" "${how[@]}"
 python -m train.sft --model "$out/pretrain" --out "$out/easy" --generate 10000000 --tasks stage1_basic --minutes "$(share 0.15)" "${how[@]}"
 python -m train.sft --model "$out/easy" --out "$out/labels" --generate 10000000 --minutes "$(share 0.5)" "${how[@]}"
 python -m train.grpo --model "$out/labels" --out "$out/grpo" --stages stage4_adversarial --minutes "$(share 0.15)" --eval-every 100 "${how[@]}"
@@ -25,7 +25,7 @@ if [ -d models/defender ]; then
 fi
 for model in labels grpo/stage4_adversarial; do
     name=$(basename "$model")
-    python -m train.round "$out/$model" --out "$out/rounded/$name" --threads 1 &&
-        python -m train.export "$out/rounded/$name" --out "$out/defender/$name" ||
+    python -m train.nano.quantise "$out/$model" --out "$out/rounded/$name" --threads 1 &&
+        python -m train.nano.export "$out/rounded/$name" --out "$out/defender/$name" ||
         echo "$model is not exported: the reason stands above; its figures are in $out/eval." >&2
 done

@@ -68,7 +68,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(module, hi
 
 
 def test_rewards_need_no_trl_and_a_dataset_says_that_it_does(monkeypatch):
-    from adapters import trl_reward
+    from train import reward as trl_reward
 
     monkeypatch.setitem(sys.modules, "datasets", None)
 
@@ -82,7 +82,7 @@ class TestTrl:
     @pytest.mark.parametrize("table", list(TABLES))
     @pytest.mark.parametrize("split", ["train", "test_family"])
     def test_a_reward_is_the_environments_for_every_action(self, table, split):
-        from adapters.trl_reward import TriageReward
+        from train.reward import TriageReward
 
         reward = TriageReward(reward_table=table)
         for seed in range(10):
@@ -106,7 +106,7 @@ class TestTrl:
         ],
     )
     def test_plain_and_conversational_completions_score_alike(self, shape):
-        from adapters.trl_reward import TriageReward
+        from train.reward import TriageReward
 
         right = json.dumps(right_answer(seen(seed=7)))
 
@@ -144,20 +144,20 @@ class TestTrl:
         ids=lambda completion: ascii(completion)[:30],
     )
     def test_what_cannot_be_read_is_scored_as_malformed_and_never_raises(self, completion):
-        from adapters.trl_reward import TriageReward
+        from train.reward import TriageReward
 
         for table in TABLES:
             reward = TriageReward(reward_table=table)
             assert reward(["?"], [completion], task=["stage1_basic"], seed=[0]) == [TABLES[table].malformed]
 
     def test_only_text_counts_as_a_reply(self):
-        from adapters.trl_reward import reply_text
+        from train.reward import reply_text
 
         said = [reply_text(completion) for completion in (17, None, {"content": 3}, [], [{"content": "a"}], "b")]
         assert said == [None, None, None, "", "a", "b"]
 
     def test_components_and_what_was_wrong_are_logged(self):
-        from adapters.trl_reward import TriageReward
+        from train.reward import TriageReward
 
         metrics, columns = {}, {}
         right = json.dumps(right_answer(seen(seed=3)))
@@ -186,14 +186,14 @@ class TestTrl:
 
     @pytest.mark.parametrize("columns", [{}, {"task": ["stage1_basic"]}, {"task": ["stage1_basic"], "seed": []}])
     def test_a_row_that_names_no_incident_is_an_error(self, columns):
-        from adapters.trl_reward import TriageReward
+        from train.reward import TriageReward
 
         with pytest.raises(BadRequestError, match="columns task and seed"):
             TriageReward()(completions=["{}"], **columns)
 
     def test_rows_show_what_the_environment_shows(self):
-        from adapters.trl_reward import rows
-        from train.prompt import messages
+        from players.prompt import messages
+        from train.reward import rows
 
         made = rows(3, task="stage4_adversarial", split="val", start=5)
 
@@ -205,7 +205,7 @@ class TestTrl:
         ]
 
     def test_a_tools_rows_ask_for_a_call_and_keep_the_playbook(self):
-        from adapters.trl_reward import rows
+        from train.reward import rows
 
         [full] = rows(1, tool=True)
         [compact] = rows(1, tool=True, density="compact")
@@ -216,7 +216,7 @@ class TestTrl:
         assert full["prompt"][1] == rows(1)[0]["prompt"][1]
 
     def test_the_tool_pays_what_the_reward_function_pays(self):
-        from adapters.trl_reward import TriageReward, TriageTool
+        from train.reward import TriageReward, TriageTool
 
         tool, reward = TriageTool(), TriageReward()
         for seed in range(20):
@@ -228,7 +228,7 @@ class TestTrl:
             assert feedback == f"The answer {answer['action']} was taken."
 
     def test_the_first_call_counts_and_none_is_malformed(self):
-        from adapters.trl_reward import TriageTool
+        from train.reward import TriageTool
 
         tool = TriageTool()
         tool.reset(task="stage1_basic", seed=1)
@@ -614,7 +614,7 @@ class TestInspect:
 
     @pytest.mark.parametrize("table", list(TABLES))
     def test_the_oracle_and_the_silent_get_theirs(self, inspect_task, rows, tmp_path, table):
-        from train.prompt import user_text
+        from players.prompt import user_text
 
         right = {user_text(row["observation"], "compact"): json.dumps(right_answer(row["observation"])) for row in rows}
         task = inspect_task.opensoc(str(tmp_path / "twenty.jsonl"), density="compact", reward_table=table)
@@ -640,7 +640,7 @@ class TestInspect:
 
     @pytest.mark.parametrize("density", ["full", "compact"])
     def test_a_sample_holds_the_prompt_and_no_truth_in_it(self, inspect_task, rows, density):
-        from train.prompt import messages
+        from players.prompt import messages
 
         made = inspect_task.sample(rows[0], density)
         asked = [{"role": part.role, "content": part.content} for part in made.input]

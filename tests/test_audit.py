@@ -10,7 +10,8 @@ import pytest
 
 from env import OpenSOCEnv
 from eval import audit, probes
-from eval.features import fields, words
+from eval.features import fields
+from players.bag_of_words import words
 from schema import LABELS, TASKS
 
 LEAKS = {}

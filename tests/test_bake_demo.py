@@ -7,8 +7,8 @@ import pytest
 
 from eval.bake_demo import bake, drawn, main
 from eval.runs import load_run
-from runs import answered, frozen_rows, oracle, played, right_in, rollout, serve, write_run
 from schema import LABELS, TASKS, BadRequestError
+from stored_runs import answered, frozen_rows, oracle, played, right_in, rollout, serve, write_run
 
 ROWS = frozen_rows(60)
 

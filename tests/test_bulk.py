@@ -15,9 +15,9 @@ import pytest
 
 from env import OpenSOCEnv
 from generator import generate
+from players.prompt import messages
 from schema import BadRequestError
 from train.bulk import COLUMNS, DEFAULT_COLUMNS, Run, main, parts_in_order, write_file
-from train.prompt import messages
 from verifier import compute_ground_truth
 
 ROOT = Path(__file__).resolve().parent.parent

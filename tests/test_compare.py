@@ -9,8 +9,8 @@ import pytest
 from eval.compare import compare, main
 from eval.intervals import mcnemar_p
 from eval.runs import load_run
-from runs import TRUTHS, always_dismiss, oracle, played, right_in, rollout, write_run
 from schema import BadRequestError
+from stored_runs import TRUTHS, always_dismiss, oracle, played, right_in, rollout, write_run
 
 
 @pytest.fixture

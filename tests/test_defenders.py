@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from embedded import MODEL
 from eval import run
-from eval.defenders import NAMES, DefenderError, Options, open_defender
-from eval.defenders.function import Function
 from eval.items import fresh
 from eval.rollouts import rollout
-from eval.sets import load_set
+from players import NAMES, DefenderError, Options, open_defender
+from players.embedded import MODEL
+from players.function import Function
+from players.prompt import messages
 from schema import LABELS, BadRequestError
-from train.prompt import messages
+from tasks.sets import load_set
 
 ROWS = fresh(40, 0).rows
 SHOWN = [{name: row[name] for name in ("id", "task", "observation")} for row in ROWS]
@@ -187,7 +187,7 @@ def test_a_function_is_shown_the_observation_and_nothing_that_tells_the_truth():
 @pytest.mark.parametrize("name", NAMES)
 def test_no_defender_is_shown_the_truth(tmp_path, monkeypatch, name):
     if name == "embedded" and not MODEL.is_dir():
-        pytest.skip("models/defender is not made yet: python -m train.export CHECKPOINT")
+        pytest.skip("models/defender is not made yet: python -m train.nano.export CHECKPOINT")
     shown = []
     kind = type(open_defender(name, Options()))
     stream = kind.stream

@@ -10,7 +10,7 @@ import demo_data
 import generator
 from demo_data import MAX_DRAFT, MAX_SEED, ROUNDS, Draft, Game, ask, baked, described, from_link, generated, scored
 from env import OpenSOCEnv
-from eval.defenders.base import Baseline, DefenderError
+from players.base import Baseline, DefenderError
 from schema import EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, BadRequestError
 from verifier import RULES, compute_ground_truth
 

@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl, urlsplit
 import plotly.graph_objects as go
 import pytest
 
-import demo_views as views
 from client.screens import visible
+from demo import views
+from demo.views import LONGEST, Link, links_of
 from demo_data import Answer, Case, Draft, Game, Judged, Round, ask, baked, from_link, generated, world_of
-from demo_views import LONGEST, Link, links_of
 from incidents import HOSTS, OUTSIDE, call, event, launch, logon
 from schema import LABELS, TASKS
 from verifier import RULES

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-import embedded
-from embedded import ABOUT, GRAPH, MODEL, TOKENIZER, Embedded
 from eval import run
-from eval.defenders import Options, open_defender
-from eval.sets import load_set
+from players import Options, embedded, open_defender
+from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, Embedded
+from players.prompt import answer_text, messages, parse, user_text
 from schema import LABELS, BadRequestError
-from train import card, export
-from train.onnx_graph import graph_of
-from train.prompt import answer_text, messages, parse, user_text
-from train.round import round_model
-from train.tiny import TEMPLATE, make, train_tokenizer
+from tasks.sets import load_set
+from train.nano import card, export
+from train.nano.model import TEMPLATE, make, train_tokenizer
+from train.nano.onnx_graph import graph_of
+from train.nano.quantise import round_model
 
 for name in ("transformers", "onnx", "onnxruntime"):
     pytest.importorskip(name, reason=f"{name} is not installed; the extra `train` brings it")
@@ -313,19 +312,17 @@ def test_nonsense_under_the_right_hash_is_refused(ours, name):
 def test_a_damaged_description_is_told(ours, text, told):
     (ours / ABOUT).write_text(text)
 
-    with pytest.raises(BadRequestError, match=f"(?s)defender.json as train.export writes it; {told}"):
+    with pytest.raises(BadRequestError, match=f"(?s)defender.json as train.nano.export writes it; {told}"):
         Embedded(ours)
 
 
 def test_without_a_model_the_error_says_how_to_make_one(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(
-        "eval.defenders.embedded.EmbeddedModel.__init__.__defaults__", (tmp_path / "models" / "defender",)
-    )
+    monkeypatch.setattr("players.embedded.EmbeddedModel.__init__.__defaults__", (tmp_path / "models" / "defender",))
 
     assert (
         run.main(["--defender", "embedded", "--split", "val", "--n", "1", "--out", str(tmp_path / "out")]) == run.WRONG
     )
-    assert "no such directory; make it with `python -m train.export CHECKPOINT`" in capsys.readouterr().err
+    assert "no such directory; make it with `python -m train.nano.export CHECKPOINT`" in capsys.readouterr().err
 
 
 def test_an_observation_of_nobody_is_refused(taught_export):
@@ -433,7 +430,7 @@ def test_the_card_says_which_commands_made_the_model(taught, tmp_path, monkeypat
 
     runs = Embedded(made).about.made["runs"]
     assert [(run["command"].split()[2], run["steps"], run["incidents"]) for run in runs] == [
-        ("train.pretrain", 200, 3200),
+        ("train.nano.pretrain", 200, 3200),
         ("train.sft", 75, 1200),
         ("train.grpo", 20, 300),  # of the first two stages; the third came later
     ]
@@ -582,7 +579,9 @@ def test_the_card_says_how_training_went(taught, tmp_path):
 
 
 # ---------------------------------------------------------------- the one that ships
-@pytest.mark.skipif(not MODEL.is_dir(), reason="models/defender is not made yet: python -m train.export CHECKPOINT")
+@pytest.mark.skipif(
+    not MODEL.is_dir(), reason="models/defender is not made yet: python -m train.nano.export CHECKPOINT"
+)
 def test_the_model_that_ships_is_small_and_answers():
     model = Embedded()
     told = [model.triage(row["observation"]) for row in SOME]

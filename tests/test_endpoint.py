@@ -15,9 +15,9 @@ pytest.importorskip("openai", reason="openai is not installed; the extra `eval` 
 pytest.importorskip("tenacity", reason="tenacity is not installed; the extra `eval` brings it")
 
 from eval import run
-from eval.defenders import endpoint
 from eval.items import fresh
 from fake_endpoint import ANSWER, BREAKS_OFF, ENDLESS, Fake, refused, serving
+from players import endpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--attempts", "3", "--backoff", "0.01", "--density", "compact")

@@ -10,8 +10,10 @@ import pytest
 from env import OpenSOCEnv
 from schema import LABELS
 from toy_model import make_toy, same, weights
-from train import grpo, plain, watch
-from train.signs import Collapse
+from train import grpo
+from train import trl_trainer as watch
+from train.monitor import Collapse
+from train.nano import methods as plain
 
 # others' deprecations are not ours; what concerns us is asserted
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -22,9 +22,15 @@ SCRIPTS = sorted(
 
 
 def test_the_commands_are_found():
-    assert {"eval.run", "eval.audit", "eval.leaderboard", "generator", "train.grpo", "train.export", "client.play"} <= {
-        *MODULES
-    }
+    assert {
+        "eval.run",
+        "eval.audit",
+        "eval.leaderboard",
+        "generator",
+        "train.grpo",
+        "train.nano.export",
+        "client.play",
+    } <= {*MODULES}
     assert {"server.py", "scripts/bench_demo.py"} <= {*SCRIPTS}
 
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.importers import Draft, Left, import_records, security, sysmon, windows_logs
-from eval.importers.azure import ACTIONS, convert_azure
-from eval.importers.cloudtrail import convert_cloudtrail
-from eval.importers.draft import (
+from schema import EVENT_CLASSES, EVENT_TYPES
+from telemetry.importers import Draft, Left, import_records, security, sysmon, windows_logs
+from telemetry.importers.azure import ACTIONS, convert_azure
+from telemetry.importers.cloudtrail import convert_cloudtrail
+from telemetry.importers.draft import (
     CLEANERS,
     clean_fields,
     clean_hex,
@@ -27,12 +28,11 @@ from eval.importers.draft import (
     scope_of,
     timestamp,
 )
-from eval.importers.linux import convert_text
-from eval.importers.reading import BAD_LINE, MAX_LINE, NO_OBJECT, FileError, read_records
-from eval.importers.security import task_command
-from eval.importers.windows import To, WindowsRecord, convert
-from eval.importers.zeek import LOGS, convert_zeek
-from schema import EVENT_CLASSES, EVENT_TYPES
+from telemetry.importers.linux import convert_text
+from telemetry.importers.reading import BAD_LINE, MAX_LINE, NO_OBJECT, FileError, read_records
+from telemetry.importers.security import task_command
+from telemetry.importers.windows import To, WindowsRecord, convert
+from telemetry.importers.zeek import LOGS, convert_zeek
 from world import PRIVATE_NETWORKS
 
 SAMPLES = Path(__file__).parent / "data" / "real_logs"

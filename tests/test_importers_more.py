@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from eval.importers import Draft, import_records
-from eval.importers.zeek import convert_zeek
+from telemetry.importers import Draft, import_records
+from telemetry.importers.zeek import convert_zeek
 
 SUCCESS, FAILURE = "0x8020000000000000", "0x8010000000000000"  # winmeta.xml: audit success, audit failure
 ENDS = {"id.orig_h": "10.61.4.9", "id.orig_p": 49201, "id.resp_h": "10.61.5.8", "id.resp_p": 445}

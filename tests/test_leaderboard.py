@@ -8,8 +8,8 @@ import pytest
 from eval.leaderboard import BOARD, KEPT, SCHEMA, load_board, schema_text
 from eval.leaderboard.__main__ import main
 from eval.runs import load_run
-from runs import answered, frozen_rows, serve, write_run
 from schema import LABELS
+from stored_runs import answered, frozen_rows, serve, write_run
 
 ROWS = frozen_rows(40)
 

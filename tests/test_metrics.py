@@ -9,8 +9,8 @@ from sklearn.metrics import brier_score_loss, f1_score
 
 from eval.intervals import bootstrap_p, draws, holm, mcnemar_p, one_thread, percentiles, quotient, wilson
 from eval.metrics import macro_f1, measure
-from runs import TRUTHS, always_dismiss, oracle, played, right_in, rollout, with_confidence
 from schema import LABELS
+from stored_runs import TRUTHS, always_dismiss, oracle, played, right_in, rollout, with_confidence
 
 FEW = 500  # resamples, where the test looks at values
 

@@ -11,13 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from players.codec import Coder, load
+from players.prompt import user_text
 from schema import BadRequestError
-from train import grpo, line, loop, plain, pretrain, sft, tiny
+from train import grpo, sft
 from train.command import LOCK, StoppedError
-from train.lessons import Coder, Grpo, OfAnswer
-from train.loop import Loop, Plan, load, save
-from train.prompt import user_text
-from train.rows import at, fresh, labelled
+from train.data import at, fresh, labelled
+from train.nano import loop, pretrain
+from train.nano import methods as plain
+from train.nano import model as tiny
+from train.nano import pipeline as line
+from train.nano.loop import Loop, Plan, save
+from train.nano.objectives import Grpo, OfAnswer
 
 ROWS = partial(at, 3, tasks=("stage1_basic",))
 
@@ -181,7 +186,7 @@ def test_a_broken_checkpoint_is_told(start, tmp_path, file, content):
     (tmp_path / "broken" / file).write_bytes(content)
     with pytest.raises(BadRequestError, match="expected a whole checkpoint at"):
         load(tmp_path / "broken")
-    with pytest.raises(BadRequestError, match=r"expected a checkpoint of train.plain \(opensoc.json in it\)"):
+    with pytest.raises(BadRequestError, match=r"expected a checkpoint of train.nano.methods \(opensoc.json in it\)"):
         load(tmp_path)
 
 
@@ -493,7 +498,7 @@ def test_a_run_in_a_thread_cannot_be_interrupted_and_runs_on(start, tmp_path):
 
 
 def test_a_small_model_answers_for_eval_run(start, tmp_path):
-    from eval.defenders import Options, open_defender
+    from players import Options, open_defender
 
     model, tokenizer = load(start)
     save(model, tokenizer, tmp_path / "model", about={})

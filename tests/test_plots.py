@@ -9,8 +9,8 @@ import pytest
 from eval import plot_results, plot_training
 from eval.charts import png, save
 from eval.runs import load_runs
-from runs import always_dismiss, oracle, played, right_in, rollout, with_confidence, write_run
 from schema import TASKS
+from stored_runs import always_dismiss, oracle, played, right_in, rollout, with_confidence, write_run
 
 FEW = 200
 

@@ -9,9 +9,9 @@ import pytest
 
 from env import OpenSOCEnv, defender_view
 from generator import generate
+from players.prompt import DENSITIES, MAX_REPLY, answer_text, messages, parse, user_text
 from schema import LABELS, TASKS, BadRequestError
 from tasks.registry import SPLITS
-from train.prompt import DENSITIES, MAX_REPLY, answer_text, messages, parse, user_text
 from verifier import compute_ground_truth, judge_observation
 
 ROWS = {  # a line of context, and where it belongs

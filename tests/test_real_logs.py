@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from eval.real_logs import incident_of, judge, main
-from eval.scoring import load_manifest, score, wilson
 from schema import OpenSOCError
+from telemetry.judging import incident_of, judge, main
+from telemetry.scoring import load_manifest, score, wilson
 from world import World
 
 ROOT = Path(__file__).parent.parent
@@ -305,7 +305,7 @@ def test_real_recordings_are_imported_typed_and_judged():
     command = [
         sys.executable,
         "-m",
-        "eval.real_logs",
+        "telemetry.judging",
         "--json",
         "--manifest",
         str(REAL / "manifest.csv"),

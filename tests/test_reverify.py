@@ -7,8 +7,8 @@ import pytest
 import eval.run
 from eval import reverify
 from eval.runs import load_run
-from runs import answered, frozen_rows, serve, write_run
 from schema import LABELS, BadRequestError
+from stored_runs import answered, frozen_rows, serve, write_run
 
 ROWS = frozen_rows(20)
 

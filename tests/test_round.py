@@ -7,9 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed; the extra `train` brings it")
 pytest.importorskip("transformers", reason="transformers is not installed; the extra `train` brings it")
-from train import loop, round  # noqa: E402
-from train.export import history  # noqa: E402
-from train.tiny import make, train_tokenizer  # noqa: E402
+from players import codec  # noqa: E402
+from train.nano import loop
+from train.nano import quantise as round  # noqa: E402
+from train.nano.export import history  # noqa: E402
+from train.nano.model import make, train_tokenizer  # noqa: E402
 
 MARK = {"method": "grpo", "step": 7, "incidents": 112}
 
@@ -17,8 +19,8 @@ MARK = {"method": "grpo", "step": 7, "incidents": 112}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A checkpoint of random weights as training leaves it."""
-    from eval.sets import load_set
-    from train.prompt import user_text
+    from players.prompt import user_text
+    from tasks.sets import load_set
 
     tokenizer = train_tokenizer(
         (user_text(row["observation"], "compact") for row in load_set("holdout").rows[:40]), 900
@@ -38,7 +40,7 @@ def figures(monkeypatch, before, after):
     """Let the comparison find these accuracies."""
     given = iter([before, after])
     found = lambda *_: {"val/accuracy": next(given), "val/macro_f1": 0.5}  # noqa: E731
-    monkeypatch.setattr("train.plain.examine", found)
+    monkeypatch.setattr("train.nano.methods.examine", found)
 
 
 def test_numbers_and_scales_make_up_a_row():
@@ -68,8 +70,8 @@ def test_a_rounded_checkpoint_is_one_like_any_other(made, tmp_path, monkeypatch,
 
     assert call("made", "eight") == 0
 
-    model, _ = loop.load("eight")
-    before = dict(loop.load("made")[0].named_parameters())
+    model, _ = codec.load("eight")
+    before = dict(codec.load("made")[0].named_parameters())
     for name, weight in model.named_parameters():
         if weight.ndim == 2:
             assert all(len(row.unique()) <= 255 for row in weight)
@@ -83,7 +85,10 @@ def test_a_rounded_checkpoint_is_one_like_any_other(made, tmp_path, monkeypatch,
     told = capsys.readouterr().out
     assert f"on 4 incidents of val, before and after: accuracy {run['val']['before']['accuracy']:.3f} and" in told
     commands = [one["command"] for one in history(tmp_path / "eight")]
-    assert commands == ["python -m train.grpo --model nano", "python -m train.round made --out eight --eval-n 4"]
+    assert commands == [
+        "python -m train.grpo --model nano",
+        "python -m train.nano.quantise made --out eight --eval-n 4",
+    ]
 
     assert call("made", "eight") == 0
     assert "is complete" in capsys.readouterr().err

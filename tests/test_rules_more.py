@@ -37,6 +37,7 @@ from incidents import (
 from schema import FIELDS_OF, TASKS
 from tasks.registry import SPLITS
 from verifier import RULES
+from verifier.commands import decoded, key_form, meanings, number_of
 from verifier.rules import (
     accounts,
     callbacks,
@@ -50,7 +51,6 @@ from verifier.rules import (
     persistence,
     programs,
 )
-from verifier.told import decoded, key_form, meanings, number_of
 from verifier.window import EXACT, LOOSER, kinds
 
 CMD = SYSTEM32 + "cmd.exe"

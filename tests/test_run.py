@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from eval import items, metrics, rollouts, run, sets
+from eval import items, metrics, rollouts, run
 from eval.items import RECORDED
 from eval.recorded import measure_recordings, recordings
 from eval.rollouts import RESERVE, DiskFullError, RunDirectory
 from eval.runs import load_run
-from eval.sets import FrozenSet
 from schema import BadRequestError
+from tasks import sets
+from tasks.sets import FrozenSet
 from world import World
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -457,7 +458,7 @@ def on_recordings(out, *more, manifest=SAMPLE / "manifest.csv", defender="verifi
 
 def decisions_of_real_logs(manifest, folder):
     done = subprocess.run(
-        [sys.executable, "-m", "eval.real_logs", "--json", "--manifest", str(manifest), str(folder)],
+        [sys.executable, "-m", "telemetry.judging", "--json", "--manifest", str(manifest), str(folder)],
         cwd=ROOT, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     return json.loads(done.stdout)
@@ -556,7 +557,7 @@ def test_recordings_of_one_group_count_as_one_in_the_clustered_interval():
 
 
 def test_names_dates_and_agents_are_masked_and_what_belongs_together_stays_together():
-    from eval.masking import masked
+    from telemetry.masking import masked
 
     seen = [
         {

@@ -16,13 +16,13 @@ from sklearn.metrics import f1_score
 from env import OpenSOCEnv
 from eval import build_sets
 from eval.build_sets import OPERATIONAL_MIX, main
-from eval.sets import BENCHMARK, DATA, FIELDS, NAMES, PAIR_FIELDS, PATHS, expand, load_manifest, load_set
 from generator import GENERATOR_VERSION
 from generator.injection import PLACES, TIERS
 from generator.invariances import INVARIANCES
+from players.prompt import answer_text, messages, parse
 from schema import LABELS, TASKS, BadRequestError
 from tasks.registry import HELD_OUT_FAMILIES, families_of
-from train.prompt import answer_text, messages, parse
+from tasks.sets import BENCHMARK, DATA, FIELDS, NAMES, PAIR_FIELDS, PATHS, expand, load_manifest, load_set
 from verifier import judge_observation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -252,7 +252,7 @@ def copied(tmp_path, monkeypatch):
     """A data folder of its own with holdout and the manifest."""
     for name in ("manifest.json", "holdout.jsonl"):
         shutil.copy(DATA / name, tmp_path / name)
-    monkeypatch.setattr("eval.sets.DATA", tmp_path)
+    monkeypatch.setattr("tasks.sets.DATA", tmp_path)
     return tmp_path
 
 

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from players.prompt import answer_text, messages
 from schema import OpenSOCError
 from toy_model import CHATML, make_toy, same, short_rows, weights
-from train import command, grpo, hub, plain, sft, watch
-from train.prompt import answer_text, messages
-from train.rows import frozen
+from train import command, grpo, hub, sft
+from train import trl_trainer as watch
+from train.data import frozen
+from train.nano import methods as plain
 
 ROOT = Path(__file__).resolve().parent.parent
 # others' deprecations are not ours; what concerns us is asserted
@@ -71,7 +73,7 @@ def checkpoints(out):
 
 # ---------------------------------------------------------------- training
 def test_two_steps_make_an_adapter_that_evaluation_takes(toy, tmp_path):
-    from eval.defenders import Options, open_defender
+    from players import Options, open_defender
 
     out = tmp_path / "out"
     assert (
@@ -314,7 +316,7 @@ def test_a_hub_name_without_a_network_is_refused_at_once(tmp_path, capsys, monke
 def test_a_hub_name_is_taken_from_the_cache_by_training_and_evaluation(toy, tmp_path, monkeypatch, offline):
     from huggingface_hub import constants
 
-    from eval.defenders import Options, open_defender
+    from players import Options, open_defender
 
     home = tmp_path / "hub" / "models--nobody--toy"
     (home / "refs").mkdir(parents=True)

@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from env import OpenSOCEnv
+from players.codec import Coder
+from players.decode import Answers, answers, on_device
+from players.prompt import answer_text, parse, user_text
 from schema import LABELS, BadRequestError
-from train import lessons, tiny
-from train.decode import Answers, answers, on_device
-from train.lessons import BestOf, Coder, Group, Grpo, Judged, OfAnswer, judge, logits_of
-from train.muon import Muon, orthogonal
-from train.prompt import answer_text, parse, user_text
-from train.rows import at, fresh, frozen
+from train.data import at, fresh, frozen
+from train.nano import model as tiny
+from train.nano import objectives as lessons
+from train.nano.muon import Muon, orthogonal
+from train.nano.objectives import BestOf, Group, Grpo, Judged, OfAnswer, judge, logits_of
 
 
 @pytest.fixture(scope="module")

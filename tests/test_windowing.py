@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import pytest
 
-from eval.importers import Draft
-from eval.windowing import WORTH, choose_window, worth_of
 from schema import EVENT_CLASSES, MAX_EVENTS
+from telemetry.importers import Draft
+from telemetry.windowing import WORTH, choose_window, worth_of
 
 START = datetime(2031, 5, 6, 8, 0, tzinfo=UTC)
 

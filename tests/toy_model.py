@@ -2,8 +2,8 @@
 
 import json
 
-from train.prompt import answer_text, messages
-from train.rows import frozen
+from players.prompt import answer_text, messages
+from train.data import frozen
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"

@@ -29,11 +29,11 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from env import VERSION, defender_view
+from env import defender_view
 from generator import GENERATOR_VERSION, generate
-from schema import LABELS, TASKS, BadRequestError, Label, Task
+from players.prompt import DENSITIES, Density, messages
+from schema import LABELS, TASKS, VERSION, BadRequestError, Label, Task
 from tasks.registry import SPLITS, Split
-from train.prompt import DENSITIES, Density, messages
 from verifier import compute_ground_truth
 
 if TYPE_CHECKING:
@@ -368,3 +368,7 @@ def _positive(text: str) -> int:
     if not _natural(text):
         raise argparse.ArgumentTypeError("expected a whole number from 1, got 0")
     return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

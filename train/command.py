@@ -18,11 +18,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
-from env import VERSION
-from eval.provenance import commit, now_text, versions
-from schema import TASKS, BadRequestError, OpenSOCError, Task
-from train.prompt import DENSITIES
-from train.tiny import MARK, PRESETS
+from players.codec import MARK
+from players.prompt import DENSITIES
+from runs import commit, now_text, versions
+from schema import TASKS, VERSION, BadRequestError, OpenSOCError, Task
+from train.nano.model import PRESETS
 
 DONE, STOPPED, WRONG, INTERRUPTED = 0, 1, 2, 130
 OWNERS_MODEL = "Qwen/Qwen2.5-3B-Instruct"
@@ -440,7 +440,7 @@ def train_by(
         check_fresh(args)
         if args.backend != "plain":
             return by_trl(args, argv)
-        from train import plain as loops
+        from train.nano import methods as loops
 
         return Path(getattr(loops, plain)(args, argv))
 

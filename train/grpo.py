@@ -22,12 +22,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adapters.trl_reward import TriageReward
-from adapters.trl_reward import rows as reward_rows
 from rubric import TABLES
+from runs import stable_seed
 from schema import TASKS, BadRequestError, Task
 from train.command import add_common, close_run, open_run, settings_of, tasks_of, train_by
-from train.rows import SFT_SET, held_out, key, that_fit
+from train.data import SFT_SET, held_out, that_fit
+from train.reward import TriageReward
+from train.reward import rows as reward_rows
 
 STEPS = 200  # of a stage
 GROUPS = 4  # incidents of a step
@@ -216,7 +217,8 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         OpenSOCError: a wrong call.
         KeyboardInterrupt: it was asked to stop, and saved.
     """
-    from train import hub, watch
+    from train import hub
+    from train import trl_trainer as watch
 
     if args.backend == "unsloth":
         hub.have_unsloth()
@@ -237,7 +239,9 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
 
 def _stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, start: str) -> Path:
     """One stage: its model from where the last one ended, its incidents, its trainer."""
-    from train import hub, signs, watch
+    from train import hub
+    from train import monitor as signs
+    from train import trl_trainer as watch
 
     out = Path(args.out) / stage
     run = open_run(out, "train.grpo", argv, settings_of(args) | {"stage": stage, "start": start}, fresh=False)
@@ -292,7 +296,7 @@ def incidents(args: argparse.Namespace, stage: Task, loaded: Any, answer: int) -
     """
     from train import hub
 
-    wanted, begin = args.steps * args.groups, key(f"grpo/{args.seed}/{stage}")
+    wanted, begin = args.steps * args.groups, stable_seed(f"grpo/{args.seed}/{stage}")
     kept: list[dict[str, Any]] = []
     seen = 0
     while len(kept) < wanted:
@@ -315,7 +319,7 @@ def _trainer(
     from trl import GRPOConfig, GRPOTrainer
 
     from train.trl_head import use_plain_head
-    from train.watch import trainer_settings, watched
+    from train.trl_trainer import trainer_settings, watched
 
     use_plain_head()
     config = GRPOConfig(

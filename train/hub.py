@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.defenders.local import cached, is_model, tokenizer_of
+from players.local import cached, is_model, tokenizer_of
+from players.prompt import Density, answer_text
 from schema import BadRequestError, OpenSOCError
-from train.prompt import Density, answer_text
-from train.rows import frozen
+from train.data import frozen
 
 HUB_S = 10.0  # seconds that the hub has for its first answer
 FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors")

@@ -17,10 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from players.prompt import answer_text, messages
+from runs import stable_seed
 from schema import TASKS
 from train.command import add_common, close_run, is_complete, open_run, settings_of, tasks_of, train_by
-from train.prompt import answer_text, messages
-from train.rows import SFT_SET, Row, fresh, held_out, key, labelled, that_fit
+from train.data import SFT_SET, Row, fresh, held_out, labelled, that_fit
 
 LR_LORA, LR_FULL = 2e-4, 1e-5
 
@@ -78,7 +79,7 @@ def rows_of(args: argparse.Namespace) -> list[Row]:
         BadRequestError: there is no such set, or it has no labels.
     """
     if args.generate:
-        return list(fresh(key(f"sft/{args.seed}"), number=args.generate, tasks=tasks_of(args.tasks, "--tasks")))
+        return list(fresh(stable_seed(f"sft/{args.seed}"), number=args.generate, tasks=tasks_of(args.tasks, "--tasks")))
     return labelled(args.data, limit=args.limit)
 
 
@@ -101,7 +102,9 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         OpenSOCError: a wrong call.
         KeyboardInterrupt: it was asked to stop, and saved.
     """
-    from train import hub, signs, watch
+    from train import hub
+    from train import monitor as signs
+    from train import trl_trainer as watch
 
     if args.backend == "unsloth":
         hub.have_unsloth()
@@ -162,7 +165,7 @@ def _trainer(args: argparse.Namespace, loaded: Any, kept: Sequence[Mapping[str, 
     from trl import SFTConfig, SFTTrainer
 
     from train.trl_head import use_plain_head
-    from train.watch import trainer_settings, watched
+    from train.trl_trainer import trainer_settings, watched
 
     use_plain_head()
     steps = args.steps or -(-int(len(kept) * args.epochs) // (args.batch_size * args.accumulate))

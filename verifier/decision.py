@@ -8,9 +8,9 @@ from itertools import chain
 from typing import Any
 
 from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s
+from verifier.commands import clues_of
 from verifier.context import explanation
 from verifier.rules import RULES
-from verifier.told import clues_of
 from verifier.window import Finding, Kind, Limits, Rule, Window
 from world import World
 

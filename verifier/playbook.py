@@ -10,12 +10,12 @@ from functools import cache, lru_cache
 from typing import Any
 
 from schema import FIELDS_OF, TELEMETRY
+from verifier.commands import TOLD_BY
 from verifier.decision import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.rules import RULES
 from verifier.rules.accounts import ACCOUNT_WORK
 from verifier.rules.identity import GROUP_WORK, LOGON_WORK, REMOTE_WORK, REPLICATION_WORK
 from verifier.rules.tampering import CLOUD_WORK, LOG_WORK, SENSOR_WORK, WMI_WORK
-from verifier.told import TOLD_BY
 from verifier.window import INSTALLED, USER_WRITABLE, kinds
 
 WORKS = (

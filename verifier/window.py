@@ -98,7 +98,7 @@ class Rule:
     """A rule with what the playbook says of it. `find` maps a window to findings.
 
     What calls a rule up: `needs` are kinds of lines (type and activity), of which the window must hold `least`; `clues` are
-    programs, parents and meanings of commands (`verifier.told`). Without either it cannot find anything.
+    programs, parents and meanings of commands (`verifier.commands`). Without either it cannot find anything.
     """
 
     rule_id: str

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 
 from schema import AccountFields, DirectoryFields, GroupFields
+from verifier.commands import by_host_and_user
 from verifier.rules.credentials import told
 from verifier.rules.identity import GROUP_WORK, PRIVILEGED_GROUPS, REPLICATION_WORK
-from verifier.told import by_host_and_user
 from verifier.window import (
     Finding,
     Line,

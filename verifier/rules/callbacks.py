@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from schema import (
     NetConnFields,
 )
+from verifier.commands import by_host_and_user
 from verifier.rules.credentials import told
-from verifier.told import by_host_and_user
 from verifier.window import (
     OUTBOUND,
     Finding,

@@ -10,9 +10,9 @@ from schema import (
     RegistryFields,
     ServiceFields,
 )
+from verifier.commands import acts, by_host_and_user, number_of, settings
 from verifier.rules.credentials import told
 from verifier.rules.tampering import LOG_WORK
-from verifier.told import acts, by_host_and_user, number_of, settings
 from verifier.window import (
     Finding,
     Line,

@@ -19,9 +19,9 @@ from schema import (
     ShareFields,
     TaskFields,
 )
+from verifier.commands import acts, by_host_and_user
 from verifier.rules.execution import SHELLS
 from verifier.rules.identity import GUESSING_S, MIN_FAILURES, REMOTE_WORK, VM_READ, WEAK_CIPHERS
-from verifier.told import acts, by_host_and_user
 from verifier.window import (
     Finding,
     Line,

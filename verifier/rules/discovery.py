@@ -10,8 +10,8 @@ from schema import (
     KerberosFields,
     NetConnFields,
 )
+from verifier.commands import acts, by_host_and_user, launches
 from verifier.rules.credentials import told
-from verifier.told import acts, by_host_and_user, launches
 from verifier.window import (
     Finding,
     Line,

@@ -11,10 +11,10 @@ from schema import (
     ProcessFields,
     RegistryFields,
 )
+from verifier.commands import acts, by_host_and_user, launches, settings, started_by
 from verifier.rules.credentials import told
 from verifier.rules.evasion import ELEVATED, INSTALLERS
 from verifier.rules.execution import SHELLS
-from verifier.told import acts, by_host_and_user, launches, settings, started_by
 from verifier.window import (
     Finding,
     Line,

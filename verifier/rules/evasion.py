@@ -12,9 +12,9 @@ from schema import (
     ProcessFields,
     ProcessInjectFields,
 )
+from verifier.commands import acts, by_host_and_user, commands
 from verifier.rules.credentials import told
 from verifier.rules.execution import CHAIN_S, SHELLS, fetches_code, outbound
-from verifier.told import acts, by_host_and_user, commands
 from verifier.window import (
     Finding,
     Line,

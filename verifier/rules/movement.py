@@ -11,10 +11,10 @@ from schema import (
     RegistryFields,
     ShareFields,
 )
+from verifier.commands import acts, by_host_and_user, launches, started_by
 from verifier.rules.credentials import told
 from verifier.rules.execution import NETWORK_LOGON, SERVER_PROGRAMS, SHELLS
 from verifier.rules.identity import MIN_SPREAD_HOSTS, REMOTE_WORK
-from verifier.told import acts, by_host_and_user, launches, started_by
 from verifier.window import (
     Finding,
     Line,

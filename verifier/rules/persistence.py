@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 
 from schema import FileFields, RegistryFields, ServiceFields, TaskFields
+from verifier.commands import acts, by_host_and_user, settings
 from verifier.rules.controls import MANAGERS
 from verifier.rules.credentials import told
 from verifier.rules.execution import SERVER_PROGRAMS, SHELLS, program_of, shell_name
 from verifier.rules.tampering import AUTORUN
-from verifier.told import acts, by_host_and_user, settings
 from verifier.window import (
     Finding,
     Line,

@@ -11,10 +11,10 @@ from schema import (
     ProcessAccessFields,
     ProcessFields,
 )
+from verifier.commands import by_host_and_user, launches, started_by
 from verifier.rules.credentials import told
 from verifier.rules.evasion import is_loose
 from verifier.rules.execution import SHELLS
-from verifier.told import by_host_and_user, launches, started_by
 from verifier.window import (
     OUTBOUND,
     Finding,

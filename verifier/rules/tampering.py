@@ -15,7 +15,7 @@ from schema import (
     RegistryFields,
     WmiFields,
 )
-from verifier.told import acts, by_host_and_user
+from verifier.commands import acts, by_host_and_user
 from verifier.window import (
     Finding,
     Line,

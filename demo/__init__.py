@@ -1,0 +1,1 @@
+"""How the demo looks: its views, and the pieces, style and keys that they are made of."""

@@ -1,0 +1,133 @@
+"""What a defender is, what it gets and what it gives back.
+
+A defender sees the id, the task and the observation of an item, never its ground truth, family or weight. It answers in
+text, whoever it is, so that all go through the same parser.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from players.prompt import MAX_REPLY
+from schema import OpenSOCError
+
+Row = Mapping[str, Any]  # {"id": text, "task": text, "observation": {"alert", "log_window", "context"}}
+Density = Literal["full", "compact"]
+
+
+class DefenderError(OpenSOCError):
+    """A defender cannot go on; what it has answered is stored, and the same command asks the rest."""
+
+
+class Reply(NamedTuple):
+    """What came of one item.
+
+    `text` is the raw text, at most `MAX_REPLY` characters, or None where none came; `fault` then says why. `prompt` holds the messages that
+    were sent, None for a defender that reads the observation itself. `latency_s` is the time of the request, or an item's share of its batch.
+    `usage` is `{"prompt_tokens", "completion_tokens", "cost"}` (cost in USD, None without prices) or None.
+    """
+
+    text: str | None
+    fault: str = ""
+    prompt: list[dict[str, str]] | None = None
+    latency_s: float = 0.0
+    usage: dict[str, Any] | None = None
+
+
+Arrived = list[tuple[int, Reply]]  # position among the rows that were asked, and the reply
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to ask. A defender reads what concerns it; the command line's flags describe each.
+
+    Times are in seconds, prices in USD per million tokens, limits None for none.
+    """
+
+    seed: int = 0
+    density: Density = "full"
+    batch_size: int = 16
+    device: str = "auto"
+    max_tokens: int = 512
+    temperature: float = 0.0
+    model: str = ""
+    key_env: str = ""
+    concurrency: int = 64
+    timeout_s: float = 120.0
+    attempts: int = 6
+    backoff_s: float = 1.0
+    rpm: float | None = None
+    price_in: float | None = None
+    price_out: float | None = None
+    max_cost: float | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Defender(ABC):
+    """One who answers. `name` names it in tables, `kind` says what it is."""
+
+    kind: ClassVar[str]
+    batch: int = 256  # items that are answered between two writes
+    spent: float = 0.0  # USD, by earlier parts of the run
+    density: Density | None = None  # of its prompts, where it is not for the caller to choose
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the answers: stored with the run, and the same when it is resumed."""
+        return {"name": self.name, "kind": self.kind}
+
+    @abstractmethod
+    def answer(self, batch: Sequence[Row]) -> Sequence[Reply]:
+        """Reply to each row, in their order."""
+
+    def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
+        """Replies as they arrive, in any order; ends early, after what is under way, once `stop` is set.
+
+        Raises:
+            DefenderError: it cannot go on; everything that was answered has been yielded before.
+        """
+        for start in range(0, len(rows), self.batch):
+            if stop.is_set():
+                return
+            part = rows[start : start + self.batch]
+            yield list(enumerate(self.answer(part), start))
+
+
+class Streaming(Defender):
+    """A defender whose `stream` is all there is; `answer` puts what it yields in order."""
+
+    @abstractmethod
+    def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
+        """Replies as they arrive, under the terms of `Defender.stream`."""
+
+    def answer(self, batch: Sequence[Row]) -> list[Reply]:
+        """Reply to each row."""
+        arrived = dict(pair for part in self.stream(batch, threading.Event()) for pair in part)
+        return [arrived[place] for place in range(len(batch))]
+
+
+class Baseline(Defender):
+    """A defender in a few lines: `triage` answers one observation at once."""
+
+    kind = "baseline"
+
+    @abstractmethod
+    def triage(self, row: Row) -> dict[str, Any]:
+        """The answer to one row: action, cited_log_id, rationale, and confidence where it has one."""
+
+    def answer(self, batch: Sequence[Row]) -> list[Reply]:
+        """Reply to each row with the triage as JSON."""
+        return [Reply(json.dumps(self.triage(row))) for row in batch]
+
+
+def cut(text: str | None) -> str | None:
+    """A reply as it is kept: nothing for one that is empty, and no more than `MAX_REPLY` characters."""
+    return text[:MAX_REPLY] if text and not text.isspace() else None

@@ -1,0 +1,94 @@
+"""Checkpoints of our own small models: how prompts and answers become tokens, and how weights and tokenizer are read back.
+
+`train.nano` makes them; whoever plays one needs no trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from players.prompt import answer_text, messages
+from schema import LABELS, BadRequestError
+
+MARK = "opensoc.json"  # in a checkpoint's directory: it was made here, and how
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+# The pieces of an answer that are always the same. The first three cannot occur in a prompt: quotes within a value are escaped there.
+PIECES = ('{"rationale": "', '", "cited_log_id": "', '", "action": "', '"}')
+CONTEXT = 4096  # tokens
+LONGEST = 32  # tokens of an answer; a right one has about ten
+Row = Mapping[str, Any]
+
+
+class Coder:
+    """Prompts and answers as tokens, with the tokenizer's own chat template."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.end: int = tokenizer.eos_token_id
+        self.actions: list[int] = tokenizer.convert_tokens_to_ids(list(LABELS))
+        self._before: list[int] = tokenizer.convert_tokens_to_ids(list(PIECES[1:3]))  # the line, and the action
+
+    def read(self, row: Row) -> list[int]:
+        """A row's prompt up to where the answer begins, however long."""
+        chat = messages(row["observation"], "compact")
+        text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        tokens: list[int] = self.tokenizer(text).input_ids
+        return tokens
+
+    def prompt(self, row: Row) -> list[int]:
+        """A row's prompt.
+
+        Raises:
+            BadRequestError: it leaves no room for an answer.
+        """
+        tokens = self.read(row)
+        if len(tokens) + LONGEST > CONTEXT:
+            raise BadRequestError(
+                f"expected prompts of at most {CONTEXT - LONGEST} tokens; got {len(tokens)} in {row['id']!r}; leave it out"
+            )
+        return tokens
+
+    def answer(self, row: Row) -> list[int]:
+        """The right answer's tokens, with the end."""
+        return [*self.tokenizer(answer_text(row["ground_truth"], "compact")).input_ids, self.end]
+
+    def places(self, tokens: Sequence[int]) -> tuple[int, int]:
+        """Where the cited line and the action begin in an answer; its length for what is not there."""
+        line, action = (tokens.index(piece) + 1 if piece in tokens else len(tokens) for piece in self._before)
+        return min(line, action), action
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """An answer's text without its end."""
+        return str(self.tokenizer.decode([token for token in tokens if token != self.end]))
+
+
+def load(path: Path | str) -> tuple[Any, Any]:
+    """A model and its tokenizer from a checkpoint made here.
+
+    Raises:
+        BadRequestError: there is none, or it cannot be read.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # a model of this size is there at once
+
+    path = Path(path)
+    old = path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():  # it was cut off between two renames
+        old.rename(path)
+    if not (path / MARK).is_file():
+        raise BadRequestError(
+            f"expected a checkpoint of train.nano.methods ({MARK} in it) at {str(path)!r}; found none"
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=torch.float32)
+        # AutoTokenizer takes Qwen2's own splitting for every Qwen2 model, whatever tokenizer.json says.
+        return model, PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
+    except Exception as error:  # transformers, safetensors and tokenizers each have their own
+        raise BadRequestError(
+            f"expected a whole checkpoint at {str(path)!r}; reading it gave {type(error).__name__}: {error}; make it again"
+        ) from error

@@ -1,0 +1,301 @@
+"""The embedded defender: a small model of our own that triages with onnxruntime, tokenizers and numpy alone.
+
+    from players.embedded import load
+    load().triage(observation).answer   # {"action": ..., "cited_log_id": ..., "rationale": ..., "confidence": ...}
+
+`python -m train.nano.export CHECKPOINT` writes what it reads, models/defender/: model.onnx, tokenizer.json and defender.json. It needs no torch and no
+transformers, so server, demo and evaluation can all use it. Greedy: the same observation gets the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from players.base import Defender, Options, Reply, Row, cut
+from players.prompt import Density, Parsed, messages, parse
+from schema import LABELS, BadRequestError, OpenSOCError
+
+MODEL = Path(__file__).resolve().parent.parent / "models" / "defender"
+GRAPH, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "defender.json"
+MAKE = "make it with `python -m train.nano.export CHECKPOINT`"
+CHUNK = 256  # tokens of a prompt that are read at once: later ones look back at them, so attention to what comes later costs nothing
+ASKS_ACTION = '"action": "'  # after it a reply names its action
+
+
+class About(BaseModel):
+    """`defender.json`: what decoding needs to know, and where the model comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    format: Literal[1] = 1
+    files: dict[str, str] = Field(description="sha256 of the graph and the tokenizer")
+    template: tuple[str, str, str] = Field(description="what stands before, between and after system and user message")
+    end: int = Field(ge=0, description="the token that ends an answer")
+    context: int = Field(ge=2, description="tokens of prompt and answer together, at most")
+    longest: int = Field(ge=1, description="tokens of an answer, at most")
+    density: Density
+    precision: Literal["float32", "int8"]
+    parameters: int = Field(ge=1)
+    checkpoint: str
+    commit: str
+    made: dict[str, Any] = Field(
+        description="what the checkpoint says of its training, and `runs`, the commands that led to it"
+    )
+    measured: dict[str, Any] = Field(description="what the export measured")
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells exports apart that may answer differently."""
+        kept = {
+            "files": self.files,
+            "template": self.template,
+            "end": self.end,
+            "context": self.context,
+            "longest": self.longest,
+        }
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+class Decision(NamedTuple):
+    """What the model says of one observation.
+
+    `text` is its reply as it stands, None where it gave none; `fault` then says why. `tokens` are those of the reply without the end token.
+    `confidence` is the probability of the action among the five, None where the reply names none.
+    """
+
+    text: str | None
+    fault: str
+    prompt: list[dict[str, str]]
+    prompt_tokens: int
+    tokens: list[int]
+    confidence: float | None
+
+
+class Embedded:
+    """An exported model.
+
+    Args:
+        directory: what `train.nano.export` wrote.
+        threads: cores that one decision may use.
+
+    Raises:
+        BadRequestError: there is no model, or a file of it is missing, damaged or of another export.
+        OpenSOCError: onnxruntime or tokenizers is not installed.
+    """
+
+    def __init__(self, directory: Path | str = MODEL, *, threads: int = 1) -> None:
+        ort, tokenizers = _libraries()
+        directory = Path(directory)
+        self.about, graph, tokenizer = _read(directory)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        try:
+            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self._tokenizer = tokenizers.Tokenizer.from_str(tokenizer.decode())
+        except Exception as error:  # both libraries raise bare ones
+            raise BadRequestError(
+                f"Expected an exported defender in {str(directory)!r}, and loading it gave {str(error)[:200]!r}; {MAKE}."
+            ) from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._past = [one for one in self._session.get_inputs() if one.name != "tokens"]
+        firsts = [self._tokenizer.encode(label, add_special_tokens=False).ids[0] for label in LABELS]
+        self._firsts = firsts if len(set(firsts)) == len(firsts) else []
+
+    def decide(self, observation: Mapping[str, Any], *, longest: int | None = None) -> Decision:
+        """The model's reply to an observation.
+
+        Args:
+            observation: what `reset` shows the defender.
+            longest: tokens of the reply at most; never more than the model's own limit.
+
+        Raises:
+            BadRequestError: it is no defender's observation.
+        """
+        prompt = messages(observation, density=self.about.density)
+        read = self._read(prompt)
+        longest = min(longest or self.about.longest, self.about.longest)
+        room = self.about.context - longest
+        if len(read) > room:
+            fault = f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
+            return Decision(None, fault, prompt, len(read), [], None)
+        tokens, confidence = self._continued(read, longest)
+        reply = self._text(tokens)
+        if not reply.strip():
+            return Decision(None, "the model gave nothing", prompt, len(read), tokens, None)
+        return Decision(reply, "", prompt, len(read), tokens, confidence)
+
+    def triage(self, observation: Mapping[str, Any]) -> Parsed:
+        """The answer to an observation, with its confidence; where the reply is malformed, why.
+
+        Raises:
+            BadRequestError: it is no defender's observation.
+        """
+        decision = self.decide(observation)
+        if decision.text is None:
+            return Parsed(None, decision.fault)
+        parsed = parse(decision.text)
+        if parsed.answer is None or decision.confidence is None:
+            return parsed
+        return Parsed({**parsed.answer, "confidence": round(decision.confidence, 4)}, "")
+
+    def read(self, observation: Mapping[str, Any]) -> list[int]:
+        """The tokens of an observation's prompt, as the model reads it.
+
+        Raises:
+            BadRequestError: it is no defender's observation.
+        """
+        return self._read(messages(observation, density=self.about.density))
+
+    def _read(self, prompt: list[dict[str, str]]) -> list[int]:
+        before, between, after = self.about.template
+        text = f"{before}{prompt[0]['content']}{between}{prompt[1]['content']}{after}"
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _continued(self, read: list[int], longest: int) -> tuple[list[int], float | None]:
+        """The reply's tokens, the likeliest at each place, and how likely the action was among the five."""
+        import numpy as np
+
+        past = [np.zeros((1, one.shape[1], 0, one.shape[3]), dtype=np.float32) for one in self._past]
+        for start in range(0, len(read), CHUNK):
+            logits, past = self._step(read[start : start + CHUNK], past)
+        told: list[int] = []
+        confidence = None
+        while True:
+            token = int(logits.argmax())
+            if token == self.about.end:
+                break
+            if token in self._firsts and self._text(told).endswith(ASKS_ACTION):
+                confidence = float(1 / np.exp(logits[self._firsts] - logits[token]).sum())
+            told.append(token)
+            if len(told) >= longest:
+                break
+            logits, past = self._step([token], past)
+        return told, confidence
+
+    def _step(self, tokens: list[int], past: list[Any]) -> tuple[Any, list[Any]]:
+        """Logits after some more tokens, and what is remembered of all."""
+        import numpy as np
+
+        given = {one.name: value for one, value in zip(self._past, past, strict=True)}
+        logits, *now = self._session.run(None, {"tokens": np.array([tokens], dtype=np.int64), **given})
+        return logits[0, -1], now
+
+    def _text(self, tokens: list[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+@lru_cache(maxsize=2)
+def load(directory: Path = MODEL) -> Embedded:
+    """The model of a directory, loaded once; its decisions may be asked for from several threads.
+
+    Raises:
+        BadRequestError, OpenSOCError: as `Embedded`.
+    """
+    return Embedded(directory)
+
+
+def is_exported(directory: Path) -> bool:
+    """Whether a directory looks like an exported defender."""
+    return (directory / ABOUT).is_file()
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import onnxruntime
+        import tokenizers
+    except ImportError as error:
+        raise OpenSOCError(
+            f"Expected {error.name} for the embedded defender, and it is not installed; install requirements.txt."
+        ) from error
+    return onnxruntime, tokenizers
+
+
+def _read(directory: Path) -> tuple[About, bytes, bytes]:
+    """What describes the model, its graph and its tokenizer, all of one export."""
+    if not directory.is_dir():
+        raise BadRequestError(
+            f"Expected an exported defender in {str(directory)!r}, and there is no such directory; {MAKE}."
+        )
+    try:
+        about = About.model_validate_json((directory / ABOUT).read_bytes())
+        graph, tokenizer = ((directory / name).read_bytes() for name in (GRAPH, TOKENIZER))
+    except OSError as error:
+        raise BadRequestError(
+            f"Expected {ABOUT}, {GRAPH} and {TOKENIZER} in {str(directory)!r}, and could not read {error.filename!r} "
+            f"({error.strerror}); {MAKE}."
+        ) from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        told = ": ".join([*map(str, fault["loc"]), fault["msg"]])
+        raise BadRequestError(
+            f"Expected {directory / ABOUT} as train.nano.export writes it; {told}; {MAKE}."
+        ) from error
+    for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
+        if hashlib.sha256(content).hexdigest() != about.files.get(name):
+            raise BadRequestError(
+                f"Expected {directory / name} as it was exported ({about.files.get(name)}), and its sha256 is another: it is damaged "
+                f"or of another export; {MAKE}."
+            )
+    return about, graph, tokenizer
+
+
+class EmbeddedModel(Defender):
+    """Greedy, one item at a time; its prompts have the density that the model was trained with, whatever `--density` says.
+
+    A well-formed reply gains the probability of its action among the five as `confidence`.
+
+    Args:
+        options: max_tokens is read, and cannot lengthen an answer beyond the model's own limit.
+        path: what `train.nano.export` wrote.
+
+    Raises:
+        BadRequestError: there is no exported model, or it is damaged.
+        OpenSOCError: onnxruntime or tokenizers is not installed.
+    """
+
+    kind = "embedded"
+    batch = 8
+
+    def __init__(self, options: Options, path: Path = MODEL) -> None:
+        super().__init__("embedded" if path == MODEL else path.resolve().name)
+        self._model = Embedded(path)
+        self.density = self._model.about.density
+        self._longest = min(options.max_tokens, self._model.about.longest)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Name, kind, a fingerprint of the export, and how it generates."""
+        about = self._model.about
+        how = {"precision": about.precision, "density": about.density, "max_tokens": self._longest}
+        return {**super().settings, "fingerprint": about.fingerprint, **how}
+
+    def answer(self, batch: Sequence[Row]) -> list[Reply]:
+        """Reply to each row."""
+        return [self._reply(row) for row in batch]
+
+    def _reply(self, row: Row) -> Reply:
+        started = time.perf_counter()
+        decision = self._model.decide(row["observation"], longest=self._longest)
+        took_s = round(time.perf_counter() - started, 4)
+        usage = {"prompt_tokens": decision.prompt_tokens, "completion_tokens": len(decision.tokens), "cost": None}
+        return Reply(cut(_with_confidence(decision)), decision.fault, decision.prompt, took_s, usage)
+
+
+def _with_confidence(decision: Decision) -> str | None:
+    """The reply, with the confidence in its object where it is nothing but a well-formed one."""
+    if decision.text is None or decision.confidence is None or parse(decision.text).answer is None:
+        return decision.text
+    try:
+        said = json.loads(decision.text)
+    except ValueError:  # there is more in the reply than the answer: it stays as it is
+        return decision.text
+    return json.dumps({**said, "confidence": round(decision.confidence, 4)})

@@ -1,0 +1,110 @@
+"""Any Python function as a defender: `module:function`, from a row to text or a dict, plain or async."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from env import defender_instructions
+from players.base import Arrived, DefenderError, Options, Reply, Row, Streaming, cut
+from players.concurrency import in_flight
+from schema import BadRequestError
+from verifier.playbook import playbook_for
+
+
+class Function(Streaming):
+    """Calls the function with `{"id", "task", "observation"}`; it returns text, a dict with the answer's keys, or None for no answer.
+
+    An async function is called up to `concurrency` times at once, a plain one item by item.
+
+    Raises:
+        BadRequestError: there is no such module or function.
+    """
+
+    kind = "function"
+
+    def __init__(self, spec: str, options: Options) -> None:
+        super().__init__(spec)
+        self._call = _found(spec)
+        self._concurrency = options.concurrency
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Name, kind, and the hash of the file that holds the function."""
+        source = inspect.getsourcefile(inspect.unwrap(self._call))
+        digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+        return {**super().settings, "source_sha256": digest}
+
+    def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
+        """Replies as they come."""
+        if inspect.iscoroutinefunction(self._call):
+            yield from in_flight(len(rows), lambda place: self._ask(rows[place]), at_once=self._concurrency, stop=stop)
+            return
+        for place, row in enumerate(rows):
+            if stop.is_set():
+                return
+            started = time.perf_counter()
+            try:
+                said = self._call(_shown(row))
+            except Exception as error:
+                raise self._broken(error, row) from error
+            yield [(place, self._reply(said, row, time.perf_counter() - started))]
+
+    async def _ask(self, row: Row) -> Reply:
+        started = time.perf_counter()
+        try:
+            said = await self._call(_shown(row))
+        except Exception as error:
+            raise self._broken(error, row) from error
+        return self._reply(said, row, time.perf_counter() - started)
+
+    def _reply(self, said: object, row: Row, took: float) -> Reply:
+        if isinstance(said, dict):
+            try:
+                said = json.dumps(said)
+            except (TypeError, ValueError) as error:
+                raise self._broken(error, row) from error
+        if said is not None and not isinstance(said, str):
+            raise DefenderError(
+                f"Expected text, a dict or None from {self.name}, and got {type(said).__name__} on item {row['id']!r}; "
+                "correct the function and run the same command again."
+            )
+        text = cut(said)
+        return Reply(text, "" if text else "the function gave nothing", latency_s=round(took, 6))
+
+    def _broken(self, error: Exception, row: Row) -> DefenderError:
+        return DefenderError(
+            f"Expected an answer from {self.name}, and it raised {type(error).__name__}: {error} on item {row['id']!r}; "
+            "correct the function and run the same command again."
+        )
+
+
+def _found(spec: str) -> Callable[[Row], Any]:
+    module, _, name = spec.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadRequestError(
+            f"Expected a function at {spec!r} (module:function, the module importable from here), and got {type(error).__name__}: {error}."
+        ) from error
+    if not callable(found):
+        raise BadRequestError(f"Expected a function at {spec!r}, and found a {type(found).__name__}; name a function.")
+    return found
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    """The row with the observation as `reset` shows it: instructions and playbook beside alert, lines and context."""
+    seen = row["observation"]
+    return {
+        **row,
+        "observation": {"instructions": defender_instructions(), **seen, "playbook": playbook_for(seen["log_window"])},
+    }

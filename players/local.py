@@ -1,0 +1,237 @@
+"""A transformers model directory, or a PEFT adapter on its base model: batched generation on this machine.
+
+Prompts go through the tokenizer's chat template and are padded on the left. Nothing is downloaded: a directory that is not there is an
+error. Needs the extra `train` (torch, transformers, peft).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from players.base import Arrived, DefenderError, Options, Reply, Row, Streaming, cut
+from players.prompt import messages
+from schema import BadRequestError, OpenSOCError
+
+ENDS = 65_536  # bytes at both ends of a weights file that its fingerprint covers
+WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
+
+
+class LocalModel(Streaming):
+    """Generates on this machine; greedy at temperature 0, else sampled from the seed.
+
+    Args:
+        path: a directory with `config.json`, or with `adapter_config.json`, whose base model is a directory too or in the local cache.
+        options: batch_size, device, density, max_tokens, temperature and seed are read.
+
+    Raises:
+        BadRequestError: the directory holds neither, or cannot be loaded, or its tokenizer has no chat template.
+        OpenSOCError: torch, transformers or peft is not installed.
+    """
+
+    kind = "model"
+
+    def __init__(self, path: Path, options: Options) -> None:
+        super().__init__(path.resolve().name)
+        self._path = path
+        self._options = options
+        self.batch = options.batch_size
+        self._torch = _have_libraries(adapter=_is_adapter(path))
+        from safetensors import SafetensorError
+
+        try:
+            self._model, self._tokenizer = _loaded(path, _device(self._torch, options.device))
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise BadRequestError(
+                f"Expected a transformers model or a PEFT adapter in {str(path)!r}, and loading it gave {type(error).__name__}: {error}; "
+                "give a directory that save_pretrained wrote, with its tokenizer."
+            ) from error
+        if not self._tokenizer.chat_template:
+            raise BadRequestError(
+                f"Expected a chat template in the tokenizer of {str(path)!r}, and it has none; save one with it."
+            )
+        self._longest = getattr(self._model.config, "max_position_embeddings", None) or 1 << 30
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Name, kind, a fingerprint of the files, and how it generates."""
+        options = self._options
+        how = {"max_tokens": options.max_tokens, "temperature": options.temperature}
+        return {**super().settings, "adapter": _is_adapter(self._path), "fingerprint": fingerprint(self._path), **how}
+
+    def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
+        """Batches of prompts of like length, the longest first: what does not fit into memory shows at once."""
+        prompts = [messages(row["observation"], density=self._options.density) for row in rows]
+        lengths = [sum(len(message["content"]) for message in prompt) for prompt in prompts]
+        order = sorted(range(len(rows)), key=lambda place: (-lengths[place], place))
+        for start in range(0, len(order), self.batch):
+            if stop.is_set():
+                return
+            places = order[start : start + self.batch]
+            self._torch.manual_seed(_seed(self._options.seed, [rows[place]["id"] for place in places]))
+            yield list(zip(places, self._replies([prompts[place] for place in places]), strict=True))
+
+    def _replies(self, prompts: list[list[dict[str, str]]]) -> list[Reply]:
+        """Replies to one batch; halved where it does not fit into the device's memory."""
+        texts = [
+            self._tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            for prompt in prompts
+        ]
+        sizes = [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        room = self._longest - self._options.max_tokens
+        fits = [place for place, size in enumerate(sizes) if size <= room]
+        replies: dict[int, Reply] = {
+            place: Reply(
+                None,
+                f"the prompt has {sizes[place]} tokens, and the model has room for {room} before its answer",
+                prompts[place],
+            )
+            for place in set(range(len(prompts))) - set(fits)
+        }
+        started = time.perf_counter()
+        made = self._generated([texts[place] for place in fits])
+        each_s = round((time.perf_counter() - started) / len(fits), 4) if fits else 0.0
+        for place, (text, tokens) in zip(fits, made, strict=True):
+            usage = {"prompt_tokens": sizes[place], "completion_tokens": tokens, "cost": None}
+            kept = cut(text)
+            replies[place] = Reply(kept, "" if kept else "the model gave nothing", prompts[place], each_s, usage)
+        return [replies[place] for place in range(len(prompts))]
+
+    def _generated(self, texts: list[str]) -> list[tuple[str, int]]:
+        """Text and number of tokens for each prompt."""
+        if not texts:
+            return []
+        try:
+            return self._generate(texts)
+        except self._torch.OutOfMemoryError as error:
+            if len(texts) == 1:
+                raise DefenderError(
+                    "Expected one prompt to fit into the device's memory, and it does not; use a larger device, --density compact or a smaller model."
+                ) from error
+        self._torch.cuda.empty_cache()
+        half = len(texts) // 2
+        return self._generated(texts[:half]) + self._generated(texts[half:])
+
+    def _generate(self, texts: list[str]) -> list[tuple[str, int]]:
+        options, tokenizer = self._options, self._tokenizer
+        batch = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(self._model.device)
+        how = (
+            {"do_sample": True, "temperature": options.temperature, "top_k": 0, "top_p": 1.0}
+            if options.temperature > 0
+            else {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
+        )
+        with self._torch.inference_mode():
+            made = self._model.generate(
+                **batch, **how, max_new_tokens=options.max_tokens, pad_token_id=tokenizer.pad_token_id
+            )
+        answers = made[:, batch["input_ids"].shape[1] :]
+        texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
+        counts = (answers != tokenizer.pad_token_id).sum(dim=1).tolist()
+        return list(zip(texts, counts, strict=True))
+
+
+def is_model(path: Path) -> bool:
+    """Whether a directory looks like a model or an adapter."""
+    return (path / "config.json").is_file() or _is_adapter(path)
+
+
+def fingerprint(path: Path) -> str:
+    """A hash of the names, sizes and both ends of a model's files: told apart are all that training writes, without reading gigabytes."""
+    found = hashlib.sha256()
+    for file in sorted(file for file in path.iterdir() if file.is_file() and file.suffix in WEIGHTS):
+        size = file.stat().st_size
+        with file.open("rb") as handle:
+            found.update(f"{file.name}\0{size}\0".encode() + handle.read(ENDS))
+            handle.seek(max(0, size - ENDS))
+            found.update(handle.read(ENDS))
+    return found.hexdigest()
+
+
+def _is_adapter(path: Path) -> bool:
+    return (path / "adapter_config.json").is_file()
+
+
+def _base_of(path: Path) -> Path:
+    """The base model's directory: as the adapter names it, from here, from the adapter's own place, or from the local cache."""
+    named = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path"))
+    for base in (Path(named), path / named):
+        if is_model(base):
+            return base
+    if in_cache := cached(named):
+        return in_cache
+    raise BadRequestError(
+        f"Expected the base model of the adapter {str(path)!r} in the directory {named!r} or in the local cache, and there is none; "
+        "download it, or correct base_model_name_or_path in adapter_config.json."
+    )
+
+
+def cached(named: str) -> Path | None:
+    """The directory of a model of the hub in the local cache; None where it is not there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = Path(snapshot_download(named, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+    return found if is_model(found) else None
+
+
+def _loaded(path: Path, device: str) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM
+
+    base = _base_of(path) if _is_adapter(path) else path
+    tokenizer = tokenizer_of(path, base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True)
+    if _is_adapter(path):
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, path)
+    return model.to(device).eval(), tokenizer
+
+
+def tokenizer_of(path: Path, base: Path) -> Any:
+    """The tokenizer of a model's or adapter's directory, or of its base where it has none; pads on the left.
+
+    As tokenizer.json says, where there is one: for a Qwen2 model AutoTokenizer puts Qwen's way of splitting in the place of the file's.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    has_one = any((path / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+    place = path if has_one else base
+    kind = PreTrainedTokenizerFast if (place / "tokenizer.json").is_file() else AutoTokenizer
+    tokenizer = kind.from_pretrained(place, local_files_only=True, padding_side="left")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _device(torch: Any, wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _seed(seed: int, ids: Sequence[str]) -> int:
+    """A batch's own seed, so that what is sampled does not hang on the batches before it."""
+    return int.from_bytes(hashlib.sha256(json.dumps([seed, *ids]).encode()).digest()[:8], "big") >> 1
+
+
+def _have_libraries(*, adapter: bool) -> Any:
+    try:
+        import torch
+        import transformers  # noqa: F401
+
+        if adapter:
+            import peft  # noqa: F401
+    except ImportError as error:
+        raise OpenSOCError(
+            f"Expected {error.name} for a model on this machine, and it is not installed; install the extra `train`."
+        ) from error
+    return torch

@@ -1,0 +1,187 @@
+"""AWS CloudTrail records. Source: AWS, "CloudTrail record contents" and the API references of IAM, EC2 and STS.
+
+Calls that change accounts, policies, trails or firewalls become the event type for that; a call that was refused stays
+a `cloud_api` event, whose `api_error` says so, since nothing changed. The other calls are `cloud_api` events.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from telemetry.importers.draft import clean_fields, first_of, is_blank, mapping, read_time
+
+Mapped = tuple[str, str, dict[str, Any]] | str
+_ACCOUNT = {
+    "CreateUser": "create",
+    "CreateRole": "create",
+    "CreateServiceLinkedRole": "create",
+    "DeleteUser": "delete",
+    "DeleteRole": "delete",
+    "CreateAccessKey": "key_create",
+    "CreateServiceSpecificCredential": "key_create",
+    "UploadSSHPublicKey": "key_create",
+    "CreateLoginProfile": "password_reset",
+    "UpdateLoginProfile": "password_reset",
+    "ChangePassword": "password_change",
+    "UpdateUser": "rename",
+    "UpdateAccessKey": "modify",
+    "UpdateRole": "modify",
+    "UpdateAssumeRolePolicy": "modify",
+    "DeactivateMFADevice": "modify",
+    "DeleteUserPermissionsBoundary": "modify",
+    "DeleteRolePermissionsBoundary": "modify",
+    "AssumeRole": "assume_role",
+    "AssumeRoleWithSAML": "assume_role",
+    "AssumeRoleWithWebIdentity": "assume_role",
+}
+_POLICY = (
+    "AttachUserPolicy",
+    "AttachRolePolicy",
+    "AttachGroupPolicy",
+    "PutUserPolicy",
+    "PutRolePolicy",
+    "PutGroupPolicy",
+)
+_MEMBERS = {"AddUserToGroup": "member_add", "RemoveUserFromGroup": "member_remove"}
+_TRAIL = (
+    "StopLogging",
+    "DeleteTrail",
+    "UpdateTrail",
+    "PutEventSelectors",
+    "DeleteFlowLogs",
+    "DeleteDetector",
+    "StopConfigurationRecorder",
+    "DeleteConfigurationRecorder",
+    "DeleteEventDataStore",
+)
+_FIREWALL = (
+    "AuthorizeSecurityGroupIngress",
+    "AuthorizeSecurityGroupEgress",
+    "RevokeSecurityGroupIngress",
+    "RevokeSecurityGroupEgress",
+    "ModifySecurityGroupRules",
+    "CreateNetworkAclEntry",
+    "DeleteNetworkAclEntry",
+    "ReplaceNetworkAclEntry",
+)
+_IAM = ("iam.amazonaws.com", "sts.amazonaws.com")
+
+
+def is_cloudtrail(raw: Mapping[str, Any]) -> bool:
+    """Whether a parsed record is CloudTrail's."""
+    return "eventSource" in raw and "eventName" in raw and ("eventTime" in raw or "userIdentity" in raw)
+
+
+def compact(value: object) -> str | None:
+    """A part of a record as JSON on one line; None for nothing."""
+    return (
+        None
+        if is_blank(value)
+        else value
+        if isinstance(value, str)
+        else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    )
+
+
+def _principal(identity: Mapping[str, Any]) -> str | None:
+    """Who called: a user by name, a role's session by the role's name and the session's, else the ARN's last part."""
+    if identity.get("userName"):
+        return str(identity["userName"])
+    arn = str(identity.get("arn") or "")
+    if ":assumed-role/" in arn:
+        return arn.partition(":assumed-role/")[2]
+    return arn.rpartition("/")[2].rpartition(":")[2] or identity.get("invokedBy") or identity.get("principalId")
+
+
+def _told(raw: Mapping[str, Any], name: str) -> Any:
+    return mapping(raw.get("requestParameters")).get(name)
+
+
+def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
+    identity = mapping(raw.get("userIdentity"))
+    return {
+        "actor_user": _principal(identity),
+        "session_uid": identity.get("accessKeyId"),
+        "src_ip": raw.get("sourceIPAddress"),
+    }
+
+
+def _api_call(raw: Mapping[str, Any]) -> Mapped:
+    identity = mapping(raw.get("userIdentity"))
+    values = {
+        **_common(raw),
+        "user_uid": identity.get("arn") or identity.get("principalId"),
+        "user_type": identity.get("type"),
+        "user_agent": raw.get("userAgent"),
+        "api_service": raw.get("eventSource"),
+        "api_operation": raw.get("eventName"),
+        "api_error": raw.get("errorCode"),
+        "cloud_region": raw.get("awsRegion"),
+        "cloud_account": raw.get("recipientAccountId"),
+        "resources": compact(raw.get("requestParameters")) or compact(raw.get("resources")),
+    }
+    return "cloud_api", "call", clean_fields("cloud_api", "call", values)
+
+
+def _console_login(raw: Mapping[str, Any]) -> Mapped:
+    answer = mapping(raw.get("responseElements")).get("ConsoleLogin")
+    activity = "success" if answer == "Success" else "failure"
+    values = {
+        **_common(raw),
+        "user_name": _principal(mapping(raw.get("userIdentity"))),
+        "status": raw.get("errorMessage") or answer,
+    }
+    return "logon", activity, clean_fields("logon", activity, values)
+
+
+def _account(raw: Mapping[str, Any]) -> Mapped:
+    activity = _ACCOUNT[str(raw["eventName"])]
+    caller = _common(raw)
+    # Without a name in the request, keys and passwords are the caller's own.
+    values = {
+        **caller,
+        "user_name": next(
+            (told for name in ("userName", "roleName", "roleArn") if (told := _told(raw, name))), caller["actor_user"]
+        ),
+        "attributes": compact(raw.get("requestParameters")),
+    }
+    return "account", activity, clean_fields("account", activity, values)
+
+
+def _group(raw: Mapping[str, Any]) -> Mapped:
+    name = str(raw["eventName"])
+    activity = _MEMBERS.get(name, "policy_attach")
+    policy = _told(raw, "policyArn") or _told(raw, "policyName")
+    values = {
+        **_common(raw),
+        "group_name": _told(raw, "groupName") if name in _MEMBERS else policy,
+        "user_name": _told(raw, "userName") or _told(raw, "roleName") or _told(raw, "groupName"),
+    }
+    return "group", activity, clean_fields("group", activity, values)
+
+
+def _control(raw: Mapping[str, Any]) -> Mapped:
+    activity = "trail_stop" if str(raw["eventName"]) in _TRAIL else "firewall"
+    values = {**_common(raw), "control_name": raw["eventName"], "new_value": compact(raw.get("requestParameters"))}
+    return "control_change", activity, clean_fields("control_change", activity, values)
+
+
+def convert_cloudtrail(raw: Mapping[str, Any]) -> tuple[datetime | None, Mapped]:
+    """When a CloudTrail record was made and what it becomes."""
+    name = str(raw.get("eventName"))
+    if name == "ConsoleLogin":
+        make = _console_login
+    elif raw.get("errorCode"):
+        make = _api_call
+    elif name in _ACCOUNT and str(raw.get("eventSource")) in _IAM:
+        make = _account
+    elif name in _POLICY or name in _MEMBERS:
+        make = _group
+    elif name in _TRAIL or name in _FIREWALL:
+        make = _control
+    else:
+        make = _api_call
+    return read_time(first_of(raw, ("eventTime", "@timestamp"))), make(raw)

@@ -1,0 +1,398 @@
+"""Linux text logs: auditd records and syslog lines, one line for each raw record.
+
+auditd splits one event over several lines with the same serial number (SYSCALL, EXECVE, PATH, ...); the lines of one
+serial become one event at the line that says most, and the others are named as parts of it. Sources: the Linux audit
+documentation (record types; system call numbers of x86-64) and the message texts of OpenSSH, sudo and shadow.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any
+
+from telemetry.importers.draft import Draft, Left, clean_fields, read_time
+
+Mapped = tuple[str, str, dict[str, Any]] | str
+_HEAD = re.compile(
+    r"(?:node=(?P<node>\S+) )?type=(?P<type>\w+) msg=audit\((?P<time>\d+\.\d+):(?P<serial>\d+)\):\s?(?P<rest>.*)",
+    re.DOTALL,
+)
+_PAIR = re.compile(r"""([A-Za-z0-9_-]+)=("[^"]*"|[^\s']+)""")
+_X86_64 = "c000003e"
+_EXECVE, _CONNECT, _ACCEPT = ("59", "322"), ("42",), ("43", "288")
+MAX_MESSAGE = 8192  # characters of a syslog message that are looked at
+_LEAP_YEAR = 1992  # stands for the year that classic syslog leaves out; it has a 29 February
+
+
+@dataclass(slots=True)
+class AuditLine:
+    """One auditd line: its type, serial number and values."""
+
+    record: int
+    kind: str
+    serial: str
+    time: str
+    node: str
+    values: dict[str, str]
+
+
+@dataclass(slots=True)
+class AuditEvent:
+    """The lines of one serial number."""
+
+    lines: list[AuditLine] = field(default_factory=list)
+
+    def first(self, *kinds: str) -> AuditLine | None:
+        """The first line of one of the types."""
+        return next((line for line in self.lines if line.kind in kinds), None)
+
+    def values(self, kind: str) -> dict[str, str]:
+        """The values of the first line of a type; none where there is no such line."""
+        line = self.first(kind)
+        return line.values if line else {}
+
+
+def is_text(raw: Mapping[str, Any]) -> bool:
+    """Whether a parsed record is one line of text."""
+    return isinstance(raw.get("raw"), str) and len(raw) <= 2
+
+
+def _unhex(text: str) -> str:
+    """auditd writes text with spaces or special characters in hexadecimal, without quotes."""
+    if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", text):
+        return bytes.fromhex(text).replace(b"\0", b" ").decode("utf-8", "replace")
+    return text
+
+
+def _values(text: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in _PAIR.findall(text):
+        values.setdefault(name, value[1:-1] if value[0] == '"' and len(value) > 1 else value)
+    return values
+
+
+def read_audit(line: str, record: int) -> AuditLine | None:
+    """One line of an audit log, or None for text of another kind."""
+    found = _HEAD.match(line)
+    if not found:
+        return None
+    rest = found["rest"].replace("\x1d", " ").replace("msg='", " ")
+    return AuditLine(record, found["type"], found["serial"], found["time"], found["node"] or "", _values(rest))
+
+
+def _is_enrichment(line: str) -> bool:
+    """The second half of an enriched line, which some exports cut off at the separator."""
+    return re.match(r"(?:ARCH=\w+ SYSCALL=|[AOESF]?[UG]ID=|SADDR=\{|AUID=)", line.strip()) is not None
+
+
+# ---------------------------------------------------------------- what an audit event becomes
+def _user(values: Mapping[str, str]) -> str | None:
+    """The acting account: by the name that enrichment gives, else root for number 0; other numbers name nobody."""
+    for name in ("UID", "AUID"):
+        if values.get(name) and values[name] != "unset":
+            return values[name]
+    return "root" if values.get("uid") == "0" else None
+
+
+def _command(values: Mapping[str, str]) -> str:
+    parts = []
+    for place in range(4096):
+        part = values.get(f"a{place}")
+        if part is None:
+            break
+        parts.append(_unhex(part))
+    return " ".join(part if re.fullmatch(r"[\w@%+=:,./-]+", part) else shlex.quote(part) for part in parts)
+
+
+def _launch(event: AuditEvent, programs: Mapping[str, str]) -> Mapped:
+    call, title = event.values("SYSCALL"), event.values("PROCTITLE").get("proctitle", "")
+    values = {
+        "process_path": _unhex(call.get("exe", "")) or event.values("EXECVE").get("a0"),
+        "process_cmd_line": _command(event.values("EXECVE")) or _unhex(title).strip(),
+        "process_pid": call.get("pid"),
+        "parent_path": programs.get(call.get("ppid", "")),
+        "actor_user": _user(call),
+        "session_uid": call.get("ses"),
+    }
+    return "process", "launch", clean_fields("process", "launch", values)
+
+
+def _socket(saddr: str) -> tuple[str, int] | None:
+    """Address and port of a sockaddr in hexadecimal (families 2 and 10: IPv4 and IPv6)."""
+    try:
+        data = bytes.fromhex(saddr)
+    except ValueError:
+        return None
+    family = int.from_bytes(data[:2], "little")
+    port = int.from_bytes(data[2:4], "big")
+    if family == 2 and len(data) >= 8:
+        return str(ip_address(data[4:8])), port
+    if family == 10 and len(data) >= 24:
+        return str(ip_address(data[8:24])), port
+    return None
+
+
+def _connection(event: AuditEvent) -> Mapped:
+    call = event.values("SYSCALL")
+    peer = _socket(event.values("SOCKADDR").get("saddr", ""))
+    if peer is None:
+        return "audit event of a socket that is no internet address"
+    came_in = call.get("syscall") in _ACCEPT
+    ends = {"src_ip": peer[0], "src_port": peer[1]} if came_in else {"dst_ip": peer[0], "dst_port": peer[1]}
+    values = {
+        **ends,
+        "direction": "inbound" if came_in else None,
+        "process_path": _unhex(call.get("exe", "")),
+        "actor_user": _user(call),
+        "session_uid": call.get("ses"),
+    }
+    return "net_conn", "open", clean_fields("net_conn", "open", values)
+
+
+def _file(event: AuditEvent) -> Mapped:
+    call = event.values("SYSCALL")
+    for line in event.lines:
+        activity = {"CREATE": "create", "DELETE": "delete"}.get(line.values.get("nametype", ""))
+        if line.kind == "PATH" and activity:
+            values = {
+                "file_path": _unhex(line.values.get("name", "")),
+                "process_path": _unhex(call.get("exe", "")),
+                "actor_user": _user(call),
+                "session_uid": call.get("ses"),
+            }
+            return "file", activity, clean_fields("file", activity, values)
+    return f"no mapping for auditd system call {call.get('syscall', '?')}"
+
+
+def _sign_in(line: AuditLine) -> Mapped:
+    told = line.values
+    failed = told.get("res", "") in ("failed", "0", "no")
+    remote = "ssh" in told.get("exe", "") or told.get("terminal", "") in ("ssh", "sshd")
+    activity = "failure" if failed else "ssh_session" if remote and line.kind == "USER_START" else "success"
+    if line.kind in ("USER_END", "USER_LOGOUT"):
+        activity = "logoff"
+    values = {
+        "user_name": _unhex(told.get("acct", "")) or told.get("AUID") or told.get("id"),
+        "src_ip": told.get("addr"),
+        "status": told.get("res"),
+        "logon_process": told.get("exe"),
+        "session_uid": told.get("ses"),
+        "actor_user": _user(told),
+    }
+    return "logon", activity, clean_fields("logon", activity, values)
+
+
+def _sudo(line: AuditLine) -> Mapped:
+    values = {
+        "user_name": _user(line.values),
+        "privileges": _unhex(line.values.get("cmd", "")),
+        "actor_user": line.values.get("AUID"),
+    }
+    return "privilege", "sudo", clean_fields("privilege", "sudo", values)
+
+
+def _service(line: AuditLine) -> Mapped:
+    status = "running" if line.kind == "SERVICE_START" else "stopped"
+    return (
+        "service",
+        "state",
+        clean_fields("service", "state", {"service_name": line.values.get("unit"), "status": status}),
+    )
+
+
+def _account(activity: str) -> Any:
+    def make(line: AuditLine) -> Mapped:
+        values = {
+            "user_name": _unhex(line.values.get("acct", "")) or line.values.get("id"),
+            "attributes": line.values.get("op"),
+            "src_ip": line.values.get("addr"),
+            "actor_user": _user(line.values),
+        }
+        return "account", activity, clean_fields("account", activity, values)
+
+    return make
+
+
+def _policy(line: AuditLine) -> Mapped:
+    told = line.values
+    values = {
+        "control_name": f"audit rules {_unhex(told.get('path', '')) or told.get('key', '')}".strip(),
+        "new_value": told.get("op"),
+        "actor_user": _user(told),
+        "session_uid": told.get("ses"),
+    }
+    return "control_change", "audit_policy", clean_fields("control_change", "audit_policy", values)
+
+
+_LINES = {
+    "USER_LOGIN": _sign_in,
+    "USER_AUTH": _sign_in,
+    "USER_START": _sign_in,
+    "USER_END": _sign_in,
+    "USER_LOGOUT": _sign_in,
+    "USER_CMD": _sudo,
+    "SERVICE_START": _service,
+    "SERVICE_STOP": _service,
+    "ADD_USER": _account("create"),
+    "DEL_USER": _account("delete"),
+    "USER_CHAUTHTOK": _account("password_change"),
+    "USER_MGMT": _account("modify"),
+    "CONFIG_CHANGE": _policy,
+    "DAEMON_END": _policy,
+}
+
+
+def _netfilter(event: AuditEvent) -> Mapped:
+    call = event.values("SYSCALL")
+    values = {
+        "control_name": f"netfilter table {event.values('NETFILTER_CFG').get('table', '')}",
+        "new_value": _unhex(event.values("PROCTITLE").get("proctitle", "")).strip(),
+        "process_path": _unhex(call.get("exe", "")),
+        "actor_user": _user(call),
+    }
+    return "control_change", "firewall", clean_fields("control_change", "firewall", values)
+
+
+def _convert(event: AuditEvent, programs: Mapping[str, str]) -> tuple[AuditLine, Mapped]:
+    """The line that an audit event is told by, and what it becomes."""
+    for kind, make in _LINES.items():
+        line = event.first(kind)
+        if line:
+            return line, make(line)
+    call = event.first("SYSCALL")
+    if netfilter := event.first("NETFILTER_CFG"):
+        return netfilter, _netfilter(event)
+    if executed := event.first("EXECVE"):
+        return executed, _launch(event, programs)
+    if call is None:
+        return event.lines[0], f"no mapping for auditd {event.lines[0].kind}"
+    if call.values.get("arch") == _X86_64:
+        number = call.values.get("syscall", "")
+        if number in _EXECVE:
+            return call, _launch(event, programs)
+        if number in _CONNECT or number in _ACCEPT:
+            return call, _connection(event)
+    return call, _file(event)
+
+
+# ---------------------------------------------------------------- syslog
+_SYSLOG = re.compile(
+    r"(?:<\d+>\d?\s*)?(?P<time>\w{3}\s+\d+ \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S+)\s+(?P<host>\S+)\s+"
+    r"(?P<program>[\w./-]+?)(?:\[(?P<pid>\d+)\])?:\s*(?P<text>.*)",
+    re.DOTALL,
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MESSAGES: tuple[tuple[re.Pattern[str], str, str, Mapping[str, str]], ...] = (
+    (
+        re.compile(r"Failed (?P<auth_protocol>\S+) for (?:invalid user )?(?P<user_name>\S+) from (?P<src_ip>\S+)"),
+        "logon",
+        "failure",
+        {},
+    ),
+    (
+        re.compile(r"Invalid user (?P<user_name>\S*) from (?P<src_ip>\S+)"),
+        "logon",
+        "failure",
+        {"status": "no such user"},
+    ),
+    (
+        re.compile(r"Accepted (?P<auth_protocol>\S+) for (?P<user_name>\S+) from (?P<src_ip>\S+)"),
+        "logon",
+        "ssh_session",
+        {},
+    ),
+    (
+        re.compile(r"\s*(?P<actor_user>\S+) : .*?USER=(?P<user_name>\S+) ; (?:.*; )?COMMAND=(?P<privileges>.*)"),
+        "privilege",
+        "sudo",
+        {},
+    ),
+    (re.compile(r"session opened for user (?P<user_name>[^\s(]+)"), "logon", "success", {}),
+    (re.compile(r"session closed for user (?P<user_name>[^\s(]+)"), "logon", "logoff", {}),
+    (
+        re.compile(r"authentication failure;.*?rhost=(?P<src_ip>\S*)(?:\s+user=(?P<user_name>\S+))?"),
+        "logon",
+        "failure",
+        {},
+    ),
+    (re.compile(r"new user: name=(?P<user_name>[^,\s]+)(?P<attributes>.*)"), "account", "create", {}),
+    (re.compile(r"delete user '(?P<user_name>[^']+)'"), "account", "delete", {}),
+    (re.compile(r"password changed for (?P<user_name>\S+)"), "account", "password_change", {}),
+    (re.compile(r"add '(?P<user_name>[^']+)' to group '(?P<group_name>[^']+)'"), "group", "member_add", {}),
+    (re.compile(r"\((?P<actor_user>[^)]+)\) CMD \((?P<job_cmd_line>.*)\)"), "task", "run", {}),
+)
+
+
+def _syslog_time(text: str) -> datetime | None:
+    if text[:1].isdigit():
+        return read_time(text)
+    month, day, clock = text.split()
+    if month not in _MONTHS:
+        return None
+    hour, minute, second = (int(part) for part in clock.split(":"))
+    try:
+        return datetime(_LEAP_YEAR, _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def convert_syslog(line: str, record: int) -> Draft | Left:
+    """What a syslog line becomes; only messages that the table knows become events."""
+    found = _SYSLOG.match(line)
+    if not found:
+        return Left("a line of text that is neither auditd's nor syslog's", record)
+    for pattern, event_type, activity, fixed in _MESSAGES:
+        told = pattern.search(found["text"][:MAX_MESSAGE])
+        if told:
+            values = {**told.groupdict(), **fixed, "device_hostname": found["host"]}
+            return Draft(event_type, clean_fields(event_type, activity, values), _syslog_time(found["time"]), record)
+    return Left(f"no mapping for a syslog message of {found['program']}", record)
+
+
+# ---------------------------------------------------------------- a whole file
+def convert_text(lines: Iterable[tuple[int, str]]) -> list[Draft | Left]:
+    """What the text lines of one file become, each with its record number; one result for every line.
+
+    A parent is named by an earlier launch of the same recording with the parent's process id, never by anything else.
+    """
+    results: list[Draft | Left] = []
+    events: dict[str, AuditEvent] = {}
+    last: AuditLine | None = None
+    for record, text in lines:
+        line = read_audit(text, record)
+        if line:
+            events.setdefault(f"{line.node}/{line.serial}", AuditEvent()).lines.append(line)
+            last = line
+        elif last and _is_enrichment(text):
+            last.values.update(_values(text))
+            results.append(
+                Left(f"part of audit event {last.serial}: names for the numbers of record {last.record}", record)
+            )
+        else:
+            results.append(convert_syslog(text, record))
+    programs: dict[str, str] = {}
+    for event in events.values():
+        results += _audit_results(event, programs)
+    return sorted(results, key=lambda result: result.record)
+
+
+def _audit_results(event: AuditEvent, programs: dict[str, str]) -> Sequence[Draft | Left]:
+    teller, mapped = _convert(event, programs)
+    parts: list[Draft | Left] = [
+        Left(f"part of audit event {line.serial}: told by record {teller.record}", line.record)
+        for line in event.lines
+        if line is not teller
+    ]
+    if isinstance(mapped, str):
+        return [*parts, Left(mapped, teller.record)]
+    event_type, _, fields = mapped
+    if teller.node:
+        fields["device_hostname"] = teller.node
+    if event_type == "process":
+        programs[str(fields.get("process_pid", ""))] = str(fields.get("process_path", ""))
+    return [*parts, Draft(event_type, fields, read_time(teller.time), teller.record)]

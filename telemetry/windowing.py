@@ -1,0 +1,456 @@
+"""From a whole recording to a window of at most 40 events that a person can read: a rule that is stated and blind.
+
+The rule sees events and nothing else: no label, no file name, no list of tools, no verdict of the verifier. In this
+order:
+
+1. **Duplicates go**: the same type and fields at the same time are one event. Sign-ins and ticket requests are kept,
+   since each record of them is an attempt.
+2. **A short recording stays whole**: up to 40 events are the window.
+3. **Every event gets a worth** from 0 to 100 by its type and activity (`WORTH`): what changes who may do what, what
+   runs at start or what is logged counts most; what an idle machine writes by the thousand least. Facts of the
+   operation itself raise it (`_RAISES`): an address outside, a program in a folder that any user may write, a failed
+   sign-in, a key that configures what starts.
+4. **Rare is worth more**: up to `RARITY` points for an event unlike all others of the recording; each further one of
+   the very same content counts `REPEAT` less, down to `REPEAT_MOST`.
+5. **Context follows**: the launch of a program that did something of worth, its parent's launch, the file it was
+   written as and its connections are raised to a little below that (`CONTEXT_STEP`).
+6. **Picking** goes by worth, then by time, under a cap for each type (`CAPS`) and a quota for each group of like
+   events (`QUOTAS`: failures from one address, connections of one program, reads of one share), so that no bulk type
+   crowds out the rest and counts that matter survive. While places are left, caps and quotas are doubled, then
+   lifted.
+
+The kept events are in time order. The function is pure: the same events give the same window.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from schema import MAX_EVENTS
+from telemetry.importers.draft import Draft, in_time_order
+
+RARITY = 15
+REPEAT = 4
+REPEAT_MOST = 20
+CONTEXT_STEP = 6  # how much less than the event that explains them its launch, parent, file and connections are worth
+QUIET = 12  # a connection worth no more (name resolution, this very host) is not context
+
+# (type, activity) or (type, "") for its other activities -> worth
+WORTH: Mapping[tuple[str, str], int] = {
+    ("service", "install"): 95,
+    ("service", "config"): 75,
+    ("service", "fail"): 25,
+    ("service", "state"): 20,
+    ("wmi", ""): 95,
+    ("wmi", "query"): 30,
+    ("wmi", "provider_load"): 15,
+    ("control_change", ""): 90,
+    ("control_change", "time_change"): 40,
+    ("detection", ""): 90,
+    ("detection", "ids_notice"): 40,
+    ("directory", "replication"): 95,
+    ("directory", "modify"): 75,
+    ("directory", "create"): 75,
+    ("directory", ""): 30,
+    ("process_inject", ""): 85,
+    ("task", ""): 85,
+    ("task", "run"): 30,
+    ("account", ""): 80,
+    ("account", "assume_role"): 40,
+    ("group", ""): 80,
+    ("group", "enumerate"): 25,
+    ("privilege", "right_assigned"): 70,
+    ("privilege", "sudo"): 55,
+    ("privilege", "special_logon"): 12,
+    ("privilege", ""): 8,
+    ("process", "launch"): 58,
+    ("process", "terminate"): 3,
+    ("script", "block"): 55,
+    ("script", "engine_start"): 45,
+    ("script", "pipeline"): 28,
+    ("logon", "failure"): 62,
+    ("logon", "explicit_credentials"): 60,
+    ("logon", "success"): 28,
+    ("logon", "logoff"): 3,
+    ("logon", ""): 42,
+    ("kerberos", "preauth_failure"): 55,
+    ("kerberos", ""): 25,
+    ("share", "create"): 70,
+    ("share", "modify"): 70,
+    ("share", ""): 18,
+    ("http", ""): 45,
+    ("net_conn", "bits_job"): 40,
+    ("net_conn", "allow"): 18,
+    ("net_conn", "block"): 35,
+    ("net_conn", "listen"): 15,
+    ("net_conn", "bind"): 4,
+    ("net_conn", ""): 26,
+    ("dns_query", ""): 25,
+    ("pipe", ""): 20,
+    ("file", "blocked"): 20,
+    ("file", "stream"): 30,
+    ("file", ""): 14,
+    ("registry", "set"): 16,
+    ("registry", "rename"): 20,
+    ("registry", ""): 6,
+    ("module_load", "driver"): 70,
+    ("module_load", ""): 6,
+    ("process_access", ""): 12,
+    ("object_access", "credential_read"): 28,
+    ("object_access", "key_file"): 20,
+    ("object_access", "access"): 14,
+    ("object_access", "open"): 12,
+    ("object_access", "close"): 1,
+    ("cloud_api", ""): 55,
+}
+CAPS: Mapping[str, int] = {
+    "process": 16,
+    "logon": 16,
+    "kerberos": 14,
+    "net_conn": 14,
+    "http": 14,
+    "script": 12,
+    "file": 12,
+    "share": 12,
+    "cloud_api": 20,
+    "directory": 10,
+    "dns_query": 8,
+    "registry": 8,
+    "pipe": 6,
+    "process_access": 6,
+    "module_load": 6,
+    "object_access": 6,
+    "privilege": 4,
+}
+CAP = 12  # of the types that are not named
+# Groups of like events: the fields that make one, and how many of one are kept at first.
+QUOTAS: Mapping[str, tuple[tuple[str, ...], int]] = {
+    "logon": (("src_ip", "logon_type"), 12),
+    "kerberos": (("src_ip",), 12),
+    "net_conn": (("process_path", "src_ip"), 12),
+    "http": (("src_ip", "dst_ip"), 10),
+    "dns_query": (("process_path", "src_ip"), 8),
+    "file": (("process_path",), 8),
+    "share": (("src_ip", "share_name"), 8),
+    "script": (("host_application",), 10),
+    "cloud_api": (("actor_user", "api_operation"), 6),
+    "process": (("process_path", "parent_path"), 4),
+    "registry": (("process_path",), 4),
+    "process_access": (("process_path", "target_path"), 2),
+    "process_inject": (("process_path", "target_path"), 3),
+    "module_load": (("process_path",), 4),
+    "object_access": (("process_path", "object_type"), 3),
+    "directory": (("actor_user", "src_ip"), 8),
+    "pipe": (("process_path", "pipe_name"), 2),
+    "privilege": (("user_name",), 2),
+}
+QUOTA: tuple[tuple[str, ...], int] = (("process_path",), 8)
+ATTEMPTS = ("logon", "kerberos")  # every record of these is an attempt, alike or not
+_PASSING = ("device_hostname", "session_uid", "process_pid", "process_uid", "src_port")  # differ between like events
+
+_ANYBODY_WRITES = re.compile(
+    r"\\users\\(?!.*\\appdata\\local\\microsoft\\(?:onedrive|teams|edge)\\)|\\windows\\temp\\|\\programdata\\(?!microsoft\\)|\\perflogs\\|\\\$recycle"
+    r"|^[a-z]:\\(?:temp|tmp)\\|^\\\\[^?.]|^/(?:tmp|var/tmp|dev/shm|home)/",
+    re.IGNORECASE,
+)
+_CODE = re.compile(
+    r"\.(?:exe|dll|sys|scr|com|msi|ps1|psm1|bat|cmd|vbs|vbe|js|jse|wsf|hta|lnk|url|jar|py|sh|elf|so|ocx|cpl|xll|iso|img|aspx?|php|jsp)$",
+    re.IGNORECASE,
+)
+_STORES = re.compile(r"\.(?:dmp|dit|hiv|hive|zip|7z|rar|cab|kdbx|pfx|pem|ost|pst)$", re.IGNORECASE)
+_CONFIGURES = re.compile(
+    r"\\currentversion\\(?:run|runonce|runonceex|runservices|policies|winlogon|windows\\(?:load|run|appinit))"
+    r"|\\(?:image file execution options|silentprocessexit)\\"
+    r"|\\services\\[^\\]+\\(?:imagepath|start|type|failurecommand|objectname|parameters\\servicedll|performance\\library)$"
+    r"|\\control\\(?:lsa|securityproviders|minint|session manager\\(?:appcert|bootexecute|pendingfile)|print\\"
+    r"|terminal server)|\\eventlog\\|\\winevt\\|\\windows defender\\|\\policies\\microsoft\\|\\shell\\[^\\]+\\command"
+    r"|inprocserver32|localserver32|delegateexecute|\\scriptletfile"
+    r"|\\schedule\\taskcache\\tree|\\safeboot\\|\\userinitmprlogonscript|\\environment\\|\\amsi|\\powershell\\|\\wmi\\autologger|\\com\\treatas|\\treatas",
+    re.IGNORECASE,
+)
+_CREDENTIALS = re.compile(
+    r"\\lsass\.exe$|\\(?:sam|security)(?:\\|$)|\\ntds|\\policy\\secrets|\\protect\\|\\credentials\\|\\vault\\"
+    r"|login data",
+    re.IGNORECASE,
+)
+_FETCHES = re.compile(r"[a-z]{3,5}://|\\\\[\w.-]+\\", re.IGNORECASE)  # a URL or a network path
+_ENCODED = re.compile(r"[A-Za-z0-9+/=]{80}")
+_CHATTER_PORTS = frozenset({67, 68, 123, 137, 138, 1900, 3702, 5353, 5355})
+_READS = re.compile(r"(?:Get|List|Describe|Head|Lookup|Batch|Check|Search|View)", re.IGNORECASE)
+_SECRETS = re.compile(r"secret|password|credential|token|parameters?$|accesskey", re.IGNORECASE)
+_VM_READ, _VM_WRITE_OR_THREAD = 0x10, 0x2 | 0x8 | 0x20
+_RC4 = ("0x17", "0x18")
+
+
+# ---------------------------------------------------------------- what an event is worth
+def _person(name: object) -> bool:
+    """Whether an account is neither a machine's nor the system's own."""
+    text = str(name or "").rpartition("\\")[2].lower()
+    return (
+        bool(text)
+        and not text.endswith("$")
+        and text not in ("system", "local service", "network service", "anonymous logon")
+    )
+
+
+def _outside(fields: Mapping[str, Any]) -> bool:
+    return fields.get("dst_scope") == "external"
+
+
+def _process(fields: Mapping[str, Any], worth: int) -> int:
+    if fields["activity"] != "launch":
+        return worth
+    command = str(fields.get("process_cmd_line", ""))
+    _, _, arguments = command.partition(" ")
+    worth += 8 if _FETCHES.search(arguments) else 0
+    worth += 6 if _ENCODED.search(arguments) or _ANYBODY_WRITES.search(arguments) else 0
+    return worth - (0 if _person(fields.get("actor_user")) or "actor_user" not in fields else 8)
+
+
+def _process_access(fields: Mapping[str, Any], worth: int) -> int:
+    mask = int(fields.get("access_mask", "0x0"), 16)
+    if str(fields.get("target_path", "")).lower().endswith("\\lsass.exe"):
+        worth = 70 if mask & _VM_READ else 30
+    if "UNKNOWN" in str(fields.get("call_trace", "")):
+        worth = max(worth, 45)
+    if mask & _VM_WRITE_OR_THREAD:
+        worth += 8
+    return worth
+
+
+def _net_conn(fields: Mapping[str, Any], worth: int) -> int:
+    if fields.get("dst_port") in _CHATTER_PORTS or fields.get("dst_ip") in ("127.0.0.1", "::1"):
+        return 5
+    return worth + (20 if _outside(fields) else 0)
+
+
+def _logon(fields: Mapping[str, Any], worth: int) -> int:
+    if fields["activity"] == "explicit_credentials":
+        return worth - (0 if _person(fields.get("actor_user")) else 25)
+    if fields["activity"] != "success":
+        return worth
+    kind, far = fields.get("logon_type"), fields.get("src_ip") not in (None, "127.0.0.1", "::1")
+    if kind in (8, 9, 10):
+        return 58
+    return worth + (22 if far and _person(fields.get("user_name")) else -10 if kind in (0, 5) else 0)
+
+
+def _kerberos(fields: Mapping[str, Any], worth: int) -> int:
+    if fields.get("preauth_type") == 0 and fields["activity"] == "tgt":
+        return 62
+    weak = 25 if fields.get("ticket_encryption") in _RC4 else 0
+    failed = 12 if fields.get("status") not in (None, "0x0") else 0
+    return worth + weak + failed + (5 if _person(fields.get("user_name")) else 0)
+
+
+def _share(fields: Mapping[str, Any], worth: int) -> int:
+    if not _person(fields.get("actor_user")) and fields.get("actor_user"):
+        return worth - 8
+    name = str(fields.get("share_name", ""))
+    return worth + (22 if name.endswith("$") and fields.get("file_path") not in (None, "\\") else 10)
+
+
+def _file(fields: Mapping[str, Any], worth: int) -> int:
+    path = str(fields.get("file_path", ""))
+    if fields["activity"] in ("create", "modify", "blocked", "stream"):
+        worth = max(worth, 42 if _CODE.search(path) else 32 if _STORES.search(path) else 0)
+    return worth + (8 if _CODE.search(path) and _ANYBODY_WRITES.search(path) else 0)
+
+
+def _registry(fields: Mapping[str, Any], worth: int) -> int:
+    configures = _CONFIGURES.search(str(fields.get("reg_key_path", "")))
+    return worth + (40 if configures and fields["activity"] == "set" else 18 if configures else 0)
+
+
+def _module_load(fields: Mapping[str, Any], worth: int) -> int:
+    vouched = fields.get("signature_state") not in ("unsigned", "invalid")
+    return (
+        worth
+        + (0 if vouched else 16)
+        + (24 if not vouched and _ANYBODY_WRITES.search(str(fields.get("file_path", ""))) else 0)
+    )
+
+
+def _object_access(fields: Mapping[str, Any], worth: int) -> int:
+    if fields["activity"] in ("open", "access") and not fields.get("object_name"):
+        return 1
+    return worth + (40 if _CREDENTIALS.search(str(fields.get("object_name", ""))) else 0)
+
+
+def _cloud_api(fields: Mapping[str, Any], worth: int) -> int:
+    operation = str(fields.get("api_operation", ""))
+    if _READS.match(operation):
+        worth = 60 if _SECRETS.search(operation) else 20
+    return worth + (8 if fields.get("api_error") else 0)
+
+
+def _dns_query(fields: Mapping[str, Any], worth: int) -> int:
+    name = str(fields.get("query_hostname", "")).lower()
+    if not name:
+        return 2
+    return worth - 12 if name.rstrip(".").endswith((".arpa", ".local")) or "." not in name else worth
+
+
+def _privilege(fields: Mapping[str, Any], worth: int) -> int:
+    return worth + (12 if fields["activity"] == "special_logon" and _person(fields.get("user_name")) else 0)
+
+
+def _task(fields: Mapping[str, Any], worth: int) -> int:
+    return worth - (25 if str(fields.get("job_name", "")).lower().startswith("\\microsoft\\") else 0)
+
+
+_RAISES = {
+    "process": _process,
+    "process_access": _process_access,
+    "net_conn": _net_conn,
+    "logon": _logon,
+    "kerberos": _kerberos,
+    "share": _share,
+    "file": _file,
+    "registry": _registry,
+    "module_load": _module_load,
+    "object_access": _object_access,
+    "cloud_api": _cloud_api,
+    "dns_query": _dns_query,
+    "privilege": _privilege,
+    "task": _task,
+}
+
+
+def worth_of(event: Draft) -> int:
+    """What one event is worth by itself, before rarity and context."""
+    fields = event.fields
+    worth = WORTH.get((event.event_type, event.activity)) or WORTH[event.event_type, ""]
+    raises = _RAISES.get(event.event_type)
+    if raises:
+        worth = raises(fields, worth)
+    program = str(fields.get("process_path", ""))
+    return worth + (10 if worth > 10 and _ANYBODY_WRITES.search(program) else 0)
+
+
+# ---------------------------------------------------------------- alike and related
+def _content(event: Draft) -> tuple[object, ...]:
+    """What an event says, without what differs between like events."""
+    return (event.event_type, *(item for item in sorted(event.fields.items()) if item[0] not in _PASSING))
+
+
+def _group(event: Draft) -> tuple[object, ...]:
+    names, _ = QUOTAS.get(event.event_type, QUOTA)
+    return (event.event_type, event.activity, *(str(event.fields.get(name, "")).lower() for name in names))
+
+
+def _program(event: Draft, name: str) -> tuple[str, str] | None:
+    """Host and file name of a program that a field gives the path of."""
+    path = str(event.fields.get(name, "")).lower()
+    return (str(event.fields.get("device_hostname", "")).lower(), re.split(r"[\\/]", path)[-1]) if path else None
+
+
+def _scores(events: Sequence[Draft]) -> list[float]:
+    """Worth with rarity and repeats, for each event."""
+    contents = [_content(event) for event in events]
+    groups = Counter(_group(event) for event in events)
+    seen: Counter[tuple[object, ...]] = Counter()
+    scores = []
+    for event, content in zip(events, contents, strict=True):
+        rare = RARITY / groups[_group(event)]
+        again = min(REPEAT_MOST, REPEAT * seen[content])
+        seen[content] += 1
+        scores.append(worth_of(event) + rare - again)
+    return scores
+
+
+def _best(pairs: Iterable[tuple[tuple[str, str] | None, float]]) -> dict[tuple[str, str], float]:
+    best: dict[tuple[str, str], float] = {}
+    for key, score in pairs:
+        if key:
+            best[key] = max(best.get(key, 0.0), score)
+    return best
+
+
+def _with_context(events: Sequence[Draft], scores: list[float]) -> list[float]:
+    """Scores with those of launches, parents, dropped files and connections raised by what they explain."""
+    launches = [event.event_type == "process" and event.activity == "launch" for event in events]
+    did = _best((_program(event, "process_path"), score) for event, score in zip(events, scores, strict=True))
+    raised = list(scores)
+    for place, event in enumerate(events):
+        if launches[place] and (key := _program(event, "process_path")):
+            raised[place] = max(raised[place], did[key] - CONTEXT_STEP)
+    # One more step: the parent's launch, the file that was started, the started program's connections.
+    started = _best(
+        (_program(event, "process_path"), raised[place]) for place, event in enumerate(events) if launches[place]
+    )
+    parents = _best(
+        (_program(event, "parent_path"), raised[place]) for place, event in enumerate(events) if launches[place]
+    )
+    for place, event in enumerate(events):
+        key = _program(event, "process_path")
+        above = 0.0
+        if launches[place]:
+            above = parents.get(key, 0.0) if key else 0.0
+        elif event.event_type == "file" and event.activity in ("create", "modify", "stream"):
+            dropped = _program(event, "file_path")
+            above = started.get(dropped, 0.0) if dropped else 0.0
+        elif event.event_type == "net_conn" and scores[place] > QUIET:
+            above = started.get(key, 0.0) if key else 0.0
+        raised[place] = max(raised[place], above - 2 * CONTEXT_STEP)
+    return raised
+
+
+# ---------------------------------------------------------------- the window
+def _without_duplicates(events: Sequence[Draft]) -> tuple[list[Draft], list[tuple[Draft, str]]]:
+    kept, left = [], []
+    first: dict[object, int] = {}
+    for event in events:
+        key = (event.time, event.event_type, tuple(sorted(event.fields.items())))
+        if key in first and event.event_type not in ATTEMPTS:
+            left.append((event, f"duplicate of record {first[key]}"))
+        else:
+            first.setdefault(key, event.record)
+            kept.append(event)
+    return kept, left
+
+
+def _pick(events: Sequence[Draft], scores: Sequence[float], size: int) -> set[int]:
+    """Places of the chosen events: by score, under caps and quotas that loosen while there is room."""
+    order = sorted(range(len(events)), key=lambda place: (-scores[place], place))
+    chosen: set[int] = set()
+    by_type: Counter[str] = Counter()
+    by_group: Counter[tuple[object, ...]] = Counter()
+    for loosened in (1, 2, MAX_EVENTS):
+        for place in order:
+            if len(chosen) >= size:
+                return chosen
+            event, group = events[place], _group(events[place])
+            quota = QUOTAS.get(event.event_type, QUOTA)[1] * loosened
+            cap = CAPS.get(event.event_type, CAP) * loosened
+            if place not in chosen and by_type[event.event_type] < cap and by_group[group] < quota:
+                chosen.add(place)
+                by_type[event.event_type] += 1
+                by_group[group] += 1
+    return chosen
+
+
+def choose_window(events: Sequence[Draft], *, size: int = MAX_EVENTS) -> tuple[list[Draft], list[tuple[Draft, str]]]:
+    """Choose the events that are judged together.
+
+    Args:
+        events: all events of one recording, in any order; those without a time take their neighbour's.
+        size: the most that a window may hold, at least 1.
+
+    Returns:
+        The kept events in time order, and the others each with the reason why it was left out.
+    """
+    distinct, left = _without_duplicates(in_time_order(events))
+    if len(distinct) <= size:
+        return distinct, left
+    scores = _with_context(distinct, _scores(distinct))
+    chosen = _pick(distinct, scores, size)
+    left += [
+        (event, f"window full: outside the chosen window ({event.event_type} {event.activity})")
+        for place, event in enumerate(distinct)
+        if place not in chosen
+    ]
+    return [event for place, event in enumerate(distinct) if place in chosen], left

@@ -1,0 +1,174 @@
+"""The model card of the embedded defender: a text from what defender.json says and what a run of eval.run measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from players.embedded import About
+from schema import BadRequestError
+from train.nano.model import PRESETS
+
+CARD = "README.md"
+FIGURES = (
+    "accuracy",
+    "macro_f1",
+    "dismiss_on_malicious",
+    "over_reaction",
+    "citation_recall",
+    "format_ok",
+    "mean_reward",
+    "ece",
+)
+
+
+def card(about: About, run: Path | None) -> str:
+    """The card.
+
+    Args:
+        about: of the export.
+        run: a run directory of eval.run on this very export; without it the card says that nothing was measured.
+
+    Raises:
+        BadRequestError: the run cannot be read, is not complete, or is of another model.
+    """
+    measured = about.measured
+    return "\n".join(
+        [
+            "# The embedded defender",
+            "",
+            f"A causal language model of the Qwen2 architecture with {about.parameters:,} parameters, made and trained here from random weights, that triages",
+            "OpenSOC's alerts on a CPU core through onnxruntime. No pretrained weights and no outside data are in it.",
+            "",
+            "```bash",
+            ".venv/bin/python -m eval.run --defender embedded --split holdout --out out/embedded",
+            "```",
+            "",
+            "## How it was made",
+            "",
+            *_made(about),
+            "",
+            "## Figures",
+            "",
+            *(_figures(about, run) if run else [NOT_MEASURED]),
+            "",
+            "## The export",
+            "",
+            *_export(measured, about.precision),
+            "",
+            "## Limits",
+            "",
+            *(f"- {line}" for line in _limits(about)),
+            "",
+        ]
+    )
+
+
+NOT_MEASURED = (
+    "Not measured: no run was given when this card was written (`python -m train.nano.export --metrics RUN`)."
+)
+
+
+def _limits(about: About) -> Iterator[str]:
+    yield (
+        f"It reads prompts of the density `{about.density}`, prompt and answer together at most {about.context:,} tokens; "
+        "a longer one is answered with a fault, never cut."
+    )
+    yield "It knows the event types, rules and families of OpenSOC's generator, and nothing else: on telemetry of another form its answers mean nothing."
+    yield "It has learned the playbook as it stood in training; another playbook needs another training."
+    yield "Its rationale is two or three words for people to read and no explanation of how the action came about."
+    yield "Its confidence is the probability of the action among the five, as the model has it; `ece` above says how far that can be trusted."
+    yield "It triages for an exercise. Nobody should let it act on real systems."
+
+
+def _made(about: About) -> Iterator[str]:
+    yield "| | |"
+    yield "|---|---|"
+    yield f"| checkpoint | `{_cell(about.checkpoint)}` |"
+    yield f"| exported at commit | `{_cell(about.commit)}` |"
+    runs = about.made.get("runs") or []
+    for name, value in about.made.items():
+        if name != "runs" and not (runs and name in ("command", "commit")):
+            yield f"| {_cell(name)} | {_cell(value)} |"
+    if not about.made:
+        yield "| training | the checkpoint does not say |"
+    if runs:
+        yield ""
+        first = str(runs[0].get("command"))
+        whole = "train.nano.pretrain" in first or any(f"--model {preset} " in f"{first} " for preset in PRESETS)
+        yield f"{'From random weights' if whole else 'After what train/LOG.md tells'}, one command after the other:"
+        yield ""
+        yield "| command | learns from | steps | incidents | commit |"
+        yield "|---|---|---|---|---|"
+        for one in runs:
+            command = str(one.get("command"))
+            yield f"| `{_cell(command)}` | {_data(command)} | {one.get('steps')} | {one.get('incidents')} | `{_cell(str(one.get('commit')))[:12]}` |"
+
+
+def _data(command: str) -> str:
+    """What a training command learns from, in words."""
+    if "train.nano.quantise" in command:
+        return "nothing: matrices to 8 bits"
+    if "train.nano.pretrain" in command:
+        return "fresh prompts of the `train` families, without labels"
+    if "train.grpo" in command:
+        return "fresh incidents of the `train` families and the verifier's reward; beside them the labelled rows of `--anchor`"
+    if "--generate" in command:
+        return "fresh labelled incidents of the `train` families"
+    return "the 600 labelled rows of `sft_train`" if "--data" not in command else "the labelled rows of `--data`"
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.replace("|", "&#124;").replace("\n", " ")
+
+
+def _export(measured: Mapping[str, Any], precision: str) -> Iterator[str]:
+    yield f"Compared on {measured['items']} items of `{measured['set']}`, greedy, one thread; `{precision}` is what lies here."
+    yield ""
+    yield "| | accuracy | action and line as the checkpoint | ms a decision, median | longest | MB |"
+    yield "|---|---|---|---|---|---|"
+    for name in ("checkpoint", "float32", "int8"):
+        if one := measured.get(name):
+            size = f"{one['bytes'] / 1e6:.2f}" if "bytes" in one else "-"
+            yield (
+                f"| {name} | {one['accuracy']:.3f} | {one['same_decisions']} of {measured['items']} | {one['latency_median_s'] * 1000:.0f} "
+                f"| {one['latency_max_s'] * 1000:.0f} | {size} |"
+            )
+
+
+def _figures(about: About, run: Path) -> Iterator[str]:
+    """A table of a run's metrics with their intervals."""
+    try:
+        found = json.loads((run / "metrics.json").read_text("utf-8"))
+        info, metrics = found["run"], found["metrics"]
+        fingerprint, command, commit = info["defender"].get("fingerprint"), info["command"], info["commit"]
+        table = {name: {key: one[key] for key in FIGURES if key in one} for name, one in metrics.items()}
+        lines = [
+            f"| {key} | {name} | {_value(one)} | {one.get('n', '')} |"
+            for name, some in table.items()
+            for key, one in some.items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadRequestError(
+            f"Expected a complete run of eval.run with metrics.json in {str(run)!r}, and reading it gave {type(error).__name__}: {error}."
+        ) from error
+    if fingerprint != about.fingerprint:
+        raise BadRequestError(
+            f"Expected a run of this very export ({about.fingerprint}), and the one in {str(run)!r} is of {fingerprint!r}; "
+            "run eval.run with --defender embedded again."
+        )
+    yield f"`{_cell(command)}`, commit `{_cell(commit)}`; 95 % intervals, docs/evaluation.md says how each is made."
+    yield ""
+    yield "| metric | set | value (interval) | items |"
+    yield "|---|---|---|---|"
+    yield from lines
+
+
+def _value(one: Mapping[str, Any]) -> str:
+    if one["value"] is None:
+        return "-"
+    interval = "" if one["low"] is None else f" ({one['low']:.3f} to {one['high']:.3f})"
+    return f"{one['value']:.3f}{interval}"

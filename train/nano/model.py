@@ -1,0 +1,116 @@
+"""A small defender of our own: a Qwen2 causal LM made from a config, with a tokenizer trained on the environment's prompts.
+
+It stands for a pretrained model where no weights can be had. Everything of it is the libraries' own: `AutoModelForCausalLM` and
+`PreTrainedTokenizerFast` load what `loop.save` wrote, with a ChatML template. The tokenizer splits at spaces, so that a name of the prompt is one token wherever
+it stands (`@h1`, `L1-3`, ` device_hostname=`), falls back to bytes, and holds the fixed pieces of an answer as one token each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from players.codec import CONTEXT, END, PAD, PIECES, START
+from players.prompt import system_text
+from schema import LABELS, BadRequestError
+from verifier.rules import RULES
+
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+# What stays together: an entity's short name; name=value where the value is a plain word or number; a word with what ends it.
+WORDS = r' ?@[a-z]\d+| ?[a-z_]+=[a-z0-9_]+(?=[ \n]|$)| ?[^ \n=,"@\\]+(?:\\+|=)?|[ \n=,"@\\]'
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A size: width, layers, attention heads, width of the feed-forward part, tokens of the vocabulary."""
+
+    hidden: int
+    layers: int
+    heads: int
+    inner: int
+    vocabulary: int
+
+
+PRESETS: Mapping[str, Preset] = {
+    "nano": Preset(128, 4, 4, 320, 3072),
+    "mini": Preset(256, 4, 8, 640, 4096),
+    "small": Preset(512, 8, 8, 1216, 4096),
+}
+
+
+# ---------------------------------------------------------------- tokenizer
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
+    """A byte-level BPE tokenizer with the ChatML template, from prompts (no labels: rule ids come from the list of rules).
+
+    Args:
+        texts: prompts as `players.prompt.user_text` writes them.
+        vocabulary: tokens at most.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    said = [f"{label}{piece}" for label in LABELS for piece in PIECES] + [f"L1-{number}" for number in range(1, 41)]
+    said += ["nothing explained", "nothing unexplained"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        min_frequency=2,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*texts, *said * 100], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+    )
+    fixed = (system_text({}, "compact"), *PIECES, *(rule.rule_id for rule in RULES))
+    fast.add_tokens([AddedToken(piece, normalized=False) for piece in fixed])
+    fast.chat_template = TEMPLATE
+    return fast
+
+
+# ---------------------------------------------------------------- model
+def make(preset: str, tokenizer: Any, *, seed: int = 0) -> Any:
+    """A model with random weights: float32, tied embeddings.
+
+    Raises:
+        BadRequestError: no such preset.
+    """
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    if preset not in PRESETS:
+        raise BadRequestError(f"expected a preset, one of {', '.join(PRESETS)}; got {preset!r}")
+    size = PRESETS[preset]
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=size.hidden,
+        intermediate_size=size.inner,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation="sdpa",
+    )
+    return Qwen2ForCausalLM(config)

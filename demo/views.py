@@ -25,7 +25,7 @@ from client.screens import ACTIONS, summary, visible
 from demo_data import ROUNDS, Answer, Case, Game, Judged, rule_says
 from world import account_name
 
-ROOT = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 LABEL = 18  # characters of a name in a figure; beside two other columns a phone has room for no more
 ROOM = 0.17  # of the time shown, between two ids on one side of a row: an id is some 33 px wide, a phone's timeline some 200
@@ -46,7 +46,7 @@ def _cut(value: Any) -> str:
 @cache
 def _pieces() -> Any:
     found = Environment(
-        loader=FileSystemLoader(ROOT / "demo"),
+        loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -26,6 +26,7 @@ from demo_data import ROUNDS, Answer, Case, Game, Judged, rule_says
 from world import account_name
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 LABEL = 18  # characters of a name in a figure; beside two other columns a phone has room for no more
 ROOM = 0.17  # of the time shown, between two ids on one side of a row: an id is some 33 px wide, a phone's timeline some 200

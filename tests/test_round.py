@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed; the extra `train` brings it")
 pytest.importorskip("transformers", reason="transformers is not installed; the extra `train` brings it")
 from players import codec  # noqa: E402
-from train.nano import loop
+from train.nano import loop  # noqa: E402
 from train.nano import quantise as round  # noqa: E402
 from train.nano.export import history  # noqa: E402
 from train.nano.model import make, train_tokenizer  # noqa: E402

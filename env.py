@@ -34,6 +34,7 @@ from schema import (
     LABELS,
     MAX_EVENTS,
     MAX_NARRATIVE,
+    MAX_SEED,
     MODES,
     TASKS,
     VERSION,
@@ -54,7 +55,6 @@ from tasks.registry import SPLIT_SIZES, SPLITS, TASK_SPECS, Split
 from verifier import GroundTruth, check_plausibility, compute_ground_truth, playbook_for, playbook_text, signature
 from world import World
 
-MAX_SEED = 2**63 - 1
 PREVIEW = 100  # tasks that list_tasks shows of a split
 KNOWN_PLAYS = 150  # generated incidents of each task whose plays count as known
 PLAYERS = {"craft_incident": "attacker", "submit_triage": "defender"}
@@ -351,7 +351,8 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         try:
             incident = Incident.model_validate(content)
         except ValidationError as error:
-            return self._refuse(AttackerTurn(False, (), False, None, 0.5), faults(error, "craft_incident"))
+            fault = f"The craft_incident is malformed: {faults(error, 'craft_incident')}."
+            return self._refuse(AttackerTurn(False, (), False, None, 0.5), fault)
         # the alert's line first: the gate has to judge the very incident that the defender gets
         events = sorted(incident.events, key=lambda event: event.timestamp)
         chance = Random(generator.incident_seed("alert", self._task, self._seed, self._salt))

@@ -254,7 +254,7 @@ def read_triage(content: object, log_ids: Collection[str]) -> tuple[Triage | Non
     try:
         triage = Triage.model_validate(content)
     except ValidationError as error:
-        return None, faults(error, "submit_triage")
+        return None, f"The submit_triage is malformed: {faults(error, 'submit_triage')}."
     if triage.cited_log_id not in log_ids:
         return None, f"The answer is malformed: cited_log_id {triage.cited_log_id} is not in the log window."
     return triage, ""

@@ -7,6 +7,8 @@ OCSF classes (schema version 1.3) and their fields after OCSF attribute paths in
 
 from __future__ import annotations
 
+import reprlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,12 +17,13 @@ from typing import (
     Any,
     Literal,
     NotRequired,
+    Protocol,
     TypeVar,
     cast,
     get_args,
 )
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
@@ -51,6 +54,9 @@ MAX_EVENTS = 40  # a window that a person can read, and the longest that is rend
 MAX_TEXT = 512
 MAX_LONG_TEXT = 2048  # command lines, scripts, URLs
 MAX_NARRATIVE = 1000
+MAX_SEED = 2**63 - 1
+MAX_SHOWN = 80  # characters of a value that an error repeats
+MAX_MARKS = 3  # combining marks on one letter; languages need two
 
 
 class OpenSOCError(Exception):
@@ -65,26 +71,63 @@ class TurnError(OpenSOCError):
     """A request at the wrong time: a step before reset or after the end, the other player's turn, a grade before the end."""
 
 
-# ---------------------------------------------------------------- what errors say
+# ---------------------------------------------------------------- what errors and pages say
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = MAX_SHOWN
+
+
+class _HasErrors(Protocol):
+    def errors(self) -> Sequence[Any]: ...
+
+
 def shown(value: object) -> str:
-    """A value as an error may repeat it: short, plain ASCII."""
-    return ascii(value)[:80]
+    """Quote a value as an error may repeat it: at most 80 characters of plain ASCII, whatever its size and depth."""
+    return _REPR.repr(value).encode("ascii", "backslashreplace").decode()[:MAX_SHOWN]
 
 
-def faults(error: ValidationError, what: str) -> str:
-    """Why an answer is malformed: its first three faults, without repeating what was said."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    told = "; ".join(
-        f"{'.'.join(shown(part).strip(chr(39)) for part in fault['loc']) or what}: {fault['msg']}"
-        for fault in faults[:3]
+def faults(error: _HasErrors, whole: str, *, most: int = 3, quoting: bool = False) -> str:
+    """Tell what pydantic found wrong, as in `events.0.log_id: Field required; narrative: ... (and 2 more)`.
+
+    Args:
+        error: pydantic's ValidationError, or another that has its `errors()`.
+        whole: stands for the place where a fault concerns all that came.
+        most: so many faults are told.
+        quoting: whether what came is repeated; an answer that is scored is not.
+    """
+    rows = error.errors()
+    sentences = "; ".join(
+        f"{'.'.join(shown(part).strip(chr(39)) for part in row['loc']) or whole}: {row['msg']}"
+        + (f"; got {shown(row['input'])}" if quoting else "")
+        for row in rows[:most]
     )
-    more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-    return f"The {what} is malformed: {told}{more}."
+    return f"{sentences} (and {len(rows) - most} more)" if len(rows) > most else sentences
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """Write out what a reader of a text cannot see or is misled by: control, zero-width and direction characters, heaps of marks.
+
+    Args:
+        text: anybody's.
+        keep: characters that stay as they are, such as the line break.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    letters, marks = [], 0
+    for letter in text:
+        category = unicodedata.category(letter)
+        if category in ("Mn", "Me"):
+            marks += 1
+        elif category != "Mc":  # a mark with a place of its own belongs to the same character
+            marks = 0
+        hidden = category[0] == "C" or category in ("Zl", "Zp") or marks > MAX_MARKS
+        letters.append(letter.encode("unicode_escape").decode() if hidden and letter not in keep else letter)
+    return "".join(letters)
 
 
 # ---------------------------------------------------------------- plain values
 # C0, C1, zero-width and text-direction characters would let a field show a person something else than it holds.
-_VISIBLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]*$"
+HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"  # within brackets of a pattern
+_VISIBLE = f"^[^{HIDDEN}]*$"
 Text = Annotated[str, Field(max_length=MAX_TEXT, pattern=_VISIBLE)]
 LongText = Annotated[str, Field(max_length=MAX_LONG_TEXT, pattern=_VISIBLE)]
 Ip = Annotated[str, Field(max_length=45, pattern=r"^[0-9A-Fa-f:.]+$")]

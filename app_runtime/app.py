@@ -20,7 +20,7 @@ from schema import BadRequestError, Incident, Triage, TurnError
 
 from .episodes import Episodes
 from .guard import Guard
-from .refusal import Refusal, first_problem
+from .refusal import Refusal, wrong_form
 from .routes import router
 from .served import ServedEnv
 from .settings import Settings
@@ -116,7 +116,7 @@ async def _on_wrong_time(_: Request, exc: Exception) -> JSONResponse:
 
 async def _on_invalid(_: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
-    return _problem(422, first_problem(exc.errors()))
+    return _problem(422, wrong_form(exc))
 
 
 async def _on_http_error(request: Request, exc: Exception) -> JSONResponse:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from env import OpenSOCEnv, OpenSOCObservation
+from schema import shown
 
-from .refusal import Refusal, shown
+from .refusal import Refusal
 
 NAME_PATTERN = r"^[A-Za-z0-9._:-]{1,255}$"
 _NAME = re.compile(NAME_PATTERN[1:-1])

@@ -15,8 +15,10 @@ from openenv.core.env_server.types import WSErrorCode
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from schema import shown
+
 from .json_input import MAX_DEPTH, has_surrogate_escape, read_json
-from .refusal import OUR_FAULT, Refusal, hidden, shown
+from .refusal import OUR_FAULT, Refusal, hidden
 
 BODY = "opensoc.body"  # where a route finds its parsed body in the scope; None where the request has none
 # Shorter frames cannot hold a number that Python refuses (4,300 digits), and are looked through in no time.

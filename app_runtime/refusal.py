@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import reprlib
 import traceback
-from collections.abc import Mapping, Sequence
-from typing import Any
 
-from schema import OpenSOCError
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from schema import OpenSOCError, faults
 
 log = logging.getLogger("opensoc")
 OUR_FAULT = (
@@ -44,14 +44,6 @@ def hidden(exc: Exception) -> InternalError:
     return InternalError(OUR_FAULT)
 
 
-def shown(value: Any) -> str:
-    """A caller's value for use in a sentence: short, on one line, whatever its size and depth."""
-    return reprlib.repr(value)
-
-
-def first_problem(errors: Sequence[Mapping[str, Any]]) -> str:
+def wrong_form(error: ValidationError | RequestValidationError) -> str:
     """Turn pydantic's findings into a sentence about the first of them."""
-    error = errors[0]
-    where = ".".join(str(part) for part in error["loc"]) or "the body"
-    more = f" {len(errors) - 1} more are wrong." if len(errors) > 1 else ""
-    return f"Wrong value of {where}: {error['msg']}; got {shown(error['input'])}. Correct it and send it again.{more}"
+    return f"Wrong value of {faults(error, 'the body', most=1, quoting=True)}. Correct it and send it again."

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from env import OpenSOCState
+from schema import shown
 from tasks.registry import catalogue
 
 from .episodes import Episode, Episodes
 from .guard import BODY
-from .refusal import Refusal, first_problem, shown
+from .refusal import Refusal, wrong_form
 from .served import reply
 from .shapes import (
     ACTIONS,
@@ -247,7 +248,7 @@ def _merged(query: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     try:
         asked = ResetBody.model_validate(body).model_dump()
     except ValidationError as exc:
-        raise Refusal(422, first_problem(exc.errors())) from None
+        raise Refusal(422, wrong_form(exc)) from None
     for name, value in query.items():
         if None not in (value, asked[name]) and value != asked[name]:
             raise Refusal(
@@ -271,7 +272,7 @@ def _action(body: dict[str, Any]) -> dict[str, Any]:
     try:
         StepBody.model_validate(body)
     except ValidationError as exc:
-        raise Refusal(422, first_problem(exc.errors())) from None
+        raise Refusal(422, wrong_form(exc)) from None
     holder = body if said[0] != "action" else body["action"] or {}
     inner = [name for name in ACTIONS if name in holder]
     if len(inner) != 1 or (holder is not body and not holder.keys() <= {*ACTIONS, "metadata"}):

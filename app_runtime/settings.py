@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rubric import TableName
-from schema import OpenSOCError
+from schema import OpenSOCError, faults
 
 # HOST is left alone: shells and compilers set it to names that are no address to listen on.
 _VARIABLES = {"port": "PORT"}
@@ -48,7 +48,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given | said)
         except ValidationError as exc:
-            error = exc.errors()[0]
-            field = str(error["loc"][0])
+            field = str(exc.errors()[0]["loc"][0])
             name = f"--{field}" if field in said else f"the environment variable {names[field]}"
-            raise OpenSOCError(f"Wrong value of {name}: {error['msg']}; got {error['input']!r}. Correct it.") from None
+            fault = faults(exc, name, most=1, quoting=True)
+            raise OpenSOCError(f"Wrong value of {name}; {fault}. Correct it.") from None

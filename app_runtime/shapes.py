@@ -8,12 +8,11 @@ from fastapi import Header, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from env import OpenSOCObservation
-from schema import MODES, TASKS, Mode, Task
+from schema import MAX_SEED, MODES, TASKS, Mode, Task
 from tasks.registry import SPLITS, Split
 
 from .episodes import NAME_PATTERN
 
-MAX_SEED = 2**63 - 1
 ACTIONS = ("submit_triage", "craft_incident")
 
 

@@ -8,7 +8,7 @@ import pytest
 from app_runtime.episodes import Episodes
 from app_runtime.guard import _is_ordinary
 from app_runtime.json_input import MAX_DEPTH, read_json
-from app_runtime.refusal import OUR_FAULT, Refusal, first_problem, hidden, shown
+from app_runtime.refusal import OUR_FAULT, Refusal, hidden
 from app_runtime.served import Flat
 from app_runtime.settings import Settings
 from env import OpenSOCEnv
@@ -114,23 +114,6 @@ def test_the_usual_frames_are_ordinary():
 
 
 # ---------------------------------------------------------------- sentences
-def test_a_value_is_shown_short_and_on_one_line():
-    assert len(shown("x" * 10**6)) < 100
-    assert len(shown([[[[[[[[[[1]]]]]]]]]])) < 100
-    assert "\n" not in shown("a\nb")
-
-
-def test_the_first_problem_is_told_and_the_others_counted():
-    errors = [
-        {"loc": ("query", "seed"), "msg": "Input should be a valid integer", "input": "abc"},
-        {"loc": (), "msg": "?", "input": 1},
-    ]
-
-    assert first_problem(errors) == (
-        "Wrong value of query.seed: Input should be a valid integer; got 'abc'. Correct it and send it again. 1 more are wrong."
-    )
-
-
 def test_an_unexpected_error_is_logged_and_shown_without_its_text(caplog):
     try:
         raise KeyError("the ground truth is escalate")

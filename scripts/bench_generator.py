@@ -63,8 +63,8 @@ PEER = """
 import json, sys
 import pyarrow as pa, pyarrow.parquet as pq
 sys.path.insert(0, {root!r})
-from train.bulk import PARQUET, Run, arrow_schema, make_row
-run = Run({task!r}, 1)
+from train.data import PARQUET, BulkRun, arrow_schema, make_row
+run = BulkRun({task!r}, 1)
 text, n = json.dumps(make_row(run, 0)), {n}
 with pq.ParquetWriter({out!r}, arrow_schema(run), **PARQUET) as writer:
     for start in range(0, n, run.chunk):
@@ -105,7 +105,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         for name, n in (("", rows), ("_of_4n", 4 * rows)):
-            command = [sys.executable, "-m", "generator", "--task", TASK, "--n", str(n)]
+            command = [sys.executable, "-m", "train.data", "--task", TASK, "--n", str(n)]
             wall, cpu, peak = whole([*command, "--out", f"{folder}/rows{n}.parquet"])
             figures |= {f"rows_per_s{name}": n / wall, f"cpu_us{name}": cpu / n * 1e6, f"peak_mib{name}": peak}
             print(

@@ -44,7 +44,7 @@ def main() -> None:
     from players.codec import Coder
     from players.decode import answers
     from players.prompt import user_text
-    from train.data import at, fresh
+    from train.data import fresh, training_row
     from train.nano import model as tiny
     from train.nano.loop import Loop, Plan
     from train.nano.objectives import Grpo, OfAnswer
@@ -62,7 +62,7 @@ def main() -> None:
         logs: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory() as out:
             plan = Plan(Path(out), steps=steps, batch=args.rows, threads=args.threads, lr=1e-5)
-            Loop(plan, lambda: (model, tokenizer), about={}, notice=logs.append).run(partial(at, 8), lesson)
+            Loop(plan, lambda: (model, tokenizer), about={}, notice=logs.append).run(partial(training_row, 8), lesson)
         return logs
 
     def plain_sft() -> int:

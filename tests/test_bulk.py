@@ -1,13 +1,13 @@
 """Bulk generation: the same rows as one by one, the same bytes however often it was stopped, bounded work ahead."""
 
 import json
-import os
 import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,12 +17,13 @@ from env import OpenSOCEnv
 from generator import generate
 from players.prompt import messages
 from schema import BadRequestError
-from train.bulk import COLUMNS, DEFAULT_COLUMNS, Run, main, parts_in_order, write_file
+from train import data
+from train.data import COLUMNS, DEFAULT_COLUMNS, BulkRun, main, parts_in_order, processes, write_file
 from verifier import compute_ground_truth
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = Run("stage3_mixed", 50, chunk=20, columns=COLUMNS)
-LONG = Run("stage1_basic", 600, chunk=20)
+RUN = BulkRun("stage3_mixed", 50, chunk=20, columns=COLUMNS)
+LONG = BulkRun("stage1_basic", 600, chunk=20)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def started(out, run=LONG):
             "-c",
             textwrap.dedent(f"""
                 from pathlib import Path
-                from train.bulk import Run, write_file
+                from train.data import BulkRun, write_file
                 if __name__ == "__main__":
                     write_file({run!r}, Path({str(out)!r}), workers=2)
             """),
@@ -93,7 +94,7 @@ def test_rows_are_those_of_generator_verifier_and_prompt_one_by_one(written):
 
 def test_arguments_reach_the_rows(tmp_path):
     out = tmp_path / "rows.parquet"
-    run = Run("stage2_multi", 5, "val", 7, "secret", "escalate", "compact", ("id", "action", "prompt"), chunk=2)
+    run = BulkRun("stage2_multi", 5, "val", 7, "secret", "escalate", "compact", ("id", "action", "prompt"), chunk=2)
 
     write_file(run, out, workers=1)
 
@@ -143,10 +144,10 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path, whole):
     assert len(kept) < LONG.chunks()
     again: dict[Path, int] = {}
 
-    def seen(_):
+    def report(_):
         again.update({path: path.stat().st_mtime_ns for path in kept if path.exists()})
 
-    write_file(LONG, out, workers=2, seen=seen)
+    write_file(LONG, out, workers=2, report=report)
 
     assert out.read_bytes() == whole
     assert again == kept  # none was made anew
@@ -155,7 +156,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path, whole):
 
 def test_no_worker_outlives_a_killed_parent(tmp_path):
     out = tmp_path / "rows.parquet"
-    process = started(out, Run("stage1_basic", 100_000, chunk=20))
+    process = started(out, BulkRun("stage1_basic", 100_000, chunk=20))
     wait_for(lambda: list(out.with_name("rows.parquet.parts").glob("*.arrow")))
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) >= 2
@@ -190,7 +191,7 @@ def test_an_interrupted_command_says_so_and_goes_on(tmp_path):
     _, said = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "the same command goes on from here" in said
+    assert "the same command resumes from here" in said
     assert "Traceback" not in said
 
 
@@ -205,10 +206,10 @@ def test_a_complete_file_is_left_alone(written):
 @pytest.mark.parametrize(
     "other",
     [
-        Run("stage3_mixed", 51, chunk=20, columns=COLUMNS),
-        Run("stage1_basic", 50, chunk=20, columns=COLUMNS),
-        Run("stage3_mixed", 50, salt="x", chunk=20, columns=COLUMNS),
-        Run("stage3_mixed", 50, chunk=20),
+        BulkRun("stage3_mixed", 51, chunk=20, columns=COLUMNS),
+        BulkRun("stage1_basic", 50, chunk=20, columns=COLUMNS),
+        BulkRun("stage3_mixed", 50, salt="x", chunk=20, columns=COLUMNS),
+        BulkRun("stage3_mixed", 50, chunk=20),
     ],
 )
 def test_another_command_is_refused(written, other):
@@ -253,17 +254,46 @@ def test_a_full_disk_is_said_plainly(tmp_path):
 
 # ---------------------------------------------------------------- memory
 def test_work_ahead_of_the_writer_is_bounded(tmp_path):
-    parts = parts_in_order(LONG, tmp_path, 2)
-    made = lambda: len(list(tmp_path.glob("*.arrow")))  # noqa: E731
+    begun = []
 
-    assert next(parts).name == "0000000.arrow"
-    wait_for(lambda: made() >= 6)  # three a worker, the first among them
-    time.sleep(2)
-    assert made() == 6
+    def submit(run, chunk, path):
+        begun.append(chunk)
+        future = Future()
+        future.set_result(None)
+        return future
 
-    assert next(parts).name == "0000001.arrow"
-    parts.close()
-    assert made() <= 7  # what was not begun is not made
+    parts = parts_in_order(LONG, tmp_path, ".arrow", submit, 2)
+
+    assert next(parts) == tmp_path / "rows-0000000.arrow"
+    assert begun == [0, 1, 2, 3, 4, 5]  # three a worker
+    assert next(parts) == tmp_path / "rows-0000001.arrow"
+    assert begun == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_parts_that_are_there_are_not_made_again(tmp_path):
+    for chunk in (0, 2):
+        (tmp_path / f"rows-000000{chunk}.arrow").touch()
+    begun = []
+
+    def submit(run, chunk, path):
+        begun.append(chunk)
+        future = Future()
+        future.set_result(None)
+        return future
+
+    list(parts_in_order(BulkRun("stage1_basic", 80, chunk=20), tmp_path, ".arrow", submit, 2))
+
+    assert begun == [1, 3]
+
+
+def test_work_that_is_not_begun_at_the_end_is_not_made(tmp_path):
+    with processes(1) as submit:
+        futures = [submit(LONG, chunk, tmp_path / f"{chunk}.arrow") for chunk in range(20)]
+        futures[0].result()
+
+    assert (tmp_path / "0.arrow").exists()
+    assert futures[-1].cancelled()
+    assert not (tmp_path / "19.arrow").exists()
 
 
 # ---------------------------------------------------------------- the command
@@ -296,47 +326,50 @@ def test_the_default_leaves_out_what_the_prompt_holds():
     assert tuple(name for name in COLUMNS if name != "observation") == DEFAULT_COLUMNS
 
 
+@pytest.mark.parametrize(("more", "module", "extra"), [([], "pyarrow", "bulk"), (["--ray", "local"], "ray", "ray")])
+def test_a_library_that_is_not_installed_is_told_before_any_work(tmp_path, capsys, monkeypatch, more, module, extra):
+    monkeypatch.setattr(data, "find_spec", lambda name: None if name == module else object())
+    out = tmp_path / "rows.parquet"
+
+    assert main(["--n", "3", "--out", str(out), *more]) == 2
+
+    assert capsys.readouterr().err == (
+        f"Expected {module} for --out, which the server's environment does not have; run pip install '.[{extra}]' in the checkout, "
+        "or leave --out out to print incidents as JSON lines.\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 # ---------------------------------------------------------------- Ray
-ON_RAY = """
-import sys
-from pathlib import Path
-from train import bulk_ray
-from train.bulk import Run
-
-if __name__ == "__main__":
-    bulk_ray.SHARD = 2
-    bulk_ray.write_directory(Run("stage3_mixed", 70, chunk=20), Path(sys.argv[1]), address="local")
-"""
-
-
-def test_a_local_ray_goes_on_by_shards_and_writes_the_same_rows(tmp_path):
+def test_a_local_ray_makes_the_parts_that_lack_and_the_same_rows(tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
-    run, out = Run("stage3_mixed", 70, chunk=20), tmp_path / "ray"
+    out, run = tmp_path / "ray", BulkRun("stage3_mixed", 2_050)
     write_file(run, tmp_path / "rows.parquet", workers=2)
     rows = pq.read_table(tmp_path / "rows.parquet")
-    (out / "shard-000000").mkdir(parents=True)  # an earlier call made the first shard and was stopped in the second
-    (out / "_shard-000001").mkdir()
+    out.mkdir()  # an earlier call made the first part and was stopped in the second
     (out / "_run.json").write_text(run.identity())
-    pq.write_table(rows.slice(0, 40), out / "shard-000000" / "rows-0000-0.parquet")
-    (out / "_shard-000001" / "rows-0000-0.parquet").write_text("half a file")
-    before = (out / "shard-000000" / "rows-0000-0.parquet").stat().st_mtime_ns
+    pq.write_table(rows.slice(0, 1_000), out / "rows-0000000.parquet")
+    (out / "_rows-0000001.parquet.17").write_text("half a file")
+    before = (out / "rows-0000000.parquet").stat().st_mtime_ns
 
     done = subprocess.run(
-        [sys.executable, "-c", ON_RAY, str(out)],
+        [
+            *(sys.executable, "-m", "train.data", "--task", "stage3_mixed", "--n", "2050"),
+            *("--out", out, "--ray", "local"),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         timeout=240,
     )
 
     assert done.returncode == 0, done.stderr[-2000:]
-    assert sorted(path.name for path in out.iterdir()) == ["_run.json", "shard-000000", "shard-000001"]
-    assert (out / "shard-000000" / "rows-0000-0.parquet").stat().st_mtime_ns == before
-    assert sorted(path.name for path in (out / "shard-000001").iterdir()) == [
-        "rows-0000-0.parquet",
-        "rows-0001-0.parquet",
+    assert "2,050 of 2,050 incidents" in done.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        "_run.json",
+        *(f"rows-000000{number}.parquet" for number in range(3)),
     ]
+    assert (out / "rows-0000000.parquet").stat().st_mtime_ns == before
     assert pq.read_table(out).to_pylist() == rows.to_pylist()
 
 

@@ -16,7 +16,7 @@ from players.prompt import user_text
 from schema import BadRequestError
 from train import grpo, sft
 from train.command import LOCK, StoppedError
-from train.data import at, fresh, labelled
+from train.data import fresh, labelled, training_row
 from train.nano import loop, pretrain
 from train.nano import methods as plain
 from train.nano import model as tiny
@@ -24,7 +24,7 @@ from train.nano import pipeline as line
 from train.nano.loop import Loop, Plan, save
 from train.nano.objectives import Grpo, OfAnswer
 
-ROWS = partial(at, 3, tasks=("stage1_basic",))
+ROWS = partial(training_row, 3, tasks=("stage1_basic",))
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-"""Training: the prompt that models read and write (`prompt`), rows (`rows`), the commands (`sft`, `grpo`). Uses `env` in process and no web server."""
+"""Training: rows and bulk generation (`data`), the reward (`reward`), the commands (`sft`, `grpo`), small models (`nano`). Uses `env` in process and no web server."""

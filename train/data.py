@@ -1,30 +1,78 @@
-"""Training data: the frozen labelled rows, and fresh ones without end, made and labelled as they are asked for.
+"""Training data: rows for the trainers, and labelled incidents in bulk: python -m train.data --task stage3_mixed --n 1000000 --out rows.parquet
 
-A row is a frozen set's: id, task, split, family, observation (alert, log_window, context) and ground_truth (action, evidence_log_ids,
-techniques, rule_ids). Fresh rows come from the `train` families and worlds alone, by place: the same place of the same seed is the same
-incident in every process, so a run that is taken up again goes on with the incidents that it would have seen.
+**Rows.** A row is a frozen set's: id, task, split, family, observation (alert, log_window, context) and ground_truth (action,
+evidence_log_ids, techniques, rule_ids). Fresh rows come from the `train` families and worlds alone, by index: the same index of the same seed
+is the same incident in every process, so a resumed run sees the incidents that it would have seen.
+
+**In bulk.** Workers write parts of CHUNK rows and rename each when it is whole; the same command after a stop, however hard, makes the parts that lack.
+On this machine the parts lie beside the file and become one Parquet file, the same bytes however often it was stopped. On a Ray cluster (`--ray`)
+each part is a Parquet file of the directory --out, which every node sees. Without --out, incidents are printed as JSON lines.
+
+Exit code: 0 done; 1 no room, or a worker was killed; 2 a wrong call; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
+import json
+import logging
+import os
+import shutil
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from itertools import count, islice
-from typing import Any
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from env import defender_view
 from eval.items import told
-from generator import generate
-from runs import stable_seed
-from schema import LABELS, TASKS, BadRequestError, Task
-from tasks.registry import Split
+from generator.incidents import GENERATOR_VERSION, generate
+from players.prompt import DENSITIES, Density, messages
+from runs import ROOT, stable_seed
+from schema import LABELS, TASKS, VERSION, BadRequestError, Label, Task
+from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
+from verifier.decision import compute_ground_truth
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Row = dict[str, Any]
+Report = Callable[[int], None]  # is told how many rows are there
 SFT_SET = "sft_train"
+CHUNK = 1_000  # rows of a part, and of a row group
+LINE_S = 5.0  # between two lines of progress where there is no terminal
+AHEAD = 3  # parts a worker that are under way at once, so that none waits
+LABEL_COLUMNS = ("action", "evidence_log_ids", "techniques", "rule_ids")
+COLUMNS = ("id", "task", "split", "family", *LABEL_COLUMNS, "prompt", "observation")
+DEFAULT_COLUMNS = COLUMNS[:-1]  # a prompt holds what the observation holds, at half the bytes of both
+# Texts are long and seldom the same: zstd finds what prompts have in common, a dictionary does not.
+PARQUET: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": [
+        *("task", "split", "family", "action"),
+        *(f"{name}.list.element" for name in LABEL_COLUMNS[1:]),
+        "prompt.list.element.role",
+    ],
+}
+LEFT_HERE = (".git", "data", "docs", "tests", "validation", "shared", "*.parquet", "*.parquet.parts")
 
 
+# ---------------------------------------------------------------- rows of the trainers
 def frozen(name: str = SFT_SET, *, limit: int | None = None) -> list[Row]:
-    """The rows of a frozen set, by name or path; with `limit`, so many of them that every task has its share.
+    """Return the rows of a frozen set, by name or path; with `limit`, so many of them that every task has its share.
 
     Raises:
         BadRequestError: there is no such set, or its file is not the one that the manifest names.
@@ -34,10 +82,10 @@ def frozen(name: str = SFT_SET, *, limit: int | None = None) -> list[Row]:
 
 
 def labelled(name: str, *, limit: int | None = None) -> list[Row]:
-    """As `frozen`, and every row says which action is right, and by which lines and rules.
+    """Return the rows of a set in which every row says which action is right, and by which lines and rules.
 
     Raises:
-        BadRequestError: there is no such set, it is empty, or a row does not say so.
+        BadRequestError: there is no such set, it is empty, or a row lacks its label.
     """
     rows = frozen(name, limit=limit)
     lacking = next(((row["id"], lack) for row in rows if (lack := _lack(row["ground_truth"]))), None)
@@ -50,7 +98,7 @@ def labelled(name: str, *, limit: int | None = None) -> list[Row]:
 
 
 def _lack(truth: Any) -> str:
-    """What a ground truth lacks for an answer to be made of it; empty for nothing."""
+    """Say what a ground truth lacks for an answer to be made of it; empty if nothing."""
     if not isinstance(truth, dict) or truth.get("action") not in LABELS:
         return f"none of {', '.join(LABELS)}"
     if not (truth.get("evidence_log_ids") and _are_texts(truth["evidence_log_ids"])):
@@ -62,14 +110,14 @@ def _are_texts(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
-def that_fit(
+def drop_too_long(
     items: Sequence[Row], names: Sequence[str], sizes: Sequence[int], room: int, *, skip: bool, what: str
 ) -> list[Row]:
-    """The items that are no longer than there is room for.
+    """Return the items that fit, in their order.
 
     Args:
-        items: what is to be trained on.
-        names: their incidents' names, for the error.
+        items: the training data.
+        names: the names of their incidents, for the error.
         sizes: their tokens.
         room: the most tokens.
         skip: leave out and count longer ones, instead of an error.
@@ -78,9 +126,9 @@ def that_fit(
     Raises:
         BadRequestError: one is longer, or none is left.
     """
-    long = [place for place, size in enumerate(sizes) if size > room]
+    long = [index for index, size in enumerate(sizes) if size > room]
     if long and not skip:
-        worst = max(long, key=lambda place: sizes[place])
+        worst = max(long, key=lambda index: sizes[index])
         raise BadRequestError(
             f"Expected at most {room} tokens ({what}), and {len(long)} of {len(items)} incidents are longer, {names[worst]} the most "
             f"with {sizes[worst]}; use --density compact, a model with a longer context, or --skip-long to leave them out."
@@ -91,38 +139,427 @@ def that_fit(
         raise BadRequestError(
             f"Expected incidents of at most {room} tokens ({what}), and all {len(items)} are longer; use --density compact or a longer context."
         )
-    left_out = set(long)
-    return [item for place, item in enumerate(items) if place not in left_out]
+    return [item for item, size in zip(items, sizes, strict=True) if size <= room]
 
 
 def fresh(
     seed: int, *, start: int = 0, number: int | None = None, tasks: Sequence[Task] = TASKS, split: Split = "train"
 ) -> Iterator[Row]:
-    """Labelled incidents from place `start` on, task by task in turn, each with the five actions equally often.
+    """Yield labelled incidents from index `start` on, task by task in turn, each with the five actions equally often.
 
     Args:
         seed: which stream; two seeds share no incident.
-        start: the first place.
-        number: how many; None goes on for ever.
+        start: the first index.
+        number: how many; None for no end.
         tasks: which tasks take turns.
-        split: which families and worlds; what trains takes `train`.
+        split: which families and worlds; `train` for what is trained on.
 
     Raises:
         BadRequestError: no task is given, or there is no such task.
     """
     if not tasks or not set(tasks) <= set(TASKS):
         raise BadRequestError(f"expected at least one of {', '.join(TASKS)}; got {list(tasks)!r}")
-    for place in islice(count(start), number):
-        yield at(seed, place, tasks=tasks, split=split)
+    for index in islice(count(start), number):
+        yield training_row(seed, index, tasks=tasks, split=split)
 
 
-def held_out(seed: int, number: int, tasks: Sequence[Task] = TASKS) -> list[Row]:
-    """The fresh incidents of the split `val` that a run with this seed is examined on."""
+def validation_rows(seed: int, number: int, tasks: Sequence[Task] = TASKS) -> list[Row]:
+    """Return the fresh incidents of the split `val` on which a run with this seed is evaluated."""
     return list(fresh(stable_seed(f"val/{seed}"), number=number, tasks=tasks, split="val"))
 
 
-def at(seed: int, place: int, *, tasks: Sequence[Task] = TASKS, split: Split = "train") -> Row:
-    """The row at one place of a stream."""
-    task, index = tasks[place % len(tasks)], place // len(tasks)
-    case = generate(task, index, split=split, salt=f"train/{seed}")
-    return {"id": f"{split}-{seed}-{task}-{index}", "task": task, "split": split, **told(case)}
+def training_row(seed: int, index: int, *, tasks: Sequence[Task] = TASKS, split: Split = "train") -> Row:
+    """Return the row at one index of a stream."""
+    turn, task = index // len(tasks), tasks[index % len(tasks)]
+    case = generate(task, turn, split=split, salt=f"train/{seed}")
+    return {"id": f"{split}-{seed}-{task}-{turn}", "task": task, "split": split, **told(case)}
+
+
+# ---------------------------------------------------------------- rows in bulk
+@dataclass(frozen=True, slots=True)
+class BulkRun:
+    """The settings that decide the bytes of a bulk file, and nothing else."""
+
+    task: Task
+    n: int
+    split: Split = "train"
+    start: int = 0
+    salt: str = ""
+    label: Label | None = None
+    density: Density = "full"
+    columns: tuple[str, ...] = DEFAULT_COLUMNS
+    chunk: int = CHUNK
+
+    def identity(self) -> str:
+        """Return the run as JSON, as it stands beside the parts and in the file's metadata; of the salt only a hash."""
+        salt = hashlib.sha256(self.salt.encode()).hexdigest()[:16] if self.salt else ""
+        return json.dumps(
+            {**asdict(self), "salt_hash": salt, "opensoc": VERSION, "generator": GENERATOR_VERSION}
+            | {"salt": bool(salt)}
+        )
+
+    def chunks(self) -> int:
+        """Return how many parts there are; all are full but the last."""
+        return -(-self.n // self.chunk)
+
+    def indexes(self, chunk: int) -> range:
+        """Return the indexes of a part's incidents."""
+        first = self.start + chunk * self.chunk
+        return range(first, min(first + self.chunk, self.start + self.n))
+
+
+def make_row(run: BulkRun, index: int) -> Row:
+    """Make one incident with its label and prompt, in the columns of the run."""
+    case = generate(run.task, index, split=run.split, salt=run.salt, label=run.label)
+    row: Row = {
+        "id": f"{run.split}/{run.task}/{index}" + (f"/{run.label}" if run.label else ""),
+        "task": run.task,
+        "split": run.split,
+        "family": case.family,
+    }
+    if not {*LABEL_COLUMNS}.isdisjoint(run.columns):
+        truth = compute_ground_truth(case.incident, case.world)
+        row |= {name: getattr(truth, name) for name in LABEL_COLUMNS}
+    if "prompt" in run.columns or "observation" in run.columns:
+        view = defender_view(case.incident, case.world, case.lines)
+        if "prompt" in run.columns:
+            row["prompt"] = messages(view, run.density)
+        if "observation" in run.columns:
+            observation = {name: view[name] for name in ("alert", "log_window", "context")}
+            row["observation"] = json.dumps(observation, separators=(",", ":"))
+    return {name: row[name] for name in run.columns}
+
+
+def make_table(run: BulkRun, chunk: int) -> pa.Table:
+    """Make the rows of a part. Texts of prompts are dictionary-encoded, as most of a prompt stands in many."""
+    import pyarrow as pa
+
+    rows = [make_row(run, index) for index in run.indexes(chunk)]
+    arrays = {name: [row[name] for row in rows] for name in run.columns}
+    if "prompt" in arrays:
+        arrays["prompt"] = _prompts(arrays["prompt"])
+    return pa.table(arrays, schema=arrow_schema(run, packed=True))
+
+
+def _prompts(prompts: list[list[dict[str, str]]]) -> pa.Array:
+    import pyarrow as pa
+
+    chat = [message for prompt in prompts for message in prompt]
+    ends, texts = [0], dict[str, int]()
+    for prompt in prompts:
+        ends.append(ends[-1] + len(prompt))
+    codes = [texts.setdefault(message["content"], len(texts)) for message in chat]
+    contents = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(list(texts), pa.string()))
+    roles = pa.array([message["role"] for message in chat], pa.string())
+    return pa.ListArray.from_arrays(ends, pa.StructArray.from_arrays([roles, contents], names=["role", "content"]))
+
+
+def arrow_schema(run: BulkRun, *, packed: bool = False) -> pa.Schema:
+    """Return the file's schema; `packed` is that of the parts, whose prompts are dictionary-encoded."""
+    import pyarrow as pa
+
+    content = pa.dictionary(pa.int32(), pa.string()) if packed else pa.string()
+    names = pa.list_(pa.string())
+    types = {
+        **dict.fromkeys(COLUMNS, pa.string()),
+        **dict.fromkeys(LABEL_COLUMNS[1:], names),
+        "prompt": pa.list_(pa.struct([("role", pa.string()), ("content", content)])),
+    }
+    return pa.schema([(name, types[name]) for name in run.columns], metadata={"opensoc": run.identity()})
+
+
+# ---------------------------------------------------------------- parts, written by workers
+Submit = Callable[[BulkRun, int, Path], "Future[None]"]
+
+
+def _write_part(run: BulkRun, chunk: int, path: Path) -> None:
+    """Write a part aside and rename it: Parquet as a part of a directory, else as fast as it can be read again."""
+    import pyarrow.feather as feather
+    import pyarrow.parquet as pq
+
+    table, unfinished = make_table(run, chunk), path.with_name(f"_{path.name}.{os.getpid()}")
+    if path.suffix == ".parquet":
+        pq.write_table(table.cast(arrow_schema(run)), unfinished, row_group_size=run.chunk, **PARQUET)
+    else:
+        feather.write_feather(table, unfinished, compression="lz4", chunksize=run.chunk)
+    unfinished.rename(path)
+
+
+def parts_in_order(run: BulkRun, folder: Path, suffix: str, submit: Submit, workers: int) -> Iterator[Path]:
+    """Yield every part's path in order, as soon as it is there; at most AHEAD parts a worker are under way.
+
+    Args:
+        run: the rows.
+        folder: where they lie.
+        suffix: `.parquet`, or `.arrow` for parts that are read again.
+        submit: begins to write one.
+        workers: how many write at once.
+    """
+    waiting: deque[tuple[Path, Future[None] | None]] = deque()
+    paths = ((chunk, folder / f"rows-{chunk:07d}{suffix}") for chunk in range(run.chunks()))
+    while True:
+        for chunk, path in islice(paths, AHEAD * workers - len(waiting)):
+            waiting.append((path, None if path.exists() else submit(run, chunk, path)))
+        if not waiting:
+            return
+        path, future = waiting.popleft()
+        if future:
+            future.result()
+        yield path
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Submit]:
+    """Start worker processes on this machine; what is not begun at the end is not made."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
+        try:
+            yield lambda run, chunk, path: pool.submit(_write_part, run, chunk, path)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    """Start a worker: the parent alone hears Ctrl-C, and no worker outlives it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[tuple[Submit, int]]:
+    """Connect to a Ray cluster; yields its `submit` and how many cores it has.
+
+    Args:
+        address: as `ray.init` takes it; `local` starts one on this machine.
+
+    Raises:
+        ConnectionError: there is no cluster at the address.
+    """
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    environment = {"working_dir": str(ROOT), "excludes": list(LEFT_HERE)}
+    ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
+    write = ray.remote(_write_part)
+    try:
+        cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call, unused-ignore]
+        yield lambda *part: write.remote(*part).future(), cores
+    finally:
+        ray.shutdown()
+
+
+# ---------------------------------------------------------------- the file, the directory
+def write_file(run: BulkRun, out: Path, *, workers: int, report: Report = lambda rows: None) -> None:
+    """Write the Parquet file of a run, or resume where an earlier call was stopped.
+
+    Args:
+        run: the rows.
+        out: the file; the parts lie in `<out>.parts` until it is complete.
+        workers: processes that make rows.
+        report: is told after each part how many rows are in the file.
+
+    Raises:
+        BadRequestError: another command left the file or the parts.
+    """
+    import pyarrow.feather as feather
+    import pyarrow.parquet as pq
+
+    folder, unfinished = out.with_name(f"{out.name}.parts"), out.with_name(f"{out.name}.unfinished")
+    if out.exists():
+        _check_same(run, out, _written_by(out))
+        shutil.rmtree(folder, ignore_errors=True)
+        return report(run.n)
+    _open_directory(run, folder, "run.json")
+    schema = arrow_schema(run)
+    with processes(workers) as submit, pq.ParquetWriter(unfinished, schema, **PARQUET) as writer:
+        for chunk, path in enumerate(parts_in_order(run, folder, ".arrow", submit, workers)):
+            writer.write_table(feather.read_table(path, memory_map=False).cast(schema))
+            report(run.indexes(chunk).stop - run.start)
+    unfinished.rename(out)
+    shutil.rmtree(folder)
+    return None
+
+
+def write_directory(run: BulkRun, out: Path, *, address: str, report: Report = lambda rows: None) -> None:
+    """Write a directory of Parquet files on a Ray cluster, or resume where an earlier call was stopped.
+
+    Args:
+        run: the rows.
+        out: a directory on a file system that all nodes share.
+        address: of the cluster.
+        report: is told after each part how many rows are there.
+
+    Raises:
+        BadRequestError: another command left the directory.
+        ConnectionError: there is no cluster at the address.
+    """
+    _open_directory(run, out, "_run.json")  # readers of Parquet pass over names that begin so
+    for unfinished in out.glob("_rows-*"):
+        unfinished.unlink()
+    with cluster(address) as (submit, workers):
+        for chunk, _ in enumerate(parts_in_order(run, out.absolute(), ".parquet", submit, workers)):
+            report(run.indexes(chunk).stop - run.start)
+
+
+def _open_directory(run: BulkRun, folder: Path, name: str) -> None:
+    """Make a directory of parts with the run written beside them, or check that the one that is there is of this run."""
+    record = folder / name
+    if record.exists():
+        _check_same(run, folder, record.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write_text(run.identity())
+
+
+def _written_by(out: Path) -> str:
+    """Return the run that a file says it is of; empty for a file of another making."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return str((pq.read_schema(out).metadata or {}).get(b"opensoc", b"").decode())
+    except pa.ArrowInvalid:
+        return ""
+
+
+def _check_same(run: BulkRun, path: Path, identity: str) -> None:
+    if identity != run.identity():
+        raise BadRequestError(
+            f"{path} was made by another command: expected {run.identity()}, found {identity or 'nothing'}; "
+            "give another --out, or remove it"
+        )
+
+
+# ---------------------------------------------------------------- the command
+def print_lines(run: BulkRun) -> None:
+    """Print incidents with their context, one JSON object a line."""
+    for index in range(run.start, run.start + run.n):
+        case = generate(run.task, index, split=run.split, salt=run.salt, label=run.label)
+        incident, context = case.incident.model_dump(exclude_none=True), case.world.slice_for(case.lines)
+        print(json.dumps({"index": index, "incident": incident, "context": context}))
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Report]:
+    """Show rows done, the rate and the time left on stderr: a bar on a terminal, otherwise a line every LINE_S seconds."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed or 0:,.0f}/s")
+
+    console, printed = Console(stderr=True), time.monotonic()
+    bar = Progress(
+        TextColumn("incidents"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), console=console
+    )
+    bar.add_task("", total=total)
+    task = bar.tasks[0]
+
+    def report(done: int) -> None:
+        nonlocal printed
+        bar.update(task.id, completed=done)
+        if not console.is_terminal and (done == total or time.monotonic() - printed >= LINE_S):
+            printed = time.monotonic()
+            left = f"{task.time_remaining:,.0f} s left" if task.time_remaining is not None else "time left unknown"
+            print(f"{done:,} of {total:,} incidents, {task.speed or 0:,.0f}/s, {left}", file=sys.stderr, flush=True)
+
+    with bar if console.is_terminal else nullcontext():
+        yield report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says, and return the exit code."""
+    args = _parser().parse_args(argv)
+    columns = tuple(name for name in COLUMNS if name in args.columns)
+    run = BulkRun(args.task, args.n, args.split, args.start, args.salt, args.label, args.density, columns)
+    if args.out is None:
+        print_lines(run)
+        return 0
+    return _write(run, args.out, args.workers, args.ray)
+
+
+def _write(run: BulkRun, out: Path, workers: int, address: str | None) -> int:
+    """Write a file, or a directory if there is an address; say how it ended, and return the exit code."""
+    again = "the same command resumes from here"
+    try:
+        _check_installed("pyarrow", *(["ray"] if address else []))
+        with progress(run.n) as report:
+            if address is None:
+                write_file(run, out, workers=workers, report=report)
+            else:
+                write_directory(run, out, address=address, report=report)
+    except KeyboardInterrupt:
+        print(f"stopped; {again}", file=sys.stderr)
+        return 130
+    except BadRequestError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BrokenProcessPool:
+        print(f"a worker was killed, perhaps for want of memory: try fewer --workers; {again}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        free = shutil.disk_usage(out.absolute().parent).free / 2**20 if out.absolute().parent.exists() else 0
+        print(f"cannot write {out}: {error} ({free:,.0f} MiB are free); {again}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check_installed(*modules: str) -> None:
+    lacking = [name for name in modules if find_spec(name) is None]
+    if lacking:
+        extra = "ray" if "ray" in lacking else "bulk"
+        raise BadRequestError(
+            f"Expected {' and '.join(lacking)} for --out, which the server's environment does not have; "
+            f"run pip install '.[{extra}]' in the checkout, or leave --out out to print incidents as JSON lines."
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.data",
+        description="Generate labelled incidents with prompts into a Parquet file, or print incidents as JSON lines.",
+    )
+    parser.add_argument("--task", choices=TASKS, default=TASKS[0], help="default %(default)s")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="default %(default)s")
+    parser.add_argument("--n", type=_positive, default=1, help="how many incidents (default 1)")
+    parser.add_argument("--start", type=_natural, default=0, help="index of the first (default 0)")
+    parser.add_argument("--salt", default="", help="secret salt of the seeds")
+    parser.add_argument("--label", choices=LABELS, help="aim at one decision (default: the five equally often)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the Parquet file; the same command again resumes it")
+    parser.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--density", choices=DENSITIES, default="full", help="of prompts (default full)")
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        choices=COLUMNS,
+        default=DEFAULT_COLUMNS,
+        metavar="NAME",
+        help=f"some of {', '.join(COLUMNS)} (default: all but observation, which the prompt holds)",
+    )
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="run on this Ray cluster (`local` starts one here); --out is then a directory"
+    )
+    return parser
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not _natural(text):
+        raise argparse.ArgumentTypeError("expected a whole number from 1, got 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -26,7 +26,7 @@ from rubric import TABLES
 from runs import stable_seed
 from schema import TASKS, BadRequestError, Task
 from train.command import add_common, close_run, open_run, settings_of, tasks_of, train_by
-from train.data import SFT_SET, held_out, that_fit
+from train.data import SFT_SET, drop_too_long, validation_rows
 from train.reward import TriageReward
 from train.reward import rows as reward_rows
 
@@ -265,7 +265,7 @@ def _stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, start: st
     examination = None
     if args.eval_every:
         examination = signs.Examination(
-            rows=held_out(args.seed, args.eval_n, (stage,)),
+            rows=validation_rows(args.seed, args.eval_n, (stage,)),
             density=args.density,
             table=args.reward_table,
             tokens=args.eval_tokens or most,
@@ -305,7 +305,7 @@ def incidents(args: argparse.Namespace, stage: Task, loaded: Any, answer: int) -
         sizes = hub.lengths(loaded.tokenizer, [row["prompt"] for row in made])
         names = [f"{stage} seed {row['seed']}" for row in made]
         what = f"the context of {loaded.context} without {answer} for the answer"
-        fits = that_fit(made, names, sizes, loaded.context - answer, skip=args.skip_long, what=what)
+        fits = drop_too_long(made, names, sizes, loaded.context - answer, skip=args.skip_long, what=what)
         kept += fits
         seen += len(made)
     kept = kept[:wanted]

@@ -21,7 +21,7 @@ from players.prompt import answer_text, messages
 from runs import stable_seed
 from schema import TASKS
 from train.command import add_common, close_run, is_complete, open_run, settings_of, tasks_of, train_by
-from train.data import SFT_SET, Row, fresh, held_out, labelled, that_fit
+from train.data import SFT_SET, Row, drop_too_long, fresh, labelled, validation_rows
 
 LR_LORA, LR_FULL = 2e-4, 1e-5
 
@@ -132,14 +132,14 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         loaded.tokenizer, [one["prompt"] for one in made], [one["completion"][0]["content"] for one in made]
     )
     names = [row["id"] for row in rows]
-    kept = that_fit(made, names, sizes, loaded.context, skip=args.skip_long, what="prompt and answer")
+    kept = drop_too_long(made, names, sizes, loaded.context, skip=args.skip_long, what="prompt and answer")
 
     # the trainer
     trainer = _trainer(args, loaded, kept)
     examination = None
     if args.eval_every:
         examination = signs.Examination(
-            rows=held_out(args.seed, args.eval_n),
+            rows=validation_rows(args.seed, args.eval_n),
             density=args.density,
             table="hardened",
             tokens=args.eval_tokens or hub.answer_room(loaded.tokenizer, args.density),

@@ -22,7 +22,7 @@ from rubric import TableName
 from runs import stable_seed
 from schema import TASKS, BadRequestError, Task
 from train.command import StoppedError, check_device, close_run, is_complete, open_run, settings_of, tasks_of
-from train.data import Row, at, fresh, held_out, labelled, that_fit
+from train.data import Row, drop_too_long, fresh, labelled, training_row, validation_rows
 from train.monitor import Collapse, Examination, told_share
 from train.nano import model as tiny
 from train.nano.loop import Loop, Plan, finish
@@ -54,18 +54,20 @@ def pretrain(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     args.lr = args.lr or LEARNING_RATES["pretrain"]
     stream = stable_seed(f"pretrain/{args.seed}")
     start = partial(_made, args.model, stream + 1, args.seed)
-    return _run(args, argv, "pretrain", args.out, start, OfPrompt, partial(at, stream))
+    return _run(args, argv, "pretrain", args.out, start, OfPrompt, partial(training_row, stream))
 
 
 def sft(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     """Learn the right answers of labelled rows: frozen ones over and over, or fresh ones, each once."""
     if args.generate:
         steps = -(-args.generate // BATCH)
-        row: Callable[[int], Row] = partial(at, stable_seed(f"sft/{args.seed}"), tasks=tasks_of(args.tasks, "--tasks"))
+        row: Callable[[int], Row] = partial(
+            training_row, stable_seed(f"sft/{args.seed}"), tasks=tasks_of(args.tasks, "--tasks")
+        )
     else:
         from train.sft import rows_of
 
-        rows = _that_fit(rows_of(args), args)
+        rows = _drop_too_long(rows_of(args), args)
         steps = max(1, -(-int(len(rows) * args.epochs) // BATCH))
 
         @lru_cache(maxsize=2)  # a batch lies in two turns at most
@@ -91,7 +93,7 @@ def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     args.density, args.groups, args.lr = "compact", args.groups or GROUPS, args.lr or LEARNING_RATES[method]
     args.entropy_coef = ENTROPY if args.entropy_coef is None else args.entropy_coef
     args.balance_coef = BALANCE if args.balance_coef is None else args.balance_coef
-    known = [] if args.anchor == "none" or args.best_of else _that_fit(labelled(args.anchor), args)
+    known = [] if args.anchor == "none" or args.best_of else _drop_too_long(labelled(args.anchor), args)
     random.Random(stable_seed(f"anchor/{args.seed}")).shuffle(known)
     run = open_run(args.out, "train.grpo", argv, settings_of(args), fresh=args.fresh)
     for number, stage in enumerate(stages):
@@ -126,7 +128,7 @@ def grpo(args: argparse.Namespace, argv: Sequence[str]) -> Path:
                 args.out / stage,
                 partial(_start, before),
                 lesson,
-                partial(at, stream, tasks=tasks),
+                partial(training_row, stream, tasks=tasks),
                 tasks=(stage,),
             )
         )
@@ -140,7 +142,7 @@ def _with_earlier(stages: Sequence[Task]) -> tuple[Task, ...]:
     return tuple(task for one in earlier for task in (last, one)) or (last,)
 
 
-def _that_fit(rows: Sequence[Row], args: argparse.Namespace) -> list[Row]:
+def _drop_too_long(rows: Sequence[Row], args: argparse.Namespace) -> list[Row]:
     """The rows whose prompts leave room for an answer.
 
     Raises:
@@ -148,7 +150,7 @@ def _that_fit(rows: Sequence[Row], args: argparse.Namespace) -> list[Row]:
     """
     coder, names = Coder(_start(args.model)[1]), [str(row["id"]) for row in rows]
     sizes = [len(coder.read(row)) for row in rows]
-    return that_fit(rows, names, sizes, CONTEXT - LONGEST, skip=args.skip_long, what="a prompt")
+    return drop_too_long(rows, names, sizes, CONTEXT - LONGEST, skip=args.skip_long, what="a prompt")
 
 
 def _start(model: str) -> tuple[Any, Any]:
@@ -228,7 +230,7 @@ def _run(
 
 def examination(args: argparse.Namespace, tasks: Sequence[Task] = TASKS) -> Examination:
     """Fresh incidents of the split `val`, as many as `--eval-n` says."""
-    rows = held_out(args.seed, args.eval_n, tasks)
+    rows = validation_rows(args.seed, args.eval_n, tasks)
     table: TableName = getattr(args, "reward_table", "hardened")
     return Examination(rows=rows, density="compact", table=table, tokens=LONGEST)
 

@@ -568,7 +568,7 @@ def _rules() -> tuple[Any, ...]:
 @cache
 def rule_says(rule_id: str) -> str:
     """What a rule looks for, in words."""
-    return next((rule.says for rule in _rules() if rule.rule_id == rule_id), "")
+    return next((rule.summary for rule in _rules() if rule.rule_id == rule_id), "")
 
 
 def in_form(value: Any) -> str:

@@ -163,6 +163,16 @@ def iso_time(epoch: float) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(maxsize=16_384)
+def account_name(user: str | None) -> str:
+    r"""Return an account's own name: DOMAIN\name and name@domain without the domain, an ARN's last part."""
+    if not user:
+        return ""
+    if user.startswith("arn:"):
+        return user.rpartition("/")[2]
+    return user.rpartition("\\")[2].partition("@")[0]
+
+
 def _on_the_calendar(timestamp: str) -> str:
     """The pattern leaves only days to check that some months lack."""
     if timestamp[8:10] <= "28" and timestamp[:4] != "0000":

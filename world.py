@@ -16,7 +16,7 @@ from functools import lru_cache
 from random import Random
 from typing import Any, Literal
 
-from schema import Account, Context, Host, Indicator, Scanner, Sensor, Ticket, Tool
+from schema import Account, Context, Host, Indicator, Scanner, Sensor, Ticket, Tool, account_name
 
 # Private and special ranges (RFC 1918, RFC 3927, RFC 4193, RFC 4291, RFC 6598) and the address at which Azure's own platform
 # answers its virtual machines (Microsoft documents 168.63.129.16): internal wherever nothing else is declared.
@@ -134,16 +134,6 @@ def in_networks(ip: str, networks: tuple[str, ...]) -> bool:
             return any(address in network for network in version_6)
         number = int(address.ipv4_mapped)
     return any(number & mask == network for network, mask in version_4)
-
-
-@lru_cache(maxsize=16_384)
-def account_name(user: str | None) -> str:
-    r"""An account's own name: DOMAIN\name and name@domain without the domain, an ARN's last part."""
-    if not user:
-        return ""
-    if user.startswith("arn:"):
-        return user.rpartition("/")[2]
-    return user.rpartition("\\")[2].partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from client.screens import ACTIONS, summary, visible
 from demo_data import ROUNDS, Answer, Case, Game, Judged, rule_says
-from world import account_name
+from schema import account_name
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

@@ -13,8 +13,17 @@ from random import Random
 from typing import Any, Literal
 
 from generator.incidents import MAX_LINES, Case
-from schema import SENSOR_OF, Account, Host, Incident, Ticket, epoch_s, iso_time
-from world import DEPARTMENTS, World, account_name, in_networks
+from schema import (
+    SENSOR_OF,
+    Account,
+    Host,
+    Incident,
+    Ticket,
+    account_name,
+    epoch_s,
+    iso_time,
+)
+from world import DEPARTMENTS, World, in_networks
 
 Rows = list[dict[str, Any]]
 CLEAR_S = 900  # by how much a moved period clears the window

@@ -168,7 +168,7 @@ def uncalled(told: Incident, around: World, limits: Limits = EXACT) -> list[str]
     """The rules that find something in a window and are not called up for it: there must be none."""
     window = Window(told, around, limits)
     called = {finding.rule_id for finding in find(window)}
-    return [rule.rule_id for rule in RULES if rule.rule_id not in called and any(rule.find(window, rule))]
+    return [rule.rule_id for rule in RULES if rule.rule_id not in called and any(rule.find(window))]
 
 
 def found(*rows: Row, **parts: Any) -> list[str]:

@@ -799,5 +799,5 @@ def test_the_attackers_world_is_the_whole_of_it():
 
 
 def test_rules_say_in_words_what_they_look_for():
-    assert all(demo_data.rule_says(rule.rule_id) == rule.says != "" for rule in RULES)
+    assert all(demo_data.rule_says(rule.rule_id) == rule.summary != "" for rule in RULES)
     assert demo_data.rule_says("no-such-rule") == ""

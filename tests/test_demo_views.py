@@ -404,7 +404,7 @@ def test_the_ground_truth_tells_action_evidence_rules_and_steps():
         assert f"Because {truth.why}. Evidence: {' '.join(truth.evidence_log_ids)} " in text
         assert all(" ".join(line.split()) in text for line in truth.explanation.splitlines())
         for finding in truth.findings:
-            says = next(rule.says for rule in RULES if rule.rule_id == finding.rule_id)
+            says = next(rule.summary for rule in RULES if rule.rule_id == finding.rule_id)
             assert f"{finding.rule_id} {says} {finding.technique} {finding.strength}" in text
             assert f"{', '.join(finding.evidence)} {finding.explained_by or 'nothing'}" in text
         assert ("No rule finds anything" in text) == (not truth.findings)

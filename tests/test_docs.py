@@ -31,7 +31,7 @@ def test_the_playbook_page_is_the_text_that_the_defender_reads():
 
     assert observation.playbook == playbook_for(observation.log_window)
     assert ladder in page
-    assert all(f"- {rule.rule_id}: {rule.says}" in rules and f"`{rule.rule_id}`" in page for rule in RULES)
+    assert all(f"- {rule.rule_id}: {rule.summary}" in rules and f"`{rule.rule_id}`" in page for rule in RULES)
 
 
 def test_the_dataset_card_quotes_the_manifest_and_the_audit():

@@ -8,7 +8,7 @@ from incidents import ACCOUNTS
 from schema import LABELS, TASKS
 from tasks.registry import SPLITS
 from verifier import RULES, compute_ground_truth, playbook_for, playbook_text
-from verifier.playbook import LADDER, WORKS
+from verifier.playbook import LADDER, UNNAMED_PROGRAM_WORK
 
 THRESHOLDS = {
     "application-spawns-shell": "300 s",
@@ -102,4 +102,4 @@ def test_the_playbook_names_every_kind_of_work_that_a_finding_is_given():
     }
 
     assert given
-    assert given <= set(WORKS)
+    assert given <= set(UNNAMED_PROGRAM_WORK)

@@ -628,7 +628,7 @@ def test_breadth():
     assert len({rule.technique for rule in RULES}) >= 30
     assert len({rule.tactic for rule in RULES}) >= 10
     assert len({rule.rule_id for rule in RULES}) == len(RULES)
-    assert all(rule.needs or rule.clues for rule in RULES)
+    assert all(rule.kinds or rule.triggers for rule in RULES)
 
 
 # ---------------------------------------------------------------- bearing each other out

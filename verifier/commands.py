@@ -1,25 +1,36 @@
-"""What lines tell a machine to do: command lines by what they mean, and settings of the registry however they are made.
+"""Classify command lines and registry changes. `lines_by_meaning` maps a meaning such as `lsass-dumped` to the lines that have it.
 
 A command line is looked up by its program's name (also the one that its version resource gives, so that renaming does
-not help) and, where a shell or a script runs it, by the names that stand in its text. `acts` gives for each meaning the
-lines that have it; `settings` gives registry values set by a sensor's word, by `reg add` or by PowerShell alike. Both
-are views of a window: computed once, read by many rules.
+not help) and, where a shell or a script runs it, by the names that stand in its text. `settings` gives registry values set
+by a sensor's word, by `reg add` or by PowerShell alike. Both are views of a window: computed once, read by many rules, which
+ask for them by `commands_that`, `launches_of`, `launches_by` and `SETTINGS`. `command_rule` makes a rule of one meaning.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from schema import ProcessFields, RegistryFields, ScriptFields, ServiceFields, TaskFields
-from verifier.window import Line, Window, basename, kinds
+from verifier.window import (
+    Finding,
+    Line,
+    Rule,
+    Selection,
+    Window,
+    basename,
+    findings_by_host_and_user,
+    kinds,
+    one_program,
+    rule,
+)
 
 POWERSHELL = "powershell.exe"
-# The kinds of lines that tell commands.
-TOLD_BY = frozenset(
+# The kinds of lines that hold commands.
+COMMAND_KINDS = frozenset(
     (
         *kinds(ProcessFields, "launch"),
         *kinds(ScriptFields),
@@ -367,7 +378,7 @@ def _meanings(name: str, text: str) -> set[str]:
     return found
 
 
-class Told(NamedTuple):
+class Command(NamedTuple):
     """One command: the line that tells it, its program's file name, and its text."""
 
     line: Line
@@ -375,29 +386,29 @@ class Told(NamedTuple):
     text: str
 
 
-def commands(window: Window) -> list[Told]:
-    """The commands of a window: launches, scripts, and what services and tasks are made to run."""
-    found: list[Told] = []
-    for line in window.of(ProcessFields):
-        if line.f.activity == "launch":
-            name, text = basename(line.f.process_path), line.f.process_cmd_line or ""
-            found.append(Told(line, name, text))
-            original = basename(line.f.process_original_name)
-            if original and original != name:
-                found.append(Told(line, original, text))
+def commands(window: Window) -> list[Command]:
+    """List the commands of a window: launches, scripts, and what services and tasks are made to run."""
+    found: list[Command] = []
+    for line in launches(window):
+        name, text = basename(line.fields.process_path), line.fields.process_cmd_line or ""
+        found.append(Command(line, name, text))
+        original = basename(line.fields.process_original_name)
+        if original and original != name:
+            found.append(Command(line, original, text))
     for script in window.of(ScriptFields):
-        found += [Told(script, POWERSHELL, text) for text in (script.f.script_text, script.f.host_application) if text]
-    for service in window.of(ServiceFields):
-        if service.f.activity in ("install", "config") and service.f.service_cmd_line:
-            found.append(Told(service, "cmd.exe", service.f.service_cmd_line))
-    for task in window.of(TaskFields):
-        if task.f.activity in ("create", "update", "run") and task.f.job_cmd_line:
-            found.append(Told(task, "cmd.exe", task.f.job_cmd_line))
+        texts = (script.fields.script_text, script.fields.host_application)
+        found += [Command(script, POWERSHELL, text) for text in texts if text]
+    for service in window.of(ServiceFields, "install", "config"):
+        if service.fields.service_cmd_line:
+            found.append(Command(service, "cmd.exe", service.fields.service_cmd_line))
+    for task in window.of(TaskFields, "create", "update", "run"):
+        if task.fields.job_cmd_line:
+            found.append(Command(task, "cmd.exe", task.fields.job_cmd_line))
     return found
 
 
-def acts(window: Window) -> dict[str, list[Line]]:
-    """The lines of a window by what their commands mean, each once for a meaning."""
+def lines_by_meaning(window: Window) -> dict[str, list[Line]]:
+    """Map each meaning to the lines of a window whose commands have it, each line once."""
     found: dict[str, dict[str, Line]] = {}
     for line, name, text in window.view(commands):
         if text:
@@ -407,23 +418,84 @@ def acts(window: Window) -> dict[str, list[Line]]:
 
 
 def launches(window: Window) -> list[Line[ProcessFields]]:
-    """The starts of programs."""
-    return [line for line in window.of(ProcessFields) if line.f.activity == "launch"]
+    """List the starts of programs."""
+    return window.of(ProcessFields, "launch")
 
 
-def started_by(name: str) -> str:
-    """The clue that a program of this name started another."""
-    return f"{name} >"
+def triggers_of(window: Window) -> set[str]:
+    """Collect what may trigger a rule: the meanings of commands, the programs that start, and their parents."""
+    triggers = set(window.view(lines_by_meaning))
+    for line in launches(window):
+        triggers.add(basename(line.fields.process_path))
+        triggers.add(started_by(basename(line.fields.parent_path)))
+    return triggers
 
 
-def clues_of(window: Window) -> set[str]:
-    """What may call a rule up: the meanings of commands, the programs that start, and their parents."""
-    clues = set(window.view(acts))
-    for line in window.of(ProcessFields):
-        if line.f.activity == "launch":
-            clues.add(basename(line.f.process_path))
-            clues.add(started_by(basename(line.f.parent_path)))
-    return clues
+def started_by(parent: str) -> str:
+    """Return the trigger of a program that starts another."""
+    return f"{parent} >"
+
+
+# ---------------------------------------------------------------- what rules ask for
+def commands_that(*meant: str) -> Selection[Line]:
+    """Select the lines whose commands have one of some meanings, those of the first meaning first."""
+
+    def pick(window: Window) -> list[Line]:
+        known = window.view(lines_by_meaning)
+        return [line for meaning in meant for line in known.get(meaning, ())]
+
+    return Selection(pick, triggers=frozenset(meant))
+
+
+def launches_of(programs: Iterable[str]) -> Selection[Line[ProcessFields]]:
+    """Select the starts of some programs, given by file name in lower case."""
+    names = frozenset(programs)
+
+    def pick(window: Window) -> list[Line[ProcessFields]]:
+        return [line for line in launches(window) if basename(line.fields.process_path) in names]
+
+    return Selection(pick, triggers=names)
+
+
+def launches_by(parents: Iterable[str]) -> Selection[Line[ProcessFields]]:
+    """Select the programs that some programs start, those given by file name in lower case."""
+    names = frozenset(parents)
+
+    def pick(window: Window) -> list[Line[ProcessFields]]:
+        return [line for line in launches(window) if basename(line.fields.parent_path) in names]
+
+    return Selection(pick, triggers=frozenset(map(started_by, names)))
+
+
+def command_program(lines: Sequence[Line]) -> str:
+    """Return the one program that lines name; PowerShell for scripts."""
+    scripts = any(isinstance(line.fields, ScriptFields) for line in lines)
+    return one_program(lines, otherwise=POWERSHELL if scripts else "")
+
+
+def command_rule(
+    rule_id: str,
+    technique: str,
+    tactic: str,
+    *,
+    meaning: str,
+    confirmed: bool,
+    summary: str,
+    source: str,
+) -> Rule:
+    """Make a rule that finds, for each host and user, the commands of one meaning."""
+
+    def body(lines: Sequence[Line], window: Window) -> Iterator[Finding]:
+        return findings_by_host_and_user(lines, confirmed=confirmed, program=command_program)
+
+    on = (commands_that(meaning),)
+    return rule(rule_id, technique, tactic, on=on, summary=summary, source=source)(body)
+
+
+def told(window: Window, this: object, *meant: str, sure: bool, impact: bool = False) -> Iterable[Finding]:
+    """Make one finding for each host and user whose commands have one of the meanings (for rules of the old form)."""
+    lines = commands_that(*meant).pick(window)
+    return findings_by_host_and_user(lines, confirmed=sure, program=command_program, impact=impact)
 
 
 _ENCODED = re.compile(r"\s[-/]e(?:c|nc?|nco[a-z]*)?\s+[\"']?([a-z0-9+/=]{40,})", re.IGNORECASE)
@@ -533,10 +605,10 @@ def settings(window: Window) -> list[Setting]:
     found = [
         Setting(
             line,
-            acted[line.f.activity],
-            key_form(line.f.reg_key_path or ""),
-            (line.f.reg_value_data or "").lower(),
-            line.f.process_path or "",
+            acted[line.fields.activity],
+            key_form(line.fields.reg_key_path or ""),
+            (line.fields.reg_value_data or "").lower(),
+            line.fields.process_path or "",
         )
         for line in window.of(RegistryFields)
     ]
@@ -544,7 +616,9 @@ def settings(window: Window) -> list[Setting]:
         said = _set_by_command(name, text) if text else None
         if said:
             act, path, data = said
-            found.append(Setting(line, act, key_form(path), data, getattr(line.f, "process_path", None) or POWERSHELL))
+            found.append(
+                Setting(line, act, key_form(path), data, getattr(line.fields, "process_path", None) or POWERSHELL)
+            )
     return found
 
 
@@ -560,9 +634,7 @@ def number_of(data: str) -> int | None:
         return None
 
 
-def by_host_and_user(lines: Iterable[Line]) -> Iterable[list[Line]]:
-    """Lines grouped by host and user, in order of appearance."""
-    groups: dict[tuple[str, str], list[Line]] = {}
-    for line in lines:
-        groups.setdefault((line.host, line.user), []).append(line)
-    return groups.values()
+# The registry settings of a window, for rules.
+SETTINGS: Selection[Setting] = Selection(
+    lambda window: window.view(settings), frozenset(kinds(RegistryFields)), frozenset({"setting"})
+)

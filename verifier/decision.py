@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s
-from verifier.commands import clues_of
+from verifier.commands import triggers_of
 from verifier.context import explanation
 from verifier.rules import RULES
 from verifier.window import Finding, Kind, Limits, Rule, Window
@@ -94,33 +94,33 @@ def find(window: Window) -> tuple[Finding, ...]:
     """Steps 1 and 2: all findings, each with what explains it."""
     return tuple(
         finding._replace(explained_by=reason) if (reason := explanation(finding, window)) else finding
-        for rule in _at_hand(window)
-        for finding in rule.find(window, rule)
+        for rule in candidate_rules(window)
+        for finding in rule.find(window)
     )
 
 
-def _at_hand(window: Window) -> list[Rule]:
-    """The rules that may find something in a window, in their order: those that its kinds of lines or its clues call up."""
-    there = window.kinds
-    places = set(chain.from_iterable(map(_BY_KIND.__getitem__, filter(_BY_KIND.__contains__, there))))
+def candidate_rules(window: Window) -> list[Rule]:
+    """List the rules that may find something in a window, in their order: those that its kinds of lines or its commands bring in."""
+    by_kind = window.by_kind
+    indices = set(chain.from_iterable(map(_BY_KIND.__getitem__, filter(_BY_KIND.__contains__, by_kind))))
     slack = min(0, window.limits.count)  # the rules themselves compare; here nothing must be missed
-    for place in places & _MANY:
-        rule = RULES[place]
-        if sum(there.get(kind, 0) for kind in rule.needs) < rule.least + slack:
-            places.discard(place)
-    for clue in filter(_BY_CLUE.__contains__, window.view(clues_of)):
-        places.update(_BY_CLUE[clue])
-    return [RULES[place] for place in sorted(places)]
+    for index in indices & _NEEDS_SEVERAL:
+        rule = RULES[index]
+        if sum(len(by_kind.get(kind, ())) for kind in rule.kinds) < rule.at_least + slack:
+            indices.discard(index)
+    for trigger in filter(_BY_TRIGGER.__contains__, window.view(triggers_of)):
+        indices.update(_BY_TRIGGER[trigger])
+    return [RULES[index] for index in sorted(indices)]
 
 
-_MANY = frozenset(place for place, rule in enumerate(RULES) if rule.least > 1)
+_NEEDS_SEVERAL = frozenset(index for index, rule in enumerate(RULES) if rule.at_least > 1)
 _BY_KIND: dict[Kind, list[int]] = {}
-_BY_CLUE: dict[str, list[int]] = {}
-for _number, _rule in enumerate(RULES):
-    for _kind in _rule.needs:
-        _BY_KIND.setdefault(_kind, []).append(_number)
-    for _clue in _rule.clues:
-        _BY_CLUE.setdefault(_clue, []).append(_number)
+_BY_TRIGGER: dict[str, list[int]] = {}
+for _index, _rule in enumerate(RULES):
+    for _kind in _rule.kinds:
+        _BY_KIND.setdefault(_kind, []).append(_index)
+    for _trigger in _rule.triggers:
+        _BY_TRIGGER.setdefault(_trigger, []).append(_index)
 
 
 def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
@@ -217,7 +217,7 @@ def _missing_telemetry(window: Window) -> str:
     """Why the window cannot be trusted: the sensor behind the alert was silent on the alert's host during the window."""
     log_id = _alerted(window)
     line = next(line for line in window.lines if line.log_id == log_id)
-    telemetry = SENSOR_OF.get(event_type_of(line.f))
+    telemetry = SENSOR_OF.get(event_type_of(line.fields))
     least = window.limits.size(MIN_OUTAGE_S)
     for sensor in window.world.sensors:
         if sensor["host"] == line.host and sensor["telemetry"] == telemetry:

@@ -27,12 +27,13 @@ from schema import (
     ProcessFields,
     ProcessInjectFields,
     RegistryFields,
+    account_name,
     epoch_s,
 )
 from verifier.decision import GroundTruth, compute_ground_truth, event_type_of, label_under
 from verifier.rules.network import MIN_UPLOAD_MB
 from verifier.window import LOOSER, TIGHTER, Line, Window, basename, is_person_or_service
-from world import MAX_NAME, World, account_name
+from world import MAX_NAME, World
 
 MAX_SPAN_S = 24 * 3600  # one incident, one day
 MAX_LEAD_S = 24 * 3600  # how long before the alert a window may begin
@@ -96,7 +97,9 @@ def check_plausibility(incident: Incident, world: World, *, seen: Mapping[str, i
 def _entities(window: Window) -> list[str]:
     """Hosts and accounts exist in the world, internal addresses belong to somebody."""
     world = window.world
-    created = {account_name(line.f.user_name) for line in window.of(AccountFields) if line.f.activity == "create"}
+    created = {
+        account_name(line.fields.user_name) for line in window.of(AccountFields) if line.fields.activity == "create"
+    }
     ours = (
         {host["ip"] for host in world.hosts.values()}
         | {scanner["ip"] for scanner in world.scanners}
@@ -108,10 +111,10 @@ def _entities(window: Window) -> list[str]:
         if line.host and line.host not in world.hosts:
             reasons.append(f"{line.log_id}: there is no host {line.host!r} in this world")
         for name in ("actor_user", "user_name", "user_uid"):
-            if len(getattr(line.f, name, None) or "") > MAX_NAME:
+            if len(getattr(line.fields, name, None) or "") > MAX_NAME:
                 reasons.append(f"{line.log_id}: {name} is longer than {MAX_NAME} characters, so it is no account")
-        for user in (line.user, account_name(getattr(line.f, "user_name", None))):
-            guessed = isinstance(line.f, LogonFields | KerberosFields) and line.f.activity in (
+        for user in (line.user, account_name(getattr(line.fields, "user_name", None))):
+            guessed = isinstance(line.fields, LogonFields | KerberosFields) and line.fields.activity in (
                 "failure",
                 "preauth_failure",
             )
@@ -124,7 +127,7 @@ def _entities(window: Window) -> list[str]:
             if user.endswith("$") and user[:-1] not in world.hosts and not guessed:
                 reasons.append(f"{line.log_id}: there is no machine of the account {user!r} in this world")
         for name in ("src_ip", "dst_ip"):
-            ip = getattr(line.f, name, None)
+            ip = getattr(line.fields, name, None)
             if ip is None:
                 continue
             try:
@@ -151,25 +154,25 @@ def _substance(window: Window) -> list[str]:
     for line in window.lines:
         facts = [
             name
-            for name, value in line.f.__dict__.items()
+            for name, value in line.fields.__dict__.items()
             if value not in (None, "") and name not in ("activity", "device_hostname", "actor_user", "session_uid")
         ]
-        placed = line.host or getattr(line.f, "src_ip", None) or isinstance(line.f, CloudApiFields)
+        placed = line.host or getattr(line.fields, "src_ip", None) or isinstance(line.fields, CloudApiFields)
         if not placed or len(facts) < _least_facts(line):
             reasons.append(
                 f"{line.log_id}: too little is said to be a record of a sensor (a host and {MIN_FACTS} facts are expected)"
             )
         reasons += [
             f"{line.log_id}: a record of this kind always names its {name}"
-            for name in NEVER_EMPTY.get(type(line.f), ())
+            for name in NEVER_EMPTY.get(type(line.fields), ())
             if name not in facts
         ]
         for name in facts:
-            if name.endswith("_path") and _NO_PATH.search(getattr(line.f, name)):
+            if name.endswith("_path") and _NO_PATH.search(getattr(line.fields, name)):
                 reasons.append(
                     f"{line.log_id}: {name} is no path (a path without quotes, arguments or spaces around it)"
                 )
-            if _is_gibberish(str(getattr(line.f, name))):
+            if _is_gibberish(str(getattr(line.fields, name))):
                 reasons.append(f"{line.log_id}: {name} is no text that a sensor writes")
     return reasons
 
@@ -177,7 +180,7 @@ def _substance(window: Window) -> list[str]:
 def _least_facts(line: Line) -> int:
     return (
         1
-        if event_type_of(line.f) in ("control_change", "script", "wmi", "privilege", "dns_query", "object_access")
+        if event_type_of(line.fields) in ("control_change", "script", "wmi", "privilege", "dns_query", "object_access")
         else MIN_FACTS
     )
 
@@ -222,18 +225,18 @@ def _period(window: Window) -> list[str]:
 def _causes(window: Window) -> list[str]:
     """Parents start before their children, and files are written before they run."""
     reasons = []
-    launches = [line for line in window.of(ProcessFields) if line.f.activity == "launch"]
+    launches = [line for line in window.of(ProcessFields) if line.fields.activity == "launch"]
     started: dict[tuple[str, str], float] = {}
     for line in launches:
-        started.setdefault((line.host, (line.f.process_path or "").lower()), line.t)
+        started.setdefault((line.host, (line.fields.process_path or "").lower()), line.time_s)
     for line in launches:
-        parent = started.get((line.host, (line.f.parent_path or "").lower()))
-        if parent is not None and parent > line.t:
-            reasons.append(f"{line.log_id}: its parent {basename(line.f.parent_path)} starts only later")
+        parent = started.get((line.host, (line.fields.parent_path or "").lower()))
+        if parent is not None and parent > line.time_s:
+            reasons.append(f"{line.log_id}: its parent {basename(line.fields.parent_path)} starts only later")
     for file in window.of(FileFields):
-        start = started.get((file.host, (file.f.file_path or "").lower()))
-        if file.f.activity == "create" and start is not None and start < file.t:
-            reasons.append(f"{file.log_id}: {basename(file.f.file_path)} runs before it is written")
+        start = started.get((file.host, (file.fields.file_path or "").lower()))
+        if file.fields.activity == "create" and start is not None and start < file.time_s:
+            reasons.append(f"{file.log_id}: {basename(file.fields.file_path)} runs before it is written")
     return reasons
 
 
@@ -244,15 +247,15 @@ def _agreement(window: Window) -> list[str]:
     for line in window.of(NetConnFields):
         reasons += [f"{line.log_id}: {reason}" for reason in _connection_faults(line, window)]
     for logon in window.of(LogonFields):
-        if logon.f.activity == "success" and (logon.f.status or "0x0").lower() not in ("0x0", "success", "0"):
-            reasons.append(f"{logon.log_id}: a success cannot have the status {logon.f.status!r}")
-        if logon.f.activity == "failure" and (logon.f.status or "").lower() in ("0x0", "success", "0"):
-            reasons.append(f"{logon.log_id}: a failure cannot have the status {logon.f.status!r}")
+        if logon.fields.activity == "success" and (logon.fields.status or "0x0").lower() not in ("0x0", "success", "0"):
+            reasons.append(f"{logon.log_id}: a success cannot have the status {logon.fields.status!r}")
+        if logon.fields.activity == "failure" and (logon.fields.status or "").lower() in ("0x0", "success", "0"):
+            reasons.append(f"{logon.log_id}: a failure cannot have the status {logon.fields.status!r}")
     return reasons
 
 
 def _connection_faults(line: Line[NetConnFields], window: Window) -> list[str]:
-    fields, world = line.f, window.world
+    fields, world = line.fields, window.world
     faults = []
     source_ours = fields.src_ip is not None and world.is_internal(fields.src_ip)
     target_ours = fields.dst_ip is not None and world.is_internal(fields.dst_ip)
@@ -288,7 +291,9 @@ def _category(incident: Incident, window: Window, truth: GroundTruth) -> list[st
             else []
         )
     if claimed == "exfiltration":
-        sent = sum(line.f.bytes_out or 0 for line in window.of(NetConnFields) if window.is_external(line.f.dst_ip))
+        sent = sum(
+            line.fields.bytes_out or 0 for line in window.of(NetConnFields) if window.is_external(line.fields.dst_ip)
+        )
         return (
             []
             if sent >= MIN_UPLOAD_MB * 1e6 * 0.1
@@ -296,7 +301,7 @@ def _category(incident: Incident, window: Window, truth: GroundTruth) -> list[st
         )
     if any(finding.tactic == claimed for finding in truth.findings):
         return []
-    if {event_type_of(line.f) for line in window.lines} & CATEGORY_EVENTS[claimed]:
+    if {event_type_of(line.fields) for line in window.lines} & CATEGORY_EVENTS[claimed]:
         return []
     return [f"the category is {claimed}, but no event is of a kind that shows it"]
 

@@ -10,15 +10,23 @@ from functools import cache, lru_cache
 from typing import Any
 
 from schema import FIELDS_OF, TELEMETRY
-from verifier.commands import TOLD_BY
+from verifier.commands import COMMAND_KINDS
 from verifier.decision import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.rules import RULES
-from verifier.rules.accounts import ACCOUNT_WORK
-from verifier.rules.identity import GROUP_WORK, LOGON_WORK, REMOTE_WORK, REPLICATION_WORK
-from verifier.rules.tampering import CLOUD_WORK, LOG_WORK, SENSOR_WORK, WMI_WORK
+from verifier.rules.kit import (
+    ACCOUNT_WORK,
+    CLOUD_WORK,
+    GROUP_WORK,
+    LOG_WORK,
+    LOGON_WORK,
+    REMOTE_WORK,
+    REPLICATION_WORK,
+    SENSOR_WORK,
+    WMI_WORK,
+)
 from verifier.window import INSTALLED, USER_WRITABLE, kinds
 
-WORKS = (
+UNNAMED_PROGRAM_WORK = (
     REPLICATION_WORK,
     GROUP_WORK,
     ACCOUNT_WORK,
@@ -37,7 +45,7 @@ LADDER = f"""Decide in three steps.
 2. Context: drop a finding that is explained by
    - a change ticket that is approved and names every host and account of the finding and its program, and whose time covers all its lines;
      the program is the one that acts (the shell, the dropped file, the service's or task's program, what wrote the value or opened the
-     connection), or where none is seen the work: {", ".join(WORKS)}; where host, account, or program and work are unknown no ticket covers anything;
+     connection), or where none is seen the work: {", ".join(UNNAMED_PROGRAM_WORK)}; where host, account, or program and work are unknown no ticket covers anything;
    - an approved tool: the program is listed for the department of every account that used it, does not lie in a user-writable folder, and the finding's
      connection does not go to an indicator of high confidence;
    - an authorised scanner: a finding of {", ".join(rule.rule_id for rule in RULES if rule.probing)}
@@ -83,16 +91,16 @@ def _of_kinds(seen: frozenset[tuple[str, str]]) -> str:
     return _with_ladder(sorted(frozenset().union(*map(_IN_PLAY.__getitem__, seen))))
 
 
-def _with_ladder(places: Iterable[int]) -> str:
-    return "\n".join((LADDER, "", "Rules", *map(_LINES.__getitem__, places)))
+def _with_ladder(indices: Iterable[int]) -> str:
+    return "\n".join((LADDER, "", "Rules", *map(_LINES.__getitem__, indices)))
 
 
-_LINES = tuple(f"- {rule.rule_id}: {rule.says}" for rule in RULES)
+_LINES = tuple(f"- {rule.rule_id}: {rule.summary}" for rule in RULES)
 _IN_PLAY = {
     (event_type, activity): frozenset(
-        place
-        for place, rule in enumerate(RULES)
-        if (fields, activity) in rule.needs or (rule.clues and (fields, activity) in TOLD_BY)
+        index
+        for index, rule in enumerate(RULES)
+        if (fields, activity) in rule.kinds or (rule.triggers and (fields, activity) in COMMAND_KINDS)
     )
     for event_type, fields in FIELDS_OF.items()
     for _, activity in kinds(fields)
@@ -102,7 +110,9 @@ _IN_PLAY = {
 def playbook_page() -> str:
     """docs/playbook.md."""
     rows = "\n".join(
-        f"| `{rule.rule_id}` | {rule.technique} | {rule.tactic} | {rule.says} | {rule.source} |".replace("\\", "\\\\")
+        f"| `{rule.rule_id}` | {rule.technique} | {rule.tactic} | {rule.summary} | {rule.source} |".replace(
+            "\\", "\\\\"
+        )
         for rule in RULES
     )
     return (

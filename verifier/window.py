@@ -1,4 +1,4 @@
-"""What rules read and what they say: the window of events in time order, and findings.
+"""Hold what rules read and what they say: the window of events in time order, rules, and findings.
 
 A rule sees lines through a `Window`, which also knows which addresses are ours and what threat intelligence says. All
 numbers that a rule compares with go through `Limits`, so the margin gate can ask the same rules with every threshold a
@@ -8,19 +8,27 @@ little tighter and a little looser.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Generic, Literal, NamedTuple, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
-from schema import Fields, Incident, epoch_s
-from world import World, account_name
+from schema import (
+    Fields,
+    Incident,
+    account_name,
+    epoch_s,
+)
+
+if TYPE_CHECKING:
+    from world import World
 
 Scope = Literal["host", "network", "identity", "data"]
 Strength = Literal["confirmed", "suspicious"]
 F = TypeVar("F", bound=Fields)
 Kind = tuple[type[Fields], str]  # what sort of line: its type of fields and its activity
+T = TypeVar("T")
 V = TypeVar("V")
 
 
@@ -54,15 +62,15 @@ LOOSER = Limits(count=-1, factor=0.9, edge_s=-30.0)
 class Line(Generic[F]):
     """One event of the window: its time in epoch seconds, its id, its host and user, its typed fields.
 
-    `place` counts lines by time, then by id (L1-9 before L1-10), so that lines of one second have one order however they are listed.
+    `order` counts lines by time, then by id (L1-9 before L1-10), so that lines of one second have one order however they are listed.
     """
 
-    t: float
+    time_s: float
     log_id: str
     host: str
     user: str
-    f: F
-    place: int
+    fields: F
+    order: int
 
 
 class Finding(NamedTuple):
@@ -70,12 +78,10 @@ class Finding(NamedTuple):
 
     `host`, `account`, `tool` and `remote` are empty where the rule cannot name one; a finding without a host, an account
     or a tool cannot be covered by a ticket. `hosts` and `accounts` are all that it concerns, `host` and `account` among
-    them. `tool_trusted` is False for a program in a user-writable folder.
+    them. `tool_trusted` is False for a program in a user-writable folder. `rule_id`, `technique`, `tactic` and `probing` are
+    the rule's, which fills them in.
     """
 
-    rule_id: str
-    technique: str
-    tactic: str
     strength: Strength
     scope: Scope
     evidence: tuple[str, ...]
@@ -89,90 +95,120 @@ class Finding(NamedTuple):
     hosts: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     impact: bool = False
+    rule_id: str = ""
+    technique: str = ""
+    tactic: str = ""
     probing: bool = False
     explained_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule with what the playbook says of it. `find` maps a window to findings.
+class Selection(Generic[T]):
+    """What a rule asks a window for: how to pick it, and what of a window says that there may be some.
 
-    What calls a rule up: `needs` are kinds of lines (type and activity), of which the window must hold `least`; `clues` are
-    programs, parents and meanings of commands (`verifier.commands`). Without either it cannot find anything.
+    A rule is looked at if the window holds lines of `kinds` or one of `triggers` (`verifier.commands.triggers_of`).
+    """
+
+    pick: Callable[[Window], Sequence[T]]
+    kinds: frozenset[Kind] = frozenset()
+    triggers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule with what the playbook says of it.
+
+    `on` holds what the rule reads; its body is handed a list for each, then the window. A rule runs if the window holds at
+    least `at_least` lines of its `kinds`, or any of its `triggers`.
     """
 
     rule_id: str
     technique: str
     tactic: str
-    says: str
+    summary: str
     source: str
-    needs: frozenset[Kind]
-    find: Callable[[Window, Rule], Iterable[Finding]]
+    body: Callable[..., Iterable[Finding]]
+    on: tuple[Selection[Any], ...]
+    kinds: frozenset[Kind]
+    triggers: frozenset[str]
+    at_least: int = 1
     probing: bool = False
-    clues: frozenset[str] = frozenset()
-    least: int = 1
 
-    def finding(
-        self,
-        lines: Iterable[Line],
-        *,
-        confirmed: bool,
-        scope: Scope,
-        host: str = "",
-        account: str = "",
-        program: str = "",
-        remote: str = "",
-        hosts: Iterable[str] = (),
-        accounts: Iterable[str] = (),
-        impact: bool = False,
-    ) -> Finding:
-        """A finding of this rule on these lines; `program` is a path, of which the file name counts."""
-        ordered = sorted({line.log_id: line for line in lines}.values(), key=_by_place)
-        return Finding(
-            rule_id=self.rule_id,
-            technique=self.technique,
-            tactic=self.tactic,
-            strength="confirmed" if confirmed else "suspicious",
+    def find(self, window: Window) -> Iterator[Finding]:
+        """Find what this rule claims of a window."""
+        for finding in self.body(*[selection.pick(window) for selection in self.on], window):
+            yield finding._replace(
+                rule_id=self.rule_id, technique=self.technique, tactic=self.tactic, probing=self.probing
+            )
+
+
+def finding(
+    lines: Iterable[Line],
+    *,
+    confirmed: bool,
+    scope: Scope = "host",
+    host: str = "",
+    account: str = "",
+    program: str = "",
+    remote: str = "",
+    hosts: Iterable[str] = (),
+    accounts: Iterable[str] = (),
+    impact: bool = False,
+) -> Finding:
+    """Make a finding on lines; its rule adds its own name. `program` is a path, of which the file name counts."""
+    ordered = sorted({line.log_id: line for line in lines}.values(), key=_by_order)
+    return Finding(
+        strength="confirmed" if confirmed else "suspicious",
+        scope=scope,
+        evidence=tuple(line.log_id for line in ordered),
+        first=ordered[0].time_s,
+        last=ordered[-1].time_s,
+        host=host,
+        account=account,
+        tool=basename(program),
+        tool_trusted=not is_user_writable(program),
+        remote=remote,
+        hosts=tuple(sorted({host, *hosts} - {""})),
+        accounts=tuple(sorted({account, *accounts} - {""})),
+        impact=impact,
+    )
+
+
+def findings_by_host_and_user(
+    lines: Iterable[Line],
+    *,
+    confirmed: bool | Callable[[list[Line]], bool],
+    scope: Scope = "host",
+    program: str | Callable[[list[Line]], str] | None = None,
+    impact: bool = False,
+) -> Iterator[Finding]:
+    """Make one finding for each host and user that lines name, by the one program that the lines name unless told otherwise.
+
+    `confirmed` and `program` may be functions of the lines of one host and user.
+    """
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault((line.host, line.user), []).append(line)
+    for (host, user), group in groups.items():
+        yield finding(
+            group,
+            confirmed=confirmed(group) if callable(confirmed) else confirmed,
             scope=scope,
-            evidence=tuple(line.log_id for line in ordered),
-            first=ordered[0].t,
-            last=ordered[-1].t,
             host=host,
-            account=account,
-            tool=basename(program),
-            tool_trusted=not is_user_writable(program),
-            remote=remote,
-            hosts=tuple(sorted({host, *hosts} - {""})),
-            accounts=tuple(sorted({account, *accounts} - {""})),
-            impact=impact,
-            probing=self.probing,
-        )
-
-    def of_one(
-        self,
-        lines: Sequence[Line],
-        *,
-        confirmed: bool,
-        scope: Scope = "host",
-        program: str | None = None,
-        otherwise: str = "",
-        impact: bool = False,
-    ) -> Finding:
-        """A finding of this rule on lines of one host and one user; by the one program that they name, unless `program` says it."""
-        return self.finding(
-            lines,
-            confirmed=confirmed,
-            scope=scope,
-            host=lines[0].host,
-            account=lines[0].user,
-            program=one_program(lines, otherwise=otherwise) if program is None else program,
+            account=user,
+            program=program if isinstance(program, str) else (program or one_program)(group),
             impact=impact,
         )
 
 
 def kinds(fields: type[Fields], *activities: str) -> tuple[Kind, ...]:
-    """The kinds of lines that have a type of fields and one of some activities; without any, all that the type has."""
+    """Return the kinds of lines that have a type of fields and one of some activities; without any, all that the type has."""
     return tuple((fields, activity) for activity in activities or get_args(fields.model_fields["activity"].annotation))
+
+
+def lines_of(fields: type[F], *activities: str) -> Selection[Line[F]]:
+    """Select the lines of a type of fields with one of some activities; without any, all of the type."""
+    return Selection(lambda window: window.of(fields, *activities), frozenset(kinds(fields, *activities)))
 
 
 def rule(
@@ -180,31 +216,56 @@ def rule(
     technique: str,
     tactic: str,
     *,
-    says: str,
+    on: Sequence[Selection[Any] | type[Fields] | tuple[Any, ...]],
+    summary: str,
     source: str,
-    needs: Sequence[type[Fields] | Kind] = (),
-    least: int = 1,
-    clues: Iterable[str] = (),
+    at_least: int = 1,
     probing: bool = False,
-) -> Callable[[Callable[[Window, Rule], Iterable[Finding]]], Rule]:
-    """Make a rule of a function from the window to findings."""
+) -> Callable[[Callable[..., Iterable[Finding]]], Rule]:
+    """Make a rule of a function that takes a list of lines for each entry of `on`, then the window, and gives findings.
 
-    def wrap(find: Callable[[Window, Rule], Iterable[Finding]]) -> Rule:
-        needed = frozenset(kind for need in needs for kind in ((need,) if isinstance(need, tuple) else kinds(need)))
-        return Rule(rule_id, technique, tactic, says, source, needed, find, probing, frozenset(clues), least)
+    Args:
+        on: what the function is handed: a type of fields, a tuple of a type and activities, or a `Selection`.
+        at_least: how many lines of the kinds in `on` there must be before it is worth a look.
+        summary: the rule in the playbook; its numbers and names come from the constants that the function compares with.
+        probing: whether an authorised scanner may cause it.
+    """
+    selections = tuple(_selection(entry) for entry in on)
 
-    return wrap
+    def make(body: Callable[..., Iterable[Finding]]) -> Rule:
+        return Rule(
+            rule_id=rule_id,
+            technique=technique,
+            tactic=tactic,
+            summary=summary,
+            source=source,
+            body=body,
+            on=selections,
+            kinds=frozenset().union(*(selection.kinds for selection in selections)),
+            triggers=frozenset().union(*(selection.triggers for selection in selections)),
+            at_least=at_least,
+            probing=probing,
+        )
+
+    return make
+
+
+def _selection(entry: Selection[Any] | type[Fields] | tuple[Any, ...]) -> Selection[Any]:
+    if isinstance(entry, Selection):
+        return entry
+    return lines_of(*entry) if isinstance(entry, tuple) else lines_of(entry)
 
 
 class Window:
-    """An incident's lines in time order, by type of fields."""
+    """An incident's lines in time order, by kind."""
 
     __slots__ = (
         "_by_fields",
         "_external",
+        "_picked",
         "_views",
+        "by_kind",
         "end",
-        "kinds",
         "limits",
         "lines",
         "start",
@@ -212,38 +273,51 @@ class Window:
     )
 
     def __init__(self, incident: Incident, world: World, limits: Limits = EXACT) -> None:
-        by_fields: dict[type[Fields], list[Line]] = {}
         lines: list[Line] = []
         for event in incident.events:
             fields = event.fields
             host, user = fields.device_hostname or "", fields.actor_user
-            t = epoch_s(event.timestamp)
-            lines.append(Line(t, event.log_id, host, account_name(user) if user else "", fields, 0))
+            at = epoch_s(event.timestamp)
+            lines.append(Line(at, event.log_id, host, account_name(user) if user else "", fields, 0))
         lines.sort(key=_by_time)
-        counts: dict[Kind, int] = {}
-        for place, line in enumerate(lines):
-            line.place = place
-            fields = line.f
+        by_fields: dict[type[Fields], list[Line]] = {}
+        by_kind: dict[Kind, list[Line]] = {}
+        for order, line in enumerate(lines):
+            line.order = order
+            fields = line.fields
             of_type = by_fields.get(type(fields))
             if of_type is None:
                 by_fields[type(fields)] = [line]
             else:
                 of_type.append(line)
             kind = (type(fields), fields.activity)
-            counts[kind] = counts.get(kind, 0) + 1
+            of_kind = by_kind.get(kind)
+            if of_kind is None:
+                by_kind[kind] = [line]
+            else:
+                of_kind.append(line)
         self.world = world
         self.limits = limits
         self.lines = lines
-        self.start = lines[0].t
-        self.end = lines[-1].t
-        self.kinds = counts  # how many lines of each kind there are
+        self.start = lines[0].time_s
+        self.end = lines[-1].time_s
+        self.by_kind = by_kind
         self._by_fields = by_fields
+        self._picked: dict[tuple[object, ...], list[Line]] = {}
         self._external: dict[str | None, bool] = {None: False, "": False}
         self._views: dict[Callable[[Window], object], object] = {}
 
-    def of(self, fields: type[F]) -> list[Line[F]]:
-        """The lines whose fields are of one type, in time order."""
-        return self._by_fields.get(fields, [])
+    def of(self, fields: type[F], *activities: str) -> list[Line[F]]:
+        """Return the lines of a type of fields and, where given, of one of some activities, in time order."""
+        if not activities:
+            return self._by_fields.get(fields, [])
+        if len(activities) == 1:
+            return self.by_kind.get((fields, activities[0]), [])
+        lines = self._picked.get((fields, activities))
+        if lines is None:
+            lines = [line for line in self._by_fields.get(fields, ()) if line.fields.activity in activities]
+            self._picked[fields, activities] = lines
+        return lines
 
     def view(self, make: Callable[[Window], V]) -> V:
         """What a function makes of this window, made once however many rules ask."""
@@ -277,22 +351,22 @@ def _plain(name: str) -> str:
     return name.lower().rstrip(".")
 
 
-_by_place = attrgetter("place")
+_by_order = attrgetter("order")
 
 
 def _by_time(line: Line) -> tuple[float, int, str]:
-    return line.t, len(line.log_id), line.log_id
+    return line.time_s, len(line.log_id), line.log_id
 
 
 def crowded(lines: Sequence[Line[F]], seconds: float, least: int, what: Callable[[Line[F]], object]) -> list[Line[F]]:
     """The lines (of some in time order) that lie in any run of at most so many seconds with at least so many different things."""
     if len(lines) < least:
         return []
-    if lines[-1].t - lines[0].t <= seconds:
+    if lines[-1].time_s - lines[0].time_s <= seconds:
         return list(lines) if len({what(line) for line in lines}) >= least else []
     kept: set[int] = set()
     for start, first in enumerate(lines):
-        run = [index for index in range(start, len(lines)) if lines[index].t - first.t <= seconds]
+        run = [index for index in range(start, len(lines)) if lines[index].time_s - first.time_s <= seconds]
         if len({what(lines[index]) for index in run}) >= least:
             kept.update(run)
     return [lines[index] for index in sorted(kept)]
@@ -300,7 +374,7 @@ def crowded(lines: Sequence[Line[F]], seconds: float, least: int, what: Callable
 
 def one_program(lines: Iterable[Line], *, otherwise: str = "") -> str:
     """The program that lines name: `otherwise` where none is named, nothing where they name several."""
-    paths = {path.lower() for line in lines if (path := getattr(line.f, "process_path", None))}
+    paths = {path.lower() for line in lines if (path := getattr(line.fields, "process_path", None))}
     return (paths.pop() if len(paths) == 1 else "") if paths else otherwise
 
 

@@ -5,21 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from schema import AccountFields, DirectoryFields, GroupFields
-from verifier.commands import by_host_and_user
-from verifier.rules.credentials import told
-from verifier.rules.identity import GROUP_WORK, PRIVILEGED_GROUPS, REPLICATION_WORK
+from schema import (
+    AccountFields,
+    DirectoryFields,
+    GroupFields,
+    account_name,
+)
+from verifier.commands import told
+from verifier.rules.kit import (
+    ACCOUNT_WORK,
+    GROUP_WORK,
+    PRIVILEGED_GROUPS,
+    REPLICATION_WORK,
+    Legacy,
+    by_host_and_user,
+    legacy_rule,
+)
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     crowded,
     is_person_or_service,
     kinds,
-    rule,
 )
-from world import account_name
 
 SHORT_ACCOUNT_S = 3600
 
@@ -27,7 +36,6 @@ MIN_GROUPS = 3
 
 GROUPS_S = 600
 
-ACCOUNT_WORK = "account administration"
 
 # Attributes through which one account can become another, and what they mean (MS-ADA, MS-ADTS 5.1.3).
 DELEGATION = re.compile(
@@ -46,7 +54,7 @@ _DESCRIPTOR = re.compile(r"^ntsecuritydescriptor=", re.IGNORECASE)
 REPLICA_RIGHTS = ("9923a32a-3607-11d2-b9be-0000f87a36b2", "1131f6ac-9c07-11d1-f79f-00c04fc2dcd2")
 
 
-@rule(
+@legacy_rule(
     "account-command",
     "T1136.001",
     "persistence",
@@ -54,12 +62,12 @@ REPLICA_RIGHTS = ("9923a32a-3607-11d2-b9be-0000f87a36b2", "1131f6ac-9c07-11d1-f7
     source="ATT&CK T1136.001, T1098",
     clues=("account-command",),
 )
-def account_command(window: Window, this: Rule) -> Iterable[Finding]:
+def account_command(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find accounts made on a command line."""
     return told(window, this, "account-command", sure=False)
 
 
-@rule(
+@legacy_rule(
     "odd-account",
     "T1136",
     "persistence",
@@ -67,21 +75,21 @@ def account_command(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1136, T1564.002; Security 4720/4726",
     needs=kinds(AccountFields, "create"),
 )
-def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
+def odd_account(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find accounts that are gone at once, and those in disguise."""
     span = window.limits.within(SHORT_ACCOUNT_S)
     for line in window.of(AccountFields):
-        name = account_name(line.f.user_name)
-        if line.f.activity != "create" or not name or not is_person_or_service(line.user):
+        name = account_name(line.fields.user_name)
+        if line.fields.activity != "create" or not name or not is_person_or_service(line.user):
             continue
         removed = [
             other
             for other in window.of(AccountFields)
-            if other.f.activity == "delete"
-            and account_name(other.f.user_name) == name
-            and 0 <= other.t - line.t <= span
+            if other.fields.activity == "delete"
+            and account_name(other.fields.user_name) == name
+            and 0 <= other.time_s - line.time_s <= span
         ]
-        disguised = name.endswith("$") and "set: normal account" in (line.f.attributes or "")
+        disguised = name.endswith("$") and "set: normal account" in (line.fields.attributes or "")
         if removed or disguised:
             yield this.finding(
                 [line, *removed],
@@ -93,7 +101,7 @@ def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "identity-history",
     "T1134.005",
     "privilege_escalation",
@@ -101,10 +109,10 @@ def odd_account(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1134.005; Security 4765",
     needs=kinds(AccountFields, "sid_history"),
 )
-def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
+def identity_history(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find borrowed identities."""
     for line in window.of(AccountFields):
-        if line.f.activity == "sid_history" and line.f.user_name and is_person_or_service(line.user):
+        if line.fields.activity == "sid_history" and line.fields.user_name and is_person_or_service(line.user):
             yield this.finding(
                 [line],
                 confirmed=True,
@@ -116,7 +124,7 @@ def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "account-takeover",
     "T1098",
     "persistence",
@@ -124,13 +132,13 @@ def identity_history(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1098, T1558, T1484.001, T1078.002; MS-ADA; Security 4738/4742/4781/4794/5136",
     needs=(AccountFields, DirectoryFields),
 )
-def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
+def account_takeover(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find attribute changes by which accounts are taken over."""
     lines: list[Line] = []
     sure: set[str] = set()
     for line in window.of(AccountFields):
-        told_of, name = line.f.attributes or "", account_name(line.f.user_name)
-        if line.user.lower() == "anonymous logon" and line.f.activity in (
+        told_of, name = line.fields.attributes or "", account_name(line.fields.user_name)
+        if line.user.lower() == "anonymous logon" and line.fields.activity in (
             "modify",
             "password_reset",
             "password_change",
@@ -140,21 +148,24 @@ def account_takeover(window: Window, this: Rule) -> Iterable[Finding]:
         if not is_person_or_service(line.user):
             continue
         unmasked = (
-            line.f.activity == "rename" and told_of.rstrip().endswith("$") and bool(name) and not name.endswith("$")
+            line.fields.activity == "rename"
+            and told_of.rstrip().endswith("$")
+            and bool(name)
+            and not name.endswith("$")
         )
-        spn = line.f.activity in ("create", "modify") and _SPN.search(told_of) and not name.endswith("$")
-        restore = line.f.activity == "password_reset" and name.startswith("Directory Services Restore")
-        if unmasked or spn or restore or (line.f.activity in ("create", "modify") and DELEGATION.search(told_of)):
+        spn = line.fields.activity in ("create", "modify") and _SPN.search(told_of) and not name.endswith("$")
+        restore = line.fields.activity == "password_reset" and name.startswith("Directory Services Restore")
+        if unmasked or spn or restore or (line.fields.activity in ("create", "modify") and DELEGATION.search(told_of)):
             lines.append(line)
             sure.update({line.log_id} if unmasked else ())
     for change in window.of(DirectoryFields):
-        if change.f.activity not in ("modify", "create") or not is_person_or_service(change.user):
+        if change.fields.activity not in ("modify", "create") or not is_person_or_service(change.user):
             continue
-        properties, name = change.f.properties or "", (change.f.object_dn or "").lower()
-        machine = change.f.object_type == "computer" and properties.lower().startswith("serviceprincipalname=")
+        properties, name = change.fields.properties or "", (change.fields.object_dn or "").lower()
+        machine = change.fields.object_type == "computer" and properties.lower().startswith("serviceprincipalname=")
         holder = _DESCRIPTOR.search(properties) and (
             name.startswith(("dc=", "cn=adminsdholder"))
-            or change.f.object_type in ("user", "group", "groupPolicyContainer")
+            or change.fields.object_type in ("user", "group", "groupPolicyContainer")
         )
         if TAKEOVER.search(properties):
             sure.add(change.log_id)
@@ -172,7 +183,7 @@ _REPLICA_NAME = re.compile(
 )
 
 
-@rule(
+@legacy_rule(
     "replica-rights",
     "T1207",
     "defense_evasion",
@@ -180,27 +191,27 @@ _REPLICA_NAME = re.compile(
     source="ATT&CK T1207; MS-ADTS 5.1.3.2.1",
     needs=(DirectoryFields, AccountFields),
 )
-def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
+def replica_rights(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find persons who play domain controller."""
     lines: list[Line] = [
         line
         for line in window.of(DirectoryFields)
         if is_person_or_service(line.user)
         and (
-            any(right in (line.f.properties or "").lower() for right in REPLICA_RIGHTS)
-            or (line.f.activity in ("modify", "create") and _REPLICA_NAME.search(line.f.properties or ""))
+            any(right in (line.fields.properties or "").lower() for right in REPLICA_RIGHTS)
+            or (line.fields.activity in ("modify", "create") and _REPLICA_NAME.search(line.fields.properties or ""))
         )
     ]
     lines += [
         line
         for line in window.of(AccountFields)
-        if is_person_or_service(line.user) and _REPLICA_NAME.search(line.f.attributes or "")
+        if is_person_or_service(line.user) and _REPLICA_NAME.search(line.fields.attributes or "")
     ]
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=True, scope="identity", program=REPLICATION_WORK)
 
 
-@rule(
+@legacy_rule(
     "many-privileged-groups",
     "T1098.007",
     "persistence",
@@ -209,21 +220,24 @@ def replica_rights(window: Window, this: Rule) -> Iterable[Finding]:
     needs=kinds(GroupFields, "member_add"),
     least=MIN_GROUPS,
 )
-def many_privileged_groups(window: Window, this: Rule) -> Iterable[Finding]:
+def many_privileged_groups(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find accounts that are given every key at once."""
     added: dict[tuple[str, str], list[Line[GroupFields]]] = {}
     for line in window.of(GroupFields):
-        group = (line.f.group_name or "").lower()
+        group = (line.fields.group_name or "").lower()
         if (
-            line.f.activity == "member_add"
+            line.fields.activity == "member_add"
             and group in PRIVILEGED_GROUPS
-            and line.f.user_name
+            and line.fields.user_name
             and is_person_or_service(line.user)
         ):
-            added.setdefault((line.user, line.f.user_name), []).append(line)
+            added.setdefault((line.user, line.fields.user_name), []).append(line)
     for (user, _), lines in added.items():
         burst = crowded(
-            lines, window.limits.within(GROUPS_S), window.limits.at_least(MIN_GROUPS), lambda line: line.f.group_name
+            lines,
+            window.limits.within(GROUPS_S),
+            window.limits.at_least(MIN_GROUPS),
+            lambda line: line.fields.group_name,
         )
         if burst:
             yield this.finding(

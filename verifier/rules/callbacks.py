@@ -8,18 +8,16 @@ from collections.abc import Iterable
 from schema import (
     NetConnFields,
 )
-from verifier.commands import by_host_and_user
-from verifier.rules.credentials import told
+from verifier.commands import told
+from verifier.rules.kit import Legacy, by_host_and_user, legacy_rule
 from verifier.window import (
     OUTBOUND,
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     crowded,
     kinds,
-    rule,
 )
 
 MIN_ONE_TARGET = 10
@@ -60,7 +58,7 @@ SCRIPTERS = frozenset(
 _CONNECTS_ODDLY = NO_NETWORK | SCRIPTERS | {"explorer.exe"}
 
 
-@rule(
+@legacy_rule(
     "script-host-connects",
     "T1105",
     "command_and_control",
@@ -68,26 +66,26 @@ _CONNECTS_ODDLY = NO_NETWORK | SCRIPTERS | {"explorer.exe"}
     source="ATT&CK T1105, T1071, T1218; Microsoft Sysmon event 3",
     needs=kinds(NetConnFields, *OUTBOUND),
 )
-def script_host_connects(window: Window, this: Rule) -> Iterable[Finding]:
+def script_host_connects(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find connections by programs that have little reason for them; one finding for each host and program."""
     made: dict[tuple[str, str], list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
-        name = basename(line.f.process_path)
+        name = basename(line.fields.process_path)
         if (
             name not in _CONNECTS_ODDLY
-            or line.f.activity not in OUTBOUND
-            or line.f.dst_ip in (None, "127.0.0.1", "::1", line.f.src_ip)
+            or line.fields.activity not in OUTBOUND
+            or line.fields.dst_ip in (None, "127.0.0.1", "::1", line.fields.src_ip)
         ):
             continue
-        outside, port = window.is_external(line.f.dst_ip), line.f.dst_port
+        outside, port = window.is_external(line.fields.dst_ip), line.fields.dst_port
         if (
             name in NO_NETWORK
             or (name in SCRIPTERS and ((outside and port not in WEB_PORTS) or port in (135, 445)))
             or (name == "explorer.exe" and not outside and (port or 0) >= DYNAMIC_PORT)
         ):
-            made.setdefault((line.host, (line.f.process_path or "").lower()), []).append(line)
+            made.setdefault((line.host, (line.fields.process_path or "").lower()), []).append(line)
     for (host, path), lines in made.items():
-        external = [line for line in lines if window.is_external(line.f.dst_ip)]
+        external = [line for line in lines if window.is_external(line.fields.dst_ip)]
         yield this.finding(
             lines,
             confirmed=basename(path) in NO_NETWORK,
@@ -95,11 +93,11 @@ def script_host_connects(window: Window, this: Rule) -> Iterable[Finding]:
             host=host,
             accounts=[line.user for line in lines],
             program=path,
-            remote=(external[0].f.dst_ip or "") if external else "",
+            remote=(external[0].fields.dst_ip or "") if external else "",
         )
 
 
-@rule(
+@legacy_rule(
     "transfer-job",
     "T1197",
     "command_and_control",
@@ -107,12 +105,12 @@ def script_host_connects(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1197; Microsoft BITS-Client events 59/60",
     needs=kinds(NetConnFields, "bits_job"),
 )
-def transfer_job(window: Window, this: Rule) -> Iterable[Finding]:
+def transfer_job(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find odd background transfers."""
     lines: list[Line] = [
         line
         for line in window.of(NetConnFields)
-        if line.f.activity == "bits_job" and line.f.url and _ODD_URL.search(line.f.url)
+        if line.fields.activity == "bits_job" and line.fields.url and _ODD_URL.search(line.fields.url)
     ]
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=False)
@@ -121,7 +119,7 @@ def transfer_job(window: Window, this: Rule) -> Iterable[Finding]:
 _ODD_URL = re.compile(r"^https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]|$)|^[a-z]:\\|^\\\\|^file:", re.IGNORECASE)
 
 
-@rule(
+@legacy_rule(
     "unanswered-calls",
     "T1571",
     "command_and_control",
@@ -130,26 +128,26 @@ _ODD_URL = re.compile(r"^https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]|$)|^
     needs=(NetConnFields,),
     least=MIN_RETRIES,
 )
-def unanswered_calls(window: Window, this: Rule) -> Iterable[Finding]:
+def unanswered_calls(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find scans to the outside, and implants that call a server that is gone."""
     tried: dict[str, list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
         if (
-            line.f.src_ip
-            and line.f.conn_state in UNANSWERED
-            and window.is_external(line.f.dst_ip)
-            and not window.is_external(line.f.src_ip)
+            line.fields.src_ip
+            and line.fields.conn_state in UNANSWERED
+            and window.is_external(line.fields.dst_ip)
+            and not window.is_external(line.fields.src_ip)
         ):
-            tried.setdefault(line.f.src_ip, []).append(line)
+            tried.setdefault(line.fields.src_ip, []).append(line)
     for source, lines in tried.items():
         span = window.limits.within(SCAN_S)
         burst = crowded(
-            lines, span, window.limits.at_least(MIN_UNANSWERED), lambda line: (line.f.dst_ip, line.f.dst_port)
+            lines, span, window.limits.at_least(MIN_UNANSWERED), lambda line: (line.fields.dst_ip, line.fields.dst_port)
         )
         if not burst:
             pairs: dict[tuple[object, object], list[Line[NetConnFields]]] = {}
             for line in lines:
-                pairs.setdefault((line.f.dst_ip, line.f.dst_port), []).append(line)
+                pairs.setdefault((line.fields.dst_ip, line.fields.dst_port), []).append(line)
             burst = [
                 line
                 for same in pairs.values()
@@ -157,7 +155,7 @@ def unanswered_calls(window: Window, this: Rule) -> Iterable[Finding]:
             ]
         ports: dict[str | None, set[int | None]] = {}
         for line in burst:
-            ports.setdefault(line.f.dst_ip, set()).add(line.f.dst_port)
+            ports.setdefault(line.fields.dst_ip, set()).add(line.fields.dst_port)
         if burst:
             one = max(map(len, ports.values())) >= window.limits.at_least(MIN_ONE_TARGET)
             yield this.finding(
@@ -170,7 +168,7 @@ def unanswered_calls(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "traffic-forwarded",
     "T1572",
     "command_and_control",
@@ -178,7 +176,7 @@ def unanswered_calls(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1572, T1090",
     clues=("traffic-forwarded",),
 )
-def traffic_forwarded(window: Window, this: Rule) -> Iterable[Finding]:
+def traffic_forwarded(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find tunnels."""
     return told(window, this, "traffic-forwarded", sure=False)
 

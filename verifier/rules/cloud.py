@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from schema import AccountFields, CloudApiFields, ControlChangeFields
-from verifier.rules.tampering import CLOUD_WORK, TRAIL_CALLS
-from verifier.window import Finding, Line, Rule, Window, crowded, kinds, rule
-from world import account_name
+from schema import (
+    AccountFields,
+    CloudApiFields,
+    ControlChangeFields,
+    account_name,
+)
+from verifier.rules.kit import CLOUD_WORK, TRAIL_CALLS, Legacy, legacy_rule
+from verifier.window import Finding, Line, Window, crowded, kinds
 
 MIN_SECRETS = 3
 SECRETS_S = 600
@@ -65,12 +69,12 @@ _MAIL_CALLS = frozenset(
 
 def principal_of(line: Line) -> str:
     """Who made a call."""
-    return line.user or account_name(getattr(line.f, "user_uid", None))
+    return line.user or account_name(getattr(line.fields, "user_uid", None))
 
 
 def calls(window: Window) -> list[Line[CloudApiFields]]:
     """Calls of a control plane that were granted."""
-    return [line for line in window.of(CloudApiFields) if line.f.api_operation and not line.f.api_error]
+    return [line for line in window.of(CloudApiFields) if line.fields.api_operation and not line.fields.api_error]
 
 
 def by_principal(lines: Iterable[Line]) -> dict[str, list[Line]]:
@@ -81,7 +85,7 @@ def by_principal(lines: Iterable[Line]) -> dict[str, list[Line]]:
     return groups
 
 
-def suspected(this: Rule, lines: Iterable[Line], *, sure: Iterable[str] = ()) -> Iterable[Finding]:
+def suspected(this: Legacy, lines: Iterable[Line], *, sure: Iterable[str] = ()) -> Iterable[Finding]:
     """One finding for each principal; confirmed for whom one of the lines in `sure` is."""
     certain = set(sure)
     for user, group in by_principal(lines).items():
@@ -93,11 +97,11 @@ def suspected(this: Rule, lines: Iterable[Line], *, sure: Iterable[str] = ()) ->
             hosts=[line.host for line in group],
             account=user,
             program=CLOUD_WORK,
-            remote=getattr(group[0].f, "src_ip", None) or "",
+            remote=getattr(group[0].fields, "src_ip", None) or "",
         )
 
 
-@rule(
+@legacy_rule(
     "cloud-secrets-read",
     "T1555.006",
     "credential_access",
@@ -105,19 +109,19 @@ def suspected(this: Rule, lines: Iterable[Line], *, sure: Iterable[str] = ()) ->
     source="ATT&CK T1555.006, T1552; AWS CloudTrail event names",
     needs=(CloudApiFields,),
 )
-def cloud_secrets_read(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_secrets_read(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find secrets read in numbers; a refused attempt counts."""
-    asked = [line for line in window.of(CloudApiFields) if line.f.api_operation in _SECRET_CALLS]
+    asked = [line for line in window.of(CloudApiFields) if line.fields.api_operation in _SECRET_CALLS]
     for _, lines in by_principal(asked).items():
         burst = crowded(
             lines, window.limits.within(SECRETS_S), window.limits.at_least(MIN_SECRETS), lambda line: line.log_id
         )
-        bulk = [line for line in lines if getattr(line.f, "api_operation", "") in _BULK_CALLS]
+        bulk = [line for line in lines if getattr(line.fields, "api_operation", "") in _BULK_CALLS]
         if burst or bulk:
             yield from suspected(this, burst or bulk)
 
 
-@rule(
+@legacy_rule(
     "cloud-shared-outside",
     "T1537",
     "exfiltration",
@@ -125,19 +129,19 @@ def cloud_secrets_read(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1537, T1530; AWS CloudTrail event names",
     needs=(CloudApiFields,),
 )
-def cloud_shared_outside(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_shared_outside(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find resources that are given away."""
     given: list[Line] = []
     for line in calls(window):
-        pattern, told = _SHARED.get(line.f.api_operation or ""), line.f.resources or ""
-        if pattern and pattern.search(told) and _leaves(told, line.f.cloud_account or ""):
+        pattern, told = _SHARED.get(line.fields.api_operation or ""), line.fields.resources or ""
+        if pattern and pattern.search(told) and _leaves(told, line.fields.cloud_account or ""):
             given.append(line)
     sure = [
         line.log_id
         for line in given
-        if (line.f.api_operation or "").startswith("Modify")
-        or _PUBLIC.search(line.f.resources or "")
-        or '"all"' in (line.f.resources or "")
+        if (line.fields.api_operation or "").startswith("Modify")
+        or _PUBLIC.search(line.fields.resources or "")
+        or '"all"' in (line.fields.resources or "")
     ]
     yield from suspected(this, given, sure=sure)
 
@@ -151,7 +155,7 @@ def _leaves(told: str, own: str) -> bool:
     return bool(named) or _PUBLIC.search(told) is not None or '"all"' in told or '"group"' in told or "userId" in told
 
 
-@rule(
+@legacy_rule(
     "cloud-back-door",
     "T1098",
     "persistence",
@@ -159,15 +163,15 @@ def _leaves(told: str, own: str) -> bool:
     source="ATT&CK T1098.001, T1098.003, T1546, T1556.006, T1484.002; AWS CloudTrail and Microsoft Entra audit event names",
     needs=(CloudApiFields, *kinds(AccountFields, "password_reset")),
 )
-def cloud_back_door(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_back_door(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find back doors in identities and functions."""
     found: list[Line] = []
     for line in calls(window):
-        operation, told = line.f.api_operation or "", line.f.resources or ""
+        operation, told = line.fields.api_operation or "", line.fields.resources or ""
         if not _BACK_DOORS.match(operation):
             continue
         if operation.startswith("AddPermission") and not (
-            _leaves(told, line.f.cloud_account or "") or '"principal":"*"' in told
+            _leaves(told, line.fields.cloud_account or "") or '"principal":"*"' in told
         ):
             continue
         if operation.startswith("Update application") and not _CREDENTIALS_CHANGED.search(told + operation):
@@ -175,19 +179,19 @@ def cloud_back_door(window: Window, this: Rule) -> Iterable[Finding]:
         if operation.startswith("AddPermission") or principal_of(line):
             found.append(line)
     for account in window.of(AccountFields):
-        other = account_name(account.f.user_name)
-        cloud = account.f.src_ip and account.f.attributes and account.f.attributes.startswith("{")
-        if cloud and account.f.activity == "password_reset" and other not in ("", account.user):
+        other = account_name(account.fields.user_name)
+        cloud = account.fields.src_ip and account.fields.attributes and account.fields.attributes.startswith("{")
+        if cloud and account.fields.activity == "password_reset" and other not in ("", account.user):
             found.append(account)
     sure = [
         line.log_id
         for line in found
-        if '"principal":"*"' in (getattr(line.f, "resources", None) or "").replace(" ", "")
+        if '"principal":"*"' in (getattr(line.fields, "resources", None) or "").replace(" ", "")
     ]
     yield from suspected(this, found, sure=sure)
 
 
-@rule(
+@legacy_rule(
     "cloud-machines-misused",
     "T1496",
     "impact",
@@ -195,16 +199,16 @@ def cloud_back_door(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1496, T1578.002; AWS CloudTrail RunInstances",
     needs=(CloudApiFields,),
 )
-def cloud_machines_misused(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_machines_misused(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find machines asked for to compute for somebody else."""
     found = []
     for line in window.of(CloudApiFields):
-        told = line.f.resources or ""
-        if line.f.api_operation == "RunInstances":
+        told = line.fields.resources or ""
+        if line.fields.api_operation == "RunInstances":
             most = max((int(number) for number in _MANY_MACHINES.findall(told)), default=0)
             if _BIG_MACHINE.search(told) or most >= window.limits.at_least(BIG_COUNT):
                 found.append(line)
-        elif line.f.api_operation in _MODEL_CALLS:
+        elif line.fields.api_operation in _MODEL_CALLS:
             found.append(line)
     yield from suspected(this, found)
 
@@ -214,7 +218,7 @@ _MODEL_CALLS = frozenset(
 )
 
 
-@rule(
+@legacy_rule(
     "cloud-machine-entered",
     "T1021.007",
     "lateral_movement",
@@ -222,17 +226,17 @@ _MODEL_CALLS = frozenset(
     source="ATT&CK T1021.007, T1098.004, T1580, T1059.009; AWS CloudTrail event names",
     needs=(CloudApiFields,),
 )
-def cloud_machine_entered(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_machine_entered(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find machines entered from the control plane."""
     found = []
     for line in window.of(CloudApiFields):
-        operation, told = line.f.api_operation or "", (line.f.resources or "").lower()
+        operation, told = line.fields.api_operation or "", (line.fields.resources or "").lower()
         start_up = operation in ("DescribeInstanceAttribute", "ModifyInstanceAttribute") and "userdata" in told
-        if (operation in _SHELL_CALLS and not line.f.api_error) or (start_up and not _by_machinery(line)):
+        if (operation in _SHELL_CALLS and not line.fields.api_error) or (start_up and not _by_machinery(line)):
             found.append(line)
     for _, lines in by_principal(found).items():
         machines = {
-            instance for line in lines for instance in _INSTANCE.findall(getattr(line.f, "resources", "") or "")
+            instance for line in lines for instance in _INSTANCE.findall(getattr(line.fields, "resources", "") or "")
         }
         many = len(machines) >= window.limits.at_least(MIN_ENTERED)
         yield from suspected(this, lines, sure=[line.log_id for line in lines] if many else ())
@@ -244,13 +248,13 @@ _INSTANCE = re.compile(r"\bi-[0-9a-zA-Z]{8,17}\b")
 def _by_machinery(line: Line[CloudApiFields]) -> bool:
     """Reads of start-up data are part of describing one's own machine to infrastructure code only where nothing was refused."""
     return (
-        line.f.api_operation == "DescribeInstanceAttribute"
-        and not line.f.api_error
-        and (line.f.user_type or "") != "AssumedRole"
+        line.fields.api_operation == "DescribeInstanceAttribute"
+        and not line.fields.api_error
+        and (line.fields.user_type or "") != "AssumedRole"
     )
 
 
-@rule(
+@legacy_rule(
     "cloud-door-opened",
     "T1562.007",
     "defense_evasion",
@@ -258,21 +262,21 @@ def _by_machinery(line: Line[CloudApiFields]) -> bool:
     source="ATT&CK T1562.007; AWS CloudTrail AuthorizeSecurityGroupIngress",
     needs=kinds(ControlChangeFields, "firewall"),
 )
-def cloud_door_opened(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_door_opened(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find firewalls opened to the world."""
     found = [
         line
         for line in window.of(ControlChangeFields)
-        if line.f.activity == "firewall"
-        and line.f.control_name
+        if line.fields.activity == "firewall"
+        and line.fields.control_name
         in ("AuthorizeSecurityGroupIngress", "ModifySecurityGroupRules", "CreateNetworkAclEntry")
-        and _OPEN_TO_ALL.search(line.f.new_value or "")
-        and _ADMIN_PORT.search(line.f.new_value or "")
+        and _OPEN_TO_ALL.search(line.fields.new_value or "")
+        and _ADMIN_PORT.search(line.fields.new_value or "")
     ]
     yield from suspected(this, found)
 
 
-@rule(
+@legacy_rule(
     "cloud-trail-attempt",
     "T1562.008",
     "defense_evasion",
@@ -280,14 +284,19 @@ def cloud_door_opened(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1562.008",
     needs=(CloudApiFields,),
 )
-def cloud_trail_attempt(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_trail_attempt(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find attempts on the audit trail that failed."""
     yield from suspected(
-        this, [line for line in window.of(CloudApiFields) if line.f.api_operation in TRAIL_CALLS and line.f.api_error]
+        this,
+        [
+            line
+            for line in window.of(CloudApiFields)
+            if line.fields.api_operation in TRAIL_CALLS and line.fields.api_error
+        ],
     )
 
 
-@rule(
+@legacy_rule(
     "cloud-instance-credentials",
     "T1552.005",
     "credential_access",
@@ -295,19 +304,19 @@ def cloud_trail_attempt(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1552.005; AWS documents that the session of an instance profile bears the instance's id",
     needs=(CloudApiFields,),
 )
-def cloud_instance_credentials(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_instance_credentials(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find machine credentials that are used elsewhere."""
     sessions = [
         line
         for line in window.of(CloudApiFields)
-        if line.f.src_ip and re.search(r"/i-[0-9a-f]{8,17}$", line.f.user_uid or "")
+        if line.fields.src_ip and re.search(r"/i-[0-9a-f]{8,17}$", line.fields.user_uid or "")
     ]
     for lines in by_principal(sessions).values():
-        if len({getattr(line.f, "src_ip", None) for line in lines}) > 1:
+        if len({getattr(line.fields, "src_ip", None) for line in lines}) > 1:
             yield from suspected(this, lines, sure=[line.log_id for line in lines])
 
 
-@rule(
+@legacy_rule(
     "cloud-mail-read",
     "T1114.002",
     "exfiltration",
@@ -315,13 +324,13 @@ def cloud_instance_credentials(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1114.002, T1564.008; Microsoft Purview audit event names",
     needs=(CloudApiFields,),
 )
-def cloud_mail_read(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_mail_read(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find mail read or diverted."""
     found = [
         line
         for line in calls(window)
-        if line.f.api_operation in _MAIL_CALLS
-        and (line.f.api_operation != "MailItemsAccessed" or "@" not in (line.f.user_uid or ""))
+        if line.fields.api_operation in _MAIL_CALLS
+        and (line.fields.api_operation != "MailItemsAccessed" or "@" not in (line.fields.user_uid or ""))
     ]
     yield from suspected(this, found)
 

@@ -10,20 +10,17 @@ from schema import (
     RegistryFields,
     ServiceFields,
 )
-from verifier.commands import acts, by_host_and_user, number_of, settings
-from verifier.rules.credentials import told
-from verifier.rules.tampering import LOG_WORK
+from verifier.commands import lines_by_meaning, number_of, settings, told
+from verifier.rules.kit import LOG_WORK, MANAGERS, Legacy, by_host_and_user, legacy_rule
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     is_person_or_service,
     is_user_writable,
     kinds,
     one_program,
-    rule,
 )
 
 MIN_WIPED = 3  # logs; one may be an administrator's
@@ -36,20 +33,6 @@ MIN_LOWERED = 2  # different commands
 
 _ALL_AUDITS = re.compile(r"auditpol.{0,10}\s/(?:clear|remove)\b", re.IGNORECASE)
 
-# Programs of Windows that carry out policy and set-up: what they set, an administrator decided.
-MANAGERS = frozenset(
-    {
-        "svchost.exe",
-        "services.exe",
-        "trustedinstaller.exe",
-        "tiworker.exe",
-        "msiexec.exe",
-        "poqexec.exe",
-        "lsass.exe",
-        "drvinst.exe",
-        "msmpeng.exe",
-    }
-)
 
 _LOGGING = re.compile(
     r"\\(?:scriptblocklogging\\enablescriptblock\w*|modulelogging\\enablemodulelogging|transcription\\enabletranscripting)$"
@@ -76,7 +59,7 @@ _OPEN_AT = {  # the numbers at which a switch is open; every other switch is ope
 }  # fmt: skip
 
 
-@rule(
+@legacy_rule(
     "logs-wiped",
     "T1070.001",
     "defense_evasion",
@@ -85,7 +68,7 @@ _OPEN_AT = {  # the numbers at which a switch is open; every other switch is ope
     needs=kinds(ControlChangeFields, "log_clear"),
     clues=("logs-wiped",),
 )
-def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
+def logs_wiped(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find commands that clear logs."""
     least = window.limits.at_least(MIN_WIPED)
     for finding in told(window, this, "logs-wiped", sure=False):
@@ -93,14 +76,14 @@ def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
     cleared: list[Line] = [
         line
         for line in window.of(ControlChangeFields)
-        if line.f.activity == "log_clear" and is_person_or_service(line.user)
+        if line.fields.activity == "log_clear" and is_person_or_service(line.user)
     ]
     for group in by_host_and_user(cleared):
-        if len({getattr(line.f, "control_name", None) for line in group}) >= least:
+        if len({getattr(line.fields, "control_name", None) for line in group}) >= least:
             yield this.of_one(group, confirmed=True, program=LOG_WORK)
 
 
-@rule(
+@legacy_rule(
     "logging-weakened",
     "T1562.002",
     "defense_evasion",
@@ -109,10 +92,10 @@ def logs_wiped(window: Window, this: Rule) -> Iterable[Finding]:
     needs=(RegistryFields, *kinds(ControlChangeFields, "audit_policy"), *kinds(ServiceFields, "config")),
     clues=("logging-weakened", "setting"),
 )
-def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
+def logging_weakened(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find weakened logs and audit policies."""
-    lines: list[Line] = list(window.view(acts).get("logging-weakened", ()))
-    sure = {line.log_id for line in lines if _ALL_AUDITS.search(getattr(line.f, "process_cmd_line", None) or "")}
+    lines: list[Line] = list(window.view(lines_by_meaning).get("logging-weakened", ()))
+    sure = {line.log_id for line in lines if _ALL_AUDITS.search(getattr(line.fields, "process_cmd_line", None) or "")}
     for change in window.view(settings):
         if change.path.endswith("\\control\\minint") and change.act != "delete":
             lines.append(change.line)
@@ -125,18 +108,18 @@ def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
                 sure.update({change.line.log_id} if (off and number == 4) or is_user_writable(change.program) else ())
     for service in window.of(ServiceFields):
         if (
-            service.f.activity == "config"
-            and _EVENTLOG.match(service.f.service_name or "")
-            and service.f.start_type == "disabled"
+            service.fields.activity == "config"
+            and _EVENTLOG.match(service.fields.service_name or "")
+            and service.fields.start_type == "disabled"
         ):
             lines.append(service)
             sure.add(service.log_id)
     removed = [
         line
         for line in window.of(ControlChangeFields)
-        if line.f.activity == "audit_policy"
+        if line.fields.activity == "audit_policy"
         and is_person_or_service(line.user)
-        and "removed" in (line.f.new_value or "")
+        and "removed" in (line.fields.new_value or "")
     ]
     if len(removed) >= window.limits.at_least(MIN_AUDITS_OFF):
         sure.update(line.log_id for line in removed)
@@ -144,7 +127,7 @@ def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
         yield this.of_one(group, confirmed=any(line.log_id in sure for line in group), otherwise=LOG_WORK)
 
 
-@rule(
+@legacy_rule(
     "protection-lowered",
     "T1562.001",
     "defense_evasion",
@@ -153,9 +136,9 @@ def logging_weakened(window: Window, this: Rule) -> Iterable[Finding]:
     needs=(RegistryFields,),
     clues=("defence-command", "firewall-opened", "setting"),
 )
-def protection_lowered(window: Window, this: Rule) -> Iterable[Finding]:
+def protection_lowered(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find commands and settings that lower protection."""
-    known = window.view(acts)
+    known = window.view(lines_by_meaning)
     lines: list[Line] = [*known.get("defence-command", ()), *known.get("firewall-opened", ())]
     for change in window.view(settings):
         if change.act == "set" and _DEFENDER.search(change.path) and basename(change.program) not in MANAGERS:
@@ -168,13 +151,13 @@ def protection_lowered(window: Window, this: Rule) -> Iterable[Finding]:
                 lines.append(change.line)
     for group in by_host_and_user(lines):
         program = one_program(group, otherwise="powershell.exe")
-        several = len({getattr(line.f, "process_cmd_line", None) for line in group} - {None}) >= window.limits.at_least(
-            MIN_LOWERED
-        )
+        several = len(
+            {getattr(line.fields, "process_cmd_line", None) for line in group} - {None}
+        ) >= window.limits.at_least(MIN_LOWERED)
         yield this.of_one(group, confirmed=is_user_writable(program) or several, program=program)
 
 
-@rule(
+@legacy_rule(
     "security-switch",
     "T1112",
     "defense_evasion",
@@ -183,7 +166,7 @@ def protection_lowered(window: Window, this: Rule) -> Iterable[Finding]:
     needs=(RegistryFields,),
     clues=("setting",),
 )
-def security_switch(window: Window, this: Rule) -> Iterable[Finding]:
+def security_switch(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find switches that are opened."""
     lines: list[Line] = []
     for change in window.view(settings):
@@ -195,12 +178,12 @@ def security_switch(window: Window, this: Rule) -> Iterable[Finding]:
     for group in by_host_and_user(lines):
         yield this.of_one(
             group,
-            confirmed=any(is_user_writable(getattr(line.f, "process_path", "")) for line in group),
+            confirmed=any(is_user_writable(getattr(line.fields, "process_path", "")) for line in group),
             otherwise="powershell.exe",
         )
 
 
-@rule(
+@legacy_rule(
     "history-erased",
     "T1070.003",
     "defense_evasion",
@@ -209,9 +192,9 @@ def security_switch(window: Window, this: Rule) -> Iterable[Finding]:
     needs=(RegistryFields,),
     clues=("file-hidden", "setting"),
 )
-def history_erased(window: Window, this: Rule) -> Iterable[Finding]:
+def history_erased(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find erased traces."""
-    lines: list[Line] = list(window.view(acts).get("file-hidden", ()))
+    lines: list[Line] = list(window.view(lines_by_meaning).get("file-hidden", ()))
     lines += [
         change.line for change in window.view(settings) if change.act == "delete" and _HISTORY.search(change.path)
     ]

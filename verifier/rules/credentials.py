@@ -18,24 +18,31 @@ from schema import (
     ServiceFields,
     ShareFields,
     TaskFields,
+    account_name,
 )
-from verifier.commands import acts, by_host_and_user
-from verifier.rules.execution import SHELLS
-from verifier.rules.identity import GUESSING_S, MIN_FAILURES, REMOTE_WORK, VM_READ, WEAK_CIPHERS
+from verifier.commands import lines_by_meaning, told
+from verifier.rules.kit import (
+    GUESSING_S,
+    MIN_FAILURES,
+    REMOTE_WORK,
+    SHELLS,
+    VM_READ,
+    WEAK_CIPHERS,
+    Legacy,
+    by_host_and_user,
+    legacy_rule,
+    program_at,
+)
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     crowded,
     is_installed,
     is_person_or_service,
     kinds,
-    one_program,
-    rule,
 )
-from world import account_name
 
 COMMANDS = (ProcessFields, ScriptFields, ServiceFields, TaskFields)
 _DUMP_FILES = re.compile(
@@ -46,23 +53,7 @@ KERBEROS_FAILED = ("0x6", "0x18", "KDC_ERR_C_PRINCIPAL_UNKNOWN", "KDC_ERR_PREAUT
 DKM = re.compile(r"cn=cryptopolicy|cn=adfs,cn=microsoft,cn=program data", re.IGNORECASE)
 
 
-def program_at(lines: Iterable[Line]) -> str:
-    """The one program that lines name; PowerShell for scripts."""
-    lines = list(lines)
-    return one_program(
-        lines, otherwise="powershell.exe" if any(isinstance(line.f, ScriptFields) for line in lines) else ""
-    )
-
-
-def told(window: Window, this: Rule, *meanings: str, sure: bool, impact: bool = False) -> Iterable[Finding]:
-    """One finding for each host and user whose commands have one of the meanings."""
-    known = window.view(acts)
-    lines = [line for meaning in meanings for line in known.get(meaning, ())]
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=sure, program=program_at(group), impact=impact)
-
-
-@rule(
+@legacy_rule(
     "lsass-dump-command",
     "T1003.001",
     "credential_access",
@@ -70,12 +61,12 @@ def told(window: Window, this: Rule, *meanings: str, sure: bool, impact: bool = 
     source="ATT&CK T1003.001; LOLBAS Comsvcs.dll",
     clues=("lsass-dumped",),
 )
-def lsass_dump_command(window: Window, this: Rule) -> Iterable[Finding]:
+def lsass_dump_command(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find commands that dump lsass."""
     return told(window, this, "lsass-dumped", sure=True)
 
 
-@rule(
+@legacy_rule(
     "lsass-read-from-memory",
     "T1003.001",
     "credential_access",
@@ -83,27 +74,29 @@ def lsass_dump_command(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1003.001; Microsoft Sysmon event 10; Security 4656/4663 on the process object",
     needs=(ProcessAccessFields, ObjectAccessFields),
 )
-def lsass_read_from_memory(window: Window, this: Rule) -> Iterable[Finding]:
+def lsass_read_from_memory(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find installed programs that are made to read lsass."""
     lines: list[Line] = []
     for opened in window.of(ProcessAccessFields):
-        if basename(opened.f.target_path) == "lsass.exe" and int(opened.f.access_mask or "0x0", 16) & VM_READ:
-            unbacked = "UNKNOWN" in (opened.f.call_trace or "")
-            if is_installed(opened.f.process_path) and (unbacked or basename(opened.f.process_path) in SHELLS):
+        if basename(opened.fields.target_path) == "lsass.exe" and int(opened.fields.access_mask or "0x0", 16) & VM_READ:
+            unbacked = "UNKNOWN" in (opened.fields.call_trace or "")
+            if is_installed(opened.fields.process_path) and (
+                unbacked or basename(opened.fields.process_path) in SHELLS
+            ):
                 lines.append(opened)
     for access in window.of(ObjectAccessFields):
         if (
-            basename(access.f.object_name) == "lsass.exe"
-            and access.f.outcome != "failure"
-            and int(access.f.access_mask or "0x0", 16) & VM_READ
-            and (basename(access.f.process_path) in SHELLS or not is_installed(access.f.process_path))
+            basename(access.fields.object_name) == "lsass.exe"
+            and access.fields.outcome != "failure"
+            and int(access.fields.access_mask or "0x0", 16) & VM_READ
+            and (basename(access.fields.process_path) in SHELLS or not is_installed(access.fields.process_path))
         ):
             lines.append(access)
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=True, program=program_at(group))
 
 
-@rule(
+@legacy_rule(
     "registry-hive-saved",
     "T1003.002",
     "credential_access",
@@ -111,12 +104,12 @@ def lsass_read_from_memory(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1003.002, T1003.004",
     clues=("hive-saved",),
 )
-def registry_hive_saved(window: Window, this: Rule) -> Iterable[Finding]:
+def registry_hive_saved(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find saved hives of secrets."""
     return told(window, this, "hive-saved", sure=True)
 
 
-@rule(
+@legacy_rule(
     "directory-copied",
     "T1003.003",
     "credential_access",
@@ -124,13 +117,13 @@ def registry_hive_saved(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1003.003; Microsoft ntdsutil ifm",
     clues=("directory-copied", "shadow-made"),
 )
-def directory_copied(window: Window, this: Rule) -> Iterable[Finding]:
+def directory_copied(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find copies of the directory's database, and the shadow copies that they are taken from."""
     copied = list(told(window, this, "directory-copied", sure=True, impact=True))
     return copied or told(window, this, "shadow-made", sure=False)
 
 
-@rule(
+@legacy_rule(
     "credential-file",
     "T1003",
     "credential_access",
@@ -138,19 +131,19 @@ def directory_copied(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1003.003, T1003.001, T1558, T1547.005: the files that these techniques leave",
     needs=kinds(FileFields, "create", "modify"),
 )
-def credential_file(window: Window, this: Rule) -> Iterable[Finding]:
+def credential_file(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find the files that credential theft leaves behind."""
     lines = [
         line
         for line in window.of(FileFields)
-        if line.f.activity in ("create", "modify")
-        and line.f.file_path
+        if line.fields.activity in ("create", "modify")
+        and line.fields.file_path
         and (
-            (_DUMP_FILES.search(line.f.file_path) and not _AT_HOME.search(line.f.file_path))
+            (_DUMP_FILES.search(line.fields.file_path) and not _AT_HOME.search(line.fields.file_path))
             or (
-                basename(line.f.process_path) == "lsass.exe"
-                and line.f.file_path.lower().endswith((".log", ".txt"))
-                and "\\debug\\" not in line.f.file_path.lower()
+                basename(line.fields.process_path) == "lsass.exe"
+                and line.fields.file_path.lower().endswith((".log", ".txt"))
+                and "\\debug\\" not in line.fields.file_path.lower()
             )
         )
     ]
@@ -158,7 +151,7 @@ def credential_file(window: Window, this: Rule) -> Iterable[Finding]:
         yield this.of_one(group, confirmed=True, program=program_at(group))
 
 
-@rule(
+@legacy_rule(
     "stored-credentials-searched",
     "T1555",
     "credential_access",
@@ -166,12 +159,12 @@ def credential_file(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1555.004, T1552.001, T1552.006",
     clues=("stored-credentials",),
 )
-def stored_credentials_searched(window: Window, this: Rule) -> Iterable[Finding]:
+def stored_credentials_searched(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find commands that look for stored credentials."""
     return told(window, this, "stored-credentials", sure=False)
 
 
-@rule(
+@legacy_rule(
     "signing-key-read",
     "T1552.004",
     "credential_access",
@@ -179,27 +172,27 @@ def stored_credentials_searched(window: Window, this: Rule) -> Iterable[Finding]
     source="ATT&CK T1552.004, T1606.002; Microsoft AD FS DKM container",
     needs=(*kinds(DirectoryFields, "access"), ScriptFields),
 )
-def signing_key_read(window: Window, this: Rule) -> Iterable[Finding]:
+def signing_key_read(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find reads of the federation service's keys."""
     lines: list[Line] = [
         line
         for line in window.of(DirectoryFields)
-        if line.f.activity == "access"
+        if line.fields.activity == "access"
         and is_person_or_service(line.user)
-        and (DKM.search(line.f.object_dn or "") or DKM.search(line.f.properties or ""))
+        and (DKM.search(line.fields.object_dn or "") or DKM.search(line.fields.properties or ""))
     ]
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=True, scope="identity", program="")
     asked = [
         line
         for line in window.of(ScriptFields)
-        if is_person_or_service(line.user) and "identityserverpolicy." in (line.f.script_text or "").lower()
+        if is_person_or_service(line.user) and "identityserverpolicy." in (line.fields.script_text or "").lower()
     ]
     for group in by_host_and_user(asked):
         yield this.of_one(group, confirmed=False, program=program_at(group))
 
 
-@rule(
+@legacy_rule(
     "kerberos-guessing",
     "T1110.003",
     "credential_access",
@@ -209,12 +202,16 @@ def signing_key_read(window: Window, this: Rule) -> Iterable[Finding]:
     least=MIN_FAILURES,
     probing=True,
 )
-def kerberos_guessing(window: Window, this: Rule) -> Iterable[Finding]:
+def kerberos_guessing(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find addresses whose Kerberos requests fail again and again."""
     failed: dict[str, list[Line[KerberosFields]]] = {}
     for line in window.of(KerberosFields):
-        if line.f.src_ip and line.f.activity in ("tgt", "preauth_failure") and line.f.status in KERBEROS_FAILED:
-            failed.setdefault(line.f.src_ip, []).append(line)
+        if (
+            line.fields.src_ip
+            and line.fields.activity in ("tgt", "preauth_failure")
+            and line.fields.status in KERBEROS_FAILED
+        ):
+            failed.setdefault(line.fields.src_ip, []).append(line)
     least = window.limits.at_least(MIN_FAILURES)
     for source, lines in failed.items():
         burst = crowded(lines, window.limits.within(GUESSING_S), least, lambda line: line.log_id)
@@ -229,7 +226,7 @@ def kerberos_guessing(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "failures-on-host",
     "T1110",
     "credential_access",
@@ -238,17 +235,21 @@ def kerberos_guessing(window: Window, this: Rule) -> Iterable[Finding]:
     needs=kinds(LogonFields, "failure"),
     least=MIN_FAILURES,
 )
-def failures_on_host(window: Window, this: Rule) -> Iterable[Finding]:
+def failures_on_host(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find bursts of failures that name neither address nor account."""
     failed: dict[str, list[Line[LogonFields]]] = {}
     for line in window.of(LogonFields):
-        if line.f.activity == "failure" and line.host and not (line.f.src_ip and account_name(line.f.user_name)):
+        if (
+            line.fields.activity == "failure"
+            and line.host
+            and not (line.fields.src_ip and account_name(line.fields.user_name))
+        ):
             failed.setdefault(line.host, []).append(line)
     least = window.limits.at_least(MIN_FAILURES)
     for host, lines in failed.items():
         burst = crowded(lines, window.limits.within(GUESSING_S), least, lambda line: line.log_id)
         if burst:
-            outside = [line.f.src_ip or "" for line in burst if window.is_external(line.f.src_ip)]
+            outside = [line.fields.src_ip or "" for line in burst if window.is_external(line.fields.src_ip)]
             yield this.finding(
                 burst,
                 confirmed=bool(outside),
@@ -258,7 +259,7 @@ def failures_on_host(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "ticket-without-preauth",
     "T1558.004",
     "credential_access",
@@ -266,30 +267,30 @@ def failures_on_host(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1558.004: AS-REP roasting; Security 4768",
     needs=kinds(KerberosFields, "tgt"),
 )
-def ticket_without_preauth(window: Window, this: Rule) -> Iterable[Finding]:
+def ticket_without_preauth(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find tickets that can be cracked offline; one finding for each address."""
     given: dict[str, list[Line[KerberosFields]]] = {}
     for line in window.of(KerberosFields):
         if (
-            line.f.activity == "tgt"
-            and line.f.preauth_type == 0
-            and line.f.status == "0x0"
-            and is_person_or_service(account_name(line.f.user_name))
+            line.fields.activity == "tgt"
+            and line.fields.preauth_type == 0
+            and line.fields.status == "0x0"
+            and is_person_or_service(account_name(line.fields.user_name))
         ):
-            given.setdefault(line.f.src_ip or "", []).append(line)
+            given.setdefault(line.fields.src_ip or "", []).append(line)
     for source, lines in given.items():
-        weak = any(int(line.f.ticket_encryption or "0x0", 16) in WEAK_CIPHERS for line in lines)
+        weak = any(int(line.fields.ticket_encryption or "0x0", 16) in WEAK_CIPHERS for line in lines)
         yield this.finding(
             lines,
             confirmed=weak,
             scope="identity",
             host=lines[0].host,
-            accounts=[account_name(line.f.user_name) for line in lines],
+            accounts=[account_name(line.fields.user_name) for line in lines],
             remote=source,
         )
 
 
-@rule(
+@legacy_rule(
     "machine-name-ticket",
     "T1558",
     "credential_access",
@@ -297,20 +298,25 @@ def ticket_without_preauth(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1558, T1068; Microsoft KB5008102 and KB5008380 (CVE-2021-42278, -42287)",
     needs=kinds(KerberosFields, "tgs"),
 )
-def machine_name_ticket(window: Window, this: Rule) -> Iterable[Finding]:
+def machine_name_ticket(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find accounts that bear a machine's name; one finding for each account."""
     asked: dict[str, list[Line[KerberosFields]]] = {}
     for line in window.of(KerberosFields):
-        user = account_name(line.f.user_name).lower()
-        if line.f.activity == "tgs" and user and (line.f.service_name or "").lower() == f"{user}$":
+        user = account_name(line.fields.user_name).lower()
+        if line.fields.activity == "tgs" and user and (line.fields.service_name or "").lower() == f"{user}$":
             asked.setdefault(user, []).append(line)
     for user, lines in asked.items():
         yield this.finding(
-            lines, confirmed=True, scope="identity", host=lines[0].host, account=user, remote=lines[0].f.src_ip or ""
+            lines,
+            confirmed=True,
+            scope="identity",
+            host=lines[0].host,
+            account=user,
+            remote=lines[0].fields.src_ip or "",
         )
 
 
-@rule(
+@legacy_rule(
     "secrets-over-share",
     "T1555.003",
     "credential_access",
@@ -318,14 +324,14 @@ def machine_name_ticket(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1555.003, T1555.004, T1021.002",
     needs=(ShareFields,),
 )
-def secrets_over_share(window: Window, this: Rule) -> Iterable[Finding]:
+def secrets_over_share(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find credential stores that are read from elsewhere."""
     lines: list[Line] = [
         line
         for line in window.of(ShareFields)
         if is_person_or_service(line.user)
-        and (line.f.share_name or "").endswith("$")
-        and _STORES.search(line.f.file_path or "")
+        and (line.fields.share_name or "").endswith("$")
+        and _STORES.search(line.fields.file_path or "")
     ]
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=True, program=REMOTE_WORK)
@@ -336,7 +342,7 @@ _STORES = re.compile(
 )
 
 
-@rule(
+@legacy_rule(
     "traffic-captured",
     "T1040",
     "credential_access",
@@ -344,12 +350,12 @@ _STORES = re.compile(
     source="ATT&CK T1040",
     clues=("capture-started",),
 )
-def traffic_captured(window: Window, this: Rule) -> Iterable[Finding]:
+def traffic_captured(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find commands that listen on the wire."""
     return told(window, this, "capture-started", sure=False)
 
 
-@rule(
+@legacy_rule(
     "database-shell",
     "T1505.001",
     "persistence",
@@ -358,15 +364,17 @@ def traffic_captured(window: Window, this: Rule) -> Iterable[Finding]:
     needs=kinds(ControlChangeFields, "server_setting"),
     clues=("database-shell",),
 )
-def database_shell(window: Window, this: Rule) -> Iterable[Finding]:
+def database_shell(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find database servers that are made to run commands; one finding for each host."""
     opened = [
         line
         for line in window.of(ControlChangeFields)
-        if line.f.activity == "server_setting" and line.f.control_name == "xp_cmdshell" and line.f.new_value == "1"
+        if line.fields.activity == "server_setting"
+        and line.fields.control_name == "xp_cmdshell"
+        and line.fields.new_value == "1"
     ]
-    called = window.view(acts).get("database-shell", [])
-    called = [line for line in called if "xp_cmdshell" in (getattr(line.f, "script_text", "") or "").lower()]
+    called = window.view(lines_by_meaning).get("database-shell", [])
+    called = [line for line in called if "xp_cmdshell" in (getattr(line.fields, "script_text", "") or "").lower()]
     for host in dict.fromkeys(line.host for line in (*opened, *called)):
         lines: list[Line] = [line for line in (*opened, *called) if line.host == host]
         yield this.finding(

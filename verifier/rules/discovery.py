@@ -9,21 +9,19 @@ from schema import (
     DirectoryFields,
     KerberosFields,
     NetConnFields,
+    account_name,
 )
-from verifier.commands import acts, by_host_and_user, launches
-from verifier.rules.credentials import told
+from verifier.commands import launches, lines_by_meaning, told
+from verifier.rules.kit import Legacy, by_host_and_user, legacy_rule
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     crowded,
     is_person_or_service,
     kinds,
-    rule,
 )
-from world import account_name
 
 MIN_LOOKS = 4  # two or three are an ordinary morning
 
@@ -73,7 +71,7 @@ LOOKERS = frozenset(
 )
 
 
-@rule(
+@legacy_rule(
     "share-sweep",
     "T1135",
     "discovery",
@@ -83,24 +81,24 @@ LOOKERS = frozenset(
     least=MIN_SWEPT,
     probing=True,
 )
-def share_sweep(window: Window, this: Rule) -> Iterable[Finding]:
+def share_sweep(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find addresses that knock at every file share."""
     tried: dict[str, list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
         if (
-            line.f.src_ip
-            and line.f.dst_ip
-            and line.f.dst_port in (139, 445)
-            and line.f.activity in ("open", "flow", "allow")
-            and not window.is_external(line.f.dst_ip)
+            line.fields.src_ip
+            and line.fields.dst_ip
+            and line.fields.dst_port in (139, 445)
+            and line.fields.activity in ("open", "flow", "allow")
+            and not window.is_external(line.fields.dst_ip)
         ):
-            tried.setdefault(line.f.src_ip, []).append(line)
+            tried.setdefault(line.fields.src_ip, []).append(line)
     for source, lines in tried.items():
         burst = crowded(
-            lines, window.limits.within(SWEEP_S), window.limits.at_least(MIN_SWEPT), lambda line: line.f.dst_ip
+            lines, window.limits.within(SWEEP_S), window.limits.at_least(MIN_SWEPT), lambda line: line.fields.dst_ip
         )
         if burst:
-            targets = [window.host_at(line.f.dst_ip or "") for line in burst]
+            targets = [window.host_at(line.fields.dst_ip or "") for line in burst]
             yield this.finding(
                 burst,
                 confirmed=False,
@@ -112,7 +110,7 @@ def share_sweep(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "admin-discovery",
     "T1087.002",
     "discovery",
@@ -121,17 +119,17 @@ def share_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     needs=kinds(DirectoryFields, "access"),
     clues=("admin-discovery",),
 )
-def admin_discovery(window: Window, this: Rule) -> Iterable[Finding]:
+def admin_discovery(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find searches for administrators."""
-    lines: list[Line] = list(window.view(acts).get("admin-discovery", ()))
+    lines: list[Line] = list(window.view(lines_by_meaning).get("admin-discovery", ()))
     lines += [
         line
         for line in window.of(DirectoryFields)
-        if line.f.activity == "access"
+        if line.fields.activity == "access"
         and is_person_or_service(line.user)
         and (
-            "memberof=cn=domain admins" in (line.f.properties or "").lower()
-            or ((line.f.object_type or "").startswith("SAM_") and _ADMIN_RID.search(line.f.object_dn or ""))
+            "memberof=cn=domain admins" in (line.fields.properties or "").lower()
+            or ((line.fields.object_type or "").startswith("SAM_") and _ADMIN_RID.search(line.fields.object_dn or ""))
         )
     ]
     for group in by_host_and_user(lines):
@@ -141,7 +139,7 @@ def admin_discovery(window: Window, this: Rule) -> Iterable[Finding]:
 _ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known RIDs (MS-DTYP 2.4.2.4)
 
 
-@rule(
+@legacy_rule(
     "looking-around",
     "T1082",
     "discovery",
@@ -149,9 +147,11 @@ _ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known 
     source="ATT&CK T1082, T1033, T1016, T1057",
     clues=LOOKERS,
 )
-def looking_around(window: Window, this: Rule) -> Iterable[Finding]:
+def looking_around(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find bursts of discovery."""
-    lines: list[Line] = [line for line in launches(window) if basename(line.f.process_path) in LOOKERS and line.user]
+    lines: list[Line] = [
+        line for line in launches(window) if basename(line.fields.process_path) in LOOKERS and line.user
+    ]
     for group in by_host_and_user(lines):
         burst = crowded(group, window.limits.within(LOOK_S), window.limits.at_least(MIN_LOOKS), _program_name)
         if burst:
@@ -159,10 +159,10 @@ def looking_around(window: Window, this: Rule) -> Iterable[Finding]:
 
 
 def _program_name(line: Line) -> str:
-    return basename(line.f.process_path).replace("net1.exe", "net.exe")
+    return basename(line.fields.process_path).replace("net1.exe", "net.exe")
 
 
-@rule(
+@legacy_rule(
     "ticket-sweep",
     "T1018",
     "discovery",
@@ -171,43 +171,50 @@ def _program_name(line: Line) -> str:
     needs=(*kinds(KerberosFields, "tgs"), *kinds(DirectoryFields, "access")),
     least=MIN_OBJECTS,
 )
-def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
+def ticket_sweep(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find accounts that touch everything at once."""
     asked: dict[str, list[Line[KerberosFields]]] = {}
     for line in window.of(KerberosFields):
-        user = account_name(line.f.user_name)
-        if line.f.activity == "tgs" and is_person_or_service(user) and (line.f.service_name or "").endswith("$"):
+        user = account_name(line.fields.user_name)
+        if (
+            line.fields.activity == "tgs"
+            and is_person_or_service(user)
+            and (line.fields.service_name or "").endswith("$")
+        ):
             asked.setdefault(user, []).append(line)
     for user, lines in asked.items():
         burst = crowded(
             lines,
             window.limits.within(TICKETS_S),
             window.limits.at_least(MIN_TICKETS),
-            lambda line: line.f.service_name,
+            lambda line: line.fields.service_name,
         )
         if burst:
-            many = len({line.f.service_name for line in burst}) >= window.limits.at_least(MANY_TICKETS)
+            many = len({line.fields.service_name for line in burst}) >= window.limits.at_least(MANY_TICKETS)
             yield this.finding(
                 burst,
                 confirmed=many,
                 scope="identity",
                 host=burst[0].host,
                 account=user,
-                remote=burst[0].f.src_ip or "",
+                remote=burst[0].fields.src_ip or "",
             )
     read: dict[str, list[Line[DirectoryFields]]] = {}
     for access in window.of(DirectoryFields):
-        if access.f.activity == "access" and is_person_or_service(access.user) and access.f.object_dn:
+        if access.fields.activity == "access" and is_person_or_service(access.user) and access.fields.object_dn:
             read.setdefault(access.user, []).append(access)
     for user, found in read.items():
         swept = crowded(
-            found, window.limits.within(OBJECTS_S), window.limits.at_least(MIN_OBJECTS), lambda line: line.f.object_dn
+            found,
+            window.limits.within(OBJECTS_S),
+            window.limits.at_least(MIN_OBJECTS),
+            lambda line: line.fields.object_dn,
         )
         if swept:
             yield this.finding(swept, confirmed=False, scope="identity", host=swept[0].host, account=user)
 
 
-@rule(
+@legacy_rule(
     "data-collected",
     "T1113",
     "exfiltration",
@@ -215,7 +222,7 @@ def ticket_sweep(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1113, T1115, T1123, T1560.001",
     clues=("data-collected",),
 )
-def data_collected(window: Window, this: Rule) -> Iterable[Finding]:
+def data_collected(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find commands that collect what people see and keep."""
     return told(window, this, "data-collected", sure=False)
 

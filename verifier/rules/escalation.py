@@ -11,14 +11,11 @@ from schema import (
     ProcessFields,
     RegistryFields,
 )
-from verifier.commands import acts, by_host_and_user, launches, settings, started_by
-from verifier.rules.credentials import told
-from verifier.rules.evasion import ELEVATED, INSTALLERS
-from verifier.rules.execution import SHELLS
+from verifier.commands import launches, lines_by_meaning, settings, started_by, told
+from verifier.rules.kit import ELEVATED, INSTALLERS, SHELLS, Legacy, by_host_and_user, legacy_rule
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     is_installed,
@@ -26,7 +23,6 @@ from verifier.window import (
     is_user_writable,
     kinds,
     one_program,
-    rule,
 )
 
 _ELEVATED_CLASS = re.compile(
@@ -49,7 +45,7 @@ ACCESSIBILITY = frozenset(
 _POTATO_PIPE = re.compile(r"\\pipe\\(?:spoolss|srvsvc|lsarpc|epmapper|svcctl|samr|netlogon)$", re.IGNORECASE)
 
 
-@rule(
+@legacy_rule(
     "elevation-bypass",
     "T1548.002",
     "privilege_escalation",
@@ -58,7 +54,7 @@ _POTATO_PIPE = re.compile(r"\\pipe\\(?:spoolss|srvsvc|lsarpc|epmapper|svcctl|sam
     needs=(RegistryFields,),
     clues=[started_by(name) for name in ELEVATED] + ["elevated-extract", "setting"],
 )
-def elevation_bypass(window: Window, this: Rule) -> Iterable[Finding]:
+def elevation_bypass(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find ways around the consent prompt; one finding for each host."""
     keys: list[Line] = []
     for change in window.view(settings):
@@ -74,16 +70,16 @@ def elevation_bypass(window: Window, this: Rule) -> Iterable[Finding]:
     starts = [
         line
         for line in launches(window)
-        if basename(line.f.parent_path) in ELEVATED
-        and (basename(line.f.process_path) in SHELLS or is_user_writable(line.f.process_path))
-        and basename(line.f.process_path) != "rundll32.exe"
+        if basename(line.fields.parent_path) in ELEVATED
+        and (basename(line.fields.process_path) in SHELLS or is_user_writable(line.fields.process_path))
+        and basename(line.fields.process_path) != "rundll32.exe"
         and is_person_or_service(line.user)
     ]
-    extracts = window.view(acts).get("elevated-extract", [])
-    starts += [line for line in extracts if line not in starts and isinstance(line.f, ProcessFields)]
+    extracts = window.view(lines_by_meaning).get("elevated-extract", [])
+    starts += [line for line in extracts if line not in starts and isinstance(line.fields, ProcessFields)]
     for host in dict.fromkeys(line.host for line in (*keys, *starts)):
         at, lines = [line for line in keys if line.host == host], [line for line in starts if line.host == host]
-        high = any((line.f.process_integrity or "").lower() in ("high", "system") for line in lines)
+        high = any((line.fields.process_integrity or "").lower() in ("high", "system") for line in lines)
         group: list[Line] = [*at, *lines]
         yield this.finding(
             group,
@@ -95,7 +91,7 @@ def elevation_bypass(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
-@rule(
+@legacy_rule(
     "sign-in-screen-shell",
     "T1546.008",
     "privilege_escalation",
@@ -103,16 +99,16 @@ def elevation_bypass(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1546.008, T1547",
     clues=[started_by(name) for name in (*ACCESSIBILITY, "smss.exe", "winlogon.exe")],
 )
-def sign_in_screen_shell(window: Window, this: Rule) -> Iterable[Finding]:
+def sign_in_screen_shell(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find shells at the sign-in screen."""
     for line in launches(window):
-        name, parent = basename(line.f.process_path), basename(line.f.parent_path)
+        name, parent = basename(line.fields.process_path), basename(line.fields.parent_path)
         screen = parent in ACCESSIBILITY and name not in ACCESSIBILITY and name not in ("conhost.exe", "werfault.exe")
         if screen or (parent in ("smss.exe", "winlogon.exe") and name in SHELLS and name != "rundll32.exe"):
             yield this.of_one([line], confirmed=True)
 
 
-@rule(
+@legacy_rule(
     "system-shell",
     "T1068",
     "privilege_escalation",
@@ -120,14 +116,18 @@ def sign_in_screen_shell(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1068, T1055, T1134.002",
     clues=SHELLS,
 )
-def system_shell(window: Window, this: Rule) -> Iterable[Finding]:
+def system_shell(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find shells that have risen above their parent."""
     for line in launches(window):
-        name, parent = basename(line.f.process_path), basename(line.f.parent_path)
+        name, parent = basename(line.fields.process_path), basename(line.fields.parent_path)
         if name not in SHELLS or name == "rundll32.exe":
             continue
-        risen = line.user.lower() == "system" and is_user_writable(line.f.parent_path) and not INSTALLERS.search(parent)
-        service = _NAMED_SERVICE.search(line.f.parent_cmd_line or "") if parent == "svchost.exe" else None
+        risen = (
+            line.user.lower() == "system"
+            and is_user_writable(line.fields.parent_path)
+            and not INSTALLERS.search(parent)
+        )
+        service = _NAMED_SERVICE.search(line.fields.parent_cmd_line or "") if parent == "svchost.exe" else None
         odd = parent in SHELL_LESS or (service and service[1].lower() not in ("schedule", "appinfo", "seclogon"))
         if risen or odd:
             yield this.of_one([line], confirmed=True)
@@ -150,7 +150,7 @@ SHELL_LESS = frozenset(
 )
 
 
-@rule(
+@legacy_rule(
     "pipe-impersonation",
     "T1134.001",
     "privilege_escalation",
@@ -159,19 +159,19 @@ SHELL_LESS = frozenset(
     needs=kinds(PipeFields, "create"),
     clues=("pipe-echoed",),
 )
-def pipe_impersonation(window: Window, this: Rule) -> Iterable[Finding]:
+def pipe_impersonation(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find pipes made to catch a privileged client."""
     lines: list[Line] = [
         line
         for line in window.of(PipeFields)
-        if line.f.activity == "create" and _POTATO_PIPE.search(line.f.pipe_name or "")
+        if line.fields.activity == "create" and _POTATO_PIPE.search(line.fields.pipe_name or "")
     ]
-    lines += window.view(acts).get("pipe-echoed", [])
+    lines += window.view(lines_by_meaning).get("pipe-echoed", [])
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=True)
 
 
-@rule(
+@legacy_rule(
     "privilege-of-foreign-program",
     "T1134",
     "privilege_escalation",
@@ -179,21 +179,21 @@ def pipe_impersonation(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1134; Security 4673/4703",
     needs=(PrivilegeFields,),
 )
-def privilege_of_foreign_program(window: Window, this: Rule) -> Iterable[Finding]:
+def privilege_of_foreign_program(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find programs that ask for what only the system needs."""
     lines: list[Line] = [
         line
         for line in window.of(PrivilegeFields)
-        if line.f.process_path
-        and "\\" in line.f.process_path
-        and not is_installed(line.f.process_path)
-        and re.search(r"SeTcb|SeDebug|SeLoadDriver|SeCreateToken", line.f.privileges or "")
+        if line.fields.process_path
+        and "\\" in line.fields.process_path
+        and not is_installed(line.fields.process_path)
+        and re.search(r"SeTcb|SeDebug|SeLoadDriver|SeCreateToken", line.fields.privileges or "")
     ]
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=False)
 
 
-@rule(
+@legacy_rule(
     "rights-opened",
     "T1222",
     "defense_evasion",
@@ -201,7 +201,7 @@ def privilege_of_foreign_program(window: Window, this: Rule) -> Iterable[Finding
     source="ATT&CK T1222.001, T1548.001; Microsoft icacls reference",
     clues=("rights-opened",),
 )
-def rights_opened(window: Window, this: Rule) -> Iterable[Finding]:
+def rights_opened(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find commands that open files to everybody."""
     return told(window, this, "rights-opened", sure=False)
 

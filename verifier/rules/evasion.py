@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from schema import (
     ModuleLoadFields,
@@ -12,20 +11,27 @@ from schema import (
     ProcessFields,
     ProcessInjectFields,
 )
-from verifier.commands import acts, by_host_and_user, commands
-from verifier.rules.credentials import told
-from verifier.rules.execution import CHAIN_S, SHELLS, fetches_code, outbound
+from verifier.commands import commands, lines_by_meaning, told
+from verifier.rules.kit import (
+    CHAIN_S,
+    ELEVATED,
+    SHELLS,
+    Legacy,
+    by_host_and_user,
+    fetches_code,
+    is_loose,
+    legacy_rule,
+    outbound,
+)
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     is_installed,
     is_person_or_service,
     is_user_writable,
     kinds,
-    rule,
 )
 
 _ONLY_FETCHES = re.compile(r"desktopimgdownldr|certoc|presentationhost|ieexec|\bhh(?:\.exe)?\b", re.IGNORECASE)
@@ -122,52 +128,8 @@ _SYSTEM_INJECTORS = frozenset(
     }
 )
 
-# Programs that Windows lifts to high integrity without asking (autoElevate in their manifests), and need no shell.
-ELEVATED = frozenset(
-    [
-        "eventvwr.exe",
-        "fodhelper.exe",
-        "computerdefaults.exe",
-        "sdclt.exe",
-        "slui.exe",
-        "changepk.exe",
-        "wsreset.exe",
-        "cliconfg.exe",
-        "sysprep.exe",
-        "cmstp.exe",
-        "wusa.exe",
-        "mcx2prov.exe",
-        "systempropertiesadvanced.exe",
-        "dccw.exe",
-        "iscsicli.exe",
-        "osk.exe",
-        "msconfig.exe",
-        "perfmon.exe",
-        "pkgmgr.exe",
-        "winsat.exe",
-        "dllhost.exe",
-        "taskhostw.exe",
-        "wuauclt.exe",
-        "migwiz.exe",
-    ]
-)
 
-_LOOSE = re.compile(
-    r"^(?:[a-z]:|\\device\\harddiskvolume\d+)\\users\\[^\\]+\\(?:downloads|desktop|documents|music|pictures|videos|appdata\\(?:roaming|local|local\\temp))\\[^\\]+$"
-    r"|^(?:[a-z]:|\\device\\harddiskvolume\d+)\\(?:users\\public|programdata|windows\\temp|temp|tmp|perflogs)\\(?:[^\\]+\\)?[^\\]+$|^/(?:tmp|dev/shm|var/tmp)/[^/]+$|^\\\\[^\\?.][^\\]*\\",
-    re.IGNORECASE,
-)
-
-INSTALLERS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
-
-
-@lru_cache(maxsize=16_384)
-def is_loose(path: str) -> bool:
-    """Whether a program lies where people put files (or on a share) and is no installer by name."""
-    return _LOOSE.match(path) is not None and not INSTALLERS.search(basename(path))
-
-
-@rule(
+@legacy_rule(
     "obfuscated-script",
     "T1027",
     "defense_evasion",
@@ -175,17 +137,19 @@ def is_loose(path: str) -> bool:
     source="ATT&CK T1027.010; patterns published with Invoke-Obfuscation",
     clues=("script-obfuscated",),
 )
-def obfuscated_script(window: Window, this: Rule) -> Iterable[Finding]:
+def obfuscated_script(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find code that hides what it is."""
     for finding in told(window, this, "script-obfuscated", sure=False):
-        also = window.view(acts).get("hidden-start", []) + window.view(acts).get("script-offensive", [])
+        also = window.view(lines_by_meaning).get("hidden-start", []) + window.view(lines_by_meaning).get(
+            "script-offensive", []
+        )
         sure = any(line.host == finding.host and line.user == finding.account for line in also) or any(
             line.log_id in finding.evidence and fetches_code(text) for line, _, text in window.view(commands)
         )
         yield finding._replace(strength="confirmed") if sure else finding
 
 
-@rule(
+@legacy_rule(
     "hidden-powershell",
     "T1564.003",
     "defense_evasion",
@@ -193,12 +157,12 @@ def obfuscated_script(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1564.003, T1059.001",
     clues=("hidden-start",),
 )
-def hidden_powershell(window: Window, this: Rule) -> Iterable[Finding]:
+def hidden_powershell(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find PowerShell that nobody shall see."""
     return told(window, this, "hidden-start", sure=False)
 
 
-@rule(
+@legacy_rule(
     "encoded-stager",
     "T1027.010",
     "execution",
@@ -206,12 +170,12 @@ def hidden_powershell(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1027.010, T1059.001, T1105",
     clues=("encoded-stager",),
 )
-def encoded_stager(window: Window, this: Rule) -> Iterable[Finding]:
+def encoded_stager(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find encoded commands that hold the first step of an attack."""
     return told(window, this, "encoded-stager", sure=True)
 
 
-@rule(
+@legacy_rule(
     "offensive-script",
     "T1059.001",
     "execution",
@@ -219,17 +183,17 @@ def encoded_stager(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1059.001, T1620",
     clues=("script-offensive",),
 )
-def offensive_script(window: Window, this: Rule) -> Iterable[Finding]:
+def offensive_script(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find scripts that load code into memory."""
     for finding in told(window, this, "script-offensive", sure=False):
         hidden = any(
             line.host == finding.host and line.user == finding.account
-            for line in window.view(acts).get("hidden-start", ())
+            for line in window.view(lines_by_meaning).get("hidden-start", ())
         )
         yield finding._replace(strength="confirmed") if hidden else finding
 
 
-@rule(
+@legacy_rule(
     "masquerading-program",
     "T1036",
     "defense_evasion",
@@ -237,18 +201,18 @@ def offensive_script(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1036.003, T1036.005",
     needs=kinds(ProcessFields, "launch"),
 )
-def masquerading_program(window: Window, this: Rule) -> Iterable[Finding]:
+def masquerading_program(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find programs under a false name."""
     for line in window.of(ProcessFields):
-        path = line.f.process_path or ""
-        name, original = basename(path), basename(line.f.process_original_name)
+        path = line.fields.process_path or ""
+        name, original = basename(path), basename(line.fields.process_original_name)
         elsewhere = name in SYSTEM_NAMES and "\\" in path and not _SYSTEM_FOLDERS.search(path)
         renamed = original in RENAMED and original.partition(".")[0] not in name and is_user_writable(path)
-        if line.f.activity == "launch" and (elsewhere or renamed):
+        if line.fields.activity == "launch" and (elsewhere or renamed):
             yield this.finding([line], confirmed=True, scope="host", host=line.host, account=line.user, program=path)
 
 
-@rule(
+@legacy_rule(
     "launcher-runs-user-file",
     "T1218",
     "defense_evasion",
@@ -256,30 +220,30 @@ def masquerading_program(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
     clues=LAUNCHERS | {"injection-command", "download-by-proxy", "launched-by-proxy"},
 )
-def launcher_runs_user_file(window: Window, this: Rule) -> Iterable[Finding]:
+def launcher_runs_user_file(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find launchers that run what a user wrote, and what comes of it."""
-    known = window.view(acts)
+    known = window.view(lines_by_meaning)
     injecting = {line.log_id for line in known.get("injection-command", ())}
     fetching = {line.log_id for line in known.get("download-by-proxy", ())}
     proxied = {line.log_id for line in known.get("launched-by-proxy", ())}
     span = window.limits.within(CHAIN_S)
     for line in window.of(ProcessFields):
-        name = basename(line.f.process_path)
-        if line.f.activity != "launch":
+        name = basename(line.fields.process_path)
+        if line.fields.activity != "launch":
             continue
-        given = name in LAUNCHERS and is_user_writable(_arguments(line.f.process_cmd_line or ""))
+        given = name in LAUNCHERS and is_user_writable(_arguments(line.fields.process_cmd_line or ""))
         if not given and line.log_id not in injecting | fetching | proxied:
             continue
         started = [
             child
             for child in window.of(ProcessFields)
-            if child.f.activity == "launch"
+            if child.fields.activity == "launch"
             and child.host == line.host
-            and basename(child.f.parent_path) == name
-            and basename(child.f.process_path) not in (name, "conhost.exe", "werfault.exe")
-            and 0 <= child.t - line.t <= span
+            and basename(child.fields.parent_path) == name
+            and basename(child.fields.process_path) not in (name, "conhost.exe", "werfault.exe")
+            and 0 <= child.time_s - line.time_s <= span
         ]
-        calls = outbound(window, line.host, name, line.t, CHAIN_S)
+        calls = outbound(window, line.host, name, line.time_s, CHAIN_S)
         yield this.finding(
             [line, *started, *calls],
             confirmed=(given and bool(started or calls))
@@ -288,8 +252,8 @@ def launcher_runs_user_file(window: Window, this: Rule) -> Iterable[Finding]:
             scope="host",
             host=line.host,
             account=line.user,
-            program=line.f.process_path or "",
-            remote=(calls[0].f.dst_ip or "") if calls else "",
+            program=line.fields.process_path or "",
+            remote=(calls[0].fields.dst_ip or "") if calls else "",
         )
 
 
@@ -299,7 +263,7 @@ def _arguments(command: str) -> str:
     return command[1:].partition('"')[2] if command.startswith('"') else command.partition(" ")[2]
 
 
-@rule(
+@legacy_rule(
     "unbacked-code",
     "T1055",
     "defense_evasion",
@@ -307,18 +271,20 @@ def _arguments(command: str) -> str:
     source="ATT&CK T1055, T1106; Microsoft Sysmon event 10",
     needs=(ProcessAccessFields,),
 )
-def unbacked_code(window: Window, this: Rule) -> Iterable[Finding]:
+def unbacked_code(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find code in memory that reaches for other programs."""
     lines: list[Line] = []
     for line in window.of(ProcessAccessFields):
-        mask = int(line.f.access_mask or "0x0", 16)
-        if mask & ALL_ACCESS_BITS == ALL_ACCESS_BITS and "UNKNOWN" in (line.f.call_trace or ""):
+        mask = int(line.fields.access_mask or "0x0", 16)
+        if mask & ALL_ACCESS_BITS == ALL_ACCESS_BITS and "UNKNOWN" in (line.fields.call_trace or ""):
             lines.append(line)
     for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=any(is_user_writable(getattr(line.f, "process_path", "")) for line in group))
+        yield this.of_one(
+            group, confirmed=any(is_user_writable(getattr(line.fields, "process_path", "")) for line in group)
+        )
 
 
-@rule(
+@legacy_rule(
     "installed-injector",
     "T1055.001",
     "privilege_escalation",
@@ -326,17 +292,17 @@ def unbacked_code(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1055.001, T1055.002; Microsoft Sysmon event 8",
     needs=kinds(ProcessInjectFields, "remote_thread"),
 )
-def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
+def installed_injector(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find installed programs that are used to run code in others."""
     lines: list[Line] = []
     for line in window.of(ProcessInjectFields):
-        name = basename(line.f.process_path)
-        raw = (line.f.start_module or "").startswith("0x")
+        name = basename(line.fields.process_path)
+        raw = (line.fields.start_module or "").startswith("0x")
         if (
-            line.f.activity == "remote_thread"
-            and (line.f.process_path or "").lower() != (line.f.target_path or "").lower()
+            line.fields.activity == "remote_thread"
+            and (line.fields.process_path or "").lower() != (line.fields.target_path or "").lower()
             and (
-                (is_installed(line.f.process_path) and (name in SHELLS or name.startswith("mavinject")))
+                (is_installed(line.fields.process_path) and (name in SHELLS or name.startswith("mavinject")))
                 or (raw and name not in _SYSTEM_INJECTORS)
             )
         ):
@@ -345,7 +311,7 @@ def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
         yield this.of_one(group, confirmed=True)
 
 
-@rule(
+@legacy_rule(
     "foreign-module",
     "T1574.002",
     "persistence",
@@ -353,22 +319,26 @@ def installed_injector(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1574.002, T1068; Microsoft Sysmon event 7, PrintService 808",
     needs=(ModuleLoadFields,),
 )
-def foreign_module(window: Window, this: Rule) -> Iterable[Finding]:
+def foreign_module(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find libraries that nobody vouches for inside programs that somebody does."""
     lines: list[Line] = []
     for line in window.of(ModuleLoadFields):
-        path = line.f.file_path or ""
-        unsigned = line.f.signature_state in ("unsigned", "invalid")
-        loaded = unsigned and is_user_writable(path) and is_installed(line.f.process_path)
+        path = line.fields.file_path or ""
+        unsigned = line.fields.signature_state in ("unsigned", "invalid")
+        loaded = unsigned and is_user_writable(path) and is_installed(line.fields.process_path)
         printed = (
-            "\\spool\\drivers\\" in path.lower() and line.f.signature_state is None and is_person_or_service(line.user)
+            "\\spool\\drivers\\" in path.lower()
+            and line.fields.signature_state is None
+            and is_person_or_service(line.user)
         )
-        foreign = path and not line.f.process_path and not is_installed(path) and line.f.activity == "dll"
-        elevated = unsigned and basename(line.f.process_path) in ELEVATED and is_installed(line.f.process_path)
+        foreign = path and not line.fields.process_path and not is_installed(path) and line.fields.activity == "dll"
+        elevated = (
+            unsigned and basename(line.fields.process_path) in ELEVATED and is_installed(line.fields.process_path)
+        )
         beside = (
             unsigned
-            and is_loose(line.f.process_path or "")
-            and path.lower() != (line.f.process_path or "").lower()
+            and is_loose(line.fields.process_path or "")
+            and path.lower() != (line.fields.process_path or "").lower()
             and is_user_writable(path)
         )
         if loaded or printed or foreign or elevated or beside:

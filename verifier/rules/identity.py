@@ -13,11 +13,24 @@ from schema import (
     KerberosFields,
     LogonFields,
     ProcessAccessFields,
+    account_name,
+)
+from verifier.rules.kit import (
+    GROUP_WORK,
+    GUESSING_S,
+    LOGON_WORK,
+    MIN_FAILURES,
+    MIN_SPREAD_HOSTS,
+    PRIVILEGED_GROUPS,
+    REPLICATION_WORK,
+    VM_READ,
+    WEAK_CIPHERS,
+    Legacy,
+    legacy_rule,
 )
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     crowded,
@@ -25,36 +38,14 @@ from verifier.window import (
     is_person_or_service,
     is_user_writable,
     kinds,
-    rule,
 )
-from world import account_name
 
-MIN_FAILURES = 5  # fewer is a person mistyping
 MIN_SPRAYED_ACCOUNTS = 5
-GUESSING_S = 300
 MIN_SERVICES = 5  # distinct services whose tickets one account asks for in the weak cipher
 TICKETS_S = 600
-WEAK_CIPHERS = (0x17, 0x18)  # RC4-HMAC, RC4-HMAC-EXP
-MIN_SPREAD_HOSTS = 4
 SPREAD_S = 600
 NEW_ADMIN_S = 3600
-VM_READ = 0x10  # the access right to read another process's memory
 REMOTE_LOGON_TYPES = (3, 10)
-# What a ticket names as the tool where the lines show an operation and no program.
-REPLICATION_WORK = "directory replication"
-GROUP_WORK = "group change"
-LOGON_WORK = "remote logon"
-REMOTE_WORK = "remote administration"
-PRIVILEGED_GROUPS = (
-    "domain admins",
-    "enterprise admins",
-    "administrators",
-    "schema admins",
-    "backup operators",
-    "account operators",
-    "dnsadmins",
-    "administratoraccess",
-)
 # Control access rights of directory replication (MS-ADTS 5.1.3.2.1), by GUID and by name.
 REPLICATION_RIGHTS = (
     "1131f6aa-9c07-11d1-f79f-00c04fc2dcd2",
@@ -64,7 +55,7 @@ REPLICATION_RIGHTS = (
 )
 
 
-@rule(
+@legacy_rule(
     "lsass-memory-read",
     "T1003.001",
     "credential_access",
@@ -72,22 +63,22 @@ REPLICATION_RIGHTS = (
     source="ATT&CK T1003.001: credentials read from the memory of the local security authority",
     needs=(ProcessAccessFields,),
 )
-def lsass_memory_read(window: Window, this: Rule) -> Iterable[Finding]:
+def lsass_memory_read(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find programs that read the memory of lsass; one finding for each host, program and user."""
     acts: dict[tuple[str, str, str], list[Line[ProcessAccessFields]]] = {}
     for line in window.of(ProcessAccessFields):
-        source = (line.f.process_path or "").lower()
-        reads = int(line.f.access_mask or "0x0", 16) & VM_READ
-        if source and reads and basename(line.f.target_path) == "lsass.exe" and not is_installed(source):
+        source = (line.fields.process_path or "").lower()
+        reads = int(line.fields.access_mask or "0x0", 16) & VM_READ
+        if source and reads and basename(line.fields.target_path) == "lsass.exe" and not is_installed(source):
             acts.setdefault((line.host, source, line.user), []).append(line)
     for (host, source, user), lines in acts.items():
         dumps = [
             file
             for file in window.of(FileFields)
-            if file.f.activity == "create"
+            if file.fields.activity == "create"
             and file.host == host
-            and (file.f.process_path or "").lower() == source
-            and (file.f.file_path or "").lower().endswith(".dmp")
+            and (file.fields.process_path or "").lower() == source
+            and (file.fields.file_path or "").lower().endswith(".dmp")
         ]
         yield this.finding(
             [*lines, *dumps],
@@ -99,7 +90,7 @@ def lsass_memory_read(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
-@rule(
+@legacy_rule(
     "password-guessing",
     "T1110.001",
     "credential_access",
@@ -110,13 +101,13 @@ def lsass_memory_read(window: Window, this: Rule) -> Iterable[Finding]:
     least=MIN_FAILURES,
     probing=True,
 )
-def password_guessing(window: Window, this: Rule) -> Iterable[Finding]:
+def password_guessing(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find bursts of failures against one account from one address."""
     failures: dict[tuple[str, str], list[Line[LogonFields]]] = {}
     for line in window.of(LogonFields):
-        account = account_name(line.f.user_name)
-        if line.f.activity == "failure" and line.f.src_ip and account:
-            failures.setdefault((line.f.src_ip, account), []).append(line)
+        account = account_name(line.fields.user_name)
+        if line.fields.activity == "failure" and line.fields.src_ip and account:
+            failures.setdefault((line.fields.src_ip, account), []).append(line)
     least = window.limits.at_least(MIN_FAILURES)
     for (source, account), lines in failures.items():
         burst = crowded(lines, window.limits.within(GUESSING_S), least, _log_id)
@@ -125,10 +116,10 @@ def password_guessing(window: Window, this: Rule) -> Iterable[Finding]:
         entered = [
             line
             for line in window.of(LogonFields)
-            if line.f.activity == "success"
-            and line.f.src_ip == source
-            and account_name(line.f.user_name) == account
-            and line.t >= burst[least - 1].t
+            if line.fields.activity == "success"
+            and line.fields.src_ip == source
+            and account_name(line.fields.user_name) == account
+            and line.time_s >= burst[least - 1].time_s
         ]
         external = window.is_external(source)
         yield this.finding(
@@ -146,7 +137,7 @@ def _log_id(line: Line) -> str:
     return line.log_id
 
 
-@rule(
+@legacy_rule(
     "password-spraying",
     "T1110.003",
     "credential_access",
@@ -157,21 +148,23 @@ def _log_id(line: Line) -> str:
     least=MIN_SPRAYED_ACCOUNTS,
     probing=True,
 )
-def password_spraying(window: Window, this: Rule) -> Iterable[Finding]:
+def password_spraying(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find addresses that fail against many accounts."""
     failures: dict[str, list[Line[LogonFields]]] = {}
     for line in window.of(LogonFields):
-        if line.f.activity == "failure" and line.f.src_ip and account_name(line.f.user_name):
-            failures.setdefault(line.f.src_ip, []).append(line)
+        if line.fields.activity == "failure" and line.fields.src_ip and account_name(line.fields.user_name):
+            failures.setdefault(line.fields.src_ip, []).append(line)
     least = window.limits.at_least(MIN_SPRAYED_ACCOUNTS)
     for source, lines in failures.items():
-        burst = crowded(lines, window.limits.within(GUESSING_S), least, lambda line: account_name(line.f.user_name))
+        burst = crowded(
+            lines, window.limits.within(GUESSING_S), least, lambda line: account_name(line.fields.user_name)
+        )
         if not burst:
             continue
         entered = [
             line
             for line in window.of(LogonFields)
-            if line.f.activity == "success" and line.f.src_ip == source and line.t >= burst[0].t
+            if line.fields.activity == "success" and line.fields.src_ip == source and line.time_s >= burst[0].time_s
         ]
         external = window.is_external(source)
         yield this.finding(
@@ -180,12 +173,12 @@ def password_spraying(window: Window, this: Rule) -> Iterable[Finding]:
             scope="network" if external else "identity",
             host=burst[0].host,
             hosts=[line.host for line in (*burst, *entered)],
-            accounts=[account_name(line.f.user_name) for line in entered],
+            accounts=[account_name(line.fields.user_name) for line in entered],
             remote=source,
         )
 
 
-@rule(
+@legacy_rule(
     "kerberoasting",
     "T1558.003",
     "credential_access",
@@ -195,19 +188,19 @@ def password_spraying(window: Window, this: Rule) -> Iterable[Finding]:
     needs=kinds(KerberosFields, "tgs"),
     least=MIN_SERVICES,
 )
-def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
+def kerberoasting(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find accounts that collect weak service tickets."""
     asked: dict[str, list[Line[KerberosFields]]] = {}
     for line in window.of(KerberosFields):
-        service = line.f.service_name or ""
-        weak = int(line.f.ticket_encryption or "0x0", 16) in WEAK_CIPHERS
-        account = account_name(line.f.user_name)
+        service = line.fields.service_name or ""
+        weak = int(line.fields.ticket_encryption or "0x0", 16) in WEAK_CIPHERS
+        account = account_name(line.fields.user_name)
         counts = account and service and not service.endswith("$") and service.lower() != "krbtgt"
-        if line.f.activity == "tgs" and weak and counts:
+        if line.fields.activity == "tgs" and weak and counts:
             asked.setdefault(account, []).append(line)
     least = window.limits.at_least(MIN_SERVICES)
     for account, lines in asked.items():
-        near = crowded(lines, window.limits.within(TICKETS_S), least, lambda line: line.f.service_name)
+        near = crowded(lines, window.limits.within(TICKETS_S), least, lambda line: line.fields.service_name)
         if near:
             yield this.finding(
                 near,
@@ -216,11 +209,11 @@ def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
                 host=near[0].host,
                 hosts=[line.host for line in near],
                 account=account,
-                remote=near[0].f.src_ip or "",
+                remote=near[0].fields.src_ip or "",
             )
 
 
-@rule(
+@legacy_rule(
     "directory-replication",
     "T1003.006",
     "credential_access",
@@ -229,13 +222,13 @@ def kerberoasting(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1003.006; MS-ADTS 5.1.3.2.1 names the rights",
     needs=kinds(DirectoryFields, "access", "replication"),
 )
-def directory_replication(window: Window, this: Rule) -> Iterable[Finding]:
+def directory_replication(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find replication rights used by what is no domain controller."""
     acts: dict[str, list[Line[DirectoryFields]]] = {}
     for line in window.of(DirectoryFields):
-        rights = (line.f.properties or "").lower()
+        rights = (line.fields.properties or "").lower()
         if (
-            line.f.activity in ("access", "replication")
+            line.fields.activity in ("access", "replication")
             and is_person_or_service(line.user)
             and any(right in rights for right in REPLICATION_RIGHTS)
         ):
@@ -256,7 +249,7 @@ def directory_replication(window: Window, this: Rule) -> Iterable[Finding]:
 _JOINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # the domain's administrators (MS-DTYP 2.4.2.4)
 
 
-@rule(
+@legacy_rule(
     "new-privileged-account",
     "T1136",
     "persistence",
@@ -265,33 +258,33 @@ _JOINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # the domain's administrators (MS
     source="ATT&CK T1136, T1098.007: an account made and given rights to come back with",
     needs=kinds(GroupFields, "member_add", "policy_attach"),
 )
-def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
+def new_privileged_account(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find members of privileged groups that came in this window."""
     for line in window.of(GroupFields):
         if (
-            line.f.activity not in ("member_add", "policy_attach")
-            or account_name(line.f.group_name).lower() not in PRIVILEGED_GROUPS
+            line.fields.activity not in ("member_add", "policy_attach")
+            or account_name(line.fields.group_name).lower() not in PRIVILEGED_GROUPS
             or line.user.endswith("$")  # the machine itself, at set-up
-            or _JOINS.search(line.f.user_name or "")
+            or _JOINS.search(line.fields.user_name or "")
         ):
             continue
-        member = account_name(line.f.user_name)
+        member = account_name(line.fields.user_name)
         made = [
             account
             for account in window.of(AccountFields)
-            if account.f.activity == "create"
+            if account.fields.activity == "create"
             and member
             and line.user
-            and account_name(account.f.user_name) == member
+            and account_name(account.fields.user_name) == member
             and account.user == line.user
-            and 0 <= line.t - account.t <= window.limits.within(NEW_ADMIN_S)
+            and 0 <= line.time_s - account.time_s <= window.limits.within(NEW_ADMIN_S)
         ]
         yield this.finding(
             [*made, line], confirmed=bool(made), scope="identity", host=line.host, account=line.user, program=GROUP_WORK
         )
 
 
-@rule(
+@legacy_rule(
     "account-spread",
     "T1021",
     "lateral_movement",
@@ -302,20 +295,20 @@ def new_privileged_account(window: Window, this: Rule) -> Iterable[Finding]:
     least=MIN_SPREAD_HOSTS,
     probing=True,
 )
-def account_spread(window: Window, this: Rule) -> Iterable[Finding]:
+def account_spread(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find accounts that fan out over hosts."""
     moves: dict[tuple[str, str], list[Line[LogonFields]]] = {}
     for line in window.of(LogonFields):
-        user = account_name(line.f.user_name)
+        user = account_name(line.fields.user_name)
         if (
-            line.f.activity == "success"
-            and line.f.logon_type in REMOTE_LOGON_TYPES
+            line.fields.activity == "success"
+            and line.fields.logon_type in REMOTE_LOGON_TYPES
             and line.host
-            and line.f.src_ip
+            and line.fields.src_ip
             and is_person_or_service(user)
-            and not window.is_external(line.f.src_ip)
+            and not window.is_external(line.fields.src_ip)
         ):
-            moves.setdefault((user, line.f.src_ip), []).append(line)
+            moves.setdefault((user, line.fields.src_ip), []).append(line)
     least = window.limits.at_least(MIN_SPREAD_HOSTS)
     for (user, source), lines in moves.items():
         burst = crowded(lines, window.limits.within(SPREAD_S), least, lambda line: line.host)

@@ -10,15 +10,22 @@ from schema import (
     PipeFields,
     RegistryFields,
     ShareFields,
+    account_name,
 )
-from verifier.commands import acts, by_host_and_user, launches, started_by
-from verifier.rules.credentials import told
-from verifier.rules.execution import NETWORK_LOGON, SERVER_PROGRAMS, SHELLS
-from verifier.rules.identity import MIN_SPREAD_HOSTS, REMOTE_WORK
+from verifier.commands import launches, lines_by_meaning, started_by, told
+from verifier.rules.kit import (
+    MIN_SPREAD_HOSTS,
+    NETWORK_LOGON,
+    REMOTE_WORK,
+    SERVER_PROGRAMS,
+    SHELLS,
+    Legacy,
+    by_host_and_user,
+    legacy_rule,
+)
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     is_installed,
@@ -26,9 +33,7 @@ from verifier.window import (
     is_user_writable,
     kinds,
     one_program,
-    rule,
 )
-from world import account_name
 
 REMOTE_S = 300
 
@@ -89,7 +94,7 @@ _OUTPUT_FILE = re.compile(
 )
 
 
-@rule(
+@legacy_rule(
     "remote-registry",
     "T1112",
     "defense_evasion",
@@ -97,14 +102,14 @@ _OUTPUT_FILE = re.compile(
     source="ATT&CK T1112, T1047",
     needs=kinds(RegistryFields, "set"),
 )
-def remote_registry(window: Window, this: Rule) -> Iterable[Finding]:
+def remote_registry(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find registry work through WMI."""
     lines: list[Line] = [
         line
         for line in window.of(RegistryFields)
-        if line.f.activity == "set"
-        and basename(line.f.process_path) == "wmiprvse.exe"
-        and _REMOTE_KEYS.search(line.f.reg_key_path or "")
+        if line.fields.activity == "set"
+        and basename(line.fields.process_path) == "wmiprvse.exe"
+        and _REMOTE_KEYS.search(line.fields.reg_key_path or "")
     ]
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=False)
@@ -113,7 +118,7 @@ def remote_registry(window: Window, this: Rule) -> Iterable[Finding]:
 _REMOTE_KEYS = re.compile(r"\\(?:services|control|currentversion\\run\w*|shell\\open)\\", re.IGNORECASE)
 
 
-@rule(
+@legacy_rule(
     "remote-command",
     "T1047",
     "lateral_movement",
@@ -121,30 +126,30 @@ _REMOTE_KEYS = re.compile(r"\\(?:services|control|currentversion\\run\w*|shell\\
     source="ATT&CK T1047, T1021.003, T1021.006, T1569.002",
     clues=[started_by(name) for name in REMOTE_PARENTS],
 )
-def remote_command(window: Window, this: Rule) -> Iterable[Finding]:
+def remote_command(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find programs that somebody starts from elsewhere."""
-    known = window.view(acts)
+    known = window.view(lines_by_meaning)
     meant = ("output-to-share", "script-obfuscated", "script-offensive", "hidden-start")
     shared = {line.log_id for meaning in meant for line in known.get(meaning, ())}
     for line in launches(window):
-        parent, name = basename(line.f.parent_path), basename(line.f.process_path)
+        parent, name = basename(line.fields.parent_path), basename(line.fields.process_path)
         if (
             parent not in REMOTE_PARENTS
             or name in _OWN_CHILDREN
-            or (parent == "mmc.exe" and "-embedding" not in (line.f.parent_cmd_line or "").lower())
+            or (parent == "mmc.exe" and "-embedding" not in (line.fields.parent_cmd_line or "").lower())
         ):
             continue
-        if is_installed(line.f.process_path) and "\\program files" in (line.f.process_path or "").lower():
+        if is_installed(line.fields.process_path) and "\\program files" in (line.fields.process_path or "").lower():
             continue  # a management agent's own
         logons = [
             logon
             for logon in window.of(LogonFields)
-            if logon.f.activity == "success"
-            and logon.f.logon_type == NETWORK_LOGON
+            if logon.fields.activity == "success"
+            and logon.fields.logon_type == NETWORK_LOGON
             and logon.host == line.host
-            and is_person_or_service(account_name(logon.f.user_name))
-            and logon.f.src_ip not in (None, "127.0.0.1", "::1")
-            and 0 <= line.t - logon.t <= window.limits.within(REMOTE_S)
+            and is_person_or_service(account_name(logon.fields.user_name))
+            and logon.fields.src_ip not in (None, "127.0.0.1", "::1")
+            and 0 <= line.time_s - logon.time_s <= window.limits.within(REMOTE_S)
         ]
         yield this.finding(
             [*logons, line],
@@ -152,11 +157,11 @@ def remote_command(window: Window, this: Rule) -> Iterable[Finding]:
             scope="host",
             host=line.host,
             account=line.user,
-            program=line.f.process_path or "",
+            program=line.fields.process_path or "",
         )
 
 
-@rule(
+@legacy_rule(
     "output-to-share",
     "T1021.002",
     "lateral_movement",
@@ -164,12 +169,12 @@ def remote_command(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1021.002, T1047",
     clues=("output-to-share",),
 )
-def output_to_share(window: Window, this: Rule) -> Iterable[Finding]:
+def output_to_share(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find commands whose output somebody else collects."""
     return told(window, this, "output-to-share", sure=True)
 
 
-@rule(
+@legacy_rule(
     "remote-shell-pipe",
     "T1570",
     "lateral_movement",
@@ -177,18 +182,18 @@ def output_to_share(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1570, T1569.002; Microsoft Sysinternals PsExec; Sysmon event 17",
     needs=(PipeFields,),
 )
-def remote_shell_pipe(window: Window, this: Rule) -> Iterable[Finding]:
+def remote_shell_pipe(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find the pipes of remote shells; one finding for each host."""
     made: dict[str, list[Line[PipeFields]]] = {}
     for line in window.of(PipeFields):
-        if _SHELL_PIPES.search(line.f.pipe_name or "") or _C2_PIPE.search(line.f.pipe_name or ""):
+        if _SHELL_PIPES.search(line.fields.pipe_name or "") or _C2_PIPE.search(line.fields.pipe_name or ""):
             made.setdefault(line.host, []).append(line)
     for host, lines in made.items():
-        framework = any(_C2_PIPE.search(line.f.pipe_name or "") for line in lines)
+        framework = any(_C2_PIPE.search(line.fields.pipe_name or "") for line in lines)
         disguised = any(
-            line.f.activity == "create"
-            and _SHELL_PIPES.search(line.f.pipe_name or "")
-            and basename(line.f.process_path) not in ("psexesvc.exe", "paexec.exe", "")
+            line.fields.activity == "create"
+            and _SHELL_PIPES.search(line.fields.pipe_name or "")
+            and basename(line.fields.process_path) not in ("psexesvc.exe", "paexec.exe", "")
             for line in lines
         )
         yield this.finding(
@@ -201,7 +206,7 @@ def remote_shell_pipe(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
-@rule(
+@legacy_rule(
     "remote-control-pipe",
     "T1021.002",
     "lateral_movement",
@@ -209,17 +214,17 @@ def remote_shell_pipe(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1021.002, T1018, T1187; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN name the pipes",
     needs=(ShareFields, PipeFields),
 )
-def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
+def remote_control_pipe(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find hosts that are worked from elsewhere; one finding for each host and account."""
     groups: dict[tuple[str, str], list[Line[ShareFields]]] = {}
     for line in window.of(ShareFields):
-        if is_person_or_service(line.user) and line.f.src_ip not in (None, "127.0.0.1", "::1"):
+        if is_person_or_service(line.user) and line.fields.src_ip not in (None, "127.0.0.1", "::1"):
             groups.setdefault((line.host, line.user), []).append(line)
     listed: dict[str, set[str]] = {}
     wanted: dict[tuple[str, str], list[Line[ShareFields]]] = {}
     for (host, user), lines in groups.items():
         listing = _opened(lines, ENUMERATION)
-        if len({(line.f.file_path or "").lower() for line in listing}) < window.limits.at_least(MIN_PIPES):
+        if len({(line.fields.file_path or "").lower() for line in listing}) < window.limits.at_least(MIN_PIPES):
             listing = []
         if listing:
             listed.setdefault(user, set()).add(host)
@@ -229,12 +234,12 @@ def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
         files = [
             line
             for line in lines
-            if _ADMIN_SHARE.search(line.f.share_name or "") and _CODE_FILE.search(line.f.file_path or "")
+            if _ADMIN_SHARE.search(line.fields.share_name or "") and _CODE_FILE.search(line.fields.file_path or "")
         ]
         output = [
             line
             for line in lines
-            if _ADMIN_SHARE.search(line.f.share_name or "") and _OUTPUT_FILE.search(line.f.file_path or "")
+            if _ADMIN_SHARE.search(line.fields.share_name or "") and _OUTPUT_FILE.search(line.fields.file_path or "")
         ]
         wide = len(listed.get(user, ())) >= window.limits.at_least(MIN_SPREAD_HOSTS)
         group: list[Line] = [*control, *listing, *files, *output]
@@ -244,11 +249,11 @@ def remote_control_pipe(window: Window, this: Rule) -> Iterable[Finding]:
             )
     reached: dict[str, list[Line[PipeFields]]] = {}
     for pipe in window.of(PipeFields):
-        by_network = pipe.f.activity == "connect" and (pipe.f.process_path or "").lower() == "system"
-        if by_network and (pipe.f.pipe_name or "").lower().lstrip("\\") in REMOTE_CONTROL:
+        by_network = pipe.fields.activity == "connect" and (pipe.fields.process_path or "").lower() == "system"
+        if by_network and (pipe.fields.pipe_name or "").lower().lstrip("\\") in REMOTE_CONTROL:
             reached.setdefault(pipe.host, []).append(pipe)
     for host, opened in reached.items():
-        many = len({(pipe.f.pipe_name or "").lower() for pipe in opened}) >= window.limits.at_least(MIN_PIPES)
+        many = len({(pipe.fields.pipe_name or "").lower() for pipe in opened}) >= window.limits.at_least(MIN_PIPES)
         yield this.finding(opened, confirmed=many, scope="host", host=host, program=REMOTE_WORK)
 
 
@@ -257,11 +262,12 @@ def _opened(lines: list[Line[ShareFields]], pipes: frozenset[str]) -> list[Line[
     return [
         line
         for line in lines
-        if (line.f.share_name or "").upper().endswith("IPC$") and (line.f.file_path or "").lower().lstrip("\\") in pipes
+        if (line.fields.share_name or "").upper().endswith("IPC$")
+        and (line.fields.file_path or "").lower().lstrip("\\") in pipes
     ]
 
 
-@rule(
+@legacy_rule(
     "share-mounted",
     "T1021.002",
     "lateral_movement",
@@ -269,12 +275,12 @@ def _opened(lines: list[Line[ShareFields]], pipes: frozenset[str]) -> list[Line[
     source="ATT&CK T1021.002",
     clues=("share-mounted",),
 )
-def share_mounted(window: Window, this: Rule) -> Iterable[Finding]:
+def share_mounted(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find mounted administrative shares."""
     return told(window, this, "share-mounted", sure=False)
 
 
-@rule(
+@legacy_rule(
     "borrowed-logon",
     "T1550.002",
     "lateral_movement",
@@ -282,37 +288,40 @@ def share_mounted(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1550.002, T1558, T1134.002, T1078; Security 4624/4648",
     needs=kinds(LogonFields, "success", "explicit_credentials"),
 )
-def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
+def borrowed_logon(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find sign-ins with somebody else's credentials."""
     lines: list[Line] = []
     for line in window.of(LogonFields):
-        name, person = basename(line.f.process_path), is_person_or_service(account_name(line.f.user_name))
+        name, person = basename(line.fields.process_path), is_person_or_service(account_name(line.fields.user_name))
         passed = (
-            line.f.activity == "success"
-            and line.f.logon_type == 9
-            and (line.f.logon_process or "").lower() == "seclogo"
+            line.fields.activity == "success"
+            and line.fields.logon_type == 9
+            and (line.fields.logon_process or "").lower() == "seclogo"
         )
         loop = (
-            line.f.activity == "success"
-            and line.f.logon_type == NETWORK_LOGON
-            and (line.f.auth_protocol or "").lower() == "kerberos"
-            and line.f.src_ip in ("127.0.0.1", "::1")
+            line.fields.activity == "success"
+            and line.fields.logon_type == NETWORK_LOGON
+            and (line.fields.auth_protocol or "").lower() == "kerberos"
+            and line.fields.src_ip in ("127.0.0.1", "::1")
         )
-        given = line.f.activity == "explicit_credentials" and (
-            name in SHELLS or name == "wmic.exe" or name in SERVER_PROGRAMS or is_user_writable(line.f.process_path)
+        given = line.fields.activity == "explicit_credentials" and (
+            name in SHELLS
+            or name == "wmic.exe"
+            or name in SERVER_PROGRAMS
+            or is_user_writable(line.fields.process_path)
         )
         if person and (
             passed
             or loop
-            or (given and account_name(line.f.user_name) != line.user)
-            or (given and is_user_writable(line.f.process_path))
+            or (given and account_name(line.fields.user_name) != line.user)
+            or (given and is_user_writable(line.fields.process_path))
         ):
             lines.append(line)
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=False, scope="identity")
 
 
-@rule(
+@legacy_rule(
     "remote-execution",
     "T1021.006",
     "lateral_movement",
@@ -320,7 +329,7 @@ def borrowed_logon(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1021.006, T1047, T1021.003, T1569.002",
     clues=("remote-execution",),
 )
-def remote_execution(window: Window, this: Rule) -> Iterable[Finding]:
+def remote_execution(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find commands that run on another host."""
     return told(window, this, "remote-execution", sure=False)
 

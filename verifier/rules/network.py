@@ -10,17 +10,16 @@ from functools import lru_cache
 from urllib.parse import unquote_plus
 
 from schema import DnsQueryFields, FileFields, HttpFields, NetConnFields, ShareFields
+from verifier.rules.kit import Legacy, legacy_rule
 from verifier.window import (
     OUTBOUND,
     Finding,
     Line,
-    Rule,
     Window,
     crowded,
     is_user_writable,
     kinds,
     one_program,
-    rule,
 )
 
 MIN_BEACONS = 5
@@ -50,7 +49,7 @@ def _attacks(url: str) -> bool:
     return _WEB_ATTACK.search(url) is not None or _WEB_ATTACK.search(unquote_plus(url)) is not None
 
 
-@rule(
+@legacy_rule(
     "known-bad-address",
     "T1071",
     "command_and_control",
@@ -59,23 +58,25 @@ def _attacks(url: str) -> bool:
     source="ATT&CK T1071, T1105; the confidence is the intelligence provider's",
     needs=(NetConnFields, DnsQueryFields, HttpFields),
 )
-def known_bad_address(window: Window, this: Rule) -> Iterable[Finding]:
+def known_bad_address(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find connections with addresses that intelligence lists; one finding for each host, address and direction."""
     if not window.world.indicators:
         return
     met: dict[tuple[str, str, bool, str], list[Line]] = {}
     for line in window.of(NetConnFields):
-        value, confidence = _listed(window, line.f.dst_ip, line.f.src_ip, line.f.dst_hostname, line.f.tls_sni)
+        value, confidence = _listed(
+            window, line.fields.dst_ip, line.fields.src_ip, line.fields.dst_hostname, line.fields.tls_sni
+        )
         if value:
-            ours = value != line.f.src_ip and bool(line.f.process_path) and line.f.activity in OUTBOUND
+            ours = value != line.fields.src_ip and bool(line.fields.process_path) and line.fields.activity in OUTBOUND
             met.setdefault((line.host, value, ours, confidence), []).append(line)
     for query in window.of(DnsQueryFields):
-        value, confidence = _listed(window, query.f.query_hostname)
+        value, confidence = _listed(window, query.fields.query_hostname)
         if value:
             met.setdefault((query.host, value, False, confidence), []).append(query)
     for request in window.of(HttpFields):
-        site = _SITE.match(request.f.url or "")
-        value, confidence = _listed(window, request.f.src_ip, request.f.dst_ip, site[1] if site else None)
+        site = _SITE.match(request.fields.url or "")
+        value, confidence = _listed(window, request.fields.src_ip, request.fields.dst_ip, site[1] if site else None)
         if value:
             met.setdefault((request.host, value, False, confidence), []).append(request)
     for (host, value, ours, confidence), lines in met.items():
@@ -102,7 +103,7 @@ def _listed(window: Window, *values: str | None) -> tuple[str, str]:
     return (low, "low") if low else ("", "")
 
 
-@rule(
+@legacy_rule(
     "beaconing",
     "T1071.001",
     "command_and_control",
@@ -112,16 +113,16 @@ def _listed(window: Window, *values: str | None) -> tuple[str, str]:
     needs=kinds(NetConnFields, *OUTBOUND),
     least=MIN_BEACONS,
 )
-def beaconing(window: Window, this: Rule) -> Iterable[Finding]:
+def beaconing(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find programs that call one address by the clock."""
     calls: dict[tuple[str, str, str], list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
-        if line.f.process_path and line.f.dst_ip and line.f.activity in OUTBOUND:
-            calls.setdefault((line.host, line.f.process_path.lower(), line.f.dst_ip), []).append(line)
+        if line.fields.process_path and line.fields.dst_ip and line.fields.activity in OUTBOUND:
+            calls.setdefault((line.host, line.fields.process_path.lower(), line.fields.dst_ip), []).append(line)
     for (host, program, address), lines in calls.items():
         if len(lines) < window.limits.at_least(MIN_BEACONS) or not window.is_external(address):
             continue
-        gaps = [later.t - earlier.t for earlier, later in itertools.pairwise(lines)]
+        gaps = [later.time_s - earlier.time_s for earlier, later in itertools.pairwise(lines)]
         even = statistics.pstdev(gaps) <= window.limits.within(BEACON_JITTER) * statistics.fmean(gaps)
         if even and min(gaps) >= window.limits.size(MIN_BEACON_GAP_S):
             yield this.finding(
@@ -135,7 +136,7 @@ def beaconing(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "dns-tunnel",
     "T1071.004",
     "command_and_control",
@@ -145,11 +146,11 @@ def beaconing(window: Window, this: Rule) -> Iterable[Finding]:
     needs=(DnsQueryFields,),
     least=MIN_LONG_QUERIES,
 )
-def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
+def dns_tunnel(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find names that carry data."""
     asked: dict[tuple[str, str], dict[str, Line[DnsQueryFields]]] = {}
     for line in window.of(DnsQueryFields):
-        name = (line.f.query_hostname or "").lower().rstrip(".")
+        name = (line.fields.query_hostname or "").lower().rstrip(".")
         labels = name.split(".")
         if len(labels) >= 3 and len(labels[0]) >= window.limits.at_least(LONG_LABEL):
             asked.setdefault((line.host, ".".join(labels[-2:])), {}).setdefault(name, line)
@@ -159,7 +160,7 @@ def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
         lines = list(by_name.values())
         yield this.finding(
             lines,
-            confirmed=any(is_user_writable(line.f.process_path) for line in lines),
+            confirmed=any(is_user_writable(line.fields.process_path) for line in lines),
             scope="host",
             host=host,
             accounts=[line.user for line in lines],
@@ -168,7 +169,7 @@ def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
-@rule(
+@legacy_rule(
     "service-probing",
     "T1046",
     "discovery",
@@ -178,23 +179,25 @@ def dns_tunnel(window: Window, this: Rule) -> Iterable[Finding]:
     least=MIN_PROBED,
     probing=True,
 )
-def service_probing(window: Window, this: Rule) -> Iterable[Finding]:
+def service_probing(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find addresses that try many services."""
     tried: dict[str, list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
         if (
-            line.f.src_ip
-            and line.f.dst_ip
-            and line.f.activity in ("open", "flow", "allow", "block")
-            and not window.is_external(line.f.dst_ip)
+            line.fields.src_ip
+            and line.fields.dst_ip
+            and line.fields.activity in ("open", "flow", "allow", "block")
+            and not window.is_external(line.fields.dst_ip)
         ):
-            tried.setdefault(line.f.src_ip, []).append(line)
+            tried.setdefault(line.fields.src_ip, []).append(line)
     least = window.limits.at_least(MIN_PROBED)
     for source, lines in tried.items():
-        near = crowded(lines, window.limits.within(PROBE_S), least, lambda line: (line.f.dst_ip, line.f.dst_port))
+        near = crowded(
+            lines, window.limits.within(PROBE_S), least, lambda line: (line.fields.dst_ip, line.fields.dst_port)
+        )
         if near:
             external = window.is_external(source)
-            targets = [window.host_at(line.f.dst_ip or "") for line in near]
+            targets = [window.host_at(line.fields.dst_ip or "") for line in near]
             yield this.finding(
                 near,
                 confirmed=external,
@@ -207,7 +210,7 @@ def service_probing(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "web-attack",
     "T1190",
     "initial_access",
@@ -218,17 +221,17 @@ def service_probing(window: Window, this: Rule) -> Iterable[Finding]:
     least=MIN_WEB_ATTACKS,
     probing=True,
 )
-def web_attack(window: Window, this: Rule) -> Iterable[Finding]:
+def web_attack(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find addresses that attack a web application."""
     tries: dict[str, list[Line[HttpFields]]] = {}
     for line in window.of(HttpFields):
-        if line.f.src_ip and _attacks(line.f.url or ""):
-            tries.setdefault(line.f.src_ip, []).append(line)
+        if line.fields.src_ip and _attacks(line.fields.url or ""):
+            tries.setdefault(line.fields.src_ip, []).append(line)
     least = window.limits.at_least(MIN_WEB_ATTACKS)
     for source, lines in tries.items():
         near = crowded(lines, window.limits.within(WEB_S), least, lambda line: line.log_id)
         if near:
-            targets = [line.host or window.host_at(line.f.dst_ip or "") for line in near]
+            targets = [line.host or window.host_at(line.fields.dst_ip or "") for line in near]
             yield this.finding(
                 near,
                 confirmed=window.is_external(source),
@@ -239,7 +242,7 @@ def web_attack(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "bulk-upload",
     "T1567",
     "exfiltration",
@@ -249,34 +252,39 @@ def web_attack(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1567, T1048, T1074, T1560: data gathered and sent out",
     needs=kinds(NetConnFields, *OUTBOUND),
 )
-def bulk_upload(window: Window, this: Rule) -> Iterable[Finding]:
+def bulk_upload(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find large uploads and the gathering before them."""
     sent: dict[tuple[str, str], list[Line[NetConnFields]]] = {}
     for line in window.of(NetConnFields):
-        if line.f.bytes_out and line.f.dst_ip and line.f.activity in OUTBOUND and window.is_external(line.f.dst_ip):
-            sent.setdefault((line.host, line.f.dst_ip), []).append(line)
+        if (
+            line.fields.bytes_out
+            and line.fields.dst_ip
+            and line.fields.activity in OUTBOUND
+            and window.is_external(line.fields.dst_ip)
+        ):
+            sent.setdefault((line.host, line.fields.dst_ip), []).append(line)
     for (host, address), lines in sent.items():
-        if sum(line.f.bytes_out or 0 for line in lines) < window.limits.size(MIN_UPLOAD_MB * 1e6):
+        if sum(line.fields.bytes_out or 0 for line in lines) < window.limits.size(MIN_UPLOAD_MB * 1e6):
             continue
         span = window.limits.within(STAGE_S)
         staging: list[Line] = []
         for user in {line.user for line in lines} - {""}:
-            times = [line.t for line in lines if line.user == user]
+            times = [line.time_s for line in lines if line.user == user]
             reads = [
                 line
                 for line in window.of(ShareFields)
-                if line.f.activity == "access" and line.user == user and _leads_to(line, times, span)
+                if line.fields.activity == "access" and line.user == user and _leads_to(line, times, span)
             ]
             packs = [
                 line
                 for line in window.of(FileFields)
-                if line.f.activity == "create"
+                if line.fields.activity == "create"
                 and line.host == host
                 and line.user == user
                 and _leads_to(line, times, span)
-                and (line.f.file_path or "").lower().endswith(ARCHIVE_ENDINGS)
+                and (line.fields.file_path or "").lower().endswith(ARCHIVE_ENDINGS)
             ]
-            different = {(line.f.share_name, line.f.file_path) for line in reads}
+            different = {(line.fields.share_name, line.fields.file_path) for line in reads}
             staging += [*packs, *(reads if len(different) >= window.limits.at_least(MIN_STAGED_READS) else [])]
         yield this.finding(
             [*staging, *lines],
@@ -292,7 +300,7 @@ def bulk_upload(window: Window, this: Rule) -> Iterable[Finding]:
 
 def _leads_to(line: Line, times: list[float], span: float) -> bool:
     """Whether a line comes at most so long before one of the times."""
-    return any(0 <= time - line.t <= span for time in times)
+    return any(0 <= time - line.time_s <= span for time in times)
 
 
 RULES = (known_bad_address, beaconing, dns_tunnel, service_probing, web_attack, bulk_upload)

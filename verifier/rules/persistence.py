@@ -6,15 +6,21 @@ import re
 from collections.abc import Iterable
 
 from schema import FileFields, RegistryFields, ServiceFields, TaskFields
-from verifier.commands import acts, by_host_and_user, settings
-from verifier.rules.controls import MANAGERS
-from verifier.rules.credentials import told
-from verifier.rules.execution import SERVER_PROGRAMS, SHELLS, program_of, shell_name
-from verifier.rules.tampering import AUTORUN
+from verifier.commands import lines_by_meaning, settings, told
+from verifier.rules.kit import (
+    AUTORUN,
+    MANAGERS,
+    SERVER_PROGRAMS,
+    SHELLS,
+    Legacy,
+    by_host_and_user,
+    legacy_rule,
+    program_of,
+    shell_name,
+)
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     is_installed,
@@ -22,7 +28,6 @@ from verifier.window import (
     is_user_writable,
     kinds,
     one_program,
-    rule,
 )
 
 SHORT_LIFE_S = 600
@@ -64,7 +69,7 @@ _STARTUP = re.compile(
 )
 
 
-@rule(
+@legacy_rule(
     "odd-service",
     "T1543.003",
     "persistence",
@@ -72,11 +77,11 @@ _STARTUP = re.compile(
     source="ATT&CK T1543.003, T1569.002; Security 4697, System 7045",
     needs=kinds(ServiceFields, "install"),
 )
-def odd_service(window: Window, this: Rule) -> Iterable[Finding]:
+def odd_service(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find services whose program lies where services do not."""
     for line in window.of(ServiceFields):
-        path = program_of(line.f.service_cmd_line or "")
-        if line.f.activity != "install" or not path or is_user_writable(path) or shell_name(path) in SHELLS:
+        path = program_of(line.fields.service_cmd_line or "")
+        if line.fields.activity != "install" or not path or is_user_writable(path) or shell_name(path) in SHELLS:
             continue  # the last two are what remote-service-execution finds
         if not _is_service_home(path.lower()):
             yield this.finding([line], confirmed=False, scope="host", host=line.host, account=line.user, program=path)
@@ -90,7 +95,7 @@ def _is_service_home(path: str) -> bool:
     return is_installed(path) and not re.fullmatch(r"[a-z]:\\windows\\[^\\]+", path)
 
 
-@rule(
+@legacy_rule(
     "service-runs-command",
     "T1569.002",
     "execution",
@@ -99,23 +104,23 @@ def _is_service_home(path: str) -> bool:
     needs=(*kinds(ServiceFields, "install"), *kinds(TaskFields, "create", "update"), RegistryFields),
     clues=("setting",),
 )
-def service_runs_command(window: Window, this: Rule) -> Iterable[Finding]:
+def service_runs_command(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find services and tasks that are commands of somebody far away."""
     lines: list[Line] = []
     for line in window.of(ServiceFields):
-        if line.f.activity == "install" and _COMMANDEERED.search(line.f.service_cmd_line or ""):
+        if line.fields.activity == "install" and _COMMANDEERED.search(line.fields.service_cmd_line or ""):
             lines.append(line)
     for task in window.of(TaskFields):
-        if task.f.activity in ("create", "update") and _COMMANDEERED.search(task.f.job_cmd_line or ""):
+        if task.fields.activity in ("create", "update") and _COMMANDEERED.search(task.fields.job_cmd_line or ""):
             lines.append(task)
     for change in window.view(settings):
         if change.path.endswith("\\imagepath") and _STARTS_SHELL.match(change.data):
             lines.append(change.line)
     for line in lines:
         command = (
-            getattr(line.f, "service_cmd_line", None)
-            or getattr(line.f, "job_cmd_line", None)
-            or getattr(line.f, "reg_value_data", None)
+            getattr(line.fields, "service_cmd_line", None)
+            or getattr(line.fields, "job_cmd_line", None)
+            or getattr(line.fields, "reg_value_data", None)
             or ""
         )
         yield this.finding(
@@ -132,7 +137,7 @@ _COMMANDEERED = re.compile(
 )
 
 
-@rule(
+@legacy_rule(
     "service-changed",
     "T1574.011",
     "persistence",
@@ -141,14 +146,14 @@ _COMMANDEERED = re.compile(
     needs=(RegistryFields,),
     clues=("service-changed", "setting"),
 )
-def service_changed(window: Window, this: Rule) -> Iterable[Finding]:
+def service_changed(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find services that are turned to another use."""
-    lines: list[Line] = list(window.view(acts).get("service-changed", ()))
+    lines: list[Line] = list(window.view(lines_by_meaning).get("service-changed", ()))
     sure: set[str] = set()
     for change in window.view(settings):
         if change.act == "set" and _SERVICE_VALUE.search(change.path) and basename(change.program) not in MANAGERS:
             foreign = bool(_SCRIPTED.search(change.data) or is_user_writable(change.data))
-            by_command = not isinstance(change.line.f, RegistryFields)
+            by_command = not isinstance(change.line.fields, RegistryFields)
             if foreign or by_command or is_user_writable(change.program):
                 lines.append(change.line)
                 sure.update({change.line.log_id} if foreign else ())
@@ -156,7 +161,7 @@ def service_changed(window: Window, this: Rule) -> Iterable[Finding]:
         yield this.of_one(group, confirmed=any(line.log_id in sure for line in group), otherwise="powershell.exe")
 
 
-@rule(
+@legacy_rule(
     "autostart-value",
     "T1547",
     "persistence",
@@ -165,7 +170,7 @@ def service_changed(window: Window, this: Rule) -> Iterable[Finding]:
     needs=(RegistryFields,),
     clues=("setting",),
 )
-def autostart_value(window: Window, this: Rule) -> Iterable[Finding]:
+def autostart_value(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find values that start code."""
     lines: list[Line] = []
     for change in window.view(settings):
@@ -176,7 +181,7 @@ def autostart_value(window: Window, this: Rule) -> Iterable[Finding]:
             or basename(change.program) in MANAGERS
         ):
             continue
-        by_command = not isinstance(change.line.f, RegistryFields)
+        by_command = not isinstance(change.line.fields, RegistryFields)
         if not by_command and AUTORUN.search(change.path):
             continue  # autorun-entry finds it
         foreign = is_user_writable(change.data) or _SCRIPTED.search(change.data)
@@ -186,7 +191,7 @@ def autostart_value(window: Window, this: Rule) -> Iterable[Finding]:
         yield this.of_one(group, confirmed=False)
 
 
-@rule(
+@legacy_rule(
     "class-hijack",
     "T1546.015",
     "persistence",
@@ -195,7 +200,7 @@ def autostart_value(window: Window, this: Rule) -> Iterable[Finding]:
     needs=(RegistryFields,),
     clues=("setting",),
 )
-def class_hijack(window: Window, this: Rule) -> Iterable[Finding]:
+def class_hijack(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find hijacked COM classes."""
     lines: list[Line] = []
     for change in window.view(settings):
@@ -216,7 +221,7 @@ def class_hijack(window: Window, this: Rule) -> Iterable[Finding]:
 _OFFICE = ("winword.exe", "excel.exe", "powerpnt.exe")
 
 
-@rule(
+@legacy_rule(
     "startup-folder",
     "T1547.009",
     "persistence",
@@ -225,21 +230,21 @@ _OFFICE = ("winword.exe", "excel.exe", "powerpnt.exe")
     needs=kinds(FileFields, "create", "modify"),
     clues=("start-file-written",),
 )
-def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
+def startup_folder(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find files dropped where they start at sign-in."""
     yield from told(window, this, "start-file-written", sure=False)
     for line in window.of(FileFields):
-        name = basename(line.f.process_path)
+        name = basename(line.fields.process_path)
         if (
-            line.f.activity in ("create", "modify")
+            line.fields.activity in ("create", "modify")
             and name not in ("explorer.exe", "msiexec.exe", *_OFFICE)
-            and _STARTUP.search(line.f.file_path or "")
+            and _STARTUP.search(line.fields.file_path or "")
         ):
-            sure = name == "system" or name in SHELLS or is_user_writable(line.f.process_path)
+            sure = name == "system" or name in SHELLS or is_user_writable(line.fields.process_path)
             yield this.of_one([line], confirmed=sure)
 
 
-@rule(
+@legacy_rule(
     "task-command",
     "T1053.005",
     "persistence",
@@ -248,27 +253,27 @@ def startup_folder(window: Window, this: Rule) -> Iterable[Finding]:
     needs=kinds(TaskFields, "create", "update"),
     clues=("task-command",),
 )
-def task_command(window: Window, this: Rule) -> Iterable[Finding]:
+def task_command(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find tasks that run commands, and those that live for minutes."""
     made: dict[tuple[str, str], list[Line]] = {}
     for task in window.of(TaskFields):
-        command = task.f.job_cmd_line or ""
+        command = task.fields.job_cmd_line or ""
         if (
-            task.f.activity in ("create", "update")
+            task.fields.activity in ("create", "update")
             and is_person_or_service(task.user)
             and (shell_name(program_of(command)) in SHELLS or is_user_writable(command))
         ):
-            made.setdefault((task.host, task.f.job_name or ""), []).append(task)
+            made.setdefault((task.host, task.fields.job_name or ""), []).append(task)
     for (host, name), lines in made.items():
         removed = [
             task
             for task in window.of(TaskFields)
-            if task.f.activity == "delete"
+            if task.fields.activity == "delete"
             and task.host == host
-            and task.f.job_name == name
-            and 0 <= task.t - lines[0].t <= window.limits.within(SHORT_LIFE_S)
+            and task.fields.job_name == name
+            and 0 <= task.time_s - lines[0].time_s <= window.limits.within(SHORT_LIFE_S)
         ]
-        shell = shell_name(program_of(getattr(lines[0].f, "job_cmd_line", "") or "")) in SHELLS
+        shell = shell_name(program_of(getattr(lines[0].fields, "job_cmd_line", "") or "")) in SHELLS
         if not shell and not removed:
             continue  # task-runs-foreign-program finds it
         yield this.finding(
@@ -277,9 +282,13 @@ def task_command(window: Window, this: Rule) -> Iterable[Finding]:
             scope="host",
             host=host,
             account=lines[0].user,
-            program=program_of(getattr(lines[0].f, "job_cmd_line", "") or ""),
+            program=program_of(getattr(lines[0].fields, "job_cmd_line", "") or ""),
         )
-    commands = [line for line in window.view(acts).get("task-command", ()) if not isinstance(line.f, TaskFields)]
+    commands = [
+        line
+        for line in window.view(lines_by_meaning).get("task-command", ())
+        if not isinstance(line.fields, TaskFields)
+    ]
     for group in by_host_and_user(commands):
         yield this.of_one(group, confirmed=False, otherwise="powershell.exe")
 
@@ -290,7 +299,7 @@ _WEB_ROOT = re.compile(
 )
 
 
-@rule(
+@legacy_rule(
     "web-shell-written",
     "T1505.003",
     "persistence",
@@ -298,17 +307,17 @@ _WEB_ROOT = re.compile(
     source="ATT&CK T1505.003",
     needs=kinds(FileFields, "create", "modify"),
 )
-def web_shell_written(window: Window, this: Rule) -> Iterable[Finding]:
+def web_shell_written(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find server pages that come from where no developer sits."""
     lines: list[Line] = [
         line
         for line in window.of(FileFields)
-        if line.f.activity in ("create", "modify")
-        and _WEB_ROOT.search(line.f.file_path or "")
-        and basename(line.f.process_path) in (*SERVER_PROGRAMS, *SHELLS)
+        if line.fields.activity in ("create", "modify")
+        and _WEB_ROOT.search(line.fields.file_path or "")
+        and basename(line.fields.process_path) in (*SERVER_PROGRAMS, *SHELLS)
     ]
     for group in by_host_and_user(lines):
-        served = any(basename(getattr(line.f, "process_path", "")) in SERVER_PROGRAMS for line in group)
+        served = any(basename(getattr(line.fields, "process_path", "")) in SERVER_PROGRAMS for line in group)
         yield this.of_one(group, confirmed=served)
 
 

@@ -11,19 +11,15 @@ from schema import (
     ProcessAccessFields,
     ProcessFields,
 )
-from verifier.commands import by_host_and_user, launches, started_by
-from verifier.rules.credentials import told
-from verifier.rules.evasion import is_loose
-from verifier.rules.execution import SHELLS
+from verifier.commands import launches, started_by, told
+from verifier.rules.kit import SHELLS, Legacy, by_host_and_user, is_loose, legacy_rule
 from verifier.window import (
     OUTBOUND,
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     kinds,
-    rule,
 )
 
 _SHELL_LAUNCHERS = frozenset(
@@ -47,7 +43,7 @@ _NOTICE = re.compile(
 )
 
 
-@rule(
+@legacy_rule(
     "launcher-starts-shell",
     "T1059",
     "execution",
@@ -55,19 +51,20 @@ _NOTICE = re.compile(
     source="ATT&CK T1059, T1218",
     clues=[started_by(name) for name in _SHELL_LAUNCHERS],
 )
-def launcher_starts_shell(window: Window, this: Rule) -> Iterable[Finding]:
+def launcher_starts_shell(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find shells behind launchers."""
     lines: list[Line] = [
         line
         for line in launches(window)
-        if basename(line.f.parent_path) in _SHELL_LAUNCHERS
-        and basename(line.f.process_path) in ("cmd.exe", "powershell.exe", "pwsh.exe", "wscript.exe", "cscript.exe")
+        if basename(line.fields.parent_path) in _SHELL_LAUNCHERS
+        and basename(line.fields.process_path)
+        in ("cmd.exe", "powershell.exe", "pwsh.exe", "wscript.exe", "cscript.exe")
     ]
     for group in by_host_and_user(lines):
         yield this.of_one(group, confirmed=False)
 
 
-@rule(
+@legacy_rule(
     "shell-over-network",
     "T1059.004",
     "execution",
@@ -75,12 +72,12 @@ def launcher_starts_shell(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1059.004, T1059.006",
     clues=("shell-over-network",),
 )
-def shell_over_network(window: Window, this: Rule) -> Iterable[Finding]:
+def shell_over_network(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find reverse shells."""
     return told(window, this, "shell-over-network", sure=True)
 
 
-@rule(
+@legacy_rule(
     "loose-program",
     "T1204.002",
     "execution",
@@ -88,36 +85,38 @@ def shell_over_network(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1204.002, T1105, T1059",
     needs=(*kinds(ProcessFields, "launch"), *kinds(NetConnFields, *OUTBOUND)),
 )
-def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
+def loose_program(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find programs that run from where people put files, and what they do; one finding for each host and program."""
     met: dict[tuple[str, str], tuple[list[Line], list[Line]]] = {}
     for line in launches(window):
-        path, parent = (line.f.process_path or "").lower(), (line.f.parent_path or "").lower()
+        path, parent = (line.fields.process_path or "").lower(), (line.fields.parent_path or "").lower()
         under = is_loose(parent)  # parents are few, so this and their names are known from other lines
         if (under or basename(parent) in SHELLS or path.startswith("\\\\tsclient\\")) and is_loose(path):
             met.setdefault((line.host, path), ([], []))[0].append(line)
         if under and basename(path) in SHELLS:
             met.setdefault((line.host, parent), ([], []))[1].append(line)
     for reach in window.of(NetConnFields):
-        path = (reach.f.process_path or "").lower()
-        inside = reach.f.activity in OUTBOUND and reach.f.dst_ip and not window.is_external(reach.f.dst_ip)
-        if inside and reach.f.dst_port in ADMIN_PORTS and is_loose(path) and "\\programdata\\" not in path:
+        path = (reach.fields.process_path or "").lower()
+        inside = (
+            reach.fields.activity in OUTBOUND and reach.fields.dst_ip and not window.is_external(reach.fields.dst_ip)
+        )
+        if inside and reach.fields.dst_port in ADMIN_PORTS and is_loose(path) and "\\programdata\\" not in path:
             met.setdefault((reach.host, path), ([], []))
     for (host, path), (starts, shells) in met.items():
         deeds: list[Line] = [
             line
             for line in window.of(NetConnFields)
             if line.host == host
-            and (line.f.process_path or "").lower() == path
-            and line.f.activity in OUTBOUND
-            and (line.f.dst_port in ADMIN_PORTS or window.is_external(line.f.dst_ip))
+            and (line.fields.process_path or "").lower() == path
+            and line.fields.activity in OUTBOUND
+            and (line.fields.dst_port in ADMIN_PORTS or window.is_external(line.fields.dst_ip))
         ]
         deeds += [
             line
             for line in window.of(ProcessAccessFields)
             if line.host == host
-            and (line.f.process_path or "").lower() == path
-            and int(line.f.access_mask or "0x0", 16) & 0x2A == 0x2A
+            and (line.fields.process_path or "").lower() == path
+            and int(line.fields.access_mask or "0x0", 16) & 0x2A == 0x2A
         ]
         group = [*starts, *shells, *deeds]
         yield this.finding(
@@ -130,7 +129,7 @@ def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
-@rule(
+@legacy_rule(
     "product-detection",
     "T1204",
     "execution",
@@ -138,21 +137,23 @@ def loose_program(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1204; Defender 1116, Zeek notice.log",
     needs=(DetectionFields,),
 )
-def product_detection(window: Window, this: Rule) -> Iterable[Finding]:
+def product_detection(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find what others found; one finding for each host and address."""
     met: dict[tuple[str, str], list[Line[DetectionFields]]] = {}
     for line in window.of(DetectionFields):
-        if (line.f.activity == "malware" and line.f.finding_title) or _NOTICE.search(line.f.finding_title or ""):
-            met.setdefault((line.host, line.f.src_ip or ""), []).append(line)
+        if (line.fields.activity == "malware" and line.fields.finding_title) or _NOTICE.search(
+            line.fields.finding_title or ""
+        ):
+            met.setdefault((line.host, line.fields.src_ip or ""), []).append(line)
     for (host, source), lines in met.items():
-        grave = any((line.f.severity or "").lower() in ("high", "severe", "critical") for line in lines)
+        grave = any((line.fields.severity or "").lower() in ("high", "severe", "critical") for line in lines)
         yield this.finding(
             lines,
             confirmed=grave,
             scope="host",
             host=host,
             accounts=[line.user for line in lines],
-            program=lines[0].f.file_path or "",
+            program=lines[0].fields.file_path or "",
             remote=source,
         )
 

@@ -14,12 +14,23 @@ from schema import (
     ProcessFields,
     RegistryFields,
     WmiFields,
+    account_name,
 )
-from verifier.commands import acts, by_host_and_user
+from verifier.commands import lines_by_meaning
+from verifier.rules.kit import (
+    AUTORUN,
+    CLOUD_WORK,
+    LOG_WORK,
+    SENSOR_WORK,
+    TRAIL_CALLS,
+    WMI_WORK,
+    Legacy,
+    by_host_and_user,
+    legacy_rule,
+)
 from verifier.window import (
     Finding,
     Line,
-    Rule,
     Window,
     basename,
     crowded,
@@ -27,9 +38,7 @@ from verifier.window import (
     is_user_writable,
     kinds,
     one_program,
-    rule,
 )
-from world import account_name
 
 DISABLED_THEN_S = 600
 MIN_ENCRYPTED = 8
@@ -43,15 +52,6 @@ _DOCUMENT_ENDINGS, _COPY_ENDINGS = frozenset(DOCUMENTS.split()), frozenset(COPIE
 CLOUD_S = 3600
 MIN_STOPPED = 5
 STOPPED_S = 300
-# What a ticket names as the tool where the lines show an operation and no program.
-CLOUD_WORK = "cloud administration"
-WMI_WORK = "wmi subscription"
-LOG_WORK = "log maintenance"
-SENSOR_WORK = "sensor maintenance"
-AUTORUN = re.compile(
-    r"\\currentversion\\(run|runonce|runservices|policies\\explorer\\run)(\\|$)|\\image file execution options\\|\\winlogon\\(shell|userinit)$",
-    re.IGNORECASE,
-)
 _SCRIPTED = re.compile(r"powershell|wscript|cscript|mshta|rundll32|regsvr32|\bcmd(\.exe)?\s+/[ck]", re.IGNORECASE)
 _OFF = re.compile(r"\boff\b|disab|stopp|removed|exclu|no auditing|^0$|\b0x0+\b|\bfalse\b", re.IGNORECASE)
 OFF = "its new value says off, disabled, stopped, removed, no auditing, false or 0, or names an exclusion"
@@ -70,10 +70,9 @@ _RECOVERY = tuple(
         ("bcdedit", r"recoveryenabled\W{1,3}(?:no|off)\b|bootstatuspolicy\W{1,3}ignoreallfailures"),
     )
 )
-TRAIL_CALLS = ("StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors", "DeleteFlowLogs", "DeleteDetector")
 
 
-@rule(
+@legacy_rule(
     "autorun-entry",
     "T1547.001",
     "persistence",
@@ -82,19 +81,19 @@ TRAIL_CALLS = ("StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors",
     source="ATT&CK T1547.001, T1547.004, T1546.012",
     needs=kinds(RegistryFields, "set"),
 )
-def autorun_entry(window: Window, this: Rule) -> Iterable[Finding]:
+def autorun_entry(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find registry values that start foreign programs."""
     for line in window.of(RegistryFields):
-        data = line.f.reg_value_data or ""
+        data = line.fields.reg_value_data or ""
         if (
-            line.f.activity == "set"
-            and AUTORUN.search(line.f.reg_key_path or "")
+            line.fields.activity == "set"
+            and AUTORUN.search(line.fields.reg_key_path or "")
             and (is_user_writable(data) or _SCRIPTED.search(data))
         ):
-            yield this.of_one([line], confirmed=is_user_writable(line.f.process_path))
+            yield this.of_one([line], confirmed=is_user_writable(line.fields.process_path))
 
 
-@rule(
+@legacy_rule(
     "wmi-subscription",
     "T1546.003",
     "persistence",
@@ -102,16 +101,18 @@ def autorun_entry(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1546.003: code run by a WMI event subscription",
     needs=kinds(WmiFields, "consumer"),
 )
-def wmi_subscription(window: Window, this: Rule) -> Iterable[Finding]:
+def wmi_subscription(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find WMI subscriptions that run code; one finding for each host."""
     made: dict[str, list[Line[WmiFields]]] = {}
     for line in window.of(WmiFields):
-        if line.f.activity in ("filter", "consumer", "binding"):
+        if line.fields.activity in ("filter", "consumer", "binding"):
             made.setdefault(line.host, []).append(line)
     for host, lines in made.items():
-        runs = [line for line in lines if line.f.activity == "consumer" and _runs_code(line.f.wmi_consumer or "")]
+        runs = [
+            line for line in lines if line.fields.activity == "consumer" and _runs_code(line.fields.wmi_consumer or "")
+        ]
         if runs:
-            whole = {"filter", "consumer", "binding"} <= {line.f.activity for line in lines}
+            whole = {"filter", "consumer", "binding"} <= {line.fields.activity for line in lines}
             shown = lines if whole else runs
             yield this.finding(
                 shown,
@@ -127,7 +128,7 @@ def _runs_code(consumer: str) -> bool:
     return bool(_SCRIPTED.search(consumer) or _RUNS_CODE.search(consumer) or is_user_writable(consumer))
 
 
-@rule(
+@legacy_rule(
     "log-cleared",
     "T1070.001",
     "defense_evasion",
@@ -136,26 +137,26 @@ def _runs_code(consumer: str) -> bool:
     source="ATT&CK T1070.001, T1562.002",
     needs=kinds(ControlChangeFields, "log_clear"),
 )
-def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
+def log_cleared(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find cleared event logs; one finding for each host and user."""
     cleared: dict[tuple[str, str], list[Line[ControlChangeFields]]] = {}
     for line in window.of(ControlChangeFields):
-        if line.f.activity == "log_clear" and is_person_or_service(line.user):
+        if line.fields.activity == "log_clear" and is_person_or_service(line.user):
             cleared.setdefault((line.host, line.user), []).append(line)
     for (host, user), lines in cleared.items():
         blinded = [
             other
             for other in window.of(ControlChangeFields)
-            if other.f.activity in ("audit_policy", "av_setting", "sensor_config")
-            and _OFF.search(other.f.new_value or "")
+            if other.fields.activity in ("audit_policy", "av_setting", "sensor_config")
+            and _OFF.search(other.fields.new_value or "")
             and other.host == host
             and other.user == user
-            and any(abs(other.t - line.t) <= window.limits.within(DISABLED_THEN_S) for line in lines)
+            and any(abs(other.time_s - line.time_s) <= window.limits.within(DISABLED_THEN_S) for line in lines)
         ]
         yield this.of_one([*lines, *blinded], confirmed=bool(blinded), program=one_program(lines, otherwise=LOG_WORK))
 
 
-@rule(
+@legacy_rule(
     "defence-disabled",
     "T1562.001",
     "defense_evasion",
@@ -164,18 +165,18 @@ def log_cleared(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1562.001: security tools disabled or modified",
     needs=kinds(ControlChangeFields, "av_setting", "sensor_config"),
 )
-def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
+def defence_disabled(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find switched-off defences and what runs then."""
     for line in window.of(ControlChangeFields):
-        if line.f.activity not in ("av_setting", "sensor_config") or not _OFF.search(line.f.new_value or ""):
+        if line.fields.activity not in ("av_setting", "sensor_config") or not _OFF.search(line.fields.new_value or ""):
             continue
         starts = [
             start
             for start in window.of(ProcessFields)
-            if start.f.activity == "launch"
+            if start.fields.activity == "launch"
             and start.host == line.host
-            and is_user_writable(start.f.process_path)
-            and 0 <= start.t - line.t <= window.limits.within(DISABLED_THEN_S)
+            and is_user_writable(start.fields.process_path)
+            and 0 <= start.time_s - line.time_s <= window.limits.within(DISABLED_THEN_S)
         ]
         yield this.finding(
             [line, *starts],
@@ -183,11 +184,11 @@ def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
             scope="host",
             host=line.host,
             account=line.user,
-            program=line.f.process_path or SENSOR_WORK,
+            program=line.fields.process_path or SENSOR_WORK,
         )
 
 
-@rule(
+@legacy_rule(
     "recovery-inhibited",
     "T1490",
     "impact",
@@ -196,10 +197,10 @@ def defence_disabled(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1490: recovery made impossible, usually before encryption",
     needs=kinds(ProcessFields, "launch"),
 )
-def recovery_inhibited(window: Window, this: Rule) -> Iterable[Finding]:
+def recovery_inhibited(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find command lines that make recovery impossible."""
     for line in window.of(ProcessFields):
-        if line.f.activity == "launch" and _inhibits_recovery(line.f.process_cmd_line or ""):
+        if line.fields.activity == "launch" and _inhibits_recovery(line.fields.process_cmd_line or ""):
             yield this.of_one([line], confirmed=False)
 
 
@@ -212,7 +213,7 @@ def _inhibits_recovery(command: str) -> bool:
     )
 
 
-@rule(
+@legacy_rule(
     "mass-encryption",
     "T1486",
     "impact",
@@ -222,17 +223,19 @@ def _inhibits_recovery(command: str) -> bool:
     needs=kinds(FileFields, "create", "modify"),
     least=MIN_ENCRYPTED,
 )
-def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
+def mass_encryption(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find programs that rewrite many files under one new ending."""
     written: dict[tuple[str, str, str], list[Line[FileFields]]] = {}
     for line in window.of(FileFields):
-        parts = basename(line.f.file_path).rsplit(".", 2)
+        parts = basename(line.fields.file_path).rsplit(".", 2)
         renamed = len(parts) == 3 and parts[1] in _DOCUMENT_ENDINGS and parts[2] not in _COPY_ENDINGS
-        if line.f.activity in ("create", "modify") and renamed and line.f.process_path:
-            written.setdefault((line.host, line.f.process_path.lower(), parts[2]), []).append(line)
+        if line.fields.activity in ("create", "modify") and renamed and line.fields.process_path:
+            written.setdefault((line.host, line.fields.process_path.lower(), parts[2]), []).append(line)
     least = window.limits.at_least(MIN_ENCRYPTED)
     for (host, program, _), lines in written.items():
-        near = crowded(lines, window.limits.within(ENCRYPT_S), least, lambda line: (line.f.file_path or "").lower())
+        near = crowded(
+            lines, window.limits.within(ENCRYPT_S), least, lambda line: (line.fields.file_path or "").lower()
+        )
         if near:
             yield this.finding(
                 near,
@@ -245,7 +248,7 @@ def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
             )
 
 
-@rule(
+@legacy_rule(
     "cloud-trail-stopped",
     "T1562.008",
     "defense_evasion",
@@ -254,25 +257,25 @@ def mass_encryption(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1562.008, T1098.001",
     needs=(*kinds(ControlChangeFields, "trail_stop"), CloudApiFields),
 )
-def cloud_trail_stopped(window: Window, this: Rule) -> Iterable[Finding]:
+def cloud_trail_stopped(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find stopped audit trails and the keys made beside them; one finding for each principal and address."""
     stopped: dict[tuple[str, str], list[Line]] = {}
     for line in window.of(ControlChangeFields):
-        if line.f.activity == "trail_stop" and line.user:
-            stopped.setdefault((line.user, line.f.src_ip or ""), []).append(line)
+        if line.fields.activity == "trail_stop" and line.user:
+            stopped.setdefault((line.user, line.fields.src_ip or ""), []).append(line)
     for call in window.of(CloudApiFields):
-        principal = call.user or account_name(call.f.user_uid)
-        if call.f.api_operation in TRAIL_CALLS and not call.f.api_error and principal:
-            stopped.setdefault((principal, call.f.src_ip or ""), []).append(call)
+        principal = call.user or account_name(call.fields.user_uid)
+        if call.fields.api_operation in TRAIL_CALLS and not call.fields.api_error and principal:
+            stopped.setdefault((principal, call.fields.src_ip or ""), []).append(call)
     for (user, source), lines in stopped.items():
         keys = [
             key
             for key in window.of(AccountFields)
-            if key.f.activity == "key_create"
+            if key.fields.activity == "key_create"
             and key.user == user
-            and key.f.src_ip == source
-            and account_name(key.f.user_name) not in ("", user)
-            and any(abs(key.t - line.t) <= window.limits.within(CLOUD_S) for line in lines)
+            and key.fields.src_ip == source
+            and account_name(key.fields.user_name) not in ("", user)
+            and any(abs(key.time_s - line.time_s) <= window.limits.within(CLOUD_S) for line in lines)
         ]
         confirmed = bool(keys) and window.is_external(source)
         yield this.finding(
@@ -287,7 +290,7 @@ def cloud_trail_stopped(window: Window, this: Rule) -> Iterable[Finding]:
         )
 
 
-@rule(
+@legacy_rule(
     "key-for-another",
     "T1098.001",
     "persistence",
@@ -295,11 +298,11 @@ def cloud_trail_stopped(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1098.001: additional cloud credentials",
     needs=kinds(AccountFields, "key_create"),
 )
-def key_for_another(window: Window, this: Rule) -> Iterable[Finding]:
+def key_for_another(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find access keys made for other accounts."""
     for line in window.of(AccountFields):
-        other = account_name(line.f.user_name)
-        if line.f.activity == "key_create" and other and line.user and other != line.user:
+        other = account_name(line.fields.user_name)
+        if line.fields.activity == "key_create" and other and line.user and other != line.user:
             yield this.finding(
                 [line],
                 confirmed=False,
@@ -307,11 +310,11 @@ def key_for_another(window: Window, this: Rule) -> Iterable[Finding]:
                 host=line.host,
                 account=line.user,
                 program=CLOUD_WORK,
-                remote=line.f.src_ip or "",
+                remote=line.fields.src_ip or "",
             )
 
 
-@rule(
+@legacy_rule(
     "services-stopped",
     "T1489",
     "impact",
@@ -319,14 +322,14 @@ def key_for_another(window: Window, this: Rule) -> Iterable[Finding]:
     source="ATT&CK T1489",
     clues=("service-stopped",),
 )
-def services_stopped(window: Window, this: Rule) -> Iterable[Finding]:
+def services_stopped(window: Window, this: Legacy) -> Iterable[Finding]:
     """Find hosts whose services are stopped one after another."""
-    for group in by_host_and_user(window.view(acts).get("service-stopped", [])):
+    for group in by_host_and_user(window.view(lines_by_meaning).get("service-stopped", [])):
         burst = crowded(
             group,
             window.limits.within(STOPPED_S),
             window.limits.at_least(MIN_STOPPED),
-            lambda line: getattr(line.f, "process_cmd_line", line.log_id),
+            lambda line: getattr(line.fields, "process_cmd_line", line.log_id),
         )
         if burst:
             yield this.of_one(burst, confirmed=False)

@@ -6,21 +6,20 @@ explained by the environment's own rubric and verifier. Nothing here remembers a
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 from client.screens import visible
 from env import OpenSOCEnv
-from players.base import Defender, Options
-from players.embedded import MODEL, is_exported
+from players import PLAYERS, is_available, open_player
+from players.base import Options, Player
 from players.prompt import parse
 from rubric import TableName, score_triage
 from schema import (
@@ -30,7 +29,6 @@ from schema import (
     MAX_EVENTS,
     TASKS,
     BadRequestError,
-    Label,
     OpenSOCError,
     Task,
     shown,
@@ -150,75 +148,24 @@ def _number(text: object, name: str) -> int:
 
 
 # ---------------------------------------------------------------- defenders
-def _bag_of_words() -> Defender:
-    from players.bag_of_words import BagOfWords
-
-    return BagOfWords(0)
-
-
-def _embedded() -> Defender:
-    from players.embedded import EmbeddedModel
-
-    return EmbeddedModel(Options())
-
-
-def _keyword() -> Defender:
-    from players.baselines import Keyword
-
-    return Keyword()
-
-
-def _random() -> Defender:
-    from players.baselines import AtRandom
-
-    return AtRandom(0)
-
-
-def _constant(action: Label) -> Callable[[], Defender]:
-    def made() -> Defender:
-        from players.baselines import Constant
-
-        return Constant(action)
-
-    return made
-
-
-_MAKERS: dict[str, Callable[[], Defender]] = {
-    "embedded": _embedded,
-    "keyword": _keyword,
-    "bag_of_words": _bag_of_words,
-    "random": _random,
-    "always_escalate": _constant("escalate"),
-    "always_dismiss": _constant("dismiss"),
-}
-_SAID = {
-    "embedded": "trained model",
-    "keyword": "list of bad words",
-    "bag_of_words": "word counts",
-    "random": "throw of dice",
-    "always_escalate": "alarmist",
-    "always_dismiss": "sleeper",
-}
+OFFERED = ("embedded", "keyword", "bag_of_words", "random", "always_escalate", "always_dismiss")  # the best first
 _opening = threading.Lock()
 
 
 @cache
 def defender_names() -> tuple[str, ...]:
-    """The defenders that can answer here, the best first: a trained model where one was exported, scikit-learn's where that is installed."""
-    missing = set() if is_exported(MODEL) else {"embedded"}
-    if importlib.util.find_spec("sklearn") is None:
-        missing.add("bag_of_words")
-    return tuple(name for name in _MAKERS if name not in missing)
+    """Name the defenders that can answer here, the best first."""
+    return tuple(name for name in OFFERED if is_available(name))
 
 
 def described(name: str) -> str:
-    """A defender's name as a person reads it."""
-    return f"{name} ({_SAID[name]})" if name in _SAID else name
+    """Return a defender's name as a person reads it."""
+    return f"{name} ({PLAYERS[name].label})" if name in PLAYERS else name
 
 
 @cache
-def _opened(name: str) -> Defender:
-    return _MAKERS[name]()
+def _opened(name: str) -> Player:
+    return open_player(name, Options())
 
 
 class Answer(NamedTuple):

@@ -21,7 +21,7 @@ from adapters.spaces import (
     writing,
 )
 from env import OpenSOCEnv
-from players.prompt import Density
+from players.base import Density
 from rubric import TableName
 
 try:

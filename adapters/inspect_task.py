@@ -15,7 +15,8 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `inspect eval FILE` leaves the checkout's root out
 
 from adapters.extras import missing
-from players.prompt import Density, messages, parse
+from players.base import Density
+from players.prompt import messages, parse
 from rubric import TableName, score_triage
 from tasks.sets import expand, load_set
 from verifier import judge_observation

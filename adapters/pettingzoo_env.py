@@ -37,7 +37,7 @@ from generator.twins import (
     rebuilt,
     window_cut,
 )
-from players.prompt import Density
+from players.base import Density
 from rubric import TableName
 from schema import LABELS, Task, epoch_s, iso_time
 from tasks.registry import Split

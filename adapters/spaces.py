@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from adapters.extras import missing
 from env import OpenSOCObservation
-from players.prompt import Density, messages, parse
+from players.base import Density
+from players.prompt import messages, parse
 from schema import LABELS, MAX_EVENTS, BadRequestError
 
 try:

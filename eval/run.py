@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from eval.items import FRESH, RECORDED, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
 from eval.rollouts import DiskFullError, RunDirectory, read_rollouts, rollout
-from players import NAMES, Defender, DefenderError, Options, Reply, open_defender
+from players import PLAYERS, Options, Player, PlayerError, Reply, open_player
 from rubric import TABLES
 from runs import commit, interruptible, now_text, versions
 from schema import VERSION, BadRequestError, OpenSOCError
@@ -81,7 +81,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--defender",
         required=True,
         metavar="NAME_OR_PATH_OR_URL",
-        help=f"{', '.join(NAMES)}; a directory; a URL; module:function; or `list`",
+        help=f"{', '.join(PLAYERS)}; a directory; a URL; module:function; or `list`",
     )
     add("--split", action="append", metavar="NAMES", help=f"comma-separated, of {', '.join(SPLITS)} (default: holdout)")
     add("--out", type=Path, metavar="DIR", help="the run's directory; a run that is there goes on")
@@ -232,9 +232,7 @@ def _set(name: str, args: argparse.Namespace) -> FrozenSet:
 
 
 # ---------------------------------------------------------------- what ran
-def _run(
-    args: argparse.Namespace, argv: Sequence[str], defender: Defender, sets: Sequence[FrozenSet]
-) -> dict[str, Any]:
+def _run(args: argparse.Namespace, argv: Sequence[str], defender: Player, sets: Sequence[FrozenSet]) -> dict[str, Any]:
     return {
         "opensoc": VERSION,
         "commit": commit(),
@@ -253,12 +251,12 @@ def _run(
 
 # ---------------------------------------------------------------- asking
 def _ask(
-    directory: RunDirectory, defender: Defender, sets: Sequence[FrozenSet], table: Any, stop: threading.Event
+    directory: RunDirectory, defender: Player, sets: Sequence[FrozenSet], table: Any, stop: threading.Event
 ) -> None:
     """Ask what is not answered yet, and store each batch as it arrives.
 
     Raises:
-        DiskFullError, DefenderError: it stopped; what arrived is stored, or the error says otherwise.
+        DiskFullError, PlayerError: it stopped; what arrived is stored, or the error says otherwise.
     """
     open_items = [(one.name, row) for one in sets for row in one.rows if (one.name, row["id"]) not in directory.done]
     silent = [item for item in open_items if not item[1]["observation"]["log_window"]]
@@ -381,12 +379,12 @@ def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
     """Run, or go on with a run, and measure it.
 
     Raises:
-        DiskFullError, DefenderError: it stopped before the end.
+        DiskFullError, PlayerError: it stopped before the end.
         OpenSOCError: a wrong call.
     """
     _checked(args)
     sets = _sets(args)
-    defender = open_defender(args.defender, _options(args))
+    defender = open_player(args.defender, _options(args))
     defender.name = args.name or defender.name
     stop = threading.Event()
     with RunDirectory(args.out, _run(args, argv, defender, sets), fresh=args.fresh) as directory:
@@ -408,11 +406,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     args = _arguments(argv)
     if args.defender == "list":
-        print("\n".join(NAMES))
+        print("\n".join(f"{name:24}{entry.summary}" for name, entry in PLAYERS.items()))
         return DONE
     try:
         return evaluate(args, argv)
-    except (DiskFullError, DefenderError) as error:
+    except (DiskFullError, PlayerError) as error:
         print(error, file=sys.stderr)
         return STOPPED
     except OpenSOCError as error:

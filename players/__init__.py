@@ -1,71 +1,123 @@
-"""Defenders: everyone who can be put in front of OpenSOC, one idea a module.
+"""Open a player: anyone who answers OpenSOC's incidents as the defender, by one table of names.
 
 always_dismiss ... always_escalate, random, majority, keyword, bag_of_words, verifier_oracle, embedded      by name
-a directory with a transformers model, a PEFT adapter or an exported embedded defender                      by path
+a directory with a transformers model, a PEFT adapter, a checkpoint of train.nano or an exported model      by path
 an OpenAI-compatible endpoint                                                                               by URL
 any function from a row to text or a dict                                                                   as module:function
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from players.bag_of_words import BagOfWords
-from players.base import Defender, DefenderError, Options, Reply, Row
+from players.base import Options, Player, PlayerError, Reply, Row
 from players.baselines import AtRandom, Constant, Keyword, Majority, VerifierOracle
 from players.codec import MARK
-from players.embedded import EmbeddedModel, is_exported
+from players.embedded import MODEL, EmbeddedModel, is_exported
 from players.endpoint import Endpoint
 from players.function import Function
 from players.local import LocalModel, is_model
 from players.nano import NanoModel
-from schema import LABELS, BadRequestError
+from schema import LABELS, BadRequestError, Label
 
-__all__ = ["NAMES", "Defender", "DefenderError", "Options", "Reply", "Row", "open_defender"]
+__all__ = ["PLAYERS", "Options", "Player", "PlayerError", "Reply", "Row", "is_available", "open_player"]
 
 
-_BUILT_IN: dict[str, Callable[[Options], Defender]] = {
-    "random": lambda options: AtRandom(options.seed),
-    "majority": lambda options: Majority(),
-    "keyword": lambda options: Keyword(),
-    "bag_of_words": lambda options: BagOfWords(options.seed),
-    "verifier_oracle": lambda options: VerifierOracle(),
-    "embedded": EmbeddedModel,
+class Entry(NamedTuple):
+    """A player that has a name: `open` makes it, `label` and `summary` describe it, `needs` are the libraries that it imports."""
+
+    open: Callable[[Options], Player]
+    label: str
+    summary: str
+    needs: tuple[str, ...] = ()
+
+
+def _constant(action: Label, label: str) -> Entry:
+    return Entry(lambda options: Constant(action), label, f"answers {action} to every alert and cites the alert's line")
+
+
+_CONSTANTS: Mapping[Label, str] = {
+    "dismiss": "sleeper",
+    "monitor": "watcher",
+    "quarantine_host": "unplugger",
+    "block_ip": "blocker",
+    "escalate": "alarmist",
 }
-NAMES: tuple[str, ...] = (*(f"always_{label}" for label in LABELS), *_BUILT_IN)
+PLAYERS: Mapping[str, Entry] = {
+    **{f"always_{action}": _constant(action, _CONSTANTS[action]) for action in LABELS},
+    "random": Entry(
+        lambda options: AtRandom(options.seed),
+        "throw of dice",
+        "draws one of the five actions and a line from the seed and the item's id",
+    ),
+    "majority": Entry(
+        lambda options: Majority(), "commonest action", "answers the commonest action of data/sft_train.jsonl"
+    ),
+    "keyword": Entry(
+        lambda options: Keyword(),
+        "list of bad words",
+        "answers by the gravest of a few words that any line holds, and cites that line",
+    ),
+    "bag_of_words": Entry(
+        lambda options: BagOfWords(options.seed),
+        "word counts",
+        "fits a logistic regression over masked words on data/sft_train.jsonl",
+        ("sklearn",),
+    ),
+    "verifier_oracle": Entry(
+        lambda options: VerifierOracle(), "verifier", "answers what the verifier says of the observation alone"
+    ),
+    "embedded": Entry(
+        EmbeddedModel,
+        "trained model",
+        "asks the small model of models/defender/, on one CPU core and without torch",
+        ("numpy", "onnxruntime", "tokenizers"),
+    ),
+}
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 
 
-def open_defender(spec: str, options: Options) -> Defender:
-    """The defender that a name, path, URL or module:function means.
+def open_player(spec: str, options: Options) -> Player:
+    """Open the player that a name, path, URL or module:function means.
 
     Raises:
         BadRequestError: it means nothing; the message lists what there is.
         OpenSOCError: a library that it needs is not installed.
     """
-    if spec in _BUILT_IN:
-        return _BUILT_IN[spec](options)
-    if spec in NAMES:
-        return Constant(next(label for label in LABELS if spec == f"always_{label}"))
+    if spec in PLAYERS:
+        return PLAYERS[spec].open(options)
     if _URL.match(spec):
         return Endpoint(spec, options)
     if spec and Path(spec).is_dir():
-        if (Path(spec) / MARK).is_file():
-            return NanoModel(Path(spec), options)
-        if is_exported(Path(spec)):
-            return EmbeddedModel(options, Path(spec))
-        if not is_model(Path(spec)):
-            raise BadRequestError(
-                f"Expected config.json, adapter_config.json or defender.json in the directory {spec!r}, and found none; "
-                "give a model's directory."
-            )
-        return LocalModel(Path(spec), options)
+        return _open_directory(Path(spec), options)
     if _FUNCTION.match(spec):
         return Function(spec, options)
     raise BadRequestError(
-        f"Unknown defender {spec!r}: expected one of {', '.join(NAMES)}, a model's or adapter's directory, "
+        f"Unknown defender {spec!r}: expected one of {', '.join(PLAYERS)}, a model's or adapter's directory, "
         "the URL of an OpenAI-compatible endpoint, or module:function."
     )
+
+
+def _open_directory(path: Path, options: Options) -> Player:
+    if (path / MARK).is_file():
+        return NanoModel(path, options)
+    if is_exported(path):
+        return EmbeddedModel(options, path)
+    if is_model(path):
+        return LocalModel(path, options)
+    raise BadRequestError(
+        f"Expected config.json, adapter_config.json or defender.json in the directory {str(path)!r}, and found none; "
+        "give a model's directory."
+    )
+
+
+def is_available(name: str) -> bool:
+    """Return whether a named player can be opened here: its libraries are installed, and `embedded` has its model."""
+    installed = all(importlib.util.find_spec(library) for library in PLAYERS[name].needs)
+    return installed and (name != "embedded" or is_exported(MODEL))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from players.base import Defender, Reply, Row
+from players.base import Player, Reply, Row
 from schema import OpenSOCError
 from tasks.sets import load_set
 
@@ -18,7 +18,7 @@ _MASKS = (
 )
 
 
-class BagOfWords(Defender):
+class BagOfWords(Player):
     """scikit-learn's logistic regression on `data/sft_train.jsonl`; cites the alert's line and gives its probability as confidence.
 
     Raises:

@@ -1,7 +1,7 @@
-"""What a defender is, what it gets and what it gives back.
+"""Define what a player is, what it is given and what it gives back.
 
-A defender sees the id, the task and the observation of an item, never its ground truth, family or weight. It answers in
-text, whoever it is, so that all go through the same parser.
+A player is shown the id, the task and the observation of an item, never its ground truth, family or weight. Every player answers in text, so
+that all answers go through the same parser.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
-from players.prompt import MAX_REPLY
 from schema import OpenSOCError
 
 Row = Mapping[str, Any]  # {"id": text, "task": text, "observation": {"alert", "log_window", "context"}}
 Density = Literal["full", "compact"]
+DENSITIES: tuple[Density, ...] = get_args(Density)
+MAX_REPLY = 200_000  # characters of a reply that are read; a longer one is a loop
 
 
-class DefenderError(OpenSOCError):
-    """A defender cannot go on; what it has answered is stored, and the same command asks the rest."""
+class PlayerError(OpenSOCError):
+    """A player cannot go on; its answers so far are stored, and the same command asks the rest."""
 
 
 class Reply(NamedTuple):
-    """What came of one item.
+    """The answer to one item.
 
-    `text` is the raw text, at most `MAX_REPLY` characters, or None where none came; `fault` then says why. `prompt` holds the messages that
-    were sent, None for a defender that reads the observation itself. `latency_s` is the time of the request, or an item's share of its batch.
+    `text` is the raw text, at most `MAX_REPLY` characters, or None for no answer; `fault` then says why. `prompt` holds the messages that
+    were sent, None for a player that reads the observation itself. `latency_s` is the time of the request, or an item's share of its batch.
     `usage` is `{"prompt_tokens", "completion_tokens", "cost"}` (cost in USD, None without prices) or None.
     """
 
@@ -39,12 +40,12 @@ class Reply(NamedTuple):
     usage: dict[str, Any] | None = None
 
 
-Arrived = list[tuple[int, Reply]]  # position among the rows that were asked, and the reply
+Arrived = list[tuple[int, Reply]]  # index among the rows that were asked, and the reply
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to ask. A defender reads what concerns it; the command line's flags describe each.
+    """How to ask. A player reads what concerns it; the command line's flags describe each.
 
     Times are in seconds, prices in USD per million tokens, limits None for none.
     """
@@ -68,20 +69,20 @@ class Options:
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Defender(ABC):
-    """One who answers. `name` names it in tables, `kind` says what it is."""
+class Player(ABC):
+    """Anyone who answers as the defender. `name` stands in tables, `kind` says what it is."""
 
     kind: ClassVar[str]
     batch: int = 256  # items that are answered between two writes
     spent: float = 0.0  # USD, by earlier parts of the run
-    density: Density | None = None  # of its prompts, where it is not for the caller to choose
+    density: Density | None = None  # of its prompts, if the caller cannot choose it
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the answers: stored with the run, and the same when it is resumed."""
+        """Describe what decides the answers: stored with the run, and the same when it is resumed."""
         return {"name": self.name, "kind": self.kind}
 
     @abstractmethod
@@ -89,10 +90,10 @@ class Defender(ABC):
         """Reply to each row, in their order."""
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
-        """Replies as they arrive, in any order; ends early, after what is under way, once `stop` is set.
+        """Yield replies as they arrive, in any order; once `stop` is set, finish what is under way and end.
 
         Raises:
-            DefenderError: it cannot go on; everything that was answered has been yielded before.
+            PlayerError: it cannot go on; every reply was yielded before.
         """
         for start in range(0, len(rows), self.batch):
             if stop.is_set():
@@ -101,27 +102,27 @@ class Defender(ABC):
             yield list(enumerate(self.answer(part), start))
 
 
-class Streaming(Defender):
-    """A defender whose `stream` is all there is; `answer` puts what it yields in order."""
+class Streaming(Player):
+    """A player that implements `stream` alone; `answer` puts its replies in order."""
 
     @abstractmethod
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
-        """Replies as they arrive, under the terms of `Defender.stream`."""
+        """Yield replies as they arrive, under the terms of `Player.stream`."""
 
     def answer(self, batch: Sequence[Row]) -> list[Reply]:
         """Reply to each row."""
-        arrived = dict(pair for part in self.stream(batch, threading.Event()) for pair in part)
-        return [arrived[place] for place in range(len(batch))]
+        replies = dict(pair for part in self.stream(batch, threading.Event()) for pair in part)
+        return [replies[index] for index in range(len(batch))]
 
 
-class Baseline(Defender):
-    """A defender in a few lines: `triage` answers one observation at once."""
+class Baseline(Player):
+    """A player in a few lines: `triage` answers one observation at once."""
 
     kind = "baseline"
 
     @abstractmethod
     def triage(self, row: Row) -> dict[str, Any]:
-        """The answer to one row: action, cited_log_id, rationale, and confidence where it has one."""
+        """Answer one row: action, cited_log_id, rationale, and confidence if it has one."""
 
     def answer(self, batch: Sequence[Row]) -> list[Reply]:
         """Reply to each row with the triage as JSON."""
@@ -129,5 +130,5 @@ class Baseline(Defender):
 
 
 def cut(text: str | None) -> str | None:
-    """A reply as it is kept: nothing for one that is empty, and no more than `MAX_REPLY` characters."""
+    """Cut a reply to `MAX_REPLY` characters; return None for a blank one."""
     return text[:MAX_REPLY] if text and not text.isspace() else None

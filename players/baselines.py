@@ -10,7 +10,7 @@ from typing import Any
 from players.base import Baseline, Row
 from schema import LABELS, Label
 from tasks.sets import load_set
-from verifier import judge_observation
+from verifier.decision import judge_observation
 
 # From the gravest down; the first pattern that a line matches is the answer.
 _PATTERNS: dict[Label, str] = {

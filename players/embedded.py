@@ -19,8 +19,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from players.base import Defender, Options, Reply, Row, cut
-from players.prompt import Density, Parsed, messages, parse
+from players.base import Density, Options, Player, Reply, Row, cut
+from players.prompt import Parsed, messages, parse
 from schema import LABELS, BadRequestError, OpenSOCError
 
 MODEL = Path(__file__).resolve().parent.parent / "models" / "defender"
@@ -248,7 +248,7 @@ def _read(directory: Path) -> tuple[About, bytes, bytes]:
     return about, graph, tokenizer
 
 
-class EmbeddedModel(Defender):
+class EmbeddedModel(Player):
     """Greedy, one item at a time; its prompts have the density that the model was trained with, whatever `--density` says.
 
     A well-formed reply gains the probability of its action among the five as `confidence`.

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from players.base import Arrived, DefenderError, Options, Reply, Row, Streaming, cut
+from players.base import Arrived, Options, PlayerError, Reply, Row, Streaming, cut
 from players.concurrency import in_flight
 from players.limits import Budget, Pace, patient
 from players.prompt import messages
@@ -66,7 +66,7 @@ class Endpoint(Streaming):
 
     Raises:
         BadRequestError: the URL holds credentials, the key's variable is empty, or a cost limit comes without prices.
-        DefenderError: the endpoint was asked for its models and did not name exactly one.
+        PlayerError: the endpoint was asked for its models and did not name exactly one.
         OpenSOCError: `openai` or `tenacity` is not installed.
     """
 
@@ -103,7 +103,7 @@ class Endpoint(Streaming):
             opened=self._connected,
         )
         if self._failed and not stop.is_set():
-            raise DefenderError(
+            raise PlayerError(
                 f"{self._failed} of {len(rows)} items got no answer after {self._options.attempts} attempts each (last: {self._last_failure}); "
                 "the others are stored. Run the same command again to ask for the missing ones."
             )
@@ -146,7 +146,7 @@ class Endpoint(Streaming):
         self._failed_in_a_row += 1
         self._last_failure = what
         if self._failed_in_a_row >= GIVE_UP:
-            raise DefenderError(
+            raise PlayerError(
                 f"Expected answers from {self._url}, and {self._failed_in_a_row} items in a row got none after {self._options.attempts} attempts "
                 f"each (last: {what}); what was answered is stored. Run the same command again once the endpoint is back."
             )
@@ -207,7 +207,7 @@ class Endpoint(Streaming):
         except openai.APIConnectionError as error:
             raise _Passing(f"{error} {error.__cause__ or ''}".strip()) from error
         except openai.OpenAIError as error:
-            raise DefenderError(f"The client cannot ask {self._url}: {self._hidden(str(error))}") from error
+            raise PlayerError(f"The client cannot ask {self._url}: {self._hidden(str(error))}") from error
         except Exception as error:
             if "httpx" not in type(error).__module__:  # a connection that breaks while the answer is read
                 raise
@@ -222,7 +222,7 @@ class Endpoint(Streaming):
                 return _Passing(said, _seconds(error.response.headers.get("retry-after")))
         elif status in (400, 413, 422) and any(word in said.lower() for word in _ITS_OWN_FAULT):
             return _Refused(said)
-        return DefenderError(
+        return PlayerError(
             f"Expected answers from {self._url}, and it refuses with {status}: {said}; "
             "what was answered is stored. Correct the key, --model or --request, and run again."
         )
@@ -264,7 +264,7 @@ class Endpoint(Streaming):
             try:
                 served = [model.id async for model in client.models.list()]
             except (openai.OpenAIError, ValueError) as error:
-                raise DefenderError(
+                raise PlayerError(
                     f"Expected the list of models at {self._url}, and got {type(error).__name__}: {self._hidden(str(error))[:300]}; "
                     "start the endpoint, or name the model with --model."
                 ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from env import defender_instructions
-from players.base import Arrived, DefenderError, Options, Reply, Row, Streaming, cut
+from players.base import Arrived, Options, PlayerError, Reply, Row, Streaming, cut
 from players.concurrency import in_flight
 from schema import BadRequestError
 from verifier.playbook import playbook_for
@@ -72,15 +72,15 @@ class Function(Streaming):
             except (TypeError, ValueError) as error:
                 raise self._broken(error, row) from error
         if said is not None and not isinstance(said, str):
-            raise DefenderError(
+            raise PlayerError(
                 f"Expected text, a dict or None from {self.name}, and got {type(said).__name__} on item {row['id']!r}; "
                 "correct the function and run the same command again."
             )
         text = cut(said)
         return Reply(text, "" if text else "the function gave nothing", latency_s=round(took, 6))
 
-    def _broken(self, error: Exception, row: Row) -> DefenderError:
-        return DefenderError(
+    def _broken(self, error: Exception, row: Row) -> PlayerError:
+        return PlayerError(
             f"Expected an answer from {self.name}, and it raised {type(error).__name__}: {error} on item {row['id']!r}; "
             "correct the function and run the same command again."
         )

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 
-from players.base import DefenderError
+from players.base import PlayerError
 
 PATIENCE_S = 0.2  # how long a wait goes on after `stop` was set
 
@@ -42,12 +42,12 @@ class Budget:
         """Wait until `most` USD fit under the limit.
 
         Raises:
-            DefenderError: they never will, since nothing is under way any more.
+            PlayerError: they never will, since nothing is under way any more.
         """
         async with self._freed:
             while self._limit is not None and self.spent + self._held + most > self._limit:
                 if not self._holders:
-                    raise DefenderError(
+                    raise PlayerError(
                         f"Stopped at the cost limit: {self.spent:.4f} USD of {self._limit:g} are spent, and the next request may cost {most:.4f}; "
                         "what was answered is stored. Run the same command with a higher --max-cost for the rest."
                     )

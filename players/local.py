@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from players.base import Arrived, DefenderError, Options, Reply, Row, Streaming, cut
+from players.base import Arrived, Options, PlayerError, Reply, Row, Streaming, cut
 from players.prompt import messages
 from schema import BadRequestError, OpenSOCError
 
@@ -110,7 +110,7 @@ class LocalModel(Streaming):
             return self._generate(texts)
         except self._torch.OutOfMemoryError as error:
             if len(texts) == 1:
-                raise DefenderError(
+                raise PlayerError(
                     "Expected one prompt to fit into the device's memory, and it does not; use a larger device, --density compact or a smaller model."
                 ) from error
         self._torch.cuda.empty_cache()

@@ -18,16 +18,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from players.base import DENSITIES, MAX_REPLY, Density
 from schema import LABELS, BadRequestError, Triage, epoch_s
-from verifier import GroundTruth, playbook_for
+from verifier.decision import GroundTruth
+from verifier.playbook import playbook_for
 
-Density = Literal["full", "compact"]
-DENSITIES: tuple[Density, ...] = get_args(Density)
-MAX_REPLY = 200_000  # characters of a reply that are read; a longer one is a loop
 MAX_TRIES = 200  # opening braces of a reply that are tried
 REMEMBERED = 20_000  # rendered values that are kept at a time
 CITED = 3  # log ids that a rationale names

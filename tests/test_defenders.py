@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,15 +13,18 @@ from pathlib import Path
 
 import pytest
 
+import players
 from eval import run
 from eval.items import fresh
 from eval.rollouts import rollout
-from players import NAMES, DefenderError, Options, open_defender
+from players import PLAYERS, Options, PlayerError, is_available, open_player
 from players.embedded import MODEL
 from players.function import Function
 from players.prompt import messages
 from schema import LABELS, BadRequestError
 from tasks.sets import load_set
+
+ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = fresh(40, 0).rows
 SHOWN = [{name: row[name] for name in ("id", "task", "observation")} for row in ROWS]
@@ -40,24 +44,24 @@ def actions(defender, rows=SHOWN):
 # ---------------------------------------------------------------- built in
 @pytest.mark.parametrize("label", LABELS)
 def test_a_constant_gives_its_action_and_cites_the_alerts_line(label):
-    lines = answers(open_defender(f"always_{label}", Options()))
+    lines = answers(open_player(f"always_{label}", Options()))
 
     assert {line["action"] for line in lines} == {label}
     assert [line["answer"]["cited_log_id"] for line in lines] == [row["observation"]["alert"]["log_id"] for row in ROWS]
 
 
 def test_random_hangs_on_seed_and_item_and_not_on_order():
-    forwards = actions(open_defender("random", Options(seed=1)))
+    forwards = actions(open_player("random", Options(seed=1)))
 
-    assert actions(open_defender("random", Options(seed=1)), SHOWN[::-1])[::-1] == forwards
-    assert actions(open_defender("random", Options(seed=2))) != forwards
+    assert actions(open_player("random", Options(seed=1)), SHOWN[::-1])[::-1] == forwards
+    assert actions(open_player("random", Options(seed=2))) != forwards
     assert set(forwards) == set(LABELS)
 
 
 def test_majority_gives_the_commonest_action_of_the_training_set():
     counts = Counter(row["ground_truth"]["action"] for row in load_set("sft_train").rows)
 
-    (given,) = set(actions(open_defender("majority", Options())))
+    (given,) = set(actions(open_player("majority", Options())))
     assert counts[given] == max(counts.values())
 
 
@@ -84,7 +88,7 @@ def test_the_gravest_keyword_decides_and_its_line_is_cited(commands, action, cit
     window = [line(f"L1-{number}", process_cmd_line=command) for number, command in enumerate(commands, 1)]
     row = {"id": "x", "task": "t", "observation": {"alert": {"log_id": "L1-2"}, "log_window": window, "context": {}}}
 
-    (reply,) = open_defender("keyword", Options()).answer([row])
+    (reply,) = open_player("keyword", Options()).answer([row])
 
     said = json.loads(reply.text)
     assert (said["action"], said["cited_log_id"]) == (action, cited)
@@ -93,7 +97,7 @@ def test_the_gravest_keyword_decides_and_its_line_is_cited(commands, action, cit
 def test_the_bag_of_words_learns_its_training_set_and_says_how_sure_it_is():
     pytest.importorskip("sklearn", reason="scikit-learn is not installed; the extra `eval` brings it")
     train = load_set("sft_train").rows[:200]
-    defender = open_defender("bag_of_words", Options())
+    defender = open_player("bag_of_words", Options())
 
     said = [json.loads(reply.text) for reply in defender.answer(train)]
 
@@ -103,13 +107,13 @@ def test_the_bag_of_words_learns_its_training_set_and_says_how_sure_it_is():
 
 
 def test_the_oracle_earns_the_maximum_on_every_item():
-    assert {line["reward"] for line in answers(open_defender("verifier_oracle", Options()))} == {1.1}
+    assert {line["reward"] for line in answers(open_player("verifier_oracle", Options()))} == {1.1}
 
 
 def test_the_oracle_does_not_read_the_stored_truth():
     """It is shown an item whose stored truth is wrong, and answers by what it sees."""
     row = {**ROWS[0], "ground_truth": {"action": "none of them", "evidence_log_ids": ["L9-9"]}}
-    (reply,) = open_defender("verifier_oracle", Options()).answer([row])
+    (reply,) = open_player("verifier_oracle", Options()).answer([row])
 
     assert json.loads(reply.text)["action"] == ROWS[0]["ground_truth"]["action"]
 
@@ -117,15 +121,42 @@ def test_the_oracle_does_not_read_the_stored_truth():
 @pytest.mark.parametrize("name", ["always_panic", "gpt", "no/such/dir", "", "a:b:c", "keywords"])
 def test_an_unknown_defender_is_told_what_there_is(name):
     with pytest.raises(BadRequestError) as error:
-        open_defender(name, Options())
+        open_player(name, Options())
 
-    for known in (*NAMES, "directory", "URL", "module:function"):
+    for known in (*PLAYERS, "directory", "URL", "module:function"):
         assert known in str(error.value)
 
 
-def test_the_names_are_listed(capsys):
+def test_the_players_are_listed_with_a_sentence_each(capsys):
     assert run.main(["--defender", "list"]) == run.DONE
-    assert capsys.readouterr().out.split() == list(NAMES)
+
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == list(PLAYERS)
+    assert lines["always_dismiss"] == "answers dismiss to every alert and cites the alert's line"
+    assert lines["keyword"] == "answers by the gravest of a few words that any line holds, and cites that line"
+
+
+def test_the_documentation_lists_every_player_in_the_same_words():
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|$", (ROOT / "docs" / "defenders.md").read_text("utf-8"), re.MULTILINE)
+
+    assert {name: sentence.replace("`", "") for name, sentence in rows} == {
+        name: player.summary for name, player in PLAYERS.items()
+    }
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_a_player_is_not_available_where_a_library_of_it_is_missing(monkeypatch, name):
+    monkeypatch.setattr("importlib.util.find_spec", lambda library: None)
+
+    assert is_available(name) is (name not in ("bag_of_words", "embedded"))
+
+
+@pytest.mark.parametrize("exported", [True, False])
+def test_the_embedded_player_is_available_where_its_model_is(monkeypatch, exported):
+    monkeypatch.setattr(players, "is_exported", lambda folder: exported)
+
+    assert is_available("embedded") is exported
+    assert is_available("keyword")
 
 
 # ---------------------------------------------------------------- functions
@@ -177,19 +208,19 @@ async def slow(row):
 def test_a_function_is_shown_the_observation_and_nothing_that_tells_the_truth():
     SEEN.clear()
 
-    assert set(actions(open_defender("test_defenders:remembers", Options()))) == {"monitor"}
+    assert set(actions(open_player("test_defenders:remembers", Options()))) == {"monitor"}
 
     assert [row["id"] for row in SEEN] == [row["id"] for row in ROWS]
     assert set(SEEN[0]) == {"id", "task", "observation"}
     assert set(SEEN[0]["observation"]) == {"instructions", "alert", "log_window", "context", "playbook"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLAYERS)
 def test_no_defender_is_shown_the_truth(tmp_path, monkeypatch, name):
     if name == "embedded" and not MODEL.is_dir():
         pytest.skip("models/defender is not made yet: python -m train.nano.export CHECKPOINT")
     shown = []
-    kind = type(open_defender(name, Options()))
+    kind = type(open_player(name, Options()))
     stream = kind.stream
     monkeypatch.setattr(kind, "stream", lambda self, rows, stop: shown.extend(rows) or stream(self, rows, stop))
 
@@ -200,8 +231,8 @@ def test_no_defender_is_shown_the_truth(tmp_path, monkeypatch, name):
 
 
 def test_a_function_may_answer_in_text_or_with_nothing():
-    assert set(actions(open_defender("test_defenders:as_text", Options()))) == {"escalate"}
-    lines = answers(open_defender("test_defenders:nothing", Options()))
+    assert set(actions(open_player("test_defenders:as_text", Options()))) == {"escalate"}
+    lines = answers(open_player("test_defenders:nothing", Options()))
     assert {(line["action"], line["fault"], line["reward"]) for line in lines} == {
         (None, "the function gave nothing", -0.1)
     }
@@ -212,7 +243,7 @@ def test_an_async_function_is_called_side_by_side():
     MOST = 0
     started = time.perf_counter()
 
-    lines = answers(open_defender("test_defenders:slow", Options(concurrency=16)))
+    lines = answers(open_player("test_defenders:slow", Options(concurrency=16)))
 
     assert MOST == 16
     assert time.perf_counter() - started < 40 * 0.05 / 2
@@ -235,8 +266,8 @@ def test_answers_come_in_the_order_of_the_rows():
     ],
 )
 def test_a_broken_function_ends_the_run_and_names_the_item(name, told):
-    with pytest.raises(DefenderError, match=told) as error:
-        answers(open_defender(f"test_defenders:{name}", Options(concurrency=1)))
+    with pytest.raises(PlayerError, match=told) as error:
+        answers(open_player(f"test_defenders:{name}", Options(concurrency=1)))
 
     assert ROWS[0]["id"] in str(error.value)
 
@@ -244,14 +275,14 @@ def test_a_broken_function_ends_the_run_and_names_the_item(name, told):
 @pytest.mark.parametrize("spec", ["no_such_module:f", "test_defenders:no_such", "test_defenders:SEEN"])
 def test_a_function_that_is_not_there_is_a_wrong_call(spec):
     with pytest.raises(BadRequestError, match=spec):
-        open_defender(spec, Options())
+        open_player(spec, Options())
 
 
 def test_nothing_new_is_asked_after_stop():
     stop = threading.Event()
     stop.set()
     for spec in ("always_dismiss", "test_defenders:as_text", "test_defenders:slow"):
-        assert list(open_defender(spec, Options()).stream(SHOWN, stop)) == []
+        assert list(open_player(spec, Options()).stream(SHOWN, stop)) == []
 
 
 # ---------------------------------------------------------------- models on this machine
@@ -330,7 +361,7 @@ def adapter(torch, model):
 
 
 def texts(path, options=COMPACT, rows=SOME):
-    return [reply.text for reply in open_defender(str(path), options).answer(rows)]
+    return [reply.text for reply in open_player(str(path), options).answer(rows)]
 
 
 def options(**more):
@@ -361,7 +392,7 @@ def test_a_model_says_what_generate_says(torch, model):
         0, ids.shape[1] :
     ]
 
-    (reply,) = open_defender(str(model), COMPACT).answer(SOME[:1])
+    (reply,) = open_player(str(model), COMPACT).answer(SOME[:1])
 
     assert reply.text == tokenizer.decode(made, skip_special_tokens=True)
     assert reply.prompt == prompt
@@ -393,7 +424,7 @@ def test_weights_that_were_cut_short_are_a_wrong_call(model, tmp_path):
     (broken / "model.safetensors").write_bytes(whole[: len(whole) // 2])
 
     with pytest.raises(BadRequestError, match="loading it gave"):
-        open_defender(str(broken), COMPACT)
+        open_player(str(broken), COMPACT)
 
 
 def test_an_adapter_without_its_base_is_a_wrong_call(adapter, tmp_path):
@@ -401,13 +432,13 @@ def test_an_adapter_without_its_base_is_a_wrong_call(adapter, tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "nowhere/base"}))
 
     with pytest.raises(BadRequestError, match="nowhere/base"):
-        open_defender(str(tmp_path), COMPACT)
+        open_player(str(tmp_path), COMPACT)
 
 
 def test_a_prompt_that_does_not_fit_is_answered_with_that_fault(torch, tmp_path):
     path = make_short(torch, tmp_path / "short")
 
-    replies = open_defender(str(path), COMPACT).answer(SOME)
+    replies = open_player(str(path), COMPACT).answer(SOME)
 
     assert all(reply.text is None and "room for 28" in reply.fault for reply in replies)
 
@@ -420,7 +451,7 @@ def make_short(torch, path):
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved(torch, model, monkeypatch):
-    defender = open_defender(str(model), options(batch_size=6))
+    defender = open_player(str(model), options(batch_size=6))
     expected = [reply.text for reply in defender.answer(SOME)]
     generate, sizes = defender._generate, []
 
@@ -435,13 +466,13 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(torch, model, monkeypat
     assert sizes == [6, 3, 1, 2, 3, 1, 2]
 
     monkeypatch.setattr(defender, "_generate", lambda texts: (_ for _ in ()).throw(torch.OutOfMemoryError("no room")))
-    with pytest.raises(DefenderError, match="one prompt to fit"):
+    with pytest.raises(PlayerError, match="one prompt to fit"):
         defender.answer(SOME)
 
 
 def test_a_model_without_a_chat_template_is_a_wrong_call(torch, tmp_path):
     with pytest.raises(BadRequestError, match="chat template"):
-        open_defender(str(make_model(torch, tmp_path / "plain", chat_template=None)), COMPACT)
+        open_player(str(make_model(torch, tmp_path / "plain", chat_template=None)), COMPACT)
 
 
 @pytest.mark.parametrize("content", [None, "{}", "no json", '{"model_type": "no-such-model"}'])
@@ -450,7 +481,7 @@ def test_a_directory_without_a_model_is_a_wrong_call(torch, tmp_path, content):
         (tmp_path / "config.json").write_text(content)
 
     with pytest.raises(BadRequestError, match=str(tmp_path)):
-        open_defender(str(tmp_path), COMPACT)
+        open_player(str(tmp_path), COMPACT)
 
 
 def test_a_run_on_a_model_is_not_resumed_with_other_weights(torch, model, tmp_path, capsys):

@@ -8,9 +8,11 @@ import pytest
 
 import demo_data
 import generator
+import players
 from demo_data import MAX_DRAFT, MAX_SEED, ROUNDS, Draft, Game, ask, baked, described, from_link, generated, scored
 from env import OpenSOCEnv
-from players.base import Baseline, DefenderError
+from players import PLAYERS
+from players.base import Baseline, PlayerError
 from schema import EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, BadRequestError
 from verifier import RULES, compute_ground_truth
 
@@ -280,11 +282,11 @@ def test_a_defender_that_is_not_there_is_refused(name):
 
 
 def test_only_defenders_that_can_answer_here_are_offered(monkeypatch, opened):
-    monkeypatch.setattr(demo_data, "is_exported", lambda folder: True)
+    monkeypatch.setattr(players, "is_exported", lambda folder: True)
     assert demo_data.defender_names()[:2] == ("embedded", "keyword")
     demo_data.defender_names.cache_clear()
-    monkeypatch.setattr(demo_data, "is_exported", lambda folder: False)
-    monkeypatch.setattr(demo_data.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(players, "is_exported", lambda folder: False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     assert demo_data.defender_names() == ("keyword", "random", "always_escalate", "always_dismiss")
     with pytest.raises(BadRequestError, match="got 'bag_of_words'"):
@@ -294,7 +296,11 @@ def test_only_defenders_that_can_answer_here_are_offered(monkeypatch, opened):
 def test_defenders_have_names_that_a_person_reads():
     assert described("keyword") == "keyword (list of bad words)"
     assert described("old (baked, before)") == "old (baked, before)"
-    assert len({described(name) for name in demo_data._MAKERS}) == 6
+    assert len({described(name) for name in demo_data.OFFERED}) == 6
+
+
+def stand_in(monkeypatch, name, made):
+    monkeypatch.setitem(PLAYERS, name, PLAYERS[name]._replace(open=made))
 
 
 def test_two_visitors_open_a_defender_once(monkeypatch, opened):
@@ -304,11 +310,11 @@ def test_two_visitors_open_a_defender_once(monkeypatch, opened):
         def triage(self, row):
             return {"action": "monitor", "cited_log_id": row["observation"]["alert"]["log_id"], "rationale": row["id"]}
 
-    def slowly():
+    def slowly(options):
         made.append(time.sleep(0.05))
         return Slow("slow")
 
-    monkeypatch.setitem(demo_data._MAKERS, "keyword", slowly)
+    stand_in(monkeypatch, "keyword", slowly)
     case = generated("stage1_basic", 2)
     answers = []
     visitors = [threading.Thread(target=lambda: answers.append(ask("keyword", case))) for _ in range(4)]
@@ -322,17 +328,18 @@ def test_two_visitors_open_a_defender_once(monkeypatch, opened):
 
 
 def test_a_defender_that_cannot_be_opened_stops_nobody_else(monkeypatch, opened):
-    def broken():
-        raise DefenderError("Expected a model, and there is none.")
+    def broken(options):
+        raise PlayerError("Expected a model, and there is none.")
 
     reached = []
-    monkeypatch.setitem(demo_data._MAKERS, "keyword", broken)
-    monkeypatch.setitem(demo_data._MAKERS, "bag_of_words", broken)
-    monkeypatch.setitem(demo_data._MAKERS, "always_dismiss", lambda: reached.append(1) or demo_data._random())
+    stand_in(monkeypatch, "keyword", broken)
+    stand_in(monkeypatch, "bag_of_words", broken)
+    dice = PLAYERS["random"].open
+    stand_in(monkeypatch, "always_dismiss", lambda options: reached.append(1) or dice(options))
     demo_data.warm_up()
 
     assert reached == [1]
-    with pytest.raises(DefenderError, match="there is none"):
+    with pytest.raises(PlayerError, match="there is none"):
         ask("keyword", generated("stage1_basic", 0))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eval import run
-from players import Options, embedded, open_defender
+from players import Options, embedded, open_player
 from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, Embedded
 from players.prompt import answer_text, messages, parse, user_text
 from schema import LABELS, BadRequestError
@@ -231,7 +231,7 @@ def test_it_works_where_torch_and_transformers_cannot_be_imported(taught_export,
         "            raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Hidden)\n"
         "from pathlib import Path\n"
-        "from embedded import load\n"
+        "from players.embedded import load\n"
         "from env import OpenSOCEnv\n"
         f"place = Path({str(taught_export)!r})\n"
         "seen = OpenSOCEnv().reset(seed=1, mode='defender_only').model_dump()\n"
@@ -257,7 +257,7 @@ def test_a_prompt_that_does_not_fit_is_answered_with_that_fault(ours, tmp_path):
     replies = []
     for context in (tokens + SHORT - 1, tokens + SHORT):
         (ours / ABOUT).write_text(json.dumps({**about, "context": context}))
-        replies += open_defender(str(ours), Options()).answer([row])
+        replies += open_player(str(ours), Options()).answer([row])
 
     assert replies[0].text is None
     assert (
@@ -269,7 +269,7 @@ def test_a_prompt_that_does_not_fit_is_answered_with_that_fault(ours, tmp_path):
 def test_max_tokens_shortens_an_answer_and_never_lengthens_it(wild_export):
     row = {name: SOME[0][name] for name in ("id", "task", "observation")}
     counts = [
-        open_defender(str(wild_export), Options(max_tokens=limit)).answer([row])[0].usage["completion_tokens"]
+        open_player(str(wild_export), Options(max_tokens=limit)).answer([row])[0].usage["completion_tokens"]
         for limit in (4, 500)
     ]
 
@@ -282,7 +282,7 @@ def test_max_tokens_shortens_an_answer_and_never_lengthens_it(wild_export):
 def test_a_missing_file_is_named(ours, name):
     (ours / name).unlink()
 
-    with pytest.raises(BadRequestError, match=rf"(?s){name}.*No such file.*train\.export"):
+    with pytest.raises(BadRequestError, match=rf"(?s){name}.*No such file.*train\.nano\.export"):
         Embedded(ours)
 
 
@@ -291,7 +291,7 @@ def test_a_truncated_file_is_named(ours, name):
     content = (ours / name).read_bytes()
     (ours / name).write_bytes(content[: len(content) // 2])
 
-    with pytest.raises(BadRequestError, match=rf"(?s){name} as it was exported.*damaged.*train\.export"):
+    with pytest.raises(BadRequestError, match=rf"(?s){name} as it was exported.*damaged.*train\.nano\.export"):
         Embedded(ours)
 
 
@@ -302,7 +302,7 @@ def test_nonsense_under_the_right_hash_is_refused(ours, name):
     about["files"][name] = hashlib.sha256(b"{}").hexdigest()
     (ours / ABOUT).write_text(json.dumps(about))
 
-    with pytest.raises(BadRequestError, match=r"loading it gave .*train\.export"):
+    with pytest.raises(BadRequestError, match=r"loading it gave .*train\.nano\.export"):
         Embedded(ours)
 
 
@@ -430,7 +430,7 @@ def test_the_card_says_which_commands_made_the_model(taught, tmp_path, monkeypat
 
     runs = Embedded(made).about.made["runs"]
     assert [(run["command"].split()[2], run["steps"], run["incidents"]) for run in runs] == [
-        ("train.nano.pretrain", 200, 3200),
+        ("train.pretrain", 200, 3200),
         ("train.sft", 75, 1200),
         ("train.grpo", 20, 300),  # of the first two stages; the third came later
     ]

@@ -498,7 +498,7 @@ def test_a_run_in_a_thread_cannot_be_interrupted_and_runs_on(start, tmp_path):
 
 
 def test_a_small_model_answers_for_eval_run(start, tmp_path):
-    from players import Options, open_defender
+    from players import Options, open_player
 
     model, tokenizer = load(start)
     save(model, tokenizer, tmp_path / "model", about={})
@@ -507,7 +507,7 @@ def test_a_small_model_answers_for_eval_run(start, tmp_path):
         **rows[0],
         "observation": {**rows[0]["observation"], "log_window": rows[0]["observation"]["log_window"] * 200},
     }
-    defender = open_defender(str(tmp_path / "model"), Options(temperature=1.0))
+    defender = open_player(str(tmp_path / "model"), Options(temperature=1.0))
     together, alone = defender.answer([*rows, long]), defender.answer(rows[3:4])
 
     assert defender.kind == "model"

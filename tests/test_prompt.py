@@ -9,7 +9,8 @@ import pytest
 
 from env import OpenSOCEnv, defender_view
 from generator import generate
-from players.prompt import DENSITIES, MAX_REPLY, answer_text, messages, parse, user_text
+from players.base import DENSITIES, MAX_REPLY
+from players.prompt import answer_text, messages, parse, user_text
 from schema import LABELS, TASKS, BadRequestError
 from tasks.registry import SPLITS
 from verifier import compute_ground_truth, judge_observation

@@ -73,7 +73,7 @@ def checkpoints(out):
 
 # ---------------------------------------------------------------- training
 def test_two_steps_make_an_adapter_that_evaluation_takes(toy, tmp_path):
-    from players import Options, open_defender
+    from players import Options, open_player
 
     out = tmp_path / "out"
     assert (
@@ -93,7 +93,7 @@ def test_two_steps_make_an_adapter_that_evaluation_takes(toy, tmp_path):
     moved = {name: bool(value.any()) for name, value in weights(out).items() if "lora_B" in name}
     assert len(moved) == 7
     assert all(moved.values())
-    defender = open_defender(str(out), Options(density="compact", max_tokens=4))
+    defender = open_player(str(out), Options(density="compact", max_tokens=4))
     assert defender.settings["adapter"] is True
     assert len(defender.answer(frozen(limit=2))) == 2
     assert train(toy, out, "--steps", "2", "--save-every", "1") == 0  # complete: nothing is done again
@@ -316,7 +316,7 @@ def test_a_hub_name_without_a_network_is_refused_at_once(tmp_path, capsys, monke
 def test_a_hub_name_is_taken_from_the_cache_by_training_and_evaluation(toy, tmp_path, monkeypatch, offline):
     from huggingface_hub import constants
 
-    from players import Options, open_defender
+    from players import Options, open_player
 
     home = tmp_path / "hub" / "models--nobody--toy"
     (home / "refs").mkdir(parents=True)
@@ -326,7 +326,7 @@ def test_a_hub_name_is_taken_from_the_cache_by_training_and_evaluation(toy, tmp_
 
     assert train("nobody/toy", tmp_path / "out", "--steps", "1") == 0
     assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"] == "nobody/toy"
-    assert open_defender(str(tmp_path / "out"), Options()).settings["adapter"]
+    assert open_player(str(tmp_path / "out"), Options()).settings["adapter"]
 
 
 def test_offline_a_name_that_is_not_cached_is_refused(tmp_path, offline, capsys):

@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
+from players.base import DENSITIES
 from players.codec import MARK
-from players.prompt import DENSITIES
 from runs import commit, now_text, versions
 from schema import TASKS, VERSION, BadRequestError, OpenSOCError, Task
 from train.nano.model import PRESETS

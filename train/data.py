@@ -38,7 +38,8 @@ from typing import TYPE_CHECKING, Any
 from env import defender_view
 from eval.items import told
 from generator.incidents import GENERATOR_VERSION, generate
-from players.prompt import DENSITIES, Density, messages
+from players.base import DENSITIES, Density
+from players.prompt import messages
 from runs import ROOT, stable_seed
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, Task
 from tasks.registry import SPLITS, Split

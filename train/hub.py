@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from players.base import Density
 from players.local import cached, is_model, tokenizer_of
-from players.prompt import Density, answer_text
+from players.prompt import answer_text
 from schema import BadRequestError, OpenSOCError
 from train.data import frozen
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from players.prompt import Density
+from players.base import Density
 from rubric import TableName
 from schema import LABELS
 from train.command import is_main

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from adapters.extras import missing
 from env import OpenSOCEnv
-from players.prompt import Density, messages, parse
+from players.base import Density
+from players.prompt import messages, parse
 from rubric import ScoredTriage, TableName, score_triage
 from schema import LABELS, BadRequestError, Label
 from verifier import GroundTruth

@@ -25,9 +25,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from players.base import Density
 from players.codec import MARK
 from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Embedded
-from players.prompt import Density, messages, parse
+from players.prompt import messages, parse
 from schema import BadRequestError, OpenSOCError
 from train.nano.card import CARD, card
 

@@ -102,6 +102,10 @@ class Finding(NamedTuple):
     explained_by: str = ""
 
 
+Lines = Sequence[Line[F]]
+Findings = Iterator[Finding]
+
+
 @dataclass(frozen=True, slots=True)
 class Selection(Generic[T]):
     """What a rule asks a window for: how to pick it, and what of a window says that there may be some.
@@ -134,12 +138,12 @@ class Rule:
     at_least: int = 1
     probing: bool = False
 
-    def find(self, window: Window) -> Iterator[Finding]:
+    def find(self, window: Window) -> list[Finding]:
         """Find what this rule claims of a window."""
-        for finding in self.body(*[selection.pick(window) for selection in self.on], window):
-            yield finding._replace(
-                rule_id=self.rule_id, technique=self.technique, tactic=self.tactic, probing=self.probing
-            )
+        return [
+            finding._replace(rule_id=self.rule_id, technique=self.technique, tactic=self.tactic, probing=self.probing)
+            for finding in self.body(*[selection.pick(window) for selection in self.on], window)
+        ]
 
 
 def finding(

@@ -25,19 +25,25 @@ from verifier.rules.kit import (
     REPLICATION_WORK,
     VM_READ,
     WEAK_CIPHERS,
-    Legacy,
-    legacy_rule,
+    burst_of,
+    follows,
+    grouped,
+    has_bits,
+    number_in_hex,
+    program_path,
 )
 from verifier.window import (
     Finding,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
-    crowded,
+    finding,
     is_installed,
     is_person_or_service,
     is_user_writable,
-    kinds,
+    rule,
 )
 
 MIN_SPRAYED_ACCOUNTS = 5
@@ -53,188 +59,157 @@ REPLICATION_RIGHTS = (
     "89e95b76-444d-4c62-991a-0facbeda640c",
     "ds-replication-get-changes",
 )
+_DOMAIN_ADMINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # MS-DTYP 2.4.2.4
 
 
-@legacy_rule(
+@rule(
     "lsass-memory-read",
     "T1003.001",
     "credential_access",
-    says=f"A program not installed opens lsass.exe for reading (access mask bit {VM_READ:#x}). Confirmed: it is user-writable or writes a .dmp file on that host.",
+    on=(ProcessAccessFields,),
+    summary=f"A program not installed opens lsass.exe for reading (access mask bit {VM_READ:#x}). Confirmed: it is user-writable or writes a .dmp file on that host.",
     source="ATT&CK T1003.001: credentials read from the memory of the local security authority",
-    needs=(ProcessAccessFields,),
 )
-def lsass_memory_read(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find programs that read the memory of lsass; one finding for each host, program and user."""
-    acts: dict[tuple[str, str, str], list[Line[ProcessAccessFields]]] = {}
-    for line in window.of(ProcessAccessFields):
-        source = (line.fields.process_path or "").lower()
-        reads = int(line.fields.access_mask or "0x0", 16) & VM_READ
-        if source and reads and basename(line.fields.target_path) == "lsass.exe" and not is_installed(source):
-            acts.setdefault((line.host, source, line.user), []).append(line)
-    for (host, source, user), lines in acts.items():
+def lsass_memory_read(opens: Lines[ProcessAccessFields], window: Window) -> Findings:
+    for (host, source, user), lines in grouped(opens, _reader_of_lsass).items():
         dumps = [
             file
-            for file in window.of(FileFields)
-            if file.fields.activity == "create"
-            and file.host == host
-            and (file.fields.process_path or "").lower() == source
+            for file in window.of(FileFields, "create")
+            if (file.host, program_path(file)) == (host, source)
             and (file.fields.file_path or "").lower().endswith(".dmp")
         ]
-        yield this.finding(
-            [*lines, *dumps],
-            confirmed=bool(dumps) or is_user_writable(source),
-            scope="host",
-            host=host,
-            account=user,
-            program=source,
-        )
+        confirmed = bool(dumps) or is_user_writable(source)
+        yield finding([*lines, *dumps], confirmed=confirmed, host=host, account=user, program=source)
 
 
-@legacy_rule(
+def _reader_of_lsass(line: Line[ProcessAccessFields]) -> tuple[str, str, str] | None:
+    source = program_path(line)
+    reads = basename(line.fields.target_path) == "lsass.exe" and has_bits(line.fields.access_mask, VM_READ)
+    return (line.host, source, line.user) if source and reads and not is_installed(source) else None
+
+
+@rule(
     "password-guessing",
     "T1110.001",
     "credential_access",
-    says=f"At least {MIN_FAILURES} failed sign-ins to one account from one address within {GUESSING_S} s. "
+    on=((LogonFields, "failure"),),
+    at_least=MIN_FAILURES,
+    probing=True,
+    summary=f"At least {MIN_FAILURES} failed sign-ins to one account from one address within {GUESSING_S} s. "
     f"Confirmed when the address is external, or when a success from it to that account follows the {MIN_FAILURES}th failure.",
     source="ATT&CK T1110.001: passwords tried against one account",
-    needs=kinds(LogonFields, "failure"),
-    least=MIN_FAILURES,
-    probing=True,
 )
-def password_guessing(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find bursts of failures against one account from one address."""
-    failures: dict[tuple[str, str], list[Line[LogonFields]]] = {}
-    for line in window.of(LogonFields):
-        account = account_name(line.fields.user_name)
-        if line.fields.activity == "failure" and line.fields.src_ip and account:
-            failures.setdefault((line.fields.src_ip, account), []).append(line)
-    least = window.limits.at_least(MIN_FAILURES)
-    for (source, account), lines in failures.items():
-        burst = crowded(lines, window.limits.within(GUESSING_S), least, _log_id)
-        if not burst:
-            continue
-        entered = [
-            line
-            for line in window.of(LogonFields)
-            if line.fields.activity == "success"
-            and line.fields.src_ip == source
-            and account_name(line.fields.user_name) == account
-            and line.time_s >= burst[least - 1].time_s
-        ]
-        external = window.is_external(source)
-        yield this.finding(
-            [*burst, *entered],
-            confirmed=external or bool(entered),
-            scope="network" if external else "identity",
-            host=burst[0].host,
-            hosts=[line.host for line in (*burst, *entered)],
-            account=account,
-            remote=source,
-        )
+def password_guessing(failures: Lines[LogonFields], window: Window) -> Findings:
+    for (source, account), lines in grouped(failures, _source_and_account).items():
+        burst = burst_of(window, lines, MIN_FAILURES, GUESSING_S)
+        if burst:
+            enough = burst[window.limits.at_least(MIN_FAILURES) - 1].time_s
+            entered = [
+                line
+                for line in window.of(LogonFields, "success")
+                if _source_and_account(line) == (source, account) and line.time_s >= enough
+            ]
+            yield _guesses(window, source, burst, entered, account=account)
 
 
-def _log_id(line: Line) -> str:
-    return line.log_id
-
-
-@legacy_rule(
+@rule(
     "password-spraying",
     "T1110.003",
     "credential_access",
-    says=f"Failed sign-ins to at least {MIN_SPRAYED_ACCOUNTS} different accounts from one address within {GUESSING_S} s. "
+    on=((LogonFields, "failure"),),
+    at_least=MIN_SPRAYED_ACCOUNTS,
+    probing=True,
+    summary=f"Failed sign-ins to at least {MIN_SPRAYED_ACCOUNTS} different accounts from one address within {GUESSING_S} s. "
     "Confirmed when the address is external, or when a success from it follows the first of them.",
     source="ATT&CK T1110.003: one password tried against many accounts",
-    needs=kinds(LogonFields, "failure"),
-    least=MIN_SPRAYED_ACCOUNTS,
-    probing=True,
 )
-def password_spraying(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find addresses that fail against many accounts."""
-    failures: dict[str, list[Line[LogonFields]]] = {}
-    for line in window.of(LogonFields):
-        if line.fields.activity == "failure" and line.fields.src_ip and account_name(line.fields.user_name):
-            failures.setdefault(line.fields.src_ip, []).append(line)
-    least = window.limits.at_least(MIN_SPRAYED_ACCOUNTS)
-    for source, lines in failures.items():
-        burst = crowded(
-            lines, window.limits.within(GUESSING_S), least, lambda line: account_name(line.fields.user_name)
-        )
-        if not burst:
-            continue
-        entered = [
-            line
-            for line in window.of(LogonFields)
-            if line.fields.activity == "success" and line.fields.src_ip == source and line.time_s >= burst[0].time_s
-        ]
-        external = window.is_external(source)
-        yield this.finding(
-            [*burst, *entered],
-            confirmed=external or bool(entered),
-            scope="network" if external else "identity",
-            host=burst[0].host,
-            hosts=[line.host for line in (*burst, *entered)],
-            accounts=[account_name(line.fields.user_name) for line in entered],
-            remote=source,
-        )
+def password_spraying(failures: Lines[LogonFields], window: Window) -> Findings:
+    named = [line for line in failures if _source_and_account(line)]
+    for source, lines in grouped(named, lambda line: line.fields.src_ip).items():
+        burst = burst_of(window, lines, MIN_SPRAYED_ACCOUNTS, GUESSING_S, different=_account)
+        if burst:
+            successes = window.of(LogonFields, "success")
+            since = burst[0].time_s
+            entered = [line for line in successes if line.fields.src_ip == source and line.time_s >= since]
+            yield _guesses(window, source, burst, entered, accounts=map(_account, entered))
 
 
-@legacy_rule(
+def _account(line: Line[LogonFields]) -> str:
+    return account_name(line.fields.user_name)
+
+
+def _source_and_account(line: Line[LogonFields]) -> tuple[str, str] | None:
+    source, account = line.fields.src_ip, _account(line)
+    return (source, account) if source and account else None
+
+
+def _guesses(
+    window: Window,
+    source: str,
+    burst: Lines[LogonFields],
+    entered: Lines[LogonFields],
+    *,
+    account: str = "",
+    accounts: Iterable[str] = (),
+) -> Finding:
+    """Make the finding on guesses from one address and the sign-ins that they led to."""
+    external = window.is_external(source)
+    return finding(
+        [*burst, *entered],
+        confirmed=external or bool(entered),
+        scope="network" if external else "identity",
+        host=burst[0].host,
+        hosts=[line.host for line in (*burst, *entered)],
+        account=account,
+        accounts=accounts,
+        remote=source,
+    )
+
+
+@rule(
     "kerberoasting",
     "T1558.003",
     "credential_access",
-    says=f"One account asks for service tickets in the RC4 cipher ({', '.join(map(hex, WEAK_CIPHERS))}) for at least {MIN_SERVICES} different services within {TICKETS_S} s; "
+    on=((KerberosFields, "tgs"),),
+    at_least=MIN_SERVICES,
+    summary=f"One account asks for service tickets in the RC4 cipher ({', '.join(map(hex, WEAK_CIPHERS))}) for at least {MIN_SERVICES} different services within {TICKETS_S} s; "
     "machine accounts and krbtgt do not count. Confirmed.",
     source="ATT&CK T1558.003: service tickets collected to crack their passwords",
-    needs=kinds(KerberosFields, "tgs"),
-    least=MIN_SERVICES,
 )
-def kerberoasting(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find accounts that collect weak service tickets."""
-    asked: dict[str, list[Line[KerberosFields]]] = {}
-    for line in window.of(KerberosFields):
-        service = line.fields.service_name or ""
-        weak = int(line.fields.ticket_encryption or "0x0", 16) in WEAK_CIPHERS
-        account = account_name(line.fields.user_name)
-        counts = account and service and not service.endswith("$") and service.lower() != "krbtgt"
-        if line.fields.activity == "tgs" and weak and counts:
-            asked.setdefault(account, []).append(line)
-    least = window.limits.at_least(MIN_SERVICES)
-    for account, lines in asked.items():
-        near = crowded(lines, window.limits.within(TICKETS_S), least, lambda line: line.fields.service_name)
-        if near:
-            yield this.finding(
-                near,
+def kerberoasting(tickets: Lines[KerberosFields], window: Window) -> Findings:
+    for account, lines in grouped(tickets, _asker_of_weak_ticket).items():
+        burst = burst_of(window, lines, MIN_SERVICES, TICKETS_S, different=lambda line: line.fields.service_name)
+        if burst:
+            yield finding(
+                burst,
                 confirmed=True,
                 scope="identity",
-                host=near[0].host,
-                hosts=[line.host for line in near],
+                host=burst[0].host,
+                hosts=[line.host for line in burst],
                 account=account,
-                remote=near[0].fields.src_ip or "",
+                remote=burst[0].fields.src_ip or "",
             )
 
 
-@legacy_rule(
+def _asker_of_weak_ticket(line: Line[KerberosFields]) -> str | None:
+    service = line.fields.service_name or ""
+    weak = number_in_hex(line.fields.ticket_encryption) in WEAK_CIPHERS
+    counts = weak and service and not service.endswith("$") and service.lower() != "krbtgt"
+    return account_name(line.fields.user_name) or None if counts else None
+
+
+@rule(
     "directory-replication",
     "T1003.006",
     "credential_access",
-    says="A person or service uses a right to replicate the directory "
+    on=((DirectoryFields, "access", "replication"),),
+    summary="A person or service uses a right to replicate the directory "
     f"(properties: {', '.join(REPLICATION_RIGHTS)}). Confirmed, harm done.",
     source="ATT&CK T1003.006; MS-ADTS 5.1.3.2.1 names the rights",
-    needs=kinds(DirectoryFields, "access", "replication"),
 )
-def directory_replication(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find replication rights used by what is no domain controller."""
-    acts: dict[str, list[Line[DirectoryFields]]] = {}
-    for line in window.of(DirectoryFields):
-        rights = (line.fields.properties or "").lower()
-        if (
-            line.fields.activity in ("access", "replication")
-            and is_person_or_service(line.user)
-            and any(right in rights for right in REPLICATION_RIGHTS)
-        ):
-            acts.setdefault(line.user, []).append(line)
-    for account, lines in acts.items():
-        yield this.finding(
+def directory_replication(accesses: Lines[DirectoryFields], window: Window) -> Findings:
+    for account, lines in grouped(accesses, _replicator).items():
+        yield finding(
             lines,
             confirmed=True,
             scope="identity",
@@ -246,74 +221,70 @@ def directory_replication(window: Window, this: Legacy) -> Iterable[Finding]:
         )
 
 
-_JOINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # the domain's administrators (MS-DTYP 2.4.2.4)
+def _replicator(line: Line[DirectoryFields]) -> str | None:
+    rights = (line.fields.properties or "").lower()
+    return (
+        line.user if is_person_or_service(line.user) and any(right in rights for right in REPLICATION_RIGHTS) else None
+    )
 
 
-@legacy_rule(
+@rule(
     "new-privileged-account",
     "T1136",
     "persistence",
-    says=f"A member other than Domain Admins by their id (-512) is added to a privileged group ({', '.join(PRIVILEGED_GROUPS)}), not by a machine. "
+    on=((GroupFields, "member_add", "policy_attach"),),
+    summary=f"A member other than Domain Admins by their id (-512) is added to a privileged group ({', '.join(PRIVILEGED_GROUPS)}), not by a machine. "
     f"Confirmed: the same actor made that account in the {NEW_ADMIN_S} s before.",
     source="ATT&CK T1136, T1098.007: an account made and given rights to come back with",
-    needs=kinds(GroupFields, "member_add", "policy_attach"),
 )
-def new_privileged_account(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find members of privileged groups that came in this window."""
-    for line in window.of(GroupFields):
-        if (
-            line.fields.activity not in ("member_add", "policy_attach")
-            or account_name(line.fields.group_name).lower() not in PRIVILEGED_GROUPS
-            or line.user.endswith("$")  # the machine itself, at set-up
-            or _JOINS.search(line.fields.user_name or "")
-        ):
-            continue
-        member = account_name(line.fields.user_name)
-        made = [
-            account
-            for account in window.of(AccountFields)
-            if account.fields.activity == "create"
-            and member
-            and line.user
-            and account_name(account.fields.user_name) == member
-            and account.user == line.user
-            and 0 <= line.time_s - account.time_s <= window.limits.within(NEW_ADMIN_S)
-        ]
-        yield this.finding(
-            [*made, line], confirmed=bool(made), scope="identity", host=line.host, account=line.user, program=GROUP_WORK
-        )
+def new_privileged_account(additions: Lines[GroupFields], window: Window) -> Findings:
+    for line in additions:
+        privileged = account_name(line.fields.group_name).lower() in PRIVILEGED_GROUPS
+        by_machine = line.user.endswith("$")  # the machine itself, at set-up
+        if privileged and not by_machine and not _DOMAIN_ADMINS.search(line.fields.user_name or ""):
+            member = account_name(line.fields.user_name)
+            made = [
+                account
+                for account in window.of(AccountFields, "create")
+                if member
+                and line.user
+                and (account_name(account.fields.user_name), account.user) == (member, line.user)
+                and follows(window, line, account, NEW_ADMIN_S)
+            ]
+            yield finding(
+                [*made, line],
+                confirmed=bool(made),
+                scope="identity",
+                host=line.host,
+                account=line.user,
+                program=GROUP_WORK,
+            )
 
 
-@legacy_rule(
+@rule(
     "account-spread",
     "T1021",
     "lateral_movement",
-    says=f"One account (not a machine's) signs in from one internal address to at least {MIN_SPREAD_HOSTS} different hosts (types "
+    on=((LogonFields, "success"),),
+    at_least=MIN_SPREAD_HOSTS,
+    probing=True,
+    summary=f"One account (not a machine's) signs in from one internal address to at least {MIN_SPREAD_HOSTS} different hosts (types "
     f"{' and '.join(map(str, REMOTE_LOGON_TYPES))}) within {SPREAD_S} s. Confirmed.",
     source="ATT&CK T1021: valid accounts used to move from host to host",
-    needs=kinds(LogonFields, "success"),
-    least=MIN_SPREAD_HOSTS,
-    probing=True,
 )
-def account_spread(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find accounts that fan out over hosts."""
-    moves: dict[tuple[str, str], list[Line[LogonFields]]] = {}
-    for line in window.of(LogonFields):
-        user = account_name(line.fields.user_name)
-        if (
-            line.fields.activity == "success"
-            and line.fields.logon_type in REMOTE_LOGON_TYPES
-            and line.host
-            and line.fields.src_ip
-            and is_person_or_service(user)
-            and not window.is_external(line.fields.src_ip)
-        ):
-            moves.setdefault((user, line.fields.src_ip), []).append(line)
-    least = window.limits.at_least(MIN_SPREAD_HOSTS)
-    for (user, source), lines in moves.items():
-        burst = crowded(lines, window.limits.within(SPREAD_S), least, lambda line: line.host)
+def account_spread(successes: Lines[LogonFields], window: Window) -> Findings:
+    moves = [
+        line
+        for line in successes
+        if line.fields.logon_type in REMOTE_LOGON_TYPES
+        and line.host
+        and is_person_or_service(_account(line))
+        and not window.is_external(line.fields.src_ip)
+    ]
+    for (source, user), lines in grouped(moves, _source_and_account).items():
+        burst = burst_of(window, lines, MIN_SPREAD_HOSTS, SPREAD_S, different=lambda line: line.host)
         if burst:
-            yield this.finding(
+            yield finding(
                 burst,
                 confirmed=True,
                 scope="identity",

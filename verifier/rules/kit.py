@@ -59,6 +59,21 @@ def follows(window: Window, later: Line, earlier: Line, seconds: float) -> bool:
     return 0 <= later.time_s - earlier.time_s <= window.limits.within(seconds)
 
 
+def program_path(line: Line[Any]) -> str:
+    """Return the path of the program that acts in a line, in lower case; nothing where none is named."""
+    return (line.fields.process_path or "").lower()
+
+
+def number_in_hex(text: str | None) -> int:
+    """Return the number that a field holds in hexadecimal digits (`0x17`); 0 for an empty field."""
+    return int(text or "0x0", 16)
+
+
+def has_bits(mask: str | None, bits: int) -> bool:
+    """Whether an access mask has all of some bits."""
+    return number_in_hex(mask) & bits == bits
+
+
 # ---------------------------------------------------------------- shared lists and limits
 CHAIN_S = 300  # a program's next move counts as its own for this long
 
@@ -286,6 +301,9 @@ class Legacy:
         )
 
 
+_LEGACY = Legacy()
+
+
 def legacy_rule(
     rule_id: str,
     technique: str,
@@ -303,7 +321,7 @@ def legacy_rule(
 
     def make(body: Callable[[Window, Legacy], Iterable[Finding]]) -> Rule:
         def wrapped(window: Window) -> Iterable[Finding]:
-            return body(window, Legacy())
+            return body(window, _LEGACY)
 
         return Rule(
             rule_id, technique, tactic, says, source, wrapped, (), kinds_needed, frozenset(clues), least, probing

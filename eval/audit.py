@@ -30,6 +30,7 @@ from generator import GENERATOR_VERSION, Case, generate
 from generator.injection import inject
 from generator.invariances import harmless_twins
 from rubric import TABLES, DefenderTurn, OpenSOCRubric, TableName
+from runs.progress import progress
 from schema import EVENT_TYPES, LABELS, TASKS, Label, Task, Triage
 from tasks.alerts import TITLES
 from verifier import GroundTruth, compute_ground_truth, judge_observation
@@ -383,17 +384,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _with_progress(tasks: Sequence[Task], number: int, *, strict: bool, workers: int) -> list[Check]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("auditing", total=len(tasks) * len(PARTS) + 1)
+    with progress(len(tasks) * len(PARTS) + 1, "parts") as bar:
         return audit(
             tasks=tasks,
             number=number,
             strict=strict,
             workers=workers,
-            step=lambda done: progress.update(bar, advance=1, description=f"done: {done}"),
+            step=lambda part: bar.advance(note=f"done: {part}"),
         )
 
 

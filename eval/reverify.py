@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from eval.items import FRESH, fresh
 from eval.runs import Run, load_run
 from rubric import TableName, score_triage
+from runs.progress import track
 from schema import BadRequestError, OpenSOCError
 from tasks.sets import NAMES as FROZEN
 from verifier import judge_observation
@@ -25,7 +26,6 @@ from verifier import judge_observation
 SHOWN = 20  # drifts that are listed in a terminal
 SAME_REWARD = 1e-6
 Rows = Mapping[str, Mapping[str, Any]]  # frozen rows by id
-Progress = Callable[[Sequence[dict[str, Any]]], Iterable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,11 @@ def frozen_rows(run: Run, name: str) -> Rows:
     return {row["id"]: row for row in found.rows}
 
 
-def reverify(run: Run, progress: Progress = lambda rollouts: rollouts) -> list[Drift]:
+def reverify(run: Run) -> list[Drift]:
     """Everything in a run that is scored otherwise today, in the run's order.
 
     Args:
         run: a complete run.
-        progress: wraps the rollouts while they are gone through.
 
     Raises:
         BadRequestError: a set is missing, is another version, or has other items than the run.
@@ -138,7 +137,8 @@ def reverify(run: Run, progress: Progress = lambda rollouts: rollouts) -> list[D
             )
     rollouts = [row for name in rows for row in run.by_set[name]]
     table = run.info.reward_table
-    return [one for row in progress(rollouts) for one in drifts(rows[row["set"]][row["id"]], row, table)]
+    tracked = track(rollouts, "rollouts", total=len(rollouts))
+    return [one for row in tracked for one in drifts(rows[row["set"]][row["id"]], row, table)]
 
 
 # ---------------------------------------------------------------- for people
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         run = load_run(args.run)
-        found = reverify(run, bar)
+        found = reverify(run)
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2
@@ -172,14 +172,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(found) > SHOWN:
             print(f"  and {len(found) - SHOWN} more; --json lists all")
     return 1 if found else 0
-
-
-def bar(rollouts: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """The rollouts, with a progress bar on stderr while they are gone through."""
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(rollouts, "Scoring again", console=Console(stderr=True), transient=True)
 
 
 if __name__ == "__main__":

@@ -24,16 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 from eval.items import FRESH, RECORDED, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
-from eval.rollouts import DiskFullError, RunDirectory, read_rollouts, rollout
-from players import PLAYERS, Options, Player, PlayerError, Reply, open_player
+from eval.rollouts import RolloutStore, open_store, rollout
+from players import PLAYERS, Options, Player, Reply, open_player
 from rubric import TABLES
-from runs import commit, interruptible, now_text, versions
-from schema import VERSION, BadRequestError, OpenSOCError
+from runs.directory import Run, new_run
+from runs.ending import DONE, exit_code, interruptible
+from runs.files import DiskFullError
+from runs.progress import progress
+from schema import BadRequestError
 from tasks.sets import BENCHMARK
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from tasks.sets import FrozenSet
 
 LIBRARIES = (
@@ -50,7 +51,6 @@ LIBRARIES = (
     "torch",
     "transformers",
 )
-DONE, STOPPED, WRONG, INTERRUPTED = 0, 1, 2, 130
 # What is printed of a set, as far as it has it; metrics.json has all.
 PRINTED = (
     "accuracy",
@@ -232,93 +232,53 @@ def _set(name: str, args: argparse.Namespace) -> FrozenSet:
 
 
 # ---------------------------------------------------------------- what ran
-def _run(args: argparse.Namespace, argv: Sequence[str], defender: Player, sets: Sequence[FrozenSet]) -> dict[str, Any]:
-    return {
-        "opensoc": VERSION,
-        "commit": commit(),
-        "command": f"python -m eval.run {shlex.join(argv)}",
-        "defender": defender.settings,
-        "seed": args.seed,
-        "density": defender.density or args.density,
-        "reward_table": args.table,
-        "sets": [{"name": one.name, "sha256": one.sha256, "items": len(one.rows)} for one in sets],
-        "libraries": versions(LIBRARIES),
-        "started": now_text(),
-        "finished": None,
-        "complete": False,
-    }
+def _run(args: argparse.Namespace, argv: Sequence[str], defender: Player, sets: Sequence[FrozenSet]) -> Run:
+    """Describe the run as run.json holds it."""
+    return new_run(
+        f"python -m eval.run {shlex.join(argv)}",
+        LIBRARIES,
+        defender=defender.settings,
+        seed=args.seed,
+        density=defender.density or args.density,
+        reward_table=args.table,
+        sets=[{"name": one.name, "sha256": one.sha256, "items": len(one.rows)} for one in sets],
+    )
 
 
 # ---------------------------------------------------------------- asking
-def _ask(
-    directory: RunDirectory, defender: Player, sets: Sequence[FrozenSet], table: Any, stop: threading.Event
-) -> None:
+def _ask(store: RolloutStore, defender: Player, sets: Sequence[FrozenSet], table: Any, stop: threading.Event) -> None:
     """Ask what is not answered yet, and store each batch as it arrives.
 
     Raises:
-        DiskFullError, PlayerError: it stopped; what arrived is stored, or the error says otherwise.
+        StoppedError: it stopped; what arrived is stored, or the error says otherwise.
     """
-    open_items = [(one.name, row) for one in sets for row in one.rows if (one.name, row["id"]) not in directory.done]
+    open_items = [(one.name, row) for one in sets for row in one.rows if (one.name, row["id"]) not in store.done]
     silent = [item for item in open_items if not item[1]["observation"]["log_window"]]
     asked = [item for item in open_items if item[1]["observation"]["log_window"]]
-    directory.append(
-        [rollout(name, row, Reply(None, "no usable event: nothing was asked"), table) for name, row in silent]
-    )
+    store.append([rollout(name, row, Reply(None, "no usable event: nothing was asked"), table) for name, row in silent])
     full: DiskFullError | None = None
     shown = [{name: row[name] for name in ("id", "task", "observation")} for _, row in asked]
     total = sum(len(one.rows) for one in sets)
-    with _progress() as progress:
-        task = progress.add_task(defender.name, total=total, completed=total - len(asked), cost=directory.spent)
+    with progress(total, "items", done=total - len(asked)) as bar:
         for batch in defender.stream(shown, stop):
             lines = [rollout(*asked[place], reply, table) for place, reply in batch]
             try:
-                directory.append(lines)
+                store.append(lines)
             except DiskFullError as error:
                 stop.set()  # what is under way still comes, into the room that was held back
                 full = error if full is None or not error.stored else full
-            progress.update(task, advance=len(lines), cost=directory.spent)
+            bar.advance(len(lines), f"{store.spent:.4f} USD")
     if full:
         raise full
 
 
-def _progress() -> Progress:
-    """A bar on stderr with rate, time left and cost; silent where nobody watches."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.1f}/s" if task.speed else "-/s")
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[cost]:.4f} USD"),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        speed_estimate_period=60,
-    )
-
-
 # ---------------------------------------------------------------- measuring
-def _measured(directory: RunDirectory, sets: Sequence[FrozenSet], seed: int) -> dict[str, Any]:
+def _measured(store: RolloutStore, sets: Sequence[FrozenSet], seed: int) -> dict[str, Any]:
     """Metrics of each set, of the benchmark where all of it was asked, and of the whole run's cost and faults."""
     from eval.metrics import measure
 
     lines: dict[str, list[dict[str, Any]]] = {one.name: [] for one in sets}
-    for line in read_rollouts(directory.rollouts):
+    for line in store.log.read():
         lines[line["set"]].append({name: value for name, value in line.items() if name not in ("prompt", "reply")})
     for some in lines.values():
         some.sort(key=lambda line: line["id"])  # figures that do not hang on who answered first
@@ -375,11 +335,11 @@ def _print(defender: str, measured: Mapping[str, Any], out: Path) -> None:
 
 
 # ---------------------------------------------------------------- all together
-def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
-    """Run, or go on with a run, and measure it.
+def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> None:
+    """Begin a run, or resume the one that is there, and measure it.
 
     Raises:
-        DiskFullError, PlayerError: it stopped before the end.
+        StoppedError: it stopped before the end.
         OpenSOCError: a wrong call.
     """
     _checked(args)
@@ -387,18 +347,17 @@ def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> int:
     defender = open_player(args.defender, _options(args))
     defender.name = args.name or defender.name
     stop = threading.Event()
-    with RunDirectory(args.out, _run(args, argv, defender, sets), fresh=args.fresh) as directory:
-        if directory.done:
-            print(f"{len(directory.done)} items are answered already; going on.", file=sys.stderr)
-        defender.spent = directory.spent
+    with open_store(args.out, _run(args, argv, defender, sets), fresh=args.fresh) as store:
+        if store.done:
+            print(f"{len(store.done)} items are answered already; going on.", file=sys.stderr)
+        defender.spent = store.spent
         with interruptible(stop, "Waiting for what is under way"):
-            _ask(directory, defender, sets, args.table, stop)
+            _ask(store, defender, sets, args.table, stop)
         if stop.is_set():
             raise KeyboardInterrupt
-        measured = _measured(directory, sets, args.seed)
-        directory.finish(measured, now_text())
+        measured = _measured(store, sets, args.seed)
+        store.finish(measured)
     _print(defender.name, measured, args.out)
-    return DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -408,17 +367,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.defender == "list":
         print("\n".join(f"{name:24}{entry.summary}" for name, entry in PLAYERS.items()))
         return DONE
-    try:
-        return evaluate(args, argv)
-    except (DiskFullError, PlayerError) as error:
-        print(error, file=sys.stderr)
-        return STOPPED
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("Interrupted; what was answered is stored. Run the same command to go on.", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code(lambda: evaluate(args, argv), "what was answered is stored")
 
 
 if __name__ == "__main__":

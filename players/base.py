@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
-from schema import OpenSOCError
+from runs.ending import StoppedError
 
 Row = Mapping[str, Any]  # {"id": text, "task": text, "observation": {"alert", "log_window", "context"}}
 Density = Literal["full", "compact"]
@@ -21,8 +21,8 @@ DENSITIES: tuple[Density, ...] = get_args(Density)
 MAX_REPLY = 200_000  # characters of a reply that are read; a longer one is a loop
 
 
-class PlayerError(OpenSOCError):
-    """A player cannot go on; its answers so far are stored, and the same command asks the rest."""
+class PlayerError(StoppedError):
+    """A player cannot go on; what it has answered is stored, and the same command asks the rest."""
 
 
 class Reply(NamedTuple):

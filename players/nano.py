@@ -18,7 +18,7 @@ from players.codec import LONGEST, Coder, load
 from players.decode import answers
 from players.local import fingerprint
 from players.prompt import messages
-from runs import stable_seed
+from runs.provenance import stable_seed
 from schema import BadRequestError, OpenSOCError
 
 THREADS = 2

@@ -9,6 +9,7 @@ import pytest
 from eval import bake_demo, compare, leaderboard, plot_results, report, reverify, run
 from eval.leaderboard import __main__ as board
 from eval.runs import load_run
+from runs.ending import DONE
 from tasks import sets
 
 # Few rows of each frozen set; two lines make a pair.
@@ -47,7 +48,7 @@ def runs(small, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sets, "DATA", small)
         for name in DEFENDERS:
-            assert run.main(["--defender", name, "--split", "all", "--out", str(folder / name)]) == run.DONE
+            assert run.main(["--defender", name, "--split", "all", "--out", str(folder / name)]) == DONE
     return {name: str(folder / name) for name in DEFENDERS}
 
 

@@ -21,6 +21,7 @@ from players import PLAYERS, Options, PlayerError, is_available, open_player
 from players.embedded import MODEL
 from players.function import Function
 from players.prompt import messages
+from runs.ending import DONE, WRONG
 from schema import LABELS, BadRequestError
 from tasks.sets import load_set
 
@@ -128,7 +129,7 @@ def test_an_unknown_defender_is_told_what_there_is(name):
 
 
 def test_the_players_are_listed_with_a_sentence_each(capsys):
-    assert run.main(["--defender", "list"]) == run.DONE
+    assert run.main(["--defender", "list"]) == DONE
 
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert list(lines) == list(PLAYERS)
@@ -224,7 +225,7 @@ def test_no_defender_is_shown_the_truth(tmp_path, monkeypatch, name):
     stream = kind.stream
     monkeypatch.setattr(kind, "stream", lambda self, rows, stop: shown.extend(rows) or stream(self, rows, stop))
 
-    assert run.main(["--defender", name, "--split", "val", "--n", "3", "--out", str(tmp_path)]) == run.DONE
+    assert run.main(["--defender", name, "--split", "val", "--n", "3", "--out", str(tmp_path)]) == DONE
 
     assert [set(row) for row in shown] == [{"id", "task", "observation"}] * 3
     assert "ground_truth" not in json.dumps(shown)
@@ -500,11 +501,11 @@ def test_a_run_on_a_model_is_not_resumed_with_other_weights(torch, model, tmp_pa
         "--out",
         str(tmp_path / "out"),
     ]
-    assert run.main(call) == run.DONE
+    assert run.main(call) == DONE
 
     make_model(torch, path, seed=7)
 
-    assert run.main(call) == run.WRONG
+    assert run.main(call) == WRONG
     assert "fingerprint" in capsys.readouterr().err
 
 

@@ -13,6 +13,7 @@ from eval import run
 from players import Options, embedded, open_player
 from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, Embedded
 from players.prompt import answer_text, messages, parse, user_text
+from runs.ending import DONE, WRONG
 from schema import LABELS, BadRequestError
 from tasks.sets import load_set
 from train.nano import card, export
@@ -209,7 +210,7 @@ def test_nonsense_has_no_confidence_and_a_fault(wild_export):
 def test_a_run_on_an_exported_directory(taught_export, tmp_path):
     call = ["--defender", str(taught_export), "--split", "val", "--n", "4", "--out", str(tmp_path)]
 
-    assert run.main(call) == run.DONE
+    assert run.main(call) == DONE
 
     told = json.loads((tmp_path / "run.json").read_text())
     rows = [json.loads(line) for line in (tmp_path / "rollouts.jsonl").read_text().splitlines()]
@@ -319,9 +320,7 @@ def test_a_damaged_description_is_told(ours, text, told):
 def test_without_a_model_the_error_says_how_to_make_one(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("players.embedded.EmbeddedModel.__init__.__defaults__", (tmp_path / "models" / "defender",))
 
-    assert (
-        run.main(["--defender", "embedded", "--split", "val", "--n", "1", "--out", str(tmp_path / "out")]) == run.WRONG
-    )
+    assert run.main(["--defender", "embedded", "--split", "val", "--n", "1", "--out", str(tmp_path / "out")]) == WRONG
     assert "no such directory; make it with `python -m train.nano.export CHECKPOINT`" in capsys.readouterr().err
 
 

@@ -18,6 +18,7 @@ from eval import run
 from eval.items import fresh
 from fake_endpoint import ANSWER, BREAKS_OFF, ENDLESS, Fake, refused, serving
 from players import endpoint
+from runs.ending import DONE, INTERRUPTED, STOPPED, WRONG
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--attempts", "3", "--backoff", "0.01", "--density", "compact")
@@ -52,7 +53,7 @@ def test_sixty_four_requests_are_in_flight_and_no_more(tmp_path):
         return ANSWER
 
     with serving(Fake(reply)) as fake:
-        assert call(fake, tmp_path, n=150) == run.DONE
+        assert call(fake, tmp_path, n=150) == DONE
 
     assert fake.most == 64
     assert len(fake.seen) == len(lines(tmp_path)) == 150
@@ -78,7 +79,7 @@ def test_a_reply_is_on_the_disk_before_the_last_one_has_come(tmp_path):
         return ANSWER
 
     with serving(Fake(reply)) as fake:
-        assert call(fake, tmp_path) == run.DONE
+        assert call(fake, tmp_path) == DONE
 
     assert stored.is_set()
 
@@ -139,7 +140,7 @@ def test_what_is_sent_and_stored(tmp_path):
 )
 def test_what_may_pass_is_asked_again(tmp_path, trouble):
     with serving(Fake(once(trouble, trouble))) as fake:
-        assert call(fake, tmp_path, "--concurrency", "1", n=3) == run.DONE
+        assert call(fake, tmp_path, "--concurrency", "1", n=3) == DONE
 
     assert len(fake.seen) == 3 + 2
     assert [line["action"] for line in lines(tmp_path)] == ["monitor"] * 3
@@ -148,7 +149,7 @@ def test_what_may_pass_is_asked_again(tmp_path, trouble):
 def test_a_stalled_request_ends_at_the_time_limit_and_is_asked_again(tmp_path):
     with serving(Fake(lambda number, body: time.sleep(1.5) if number == 0 else ANSWER)) as fake:
         started = time.monotonic()
-        assert call(fake, tmp_path, "--timeout", "0.3", n=1) == run.DONE
+        assert call(fake, tmp_path, "--timeout", "0.3", n=1) == DONE
 
     assert 0.3 < time.monotonic() - started < 5
     assert len(fake.seen) == 2
@@ -170,12 +171,12 @@ def test_an_item_whose_attempts_all_fail_stays_open_and_the_others_are_kept(tmp_
     with serving(Fake(reply)) as fake:
         unlucky = call(fake, tmp_path / "probe", n=1) or fake.seen[0]["messages"][-1]["content"]
         fake.seen.clear()
-        assert call(fake, tmp_path / "run") == run.STOPPED
+        assert call(fake, tmp_path / "run") == STOPPED
         assert len(lines(tmp_path / "run")) == 7
         assert fake.asked[unlucky] == 1 + 3
         assert "1 of 8 items got no answer after 3 attempts" in capsys.readouterr().err
         unlucky, fake.seen[:] = "", []
-        assert call(fake, tmp_path / "run") == run.DONE
+        assert call(fake, tmp_path / "run") == DONE
 
     assert len(fake.seen) == 1
     assert len({line["id"] for line in lines(tmp_path / "run")}) == 8
@@ -185,7 +186,7 @@ def test_an_item_whose_attempts_all_fail_stays_open_and_the_others_are_kept(tmp_
 @pytest.mark.parametrize("status", [401, 403, 404, 400, 422])
 def test_a_refusal_ends_the_run_at_once(tmp_path, capsys, status):
     with serving(Fake(lambda number, body: refused("no such thing", status=status))) as fake:
-        assert call(fake, tmp_path, "--concurrency", "2", n=20) == run.STOPPED
+        assert call(fake, tmp_path, "--concurrency", "2", n=20) == STOPPED
 
     assert len(fake.seen) <= 2
     assert f"refuses with {status}" in capsys.readouterr().err
@@ -193,7 +194,7 @@ def test_a_refusal_ends_the_run_at_once(tmp_path, capsys, status):
 
 def test_no_money_left_ends_the_run_at_once(tmp_path, capsys):
     with serving(Fake(lambda number, body: refused("You exceeded your quota", "insufficient_quota", 429))) as fake:
-        assert call(fake, tmp_path, "--concurrency", "1") == run.STOPPED
+        assert call(fake, tmp_path, "--concurrency", "1") == STOPPED
 
     assert len(fake.seen) == 1
     assert "insufficient_quota" in capsys.readouterr().err
@@ -202,7 +203,7 @@ def test_no_money_left_ends_the_run_at_once(tmp_path, capsys):
 def test_a_prompt_that_the_model_cannot_take_is_answered_with_that_fault(tmp_path):
     too_long = refused("This model's maximum context length is 10 tokens", "context_length_exceeded")
     with serving(Fake(once(too_long))) as fake:
-        assert call(fake, tmp_path, "--concurrency", "1", n=3) == run.DONE
+        assert call(fake, tmp_path, "--concurrency", "1", n=3) == DONE
 
     first = lines(tmp_path)[0]
     assert first["reply"] is None
@@ -226,7 +227,7 @@ def test_a_prompt_that_the_model_cannot_take_is_answered_with_that_fault(tmp_pat
 )
 def test_a_reply_without_an_answer_is_malformed_and_asked_once(tmp_path, said, kept, fault):
     with serving(Fake(lambda number, body: said)) as fake:
-        assert call(fake, tmp_path, n=1) == run.DONE
+        assert call(fake, tmp_path, n=1) == DONE
 
     line = lines(tmp_path)[0]
     assert line["reply"] == kept
@@ -237,16 +238,16 @@ def test_a_reply_without_an_answer_is_malformed_and_asked_once(tmp_path, said, k
 
 def test_an_endpoint_that_dies_ends_the_run_and_the_same_command_goes_on(tmp_path, capsys):
     with serving(Fake(lambda number, body: ANSWER if number < 20 else BREAKS_OFF)) as fake:
-        assert call(fake, tmp_path, "--concurrency", "4", "--model", "fake-1", n=40) == run.STOPPED
+        assert call(fake, tmp_path, "--concurrency", "4", "--model", "fake-1", n=40) == STOPPED
     assert "items in a row got none" in capsys.readouterr().err
     before = {line["id"] for line in lines(tmp_path)}
     assert len(before) == 20
 
     port = int(fake.url.split(":")[2].split("/")[0])
-    assert call(fake, tmp_path, "--model", "fake-1", n=40) == run.STOPPED  # nobody is there at all
+    assert call(fake, tmp_path, "--model", "fake-1", n=40) == STOPPED  # nobody is there at all
     assert not (tmp_path / "metrics.json").exists()
     with serving(Fake(), port) as again:
-        assert call(again, tmp_path, "--model", "fake-1", n=40) == run.DONE
+        assert call(again, tmp_path, "--model", "fake-1", n=40) == DONE
 
     assert len(again.seen) == 20
     assert len({line["id"] for line in lines(tmp_path)}) == len(lines(tmp_path)) == 40
@@ -257,14 +258,14 @@ def test_an_endpoint_that_dies_ends_the_run_and_the_same_command_goes_on(tmp_pat
 def test_a_cost_limit_is_never_passed_and_a_higher_one_goes_on(tmp_path, capsys):
     prices = ("--price-in", "1", "--price-out", "1", "--max-tokens", "100")  # 0.0011 USD a reply
     with serving(Fake(lambda number, body: time.sleep(0.01) or ANSWER)) as fake:
-        assert call(fake, tmp_path, *prices, "--max-cost", "0.01", n=30) == run.STOPPED
+        assert call(fake, tmp_path, *prices, "--max-cost", "0.01", n=30) == STOPPED
         spent = sum(line["usage"]["cost"] for line in lines(tmp_path))
         assert 0.005 < spent <= 0.01
         assert "cost limit" in capsys.readouterr().err
         asked = len(fake.seen)
-        assert call(fake, tmp_path, *prices, "--max-cost", "0.01", n=30) == run.STOPPED
+        assert call(fake, tmp_path, *prices, "--max-cost", "0.01", n=30) == STOPPED
         assert len(fake.seen) == asked  # what was spent before counts
-        assert call(fake, tmp_path, *prices, "--max-cost", "1", n=30) == run.DONE
+        assert call(fake, tmp_path, *prices, "--max-cost", "1", n=30) == DONE
 
     assert len(fake.seen) == 30
     assert json.loads((tmp_path / "metrics.json").read_text())["totals"]["cost"] == pytest.approx(30 * 0.0011)
@@ -272,7 +273,7 @@ def test_a_cost_limit_is_never_passed_and_a_higher_one_goes_on(tmp_path, capsys)
 
 def test_a_cost_limit_needs_prices(tmp_path, capsys):
     with serving(Fake()) as fake:
-        assert call(fake, tmp_path, "--max-cost", "1") == run.WRONG
+        assert call(fake, tmp_path, "--max-cost", "1") == WRONG
 
     assert "--price-in" in capsys.readouterr().err
 
@@ -301,7 +302,7 @@ def test_the_key_is_sent_and_stands_in_no_file_and_no_message(tmp_path, monkeypa
     secret = "sk-opensoc-test-0123456789"
     monkeypatch.setenv("SOME_KEY", secret)
     with serving(Fake(once(ANSWER, refused(f"Incorrect API key provided: {secret}", status=401)))) as fake:
-        assert call(fake, tmp_path, "--key-env", "SOME_KEY", "--concurrency", "1", n=3) == run.STOPPED
+        assert call(fake, tmp_path, "--key-env", "SOME_KEY", "--concurrency", "1", n=3) == STOPPED
 
     assert fake.keys == {f"Bearer {secret}"}
     said = capsys.readouterr()
@@ -321,7 +322,7 @@ def test_no_key_is_sent_that_was_not_named(tmp_path, monkeypatch):
 def test_a_key_variable_that_is_not_set_is_a_wrong_call(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with serving(Fake()) as fake:
-        assert call(fake, tmp_path, "--key-env", "NO_SUCH_KEY") == run.WRONG
+        assert call(fake, tmp_path, "--key-env", "NO_SUCH_KEY") == WRONG
 
     assert "NO_SUCH_KEY" in capsys.readouterr().err
     assert not fake.seen
@@ -329,7 +330,7 @@ def test_a_key_variable_that_is_not_set_is_a_wrong_call(tmp_path, monkeypatch, c
 
 @pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1:1/v1", "http://127.0.0.1:1/v1?key=secret", "http://"])
 def test_a_url_with_credentials_is_refused_without_repeating_them(tmp_path, capsys, url):
-    assert run.main(["--defender", url, "--split", "val", "--n", "1", "--out", str(tmp_path)]) == run.WRONG
+    assert run.main(["--defender", url, "--split", "val", "--n", "1", "--out", str(tmp_path)]) == WRONG
 
     said = capsys.readouterr().err
     assert "http://localhost:8000/v1" in said
@@ -338,9 +339,9 @@ def test_a_url_with_credentials_is_refused_without_repeating_them(tmp_path, caps
 
 def test_one_of_several_models_has_to_be_named(tmp_path, capsys):
     with serving(Fake(models=("big", "small"))) as fake:
-        assert call(fake, tmp_path) == run.WRONG
+        assert call(fake, tmp_path) == WRONG
         assert "big, small" in capsys.readouterr().err
-        assert call(fake, tmp_path, "--model", "small", n=1) == run.DONE
+        assert call(fake, tmp_path, "--model", "small", n=1) == DONE
 
     assert fake.seen[0]["model"] == "small"
 
@@ -348,7 +349,7 @@ def test_one_of_several_models_has_to_be_named(tmp_path, capsys):
 def test_a_url_without_a_path_gets_the_usual_one(tmp_path):
     with serving(Fake()) as fake:
         fake.url = fake.url.removesuffix("/v1")
-        assert call(fake, tmp_path, n=1) == run.DONE
+        assert call(fake, tmp_path, n=1) == DONE
 
 
 # ---------------------------------------------------------------- Ctrl-C and kill
@@ -397,10 +398,10 @@ def test_an_interrupted_run_goes_on_without_asking_twice(tmp_path, number):
         stopped.set()
         said = process.communicate(timeout=60)[1]
         kept = 8 if number == signal.SIGKILL else 16
-        assert process.returncode == (-number if number == signal.SIGKILL else run.INTERRUPTED), said
+        assert process.returncode == (-number if number == signal.SIGKILL else INTERRUPTED), said
         assert len(lines(tmp_path)) == kept
         fake.seen.clear()
-        assert run.main(command) == run.DONE
+        assert run.main(command) == DONE
 
     assert len(fake.seen) == 24 - kept
     assert len({line["id"] for line in lines(tmp_path)}) == len(lines(tmp_path)) == 24

@@ -1,8 +1,6 @@
 """eval.run: what a run writes, that it goes on where it stopped, and what it says to bad input."""
 
-import errno
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,11 +15,13 @@ import pytest
 from eval import items, metrics, rollouts, run
 from eval.items import RECORDED
 from eval.recorded import measure_recordings, recordings
-from eval.rollouts import RESERVE, DiskFullError, RunDirectory
 from eval.runs import load_run
+from runs.ending import DONE, STOPPED, WRONG
+from runs.files import RESERVE
 from schema import BadRequestError
 from tasks import sets
 from tasks.sets import FrozenSet
+from test_runs import Disk
 from world import World
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +57,7 @@ def stored(out, name="run"):
 
 # ---------------------------------------------------------------- what is written
 def test_a_run_names_all_that_it_hangs_on(tmp_path):
-    assert call(tmp_path, "--seed", "4", "--table", "hardened") == run.DONE
+    assert call(tmp_path, "--seed", "4", "--table", "hardened") == DONE
 
     found = stored(tmp_path)
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
@@ -143,12 +143,12 @@ def test_a_malformed_answer_is_scored_as_one(reply, fault):
 # ---------------------------------------------------------------- going on
 def test_a_run_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "counts", stops_at_ten_once := _stopping(10))
-    assert call(tmp_path) == run.STOPPED
+    assert call(tmp_path) == STOPPED
     assert "the tenth" in capsys.readouterr().err
     assert (len(lines(tmp_path)), stored(tmp_path)["complete"]) == (10, False)
     assert not (tmp_path / "metrics.json").exists()
 
-    assert call(tmp_path) == run.DONE
+    assert call(tmp_path) == DONE
 
     assert set(stops_at_ten_once.asked.values()) == {1}
     assert [line["id"] for line in lines(tmp_path)] == [row["id"] for row in items.fresh(20, 0).rows]
@@ -173,36 +173,23 @@ def test_a_complete_run_asks_nobody_again(tmp_path):
     call(tmp_path)
     before = (tmp_path / "rollouts.jsonl").read_bytes()
 
-    assert call(tmp_path) == run.DONE
+    assert call(tmp_path) == DONE
 
     assert set(ASKED.values()) == {1}
     assert (tmp_path / "rollouts.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("torn", ["", '{"id": "val-0-19", "set": "v', "\x00" * 40, '{"id": "val-0-19", "set": "val"}'])
-def test_a_torn_last_line_is_dropped_and_asked_again(tmp_path, torn):
+def test_a_torn_last_line_is_dropped_and_asked_again(tmp_path):
     call(tmp_path)
     path = tmp_path / "rollouts.jsonl"
     whole = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(whole[:-1]) + torn)
+    path.write_text("".join(whole[:-1]) + '{"id": "val-0-19", "set": "v')
 
-    assert call(tmp_path) == run.DONE
+    assert call(tmp_path) == DONE
 
     assert path.read_text().splitlines(keepends=True)[:-1] == whole[:-1]
     assert Counter(line["id"] for line in lines(tmp_path)) == Counter(row["id"] for row in items.fresh(20, 0).rows)
     assert ASKED["val-0-19"] == 2
-
-
-def test_a_damaged_line_in_the_middle_is_told_and_nothing_is_lost(tmp_path, capsys):
-    call(tmp_path)
-    path = tmp_path / "rollouts.jsonl"
-    damaged = path.read_text().replace('{"id": "val-0-4"', '{"id": val-0-4"')
-    path.write_text(damaged)
-
-    assert call(tmp_path) == run.WRONG
-
-    assert "line 5" in capsys.readouterr().err
-    assert path.read_text() == damaged
 
 
 def test_the_order_of_the_lines_changes_no_figure(tmp_path):
@@ -231,81 +218,21 @@ def test_other_settings_in_the_same_directory_are_refused(tmp_path, capsys, more
     call(tmp_path)
     before = (tmp_path / "rollouts.jsonl").read_bytes()
 
-    assert call(tmp_path, *more) == run.WRONG
+    assert call(tmp_path, *more) == WRONG
 
     said = capsys.readouterr().err
     assert told in said
     assert "--fresh" in said
     assert (tmp_path / "rollouts.jsonl").read_bytes() == before
-    assert call(tmp_path, *more, "--fresh") == run.DONE
+    assert call(tmp_path, *more, "--fresh") == DONE
     assert load_run(tmp_path).info.complete
 
 
-def test_two_runs_do_not_write_to_one_directory(tmp_path, capsys):
-    call(tmp_path)
-    settings = stored(tmp_path)
-
-    with RunDirectory(tmp_path, settings):
-        assert call(tmp_path) == run.WRONG
-
-    assert "another run" in capsys.readouterr().err
-
-
-def test_rollouts_without_their_run_are_not_taken_up(tmp_path, capsys):
-    call(tmp_path)
-    (tmp_path / "run.json").unlink()
-
-    assert call(tmp_path) == run.WRONG
-    assert "run.json" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"seed": 0}'])
-def test_a_damaged_run_is_told(tmp_path, capsys, content):
-    call(tmp_path)
-    (tmp_path / "run.json").write_text(content)
-
-    assert call(tmp_path) == run.WRONG
-    assert "--fresh" in capsys.readouterr().err
-
-
 # ---------------------------------------------------------------- full disk
-class Disk:
-    """Stands for os.write and os.posix_fallocate on a disk of so many bytes, over the files of one directory."""
+def test_a_full_disk_ends_the_run_keeps_whole_lines_and_the_same_command_goes_on(tmp_path, capsys, monkeypatch):
+    full = Disk(tmp_path, RESERVE + 8000).install(monkeypatch)
 
-    def __init__(self, out, room):
-        self.out, self.room = out, room
-        self.write, self.fallocate = os.write, os.posix_fallocate
-
-    def used(self):
-        return sum(path.stat().st_size for path in self.out.iterdir())
-
-    def os_write(self, descriptor, data):
-        free = self.room - self.used()
-        if free <= 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return self.write(descriptor, data[:free])
-
-    def posix_fallocate(self, descriptor, start, size):
-        if self.used() + size > self.room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        self.fallocate(descriptor, start, size)
-
-
-@pytest.fixture
-def disk(tmp_path, monkeypatch):
-    def of(room):
-        found = Disk(tmp_path, room)
-        monkeypatch.setattr(rollouts.os, "write", found.os_write)
-        monkeypatch.setattr(rollouts.os, "posix_fallocate", found.posix_fallocate)
-        return found
-
-    return of
-
-
-def test_a_full_disk_ends_the_run_keeps_whole_lines_and_the_same_command_goes_on(tmp_path, capsys, disk):
-    full = disk(RESERVE + 8000)
-
-    assert call(tmp_path) == run.STOPPED
+    assert call(tmp_path) == STOPPED
 
     said = capsys.readouterr().err
     assert "the disk is full" in said
@@ -313,31 +240,9 @@ def test_a_full_disk_ends_the_run_keeps_whole_lines_and_the_same_command_goes_on
     assert len(lines(tmp_path)) == sum(ASKED.values()) < 20  # the last answer went into the room that was held back
     assert not list(tmp_path.glob(".*"))
     full.room += 10**7
-    assert call(tmp_path) == run.DONE
+    assert call(tmp_path) == DONE
     assert set(ASKED.values()) == {1}
     assert len(lines(tmp_path)) == 20
-
-
-def test_a_disk_that_is_full_from_the_start_is_told_before_anybody_is_asked(tmp_path, capsys, disk):
-    disk(RESERVE - 1)
-
-    assert call(tmp_path) == run.STOPPED
-
-    assert "the disk is full" in capsys.readouterr().err
-    assert not ASKED
-
-
-def test_lines_that_do_not_fit_leave_no_torn_line_behind(tmp_path, disk):
-    call(tmp_path)
-    full = disk(RESERVE * 10)
-    with RunDirectory(tmp_path, stored(tmp_path)) as directory:
-        before = directory.rollouts.read_bytes()
-        full.room = full.used() - RESERVE + 10_000  # some of the line fits, once the reserve is given up
-        with pytest.raises(DiskFullError, match="came last are not stored") as error:
-            directory.append([{"id": "x" * 100_000, "set": "val"}])
-
-        assert error.value.stored is False
-        assert directory.rollouts.read_bytes() == before
 
 
 # ---------------------------------------------------------------- wrong calls
@@ -362,7 +267,7 @@ def test_lines_that_do_not_fit_leave_no_torn_line_behind(tmp_path, disk):
 def test_a_wrong_call_says_what_was_expected(tmp_path, capsys, more, told):
     args = ["--defender", "test_run:counts", "--out", str(tmp_path / "out"), *more]
 
-    assert run.main(args) == run.WRONG
+    assert run.main(args) == WRONG
 
     assert told in capsys.readouterr().err
     assert not ASKED
@@ -372,8 +277,8 @@ def test_a_wrong_call_says_what_was_expected(tmp_path, capsys, more, told):
 def test_a_run_needs_a_directory(tmp_path, capsys):
     (tmp_path / "file").write_text("")
 
-    assert call(tmp_path / "file") == run.WRONG
-    assert run.main(["--defender", "always_dismiss"]) == run.WRONG
+    assert call(tmp_path / "file") == WRONG
+    assert run.main(["--defender", "always_dismiss"]) == WRONG
     assert "--out" in capsys.readouterr().err
 
 
@@ -390,7 +295,7 @@ def test_a_file_does_not_take_the_name_of_another_set(tmp_path, capsys, name):
     path = tmp_path / f"{name}.jsonl"
     shutil.copy(sets.DATA / "holdout.jsonl", path)
 
-    assert run.main(["--defender", "test_run:counts", "--split", str(path), "--out", str(tmp_path)]) == run.WRONG
+    assert run.main(["--defender", "test_run:counts", "--split", str(path), "--out", str(tmp_path)]) == WRONG
     assert f"{name!r} is; rename it" in capsys.readouterr().err
 
 
@@ -398,7 +303,7 @@ def test_two_sets_of_one_name_are_refused(tmp_path, capsys):
     shutil.copy(sets.DATA / "holdout.jsonl", tmp_path)
 
     asked = f"holdout,{tmp_path / 'holdout.jsonl'}"
-    assert run.main(["--defender", "test_run:counts", "--split", asked, "--out", str(tmp_path)]) == run.WRONG
+    assert run.main(["--defender", "test_run:counts", "--split", asked, "--out", str(tmp_path)]) == WRONG
     assert "'holdout' comes twice" in capsys.readouterr().err
 
 
@@ -406,7 +311,7 @@ def test_two_sets_of_one_name_are_refused(tmp_path, capsys):
 def test_the_owners_rows_come_out_of_the_holdout(tmp_path, capsys):
     """Accuracy, macro-F1, dismissed malice and over-reaction, to two digits; and they are what a run prints."""
     for name, *figures in (("always_dismiss", 0.13, 0.05, 1.0, 0.0), ("verifier_oracle", 1.0, 1.0, 0.0, 0.0)):
-        assert run.main(["--defender", name, "--out", str(tmp_path / name)]) == run.DONE
+        assert run.main(["--defender", name, "--out", str(tmp_path / name)]) == DONE
         found = stored(tmp_path / name, "metrics")["metrics"]["holdout"]
         printed = capsys.readouterr().out
         for metric, figure in zip(run.PRINTED, figures, strict=False):
@@ -419,7 +324,7 @@ def test_a_constant_on_the_benchmark_takes_less_than_ten_seconds(tmp_path, monke
     monkeypatch.setattr(metrics, "measure", MEASURE)
     started = time.process_time()
 
-    assert run.main(["--defender", "always_dismiss", "--split", "benchmark", "--out", str(tmp_path)]) == run.DONE
+    assert run.main(["--defender", "always_dismiss", "--split", "benchmark", "--out", str(tmp_path)]) == DONE
 
     assert time.process_time() - started < 10  # the processor's time: others work on this machine too
     found = stored(tmp_path, "metrics")["metrics"]
@@ -428,7 +333,7 @@ def test_a_constant_on_the_benchmark_takes_less_than_ten_seconds(tmp_path, monke
 
 
 def test_a_limit_takes_the_first_items(tmp_path):
-    assert run.main(["--defender", "always_dismiss", "--limit", "5", "--out", str(tmp_path)]) == run.DONE
+    assert run.main(["--defender", "always_dismiss", "--limit", "5", "--out", str(tmp_path)]) == DONE
 
     assert [line["id"] for line in lines(tmp_path)] == [row["id"] for row in items.frozen("holdout").rows[:5]]
 
@@ -443,7 +348,7 @@ def test_a_tampered_or_missing_set_is_told_and_nobody_is_asked(tmp_path, capsys,
     path.write_bytes(path.read_bytes().replace(b"monitor", b"dismiss", 1)) if trouble == "tampered" else path.unlink()
     monkeypatch.setattr(sets, "DATA", copy)
 
-    assert run.main(["--defender", "test_run:counts", "--out", str(tmp_path / "out")]) == run.WRONG
+    assert run.main(["--defender", "test_run:counts", "--out", str(tmp_path / "out")]) == WRONG
 
     said = capsys.readouterr().err
     assert str(path) in said
@@ -465,7 +370,7 @@ def decisions_of_real_logs(manifest, folder):
 
 
 def test_the_verifier_as_a_defender_decides_as_the_importer_does(tmp_path):
-    assert on_recordings(tmp_path, "--unmasked") == run.DONE
+    assert on_recordings(tmp_path, "--unmasked") == DONE
 
     expected = decisions_of_real_logs(SAMPLE / "manifest.csv", SAMPLE)
     labelled = {
@@ -594,7 +499,7 @@ def test_missing_recordings_are_a_wrong_call(tmp_path, capsys, missing):
     if missing == "recordings":
         shutil.copy(SAMPLE / "manifest.csv", manifest)
 
-    assert on_recordings(tmp_path / "out", manifest=manifest) == run.WRONG
+    assert on_recordings(tmp_path / "out", manifest=manifest) == WRONG
     assert str(manifest) in capsys.readouterr().err
 
 

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from players.base import DENSITIES
 from players.codec import MARK
-from runs import commit, now_text, versions
+from runs.provenance import commit, now_text, versions
 from schema import TASKS, VERSION, BadRequestError, OpenSOCError, Task
 from train.nano.model import PRESETS
 

@@ -40,7 +40,7 @@ from eval.items import told
 from generator.incidents import GENERATOR_VERSION, generate
 from players.base import DENSITIES, Density
 from players.prompt import messages
-from runs import ROOT, stable_seed
+from runs.provenance import ROOT, stable_seed
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rubric import TABLES
-from runs import stable_seed
+from runs.provenance import stable_seed
 from schema import TASKS, BadRequestError, Task
 from train.command import add_common, close_run, open_run, settings_of, tasks_of, train_by
 from train.data import SFT_SET, drop_too_long, validation_rows

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from players.prompt import answer_text, messages
-from runs import stable_seed
+from runs.provenance import stable_seed
 from schema import TASKS
 from train.command import add_common, close_run, is_complete, open_run, settings_of, tasks_of, train_by
 from train.data import SFT_SET, Row, drop_too_long, fresh, labelled, validation_rows

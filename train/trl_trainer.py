@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from players.prompt import messages
-from runs import interruptible
+from runs.ending import interruptible
 from schema import BadRequestError, OpenSOCError
 from train.command import SAVING, UNFINISHED, StoppedError, is_main
 from train.monitor import Collapse, Examination, Log

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from eval.intervals import RESAMPLES
-from eval.reverify import Progress, reverify
+from eval.reverify import reverify
 from eval.runs import BENCHMARK, Run, load_run, stored_metrics
 from rubric import TableName
 from schema import BadRequestError
@@ -147,20 +147,19 @@ def schema_text() -> str:
 
 
 # ---------------------------------------------------------------- submissions
-def entry_of(path: Path, *, resamples: int = RESAMPLES, progress: Progress = lambda rollouts: rollouts) -> Entry:
+def entry_of(path: Path, *, resamples: int = RESAMPLES) -> Entry:
     """The entry that a run directory is worth, after everything it says has been computed anew.
 
     Args:
         path: a run directory.
         resamples: of the bootstrap.
-        progress: wraps the rollouts while they are scored again.
 
     Raises:
         BadRequestError: the run is incomplete or damaged, its answers and rewards do not follow from its replies and the frozen sets, or the
             figures of its metrics.json do not follow from its rollouts.
     """
     run = load_run(path)
-    drift = reverify(run, progress)
+    drift = reverify(run)
     if drift:
         first = drift[0]
         raise BadRequestError(

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from eval.bake_demo import write
 from eval.leaderboard import BOARD, SCHEMA, add, entry_of, load_board, schema_text
-from eval.reverify import bar
 from schema import OpenSOCError
 
 
@@ -44,14 +43,14 @@ def _schema() -> str:
 
 def _validate(path: Path) -> str:
     if path.is_dir():
-        entry = entry_of(path, progress=bar)
+        entry = entry_of(path)
         return f"{entry.name}: every figure follows from the rollouts and the frozen sets ({', '.join(entry.sets)})."
     return f"{path}: {len(load_board(path).entries)} entries, each in form."
 
 
 def _add(args: argparse.Namespace) -> str:
     board = load_board(args.board)
-    entry = entry_of(args.path, progress=bar)
+    entry = entry_of(args.path)
     filled = add(board, entry)
     write(args.board, filled.model_dump_json(indent=1) + "\n")
     place = [one.name for one in filled.entries].index(entry.name) + 1

@@ -184,7 +184,7 @@ def export(
         BadRequestError: the checkpoint cannot be exported, it and its graph disagree, or the files are larger than `LIMIT`.
         OpenSOCError: a library is not installed, or the directory cannot be written.
     """
-    from runs import commit
+    from runs.provenance import commit
     from train.data import frozen
     from train.nano.onnx_graph import graph_of
 

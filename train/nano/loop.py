@@ -27,7 +27,7 @@ import torch
 
 from players.codec import MARK, Coder, load
 from players.decode import on_device
-from runs import interruptible
+from runs.ending import interruptible
 from schema import BadRequestError
 from train.command import SAVING, StoppedError
 from train.data import Row

@@ -19,7 +19,7 @@ from players.codec import CONTEXT, LONGEST, Coder, load
 from players.decode import answers
 from players.prompt import user_text
 from rubric import TableName
-from runs import stable_seed
+from runs.provenance import stable_seed
 from schema import TASKS, BadRequestError, Task
 from train.command import StoppedError, check_device, close_run, is_complete, open_run, settings_of, tasks_of
 from train.data import Row, drop_too_long, fresh, labelled, training_row, validation_rows

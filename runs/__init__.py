@@ -1,0 +1,1 @@
+"""What every run needs: its directory, atomic writes, a log, progress, provenance, interrupts and exit codes. Needs `schema` alone."""

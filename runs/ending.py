@@ -1,0 +1,72 @@
+"""How a command ends: exit codes, an orderly stop at Ctrl-C, and one sentence on stderr for each kind of end."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from schema import OpenSOCError
+
+DONE, STOPPED, WRONG, INTERRUPTED = 0, 1, 2, 130
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk without room
+
+
+class StoppedError(OpenSOCError):
+    """A run stopped before its end, and why; the same command goes on."""
+
+
+@contextmanager
+def interruptible(stop: threading.Event, notice: str) -> Iterator[None]:
+    """Set an event at the first Ctrl-C or termination, and raise KeyboardInterrupt at the second.
+
+    Outside the main thread, where no signal arrives, nothing is changed.
+
+    Args:
+        stop: what the work under way looks at.
+        notice: what is printed at the first, without the words on the second.
+    """
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        print(f"\n{notice}; once more to drop it.", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.signal(signum, interrupt) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def exit_code(work: Callable[[], object], kept: str) -> int:
+    """Do the work of a command, say on stderr why it did not come to its end, and return the exit code.
+
+    Args:
+        work: raises StoppedError or OSError if it stopped, another OpenSOCError if the call was wrong.
+        kept: says what a stop or an interrupt leaves, for instance "what was answered is stored".
+    """
+    try:
+        work()
+    except StoppedError as error:
+        code, message = STOPPED, str(error)
+    except OSError as error:
+        again = "Make room, and run" if error.errno in FULL else "Run"
+        code, message = STOPPED, f"Stopped: {error}; {kept}. {again} the same command to go on."
+    except OpenSOCError as error:
+        code, message = WRONG, str(error)
+    except KeyboardInterrupt:
+        code, message = INTERRUPTED, f"Interrupted; {kept}. Run the same command to go on."
+    else:
+        return DONE
+    print(message, file=sys.stderr)
+    return code

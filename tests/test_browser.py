@@ -11,8 +11,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from client.local_server import find_checkout, local_server
-
 CHROMIUM = os.environ.get("OPENSOC_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox",
@@ -34,13 +32,7 @@ pytestmark = [
 ]
 
 
-# ---------------------------------------------------------------- a server, a browser, a visitor
-@pytest.fixture(scope="module")
-def url():
-    with local_server(find_checkout()) as address:
-        yield address
-
-
+# ---------------------------------------------------------------- a browser, a visitor
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:

@@ -23,7 +23,6 @@ from client import (
     screens,
 )
 from client.client import OpensocAction, OpensocEnv, OpenSOCObservation, OpensocObservation
-from client.local_server import local_server
 
 ROOT = Path(__file__).resolve().parent.parent
 TRIAGE = {"action": "monitor", "cited_log_id": "L1-1", "rationale": "Odd."}
@@ -259,12 +258,6 @@ def test_an_error_carries_the_servers_sentence(answer, message):
 
 
 # ---------------------------------------------------------------- on the server
-@pytest.fixture(scope="module")
-def url():
-    with local_server(ROOT) as url:
-        yield url
-
-
 def test_an_episode_over_http(url):
     with OpenSOCClient(url) as client:
         first = client.reset(task="stage1_basic", mode="defender_only", seed=42)

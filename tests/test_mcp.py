@@ -9,12 +9,6 @@ from schema import Incident, Triage
 from service import TRIAGE, begin, serve, strict
 
 
-@pytest.fixture
-def client():
-    with serve() as client:
-        yield client
-
-
 def rpc(method, **params):
     return {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
 

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from app_runtime import Settings, create_app
 from service import TRIAGE, begin, problem, serve, strict
 
+pytest_plugins = ["schemathesis.pytest.plugin"]  # not loaded by itself: see pyproject.toml
 OURS = "^/(reset|step|state|grade|tasks)$"
 EASY = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None

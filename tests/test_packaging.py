@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from client.local_server import local_server
-
 ROOT = Path(__file__).resolve().parent.parent
 AUTO_ENV = """
 from openenv import AutoAction, AutoEnv
@@ -102,9 +100,8 @@ def test_the_installed_client_needs_nothing_of_the_server_and_no_sdk_at_first(in
     assert installed("-c", ALONE).split("\n")[0] == "[] []"
 
 
-def test_auto_env_finds_and_plays_it(installed):
-    with local_server(ROOT) as url:
-        said = installed("-W", "error::ResourceWarning", "-c", AUTO_ENV.format(url=url))
+def test_auto_env_finds_and_plays_it(installed, url):
+    said = installed("-W", "error::ResourceWarning", "-c", AUTO_ENV.format(url=url))
 
     assert said.split() == ["opensoc_env.client", "opensoc_env.client", "True", "monitor"]
 

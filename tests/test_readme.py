@@ -11,7 +11,6 @@ import yaml
 
 import schema
 from app_runtime import Settings
-from client.local_server import local_server
 from rubric import TABLES
 from tasks.families import FAMILIES
 from verifier.rules import RULES
@@ -32,12 +31,6 @@ ALL_BASH = [block for page in ("README.md", "docs/api.md", "docs/real_logs.md") 
 CURL = [block for block in ALL_BASH if "curl" in block[1]]
 PYTHON_M = [block for block in ALL_BASH if ".venv/bin/python" in block[1]]
 PYTHON = [block for page in ("README.md", "docs/api.md") for block in blocks(page, "python")]
-
-
-@pytest.fixture(scope="module")
-def url():
-    with local_server(ROOT) as url:
-        yield url
 
 
 def run(*command, **options):

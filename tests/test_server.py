@@ -19,13 +19,6 @@ DIRECT = {"trust_env": False, "timeout": 30}  # no proxy between us and the loop
 MB = 1_000_000
 
 
-@pytest.fixture(scope="module")
-def url():
-    with ServerProcess(ROOT, env={"OPENSOC_SESSION_TIMEOUT_S": "30"}) as process:
-        yield process.base_url
-        assert "Traceback" not in process.logs()
-
-
 # ---------------------------------------------------------------- the start
 @pytest.fixture
 def started(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from openenv.validation import CheckStatus, Level, ProviderCapability, Verdict, load_policy, run_validation
 from openenv.validation.runner import default_grader_registry
 
-from local_provider import LocalProvider, ServerProcess
+from local_provider import LocalProvider
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,9 +67,8 @@ def test_every_implemented_runtime_check_passes(checkout):
     assert report.verdict is not Verdict.FAIL
 
 
-def test_a_running_server_passes_the_url_probe():
-    with ServerProcess(ROOT) as server:
-        code, report = openenv_validate("--url", server.base_url)
+def test_a_running_server_passes_the_url_probe(url):
+    code, report = openenv_validate("--url", url)
 
     assert (code, report["passed"], report["summary"]["failed_criteria"]) == (0, True, [])
     assert report["mode"] == "simulation"

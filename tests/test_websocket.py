@@ -13,12 +13,6 @@ RESET = '{"type":"reset","data":{"seed":5}}'
 STEP = json.dumps({"type": "step", "data": {"submit_triage": TRIAGE}})
 
 
-@pytest.fixture
-def client():
-    with serve() as client:
-        yield client
-
-
 def tell(ws, frame):
     """Send a frame, text or bytes, and give the answer."""
     ws.send_text(frame) if isinstance(frame, str) else ws.send_bytes(frame)

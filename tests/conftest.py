@@ -1,0 +1,42 @@
+"""What several files of tests share: which of them run first, a client of the app, a server over real sockets."""
+
+import gc
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LONG = ("browser", "audit", "adapters")
+"""The files that take longest, the longest first: where processes share the files, short ones come last and all end together."""
+
+
+def pytest_collection_modifyitems(items):
+    rank = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector away from what was imported, which stays till the end: a tenth of the time was its own."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+# What a fixture imports takes seconds, and most files need neither.
+@pytest.fixture
+def client():
+    """A client of an app of its own, which keeps cookies as a browser does."""
+    from service import serve
+
+    with serve() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def url():
+    """The address of `server.py` as a process of its own, in which nothing goes wrong."""
+    from local_provider import ServerProcess
+
+    with ServerProcess(ROOT) as server:
+        yield server.base_url
+        assert "Traceback" not in server.logs()

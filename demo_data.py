@@ -18,10 +18,12 @@ from typing import Any, NamedTuple, cast, get_args
 
 from client.screens import visible
 from env import OpenSOCEnv
+from generator.incidents import generate
 from players import PLAYERS, is_available, open_player
 from players.base import Options, Player
 from players.prompt import parse
-from rubric import TableName, score_triage
+from players.scoring import SHOWN, item_of, score_answer
+from rubric import TableName
 from schema import (
     CATEGORIES,
     EVENT_TYPES,
@@ -33,12 +35,13 @@ from schema import (
     Task,
     shown,
 )
-from verifier import GroundTruth, judge_observation
+from tasks.registry import Split
+from verifier.decision import GroundTruth, judge_observation
 
 ROOT = Path(__file__).resolve().parent
 BAKED = ROOT / "data" / "demo_examples.json"
 SALT = "demo"  # what the demo reveals says nothing of an episode of /reset, whatever secret that has
-SPLIT = "val"  # never trained on
+SPLIT: Split = "val"  # never trained on
 MAX_SEED = 999_999  # seeds that a person can read out
 ROUNDS = 10
 MAX_DRAFT = 200_000  # characters of an incident's JSON that are read at all
@@ -79,8 +82,7 @@ def generated(task: Task, seed: int) -> Case:
         raise BadRequestError(f"Expected a task, one of {', '.join(TASKS)}, and got {shown(task)}.")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise BadRequestError(f"Expected a seed from 0 to {MAX_SEED}, and got {shown(seed)}.")
-    seen = OpenSOCEnv(salt=SALT).reset(seed, task=task, split=SPLIT).model_dump()
-    observation = {name: seen[name] for name in ("alert", "log_window", "context", "playbook")}
+    observation = item_of(generate(task, seed, split=SPLIT, salt=SALT))["observation"]
     return Case(
         f"Incident {seed} of {task}",
         {"task": task, "seed": str(seed)},
@@ -184,13 +186,9 @@ def scored(
     who: str, content: object, case: Case, table: TableName, *, fault: str = "", took_ms: float | None = None
 ) -> Answer:
     """Score what `submit_triage` would hold, as a step of the environment does."""
-    log_ids = [line["log_id"] for line in case.observation["log_window"]]
-    result = score_triage(content, case.truth, log_ids, table)
-    triage = result.triage.model_dump() if result.triage else None
-    right = triage is not None and triage["action"] == case.truth.action
-    return Answer(
-        who, triage, "" if triage else fault or result.fault, right, result.reward, result.components, took_ms
-    )
+    item = {"observation": case.observation, "ground_truth": case.truth}
+    score = score_answer(content, item, table, fault=fault)
+    return Answer(who, score.answer, score.fault, score.right, score.reward, score.components, took_ms)
 
 
 def ask(name: str, case: Case, table: TableName = "standard") -> Answer:
@@ -496,7 +494,7 @@ def _judged(draft: Draft) -> Judged:
         reasons = environment.grade()["plausibility"] or [seen.feedback]
         return Judged(None, tuple(reasons), claimed if isinstance(claimed, str) else "")
     whole = seen.model_dump()
-    observation = {name: whole[name] for name in ("alert", "log_window", "context", "playbook")}
+    observation = {name: whole[name] for name in SHOWN}
     case = Case("Your incident", {}, draft.task, observation, judge_observation(observation), {})
     return Judged(case, (), cast(str, claimed))
 

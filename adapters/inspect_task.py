@@ -16,10 +16,11 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # `inspect eval FI
 
 from adapters.extras import missing
 from players.base import Density
-from players.prompt import messages, parse
-from rubric import TableName, score_triage
+from players.prompt import messages
+from players.scoring import score_reply
+from rubric import TableName
 from tasks.sets import expand, load_set
-from verifier import judge_observation
+from verifier.decision import judge_observation
 
 try:
     from inspect_ai import Task, task
@@ -55,20 +56,18 @@ def verifier_scorer(reward_table: TableName = "standard") -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         seen = state.metadata["observation"]
         truth = judge_observation(seen)
-        answer, unread = parse(state.output.completion)
-        scored = score_triage(answer, truth, {line["log_id"] for line in seen["log_window"]}, reward_table)
-        action = scored.triage.action if scored.triage else None
+        paid = score_reply(state.output.completion, {"observation": seen, "ground_truth": truth}, reward_table)
         values = {
-            "accuracy": float(action == truth.action),
-            "reward": scored.reward,
-            "dismiss_on_malicious": float("nan") if truth.action == "dismiss" else float(action == "dismiss"),
-            "format_ok": float(action is not None),
+            "accuracy": float(paid.right),
+            "reward": paid.reward,
+            "dismiss_on_malicious": float("nan") if truth.action == "dismiss" else float(paid.action == "dismiss"),
+            "format_ok": float(paid.action is not None),
         }
         return Score(
             value=values,
-            answer=action,
-            explanation=unread or scored.fault or truth.explanation,
-            metadata={"components": scored.components, "evidence": list(truth.evidence_log_ids)},
+            answer=paid.action,
+            explanation=paid.fault or truth.explanation,
+            metadata={"components": paid.components, "evidence": list(truth.evidence_log_ids)},
         )
 
     return score

@@ -19,13 +19,13 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, cast
 
-from eval.items import told
 from eval.pairs import label, stands
 from generator import GENERATOR_VERSION, Case, generate
 from generator.injection import PLACES, TIERS, Place, Tier, inject
 from generator.invariances import INVARIANCES
 from generator.twins import BROADER, LAST, MINIMAL
 from players.prompt import messages
+from players.scoring import item_of
 from schema import LABELS, TASKS, BadRequestError, Label, OpenSOCError, Task
 from tasks.registry import Split
 from tasks.sets import BENCHMARK, DATA, FIELDS, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
@@ -120,7 +120,7 @@ def rows_of(spot: Spot) -> list[Row]:
 
 
 def _row(spot: Spot, row_id: str, case: Case) -> Row:
-    found = told(case)
+    found = item_of(case)
     observation, truth = found["observation"], found["ground_truth"]
     seen = judge_observation(observation)
     if (seen.action, list(seen.evidence_log_ids)) != (truth["action"], truth["evidence_log_ids"]):

@@ -9,12 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from env import defender_view
-from generator import GENERATOR_VERSION, Case, generate
+from generator import GENERATOR_VERSION, generate
+from players.scoring import item_of
 from schema import TASKS, BadRequestError
 from tasks.sets import BENCHMARK, FrozenSet, load_set
 from tasks.sets import NAMES as FROZEN
-from verifier import compute_ground_truth
 
 GROUPS = {
     "benchmark": BENCHMARK,
@@ -59,15 +58,4 @@ def fresh(number: int, seed: int) -> FrozenSet:
 def _fresh_row(place: int, seed: int) -> dict[str, Any]:
     task, index = TASKS[place % len(TASKS)], place // len(TASKS)
     case = generate(task, index, split="val", salt=f"eval.run/{seed}")
-    return {"id": f"{FRESH}-{seed}-{place}", "task": task, "split": FRESH, **told(case), "weight": 1.0}
-
-
-def told(case: Case) -> dict[str, Any]:
-    """What a row says of an incident itself: family, observation and ground truth."""
-    seen = defender_view(case.incident, case.world, case.lines)
-    truth = compute_ground_truth(case.incident, case.world).to_dict()
-    return {
-        "family": case.family,
-        "observation": {name: seen[name] for name in ("alert", "log_window", "context")},
-        "ground_truth": {name: truth[name] for name in ("action", "evidence_log_ids", "techniques", "rule_ids")},
-    }
+    return {"id": f"{FRESH}-{seed}-{place}", "task": task, "split": FRESH, **item_of(case), "weight": 1.0}

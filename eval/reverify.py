@@ -17,7 +17,8 @@ from typing import Any
 
 from eval.items import FRESH, fresh
 from eval.runs import Run, load_run
-from rubric import TableName, score_triage
+from players.scoring import score_reply
+from rubric import TableName
 from runs.progress import track
 from schema import BadRequestError, OpenSOCError
 from tasks.sets import NAMES as FROZEN
@@ -59,18 +60,15 @@ def rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName
         rollout: the stored rollout; only its reply is read.
         table: the reward table.
     """
-    from players.prompt import parse
-
     truth = judge_observation(row["observation"])
-    window = {line["log_id"] for line in row["observation"]["log_window"]}
-    scored = score_triage(parse(rollout["reply"]).answer, truth, window, table)
+    score = score_reply(rollout["reply"], {"observation": row["observation"], "ground_truth": truth}, table)
     return {
         **{name: row[name] for name in GIVEN if name in row},
         "label": truth.action,
         "evidence": list(truth.evidence_log_ids),
-        "action": scored.triage.action if scored.triage else None,
-        "answer": scored.triage.model_dump() if scored.triage else None,
-        "reward": scored.reward,
+        "action": score.action,
+        "answer": score.answer,
+        "reward": score.reward,
     }
 
 

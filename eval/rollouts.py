@@ -16,11 +16,12 @@ from typing import Any
 
 from players.base import Reply
 from players.prompt import parse
-from rubric import TableName, read_triage, score_triage
+from players.scoring import score_reply
+from rubric import TableName, read_triage
 from runs.directory import RUN as RUN_FILE
 from runs.directory import Run, complete, locked, open_run
 from runs.files import JsonLines, held_room, write_json
-from verifier import GroundTruth
+from schema import Triage
 
 DECIDES = ("defender", "seed", "density", "reward_table", "sets")  # what a resumed run must share
 ROLLOUTS, METRICS = "rollouts.jsonl", "metrics.json"
@@ -29,20 +30,13 @@ OPTIONAL = ("pair", "edit", "side", "tier", "wanted")  # what twins have
 
 # ---------------------------------------------------------------- one line
 def rollout(set_name: str, row: Mapping[str, Any], reply: Reply, table: TableName) -> dict[str, Any]:
-    """The line of one answered item: what was said, how it was read, and what it earned.
+    """Return the line of one answered item: the reply, how it was read, and what it earned.
 
     `reward` is None and `components` empty where the row has no ground truth (recorded telemetry).
     """
-    parsed = parse(reply.text) if reply.text is not None else None
-    answer = parsed.answer if parsed else None
     truth = row.get("ground_truth")
     log_ids = [line["log_id"] for line in row["observation"]["log_window"]]
-    reward: float | None
-    if truth:
-        triage, fault, reward, components = score_triage(answer, as_truth(truth), log_ids, table)
-    else:
-        triage, fault = read_triage(answer, log_ids)
-        reward, components = None, {}
+    triage, fault, reward, components = _scored(row, reply, log_ids, table)
     return {
         "id": row["id"],
         "set": set_name,
@@ -58,7 +52,7 @@ def rollout(set_name: str, row: Mapping[str, Any], reply: Reply, table: TableNam
         "reply": reply.text,
         "answer": triage.model_dump() if triage else None,
         "action": triage.action if triage else None,
-        "fault": reply.fault or (parsed.fault if parsed else "") or fault,
+        "fault": reply.fault or fault,
         "reward": reward,
         "components": components,
         "latency_s": reply.latency_s,
@@ -66,11 +60,15 @@ def rollout(set_name: str, row: Mapping[str, Any], reply: Reply, table: TableNam
     }
 
 
-def as_truth(stored: Mapping[str, Any]) -> GroundTruth:
-    """A stored ground truth as the rubric takes it; findings and explanation are not stored."""
-    names = ("evidence_log_ids", "techniques", "rule_ids")
-    evidence, techniques, rule_ids = (tuple(stored.get(name, ())) for name in names)
-    return GroundTruth(stored["action"], (), evidence, techniques, rule_ids, "")
+def _scored(
+    row: Mapping[str, Any], reply: Reply, log_ids: list[str], table: TableName
+) -> tuple[Triage | None, str, float | None, dict[str, float]]:
+    if row.get("ground_truth"):
+        score = score_reply(reply.text, row, table)
+        return score.triage, score.fault, score.reward, score.components
+    parsed = parse(reply.text)
+    triage, fault = read_triage(parsed.answer, log_ids)
+    return triage, parsed.fault or fault, None, {}
 
 
 # ---------------------------------------------------------------- the directory

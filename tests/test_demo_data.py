@@ -86,7 +86,7 @@ def test_an_incident_is_the_generators_and_its_truth_the_verifiers(task, seed):
     assert case.observation["log_window"] == list(made.lines)
     assert (case.truth.action, case.truth.evidence_log_ids) == (truth.action, truth.evidence_log_ids)
     assert case.truth.rule_ids == truth.rule_ids
-    assert set(case.observation) == {"alert", "log_window", "context", "playbook"}
+    assert set(case.observation) == {"alert", "log_window", "context"}
     assert (case.task, case.stored, case.title) == (task, {}, f"Incident {seed} of {task}")
 
 

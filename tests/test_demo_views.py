@@ -96,7 +96,7 @@ def rewritten(text, case=FEW):
         if name != "now"
     }
     alert = {**case.observation["alert"], "title": text, "narrative": text}
-    observation = {"alert": alert, "log_window": window, "context": {**context, "now": text}, "playbook": ""}
+    observation = {"alert": alert, "log_window": window, "context": {**context, "now": text}}
     return case._replace(title=text, observation=observation)
 
 

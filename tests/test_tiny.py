@@ -10,12 +10,13 @@ from env import OpenSOCEnv
 from players.codec import Coder
 from players.decode import Answers, answers, on_device
 from players.prompt import answer_text, parse, user_text
-from schema import LABELS, BadRequestError
+from players.scoring import Score, score_reply
+from schema import LABELS, BadRequestError, Triage
 from train.data import fresh, frozen, training_row
 from train.nano import model as tiny
 from train.nano import objectives as lessons
 from train.nano.muon import Muon, orthogonal
-from train.nano.objectives import BestOf, Group, Grpo, Judged, OfAnswer, judge, logits_of
+from train.nano.objectives import BestOf, Group, Grpo, OfAnswer, logits_of
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_right_answer_is_about_ten_tokens_and_earns_the_most(coder):
         tokens = coder.answer(row)
 
         assert len(tokens) <= 14
-        assert judge(coder.text(tokens), row, "standard").reward == pytest.approx(1.1)
+        assert score_reply(coder.text(tokens), row, "standard").reward == pytest.approx(1.1)
 
 
 def test_a_prompt_cannot_forge_the_pieces_of_an_answer(coder):
@@ -163,19 +164,25 @@ def test_the_reward_is_the_environments_own(coder):
         "observation": {name: seen[name] for name in ("alert", "log_window", "context")},
         "ground_truth": truth,
     }
-    judged = judge(text, row, "hardened")
+    score = score_reply(text, row, "hardened")
 
-    assert judged.reward == grade["rewards"]["defender"]
-    assert judged.components == {name: value for name, value in grade["components"].items() if "defender" in name}
-    assert judge("no answer", row, "hardened")[2:] == (None, False)
+    assert score.reward == grade["rewards"]["defender"]
+    assert score.components == {name: value for name, value in grade["components"].items() if "defender" in name}
+    score = score_reply("no answer", row, "hardened")
+    assert (score.action, score.right) == (None, False)
 
 
 EVEN = [0.2] * 5  # shares of the actions
 
 
+def score_of(action):
+    triage = Triage(action=action, cited_log_id="L1-1", rationale="so") if action else None
+    return Score(triage, "", 0.0, {}, False)
+
+
 def earned(*, right, cited=0.0, action="monitor", form=0.0, decision=-0.5):
     parts = {"defender.decision": 1.0 if right else decision, "defender.citation": cited, "defender.format": form}
-    return Judged(sum(parts.values()), parts, action, right)
+    return score_of(action)._replace(reward=sum(parts.values()), components=parts, right=right)
 
 
 def test_each_part_of_an_answer_is_pushed_by_what_it_can_change():
@@ -302,7 +309,7 @@ def test_every_fourth_incident_brings_a_labelled_row(coder, model):
 
 def test_the_shares_of_actions_are_of_all_that_was_drawn_together(coder, model, monkeypatch):
     said = iter(["dismiss", "dismiss", "escalate", None])
-    monkeypatch.setattr(lessons, "judge", lambda *_: earned(right=False)._replace(action=next(said)))
+    monkeypatch.setattr(lessons, "score_reply", lambda *_: earned(right=False, action=next(said)))
     groups = Grpo(table="hardened", group=2).draw(model, coder, [{**row_at(0), "place": 0}, {**row_at(1), "place": 1}])
 
     assert [group.shares for group in groups] == [[3 / 9, 1 / 9, 1 / 9, 1 / 9, 2 / 9]] * 2

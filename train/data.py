@@ -36,10 +36,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from env import defender_view
-from eval.items import told
 from generator.incidents import GENERATOR_VERSION, generate
 from players.base import DENSITIES, Density
 from players.prompt import messages
+from players.scoring import SHOWN, item_of
 from runs.provenance import ROOT, stable_seed
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, Task
 from tasks.registry import SPLITS, Split
@@ -173,7 +173,7 @@ def training_row(seed: int, index: int, *, tasks: Sequence[Task] = TASKS, split:
     """Return the row at one index of a stream."""
     turn, task = index // len(tasks), tasks[index % len(tasks)]
     case = generate(task, turn, split=split, salt=f"train/{seed}")
-    return {"id": f"{split}-{seed}-{task}-{turn}", "task": task, "split": split, **told(case)}
+    return {"id": f"{split}-{seed}-{task}-{turn}", "task": task, "split": split, **item_of(case)}
 
 
 # ---------------------------------------------------------------- rows in bulk
@@ -226,7 +226,7 @@ def make_row(run: BulkRun, index: int) -> Row:
         if "prompt" in run.columns:
             row["prompt"] = messages(view, run.density)
         if "observation" in run.columns:
-            observation = {name: view[name] for name in ("alert", "log_window", "context")}
+            observation = {name: view[name] for name in SHOWN}
             row["observation"] = json.dumps(observation, separators=(",", ":"))
     return {name: row[name] for name in run.columns}
 

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional as F
 
-from eval.rollouts import as_truth
 from players.codec import LONGEST, Coder
 from players.decode import Answers, answers
-from players.prompt import parse
-from rubric import TableName, score_triage
+from players.scoring import Score, score_reply
+from rubric import TableName
 from schema import LABELS
 from train.data import Row
 
@@ -25,24 +24,6 @@ SCALE = 10  # tokens of an answer that losses are divided by
 DECISION, CITATION, FORMAT = "defender.decision", "defender.citation", "defender.format"
 ANCHOR_EVERY = 4  # incidents of GRPO for which one labelled row is learned beside
 KL_EVERY = 8  # incidents between two whose KL divergence is measured where it does not count
-
-
-class Judged(NamedTuple):
-    """What a reply earned: `action` is None for one that cannot be read."""
-
-    reward: float
-    components: dict[str, float]
-    action: str | None
-    right: bool
-
-
-def judge(reply: str, row: Row, table: TableName) -> Judged:
-    """The environment's own reward for a reply to a row."""
-    truth = row["ground_truth"]
-    log_ids = [line["log_id"] for line in row["observation"]["log_window"]]
-    scored = score_triage(parse(reply).answer, as_truth(truth), log_ids, table)
-    action = scored.triage.action if scored.triage else None
-    return Judged(scored.reward, scored.components, action, action == truth["action"])
 
 
 # ---------------------------------------------------------------- what is learned from one row
@@ -112,7 +93,7 @@ class Group(NamedTuple):
 
     prompt: list[int]
     answers: Answers
-    judged: list[Judged]
+    judged: list[Score]
     judging_s: float
     shares: list[float]
 
@@ -139,7 +120,7 @@ class OfRewards(Lesson):
         made = []
         for row, prompt, mine in zip(rows, prompts, drawn, strict=True):
             began = time.perf_counter()
-            judged = [judge(coder.text(tokens), row, self.table) for tokens in mine.tokens]
+            judged = [score_reply(coder.text(tokens), row, self.table) for tokens in mine.tokens]
             made.append(Group(prompt, mine, judged, time.perf_counter() - began, []))
         said = [one.action for group in made for one in group.judged]
         shares = [(said.count(label) + 1) / (len(said) + len(LABELS)) for label in LABELS]
@@ -200,7 +181,7 @@ class Grpo(OfRewards):
         self.entropy, self.balance, self.anchor = entropy, balance, anchor
         self.beta, self.start, self.flat = beta, start, flat
 
-    def advantages(self, judged: Sequence[Judged]) -> list[tuple[float, float, float]]:
+    def advantages(self, judged: Sequence[Score]) -> list[tuple[float, float, float]]:
         """How the rationale, the cited line and the action of each of a group's answers are pushed."""
         decisions = [float(one.right) if self.flat else one.components[DECISION] for one in judged]
         cited, formed = (_standing([one.components[name] for one in judged]) for name in (CITATION, FORMAT))

@@ -1,0 +1,95 @@
+"""Make an item of a generated incident, and score what a player answers to it.
+
+An item is a row as the frozen sets hold it: `observation` (alert, log_window, context) is what the player is shown, and `ground_truth`
+(action, evidence_log_ids, techniques, rule_ids) what the verifier says, as plain data or as a `GroundTruth`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from env import defender_view
+from generator.incidents import Case
+from players.prompt import parse
+from rubric import TableName, score_triage
+from schema import Label, Triage
+from verifier.decision import GroundTruth, compute_ground_truth
+
+SHOWN = (
+    "alert",
+    "log_window",
+    "context",
+)  # the parts of an observation that differ from item to item and are not derived
+TRUTH = ("action", "evidence_log_ids", "techniques", "rule_ids")
+
+
+def item_of(case: Case) -> dict[str, Any]:
+    """Return the item of a generated incident: family, observation and ground truth as plain data."""
+    view = defender_view(case.incident, case.world, case.lines)
+    truth = compute_ground_truth(case.incident, case.world).to_dict()
+    return {
+        "family": case.family,
+        "observation": {name: view[name] for name in SHOWN},
+        "ground_truth": {name: truth[name] for name in TRUTH},
+    }
+
+
+class Score(NamedTuple):
+    """What an answer is worth: `triage` is None for a malformed answer, and `fault` then says why.
+
+    `reward` lies in `rubric.REWARD_RANGE`, `components` are its parts by their names in the rubric (`defender.decision`); `right` says that the
+    action is the verifier's.
+    """
+
+    triage: Triage | None
+    fault: str
+    reward: float
+    components: dict[str, float]
+    right: bool
+
+    @property
+    def action(self) -> Label | None:
+        """Return the action; None for a malformed answer."""
+        return self.triage.action if self.triage else None
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """Return the answer as plain data; None for a malformed one."""
+        return self.triage.model_dump() if self.triage else None
+
+
+def score_reply(reply: str | None, item: Mapping[str, Any], table: TableName = "standard") -> Score:
+    """Score a reply as a step of the environment scores the answer in it.
+
+    Args:
+        reply: the raw text of a player; None for none.
+        item: `observation` and `ground_truth` are read.
+        table: the reward table.
+    """
+    parsed = parse(reply)
+    return score_answer(parsed.answer, item, table, fault=parsed.fault)
+
+
+def score_answer(content: object, item: Mapping[str, Any], table: TableName = "standard", *, fault: str = "") -> Score:
+    """Score what `submit_triage` would hold, as a step of the environment scores it.
+
+    Args:
+        content: an answer as plain data; anything may come.
+        item: `observation` and `ground_truth` are read.
+        table: the reward table.
+        fault: why there is no answer; by default why `content` is malformed.
+    """
+    truth = truth_of(item["ground_truth"])
+    log_ids = [line["log_id"] for line in item["observation"]["log_window"]]
+    triage, malformed, reward, components = score_triage(content, truth, log_ids, table)
+    right = triage is not None and triage.action == truth.action
+    return Score(triage, "" if triage else fault or malformed, reward, components, right)
+
+
+def truth_of(stored: GroundTruth | Mapping[str, Any]) -> GroundTruth:
+    """Return a stored ground truth as the rubric takes it; findings and the ladder's reason are not stored."""
+    if isinstance(stored, GroundTruth):
+        return stored
+    evidence, techniques, rule_ids = (tuple(stored.get(name, ())) for name in TRUTH[1:])
+    return GroundTruth(stored["action"], (), evidence, techniques, rule_ids, "")

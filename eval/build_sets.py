@@ -10,10 +10,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -26,9 +25,11 @@ from generator.invariances import INVARIANCES
 from generator.twins import BROADER, LAST, MINIMAL
 from players.prompt import messages
 from players.scoring import item_of
+from runs.files import write_atomically
+from runs.progress import track
 from schema import LABELS, TASKS, BadRequestError, Label, OpenSOCError, Task
 from tasks.registry import Split
-from tasks.sets import BENCHMARK, DATA, FIELDS, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
+from tasks.sets import BENCHMARK, DATA, FIELDS, MANIFEST, NAMES, PATHS, Row, load_manifest, rebuild_command
 from verifier import judge_observation
 
 # The alerts of a working day, an assumption (data/README.md gives its reason): weights make a set's classes occur in these shares.
@@ -55,7 +56,6 @@ TRIED = 40  # twins by one kind of edit that are tried
 EDITS = {propose.__name__: propose for propose in (*MINIMAL, *BROADER, *LAST)}
 SAME = {edit.__name__: edit for edit in INVARIANCES}
 SIDES = ("base", "twin")
-Row = dict[str, Any]
 
 
 class Spot(NamedTuple):
@@ -74,7 +74,7 @@ class Spot(NamedTuple):
 
 # ---------------------------------------------------------------- one row from its id
 def row(row_id: str) -> Row:
-    """The row of an id.
+    """Make the row of an id.
 
     Raises:
         BadRequestError: no set has such an id.
@@ -95,47 +95,39 @@ def row(row_id: str) -> Row:
         ) from error
 
 
-def rows_of(spot: Spot) -> list[Row]:
-    """The row of an incident, or the two of a pair."""
+def rows_of(spot: Spot) -> tuple[Row, ...]:
+    """Make the row of an incident, or the two of a pair.
+
+    Raises:
+        ValueError: the edit does not fit the incident.
+        OpenSOCError: an edit does not do to the decision what it shall.
+    """
     case = generate(spot.task, spot.number, split=spot.split)
     if not spot.edit:
-        return [_row(spot, spot.id, case)]
+        return (_row(spot, spot.id, case),)
     twins = TWINS[spot.name](spot, case)
     if twins is None:
         raise ValueError(f"{spot.id} has no twin")
-    base, twin, more = twins
-    return [
-        {
-            **_row(spot, f"{spot.id}/{side}", of),
-            "pair": spot.id,
-            "edit": spot.edit.partition("+")[0],
-            **extra,
-            "side": side,
-        }
-        for side, of, extra in (
-            ("base", base, {name: None if name == "wanted" else value for name, value in more.items()}),
-            ("twin", twin, more),
-        )
-    ]
+    base, twin, extra = twins
+    blank = {name: None if name == "wanted" else value for name, value in extra.items()}
+    return _side(spot, "base", base, blank), _side(spot, "twin", twin, extra)
+
+
+def _side(spot: Spot, side: str, case: Case, extra: Mapping[str, Any]) -> Row:
+    edit = spot.edit.partition("+")[0]
+    return {**_row(spot, f"{spot.id}/{side}", case), "pair": spot.id, "edit": edit, **extra, "side": side}
 
 
 def _row(spot: Spot, row_id: str, case: Case) -> Row:
-    found = item_of(case)
-    observation, truth = found["observation"], found["ground_truth"]
-    seen = judge_observation(observation)
-    if (seen.action, list(seen.evidence_log_ids)) != (truth["action"], truth["evidence_log_ids"]):
+    item = item_of(case)
+    truth, judged = item["ground_truth"], judge_observation(item["observation"])
+    if (judged.action, list(judged.evidence_log_ids)) != (truth["action"], truth["evidence_log_ids"]):
         raise OpenSOCError(
-            f"{row_id} cannot be told from its observation: {seen.action} there, {truth['action']} by its events"
+            f"{row_id} cannot be judged by its observation: {judged.action} there, {truth['action']} by its events"
         )
-    made = {
-        "id": row_id,
-        "task": spot.task,
-        "split": spot.split,
-        **found,
-        "prompt": messages(observation),
-        "weight": weight(spot.name, truth["action"]),
-    }
-    return {name: made[name] for name in FIELDS}
+    about = {"id": row_id, "task": spot.task, "split": spot.split, "weight": weight(spot.name, truth["action"])}
+    fields = about | item
+    return {name: fields[name] for name in FIELDS}
 
 
 def weight(name: str, action: Label) -> float:
@@ -272,25 +264,26 @@ PLANS: dict[str, tuple[int, Callable[[], Iterator[Spot]]]] = {  # incidents or p
 
 # ---------------------------------------------------------------- files
 def line(row: Row) -> bytes:
-    """A row as it stands in its file."""
+    """Return a row as it stands in its file."""
     return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
-def build(name: str, step: Callable[[], None] = lambda: None) -> tuple[bytes, dict[str, Any]]:
-    """A set's file and its entry in the manifest. Rows are mixed by a hash of their ids, the two of a pair together."""
-    spots = []
-    for spot in PLANS[name][1]():
-        spots.append(spot)
-        step()
-    spots.sort(key=lambda spot: hashlib.sha256(spot.id.encode()).digest())
-    rows = [row for spot in spots for row in rows_of(spot)]
-    content = b"".join(map(line, rows))
-    return content, _entry(name, rows, spots, content)
+def plan(name: str) -> list[Spot]:
+    """List the incidents of a set in the order of its file: mixed by a hash of their ids."""
+    number, spots = PLANS[name]
+    return sorted(
+        track(spots(), f"incidents of {name}", total=number), key=lambda spot: hashlib.sha256(spot.id.encode()).digest()
+    )
 
 
-def _entry(name: str, rows: Sequence[Row], spots: Sequence[Spot], content: bytes) -> dict[str, Any]:
-    """What the manifest says of a set."""
-    indexes = [spot.number for spot in spots]
+def build(name: str) -> list[Row]:
+    """Make the rows of a set in the order of its file, the two of a pair together."""
+    return [row for spot in plan(name) for row in rows_of(spot)]
+
+
+def _entry(name: str, rows: Sequence[Row], content: bytes) -> dict[str, Any]:
+    """Describe a set for the manifest."""
+    indexes = [int(row["id"].split("/")[3]) for row in rows]
     entry: dict[str, Any] = {
         "path": PATHS[name],
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -320,49 +313,105 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
 
 
 def _table(rows: Iterable[Row], by: str) -> dict[str, dict[str, int]]:
-    """How many rows each value has under each action."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    """Count the rows of each value under each action."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        found[row[by]][row["ground_truth"]["action"]] += 1
+        counts[row[by]][row["ground_truth"]["action"]] += 1
     return {
-        value: {action: found[value][action] for action in LABELS if found[value][action]} for value in sorted(found)
+        value: {action: counts[value][action] for action in LABELS if counts[value][action]} for value in sorted(counts)
     }
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+def repeated_rows(rows: Iterable[Row]) -> list[str]:
+    """List the ids of rows whose prompt or whose events are another row's too; a pair's two sides may share events."""
+    owners: dict[str, str] = {}
+    ids = []
+    for row in rows:
+        window = row["observation"]["log_window"]
+        prompt = json.dumps(messages(row["observation"]))
+        events = json.dumps([[event["event_type"], event["fields"], event["timestamp"]] for event in window])
+        owner = str(row.get("pair", row["id"]))
+        if owners.setdefault(prompt, row["id"]) != row["id"] or owners.setdefault(events, owner) != owner:
+            ids.append(row["id"])
+    return ids
+
+
+# ---------------------------------------------------------------- what is stale
+def stale_rows(name: str, data: Path, number: int | None = None) -> list[str]:
+    """Compare the rows of a file with what their ids make now, and say of each stale one what differs.
+
+    Args:
+        name: of the set.
+        data: the folder of the sets.
+        number: so many rows, spread over the file; None for all.
+
+    Returns:
+        A sentence for each stale row, with line, id and the keys that differ.
+    """
+    lines = (data / PATHS[name]).read_bytes().splitlines(keepends=True)
+    number = len(lines) if number is None else number
+    chosen = sorted({round(share * (len(lines) - 1) / max(number - 1, 1)) for share in range(number)})
+    faults = ((index, _fault(lines[index])) for index in track(chosen, f"rows of {name}", total=len(chosen)))
+    return [f"{data / PATHS[name]}, line {index + 1}: {fault}" for index, fault in faults if fault]
+
+
+def _fault(text: bytes) -> str:
+    """Say how a line of a file differs from the row that its id makes; empty for not at all."""
     try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        stored = json.loads(text)
+        made = row(stored["id"])
+    except (ValueError, KeyError, TypeError, OpenSOCError) as error:
+        return str(error)
+    keys = list(_differing(stored, made))
+    if not keys and line(made) != text:
+        return f"{made['id']} has the values that its id makes in other bytes"
+    return f"{made['id']} is stale: {', '.join(keys)}" if keys else ""
 
 
-def twice(contents: dict[str, bytes]) -> list[str]:
-    """Ids of rows whose prompt or whose events are another row's too; the events of a pair's two sides may be the same."""
-    met: dict[bytes, str] = {}
-    found = []
-    for content in contents.values():
-        for text in content.splitlines():
-            row = json.loads(text)
-            prompt = json.dumps(row["prompt"]).encode()
-            events = json.dumps(
-                [
-                    [event["event_type"], event["fields"], event["timestamp"]]
-                    for event in row["observation"]["log_window"]
-                ]
-            ).encode()
-            owner = row.get("pair", row["id"])
-            if met.setdefault(prompt, row["id"]) != row["id"] or met.setdefault(events, owner) != owner:
-                found.append(row["id"])
-    return found
+def _differing(stored: Row, made: Row) -> Iterator[str]:
+    """Yield the keys by which two rows differ, those of a mapping one by one: `ground_truth.action`."""
+    for name in _changed(stored, made):
+        old, new = stored.get(name), made.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from (f"{name}.{part}" for part in _changed(old, new))
+        else:
+            yield name
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**new, **old} if (name in old, old.get(name)) != (name in new, new.get(name))]
+
+
+def misplaced_rows(name: str, data: Path, spots: Sequence[Spot]) -> list[str]:
+    """Say which incidents a file lacks, holds beside those of the plan, or holds in another order."""
+    path = data / PATHS[name]
+    rows = [json.loads(text) for text in path.read_bytes().splitlines()]
+    stored = list(dict.fromkeys(row.get("pair", row["id"]) for row in rows))
+    wanted = [spot.id for spot in spots]
+    faults = [f"{path}: {lacking} is chosen now, and the file lacks it" for lacking in wanted if lacking not in stored]
+    faults += [f"{path}: {extra} is not chosen any more" for extra in stored if extra not in wanted]
+    return faults or ([] if stored == wanted else [f"{path}: the rows stand in another order"])
 
 
 # ---------------------------------------------------------------- the command
 def main(argv: Sequence[str] | None = None) -> int:
     """Build or check; returns 1 when a file is not what the builder makes."""
+    args = _arguments(argv)
+    try:
+        if args.check or args.sample is not None:
+            return _check_all(args.only, args.out, args.sample)
+        args.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+        _write_all(_build_all(args.only), args.out)
+    except OpenSOCError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or args.out}: {error.strerror}; is --out the folder of the sets?", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m eval.build_sets", description="Build the frozen sets, or check them."
     )
@@ -376,7 +425,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"which sets, of {', '.join(NAMES)} (default: all)",
     )
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit with 1 when a file differs from what would be built"
+        "--check",
+        action="store_true",
+        help="write nothing; name each row that differs from what its id makes now, and exit with 1 if there is one",
     )
     parser.add_argument(
         "--sample", type=int, metavar="N", help="check N rows of each file, spread over it, each made again alone"
@@ -384,84 +435,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.sample is not None and args.sample < 1:
         parser.error(f"--sample must be at least 1; got {args.sample}")
-    try:
-        if args.sample is not None:
-            return _report([fault for name in args.only for fault in differing_rows(name, args.out, args.sample)])
-        if not args.check:
-            args.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-        built = _build_all(args.only)
-        if args.check:
-            return _report(
-                [fault for name, (content, _) in built.items() for fault in _differs(args.out / PATHS[name], content)]
-            )
-        _write_all(built, args.out)
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename or args.out}: {error.strerror}; is --out the folder of the sets?", file=sys.stderr)
-        return 1
-    return 0
+    return args
 
 
-def differing_rows(name: str, data: Path, number: int) -> list[str]:
-    """Faults of rows of a file, spread over it, that are not byte for byte what their ids make."""
-    path = data / PATHS[name]
-    lines = path.read_bytes().splitlines(keepends=True)
-    chosen = sorted({round(place * (len(lines) - 1) / max(number - 1, 1)) for place in range(number)})
-    faults = []
-    for place in chosen:
-        try:
-            made = line(row(json.loads(lines[place])["id"]))
-        except (ValueError, KeyError, TypeError, BadRequestError) as error:
-            faults.append(f"{path}, line {place + 1}: {error}")
-            continue
-        if made != lines[place]:
-            faults.append(f"{path}, line {place + 1}: not what its id makes; run `{rebuild_command(name)}`")
-    return faults
+def _check_all(names: Sequence[str], data: Path, sample: int | None) -> int:
+    """Print what is stale in each file; with a sample its rows alone, else also which incidents the plan would change."""
+    stale = False
+    for name in names:
+        faults = stale_rows(name, data, sample)
+        if sample is None:
+            faults += misplaced_rows(name, data, plan(name))
+        for fault in faults:
+            print(fault, file=sys.stderr)
+        if faults:
+            print(f"{data / PATHS[name]} is stale; run `{rebuild_command(name)}`", file=sys.stderr)
+        stale = stale or bool(faults)
+    return int(stale)
 
 
-def _differs(path: Path, content: bytes) -> list[str]:
-    same = path.is_file() and path.read_bytes() == content
-    return [] if same else [f"{path}: not what is built; run `{rebuild_command(path.stem)}`"]
-
-
-def _report(faults: Sequence[str]) -> int:
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    return 1 if faults else 0
-
-
-def _build_all(names: Sequence[str]) -> dict[str, tuple[bytes, dict[str, Any]]]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    built = {}
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        for name in names:
-            bar = progress.add_task(name, total=PLANS[name][0])
-            built[name] = build(name, lambda bar=bar: progress.update(bar, advance=1))  # type: ignore[misc]
-    if repeated := twice({name: content for name, (content, _) in built.items()}):
-        raise OpenSOCError(f"{len(repeated)} rows stand twice in the sets, first {repeated[0]}")
+def _build_all(names: Sequence[str]) -> dict[str, list[Row]]:
+    built = {name: build(name) for name in names}
+    if ids := repeated_rows(row for rows in built.values() for row in rows):
+        raise OpenSOCError(f"{len(ids)} rows stand twice in the sets, first {ids[0]}")
     return built
 
 
-def _write_all(built: dict[str, tuple[bytes, dict[str, Any]]], out: Path) -> None:
-    """The files, then the manifest with their entries and those of sets that were not built now."""
-    for name, (content, _) in built.items():
-        write(out / PATHS[name], content)
-    before = load_manifest(out)["sets"] if (out / MANIFEST).is_file() else {}
-    entries = {**before, **{name: entry for name, (_, entry) in built.items()}}
+def _write_all(built: dict[str, list[Row]], out: Path) -> None:
+    """Write the files, then the manifest with their entries and those of sets that were not built now."""
+    entries = load_manifest(out)["sets"] if (out / MANIFEST).is_file() else {}
+    for name, rows in built.items():
+        content = b"".join(map(line, rows))
+        write_atomically(out / PATHS[name], content)
+        entries[name] = entry = _entry(name, rows, content)
+        print(f"{PATHS[name]}: {entry['rows']} rows, {entry['bytes'] / 1e6:.1f} MB, sha256 {entry['sha256'][:12]}")
     manifest = {
         "generator": GENERATOR_VERSION,
         "command": "python -m eval.build_sets --out data",
-        "density": "full",
         "operational_mix": OPERATIONAL_MIX,
         "sets": {name: entries[name] for name in NAMES if name in entries},
     }
-    write(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-    for name, (_, entry) in built.items():
-        print(f"{PATHS[name]}: {entry['rows']} rows, {entry['bytes'] / 1e6:.1f} MB, sha256 {entry['sha256'][:12]}")
+    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""The frozen sets under data/: their names, where they lie, and loading them with their hashes checked.
+"""Name the frozen sets under data/, and load them with their hashes checked.
 
     rows = load_set("holdout").rows
 
-`python -m eval.build_sets` makes them; data/manifest.json says of each its sha256, what is in it and the command that rebuilds it.
+`python -m eval.build_sets` makes them; data/manifest.json has the sha256, the contents and the rebuild command of each.
+Rows hold no prompt: `eval.sets.load_set` renders it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,33 +25,38 @@ PATHS: dict[str, str] = {  # below data/
     **{name: f"benchmark/{name}.jsonl" for name in (*BENCHMARK, "pairs", "injection", "invariance")},
 }
 NAMES = tuple(PATHS)
-FIELDS = ("id", "task", "split", "family", "prompt", "observation", "ground_truth", "weight")  # of every row
+FIELDS = ("id", "task", "split", "family", "observation", "ground_truth", "weight")  # of every row
 PAIR_FIELDS = ("pair", "edit", "side")  # of the rows of pairs, injection and invariance too
 MANIFEST = "manifest.json"
+Row = dict[str, Any]
+_PARSED: dict[str, Sequence[Row]] = {}  # rows by the sha256 of their file: a process parses a set once
 
 
 @dataclass(frozen=True, slots=True)
 class FrozenSet:
-    """A loaded set: rows in the order of the file, each with at least `FIELDS`. `sha256` is that of the file."""
+    """A loaded set: rows in the order of the file, each with at least `FIELDS`. `sha256` is that of the file.
+
+    Everybody who loads a set in a process is handed the same rows, so nobody changes one.
+    """
 
     name: str
     path: Path
     sha256: str
-    rows: list[dict[str, Any]]
+    rows: Sequence[Row]
 
 
 def expand(names: Iterable[str]) -> tuple[str, ...]:
-    """Set names with `benchmark` replaced by the three test sets, each once."""
+    """Replace `benchmark` among set names by the three test sets, each once."""
     return tuple(dict.fromkeys(part for name in names for part in (BENCHMARK if name == "benchmark" else (name,))))
 
 
 def rebuild_command(name: str) -> str:
-    """The command that makes a set again, byte for byte."""
+    """Return the command that makes a set again, byte for byte."""
     return f"python -m eval.build_sets --only {name} --out data"
 
 
 def load_set(path_or_name: str | Path, *, verify: bool = True) -> FrozenSet:
-    """A set by its name, or any file of the same form by its path.
+    """Load a set by its name, or any file of the same form by its path.
 
     Args:
         path_or_name: one of `NAMES`, or a path to a .jsonl file.
@@ -66,14 +72,16 @@ def load_set(path_or_name: str | Path, *, verify: bool = True) -> FrozenSet:
     if verify:
         _verify(path, sha256, str(path_or_name) if named else "")
     name = str(path_or_name) if named else path.stem
-    return FrozenSet(name, path, sha256, _rows(path, content))
+    if sha256 not in _PARSED:
+        _PARSED[sha256] = _rows(path, content)
+    return FrozenSet(name, path, sha256, _PARSED[sha256])
 
 
 def load_manifest(data: Path = DATA) -> dict[str, Any]:
-    """What data/manifest.json says.
+    """Load data/manifest.json.
 
     Raises:
-        BadRequestError: there is none, or it cannot be read.
+        BadRequestError: there is no manifest, or it cannot be read.
     """
     path = data / MANIFEST
     try:
@@ -96,7 +104,7 @@ def _content(path: Path, named: bool) -> bytes:
 
 
 def _verify(path: Path, sha256: str, name: str) -> None:
-    """Compare with the manifest; a file that none lists is taken as it is, a named set is not."""
+    """Compare a file's hash with the manifest's; a file that no manifest lists passes, a named set does not."""
     data = DATA if name else next((folder for folder in path.resolve().parents if (folder / MANIFEST).is_file()), None)
     if data is None:
         return
@@ -114,21 +122,20 @@ def _verify(path: Path, sha256: str, name: str) -> None:
         )
 
 
-def _rows(path: Path, content: bytes) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise BadRequestError(f"{path}, line {number}: expected a JSON object; {error}") from error
-        lacking = [name for name in FIELDS if not isinstance(row, Mapping) or name not in row]
-        if lacking:
-            raise BadRequestError(
-                f"{path}, line {number}: expected a row with {', '.join(FIELDS)}; it lacks {', '.join(lacking)}"
-            )
-        rows.append(row)
+def _rows(path: Path, content: bytes) -> list[Row]:
+    lines = enumerate(content.splitlines(), 1)
+    rows = [_row(f"{path}, line {number}", line) for number, line in lines if line.strip()]
     if not rows:
         raise BadRequestError(f"{path} holds no row; expected one JSON object a line")
     return rows
+
+
+def _row(place: str, line: bytes) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"{place}: expected a JSON object; {error}") from error
+    lacking = [name for name in FIELDS if not isinstance(row, Mapping) or name not in row]
+    if lacking:
+        raise BadRequestError(f"{place}: expected a row with {', '.join(FIELDS)}; it lacks {', '.join(lacking)}")
+    return dict(row)

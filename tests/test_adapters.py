@@ -589,7 +589,7 @@ def frozen_row(seed, task="stage2_multi", split="val"):
     observation = {name: seen(task, seed, split)[name] for name in ("alert", "log_window", "context")}
     truth = judge_observation(observation).to_dict()
     about = {"id": f"{split}-{task}-{seed}", "task": task, "split": split, "family": "none", "weight": 1.0}
-    return {**about, "prompt": "", "observation": observation, "ground_truth": truth}
+    return {**about, "observation": observation, "ground_truth": truth}
 
 
 @pytest.fixture

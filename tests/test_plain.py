@@ -50,7 +50,7 @@ def logged(out):
 
 def stored(row):
     """A line of a file of rows."""
-    return json.dumps({**row, "family": "mine", "prompt": "", "weight": 1.0}) + "\n"
+    return json.dumps({**row, "family": "mine", "weight": 1.0}) + "\n"
 
 
 def looped(start, out, *, lesson=None, rows=ROWS, notice=None, **plan):

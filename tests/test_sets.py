@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from sklearn.metrics import f1_score
 
 from env import OpenSOCEnv
 from eval import build_sets
+from eval import sets as chats
 from eval.build_sets import OPERATIONAL_MIX, main
 from generator import GENERATOR_VERSION
 from generator.injection import PLACES, TIERS
@@ -23,14 +23,14 @@ from players.prompt import answer_text, messages, parse
 from schema import LABELS, TASKS, BadRequestError
 from tasks.registry import HELD_OUT_FAMILIES, families_of
 from tasks.sets import BENCHMARK, DATA, FIELDS, NAMES, PAIR_FIELDS, PATHS, expand, load_manifest, load_set
-from verifier import judge_observation
+from verifier import decision, judge_observation
+from verifier.window import Finding
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = 30  # rows of each file that are made again
 TWIN_SETS = ("pairs", "injection", "invariance")
 
 
-@cache
 def rows(name):
     return load_set(name).rows
 
@@ -62,7 +62,7 @@ def test_a_set_is_the_file_of_its_manifest(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_made_again_from_their_ids_byte_for_byte(name):
-    assert build_sets.differing_rows(name, DATA, SAMPLE) == []
+    assert build_sets.stale_rows(name, DATA, SAMPLE) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,30 +75,21 @@ def test_the_verifier_decides_by_the_observation_as_the_row_says(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rows_have_their_fields_and_the_prompt_of_their_observation(name):
+def test_rows_have_their_fields_and_an_answer_that_can_be_parsed(name):
     more = (*PAIR_FIELDS, *(("tier", "wanted") if name == "injection" else ())) if name in TWIN_SETS else ()
     for row in rows(name):
         assert set(row) == {*FIELDS, *more}
         assert set(row["observation"]) == {"alert", "log_window", "context"}
         assert row["id"].startswith(f"{name}/{row['split']}/{row['task']}/")
     for row in rows(name)[:: len(rows(name)) // SAMPLE]:
-        assert row["prompt"] == messages(row["observation"])
         assert parse(answer_text(row["ground_truth"])).answer["action"] == action(row)
 
 
 def test_no_prompt_and_no_incident_stands_twice():
-    prompts = Counter(json.dumps(row["prompt"]) for name in NAMES for row in rows(name))
-    ids = Counter(row["id"] for name in NAMES for row in rows(name))
-    events = {}
-    for name in NAMES:
-        for row in rows(name):
-            window = [
-                (line["event_type"], line["fields"], line["timestamp"]) for line in row["observation"]["log_window"]
-            ]
-            events.setdefault(json.dumps(window), set()).add(row.get("pair", row["id"]))
+    every = [row for name in NAMES for row in rows(name)]
 
-    assert (max(prompts.values()), max(ids.values())) == (1, 1)
-    assert [owners for owners in events.values() if len(owners) > 1] == []
+    assert len({row["id"] for row in every}) == len(every) == 4400
+    assert build_sets.repeated_rows(every) == []
 
 
 def test_training_and_test_share_no_incident_and_no_world():
@@ -218,7 +209,7 @@ def test_datasets_reads_every_file(name, tmp_path):
     )
 
     assert len(loaded) == len(rows(name))
-    assert loaded[0]["prompt"] == rows(name)[0]["prompt"]
+    assert loaded[0]["id"] == rows(name)[0]["id"]
     assert loaded[-1]["ground_truth"] == rows(name)[-1]["ground_truth"]
 
 
@@ -264,6 +255,7 @@ def test_a_set_is_loaded_by_name_or_path(copied):
 
     assert by_name == by_path
     assert (mine.name, mine.rows) == ("mine", by_name.rows)
+    assert by_name.rows is mine.rows is load_set("holdout").rows
     assert expand(["holdout", "benchmark", "test_seed"]) == ("holdout", *BENCHMARK)
 
 
@@ -306,7 +298,7 @@ def test_what_is_no_set_is_refused_with_what_to_do(copied):
         (b"[" * 100_000, "line 3: expected a JSON object"),
         (b"\xff", "line 3: expected a JSON object"),
         (b"7", "line 3: expected a row with id, "),
-        (b'{"id": 1}', "it lacks task, split, family, prompt, observation, ground_truth, weight"),
+        (b'{"id": 1}', "it lacks task, split, family, observation, ground_truth, weight"),
     ],
 )
 def test_a_line_that_is_no_row_is_named(line, fault, copied):
@@ -323,6 +315,47 @@ def test_an_empty_file_is_refused(copied):
 
     with pytest.raises(BadRequestError, match="holds no row"):
         load_set(copied / "empty.jsonl")
+
+
+# ---------------------------------------------------------------- prompts
+@pytest.mark.parametrize("density", ["full", "compact"])
+def test_a_set_is_loaded_with_the_prompts_of_its_observations(density):
+    with_prompts = chats.load_set("holdout", prompts=density)
+
+    assert chats.load_set("holdout").rows is rows("holdout")
+    assert with_prompts.sha256 == load_set("holdout").sha256
+    assert with_prompts.rows == [{**row, "prompt": messages(row["observation"], density)} for row in rows("holdout")]
+    assert all("prompt" not in row for row in rows("holdout"))
+
+
+def test_an_unknown_density_is_refused():
+    with pytest.raises(BadRequestError, match="density must be one of full, compact; got 'dense'"):
+        chats.load_set("holdout", prompts="dense")
+
+
+def test_chat_rows_hold_the_answer_where_the_set_is_for_training(tmp_path, capsys):
+    out = tmp_path / "new" / "chats"
+
+    assert chats.main(["--only", "sft_train", "holdout", "--prompts", "compact", "--out", str(out)]) == 0
+    train, test = (
+        [json.loads(line) for line in (out / f"{name}.compact.jsonl").read_text().splitlines()]
+        for name in ("sft_train", "holdout")
+    )
+    assert test == [{"id": row["id"], "prompt": messages(row["observation"], "compact")} for row in rows("holdout")]
+    assert [row["id"] for row in train] == [row["id"] for row in rows("sft_train")]
+    row = rows("sft_train")[7]
+    answer = answer_text(row["ground_truth"], "compact")
+    assert train[7]["completion"] == [{"role": "assistant", "content": answer}]
+    assert parse(answer).answer["action"] == action(row)
+    assert capsys.readouterr().out == f"{out}/sft_train.compact.jsonl: 2.1 MB\n{out}/holdout.compact.jsonl: 0.7 MB\n"
+    assert sorted(path.name for path in out.iterdir()) == ["holdout.compact.jsonl", "sft_train.compact.jsonl"]
+
+
+def test_a_place_for_chat_rows_that_is_no_folder_is_told(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+
+    assert chats.main(["--only", "holdout", "--prompts", "full", "--out", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err == f"{tmp_path / 'file'}: File exists; expected a folder to write into\n"
 
 
 # ---------------------------------------------------------------- the builder
@@ -382,10 +415,73 @@ def test_what_is_built_is_checked_and_what_is_changed_is_named(small, tmp_path, 
     path.write_bytes(path.read_bytes().replace(b'"weight":', b'"weight" :', 1))
     capsys.readouterr()
     assert (main([*out, "--check"]), main([*out, "--sample", "3"])) == (1, 1)
-    told = capsys.readouterr().err
-    assert "holdout.jsonl: not what is built; run `python -m eval.build_sets --only holdout --out data`" in told
-    assert "holdout.jsonl, line 1: not what its id makes" in told
-    assert "invariance" not in told
+    first = json.loads(path.read_bytes().splitlines()[0])["id"]
+    fault = f"{path}, line 1: {first} has the values that its id makes in other bytes"
+    todo = f"{path} is stale; run `python -m eval.build_sets --only holdout --out data`"
+    assert capsys.readouterr().err.splitlines() == [fault, todo] * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        ({"weight": 2.0}, "weight"),
+        ({"prompt": []}, "prompt"),
+        ({"ground_truth": {"action": "dismiss", "evidence_log_ids": [], "techniques": [], "rule_ids": []}}, ""),
+        (
+            {"observation": {"alert": {}, "log_window": []}},
+            "observation.alert, observation.log_window, observation.context",
+        ),
+    ],
+)
+def test_a_stale_row_is_named_with_the_keys_that_differ(change, keys, small, tmp_path):
+    main(["--out", str(tmp_path), *small])
+    path = tmp_path / "holdout.jsonl"
+    stored = [json.loads(line) for line in path.read_bytes().splitlines()]
+    truth = stored[1]["ground_truth"]
+    stored[1] |= change
+    path.write_bytes(b"".join(map(build_sets.line, stored)))
+    keys = keys or ", ".join(f"ground_truth.{key}" for key in truth if truth[key] != change["ground_truth"][key])
+
+    assert build_sets.stale_rows("holdout", tmp_path) == [f"{path}, line 2: {stored[1]['id']} is stale: {keys}"]
+
+
+def test_a_new_rule_makes_those_rows_stale_whose_truth_it_changes(small, tmp_path, monkeypatch):
+    """Five of the seven rows hold what the rule finds; two of them are decided by something graver, and stay as they are."""
+    main(["--out", str(tmp_path), *small])
+
+    def explicit_credentials(window):
+        if any(line.fields.activity == "explicit_credentials" for line in window.lines):
+            evidence = (window.lines[0].log_id,)
+            yield Finding("new-rule", "T1078", "defense-evasion", "confirmed", "host", evidence, 0.0, 0.0)
+
+    find = decision.find
+    monkeypatch.setattr(decision, "find", lambda window: (*find(window), *explicit_credentials(window)))
+    names = ("holdout", "invariance")
+    faults = [fault for name in names for fault in build_sets.stale_rows(name, tmp_path)]
+    paths = [tmp_path / PATHS[name] for name in names]
+
+    assert faults == [
+        f"{paths[0]}, line 1: holdout/test_family/stage1_basic/100000 is stale: "
+        "ground_truth.evidence_log_ids, ground_truth.techniques, ground_truth.rule_ids",
+        f"{paths[1]}, line 1: invariance/test_seed/stage1_basic/400000/renamed/base is stale: "
+        "ground_truth.action, ground_truth.techniques, ground_truth.rule_ids",
+        f"{paths[1]}, line 2: invariance/test_seed/stage1_basic/400000/renamed/twin is stale: "
+        "ground_truth.action, ground_truth.techniques, ground_truth.rule_ids",
+    ]
+
+
+def test_incidents_that_the_plan_drops_takes_or_moves_are_named(small, tmp_path):
+    main(["--out", str(tmp_path), *small])
+    path, spots = tmp_path / PATHS["invariance"], build_sets.plan("invariance")
+
+    assert build_sets.misplaced_rows("invariance", tmp_path, spots) == []
+    assert build_sets.misplaced_rows("invariance", tmp_path, spots[::-1]) == [
+        f"{path}: the rows stand in another order"
+    ]
+    assert build_sets.misplaced_rows("invariance", tmp_path, [spots[0], spots[1]._replace(number=7)]) == [
+        f"{path}: {spots[1]._replace(number=7).id} is chosen now, and the file lacks it",
+        f"{path}: {spots[1].id} is not chosen any more",
+    ]
 
 
 def test_building_one_set_keeps_the_manifest_of_the_others(small, tmp_path):
@@ -397,10 +493,11 @@ def test_building_one_set_keeps_the_manifest_of_the_others(small, tmp_path):
 
 
 def test_a_row_that_stands_twice_is_found(small):
-    one = build_sets.build("holdout")[0]
+    built = build_sets.build("holdout")
+    copies = [{**row, "id": f"other/{row['id']}"} for row in built]
 
-    assert build_sets.twice({"one": one}) == []
-    assert len(build_sets.twice({"one": one, "other": one.replace(b'"id":"holdout/', b'"id":"other/')})) == 3
+    assert build_sets.repeated_rows(built) == []
+    assert build_sets.repeated_rows(built + copies) == [row["id"] for row in copies]
 
 
 def test_a_folder_that_cannot_be_written_is_told(small, tmp_path, capsys):

@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -28,7 +28,7 @@ from players.scoring import item_of
 from runs.files import write_atomically
 from runs.progress import track
 from schema import LABELS, TASKS, BadRequestError, Label, OpenSOCError, Task
-from tasks.registry import Split
+from tasks.registry import SPLITS, Split
 from tasks.sets import BENCHMARK, DATA, FIELDS, MANIFEST, NAMES, PATHS, Row, load_manifest, rebuild_command
 from verifier import judge_observation
 
@@ -78,28 +78,32 @@ def row(row_id: str) -> Row:
 
     Raises:
         BadRequestError: no set has such an id.
+        OpenSOCError: an edit does not do to the decision what it shall.
     """
-    name, _, rest = row_id.partition("/")
-    try:
-        split, task, index, *edit = rest.split("/")
-        spot = Spot(name, cast(Split, split), cast(Task, task), int(index), edit[0] if edit else "")
-        if name not in NAMES or bool(edit) != (name in TWINS) or (edit and edit[1] not in SIDES):
-            raise ValueError
-        made = rows_of(spot)[SIDES.index(edit[1]) if edit else 0]
-        if made["id"] != row_id or spot.number < 0:
-            raise ValueError
-        return made
-    except (ValueError, IndexError, KeyError) as error:
-        raise BadRequestError(
-            f"expected a row id such as {Spot('test_seed', 'test_seed', 'stage1_basic', 7).id}; got {row_id!r}"
-        ) from error
+    spot, side = _parsed(row_id)
+    return rows_of(spot)[SIDES.index(side) if side else 0]
+
+
+def _parsed(row_id: str) -> tuple[Spot, str]:
+    """Return the incident and the side that an id names; the side is empty in sets without pairs."""
+    parts = row_id.split("/")
+    if len(parts) in (4, 6):
+        name, split, task, number = parts[:4]
+        edit, side = parts[4:] or ("", "")
+        is_known = name in NAMES and split in SPLITS and task in TASKS and edit in ALL_EDITS.get(name, ("",))
+        is_whole = number.isdecimal() and number == str(int(number)) and side in (SIDES if edit else ("",))
+        if is_known and is_whole:
+            return Spot(name, cast(Split, split), cast(Task, task), int(number), edit), side
+    raise BadRequestError(
+        f"expected a row id such as {Spot('test_seed', 'test_seed', 'stage1_basic', 7).id}; got {row_id!r}"
+    )
 
 
 def rows_of(spot: Spot) -> tuple[Row, ...]:
     """Make the row of an incident, or the two of a pair.
 
     Raises:
-        ValueError: the edit does not fit the incident.
+        BadRequestError: the edit does not fit the incident.
         OpenSOCError: an edit does not do to the decision what it shall.
     """
     case = generate(spot.task, spot.number, split=spot.split)
@@ -107,7 +111,7 @@ def rows_of(spot: Spot) -> tuple[Row, ...]:
         return (_row(spot, spot.id, case),)
     twins = TWINS[spot.name](spot, case)
     if twins is None:
-        raise ValueError(f"{spot.id} has no twin")
+        raise BadRequestError(f"{spot.id} has no twin by this edit")
     base, twin, extra = twins
     blank = {name: None if name == "wanted" else value for name, value in extra.items()}
     return _side(spot, "base", base, blank), _side(spot, "twin", twin, extra)
@@ -177,6 +181,8 @@ def _unchanged(spot: Spot, case: Case) -> Twins:
     return case, twin, {}
 
 
+CARRIERS = tuple(f"{place}+{tier}" for tier in TIERS for place in PLACES)
+ALL_EDITS: dict[str, Collection[str]] = {"pairs": EDITS, "injection": CARRIERS, "invariance": SAME}
 TWINS: dict[str, Callable[[Spot, Case], Twins]] = {"pairs": _flipped, "injection": _poisoned, "invariance": _unchanged}
 
 
@@ -242,7 +248,6 @@ def _each(number: int) -> dict[str, Counter[str]]:
     return {task: Counter(dict.fromkeys(LABELS, number)) for task in TASKS}
 
 
-_CARRIERS = tuple(f"{place}+{tier}" for tier in TIERS for place in PLACES)
 PLANS: dict[str, tuple[int, Callable[[], Iterator[Spot]]]] = {  # incidents or pairs, and which
     "sft_train": (600, partial(_with_quotas, "sft_train", ("train",), _each(SFT_PER_CELL))),
     "holdout": (
@@ -257,7 +262,7 @@ PLANS: dict[str, tuple[int, Callable[[], Iterator[Spot]]]] = {  # incidents or p
     **{split: (700, partial(_with_quotas, split, (split,), _each(TEST_PER_CELL))) for split in TEST_SPLITS},
     "pairs": (PAIRS, _pairs),
     # the fourth task has hostile text of its own, and the base shall be clean
-    "injection": (INJECTIONS, partial(_edited, "injection", TASKS[:3], _CARRIERS, INJECTIONS)),
+    "injection": (INJECTIONS, partial(_edited, "injection", TASKS[:3], CARRIERS, INJECTIONS)),
     "invariance": (UNCHANGED, partial(_edited, "invariance", TASKS, tuple(SAME), UNCHANGED)),
 }
 
@@ -360,7 +365,7 @@ def _fault(text: bytes) -> str:
     try:
         stored = json.loads(text)
         made = row(stored["id"])
-    except (ValueError, KeyError, TypeError, OpenSOCError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OpenSOCError) as error:
         return str(error)
     keys = list(_differing(stored, made))
     if not keys and line(made) != text:

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from players.prompt import DENSITIES, Density, answer_text, messages
+from players.base import DENSITIES, Density
+from players.prompt import answer_text, messages
 from runs.files import write_atomically
 from runs.progress import track
 from schema import BadRequestError

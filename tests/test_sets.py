@@ -20,11 +20,11 @@ from generator import GENERATOR_VERSION
 from generator.injection import PLACES, TIERS
 from generator.invariances import INVARIANCES
 from players.prompt import answer_text, messages, parse
-from schema import LABELS, TASKS, BadRequestError
+from schema import LABELS, TASKS, BadRequestError, LogonFields
 from tasks.registry import HELD_OUT_FAMILIES, families_of
 from tasks.sets import BENCHMARK, DATA, FIELDS, NAMES, PAIR_FIELDS, PATHS, expand, load_manifest, load_set
 from verifier import decision, judge_observation
-from verifier.window import Finding
+from verifier.window import Finding, rule
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = 30  # rows of each file that are made again
@@ -449,13 +449,13 @@ def test_a_new_rule_makes_those_rows_stale_whose_truth_it_changes(small, tmp_pat
     """Five of the seven rows hold what the rule finds; two of them are decided by something graver, and stay as they are."""
     main(["--out", str(tmp_path), *small])
 
-    def explicit_credentials(window):
-        if any(line.fields.activity == "explicit_credentials" for line in window.lines):
-            evidence = (window.lines[0].log_id,)
-            yield Finding("new-rule", "T1078", "defense-evasion", "confirmed", "host", evidence, 0.0, 0.0)
+    @rule("new-rule", "T1078", "defense-evasion", on=[(LogonFields, "explicit_credentials")], summary="", source="")
+    def explicit_credentials(logons, window):
+        for logon in logons[:1]:
+            yield Finding("confirmed", "host", (logon.log_id,), logon.time_s, logon.time_s)
 
-    find = decision.find
-    monkeypatch.setattr(decision, "find", lambda window: (*find(window), *explicit_credentials(window)))
+    known = decision.candidate_rules
+    monkeypatch.setattr(decision, "candidate_rules", lambda window: [*known(window), explicit_credentials])
     names = ("holdout", "invariance")
     faults = [fault for name in names for fault in build_sets.stale_rows(name, tmp_path)]
     paths = [tmp_path / PATHS[name] for name in names]

@@ -23,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from client.screens import ACTIONS, summary, visible
 from demo_data import ROUNDS, Answer, Case, Game, Judged, rule_says
+from eval.metric_table import shown_in
 from schema import account_name
 
 HERE = Path(__file__).resolve().parent
@@ -484,7 +485,7 @@ def results() -> str:
         entries = json.loads(LEADERBOARD.read_text("utf-8"))["entries"]
     except FileNotFoundError:
         entries = []
-    shown = ("accuracy", "macro_f1", "dismiss_on_malicious", "over_reaction", "mean_reward")
+    columns = shown_in("demo")
     sets = list(dict.fromkeys(name for entry in entries for name in entry["sets"]))
     boards = [
         {
@@ -492,7 +493,10 @@ def results() -> str:
             "items": next(entry["sets"][name]["items"] for entry in entries if name in entry["sets"]),
             "rows": sorted(
                 (
-                    {"name": entry["name"], "cells": [_cell(entry["sets"][name]["metrics"].get(one)) for one in shown]}
+                    {
+                        "name": entry["name"],
+                        "cells": [_cell(entry["sets"][name]["metrics"].get(column.name)) for column in columns],
+                    }
                     for entry in entries
                     if name in entry["sets"]
                 ),
@@ -501,7 +505,7 @@ def results() -> str:
         }
         for name in sets
     ]
-    return str(_pieces().results(boards, [one.replace("_", " ") for one in shown], pictures))
+    return str(_pieces().results(boards, [column.label for column in columns], pictures))
 
 
 def _cell(metric: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from eval.intervals import (
     one_thread,
     percentiles,
 )
+from eval.metric_table import BY_NAME
 from eval.metrics import DISMISS, Table, resampled_f1, resampled_ratio, table
 from eval.runs import Run, load_runs, shared_set
 from schema import TASKS, BadRequestError, OpenSOCError
@@ -67,22 +68,12 @@ def _all(data: Table) -> np.ndarray:
     return np.ones(len(data.truth))
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A metric that is compared: its figure in resamples, whether more of it is better, and its unit."""
-
-    resampled: Resampled
-    more_is_better: bool
-    unit: str
-
-
-METRICS = {
-    "accuracy": Compared(_ratio(lambda data: data.right, _all), True, "points"),
-    "macro_f1": Compared(resampled_f1, True, "points"),
-    "dismiss_on_malicious": Compared(
-        _ratio(lambda data: data.malicious & (data.said == DISMISS), lambda data: data.malicious), False, "points"
-    ),
-    "mean_reward": Compared(_ratio(lambda data: data.reward, _all), True, "of reward"),
+# The metrics that are compared, with the figure of each in resamples.
+RESAMPLED: Mapping[str, Resampled] = {
+    "accuracy": _ratio(lambda data: data.right, _all),
+    "macro_f1": resampled_f1,
+    "dismiss_on_malicious": _ratio(lambda data: data.malicious & (data.said == DISMISS), lambda data: data.malicious),
+    "mean_reward": _ratio(lambda data: data.reward, _all),
 }
 
 
@@ -91,7 +82,7 @@ def compare(
     runs: Sequence[Run],
     name: str | None = None,
     *,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] = tuple(RESAMPLED),
     focus: str | None = None,
     task: str | None = None,
     seed: int = 0,
@@ -102,7 +93,7 @@ def compare(
     Args:
         runs: two or more, of different defenders.
         name: the set; None takes `benchmark` where all runs have it, else the first that all have.
-        metrics: some of `METRICS`.
+        metrics: some of `RESAMPLED`.
         focus: a defender's name: only its pairs; None takes all.
         task: only the items of one task; None takes all.
         seed: of the bootstrap.
@@ -165,7 +156,7 @@ def _compared(
     first: Run, one: Table, second: Run, other: Table, metric: str, drawn: np.ndarray | None
 ) -> Comparison | None:
     """One comparison without its correction; None where the metric does not exist on these items."""
-    resampled = METRICS[metric].resampled
+    resampled = RESAMPLED[metric]
     whole = np.ones((1, one.families))
     difference = float((resampled(other, whole) - resampled(one, whole))[0])
     if np.isnan(difference):
@@ -193,18 +184,18 @@ def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
 
 def verdict(one: Comparison) -> str:
     """The comparison in a sentence."""
-    compared = METRICS[one.metric]
-    scale, digits = (100, 1) if compared.unit == "points" else (1, 3)
+    row = BY_NAME[one.metric]
+    scale, digits, unit = (100, 1, "points") if row.unit == "share" else (1, 3, f"of {row.unit}")
     if one.low is None or one.high is None or one.p_corrected is None:
         return f"{one.metric}: no difference shown: the items come from too few families to tell"
-    better = (one.difference > 0) == compared.more_is_better
+    better = (one.difference > 0) == (row.better == "more")
     sign = 1 if one.difference > 0 else -1
     if one.p_corrected < ALPHA and (one.low > 0 or one.high < 0):
         winner, loser = (one.second, one.first) if better else (one.first, one.second)
         low, high = sorted((sign * one.low * scale, sign * one.high * scale))
-        size = f"{abs(one.difference) * scale:.{digits}f} {compared.unit} [{low:.{digits}f}, {high:.{digits}f}]"
+        size = f"{abs(one.difference) * scale:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]"
         return f"{one.metric}: {winner} is better than {loser} by {size} (p {_p(one.p_corrected)})"
-    size = f"{one.difference * scale:+.{digits}f} {compared.unit} [{one.low * scale:.{digits}f}, {one.high * scale:.{digits}f}]"
+    size = f"{one.difference * scale:+.{digits}f} {unit} [{one.low * scale:.{digits}f}, {one.high * scale:.{digits}f}]"
     return f"{one.metric}: no difference shown between {one.first} and {one.second} ({size}, p {_p(one.p_corrected)})"
 
 
@@ -223,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--set", dest="name", help="the set to compare on (default: benchmark, or the first that all have)"
     )
     parser.add_argument(
-        "--metric", nargs="+", choices=METRICS, default=list(METRICS), help="which metrics (default: all)"
+        "--metric", nargs="+", choices=RESAMPLED, default=list(RESAMPLED), help="which metrics (default: all)"
     )
     parser.add_argument("--task", choices=TASKS, help="compare on the items of one task alone")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")

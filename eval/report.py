@@ -18,8 +18,9 @@ from markupsafe import Markup
 
 from eval.bake_demo import write
 from eval.charts import png
-from eval.compare import compare
+from eval.compare import RESAMPLED, compare
 from eval.intervals import RESAMPLES
+from eval.metric_table import BY_NAME, RANKING, interval_text, shown_in, value_text
 from eval.metrics import Metric
 from eval.plot_results import charts, read_audit
 from eval.reverify import Rows, frozen_rows
@@ -29,17 +30,7 @@ from schema import BadRequestError, OpenSOCError
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 MISTAKES = 10
 LONGEST = 700  # characters of a text that are shown
-COLUMNS = {
-    "macro-F1": "macro_f1",
-    "accuracy": "accuracy",
-    "dismiss on malicious": "dismiss_on_malicious",
-    "over-reaction": "over_reaction",
-    "unnecessary escalation": "unnecessary_escalation",
-    "format OK": "format_ok",
-    "citation recall": "citation_recall",
-    "mean reward": "mean_reward",
-    "cost at 10:1": "expected_cost_10_to_1",
-}
+COLUMNS = shown_in("page")
 
 
 def visible(text: str) -> str:
@@ -66,20 +57,20 @@ def board(runs: Sequence[Run], name: str, resamples: int) -> list[dict[str, Any]
             {
                 "name": run.name,
                 "kind": run.info.defender.kind,
-                "cells": [_cell(found[metric]) for metric in COLUMNS.values()],
+                "cells": [_cell(found[column.name]) for column in COLUMNS],
                 "info": run.info,
                 "command": command,
-                "rank": found["macro_f1"]["value"] or 0.0,
+                "rank": found[RANKING]["value"] or 0.0,
             }
         )
     return sorted(rows, key=lambda row: (-row["rank"], row["name"]))
 
 
 def _cell(metric: Metric) -> dict[str, str]:
-    if metric["value"] is None:
-        return {"value": "-", "interval": metric["reason"]}
-    interval = "" if metric["low"] is None else f"{metric['low']:.3f} to {metric['high']:.3f}"
-    return {"value": f"{metric['value']:.3f}", "interval": interval}
+    return {
+        "value": value_text(metric),
+        "interval": interval_text(metric) if metric["value"] is not None else metric["reason"],
+    }
 
 
 def mistakes(run: Run, name: str, frozen: Mapping[str, Rows], number: int = MISTAKES) -> list[dict[str, Any]]:
@@ -174,7 +165,7 @@ def report(
         set=chosen,
         items=about["items"],
         families=about["families"],
-        columns=list(COLUMNS),
+        columns=[column.label for column in COLUMNS],
         board=board(runs, chosen, resamples),
         focus=looked_at.name,
         verdicts=[one.verdict for one in compared],
@@ -191,8 +182,8 @@ def report(
 
 
 def _comparable(runs: Sequence[Run]) -> list[str]:
-    metrics = ["accuracy", "macro_f1", "dismiss_on_malicious"]
-    return [*metrics, "mean_reward"] if len({run.info.reward_table for run in runs}) == 1 else metrics
+    same_rewards = len({run.info.reward_table for run in runs}) == 1
+    return [name for name in RESAMPLED if same_rewards or BY_NAME[name].unit != "reward"]
 
 
 def _shown(value: Any) -> Any:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.items import FRESH, RECORDED, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
+from eval.metric_table import interval_text, names_in, value_text
 from eval.rollouts import RolloutStore, open_store, rollout
 from players import PLAYERS, Options, Player, Reply, open_player
 from rubric import TABLES
@@ -50,24 +51,6 @@ LIBRARIES = (
     "tokenizers",
     "torch",
     "transformers",
-)
-# What is printed of a set, as far as it has it; metrics.json has all.
-PRINTED = (
-    "accuracy",
-    "macro_f1",
-    "dismiss_on_malicious",
-    "over_reaction",
-    "unnecessary_escalation",
-    "detection",
-    "false_alarm",
-    "format_ok",
-    "citation_recall",
-    "mean_reward",
-    "expected_cost_10_to_1",
-    "ece",
-    "pair_accuracy",
-    "invariance",
-    "injection_flip_rate",
 )
 
 
@@ -318,18 +301,11 @@ def _print(defender: str, measured: Mapping[str, Any], out: Path) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=120)
     for name, metrics in measured["metrics"].items():
         table = Table("metric", "value", "95 % interval", "items", title=f"{defender} on {name}")
-        figures = [
-            (key, one)
-            for key, one in metrics.items()
-            if isinstance(one, Mapping) and one.keys() >= {"value", "low", "high"} and one["value"] is not None
-        ]
-        if name != RECORDED:
-            figures = sorted(
-                ((key, one) for key, one in figures if key in PRINTED), key=lambda pair: PRINTED.index(pair[0])
-            )
-        for key, one in figures:
-            interval = "-" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
-            table.add_row(key, f"{one['value']:.3f}", interval, str(one.get("n", "")))
+        printed = names_in("run") if name != RECORDED else metrics
+        for key in printed:
+            metric = metrics.get(key)
+            if isinstance(metric, Mapping) and metric.keys() >= {"low", "high"} and metric.get("value") is not None:
+                table.add_row(key, value_text(metric), interval_text(metric, "-"), str(metric.get("n", "")))
         console.print(table)
     console.print(f"All of it: {out / 'metrics.json'}", highlight=False, soft_wrap=True)
 

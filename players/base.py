@@ -22,7 +22,7 @@ MAX_REPLY = 200_000  # characters of a reply that are read; a longer one is a lo
 
 
 class PlayerError(StoppedError):
-    """A player cannot go on; what it has answered is stored, and the same command asks the rest."""
+    """A player cannot go on; its answers so far are stored, and the same command asks the rest."""
 
 
 class Reply(NamedTuple):

@@ -108,7 +108,16 @@ def _entry(board, tmp_path):
         (lambda told: told["entries"].append(told["entries"][0]), "'oracle' comes more than once"),
         (lambda told: told["entries"][0].update(note="best"), "Extra inputs are not permitted"),
         (lambda told: told["entries"][0].update(rollouts_sha256="x"), "rollouts_sha256"),
-        (lambda told: told["entries"][0]["sets"]["holdout"]["metrics"].pop("ece"), "missing ['ece']"),
+        (
+            lambda told: told["entries"][0]["sets"]["holdout"]["metrics"].pop("macro_f1"),
+            "metrics are macro_f1 and others",
+        ),
+        (
+            lambda told: told["entries"][0]["sets"]["holdout"]["metrics"].update(
+                luck={"value": 1, "low": None, "high": None, "n": 1}
+            ),
+            "unknown ['luck']",
+        ),
         (
             lambda told: told["entries"][0]["sets"]["holdout"]["metrics"]["accuracy"].update(low=1.0, high=0.5),
             "lies above high",
@@ -131,6 +140,14 @@ def test_a_board_out_of_form_is_refused(board, tmp_path, capsys, spoil, said):
 
     assert main(["validate", str(board)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_an_entry_may_be_older_than_a_metric(board, tmp_path):
+    told = _entry(board, tmp_path)
+    del told["entries"][0]["sets"]["holdout"]["metrics"]["ece"]
+    board.write_text(json.dumps(told))
+
+    assert "ece" not in load_board(board).entries[0].sets["holdout"].metrics
 
 
 def test_the_projects_own_board_and_schema_are_in_form():

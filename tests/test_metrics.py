@@ -8,6 +8,7 @@ from scipy.stats import norm, t
 from sklearn.metrics import brier_score_loss, f1_score
 
 from eval.intervals import bootstrap_p, draws, holm, mcnemar_p, one_thread, percentiles, quotient, wilson
+from eval.metric_table import METRICS, interval_text, names_in, value_text
 from eval.metrics import macro_f1, measure
 from schema import LABELS
 from stored_runs import TRUTHS, always_dismiss, oracle, played, right_in, rollout, with_confidence
@@ -349,3 +350,32 @@ def test_ten_thousand_resamples_of_2100_items_take_under_five_seconds():
     measure(rows)
 
     assert time.process_time() - start < 5
+
+
+# ---------------------------------------------------------------- the table of what is shown
+def test_every_metric_that_is_shown_is_measured():
+    found = measure(played(oracle), resamples=50)
+
+    assert [row.name for row in METRICS if row.name not in found] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("training", ("accuracy", "macro_f1", "format_ok", "citation_recall", "mean_reward")),
+        ("demo", ("accuracy", "macro_f1", "dismiss_on_malicious", "over_reaction", "mean_reward")),
+    ],
+)
+def test_a_place_shows_its_metrics_in_the_order_of_the_table(place, names):
+    assert names_in(place) == names
+
+
+def test_a_metric_is_rendered_with_its_interval_as_far_as_it_has_them():
+    whole, bare, none = (
+        {"value": 0.12345, "low": 0.1, "high": 0.2},
+        {"value": 1.0, "low": None, "high": None},
+        {"value": None, "low": None, "high": None},
+    )
+
+    assert [value_text(metric) for metric in (whole, bare, none)] == ["0.123", "1.000", "-"]
+    assert [interval_text(metric, "-") for metric in (whole, bare, none)] == ["0.100 to 0.200", "-", "-"]

@@ -95,7 +95,7 @@ def test_the_leaderboard_is_ordered_by_macro_f1(paths, tmp_path):
 
     names = re.findall(r"<td>([^<]*)<small>constant", text)
     assert names == ["oracle", "sleepy &lt;b&gt;"]
-    assert all(f"<th>{column}</th>" in text for column in COLUMNS)
+    assert all(f"<th>{column.label}</th>" in text for column in COLUMNS)
 
 
 def test_ten_mistakes_are_shown_with_their_evidence_and_the_worst_first(paths, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 
 from eval import items, metrics, rollouts, run
 from eval.items import RECORDED
+from eval.metric_table import names_in
 from eval.recorded import measure_recordings, recordings
 from eval.runs import load_run
 from runs.ending import DONE, STOPPED, WRONG
@@ -314,7 +315,7 @@ def test_the_owners_rows_come_out_of_the_holdout(tmp_path, capsys):
         assert run.main(["--defender", name, "--out", str(tmp_path / name)]) == DONE
         found = stored(tmp_path / name, "metrics")["metrics"]["holdout"]
         printed = capsys.readouterr().out
-        for metric, figure in zip(run.PRINTED, figures, strict=False):
+        for metric, figure in zip(names_in("run"), figures, strict=False):
             assert round(found[metric]["value"], 2) == figure
             assert re.search(rf"{metric} +│ {found[metric]['value']:.3f} +│", printed)
         assert found["accuracy"]["n"] == 200

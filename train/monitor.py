@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eval.metric_table import names_in
 from players.base import Density
 from rubric import TableName
 from schema import LABELS
@@ -18,7 +19,6 @@ from train.data import Row
 
 RESAMPLES = 1_000  # of the intervals of an evaluation
 REWARD_BOUND = 0.01  # of the time of a GRPO step, on a CPU
-EVALUATED = ("accuracy", "macro_f1", "format_ok", "citation_recall", "mean_reward")
 
 
 # ---------------------------------------------------------------- evaluation
@@ -42,7 +42,7 @@ class Examination:
         lines = [rollout("val", row, Reply(text, ""), self.table) for row, text in zip(self.rows, texts, strict=True)]
         found = measure(lines, resamples=RESAMPLES)
         told: dict[str, Any] = {"val/n": len(lines)}
-        for name in EVALUATED:
+        for name in names_in("training"):
             if name in found:
                 told |= {f"val/{name}": found[name]["value"]}
                 told |= {f"val/{name}_{end}": found[name][end] for end in ("low", "high")}

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from eval.intervals import RESAMPLES
+from eval.metric_table import RANKING, names_in
 from eval.reverify import reverify
 from eval.runs import BENCHMARK, Run, load_run, stored_metrics
 from rubric import TableName
@@ -24,28 +25,7 @@ HERE = Path(__file__).parent
 BOARD = HERE / "leaderboard.json"
 SCHEMA = HERE / "schema.json"
 SAME = 1e-5  # figures are kept to six digits
-KEPT = (
-    "accuracy",
-    "macro_f1",
-    "dismiss_on_malicious",
-    "over_reaction",
-    "unnecessary_escalation",
-    "detection",
-    "false_alarm",
-    "format_ok",
-    "citation_precision",
-    "citation_recall",
-    "mean_reward",
-    "expected_cost_10_to_1",
-    "expected_cost_100_to_1",
-    "ppv_at_13",
-    "ppv_at_1",
-    "brier",
-    "ece",
-    "pair_accuracy",
-    "invariance",
-    "injection_flip_rate",
-)
+KEPT = names_in("board")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -84,9 +64,11 @@ class SetEntry(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> SetEntry:
-        missing, strange = sorted(set(KEPT) - set(self.metrics)), sorted(set(self.metrics) - set(KEPT))
-        if missing or strange:
-            raise ValueError(f"metrics are those of eval.leaderboard.KEPT; missing {missing}, unknown {strange}")
+        unknown = sorted(set(self.metrics) - set(KEPT))
+        if unknown or RANKING not in self.metrics:  # an entry may be older than a metric
+            raise ValueError(
+                f"metrics are {RANKING} and others of eval.metric_table; got {sorted(self.metrics)}, unknown {unknown}"
+            )
         return self
 
 
@@ -226,4 +208,4 @@ def add(board: Leaderboard, entry: Entry) -> Leaderboard:
 def _rank(entry: Entry) -> tuple[bool, float, str]:
     whole = BENCHMARK in entry.sets
     first = entry.sets[BENCHMARK] if whole else next(iter(entry.sets.values()))
-    return not whole, -(first.metrics["macro_f1"].value or 0.0), entry.name
+    return not whole, -(first.metrics[RANKING].value or 0.0), entry.name

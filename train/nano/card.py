@@ -7,21 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from eval.metric_table import interval_text, names_in, value_text
 from players.embedded import About
 from schema import BadRequestError
 from train.nano.model import PRESETS
 
 CARD = "README.md"
-FIGURES = (
-    "accuracy",
-    "macro_f1",
-    "dismiss_on_malicious",
-    "over_reaction",
-    "citation_recall",
-    "format_ok",
-    "mean_reward",
-    "ece",
-)
 
 
 def card(about: About, run: Path | None) -> str:
@@ -145,7 +136,7 @@ def _figures(about: About, run: Path) -> Iterator[str]:
         found = json.loads((run / "metrics.json").read_text("utf-8"))
         info, metrics = found["run"], found["metrics"]
         fingerprint, command, commit = info["defender"].get("fingerprint"), info["command"], info["commit"]
-        table = {name: {key: one[key] for key in FIGURES if key in one} for name, one in metrics.items()}
+        table = {name: {key: one[key] for key in names_in("card") if key in one} for name, one in metrics.items()}
         lines = [
             f"| {key} | {name} | {_value(one)} | {one.get('n', '')} |"
             for name, some in table.items()
@@ -167,8 +158,6 @@ def _figures(about: About, run: Path) -> Iterator[str]:
     yield from lines
 
 
-def _value(one: Mapping[str, Any]) -> str:
-    if one["value"] is None:
-        return "-"
-    interval = "" if one["low"] is None else f" ({one['low']:.3f} to {one['high']:.3f})"
-    return f"{one['value']:.3f}{interval}"
+def _value(metric: Mapping[str, Any]) -> str:
+    interval = interval_text(metric)
+    return value_text(metric) + (f" ({interval})" if interval else "")

@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from eval.metric_table import names_in
 from players.codec import CONTEXT, LONGEST, Coder, load
 from players.decode import answers
 from players.prompt import user_text
@@ -35,7 +36,6 @@ GROUPS = 32  # of a step of GRPO
 STEPS = 300  # of a stage of GRPO
 TOKENIZER_ROWS = 4_000  # prompts that a tokenizer is made from
 LEARNING_RATES = {"pretrain": 5e-3, "sft": 2e-3, "labels": 4e-3, "grpo": 3e-3, "best_of": 3e-3}
-VALIDATED = ("val/accuracy", "val/macro_f1", "val/format_ok", "val/citation_recall")
 SHOWN = ("loss", "reward", "accuracy", "format_ok", "frac_reward_zero_std", "entropy", "kl")
 
 
@@ -266,7 +266,9 @@ def _progress(plan: Plan) -> Iterator[Callable[[dict[str, Any], float], None]]:
 
         def show(line: dict[str, Any], done: float) -> None:
             if any(name.startswith("val/") for name in line):
-                figures = ", ".join(f"{name[4:]} {line[f'val/{name[4:]}']:.3f}" for name in VALIDATED if name in line)
+                figures = ", ".join(
+                    f"{name} {line[f'val/{name}']:.3f}" for name in names_in("training") if f"val/{name}" in line
+                )
                 console.print(f"{plan.out.name}, step {line['step']}: {figures}", highlight=False)
             else:
                 told = ", ".join(f"{name} {line[name]:.3f}" for name in SHOWN if name in line)

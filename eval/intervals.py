@@ -1,4 +1,4 @@
-"""Intervals and tests that the figures rest on: Wilson, a bootstrap over families, exact McNemar, Holm.
+"""Intervals and tests that the figures rest on: a bootstrap over families, exact McNemar, Holm; Wilson's is `telemetry.scoring.wilson`.
 
 Incidents of one scenario family resemble each other, so a resample draws whole families with replacement. A draw is a vector of how often
 each family was taken; whatever is a function of per-family sums is then resampled by one matrix product. Tests are statsmodels'.
@@ -13,19 +13,12 @@ from functools import lru_cache
 
 import numpy as np
 
-CONFIDENCE = 0.95
+from telemetry.scoring import CONFIDENCE
+
 RESAMPLES = 10_000
 LEAST_FAMILIES = 2  # one family does not say how families differ
 
 Interval = tuple[float, float]
-
-
-def wilson(hits: int, of: int, *, confidence: float = CONFIDENCE) -> Interval:
-    """The Wilson score interval of a rate of `hits` in `of` items, `of` at least 1."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(hits, of, alpha=1 - confidence, method="wilson")
-    return float(low), float(high)
 
 
 @lru_cache(maxsize=8)  # of runs over the same sets, and of groups of a set

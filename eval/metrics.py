@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from eval.intervals import (
-    CONFIDENCE,
     LEAST_FAMILIES,
     RESAMPLES,
     Interval,
@@ -25,9 +24,9 @@ from eval.intervals import (
     per_family,
     percentiles,
     quotient,
-    wilson,
 )
 from schema import LABELS
+from telemetry.scoring import CONFIDENCE, wilson
 
 Metric = dict[str, Any]  # value, low, high, n, method; reason where value or interval is None
 Rollout = Mapping[str, Any]

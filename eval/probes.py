@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer
@@ -25,6 +24,7 @@ from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
 from schema import LABELS, Label
+from telemetry.scoring import CONFIDENCE, wilson
 
 MAJORITY = 1 / len(LABELS)
 FOLDS = 4
@@ -33,7 +33,6 @@ BEST_FIELDS = 36  # pairs are made of these
 LEAST_SHARE = 0.03  # of the incidents in which a feature must differ from its usual value
 BOOTSTRAPS = 500
 ROUNDS = 30  # of boosting
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +147,7 @@ def _trees(data: Sample, groups: Sequence[tuple[str, ...]], draws: int) -> list[
 
 def _rate(field: str, rate: float, incidents: int, tried: int) -> Figure:
     """A rate with its Wilson interval; wider by Bonferroni's rule, as the best of many is looked at."""
-    interval = binomtest(round(rate * incidents), incidents).proportion_ci(
-        1 - (1 - CONFIDENCE) / tried, method="wilson"
-    )
-    return Figure(field, rate, float(interval.low), float(interval.high))
+    return Figure(field, rate, *wilson(round(rate * incidents), incidents, confidence=1 - (1 - CONFIDENCE) / tried))
 
 
 # ---------------------------------------------------------------- all at once

@@ -9,13 +9,14 @@ recording. Where the recorder cleared the log before it began, the recording is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eval.intervals import RESAMPLES, draws, quotient
 from eval.items import RECORDED
 from schema import BadRequestError
 from tasks.alerts import alert_on
@@ -28,7 +29,6 @@ from telemetry.windowing import worth_of
 from world import World
 
 UNCLEARED = " without log_clear"  # ends the id of a recording's second item
-BOOTSTRAPS = 10_000
 
 
 def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bool = True) -> FrozenSet:
@@ -109,16 +109,13 @@ def _observation(events: Sequence[Mapping[str, Any]], world: World, *, mask: boo
 
 
 # ---------------------------------------------------------------- scores
-Counted = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
 def measure_recordings(
     items: FrozenSet,
     rollouts: Sequence[Mapping[str, Any]],
     labels: Mapping[str, Mapping[str, str]],
     *,
     seed: int = 0,
-    resamples: int = BOOTSTRAPS,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Scores of a defender on recordings.
 
@@ -151,7 +148,7 @@ def measure_recordings(
     malicious = np.array([row["recording"]["malicious"] == "yes" for row in firsts])
     for name, wanted in (("noticed", NOTICED), ("acted", ACTED)):
         hit = np.array([actions[row["id"]] in wanted for row in firsts])
-        clusters = _clustered(hit, malicious, groups, np.random.default_rng(seed), resamples)
+        clusters = _clustered(hit, malicious, groups, seed, resamples)
         found[f"{name}_recall"] = _wilson(int(hit[malicious].sum()), int(malicious.sum())) | {
             "by_group": clusters["recall"]
         }
@@ -163,22 +160,21 @@ def measure_recordings(
 
 
 def _wilson(hits: int, of: int) -> dict[str, Any]:
-    low, high = wilson(hits, of) or (None, None)
+    low, high = (round(end, 4) for end in wilson(hits, of)) if of else (None, None)
     value = round(hits / of, 4) if of else None
     return {"value": value, "low": low, "high": high, "n": of, "method": "Wilson 95 %, one decision a recording"}
 
 
 def _clustered(
-    hit: np.ndarray, malicious: np.ndarray, groups: np.ndarray, rng: np.random.Generator, resamples: int
+    hit: np.ndarray, malicious: np.ndarray, groups: np.ndarray, seed: int, resamples: int
 ) -> dict[str, dict[str, Any]]:
     """Recall, false-positive rate and balanced precision with percentile intervals over resampled groups."""
     number = int(groups.max()) + 1
     sums = np.stack(
         [np.bincount(groups, weights, number) for weights in (hit & malicious, malicious, hit & ~malicious, ~malicious)]
     )
-    drawn = rng.multinomial(number, np.full(number, 1 / number), size=resamples)
     values = _rates(sums.sum(axis=1)[None])
-    spread = _rates(drawn @ sums.T)
+    spread = _rates(draws(number, seed=seed, resamples=resamples) @ sums.T)
     method = f"percentile bootstrap 95 % over {number} groups of recordings, {resamples} resamples"
     return {
         name: _interval(float(values[place][0]), spread[place], len(hit), method)
@@ -188,9 +184,8 @@ def _clustered(
 
 def _rates(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rates of rows of counts: hits and all of the malicious, hits and all of the benign; nan where there is none."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall, false = counts[:, 0] / counts[:, 1], counts[:, 2] / counts[:, 3]
-        return recall, false, recall / (recall + false)
+    recall, false = quotient(counts[:, 0], counts[:, 1]), quotient(counts[:, 2], counts[:, 3])
+    return recall, false, quotient(recall, recall + false)
 
 
 def _interval(value: float, spread: np.ndarray, n: int, method: str) -> dict[str, Any]:

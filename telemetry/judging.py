@@ -333,7 +333,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         world = load_world(args.world)
         labels = load_manifest(args.manifest) if args.manifest else None
-        wilson(0, 1 if args.manifest else 0)  # where scipy is missing, say so before the work and not after it
+        if args.manifest:
+            wilson(0, 1)  # without scipy, say so before the work and not after it
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2

@@ -137,10 +137,10 @@ def _rate(malicious: Sequence[str | None], benign: Sequence[str | None], actions
     return {
         "true_positives": hits,
         "recall": _short(recall),
-        "recall_interval": wilson(hits, len(malicious)),
+        "recall_interval": _interval(hits, len(malicious)),
         "false_positives": alarms,
         "false_positive_rate": _short(false),
-        "false_positive_interval": wilson(alarms, len(benign)),
+        "false_positive_interval": _interval(alarms, len(benign)),
         "precision_at_50_50": _short(balanced),
     }
 
@@ -149,22 +149,24 @@ def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def wilson(hits: int, of: int) -> list[float] | None:
-    """The 95 % Wilson interval of a rate, or None where there is nothing to take a rate of.
+def wilson(hits: int, of: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the Wilson score interval of a rate of `hits` in `of` items, `of` at least 1.
 
     Raises:
         OpenSOCError: scipy is not installed.
     """
-    if not of:
-        return None
     try:
         from scipy.stats import binomtest
     except ImportError as error:
         raise OpenSOCError(
             "Expected scipy for the intervals of a score, and it is not installed; install the extra `eval` (requirements-dev.txt has it)."
         ) from error
-    interval = binomtest(hits, of).proportion_ci(CONFIDENCE, method="wilson")
-    return [round(float(interval.low), 4), round(float(interval.high), 4)]
+    interval = binomtest(hits, of).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def _interval(hits: int, of: int) -> list[float] | None:
+    return [round(end, 4) for end in wilson(hits, of)] if of else None
 
 
 # ---------------------------------------------------------------- for people

@@ -7,11 +7,12 @@ import pytest
 from scipy.stats import norm, t
 from sklearn.metrics import brier_score_loss, f1_score
 
-from eval.intervals import bootstrap_p, draws, holm, mcnemar_p, one_thread, percentiles, quotient, wilson
+from eval.intervals import bootstrap_p, draws, holm, mcnemar_p, one_thread, percentiles, quotient
 from eval.metric_table import METRICS, interval_text, names_in, value_text
 from eval.metrics import macro_f1, measure
 from schema import LABELS
 from stored_runs import TRUTHS, always_dismiss, oracle, played, right_in, rollout, with_confidence
+from telemetry.scoring import wilson
 
 FEW = 500  # resamples, where the test looks at values
 

@@ -227,8 +227,13 @@ def test_a_log_cleared_by_the_recorder_can_be_left_out_of_the_count():
     ("hits", "of_all", "interval"), [(0, 10, [0.0, 0.2775]), (5, 10, [0.2366, 0.7634]), (1, 1, [0.2065, 1.0])]
 )
 def test_wilson_intervals_match_the_textbook(hits, of_all, interval):
-    assert wilson(hits, of_all) == interval
-    assert wilson(0, 0) is None
+    assert list(wilson(hits, of_all)) == pytest.approx(interval, abs=5e-5)
+
+
+def test_a_rate_of_nothing_has_no_interval():
+    noticed = score([("a", "monitor", "monitor", 9)], labels(a="yes"))["all"]["noticed"]
+
+    assert (noticed["recall_interval"], noticed["false_positive_interval"]) == ([0.2065, 1.0], None)
 
 
 @pytest.mark.parametrize(

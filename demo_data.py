@@ -36,7 +36,8 @@ from schema import (
     shown,
 )
 from tasks.registry import Split
-from verifier.decision import GroundTruth, judge_observation
+from verifier.decision import judge_observation
+from verifier.truth import GroundTruth
 
 ROOT = Path(__file__).resolve().parent
 BAKED = ROOT / "data" / "demo_examples.json"

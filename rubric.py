@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from openenv_base import Rubric
 from schema import LABELS, Label, Triage, faults
-from verifier import GroundTruth
+from verifier.truth import GroundTruth
 
 TableName = Literal["standard", "hardened"]
 

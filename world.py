@@ -333,3 +333,6 @@ class World:
             "indicators": [indicator.copy() for indicator in self.indicators],
             "sensors": [sensor.copy() for sensor in self.sensors],
         }
+
+
+EMPTY_WORLD = World()  # nothing is declared

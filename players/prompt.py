@@ -24,8 +24,8 @@ from pydantic import ValidationError
 
 from players.base import DENSITIES, MAX_REPLY, Density
 from schema import LABELS, BadRequestError, Triage, epoch_s
-from verifier.decision import GroundTruth
 from verifier.playbook import playbook_for
+from verifier.truth import GroundTruth
 
 MAX_TRIES = 200  # opening braces of a reply that are tried
 REMEMBERED = 20_000  # rendered values that are kept at a time

@@ -14,7 +14,8 @@ from generator.incidents import Case
 from players.prompt import parse
 from rubric import TableName, score_triage
 from schema import Label, Triage
-from verifier.decision import GroundTruth, compute_ground_truth
+from verifier.decision import compute_ground_truth
+from verifier.truth import GroundTruth
 
 SHOWN = (
     "alert",
@@ -80,16 +81,9 @@ def score_answer(content: object, item: Mapping[str, Any], table: TableName = "s
         table: the reward table.
         fault: why there is no answer; by default why `content` is malformed.
     """
-    truth = truth_of(item["ground_truth"])
+    stored = item["ground_truth"]
+    truth = stored if isinstance(stored, GroundTruth) else GroundTruth.from_dict(stored)
     log_ids = [line["log_id"] for line in item["observation"]["log_window"]]
     triage, malformed, reward, components = score_triage(content, truth, log_ids, table)
     right = triage is not None and triage.action == truth.action
     return Score(triage, "" if triage else fault or malformed, reward, components, right)
-
-
-def truth_of(stored: GroundTruth | Mapping[str, Any]) -> GroundTruth:
-    """Return a stored ground truth as the rubric takes it; findings and the ladder's reason are not stored."""
-    if isinstance(stored, GroundTruth):
-        return stored
-    evidence, techniques, rule_ids = (tuple(stored.get(name, ())) for name in TRUTH[1:])
-    return GroundTruth(stored["action"], (), evidence, techniques, rule_ids, "")

@@ -1,5 +1,6 @@
 """The ladder, rung by rung, and what never changes a decision."""
 
+import dataclasses
 import json
 import re
 
@@ -29,7 +30,7 @@ from incidents import (
 )
 from schema import CATEGORIES, LABELS, TASKS, Incident, epoch_s, iso_time
 from tasks.registry import SPLITS
-from verifier import compute_ground_truth, judge_observation
+from verifier import GroundTruth, compute_ground_truth, judge_observation
 from world import World
 
 QUIET = launch(0, INSTALLED)
@@ -247,9 +248,26 @@ def test_in_an_empty_world_private_addresses_are_ours_and_nobody_is_important():
         call(2, EVIL, "fd00::1"),
         call(3, EVIL, "::ffff:10.1.2.3"),
     ]
-    truth = compute_ground_truth(incident(*rows), World())
+    truth = compute_ground_truth(incident(*rows))
 
     assert (truth.action, truth.evidence_log_ids) == ("quarantine_host", ("L1-1",))
+    assert truth == compute_ground_truth(incident(*rows), World())
+
+
+def test_a_stored_truth_is_rebuilt_without_what_no_row_stores():
+    truth = truth_of(implant())
+    stored = {
+        "action": "quarantine_host",
+        "evidence_log_ids": ["L1-1"],
+        "techniques": ["T1055"],
+        "rule_ids": ["code-injection"],
+    }
+
+    assert GroundTruth.from_dict(stored) == GroundTruth(
+        "quarantine_host", (), ("L1-1",), ("T1055",), ("code-injection",), ""
+    )
+    assert GroundTruth.from_dict(truth.to_dict()) == dataclasses.replace(truth, findings=(), why="")
+    assert GroundTruth.from_dict({"action": "dismiss"}) == GroundTruth("dismiss", (), (), (), (), "")
 
 
 @pytest.mark.parametrize(

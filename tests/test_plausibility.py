@@ -41,6 +41,26 @@ def connection(**changes):
     return call(0, INSTALLED, **{"direction": "outbound", "dst_scope": "external", **changes})
 
 
+# ---------------------------------------------------------------- without a world
+def test_without_a_world_any_host_account_and_address_of_ours_is_taken_and_the_rest_is_checked():
+    stranger = launch(0, INSTALLED, host="ELSEWHERE", user="nobody.known")
+    inside = event(
+        0,
+        "net_conn",
+        "flow",
+        process_path=INSTALLED,
+        host="ELSEWHERE",
+        user="PC-9$",
+        src_ip="10.9.9.9",
+        dst_ip="10.9.9.8",
+    )
+
+    assert check_plausibility(incident(stranger)) == check_plausibility(incident(inside)) == []
+    assert check_plausibility(incident(stranger, category="exfiltration")) == [
+        "exfiltration needs an external destination and bytes that go there"
+    ]
+
+
 # ---------------------------------------------------------------- entities
 def test_log_ids_are_unique():
     assert reasons(launch(0, INSTALLED), launch(1, INSTALLED)) == []

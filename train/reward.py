@@ -18,7 +18,7 @@ from players.base import Density
 from players.prompt import messages, parse
 from rubric import ScoredTriage, TableName, score_triage
 from schema import LABELS, BadRequestError, Label
-from verifier import GroundTruth
+from verifier.truth import GroundTruth
 
 COMPONENTS = ("decision", "citation", "format")
 REMEMBERED = 256  # incidents whose truth is kept: those of a few steps
@@ -148,10 +148,7 @@ class TriageReward:
         """What an episode of the incident says of it: the truth, and the lines of its window. Asked once for a whole group."""
         seen = self._env.reset(task=task, seed=seed, split=split)
         self._env.step({"submit_triage": None})
-        told = self._env.grade()["ground_truth"]
-        truth = GroundTruth(
-            told["action"], (), tuple(told["evidence_log_ids"]), tuple(told["techniques"]), tuple(told["rule_ids"]), ""
-        )
+        truth = GroundTruth.from_dict(self._env.grade()["ground_truth"])
         return truth, frozenset(line["log_id"] for line in seen.log_window)
 
 

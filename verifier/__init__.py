@@ -5,10 +5,11 @@ tactic, `context` what explains a finding, `decision` the ladder, `plausibility`
 `playbook` the same in words.
 """
 
-from verifier.decision import GroundTruth, compute_ground_truth, judge_observation
+from verifier.decision import compute_ground_truth, judge_observation
 from verifier.plausibility import check_plausibility, signature
 from verifier.playbook import playbook_for, playbook_text
 from verifier.rules import RULES
+from verifier.truth import GroundTruth
 from verifier.window import Finding
 
 __all__ = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -11,60 +10,20 @@ from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s
 from verifier.commands import triggers_of
 from verifier.context import explanation
 from verifier.rules import RULES
+from verifier.truth import GroundTruth
 from verifier.window import Finding, Kind, Limits, Rule, Window
-from world import World
+from world import EMPTY_WORLD, World
 
 SEVERAL_HOSTS = 3
 CORROBORATION_S = 3600  # within this, two different suspicious things on one host bear each other out
 MIN_OUTAGE_S = 60
 
 
-@dataclass(frozen=True, slots=True)
-class GroundTruth:
-    """What the verifier says of an incident.
+def compute_ground_truth(incident: Incident, world: World = EMPTY_WORLD) -> GroundTruth:
+    """Compute the right action for an incident, with its evidence: a pure function of events and world.
 
-    `findings` holds explained ones too (their `explained_by` says by what). `evidence_log_ids` are the lines that
-    support the action, in time order, never empty. `why` is the ladder's reason.
-    """
-
-    action: Label
-    findings: tuple[Finding, ...]
-    evidence_log_ids: tuple[str, ...]
-    techniques: tuple[str, ...]
-    rule_ids: tuple[str, ...]
-    why: str
-
-    @property
-    def explanation(self) -> str:
-        """The three steps in words, one line each."""
-        return _explain(self.findings, self.action, self.why)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for files and the wire."""
-        return {
-            "action": self.action,
-            "evidence_log_ids": list(self.evidence_log_ids),
-            "techniques": list(self.techniques),
-            "rule_ids": list(self.rule_ids),
-            "explanation": self.explanation,
-            "findings": [
-                {
-                    "rule_id": finding.rule_id,
-                    "technique": finding.technique,
-                    "strength": finding.strength,
-                    "scope": finding.scope,
-                    "evidence": list(finding.evidence),
-                    "explained_by": finding.explained_by or None,
-                }
-                for finding in self.findings
-            ],
-        }
-
-
-def compute_ground_truth(incident: Incident, world: World) -> GroundTruth:
-    """The right action for an incident, with its evidence: a pure function of events and world.
-
-    Reads neither `target_label`, `category` nor `narrative`. Three steps: findings by rule, context, decision.
+    Reads neither `target_label`, `category` nor `narrative`. Three steps: findings by rule, context, decision. Without
+    a world nothing is known but the private networks, and nothing is explained.
     """
     window = Window(incident, world)
     return decide(window, find(window))
@@ -233,22 +192,3 @@ _TYPE_OF = {fields: event_type for event_type, fields in FIELDS_OF.items()}
 def event_type_of(fields: Fields) -> str:
     """The event type that an object of fields belongs to: ProcessAccessFields -> process_access."""
     return _TYPE_OF[type(fields)]
-
-
-def _explain(findings: tuple[Finding, ...], action: Label, why: str) -> str:
-    """The three steps in words, one line each."""
-    found = [
-        f"{finding.rule_id} ({finding.technique}, {finding.strength}) in {', '.join(finding.evidence)}"
-        for finding in findings
-    ]
-    context = [
-        f"{finding.rule_id} is explained by {finding.explained_by}" for finding in findings if finding.explained_by
-    ]
-    live = [finding.rule_id for finding in findings if not finding.explained_by]
-    return "\n".join(
-        (
-            f"Findings: {'; '.join(found) or 'none'}.",
-            f"Context: {'; '.join(context) or 'nothing is explained'}{'; unexplained: ' + ', '.join(live) if live else ''}.",
-            f"Decision: {action}, because {why}.",
-        )
-    )

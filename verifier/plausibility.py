@@ -30,10 +30,11 @@ from schema import (
     account_name,
     epoch_s,
 )
-from verifier.decision import GroundTruth, compute_ground_truth, event_type_of, label_under
+from verifier.decision import compute_ground_truth, event_type_of, label_under
 from verifier.rules.network import MIN_UPLOAD_MB
+from verifier.truth import GroundTruth
 from verifier.window import LOOSER, TIGHTER, Line, Window, basename, is_person_or_service
-from world import MAX_NAME, World
+from world import EMPTY_WORLD, MAX_NAME, World
 
 MAX_SPAN_S = 24 * 3600  # one incident, one day
 MAX_LEAD_S = 24 * 3600  # how long before the alert a window may begin
@@ -66,12 +67,14 @@ CATEGORY_EVENTS: Mapping[Category, frozenset[str]] = {
 }
 
 
-def check_plausibility(incident: Incident, world: World, *, seen: Mapping[str, int] | None = None) -> list[str]:
-    """Reasons against admitting an incident, in the order of the checks; empty when it is admitted.
+def check_plausibility(
+    incident: Incident, world: World = EMPTY_WORLD, *, seen: Mapping[str, int] | None = None
+) -> list[str]:
+    """Return the reasons against admitting an incident, in the order of the checks; empty when it is admitted.
 
     Args:
         incident: a schema-valid incident.
-        world: the world that its author was shown.
+        world: the world that its author was shown; one that declares no hosts or accounts takes any.
         seen: how often each `signature` was admitted before; None where nobody counts.
     """
     ids = Counter(event.log_id for event in incident.events)
@@ -95,7 +98,7 @@ def check_plausibility(incident: Incident, world: World, *, seen: Mapping[str, i
 
 # ---------------------------------------------------------------- entities
 def _entities(window: Window) -> list[str]:
-    """Hosts and accounts exist in the world, internal addresses belong to somebody."""
+    """Hosts and accounts exist in a world that declares any, internal addresses belong to somebody."""
     world = window.world
     created = {
         account_name(line.fields.user_name) for line in window.of(AccountFields) if line.fields.activity == "create"
@@ -108,7 +111,7 @@ def _entities(window: Window) -> list[str]:
     written = {name.lower(): name for name in world.accounts}
     reasons = []
     for line in window.lines:
-        if line.host and line.host not in world.hosts:
+        if line.host and world.hosts and line.host not in world.hosts:
             reasons.append(f"{line.log_id}: there is no host {line.host!r} in this world")
         for name in ("actor_user", "user_name", "user_uid"):
             if len(getattr(line.fields, name, None) or "") > MAX_NAME:
@@ -118,13 +121,14 @@ def _entities(window: Window) -> list[str]:
                 "failure",
                 "preauth_failure",
             )
-            if is_person_or_service(user) and user not in world.accounts and user not in created and not guessed:
+            known = user in world.accounts or user in created or not world.accounts
+            if is_person_or_service(user) and not known and not guessed:
                 reasons.append(f"{line.log_id}: there is no account {user!r} in this world")
             if written.get(user.lower(), user) != user:
                 reasons.append(
                     f"{line.log_id}: the account {user!r} is written {written[user.lower()]!r} in this world"
                 )
-            if user.endswith("$") and user[:-1] not in world.hosts and not guessed:
+            if user.endswith("$") and world.hosts and user[:-1] not in world.hosts and not guessed:
                 reasons.append(f"{line.log_id}: there is no machine of the account {user!r} in this world")
         for name in ("src_ip", "dst_ip"):
             ip = getattr(line.fields, name, None)
@@ -137,7 +141,7 @@ def _entities(window: Window) -> list[str]:
                 continue
             if usual != ip:
                 reasons.append(f"{line.log_id}: {name} {ip} is an address that sensors write as {usual}")
-            if world.is_internal(ip) and ip not in ours:
+            if world.hosts and world.is_internal(ip) and ip not in ours:
                 reasons.append(f"{line.log_id}: internal address {ip} belongs to no host of this world")
     return reasons
 

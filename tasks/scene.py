@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from schema import Account, Host, Indicator, Sensor, Ticket
-from world import Organisation
+
+if TYPE_CHECKING:
+    from world import Organisation
 
 T = TypeVar("T")
 Telling = Literal["confirmed", "suspicious", "below"]

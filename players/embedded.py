@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from players.base import Density, Options, Player, Reply, Row, cut
 from players.prompt import Parsed, messages, parse
-from schema import LABELS, BadRequestError, OpenSOCError
+from schema import LABELS, BadRequestError, OpenSOCError, faults
 
 MODEL = Path(__file__).resolve().parent.parent / "models" / "defender"
 GRAPH, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "defender.json"
@@ -234,10 +234,8 @@ def _read(directory: Path) -> tuple[About, bytes, bytes]:
             f"({error.strerror}); {MAKE}."
         ) from error
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        told = ": ".join([*map(str, fault["loc"]), fault["msg"]])
         raise BadRequestError(
-            f"Expected {directory / ABOUT} as train.nano.export writes it; {told}; {MAKE}."
+            f"Expected {directory / ABOUT} as train.nano.export writes it; {faults(error, ABOUT)}; {MAKE}."
         ) from error
     for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
         if hashlib.sha256(content).hexdigest() != about.files.get(name):

@@ -1,4 +1,4 @@
-"""The one prompt of training, evaluation and demo: chat messages from an observation, and the answer from a reply.
+"""Render the one prompt of training, evaluation and demo, and read the answer from a reply.
 
 Two densities of the same content. `full` is for instruction-tuned models: the playbook stands in the system message, every value has its
 name. `compact` is for small models that learn the playbook: no playbook, context rows by position, short names for the entities (`@h1` is a host,
@@ -16,6 +16,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import starmap
 from json.encoder import encode_basestring_ascii
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -23,7 +25,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from players.base import DENSITIES, MAX_REPLY, Density
-from schema import LABELS, BadRequestError, Triage, epoch_s
+from players.reasoning import Blocks, marks
+from schema import LABELS, BadRequestError, Triage, epoch_s, faults
 from verifier.playbook import playbook_for
 from verifier.truth import GroundTruth
 
@@ -49,7 +52,7 @@ _COMPACT = "Triage the alert: JSON with action, cited_log_id, rationale."
 
 # ---------------------------------------------------------------- observation -> messages
 def messages(observation: Mapping[str, Any], density: Density = "full") -> list[dict[str, str]]:
-    """The chat that asks for a triage: a system message and a user message.
+    """Return the chat that asks for a triage: a system message and a user message.
 
     Args:
         observation: what `reset` shows the defender, or a frozen row's observation: `alert`, `log_window` and `context` are read.
@@ -65,7 +68,7 @@ def messages(observation: Mapping[str, Any], density: Density = "full") -> list[
 
 
 def system_text(observation: Mapping[str, Any], density: Density = "full") -> str:
-    """The system message: role, answer form and, in `full`, the playbook of the window."""
+    """Return the system message: role, answer form and, in `full`, the playbook of the window."""
     if _checked(density) == "compact":
         return _COMPACT
     try:
@@ -75,7 +78,7 @@ def system_text(observation: Mapping[str, Any], density: Density = "full") -> st
 
 
 def user_text(observation: Mapping[str, Any], density: Density = "full") -> str:
-    """The user message: alert, context, log lines."""
+    """Return the user message: alert, context, log lines."""
     try:
         return _RENDER[_checked(density)](observation)
     except _NO_OBSERVATION as error:
@@ -86,9 +89,9 @@ _NO_OBSERVATION = (KeyError, TypeError, AttributeError, ValueError)
 
 
 def _refusal(error: Exception) -> BadRequestError:
-    told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
     return BadRequestError(
-        f"expected a defender's observation with alert, log_window and context, as reset gives it; {told}"
+        f"expected a defender's observation with alert, log_window and context, as reset gives it; {reason}"
     )
 
 
@@ -98,50 +101,32 @@ def _checked(density: str) -> str:
     return density
 
 
-_is_plain = re.compile(
-    r"(?!-$|@)[!#-+\--;>-~]+"
-).fullmatch  # printable ASCII without space " , < =, not "-" alone, no alias
+_PLAIN = re.compile(r"(?!-$|@)[!#-+\--;>-~]+")  # printable ASCII without space " , < =, not "-" alone, no alias
 
 
 def quoted(text: str) -> str:
-    """A text as a JSON string of printable ASCII without `<`."""
+    """Return a text as a JSON string of printable ASCII without `<`."""
     return encode_basestring_ascii(text).replace("<", "\\u003c")
 
 
-class _Values(dict[str | int, str]):
-    """Values as they stand in a line: as they are where that is plain, otherwise as JSON strings.
-
-    Most come again and again, and a look-up takes a tenth of the time of a rendering; it forgets all when it holds much.
-    """
-
-    def __missing__(self, value: str | int) -> str:
-        if len(self) >= REMEMBERED:
-            self.clear()
-        text = self[value] = str(value) if not isinstance(value, str) or _is_plain(value) else quoted(value)
-        return text
+@lru_cache(maxsize=REMEMBERED)
+def _value(value: str | int) -> str:
+    """Render a value: as it is if it is plain, else as a JSON string. Most come again, and a look-up takes a tenth of the time."""
+    return str(value) if not isinstance(value, str) or _PLAIN.fullmatch(value) else quoted(value)
 
 
-class _Parts(dict[tuple[str, str | int], str]):
-    """The same for `name=value`."""
-
-    def __missing__(self, item: tuple[str, str | int]) -> str:
-        name, value = item
-        if len(self) >= REMEMBERED:
-            self.clear()
-        text = self[item] = f"{name}={value if not isinstance(value, str) or _is_plain(value) else quoted(value)}"
-        return text
-
-
-_value = _Values().__getitem__
-_part = _Parts().__getitem__
+@lru_cache(maxsize=REMEMBERED)
+def _part(name: str, value: str | int) -> str:
+    """Render `name=value`."""
+    return f"{name}={value if not isinstance(value, str) or _PLAIN.fullmatch(value) else quoted(value)}"
 
 
 def _list(values: Iterable[str]) -> str:
     return ",".join(map(_value, values)) or "-"
 
 
-def _set_ones(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields that hold something: rows that came through a table have all columns."""
+def _without_nulls(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Drop None values, which rows read back from a table have."""
     return {name: value for name, value in fields.items() if value is not None} if None in fields.values() else fields
 
 
@@ -151,12 +136,12 @@ _of_tool = itemgetter("name", "department")
 _of_indicator = itemgetter("value", "confidence")
 
 
-def _full(seen: Mapping[str, Any]) -> str:
-    alert, context = seen["alert"], seen["context"]
+def _full(observation: Mapping[str, Any]) -> str:
+    alert, context = observation["alert"], observation["context"]
     note = f" note={quoted(alert['narrative'])}" if alert.get("narrative") else ""
     lines = [
-        f"ALERT\ntitle={quoted(alert['title'])} {_part(('severity', alert['severity']))} {_part(('log_id', alert['log_id']))}{note}\n",
-        f"CONTEXT\n{_part(('now', context.get('now', '')))} networks={_list(context.get('networks', ()))}",
+        f"ALERT\ntitle={quoted(alert['title'])} {_part('severity', alert['severity'])} {_part('log_id', alert['log_id'])}{note}\n",
+        f"CONTEXT\n{_part('now', context.get('now', ''))} networks={_list(context.get('networks', ()))}",
     ]
     for row in context.get("hosts", ()):
         name, ip, role, criticality = map(_value, _of_host(row))
@@ -182,14 +167,14 @@ def _full(seen: Mapping[str, Any]) -> str:
             f"silent_to={row['silent_to']}"
         )
     lines.append("\nLOG LINES")
-    for row in seen["log_window"]:
-        fields = " ".join(map(_part, _set_ones(row["fields"]).items()))
+    for row in observation["log_window"]:
+        fields = " ".join(starmap(_part, _without_nulls(row["fields"]).items()))
         lines.append(f"{row['log_id']} {row['timestamp']} {row['event_type']} {fields}")
     return "\n".join(lines)
 
 
-def _compact(seen: Mapping[str, Any]) -> str:
-    alert, context, window = seen["alert"], seen["context"], seen["log_window"]
+def _compact(observation: Mapping[str, Any]) -> str:
+    alert, context, window = observation["alert"], observation["context"], observation["log_window"]
     starts = window[0]["timestamp"] if window else context.get("now", "")
     note = f" {quoted(alert['narrative'])}" if alert.get("narrative") else ""
     lines = [
@@ -230,14 +215,14 @@ def _compact(seen: Mapping[str, Any]) -> str:
 
 
 class _Aliases(dict[tuple[bool, Any], str]):
-    """Names of entities by what they are called: (is it an address, value) -> `@h1`. A definition is a line of the prompt."""
+    """Map what entities are called, (is it an address, value), to aliases such as `@h1`. A definition is a line of the prompt."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__()
         self._lines, self._defined = lines, Counter[str]()
 
     def define(self, kind: str, text: str, *values: tuple[bool, Any]) -> str:
-        """Write the next definition of a kind; the values have this alias from now on, unless they had one."""
+        """Write the next definition of a kind and return its alias, which the values have from now on unless they had one."""
         self._defined[kind] += 1
         alias = f"@{kind}{self._defined[kind]}"
         self._lines.append(f"{alias} {text}")
@@ -246,7 +231,7 @@ class _Aliases(dict[tuple[bool, Any], str]):
         return alias
 
     def of(self, field: str, value: Any) -> str:
-        """A field's value: an alias where it names an entity, else as it is."""
+        """Render a field's value: an alias if it names an entity, else as it is."""
         return self.get((field.endswith("ip"), value)) or _value(value)
 
 
@@ -254,7 +239,7 @@ _NAMES_ENTITY = re.compile(r"(ip|hostname|user|user_name|run_as|answers)$").sear
 
 
 def _recurring(window: Sequence[Mapping[str, Any]]) -> Iterable[tuple[bool, str]]:
-    """What names an entity more than once in a window, in the order of its coming."""
+    """Return the values that name an entity more than once in a window, in their order."""
     named = Counter(
         (name.endswith("ip"), value)
         for row in window
@@ -267,7 +252,7 @@ def _recurring(window: Sequence[Mapping[str, Any]]) -> Iterable[tuple[bool, str]
 def _timeline(
     window: Sequence[Mapping[str, Any]], marks: list[tuple[float, int, str]], short: _Aliases, at: float
 ) -> Iterable[str]:
-    """The log lines in their order, the marks among them by time; each says how many seconds after the line before it comes."""
+    """Render the log lines in their order, the marks among them by time, each with the seconds since the line before it."""
     waiting = sorted(marks, reverse=True)
 
     def timed(moment: float, opening: str, rest: str) -> str:
@@ -280,8 +265,8 @@ def _timeline(
         while waiting and waiting[-1][:2] <= (moment, 0):
             yield timed(waiting[-1][0], "", waiting.pop()[2])
         fields = " ".join(
-            f"{name}={short.of(name, value)}" if _NAMES_ENTITY(name) else _part((name, value))
-            for name, value in _set_ones(row["fields"]).items()
+            f"{name}={short.of(name, value)}" if _NAMES_ENTITY(name) else _part(name, value)
+            for name, value in _without_nulls(row["fields"]).items()
             if name != "activity"
         )
         yield timed(moment, f"{row['log_id']} ", f"{row['event_type']}.{_value(row['fields']['activity'])} {fields}")
@@ -294,55 +279,60 @@ _RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {"full": _full, "compac
 
 # ---------------------------------------------------------------- reply -> answer
 class Parsed(NamedTuple):
-    """What a reply says. `answer` has action, cited_log_id, rationale and confidence (or None); where it is None, `fault` says why."""
+    """The answer in a reply. `answer` has action, cited_log_id, rationale and confidence (or None); where it is None, `fault` says why."""
 
     answer: dict[str, Any] | None
     fault: str
 
 
 def parse(reply: str | None) -> Parsed:
-    """The first well-formed answer in a reply: a JSON object as `schema.Triage` describes it.
+    """Return the first well-formed answer in a reply: a JSON object as `schema.Triage` describes it. Never raises.
 
-    Prose around it, code fences and an object around it are tolerated; what is thought before `</think>` does not count.
-    Whether the cited line is in the window is not asked here. Never raises.
+    Prose around it, code fences and an object around it are tolerated. Reasoning (`players.reasoning`) is left out, also where only its end
+    is marked. Whether the cited line is in the window is not asked here.
     """
     if not isinstance(reply, str) or not reply.strip():
         return Parsed(None, "expected a reply with one JSON object; got none")
-    text = reply[:MAX_REPLY]
-    last_thought = text.rfind("</think>")
-    found, malformed, fault, at, tries = None, "", "", 0, 0
-    while (found is None or at <= last_thought) and tries < MAX_TRIES and (mark := _MARK.search(text, at)):
-        at = mark.end()
-        if mark[0] == "<think>":
-            closing = text.find("</think>", at)
-            at = len(text) if closing < 0 else closing + len("</think>")
-            fault = "the reply ends within <think>" if closing < 0 else fault
-        elif mark[0] == "</think>":  # all before it was thought
-            found, malformed, fault = None, "", ""
-        else:
+    objects, unreadable = _spoken_objects(reply[:MAX_REPLY])
+    malformed = ""
+    for value in objects:
+        answer, fault = _validated(value)
+        if answer is not None:
+            return Parsed(answer, "")
+        malformed = malformed or fault
+    if len(reply) > MAX_REPLY:
+        return Parsed(None, f"no answer within the first {MAX_REPLY} characters of the reply")
+    return Parsed(
+        None, malformed or unreadable or "expected one JSON object with action, cited_log_id and rationale; got none"
+    )
+
+
+def _spoken_objects(text: str) -> tuple[list[dict[str, Any]], str]:
+    """Return the objects outside of reasoning that have a key of an answer, and why there may be fewer than meant."""
+    objects: list[dict[str, Any]] = []
+    fault, blocks, tries, end = "", Blocks(), 0, 0
+    for mark in marks(text):
+        if mark.start() < end:  # within an object that was read
+            continue
+        if not mark["brace"]:
+            if blocks.pass_mark(mark):
+                objects, fault = [], ""
+        elif not blocks.outermost and tries < MAX_TRIES:
             tries += 1
             value, after, why = _decoded(text, mark.start())
             fault = fault or why
             if isinstance(value, dict) and not value.keys().isdisjoint(_KEYS):
-                at = after
-                answer, why = _validated(value)
-                found, malformed = found or answer, malformed or why
-    if found is not None:
-        return Parsed(found, "")
-    if len(reply) > MAX_REPLY:
-        return Parsed(None, f"no answer within the first {MAX_REPLY} characters of the reply")
-    return Parsed(
-        None, malformed or fault or "expected one JSON object with action, cited_log_id and rationale; got none"
-    )
+                objects.append(value)
+                end = after
+    return objects, f"the reply ends within <{blocks.outermost}>" if blocks.outermost else fault
 
 
-_MARK = re.compile(r"\{|</?think>")
 _KEYS = frozenset(Triage.model_fields)
 _DECODER = json.JSONDecoder(strict=False)  # models write real line breaks into their rationales
 
 
 def _decoded(text: str, at: int) -> tuple[Any, int, str]:
-    """The JSON value that begins at a place, where it ends, and why there is none."""
+    """Return the JSON value that begins at an index, the index after it, and why there is none."""
     try:
         value, after = _DECODER.raw_decode(text, at)
     except json.JSONDecodeError as error:
@@ -357,20 +347,16 @@ def _decoded(text: str, at: int) -> tuple[Any, int, str]:
 
 
 def _validated(value: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """An object as a triage, or its first faults without what was said."""
+    """Return an object as a triage, or its first faults without the values in it."""
     try:
         return Triage.model_validate(value).model_dump(), ""
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        told = [
-            f"{ascii(fault['loc'][0])[1:-1][:40] if fault['loc'] else 'answer'}: {fault['msg']}" for fault in faults[:3]
-        ]
-        return None, f"the answer is malformed: {'; '.join(told)}"
+        return None, f"the answer is malformed: {faults(error, 'answer')}"
 
 
 # ---------------------------------------------------------------- ground truth -> answer
 def answer_text(ground_truth: GroundTruth | Mapping[str, Any], density: Density = "full") -> str:
-    """The right answer as a model should write it: the first line of evidence, and a short rationale from rules and evidence.
+    """Return the right answer as a model should write it: the first line of evidence, and a short rationale from rules and evidence.
 
     In `compact` the rationale comes first and is shorter still: what was found, then whether it is explained, then the line, then the action,
     so that each word of a small model's answer can build on the one before it.
@@ -391,7 +377,7 @@ def answer_text(ground_truth: GroundTruth | Mapping[str, Any], density: Density 
 
 
 def _because(truth: Mapping[str, Any], evidence: Sequence[str], rules: Sequence[str]) -> str:
-    """The rationale: what was found where, and whether something explains it."""
+    """Return the rationale: what was found where, and whether something explains it."""
     if not rules:
         return (
             "No rule finds anything." if truth["action"] == "dismiss" else "Nothing found, but the sensor was silent."

@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from env import OpenSOCEnv, defender_view
 from generator import generate
@@ -343,6 +345,100 @@ def test_the_first_answer_is_found(reply):
     assert parse(reply) == (FOUND, "")
 
 
+BLOCKS = [  # how a block of reasoning opens and closes
+    ("<think>", "</think>"),
+    ("<Thinking>", "</THINKING>"),
+    ('<thinking budget="low" lang="en">', "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<reflection>", "</reflection>"),
+    ("<analysis>", "</analysis>"),
+    ("<scratchpad>", "</scratchpad>"),
+    ("<inner_monologue>", "</inner_monologue>"),
+    ("<chain_of_thought>", "</chain_of_thought>"),
+    ("<seed:think>", "</seed:think>"),
+    ("< think >", "</ think >"),
+    ("[THINK]", "[/THINK]"),
+    ("[reasoning]", "[/reasoning]"),
+    ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    ("<|channel|>commentary to=x<|message|>", "<|channel|> final <|constrain|>json<|message|>"),
+    ("<|channel|>analysis<|message|>", "<|end|>"),
+    ("<|channel>thought\n", "<channel|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<unused94>thought\n", "<unused95>"),
+]
+PROSE = st.text(alphabet="ab .,:{}\n\"'", max_size=40)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[0].strip())
+@given(before=PROSE, inside=PROSE, after=PROSE)
+@settings(max_examples=25, deadline=None)
+def test_a_draft_within_reasoning_is_no_answer(block, before, inside, after):
+    opening, closing = block
+    draft = f"{before}{opening}{inside}{OTHER}{inside}"
+
+    assert parse(f"{draft}{closing}{after}\n{TEXT}").answer == FOUND
+    assert parse(f"{TEXT}\n{draft}{closing}").answer == (None if "<|end|><" in closing else FOUND)
+    assert parse(f"{draft}{closing}{after}").answer is None
+    assert parse(draft).answer is None
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block[1] != "<|end|>"], ids=lambda block: block[0].strip()
+)
+def test_what_stands_before_an_end_of_reasoning_alone_is_reasoning(block):
+    assert parse(f"maybe {OTHER}{block[1]}{TEXT}").answer == FOUND
+    assert parse(f"{TEXT}{block[1]}").answer is None
+
+
+@given(outer=st.sampled_from([block for block in BLOCKS if block[1] != "<|end|>"]), inner=st.sampled_from(BLOCKS))
+@settings(deadline=None)
+def test_reasoning_in_reasoning_ends_with_the_outer_one(outer, inner):
+    nested = f"{outer[0]}one {inner[0]}two {OTHER}{inner[1]}three {OTHER}"
+
+    assert parse(f"{nested}{outer[1]}{TEXT}").answer == FOUND
+
+
+@pytest.mark.parametrize(
+    ("reply", "family"),
+    [
+        (f"<Thinking>{TEXT}", "thinking"),
+        (f"<thinking>{TEXT}<think>{TEXT}</think>{TEXT}", "thinking"),
+        (f"[THINK]{TEXT}", "think"),
+        (f"<|channel|>analysis<|message|>{TEXT}", "channel"),
+    ],
+)
+def test_reasoning_that_does_not_end_holds_no_answer(reply, family):
+    assert parse(reply) == (None, f"the reply ends within <{family}>")
+
+
+def test_channels_without_their_brackets_are_told_apart():
+    assert parse(f"analysisFirst {OTHER} no.assistantfinal{TEXT}").answer == FOUND
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I was thinking [of it] <b>now</b>: ",
+        "<answer>",
+        "<thinker>",
+        "[thinking about it] ",
+        "<think/>",
+        "<|start|>assistant<|channel|>final<|message|>",
+    ],
+)
+def test_what_only_resembles_reasoning_hides_nothing(text):
+    assert parse(f"{text}{TEXT}<|end|>").answer == FOUND
+
+
+@pytest.mark.parametrize("rationale", ["[/THINK]", "<|channel|>final", "</reasoning> <thinking>"])
+def test_a_mark_within_the_answer_is_part_of_its_rationale(rationale):
+    assert parse(json.dumps({**GOOD, "rationale": rationale})).answer == {**FOUND, "rationale": rationale}
+
+
 @pytest.mark.parametrize("rationale", ['braces } { "quoted" \\', "</think> and <think>", "two\nlines", "é"])
 def test_a_rationale_may_hold_anything(rationale):
     answer = {**GOOD, "rationale": rationale, "confidence": 0.5}
@@ -380,7 +476,7 @@ def test_a_rationale_may_hold_anything(rationale):
         ("x" * MAX_REPLY + TEXT, f"within the first {MAX_REPLY} characters"),
         ('{"\ud800": 1, ' + TEXT[1:], "valid string"),
         (TEXT[:-2] + '\\ud800"}', "rationale: Input should be a valid string"),
-        (json.dumps({**GOOD, "\u00e9" * 50: 1}), "\\xe9: Extra inputs"),
+        (json.dumps({**GOOD, "\u00e9" * 9: 1}), "\\xe9: Extra inputs"),
     ],
 )
 def test_a_malformed_reply_has_a_reason(reply, fault):
@@ -393,7 +489,22 @@ def test_a_malformed_reply_has_a_reason(reply, fault):
 
 
 @pytest.mark.parametrize(
-    "piece", ["{", '{"a":', '{"a":[', "<think>", "</think>", "<think></think>", TEXT, '{"a":"', "}{", f"{TEXT}</think>"]
+    "piece",
+    [
+        "{",
+        '{"a":',
+        '{"a":[',
+        "<think>",
+        "</think>",
+        "<think></think>",
+        "<think " * 9,
+        "<|channel|> ",
+        "[ ",
+        TEXT,
+        '{"a":"',
+        "}{",
+        f"{TEXT}</think>",
+    ],
 )
 def test_an_endless_reply_is_read_in_bounded_time(piece):
     started = time.process_time()

@@ -1,0 +1,5 @@
+"""Keep the old name of `players.prompt` for a release."""
+
+from players.prompt import answer_text, messages, parse
+
+__all__ = ["answer_text", "messages", "parse"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from adapters.extras import missing
 from adapters.spaces import (
     Answers,
     checked,
@@ -23,6 +22,7 @@ from adapters.spaces import (
 from env import OpenSOCEnv
 from players.base import Density
 from rubric import TableName
+from runs.extras import missing
 
 try:
     import gymnasium

@@ -14,11 +14,11 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `inspect eval FILE` leaves the checkout's root out
 
-from adapters.extras import missing
 from players.base import Density
 from players.prompt import messages
 from players.scoring import score_reply
 from rubric import TableName
+from runs.extras import missing
 from tasks.sets import expand, load_set
 from verifier.decision import judge_observation
 

@@ -10,7 +10,6 @@ import json
 from random import Random
 from typing import Any, ClassVar, cast
 
-from adapters.extras import missing
 from adapters.spaces import (
     Answers,
     attacker_text,
@@ -39,6 +38,7 @@ from generator.twins import (
 )
 from players.base import Density
 from rubric import TableName
+from runs.extras import missing
 from schema import LABELS, Task, epoch_s, iso_time
 from tasks.registry import Split
 

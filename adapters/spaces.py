@@ -7,10 +7,10 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from adapters.extras import missing
 from env import OpenSOCObservation
 from players.base import Density
 from players.prompt import messages, parse
+from runs.extras import missing
 from schema import LABELS, MAX_EVENTS, BadRequestError
 
 try:

@@ -26,10 +26,12 @@ from random import Random
 from typing import Any, cast
 
 from env import defender_view
+from eval.intervals import MEASURING
 from generator import GENERATOR_VERSION, Case, generate
 from generator.injection import inject
 from generator.invariances import harmless_twins
 from rubric import TABLES, DefenderTurn, OpenSOCRubric, TableName
+from runs.extras import MissingExtraError, require
 from runs.progress import progress
 from schema import EVENT_TYPES, LABELS, TASKS, Label, Task, Triage
 from tasks.alerts import TITLES
@@ -359,6 +361,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes (default: cores, at most 4)"
     )
     args = parser.parse_args(argv)
+    try:
+        require("eval", *MEASURING)
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)
+        return 2
     number = args.n or (QUICK if args.quick else FULL)
     checks = _with_progress(args.tasks, number, strict=not args.quick, workers=args.workers)
     failed = [check for check in checks if check.offending]

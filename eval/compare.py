@@ -19,6 +19,7 @@ import numpy as np
 
 from eval.intervals import (
     LEAST_FAMILIES,
+    MEASURING,
     RESAMPLES,
     bootstrap_p,
     draws,
@@ -30,6 +31,7 @@ from eval.intervals import (
 from eval.metric_table import BY_NAME
 from eval.metrics import DISMISS, Table, resampled_f1, resampled_ratio, table
 from eval.runs import Run, load_runs, shared_set
+from runs.extras import require
 from schema import TASKS, BadRequestError, OpenSOCError
 
 ALPHA = 0.05
@@ -224,6 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if len(args.runs) < 2:
             raise BadRequestError(f"Expected two runs or more to compare, and got {len(args.runs)}; name another.")
+        require("eval", *MEASURING, "statsmodels")
         runs = load_runs(args.runs)
         name = shared_set(runs, args.name)
         found = compare(runs, name, metrics=args.metric, task=args.task, seed=args.seed, resamples=args.resamples)

@@ -15,6 +15,7 @@ import numpy as np
 
 from telemetry.scoring import CONFIDENCE
 
+MEASURING = ("scipy", "sklearn", "threadpoolctl")  # libraries without which there are no metrics
 RESAMPLES = 10_000
 LEAST_FAMILIES = 2  # one family does not say how families differ
 

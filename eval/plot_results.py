@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.charts import Chart, Ink, Panel, Row, dots, panels, save
-from eval.intervals import RESAMPLES
+from eval.intervals import MEASURING, RESAMPLES
 from eval.metrics import PREVALENCES, Metric, ppv
 from eval.runs import Run, load_runs, shared_set
+from runs.extras import require
 from schema import LABELS, TASKS, BadRequestError, OpenSOCError
 from tasks.sets import BENCHMARK as TEST_SETS
 
@@ -331,6 +332,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
     args = parser.parse_args(argv)
     try:
+        require("eval", *MEASURING, "matplotlib")
         audit = read_audit(args.audit) if args.audit else None
         told = save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
     except OpenSOCError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.charts import Chart, Ink, Panel, Row, panels, save
+from runs.extras import require
 from schema import BadRequestError, OpenSOCError
 
 # What is drawn, and the names under which it may be logged, the first that is there counts.
@@ -109,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
+        require("eval", "matplotlib")
         written = save(training(read_log(args.log)), args.out)
     except OpenSOCError as error:
         print(error, file=sys.stderr)

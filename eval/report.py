@@ -19,12 +19,13 @@ from markupsafe import Markup
 from eval.bake_demo import write
 from eval.charts import png
 from eval.compare import RESAMPLED, compare
-from eval.intervals import RESAMPLES
+from eval.intervals import MEASURING, RESAMPLES
 from eval.metric_table import BY_NAME, RANKING, interval_text, shown_in, value_text
 from eval.metrics import Metric
 from eval.plot_results import charts, read_audit
 from eval.reverify import Rows, frozen_rows
 from eval.runs import Run, load_runs, shared_set
+from runs.extras import require
 from schema import BadRequestError, OpenSOCError
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -212,6 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
     args = parser.parse_args(argv)
     try:
+        require("eval", *MEASURING, "matplotlib", "statsmodels")
         audit = read_audit(args.audit) if args.audit else None
         page = report(load_runs(args.runs), args.name, focus=args.focus, audit=audit, resamples=args.resamples)
         write(args.out, page)

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.intervals import MEASURING
 from eval.items import FRESH, RECORDED, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
 from eval.metric_table import interval_text, names_in, value_text
@@ -30,6 +31,7 @@ from players import PLAYERS, Options, Player, Reply, open_player
 from rubric import TABLES
 from runs.directory import Run, new_run
 from runs.ending import DONE, exit_code, interruptible
+from runs.extras import require
 from runs.files import DiskFullError
 from runs.progress import progress
 from schema import BadRequestError
@@ -319,6 +321,7 @@ def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> None:
         OpenSOCError: a wrong call.
     """
     _checked(args)
+    require("eval", *MEASURING)
     sets = _sets(args)
     defender = open_player(args.defender, _options(args))
     defender.name = args.name or defender.name

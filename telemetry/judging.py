@@ -25,11 +25,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runs.extras import require
 from schema import Incident, OpenSOCError
 from telemetry.importers import Draft, Left, import_records
 from telemetry.importers.draft import to_event
 from telemetry.importers.reading import SUFFIXES, FileError, read_records
-from telemetry.scoring import load_manifest, score, score_tables, wilson
+from telemetry.scoring import load_manifest, score, score_tables
 from telemetry.windowing import choose_window
 from verifier import GroundTruth, compute_ground_truth
 from world import World
@@ -334,7 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         world = load_world(args.world)
         labels = load_manifest(args.manifest) if args.manifest else None
         if args.manifest:
-            wilson(0, 1)  # without scipy, say so before the work and not after it
+            require("eval", "scipy")
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2

@@ -150,17 +150,9 @@ def _short(value: float | None) -> float | None:
 
 
 def wilson(hits: int, of: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the Wilson score interval of a rate of `hits` in `of` items, `of` at least 1.
+    """Return the Wilson score interval of a rate of `hits` in `of` items, `of` at least 1."""
+    from scipy.stats import binomtest
 
-    Raises:
-        OpenSOCError: scipy is not installed.
-    """
-    try:
-        from scipy.stats import binomtest
-    except ImportError as error:
-        raise OpenSOCError(
-            "Expected scipy for the intervals of a score, and it is not installed; install the extra `eval` (requirements-dev.txt has it)."
-        ) from error
     interval = binomtest(hits, of).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 

@@ -17,7 +17,6 @@ from env import OpenSOCEnv
 from generator import generate
 from players.prompt import messages
 from schema import BadRequestError
-from train import data
 from train.data import COLUMNS, DEFAULT_COLUMNS, BulkRun, main, parts_in_order, processes, write_file
 from verifier import compute_ground_truth
 
@@ -328,14 +327,14 @@ def test_the_default_leaves_out_what_the_prompt_holds():
 
 @pytest.mark.parametrize(("more", "module", "extra"), [([], "pyarrow", "bulk"), (["--ray", "local"], "ray", "ray")])
 def test_a_library_that_is_not_installed_is_told_before_any_work(tmp_path, capsys, monkeypatch, more, module, extra):
-    monkeypatch.setattr(data, "find_spec", lambda name: None if name == module else object())
+    monkeypatch.setitem(sys.modules, module, None)
     out = tmp_path / "rows.parquet"
 
     assert main(["--n", "3", "--out", str(out), *more]) == 2
 
     assert capsys.readouterr().err == (
-        f"Expected {module} for --out, which the server's environment does not have; run pip install '.[{extra}]' in the checkout, "
-        "or leave --out out to print incidents as JSON lines.\n"
+        f"Expected {module} for this command, which the server's environment does not have; run "
+        f"pip install -r requirements-dev.txt, or pip install '.[{extra}]', in the checkout.\n"
     )
     assert not list(tmp_path.iterdir())
 

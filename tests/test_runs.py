@@ -1,6 +1,7 @@
 """runs: a run's directory, its files, its log, its progress and its end."""
 
 import errno
+import importlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from runs import files
 from runs.directory import LOCK, close_run, locked, new_run, open_run
 from runs.ending import DONE, INTERRUPTED, STOPPED, WRONG, StoppedError, exit_code, interruptible
+from runs.extras import MissingExtraError, require
 from runs.files import (
     RESERVE,
     DiskFullError,
@@ -445,6 +447,48 @@ def test_the_first_interrupt_sets_the_event_and_the_second_raises(capsys, number
 
     assert capsys.readouterr().err == "\nSaving; once more to drop it.\n"
     assert signal.getsignal(number) is before
+
+
+# ---------------------------------------------------------------- what is installed
+def test_libraries_that_lack_are_named_with_the_environment_that_has_them(monkeypatch):
+    for module in ("scipy", "sklearn"):
+        monkeypatch.setitem(sys.modules, module, None)
+    require("eval", "json")
+
+    with pytest.raises(MissingExtraError) as error:
+        require("eval", "scipy", "json", "sklearn")
+
+    assert str(error.value) == (
+        "Expected scipy and sklearn for this command, which the server's environment does not have; run "
+        "pip install -r requirements-dev.txt, or pip install '.[eval]', in the checkout."
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("eval.run", ["--defender", "keyword", "--out", "out"]),
+        ("eval.audit", ["--quick"]),
+        ("eval.compare", ["a", "b"]),
+        ("eval.report", ["a", "--out", "page.html"]),
+        ("eval.plot_results", ["a", "--out", "pictures"]),
+        ("eval.plot_training", ["log.jsonl", "--out", "pictures"]),
+        ("eval.leaderboard.__main__", ["add", "a"]),
+        ("telemetry.judging", ["--manifest", "manifest.csv", "a"]),
+    ],
+)
+def test_a_command_in_the_servers_environment_alone_names_the_other_before_any_work(
+    tmp_path, monkeypatch, capsys, command, arguments
+):
+    (tmp_path / "manifest.csv").write_text("file,malicious\na,yes\n")
+    for module in ("matplotlib", "pyarrow", "scipy", "sklearn", "statsmodels", "threadpoolctl"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.chdir(tmp_path)
+
+    assert importlib.import_module(command).main(arguments) == 2
+
+    assert "pip install -r requirements-dev.txt, or pip install '.[eval]', in the checkout." in capsys.readouterr().err
+    assert names(tmp_path) == ["manifest.csv"]
 
 
 # ---------------------------------------------------------------- progress

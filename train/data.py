@@ -29,7 +29,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from itertools import count, islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -40,8 +39,9 @@ from generator.incidents import GENERATOR_VERSION, generate
 from players.base import DENSITIES, Density
 from players.prompt import messages
 from players.scoring import SHOWN, item_of
+from runs.extras import require
 from runs.provenance import ROOT, stable_seed
-from schema import LABELS, TASKS, VERSION, BadRequestError, Label, Task
+from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
 from verifier.decision import compute_ground_truth
@@ -490,7 +490,9 @@ def _write(run: BulkRun, out: Path, workers: int, address: str | None) -> int:
     """Write a file, or a directory if there is an address; say how it ended, and return the exit code."""
     again = "the same command resumes from here"
     try:
-        _check_installed("pyarrow", *(["ray"] if address else []))
+        require("bulk", "pyarrow")
+        if address:
+            require("ray", "ray")
         with progress(run.n) as report:
             if address is None:
                 write_file(run, out, workers=workers, report=report)
@@ -499,7 +501,7 @@ def _write(run: BulkRun, out: Path, workers: int, address: str | None) -> int:
     except KeyboardInterrupt:
         print(f"stopped; {again}", file=sys.stderr)
         return 130
-    except BadRequestError as error:
+    except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2
     except BrokenProcessPool:
@@ -510,16 +512,6 @@ def _write(run: BulkRun, out: Path, workers: int, address: str | None) -> int:
         print(f"cannot write {out}: {error} ({free:,.0f} MiB are free); {again}", file=sys.stderr)
         return 1
     return 0
-
-
-def _check_installed(*modules: str) -> None:
-    lacking = [name for name in modules if find_spec(name) is None]
-    if lacking:
-        extra = "ray" if "ray" in lacking else "bulk"
-        raise BadRequestError(
-            f"Expected {' and '.join(lacking)} for --out, which the server's environment does not have; "
-            f"run pip install '.[{extra}]' in the checkout, or leave --out out to print incidents as JSON lines."
-        )
 
 
 def _parser() -> argparse.ArgumentParser:

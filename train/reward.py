@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from adapters.extras import missing
 from env import OpenSOCEnv
 from players.base import Density
 from players.prompt import messages, parse
 from rubric import ScoredTriage, TableName, score_triage
+from runs.extras import missing
 from schema import LABELS, BadRequestError, Label
 from verifier.truth import GroundTruth
 

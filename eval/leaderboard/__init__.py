@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eval.intervals import RESAMPLES
+from eval.intervals import MEASURING, RESAMPLES
 from eval.metric_table import RANKING, names_in
 from eval.reverify import reverify
 from eval.runs import BENCHMARK, Run, load_run, stored_metrics
 from rubric import TableName
+from runs.extras import require
 from schema import BadRequestError
 
 HERE = Path(__file__).parent
@@ -140,6 +141,7 @@ def entry_of(path: Path, *, resamples: int = RESAMPLES) -> Entry:
         BadRequestError: the run is incomplete or damaged, its answers and rewards do not follow from its replies and the frozen sets, or the
             figures of its metrics.json do not follow from its rollouts.
     """
+    require("eval", *MEASURING)
     run = load_run(path)
     drift = reverify(run)
     if drift:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from telemetry.importers.draft import clean_fields, first_of, is_blank, mapping, read_time
+from verifier.rules.kit import TRAIL_CALLS
 
 Mapped = tuple[str, str, dict[str, Any]] | str
 _ACCOUNT = {
@@ -46,17 +47,6 @@ _POLICY = (
     "PutGroupPolicy",
 )
 _MEMBERS = {"AddUserToGroup": "member_add", "RemoveUserFromGroup": "member_remove"}
-_TRAIL = (
-    "StopLogging",
-    "DeleteTrail",
-    "UpdateTrail",
-    "PutEventSelectors",
-    "DeleteFlowLogs",
-    "DeleteDetector",
-    "StopConfigurationRecorder",
-    "DeleteConfigurationRecorder",
-    "DeleteEventDataStore",
-)
 _FIREWALL = (
     "AuthorizeSecurityGroupIngress",
     "AuthorizeSecurityGroupEgress",
@@ -164,7 +154,7 @@ def _group(raw: Mapping[str, Any]) -> Mapped:
 
 
 def _control(raw: Mapping[str, Any]) -> Mapped:
-    activity = "trail_stop" if str(raw["eventName"]) in _TRAIL else "firewall"
+    activity = "trail_stop" if str(raw["eventName"]) in TRAIL_CALLS else "firewall"
     values = {**_common(raw), "control_name": raw["eventName"], "new_value": compact(raw.get("requestParameters"))}
     return "control_change", activity, clean_fields("control_change", activity, values)
 
@@ -180,7 +170,7 @@ def convert_cloudtrail(raw: Mapping[str, Any]) -> tuple[datetime | None, Mapped]
         make = _account
     elif name in _POLICY or name in _MEMBERS:
         make = _group
-    elif name in _TRAIL or name in _FIREWALL:
+    elif name in TRAIL_CALLS or name in _FIREWALL:
         make = _control
     else:
         make = _api_call

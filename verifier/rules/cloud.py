@@ -280,7 +280,7 @@ def cloud_door_opened(window: Window, this: Legacy) -> Iterable[Finding]:
     "cloud-trail-attempt",
     "T1562.008",
     "defense_evasion",
-    says="Stopping the audit trail is tried and refused. Suspicious.",
+    says=f"Stopping the cloud's audit trail ({', '.join(TRAIL_CALLS)}) is tried and refused. Suspicious.",
     source="ATT&CK T1562.008",
     needs=(CloudApiFields,),
 )

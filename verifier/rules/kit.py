@@ -209,7 +209,18 @@ AUTORUN = re.compile(
     re.IGNORECASE,
 )
 
-TRAIL_CALLS = ("StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors", "DeleteFlowLogs", "DeleteDetector")
+# Calls of AWS that stop, delete or narrow what records calls, traffic, threats or settings.
+TRAIL_CALLS = (
+    "StopLogging",
+    "DeleteTrail",
+    "UpdateTrail",
+    "PutEventSelectors",
+    "DeleteFlowLogs",
+    "DeleteDetector",
+    "StopConfigurationRecorder",
+    "DeleteConfigurationRecorder",
+    "DeleteEventDataStore",
+)
 
 ACCOUNT_WORK = "account administration"
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from telemetry.judging import main
+from telemetry.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

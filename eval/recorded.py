@@ -18,13 +18,13 @@ import numpy as np
 
 from eval.intervals import RESAMPLES, draws, quotient
 from eval.items import RECORDED
-from schema import BadRequestError
+from schema import FIELDS_OF, BadRequestError
 from tasks.alerts import alert_on
 from tasks.sets import FrozenSet
-from telemetry.importers.draft import Draft
-from telemetry.judging import Judged, find_files, judge_files
+from telemetry.importers.events import DraftEvent
+from telemetry.judging import Judgement, find_files, judge_files
 from telemetry.masking import masked
-from telemetry.scoring import ACTED, NOTICED, load_manifest, score, wilson
+from telemetry.scoring import ACTED, NOTICED, Decision, load_manifest, score, wilson
 from telemetry.windowing import worth_of
 from world import World
 
@@ -56,14 +56,15 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
         )
     rows: list[dict[str, Any]] = []
     digest = hashlib.sha256(f"mask {mask} world {world!r}\n".encode())
-    for judged in judge_files(files, world):
-        if judged.error:
-            raise BadRequestError(f"{judged.error} Correct the file or take it out of the manifest.")
-        label = _label(labels, judged.file)
+    for judgement in judge_files(files, world):
+        if judgement.error:
+            raise BadRequestError(f"{judgement.error} Correct the file or take it out of the manifest.")
+        label = _label(labels, judgement.file)
         digest.update(
-            f"{label['file']} {label['malicious']} ".encode() + hashlib.sha256(Path(judged.path).read_bytes()).digest()
+            f"{label['file']} {label['malicious']} ".encode()
+            + hashlib.sha256(Path(judgement.path).read_bytes()).digest()
         )
-        rows += _rows(judged, label, world, mask=mask)
+        rows += _rows(judgement, label, world, mask=mask)
     return FrozenSet(RECORDED, manifest, digest.hexdigest(), rows)
 
 
@@ -71,7 +72,7 @@ def _label(labels: Mapping[str, dict[str, str]], name: str) -> dict[str, str]:
     return labels.get(name) or labels.get(Path(name).name) or {}
 
 
-def _rows(judged: Judged, label: Mapping[str, str], world: World, *, mask: bool) -> list[dict[str, Any]]:
+def _rows(judgement: Judgement, label: Mapping[str, str], world: World, *, mask: bool) -> list[dict[str, Any]]:
     """One item of a recording, or two where its recorder cleared the log."""
     row: dict[str, Any] = {
         "id": label["file"],
@@ -80,14 +81,14 @@ def _rows(judged: Judged, label: Mapping[str, str], world: World, *, mask: bool)
         "family": label.get("group") or label["file"],
         "weight": 1.0,
         "ground_truth": None,
-        "records": judged.records,
+        "records": judgement.records,
         "recording": dict(label),
-        "observation": _observation(judged.events, world, mask=mask),
+        "observation": _observation(judgement.events, world, mask=mask),
     }
     if "log_clear_by_recorder" not in (label.get("artefacts") or ""):
         return [row]
-    others = [event for event in judged.events if event["fields"]["activity"] != "log_clear"]
-    if len(others) == len(judged.events):
+    others = [event for event in judgement.events if event["fields"]["activity"] != "log_clear"]
+    if len(others) == len(judgement.events):
         return [row]
     return [row, {**row, "id": row["id"] + UNCLEARED, "observation": _observation(others, world, mask=mask)}]
 
@@ -98,7 +99,7 @@ def _observation(events: Sequence[Mapping[str, Any]], world: World, *, mask: boo
     if not lines:
         return {"alert": None, "log_window": [], "context": None}
     lines = masked(lines) if mask else lines
-    worth = [worth_of(Draft(line["event_type"], line["fields"])) for line in lines]
+    worth = [worth_of(_draft(line)) for line in lines]
     alerted = lines[worth.index(max(worth))]
     seen = world if world.now else replace(world, now=lines[-1]["timestamp"])
     return {
@@ -106,6 +107,12 @@ def _observation(events: Sequence[Mapping[str, Any]], world: World, *, mask: boo
         "log_window": lines,
         "context": seen.slice_for(lines),
     }
+
+
+def _draft(line: Mapping[str, Any]) -> DraftEvent:
+    """Return a line's event; its values were checked when it was imported."""
+    fields = FIELDS_OF[line["event_type"]].model_construct(**line["fields"])
+    return DraftEvent(line["event_type"], fields)
 
 
 # ---------------------------------------------------------------- scores
@@ -136,7 +143,9 @@ def measure_recordings(
     firsts = [row for row in items.rows if not row["id"].endswith(UNCLEARED)]
     table = score(
         [
-            (row["id"], actions[row["id"]], actions.get(row["id"] + UNCLEARED, actions[row["id"]]), row["records"])
+            Decision(
+                row["id"], actions[row["id"]], actions.get(row["id"] + UNCLEARED, actions[row["id"]]), row["records"]
+            )
             for row in firsts
         ],
         labels,

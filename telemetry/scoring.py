@@ -12,14 +12,22 @@ import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from schema import OpenSOCError
 
 ACTED = ("quarantine_host", "block_ip", "escalate")
 NOTICED = (*ACTED, "monitor")
 CONFIDENCE = 0.95
-Row = tuple[str, str | None, str | None, int]  # file, action, action with cleared logs left out, number of records
+
+
+class Decision(NamedTuple):
+    """The decision on one recording: with and without cleared logs, and how many records it was."""
+
+    file: str
+    action: str | None
+    without_log_clear: str | None
+    records: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ def load_manifest(path: Path) -> dict[str, dict[str, str]]:
     return {row["file"]: row for row in rows}
 
 
-def score(rows: Iterable[Row], labels: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def score(decisions: Iterable[Decision], labels: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Recall, false-positive rate and balanced precision, over all labelled recordings and apart for those that differ.
 
     Returns:
@@ -80,7 +88,7 @@ def score(rows: Iterable[Row], labels: Mapping[str, Mapping[str, str]]) -> dict[
     """
     scored: list[Scored] = []
     unlabelled = []
-    for file, action, without, records in rows:
+    for file, action, without, records in decisions:
         label = labels.get(file) or labels.get(Path(file).name)
         if label:
             scored.append(Scored(label["file"], label, action, without, records))

@@ -26,11 +26,28 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from schema import MAX_EVENTS
-from telemetry.importers.draft import Draft, in_time_order
+from schema import (
+    MAX_EVENTS,
+    CloudApiFields,
+    DnsQueryFields,
+    Fields,
+    FileFields,
+    KerberosFields,
+    LogonFields,
+    ModuleLoadFields,
+    NetConnFields,
+    ObjectAccessFields,
+    PrivilegeFields,
+    ProcessAccessFields,
+    ProcessFields,
+    RegistryFields,
+    ShareFields,
+    TaskFields,
+)
+from telemetry.importers.events import DraftEvent, in_time_order
 
 RARITY = 15
 REPEAT = 4
@@ -186,9 +203,9 @@ _RC4 = ("0x17", "0x18")
 
 
 # ---------------------------------------------------------------- what an event is worth
-def _person(name: object) -> bool:
+def _is_person(name: str | None) -> bool:
     """Whether an account is neither a machine's nor the system's own."""
-    text = str(name or "").rpartition("\\")[2].lower()
+    text = (name or "").rpartition("\\")[2].lower()
     return (
         bool(text)
         and not text.endswith("$")
@@ -196,113 +213,108 @@ def _person(name: object) -> bool:
     )
 
 
-def _outside(fields: Mapping[str, Any]) -> bool:
-    return fields.get("dst_scope") == "external"
-
-
-def _process(fields: Mapping[str, Any], worth: int) -> int:
-    if fields["activity"] != "launch":
+def _process(fields: ProcessFields, worth: int) -> int:
+    if fields.activity != "launch":
         return worth
-    command = str(fields.get("process_cmd_line", ""))
-    _, _, arguments = command.partition(" ")
+    _, _, arguments = (fields.process_cmd_line or "").partition(" ")
     worth += 8 if _FETCHES.search(arguments) else 0
     worth += 6 if _ENCODED.search(arguments) or _ANYBODY_WRITES.search(arguments) else 0
-    return worth - (0 if _person(fields.get("actor_user")) or "actor_user" not in fields else 8)
+    return worth - (0 if _is_person(fields.actor_user) or fields.actor_user is None else 8)
 
 
-def _process_access(fields: Mapping[str, Any], worth: int) -> int:
-    mask = int(fields.get("access_mask", "0x0"), 16)
-    if str(fields.get("target_path", "")).lower().endswith("\\lsass.exe"):
+def _process_access(fields: ProcessAccessFields, worth: int) -> int:
+    mask = int(fields.access_mask or "0x0", 16)
+    if (fields.target_path or "").lower().endswith("\\lsass.exe"):
         worth = 70 if mask & _VM_READ else 30
-    if "UNKNOWN" in str(fields.get("call_trace", "")):
+    if "UNKNOWN" in (fields.call_trace or ""):
         worth = max(worth, 45)
     if mask & _VM_WRITE_OR_THREAD:
         worth += 8
     return worth
 
 
-def _net_conn(fields: Mapping[str, Any], worth: int) -> int:
-    if fields.get("dst_port") in _CHATTER_PORTS or fields.get("dst_ip") in ("127.0.0.1", "::1"):
+def _net_conn(fields: NetConnFields, worth: int) -> int:
+    if fields.dst_port in _CHATTER_PORTS or fields.dst_ip in ("127.0.0.1", "::1"):
         return 5
-    return worth + (20 if _outside(fields) else 0)
+    return worth + (20 if fields.dst_scope == "external" else 0)
 
 
-def _logon(fields: Mapping[str, Any], worth: int) -> int:
-    if fields["activity"] == "explicit_credentials":
-        return worth - (0 if _person(fields.get("actor_user")) else 25)
-    if fields["activity"] != "success":
+def _logon(fields: LogonFields, worth: int) -> int:
+    if fields.activity == "explicit_credentials":
+        return worth - (0 if _is_person(fields.actor_user) else 25)
+    if fields.activity != "success":
         return worth
-    kind, far = fields.get("logon_type"), fields.get("src_ip") not in (None, "127.0.0.1", "::1")
-    if kind in (8, 9, 10):
+    is_far = fields.src_ip not in (None, "127.0.0.1", "::1")
+    if fields.logon_type in (8, 9, 10):
         return 58
-    return worth + (22 if far and _person(fields.get("user_name")) else -10 if kind in (0, 5) else 0)
+    if is_far and _is_person(fields.user_name):
+        return worth + 22
+    return worth - (10 if fields.logon_type in (0, 5) else 0)
 
 
-def _kerberos(fields: Mapping[str, Any], worth: int) -> int:
-    if fields.get("preauth_type") == 0 and fields["activity"] == "tgt":
+def _kerberos(fields: KerberosFields, worth: int) -> int:
+    if fields.preauth_type == 0 and fields.activity == "tgt":
         return 62
-    weak = 25 if fields.get("ticket_encryption") in _RC4 else 0
-    failed = 12 if fields.get("status") not in (None, "0x0") else 0
-    return worth + weak + failed + (5 if _person(fields.get("user_name")) else 0)
+    weak = 25 if fields.ticket_encryption in _RC4 else 0
+    failed = 12 if fields.status not in (None, "0x0") else 0
+    return worth + weak + failed + (5 if _is_person(fields.user_name) else 0)
 
 
-def _share(fields: Mapping[str, Any], worth: int) -> int:
-    if not _person(fields.get("actor_user")) and fields.get("actor_user"):
+def _share(fields: ShareFields, worth: int) -> int:
+    if fields.actor_user and not _is_person(fields.actor_user):
         return worth - 8
-    name = str(fields.get("share_name", ""))
-    return worth + (22 if name.endswith("$") and fields.get("file_path") not in (None, "\\") else 10)
+    is_hidden = (fields.share_name or "").endswith("$")
+    return worth + (22 if is_hidden and fields.file_path not in (None, "\\") else 10)
 
 
-def _file(fields: Mapping[str, Any], worth: int) -> int:
-    path = str(fields.get("file_path", ""))
-    if fields["activity"] in ("create", "modify", "blocked", "stream"):
+def _file(fields: FileFields, worth: int) -> int:
+    path = fields.file_path or ""
+    if fields.activity in ("create", "modify", "blocked", "stream"):
         worth = max(worth, 42 if _CODE.search(path) else 32 if _STORES.search(path) else 0)
     return worth + (8 if _CODE.search(path) and _ANYBODY_WRITES.search(path) else 0)
 
 
-def _registry(fields: Mapping[str, Any], worth: int) -> int:
-    configures = _CONFIGURES.search(str(fields.get("reg_key_path", "")))
-    return worth + (40 if configures and fields["activity"] == "set" else 18 if configures else 0)
+def _registry(fields: RegistryFields, worth: int) -> int:
+    if not _CONFIGURES.search(fields.reg_key_path or ""):
+        return worth
+    return worth + (40 if fields.activity == "set" else 18)
 
 
-def _module_load(fields: Mapping[str, Any], worth: int) -> int:
-    vouched = fields.get("signature_state") not in ("unsigned", "invalid")
-    return (
-        worth
-        + (0 if vouched else 16)
-        + (24 if not vouched and _ANYBODY_WRITES.search(str(fields.get("file_path", ""))) else 0)
-    )
+def _module_load(fields: ModuleLoadFields, worth: int) -> int:
+    if fields.signature_state not in ("unsigned", "invalid"):
+        return worth
+    return worth + 16 + (24 if _ANYBODY_WRITES.search(fields.file_path or "") else 0)
 
 
-def _object_access(fields: Mapping[str, Any], worth: int) -> int:
-    if fields["activity"] in ("open", "access") and not fields.get("object_name"):
+def _object_access(fields: ObjectAccessFields, worth: int) -> int:
+    if fields.activity in ("open", "access") and not fields.object_name:
         return 1
-    return worth + (40 if _CREDENTIALS.search(str(fields.get("object_name", ""))) else 0)
+    return worth + (40 if _CREDENTIALS.search(fields.object_name or "") else 0)
 
 
-def _cloud_api(fields: Mapping[str, Any], worth: int) -> int:
-    operation = str(fields.get("api_operation", ""))
+def _cloud_api(fields: CloudApiFields, worth: int) -> int:
+    operation = fields.api_operation or ""
     if _READS.match(operation):
         worth = 60 if _SECRETS.search(operation) else 20
-    return worth + (8 if fields.get("api_error") else 0)
+    return worth + (8 if fields.api_error else 0)
 
 
-def _dns_query(fields: Mapping[str, Any], worth: int) -> int:
-    name = str(fields.get("query_hostname", "")).lower()
+def _dns_query(fields: DnsQueryFields, worth: int) -> int:
+    name = (fields.query_hostname or "").lower()
     if not name:
         return 2
     return worth - 12 if name.rstrip(".").endswith((".arpa", ".local")) or "." not in name else worth
 
 
-def _privilege(fields: Mapping[str, Any], worth: int) -> int:
-    return worth + (12 if fields["activity"] == "special_logon" and _person(fields.get("user_name")) else 0)
+def _privilege(fields: PrivilegeFields, worth: int) -> int:
+    return worth + (12 if fields.activity == "special_logon" and _is_person(fields.user_name) else 0)
 
 
-def _task(fields: Mapping[str, Any], worth: int) -> int:
-    return worth - (25 if str(fields.get("job_name", "")).lower().startswith("\\microsoft\\") else 0)
+def _task(fields: TaskFields, worth: int) -> int:
+    return worth - (25 if (fields.job_name or "").lower().startswith("\\microsoft\\") else 0)
 
 
-_RAISES = {
+_RAISES: Mapping[str, Callable[[Any, int], int]] = {
     "process": _process,
     "process_access": _process_access,
     "net_conn": _net_conn,
@@ -320,35 +332,39 @@ _RAISES = {
 }
 
 
-def worth_of(event: Draft) -> int:
-    """What one event is worth by itself, before rarity and context."""
-    fields = event.fields
+def worth_of(event: DraftEvent) -> int:
+    """Return what one event is worth by itself, before rarity and context."""
     worth = WORTH.get((event.event_type, event.activity)) or WORTH[event.event_type, ""]
     raises = _RAISES.get(event.event_type)
     if raises:
-        worth = raises(fields, worth)
-    program = str(fields.get("process_path", ""))
-    return worth + (10 if worth > 10 and _ANYBODY_WRITES.search(program) else 0)
+        worth = raises(event.fields, worth)
+    return worth + (10 if worth > 10 and _ANYBODY_WRITES.search(_text(event.fields, "process_path")) else 0)
+
+
+def _text(fields: Fields, name: str) -> str:
+    """Return a field's value as text; empty if it has none, or its type no such field."""
+    value = getattr(fields, name, None)
+    return "" if value is None else str(value)
 
 
 # ---------------------------------------------------------------- alike and related
-def _content(event: Draft) -> tuple[object, ...]:
-    """What an event says, without what differs between like events."""
-    return (event.event_type, *(item for item in sorted(event.fields.items()) if item[0] not in _PASSING))
+def _content(event: DraftEvent) -> tuple[object, ...]:
+    """Return what an event says, without what differs between like events."""
+    return (event.event_type, *(value for name, value in event.fields if name not in _PASSING))
 
 
-def _group(event: Draft) -> tuple[object, ...]:
+def _group(event: DraftEvent) -> tuple[object, ...]:
     names, _ = QUOTAS.get(event.event_type, QUOTA)
-    return (event.event_type, event.activity, *(str(event.fields.get(name, "")).lower() for name in names))
+    return (event.event_type, event.activity, *(_text(event.fields, name).lower() for name in names))
 
 
-def _program(event: Draft, name: str) -> tuple[str, str] | None:
-    """Host and file name of a program that a field gives the path of."""
-    path = str(event.fields.get(name, "")).lower()
-    return (str(event.fields.get("device_hostname", "")).lower(), re.split(r"[\\/]", path)[-1]) if path else None
+def _program(event: DraftEvent, name: str) -> tuple[str, str] | None:
+    """Return host and file name of a program that a field gives the path of."""
+    path = _text(event.fields, name).lower()
+    return (_text(event.fields, "device_hostname").lower(), re.split(r"[\\/]", path)[-1]) if path else None
 
 
-def _scores(events: Sequence[Draft]) -> list[float]:
+def _scores(events: Sequence[DraftEvent]) -> list[float]:
     """Worth with rarity and repeats, for each event."""
     contents = [_content(event) for event in events]
     groups = Counter(_group(event) for event in events)
@@ -370,7 +386,7 @@ def _best(pairs: Iterable[tuple[tuple[str, str] | None, float]]) -> dict[tuple[s
     return best
 
 
-def _with_context(events: Sequence[Draft], scores: list[float]) -> list[float]:
+def _with_context(events: Sequence[DraftEvent], scores: list[float]) -> list[float]:
     """Scores with those of launches, parents, dropped files and connections raised by what they explain."""
     launches = [event.event_type == "process" and event.activity == "launch" for event in events]
     did = _best((_program(event, "process_path"), score) for event, score in zip(events, scores, strict=True))
@@ -400,11 +416,11 @@ def _with_context(events: Sequence[Draft], scores: list[float]) -> list[float]:
 
 
 # ---------------------------------------------------------------- the window
-def _without_duplicates(events: Sequence[Draft]) -> tuple[list[Draft], list[tuple[Draft, str]]]:
+def _without_duplicates(events: Sequence[DraftEvent]) -> tuple[list[DraftEvent], list[tuple[DraftEvent, str]]]:
     kept, left = [], []
     first: dict[object, int] = {}
     for event in events:
-        key = (event.time, event.event_type, tuple(sorted(event.fields.items())))
+        key = (event.time, event.fields)
         if key in first and event.event_type not in ATTEMPTS:
             left.append((event, f"duplicate of record {first[key]}"))
         else:
@@ -413,7 +429,7 @@ def _without_duplicates(events: Sequence[Draft]) -> tuple[list[Draft], list[tupl
     return kept, left
 
 
-def _pick(events: Sequence[Draft], scores: Sequence[float], size: int) -> set[int]:
+def _pick(events: Sequence[DraftEvent], scores: Sequence[float], size: int) -> set[int]:
     """Places of the chosen events: by score, under caps and quotas that loosen while there is room."""
     order = sorted(range(len(events)), key=lambda place: (-scores[place], place))
     chosen: set[int] = set()
@@ -433,7 +449,9 @@ def _pick(events: Sequence[Draft], scores: Sequence[float], size: int) -> set[in
     return chosen
 
 
-def choose_window(events: Sequence[Draft], *, size: int = MAX_EVENTS) -> tuple[list[Draft], list[tuple[Draft, str]]]:
+def choose_window(
+    events: Sequence[DraftEvent], *, size: int = MAX_EVENTS
+) -> tuple[list[DraftEvent], list[tuple[DraftEvent, str]]]:
     """Choose the events that are judged together.
 
     Args:

@@ -5,51 +5,50 @@ from __future__ import annotations
 import gzip
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schema import EVENT_CLASSES, EVENT_TYPES
-from telemetry.importers import Draft, Left, import_records, security, sysmon, windows_logs
+from schema import EVENT_CLASSES, EVENT_TYPES, FIELDS_OF, Ip
+from telemetry.importers import import_records, security, sysmon, windows_logs
 from telemetry.importers.azure import ACTIONS, convert_azure
 from telemetry.importers.cloudtrail import convert_cloudtrail
-from telemetry.importers.draft import (
+from telemetry.importers.events import DraftEvent, Imported, Skipped, in_time_order
+from telemetry.importers.linux import convert_text
+from telemetry.importers.reading import BAD_LINE, MAX_LINE, NO_OBJECT, FileError, read_records
+from telemetry.importers.security import task_command
+from telemetry.importers.values import (
     CLEANERS,
     clean_fields,
     clean_hex,
     clean_int,
     clean_ip,
     clean_text,
-    in_time_order,
-    misfit,
     read_time,
     scope_of,
     timestamp,
 )
-from telemetry.importers.linux import convert_text
-from telemetry.importers.reading import BAD_LINE, MAX_LINE, NO_OBJECT, FileError, read_records
-from telemetry.importers.security import task_command
-from telemetry.importers.windows import To, WindowsRecord, convert
+from telemetry.importers.windows import EventMapping, WindowsRecord, convert
 from telemetry.importers.zeek import LOGS, convert_zeek
 from world import PRIVATE_NETWORKS
 
 SAMPLES = Path(__file__).parent / "data" / "real_logs"
 
 
-def imported(name: str) -> list[Draft | Left]:
+def imported(name: str) -> list[Imported]:
     return import_records(read_records(SAMPLES / name))
 
 
 def fields_of(name: str, record: int) -> dict[str, Any]:
     result = imported(name)[record]
-    assert isinstance(result, Draft), result
-    return {"event_type": result.event_type, **result.fields}
+    assert isinstance(result, DraftEvent), result
+    return {"event_type": result.event_type, **result.fields.model_dump(exclude_none=True)}
 
 
 def reasons(name: str) -> dict[int, str]:
-    return {result.record: result.reason for result in imported(name) if isinstance(result, Left)}
+    return {result.record: result.reason for result in imported(name) if isinstance(result, Skipped)}
 
 
 # ---------------------------------------------------------------- Windows
@@ -73,7 +72,7 @@ def test_a_sysmon_launch_keeps_every_fact_of_the_record():
 
 
 def test_the_year_1601_falls_back_to_the_sensors_own_time():
-    times = [result.time for result in imported("macro_evtx.jsonl") if isinstance(result, Draft)]
+    times = [result.time for result in imported("macro_evtx.jsonl") if isinstance(result, DraftEvent)]
 
     assert times[0] == datetime(2031, 5, 6, 8, 0, 1, 250_000, UTC)
     assert times[1] == datetime(2031, 5, 6, 8, 0, 9, 500_000, UTC)  # the log's own time where it is whole
@@ -101,8 +100,8 @@ def test_declared_networks_decide_the_scope():
 
     results = import_records(records, networks=("203.0.113.0/24",))
 
-    assert isinstance(results[2], Draft)
-    assert results[2].fields["dst_scope"] == "internal"
+    assert isinstance(results[2], DraftEvent)
+    assert results[2].fields.dst_scope == "internal"
 
 
 def test_a_script_block_comes_on_one_line_with_the_account_that_ran_it():
@@ -120,7 +119,7 @@ def test_what_has_no_mapping_is_left_out_with_a_reason():
 
 
 def test_local_time_of_a_collector_is_brought_to_utc_and_gets_its_fraction():
-    times = [result.time for result in imported("persistence_nxlog.jsonl") if isinstance(result, Draft)]
+    times = [result.time for result in imported("persistence_nxlog.jsonl") if isinstance(result, DraftEvent)]
 
     assert times[0] == datetime(2031, 5, 6, 8, 4, 0, 800_000, UTC)  # 10:04:01 local, UtcTime 08:04:00.800
     assert times[2] == datetime(2031, 5, 6, 8, 4, 4, tzinfo=UTC)  # no UtcTime: whole seconds
@@ -177,7 +176,7 @@ def test_the_very_same_record_twice_is_a_duplicate_and_like_attempts_are_not():
 def test_a_record_that_names_only_its_log_is_read_by_it(raw, provider):
     (result,) = import_records([raw])
 
-    assert isinstance(result, Draft)
+    assert isinstance(result, DraftEvent)
     assert result.event_type == provider
 
 
@@ -186,25 +185,25 @@ def test_every_row_of_the_windows_tables_fills_its_fields():
         for event_id, row in table.items():
             if isinstance(row, str):
                 continue
-            told = {name: "0x1" for names in row.fields.values() for name in names.split("|")}
+            told = {
+                name: "0x1" for names in row.fields.values() for name in ([names] if isinstance(names, str) else names)
+            }
             told |= {"EventType": "CreateKey", "HostApplication": "x", "Data": "x"}
             record = WindowsRecord("", "", event_id, "host-1", told, None, "HostApplication=x", None, ["x"] * 6)
-            mapped = convert(record, table, family)
-            assert not isinstance(mapped, str), (family, event_id, mapped)
-            event_type, activity, fields = mapped
-            draft = Draft(event_type, fields)
-            assert misfit(draft) == "", (family, event_id)
-            assert activity == fields["activity"]
+            assert isinstance(convert(record, table, family), DraftEvent), (family, event_id)
 
 
 def test_the_tables_have_no_row_for_an_unknown_type():
     for _, table in windows_logs.PROVIDERS.values():
-        assert {row.event_type for row in table.values() if isinstance(row, To)} <= set(EVENT_TYPES)
+        assert {row.event_type for row in table.values() if isinstance(row, EventMapping)} <= set(EVENT_TYPES)
 
 
 def test_every_event_type_is_made_by_some_importer():
     made = {
-        row.event_type for _, table in windows_logs.PROVIDERS.values() for row in table.values() if isinstance(row, To)
+        row.event_type
+        for _, table in windows_logs.PROVIDERS.values()
+        for row in table.values()
+        if isinstance(row, EventMapping)
     }
 
     assert made | {"http", "cloud_api"} == set(EVENT_TYPES)
@@ -217,17 +216,17 @@ def test_every_event_type_is_made_by_some_importer():
 def test_a_replication_right_makes_a_directory_access_replication(properties, activity):
     record = WindowsRecord("", "", 4662, "dc-1", {"Properties": properties, "ObjectName": "DC=quill"}, None)
 
-    mapped = convert(record, security.TABLE, "Security")
+    draft = convert(record, security.TABLE, "Security")
 
-    assert mapped[:2] == ("directory", activity)
+    assert (draft.event_type, draft.activity) == ("directory", activity)
 
 
 def test_a_kernel_registry_path_gets_its_common_name():
     told = {"ObjectName": "\\REGISTRY\\MACHINE\\SYSTEM\\Quill", "ObjectValueName": "Start", "NewValue": "4"}
 
-    _, activity, fields = convert(WindowsRecord("", "", 4657, "h", told, None), security.TABLE, "Security")
+    fields = convert(WindowsRecord("", "", 4657, "h", told, None), security.TABLE, "Security").fields
 
-    assert (activity, fields["reg_key_path"], fields["reg_value_data"]) == ("set", "HKLM\\SYSTEM\\Quill\\Start", "4")
+    assert (fields.activity, fields.reg_key_path, fields.reg_value_data) == ("set", "HKLM\\SYSTEM\\Quill\\Start", "4")
 
 
 @pytest.mark.parametrize(
@@ -237,15 +236,17 @@ def test_a_kernel_registry_path_gets_its_common_name():
 def test_the_signature_state_needs_both_values(signed, status, state):
     told = {"ImageLoaded": "C:\\x.dll", "Signed": signed, "SignatureStatus": status}
 
-    _, _, fields = convert(WindowsRecord("", "", 7, "h", told, None), sysmon.TABLE, "Sysmon")
+    draft = convert(WindowsRecord("", "", 7, "h", told, None), sysmon.TABLE, "Sysmon")
 
-    assert fields["signature_state"] == state
+    assert draft.fields.signature_state == state
 
 
 def test_a_removed_wmi_subscription_is_not_told_as_a_new_one():
     record = WindowsRecord("", "", 20, "h", {"Operation": "Deleted", "Destination": "x"}, None)
 
-    assert convert(record, sysmon.TABLE, "Sysmon") == "Sysmon event 20: a part of a WMI subscription is removed"
+    assert convert(record, sysmon.TABLE, "Sysmon") == Skipped(
+        "Sysmon event 20: a part of a WMI subscription is removed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,9 @@ def test_zeek_connections_of_both_spellings_have_ends_times_and_direction():
 
 def test_zeek_requests_tickets_rpc_and_shares_are_typed():
     kinds = [
-        (result.event_type, result.activity) for result in imported("network_zeek.jsonl") if isinstance(result, Draft)
+        (result.event_type, result.activity)
+        for result in imported("network_zeek.jsonl")
+        if isinstance(result, DraftEvent)
     ]
 
     assert kinds[12:] == [
@@ -317,7 +320,9 @@ def test_cloudtrail_changes_are_typed_and_a_refused_change_is_a_call_with_its_er
 def test_audit_lines_of_one_serial_become_one_event_and_the_rest_are_its_parts():
     results = imported("linux_audit.jsonl")
 
-    assert [(result.record, result.event_type, result.activity) for result in results if isinstance(result, Draft)] == [
+    assert [
+        (result.record, result.event_type, result.activity) for result in results if isinstance(result, DraftEvent)
+    ] == [
         (2, "process", "launch"),
         (4, "process", "launch"),
         (6, "net_conn", "open"),
@@ -383,7 +388,7 @@ def test_a_table_in_csv_is_read_as_rows():
 
 
 def test_a_shape_that_nobody_knows_is_left_out():
-    assert import_records([{"hello": "world"}]) == [Left("record shape not recognised", 0)]
+    assert import_records([{"hello": "world"}]) == [Skipped("record shape not recognised", 0)]
 
 
 # ---------------------------------------------------------------- values
@@ -450,6 +455,18 @@ def test_values_that_do_not_fit_their_field_are_omitted():
     assert clean_fields("net_conn", "open", values) == {"activity": "open", "src_port": 80}
 
 
+def test_a_field_that_is_declared_as_an_address_gets_a_plain_address():
+    declared = {
+        (event_type, name)
+        for event_type, fields in FIELDS_OF.items()
+        for name, kind in get_type_hints(fields, include_extras=True).items()
+        if kind == Ip | None
+    }
+
+    assert len(declared) == 17
+    assert {CLEANERS[event_type][name]("[::ffff:10.61.4.7%2]:80") for event_type, name in declared} == {"10.61.4.7"}
+
+
 def test_the_cleaners_know_every_field_of_the_schema():
     for event_type, event_class in EVENT_CLASSES.items():
         names = set(event_class.model_fields["fields"].annotation.model_fields) - {"activity"}
@@ -493,7 +510,7 @@ def test_what_is_no_time_gives_none(value):
 
 def test_events_without_a_time_take_that_of_their_neighbour():
     known = datetime(2031, 5, 6, tzinfo=UTC)
-    drafts = [Draft("wmi", {"activity": "query"}, None, 0), Draft("wmi", {"activity": "query"}, known, 1)]
+    drafts = [DraftEvent("wmi", {"activity": "query"}, None, 0), DraftEvent("wmi", {"activity": "query"}, known, 1)]
 
     assert [draft.time for draft in in_time_order(drafts)] == [known, known]
 
@@ -556,7 +573,7 @@ def test_no_record_is_lost_and_none_raises_whatever_it_holds(records):
     results = import_records(records)
 
     assert [result.record for result in results] == list(range(len(records)))
-    assert all(isinstance(result, Draft) or result.reason for result in results)
+    assert all(isinstance(result, DraftEvent) or result.reason for result in results)
 
 
 @settings(max_examples=200, deadline=None)
@@ -599,7 +616,7 @@ def test_a_bad_line_is_a_record_that_is_left_out(tmp_path):
     path = tmp_path / "mixed.jsonl"
     path.write_text('{"raw": "x"}\nnot json\n\n[1]\n' + "[" * 50_000 + "\n")
 
-    assert read_records(path) == [{"raw": "x"}, Left(BAD_LINE), Left(NO_OBJECT), Left(BAD_LINE)]
+    assert read_records(path) == [{"raw": "x"}, Skipped(BAD_LINE), Skipped(NO_OBJECT), Skipped(BAD_LINE)]
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path):
@@ -608,7 +625,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path):
 
     records = read_records(path)
 
-    assert isinstance(records[0], Left)
+    assert isinstance(records[0], Skipped)
     assert records[1:] == [{"raw": "y"}]
 
 

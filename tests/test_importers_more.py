@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from telemetry.importers import Draft, import_records
+from telemetry.importers import import_records
+from telemetry.importers.events import DraftEvent
 from telemetry.importers.zeek import convert_zeek
 
 SUCCESS, FAILURE = "0x8020000000000000", "0x8010000000000000"  # winmeta.xml: audit success, audit failure
@@ -17,15 +18,15 @@ def windows(event_id: int, channel: str = "Security", **told: Any) -> dict[str, 
     """What one Windows record becomes: type, activity and fields in one."""
     raw = {"EventID": event_id, "Channel": channel, "Hostname": "wks-07", "@timestamp": "2031-05-06T08:00:00Z", **told}
     (result,) = import_records([raw])
-    assert isinstance(result, Draft), result
-    return {"event_type": result.event_type, **result.fields}
+    assert isinstance(result, DraftEvent), result
+    return {"event_type": result.event_type, **result.fields.model_dump(exclude_none=True)}
 
 
 def zeek(log: str, **told: Any) -> dict[str, Any]:
     """What one Zeek record becomes."""
-    _, mapped = convert_zeek({"_path": log, "ts": 1936080000.5, "uid": "C1", **ENDS, **told})
-    assert not isinstance(mapped, str), mapped
-    return {"event_type": mapped[0], **mapped[2]}
+    _, result = convert_zeek({"_path": log, "ts": 1936080000.5, "uid": "C1", **ENDS, **told})
+    assert isinstance(result, DraftEvent), result
+    return {"event_type": result.event_type, **result.fields.model_dump(exclude_none=True)}
 
 
 SIGN_IN = {

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from schema import OpenSOCError
-from telemetry.judging import incident_of, judge, main
+from telemetry.__main__ import main
+from telemetry.judging import incident_of, judge
 from telemetry.scoring import load_manifest, score, wilson
 from world import World
 
@@ -308,7 +309,7 @@ def test_real_recordings_are_imported_typed_and_judged():
     command = [
         sys.executable,
         "-m",
-        "telemetry.judging",
+        "telemetry",
         "--json",
         "--manifest",
         str(REAL / "manifest.csv"),

@@ -364,7 +364,7 @@ def on_recordings(out, *more, manifest=SAMPLE / "manifest.csv", defender="verifi
 
 def decisions_of_real_logs(manifest, folder):
     done = subprocess.run(
-        [sys.executable, "-m", "telemetry.judging", "--json", "--manifest", str(manifest), str(folder)],
+        [sys.executable, "-m", "telemetry", "--json", "--manifest", str(manifest), str(folder)],
         cwd=ROOT, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     return json.loads(done.stdout)

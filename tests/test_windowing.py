@@ -8,20 +8,20 @@ from typing import Any, get_args
 
 import pytest
 
-from schema import EVENT_CLASSES, MAX_EVENTS
-from telemetry.importers import Draft
+from schema import EVENT_CLASSES, FIELDS_OF, MAX_EVENTS
+from telemetry.importers.events import DraftEvent
 from telemetry.windowing import WORTH, choose_window, worth_of
 
 START = datetime(2031, 5, 6, 8, 0, tzinfo=UTC)
 
 
-def event(event_type: str, activity: str, second: float, **fields: Any) -> Draft:
+def event(event_type: str, activity: str, second: float, **fields: Any) -> DraftEvent:
     """An event of a host a number of seconds after the start; the second is its record number too."""
-    told = {"activity": activity, "device_hostname": "wks-07", **fields}
-    return Draft(event_type, told, START + timedelta(seconds=second), int(second))
+    values = {"activity": activity, "device_hostname": "wks-07", **fields}
+    return DraftEvent(event_type, FIELDS_OF[event_type](**values), START + timedelta(seconds=second), int(second))
 
 
-def modules(count: int, first: int = 0) -> list[Draft]:
+def modules(count: int, first: int = 0) -> list[DraftEvent]:
     """Library loads, the commonest noise."""
     return [
         event(
@@ -35,11 +35,11 @@ def modules(count: int, first: int = 0) -> list[Draft]:
     ]
 
 
-def failure(second: int, user: str = "ines", source: str = "198.51.100.23") -> Draft:
+def failure(second: int, user: str = "ines", source: str = "198.51.100.23") -> DraftEvent:
     return event("logon", "failure", second, user_name=user, src_ip=source, logon_type=3)
 
 
-def kept_types(events: list[Draft]) -> dict[str, int]:
+def kept_types(events: list[DraftEvent]) -> dict[str, int]:
     kept, _ = choose_window(events)
     return {name: sum(one.event_type == name for one in kept) for name in {one.event_type for one in kept}}
 
@@ -122,7 +122,7 @@ def test_a_spray_keeps_many_accounts_before_it_keeps_repeats():
 
     window, _ = choose_window([*one_account, *spray, *modules(300, first=1000)])
 
-    assert len({one.fields["user_name"] for one in window if one.event_type == "logon"}) == 12
+    assert len({one.fields.user_name for one in window if one.event_type == "logon"}) == 12
 
 
 def test_a_scan_keeps_many_ports():
@@ -130,7 +130,7 @@ def test_a_scan_keeps_many_ports():
 
     window, _ = choose_window([*modules(190, first=1000), *scan])
 
-    assert len({one.fields["dst_port"] for one in window if one.event_type == "net_conn"}) >= 12
+    assert len({one.fields.dst_port for one in window if one.event_type == "net_conn"}) >= 12
 
 
 def test_no_bulk_type_crowds_out_another():

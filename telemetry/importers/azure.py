@@ -12,9 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from telemetry.importers.cloudtrail import compact
-from telemetry.importers.draft import clean_fields, first_of, mapping, read_time
-
-Mapped = tuple[str, str, dict[str, Any]] | str
+from telemetry.importers.events import Imported, Skipped, draft_event
+from telemetry.importers.values import first_of, mapping, read_time
 
 
 def is_azure(raw: Mapping[str, Any]) -> bool:
@@ -59,7 +58,7 @@ def _initiating(raw: Mapping[str, Any]) -> str | None:
     return _path(raw, "InitiatingProcessFolderPath", "InitiatingProcessFileName")
 
 
-def _process(raw: Mapping[str, Any]) -> Mapped:
+def _process(raw: Mapping[str, Any]) -> Imported:
     hashes = ",".join(f"{name}={raw[name]}" for name in ("SHA1", "MD5", "SHA256") if raw.get(name))
     values = {
         **_device(raw),
@@ -73,11 +72,11 @@ def _process(raw: Mapping[str, Any]) -> Mapped:
         "parent_path": _initiating(raw),
         "parent_cmd_line": raw.get("InitiatingProcessCommandLine"),
     }
-    return "process", "launch", clean_fields("process", "launch", values)
+    return draft_event("process", "launch", values)
 
 
-def _connection(activity: str) -> Callable[[Mapping[str, Any]], Mapped]:
-    def make(raw: Mapping[str, Any]) -> Mapped:
+def _connection(activity: str) -> Callable[[Mapping[str, Any]], Imported]:
+    def make(raw: Mapping[str, Any]) -> Imported:
         values = {
             **_device(raw),
             "src_ip": raw.get("LocalIP"),
@@ -87,26 +86,26 @@ def _connection(activity: str) -> Callable[[Mapping[str, Any]], Mapped]:
             "dst_hostname": raw.get("RemoteUrl"),
             "process_path": _initiating(raw),
         }
-        return "net_conn", activity, clean_fields("net_conn", activity, values)
+        return draft_event("net_conn", activity, values)
 
     return make
 
 
-def _file(activity: str) -> Callable[[Mapping[str, Any]], Mapped]:
-    def make(raw: Mapping[str, Any]) -> Mapped:
+def _file(activity: str) -> Callable[[Mapping[str, Any]], Imported]:
+    def make(raw: Mapping[str, Any]) -> Imported:
         values = {
             **_device(raw),
             "file_path": _path(raw, "FolderPath", "FileName"),
             "process_path": _initiating(raw),
             "file_hashes": raw.get("SHA256") or raw.get("SHA1"),
         }
-        return "file", activity, clean_fields("file", activity, values)
+        return draft_event("file", activity, values)
 
     return make
 
 
-def _registry(activity: str) -> Callable[[Mapping[str, Any]], Mapped]:
-    def make(raw: Mapping[str, Any]) -> Mapped:
+def _registry(activity: str) -> Callable[[Mapping[str, Any]], Imported]:
+    def make(raw: Mapping[str, Any]) -> Imported:
         key, name = raw.get("RegistryKey") or "", raw.get("RegistryValueName")
         values = {
             **_device(raw),
@@ -114,13 +113,13 @@ def _registry(activity: str) -> Callable[[Mapping[str, Any]], Mapped]:
             "reg_value_data": raw.get("RegistryValueData"),
             "process_path": _initiating(raw),
         }
-        return "registry", activity, clean_fields("registry", activity, values)
+        return draft_event("registry", activity, values)
 
     return make
 
 
-def _logon(activity: str) -> Callable[[Mapping[str, Any]], Mapped]:
-    def make(raw: Mapping[str, Any]) -> Mapped:
+def _logon(activity: str) -> Callable[[Mapping[str, Any]], Imported]:
+    def make(raw: Mapping[str, Any]) -> Imported:
         values = {
             "device_hostname": raw.get("DeviceName"),
             "user_name": raw.get("AccountName"),
@@ -128,28 +127,32 @@ def _logon(activity: str) -> Callable[[Mapping[str, Any]], Mapped]:
             "auth_protocol": raw.get("Protocol"),
             "status": raw.get("FailureReason"),
         }
-        return "logon", activity, clean_fields("logon", activity, values)
+        return draft_event("logon", activity, values)
 
     return make
 
 
-def _ldap(raw: Mapping[str, Any]) -> Mapped:
-    told = mapping(_inner(first_of(raw, ("AdditionalFields", "AdditionalFields_string", "AdditionalFields_dynamic"))))
+def _ldap(raw: Mapping[str, Any]) -> Imported:
+    details = mapping(
+        _inner(first_of(raw, ("AdditionalFields", "AdditionalFields_string", "AdditionalFields_dynamic")))
+    )
     values = {
         **_device(raw),
-        "object_dn": told.get("DistinguishedName"),
+        "object_dn": details.get("DistinguishedName"),
         "object_type": "LDAP search",
-        "properties": " ".join(filter(None, (compact(told.get("SearchFilter")), compact(told.get("AttributeList"))))),
+        "properties": " ".join(
+            filter(None, (compact(details.get("SearchFilter")), compact(details.get("AttributeList"))))
+        ),
     }
-    return "directory", "access", clean_fields("directory", "access", values)
+    return draft_event("directory", "access", values)
 
 
-def _replication(raw: Mapping[str, Any]) -> Mapped:
+def _replication(raw: Mapping[str, Any]) -> Imported:
     values = {**_device(raw), "src_ip": raw.get("IPAddress"), "object_type": raw.get("Application")}
-    return "directory", "replication", clean_fields("directory", "replication", values)
+    return draft_event("directory", "replication", values)
 
 
-def _app_call(raw: Mapping[str, Any]) -> Mapped:
+def _app_call(raw: Mapping[str, Any]) -> Imported:
     """Cloud app events and everything else that a hunting table names only by its action."""
     values = {
         **_device(raw),
@@ -163,10 +166,10 @@ def _app_call(raw: Mapping[str, Any]) -> Mapped:
             _inner(raw.get("ObjectName") or raw.get("ActivityObjects") or raw.get("AdditionalFields"))
         ),
     }
-    return "cloud_api", "call", clean_fields("cloud_api", "call", values)
+    return draft_event("cloud_api", "call", values)
 
 
-ACTIONS: Mapping[str, Callable[[Mapping[str, Any]], Mapped]] = {
+ACTIONS: Mapping[str, Callable[[Mapping[str, Any]], Imported]] = {
     "ProcessCreated": _process,
     "ConnectionSuccess": _connection("open"),
     "ConnectionFailed": _connection("open"),
@@ -187,16 +190,16 @@ ACTIONS: Mapping[str, Callable[[Mapping[str, Any]], Mapped]] = {
 }
 
 
-def _hunting(raw: Mapping[str, Any]) -> Mapped:
+def _hunting(raw: Mapping[str, Any]) -> Imported:
     action = str(raw["ActionType"])
     if action in ACTIONS:
         return ACTIONS[action](raw)
     if raw.get("Application"):
         return _app_call(raw)
-    return f"no mapping for Defender action {action}"
+    return Skipped(f"no mapping for Defender action {action}")
 
 
-def _directory_audit(raw: Mapping[str, Any]) -> Mapped:
+def _directory_audit(raw: Mapping[str, Any]) -> Imported:
     actor = mapping(_inner(raw.get("InitiatedBy")))
     user, app = mapping(actor.get("user")), mapping(actor.get("app"))
     name = user.get("userPrincipalName") or app.get("displayName") or app.get("servicePrincipalId")
@@ -220,10 +223,10 @@ def _directory_audit(raw: Mapping[str, Any]) -> Mapped:
         "cloud_account": raw.get("AADTenantId") or raw.get("TenantId"),
         "resources": compact(_inner(raw.get("TargetResources") or raw.get("ResourceId"))),
     }
-    return "cloud_api", "call", clean_fields("cloud_api", "call", values)
+    return draft_event("cloud_api", "call", values)
 
 
-def _cloud_sign_in(raw: Mapping[str, Any]) -> Mapped:
+def _cloud_sign_in(raw: Mapping[str, Any]) -> Imported:
     failed = str(raw.get("ResultType")) not in ("0", "Success")
     activity = "failure" if failed else "success"
     values = {
@@ -233,10 +236,10 @@ def _cloud_sign_in(raw: Mapping[str, Any]) -> Mapped:
         "logon_process": raw.get("AppDisplayName"),
         "auth_protocol": raw.get("AuthenticationProtocol"),
     }
-    return "logon", activity, clean_fields("logon", activity, values)
+    return draft_event("logon", activity, values)
 
 
-def _office(raw: Mapping[str, Any]) -> Mapped:
+def _office(raw: Mapping[str, Any]) -> Imported:
     values = {
         "actor_user": raw.get("UserId"),
         "user_uid": raw.get("UserId"),
@@ -247,10 +250,10 @@ def _office(raw: Mapping[str, Any]) -> Mapped:
         "cloud_account": raw.get("OrganizationId"),
         "resources": compact(_inner(raw.get("ObjectId") or raw.get("Parameters"))),
     }
-    return "cloud_api", "call", clean_fields("cloud_api", "call", values)
+    return draft_event("cloud_api", "call", values)
 
 
-def _flow(raw: Mapping[str, Any]) -> Mapped:
+def _flow(raw: Mapping[str, Any]) -> Imported:
     inbound = str(raw.get("Direction")).lower() == "inbound"
     values = {
         "device_hostname": raw.get("Computer"),
@@ -262,10 +265,10 @@ def _flow(raw: Mapping[str, Any]) -> Mapped:
         "bytes_in": raw.get("BytesReceived"),
         "process_path": raw.get("ProcessName"),
     }
-    return "net_conn", "flow", clean_fields("net_conn", "flow", values)
+    return draft_event("net_conn", "flow", values)
 
 
-def _kubernetes(raw: Mapping[str, Any]) -> Mapped:
+def _kubernetes(raw: Mapping[str, Any]) -> Imported:
     user, thing, status = mapping(raw.get("user")), mapping(raw.get("objectRef")), mapping(raw.get("responseStatus"))
     addresses = raw.get("sourceIPs")
     code = status.get("code")
@@ -281,10 +284,10 @@ def _kubernetes(raw: Mapping[str, Any]) -> Mapped:
         "api_error": str(code) if isinstance(code, int) and code >= 400 else None,
         "resources": compact(raw.get("objectRef")),
     }
-    return "cloud_api", "call", clean_fields("cloud_api", "call", values)
+    return draft_event("cloud_api", "call", values)
 
 
-def convert_azure(raw: Mapping[str, Any]) -> tuple[datetime | None, Mapped]:
+def convert_azure(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
     """When a row was made and what it becomes."""
     moment = read_time(first_of(raw, ("Timestamp", "TimeGenerated", "CreationTime", "requestReceivedTimestamp")))
     if "ActionType" in raw:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.draft import clean_fields, first_of, is_blank, mapping, read_time
+from telemetry.importers.events import Imported, draft_event
+from telemetry.importers.values import first_of, is_blank, mapping, read_time
 from verifier.rules.kit import TRAIL_CALLS
 
-Mapped = tuple[str, str, dict[str, Any]] | str
 _ACCOUNT = {
     "CreateUser": "create",
     "CreateRole": "create",
@@ -86,7 +86,7 @@ def _principal(identity: Mapping[str, Any]) -> str | None:
     return arn.rpartition("/")[2].rpartition(":")[2] or identity.get("invokedBy") or identity.get("principalId")
 
 
-def _told(raw: Mapping[str, Any], name: str) -> Any:
+def _parameter(raw: Mapping[str, Any], name: str) -> Any:
     return mapping(raw.get("requestParameters")).get(name)
 
 
@@ -99,7 +99,7 @@ def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _api_call(raw: Mapping[str, Any]) -> Mapped:
+def _api_call(raw: Mapping[str, Any]) -> Imported:
     identity = mapping(raw.get("userIdentity"))
     values = {
         **_common(raw),
@@ -113,10 +113,10 @@ def _api_call(raw: Mapping[str, Any]) -> Mapped:
         "cloud_account": raw.get("recipientAccountId"),
         "resources": compact(raw.get("requestParameters")) or compact(raw.get("resources")),
     }
-    return "cloud_api", "call", clean_fields("cloud_api", "call", values)
+    return draft_event("cloud_api", "call", values)
 
 
-def _console_login(raw: Mapping[str, Any]) -> Mapped:
+def _console_login(raw: Mapping[str, Any]) -> Imported:
     answer = mapping(raw.get("responseElements")).get("ConsoleLogin")
     activity = "success" if answer == "Success" else "failure"
     values = {
@@ -124,42 +124,42 @@ def _console_login(raw: Mapping[str, Any]) -> Mapped:
         "user_name": _principal(mapping(raw.get("userIdentity"))),
         "status": raw.get("errorMessage") or answer,
     }
-    return "logon", activity, clean_fields("logon", activity, values)
+    return draft_event("logon", activity, values)
 
 
-def _account(raw: Mapping[str, Any]) -> Mapped:
+def _account(raw: Mapping[str, Any]) -> Imported:
     activity = _ACCOUNT[str(raw["eventName"])]
     caller = _common(raw)
     # Without a name in the request, keys and passwords are the caller's own.
     values = {
         **caller,
         "user_name": next(
-            (told for name in ("userName", "roleName", "roleArn") if (told := _told(raw, name))), caller["actor_user"]
+            filter(None, (_parameter(raw, name) for name in ("userName", "roleName", "roleArn"))), caller["actor_user"]
         ),
         "attributes": compact(raw.get("requestParameters")),
     }
-    return "account", activity, clean_fields("account", activity, values)
+    return draft_event("account", activity, values)
 
 
-def _group(raw: Mapping[str, Any]) -> Mapped:
+def _group(raw: Mapping[str, Any]) -> Imported:
     name = str(raw["eventName"])
     activity = _MEMBERS.get(name, "policy_attach")
-    policy = _told(raw, "policyArn") or _told(raw, "policyName")
+    policy = _parameter(raw, "policyArn") or _parameter(raw, "policyName")
     values = {
         **_common(raw),
-        "group_name": _told(raw, "groupName") if name in _MEMBERS else policy,
-        "user_name": _told(raw, "userName") or _told(raw, "roleName") or _told(raw, "groupName"),
+        "group_name": _parameter(raw, "groupName") if name in _MEMBERS else policy,
+        "user_name": _parameter(raw, "userName") or _parameter(raw, "roleName") or _parameter(raw, "groupName"),
     }
-    return "group", activity, clean_fields("group", activity, values)
+    return draft_event("group", activity, values)
 
 
-def _control(raw: Mapping[str, Any]) -> Mapped:
+def _control(raw: Mapping[str, Any]) -> Imported:
     activity = "trail_stop" if str(raw["eventName"]) in TRAIL_CALLS else "firewall"
     values = {**_common(raw), "control_name": raw["eventName"], "new_value": compact(raw.get("requestParameters"))}
-    return "control_change", activity, clean_fields("control_change", activity, values)
+    return draft_event("control_change", activity, values)
 
 
-def convert_cloudtrail(raw: Mapping[str, Any]) -> tuple[datetime | None, Mapped]:
+def convert_cloudtrail(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
     """When a CloudTrail record was made and what it becomes."""
     name = str(raw.get("eventName"))
     if name == "ConsoleLogin":

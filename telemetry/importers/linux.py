@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
-from telemetry.importers.draft import Draft, Left, clean_fields, read_time
+from schema import MAX_TEXT, ProcessFields
+from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event, located
+from telemetry.importers.values import clean_text, read_time
 
-Mapped = tuple[str, str, dict[str, Any]] | str
 _HEAD = re.compile(
     r"(?:node=(?P<node>\S+) )?type=(?P<type>\w+) msg=audit\((?P<time>\d+\.\d+):(?P<serial>\d+)\):\s?(?P<rest>.*)",
     re.DOTALL,
@@ -109,7 +110,7 @@ def _command(values: Mapping[str, str]) -> str:
     return " ".join(part if re.fullmatch(r"[\w@%+=:,./-]+", part) else shlex.quote(part) for part in parts)
 
 
-def _launch(event: AuditEvent, programs: Mapping[str, str]) -> Mapped:
+def _launch(event: AuditEvent, programs: Mapping[str, str]) -> Imported:
     call, title = event.values("SYSCALL"), event.values("PROCTITLE").get("proctitle", "")
     values = {
         "process_path": _unhex(call.get("exe", "")) or event.values("EXECVE").get("a0"),
@@ -119,7 +120,7 @@ def _launch(event: AuditEvent, programs: Mapping[str, str]) -> Mapped:
         "actor_user": _user(call),
         "session_uid": call.get("ses"),
     }
-    return "process", "launch", clean_fields("process", "launch", values)
+    return draft_event("process", "launch", values)
 
 
 def _socket(saddr: str) -> tuple[str, int] | None:
@@ -137,11 +138,11 @@ def _socket(saddr: str) -> tuple[str, int] | None:
     return None
 
 
-def _connection(event: AuditEvent) -> Mapped:
+def _connection(event: AuditEvent) -> Imported:
     call = event.values("SYSCALL")
     peer = _socket(event.values("SOCKADDR").get("saddr", ""))
     if peer is None:
-        return "audit event of a socket that is no internet address"
+        return Skipped("audit event of a socket that is no internet address")
     came_in = call.get("syscall") in _ACCEPT
     ends = {"src_ip": peer[0], "src_port": peer[1]} if came_in else {"dst_ip": peer[0], "dst_port": peer[1]}
     values = {
@@ -151,10 +152,10 @@ def _connection(event: AuditEvent) -> Mapped:
         "actor_user": _user(call),
         "session_uid": call.get("ses"),
     }
-    return "net_conn", "open", clean_fields("net_conn", "open", values)
+    return draft_event("net_conn", "open", values)
 
 
-def _file(event: AuditEvent) -> Mapped:
+def _file(event: AuditEvent) -> Imported:
     call = event.values("SYSCALL")
     for line in event.lines:
         activity = {"CREATE": "create", "DELETE": "delete"}.get(line.values.get("nametype", ""))
@@ -165,68 +166,64 @@ def _file(event: AuditEvent) -> Mapped:
                 "actor_user": _user(call),
                 "session_uid": call.get("ses"),
             }
-            return "file", activity, clean_fields("file", activity, values)
-    return f"no mapping for auditd system call {call.get('syscall', '?')}"
+            return draft_event("file", activity, values)
+    return Skipped(f"no mapping for auditd system call {call.get('syscall', '?')}")
 
 
-def _sign_in(line: AuditLine) -> Mapped:
-    told = line.values
-    failed = told.get("res", "") in ("failed", "0", "no")
-    remote = "ssh" in told.get("exe", "") or told.get("terminal", "") in ("ssh", "sshd")
+def _sign_in(line: AuditLine) -> Imported:
+    data = line.values
+    failed = data.get("res", "") in ("failed", "0", "no")
+    remote = "ssh" in data.get("exe", "") or data.get("terminal", "") in ("ssh", "sshd")
     activity = "failure" if failed else "ssh_session" if remote and line.kind == "USER_START" else "success"
     if line.kind in ("USER_END", "USER_LOGOUT"):
         activity = "logoff"
     values = {
-        "user_name": _unhex(told.get("acct", "")) or told.get("AUID") or told.get("id"),
-        "src_ip": told.get("addr"),
-        "status": told.get("res"),
-        "logon_process": told.get("exe"),
-        "session_uid": told.get("ses"),
-        "actor_user": _user(told),
+        "user_name": _unhex(data.get("acct", "")) or data.get("AUID") or data.get("id"),
+        "src_ip": data.get("addr"),
+        "status": data.get("res"),
+        "logon_process": data.get("exe"),
+        "session_uid": data.get("ses"),
+        "actor_user": _user(data),
     }
-    return "logon", activity, clean_fields("logon", activity, values)
+    return draft_event("logon", activity, values)
 
 
-def _sudo(line: AuditLine) -> Mapped:
+def _sudo(line: AuditLine) -> Imported:
     values = {
         "user_name": _user(line.values),
         "privileges": _unhex(line.values.get("cmd", "")),
         "actor_user": line.values.get("AUID"),
     }
-    return "privilege", "sudo", clean_fields("privilege", "sudo", values)
+    return draft_event("privilege", "sudo", values)
 
 
-def _service(line: AuditLine) -> Mapped:
+def _service(line: AuditLine) -> Imported:
     status = "running" if line.kind == "SERVICE_START" else "stopped"
-    return (
-        "service",
-        "state",
-        clean_fields("service", "state", {"service_name": line.values.get("unit"), "status": status}),
-    )
+    return draft_event("service", "state", {"service_name": line.values.get("unit"), "status": status})
 
 
 def _account(activity: str) -> Any:
-    def make(line: AuditLine) -> Mapped:
+    def make(line: AuditLine) -> Imported:
         values = {
             "user_name": _unhex(line.values.get("acct", "")) or line.values.get("id"),
             "attributes": line.values.get("op"),
             "src_ip": line.values.get("addr"),
             "actor_user": _user(line.values),
         }
-        return "account", activity, clean_fields("account", activity, values)
+        return draft_event("account", activity, values)
 
     return make
 
 
-def _policy(line: AuditLine) -> Mapped:
-    told = line.values
+def _policy(line: AuditLine) -> Imported:
+    data = line.values
     values = {
-        "control_name": f"audit rules {_unhex(told.get('path', '')) or told.get('key', '')}".strip(),
-        "new_value": told.get("op"),
-        "actor_user": _user(told),
-        "session_uid": told.get("ses"),
+        "control_name": f"audit rules {_unhex(data.get('path', '')) or data.get('key', '')}".strip(),
+        "new_value": data.get("op"),
+        "actor_user": _user(data),
+        "session_uid": data.get("ses"),
     }
-    return "control_change", "audit_policy", clean_fields("control_change", "audit_policy", values)
+    return draft_event("control_change", "audit_policy", values)
 
 
 _LINES = {
@@ -247,7 +244,7 @@ _LINES = {
 }
 
 
-def _netfilter(event: AuditEvent) -> Mapped:
+def _netfilter(event: AuditEvent) -> Imported:
     call = event.values("SYSCALL")
     values = {
         "control_name": f"netfilter table {event.values('NETFILTER_CFG').get('table', '')}",
@@ -255,10 +252,10 @@ def _netfilter(event: AuditEvent) -> Mapped:
         "process_path": _unhex(call.get("exe", "")),
         "actor_user": _user(call),
     }
-    return "control_change", "firewall", clean_fields("control_change", "firewall", values)
+    return draft_event("control_change", "firewall", values)
 
 
-def _convert(event: AuditEvent, programs: Mapping[str, str]) -> tuple[AuditLine, Mapped]:
+def _convert(event: AuditEvent, programs: Mapping[str, str]) -> tuple[AuditLine, Imported]:
     """The line that an audit event is told by, and what it becomes."""
     for kind, make in _LINES.items():
         line = event.first(kind)
@@ -270,7 +267,7 @@ def _convert(event: AuditEvent, programs: Mapping[str, str]) -> tuple[AuditLine,
     if executed := event.first("EXECVE"):
         return executed, _launch(event, programs)
     if call is None:
-        return event.lines[0], f"no mapping for auditd {event.lines[0].kind}"
+        return event.lines[0], Skipped(f"no mapping for auditd {event.lines[0].kind}")
     if call.values.get("arch") == _X86_64:
         number = call.values.get("syscall", "")
         if number in _EXECVE:
@@ -341,26 +338,26 @@ def _syslog_time(text: str) -> datetime | None:
         return None
 
 
-def convert_syslog(line: str, record: int) -> Draft | Left:
+def convert_syslog(line: str, record: int) -> Imported:
     """What a syslog line becomes; only messages that the table knows become events."""
-    found = _SYSLOG.match(line)
-    if not found:
-        return Left("a line of text that is neither auditd's nor syslog's", record)
+    match = _SYSLOG.match(line)
+    if not match:
+        return Skipped("a line of text that is neither auditd's nor syslog's", record)
     for pattern, event_type, activity, fixed in _MESSAGES:
-        told = pattern.search(found["text"][:MAX_MESSAGE])
-        if told:
-            values = {**told.groupdict(), **fixed, "device_hostname": found["host"]}
-            return Draft(event_type, clean_fields(event_type, activity, values), _syslog_time(found["time"]), record)
-    return Left(f"no mapping for a syslog message of {found['program']}", record)
+        message = pattern.search(match["text"][:MAX_MESSAGE])
+        if message:
+            values = {**message.groupdict(), **fixed, "device_hostname": match["host"]}
+            return located(draft_event(event_type, activity, values), _syslog_time(match["time"]), record)
+    return Skipped(f"no mapping for a syslog message of {match['program']}", record)
 
 
 # ---------------------------------------------------------------- a whole file
-def convert_text(lines: Iterable[tuple[int, str]]) -> list[Draft | Left]:
+def convert_text(lines: Iterable[tuple[int, str]]) -> list[Imported]:
     """What the text lines of one file become, each with its record number; one result for every line.
 
     A parent is named by an earlier launch of the same recording with the parent's process id, never by anything else.
     """
-    results: list[Draft | Left] = []
+    results: list[Imported] = []
     events: dict[str, AuditEvent] = {}
     last: AuditLine | None = None
     for record, text in lines:
@@ -371,7 +368,7 @@ def convert_text(lines: Iterable[tuple[int, str]]) -> list[Draft | Left]:
         elif last and _is_enrichment(text):
             last.values.update(_values(text))
             results.append(
-                Left(f"part of audit event {last.serial}: names for the numbers of record {last.record}", record)
+                Skipped(f"part of audit event {last.serial}: names for the numbers of record {last.record}", record)
             )
         else:
             results.append(convert_syslog(text, record))
@@ -381,18 +378,17 @@ def convert_text(lines: Iterable[tuple[int, str]]) -> list[Draft | Left]:
     return sorted(results, key=lambda result: result.record)
 
 
-def _audit_results(event: AuditEvent, programs: dict[str, str]) -> Sequence[Draft | Left]:
+def _audit_results(event: AuditEvent, programs: dict[str, str]) -> Sequence[Imported]:
     teller, mapped = _convert(event, programs)
-    parts: list[Draft | Left] = [
-        Left(f"part of audit event {line.serial}: told by record {teller.record}", line.record)
+    parts: list[Imported] = [
+        Skipped(f"part of audit event {line.serial}: told by record {teller.record}", line.record)
         for line in event.lines
         if line is not teller
     ]
-    if isinstance(mapped, str):
-        return [*parts, Left(mapped, teller.record)]
-    event_type, _, fields = mapped
-    if teller.node:
-        fields["device_hostname"] = teller.node
-    if event_type == "process":
-        programs[str(fields.get("process_pid", ""))] = str(fields.get("process_path", ""))
-    return [*parts, Draft(event_type, fields, read_time(teller.time), teller.record)]
+    result = located(mapped, read_time(teller.time), teller.record)
+    if isinstance(result, DraftEvent) and teller.node:
+        host = clean_text(teller.node, MAX_TEXT)
+        result = replace(result, fields=result.fields.model_copy(update={"device_hostname": host}))
+    if isinstance(result, DraftEvent) and isinstance(result.fields, ProcessFields):
+        programs[str(result.fields.process_pid or "")] = result.fields.process_path or ""
+    return [*parts, result]

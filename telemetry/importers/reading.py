@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from schema import OpenSOCError
-from telemetry.importers.draft import Left
+from telemetry.importers.events import Skipped
 
 MAX_RECORDS = 100_000
 MAX_LINE = 4_000_000  # characters; the longest script blocks are far below
@@ -28,7 +28,7 @@ BAD_LINE = "a line that is not valid JSON"
 NO_OBJECT = "a JSON value that is not an object"
 LONG_LINE = f"a line of more than {MAX_LINE} characters"
 
-Record = Mapping[str, Any] | Left
+Record = Mapping[str, Any] | Skipped
 
 
 class FileError(OpenSOCError):
@@ -36,7 +36,7 @@ class FileError(OpenSOCError):
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a file in their order; a line that cannot be read is a `Left` with its reason.
+    """The records of a file in their order; a line that cannot be read is a `Skipped` with its reason.
 
     Raises:
         FileError: the file cannot be opened or unpacked, is empty, holds nothing readable, or is too large.
@@ -56,8 +56,8 @@ def read_records(path: Path) -> list[Record]:
             f"Expected at most {MAX_RECORDS} records in {str(path)!r}, and there are more; "
             "split the file by host or time."
         )
-    if all(isinstance(record, Left) for record in records):
-        reason = cast(Left, records[0]).reason
+    if all(isinstance(record, Skipped) for record in records):
+        reason = cast(Skipped, records[0]).reason
         raise FileError(
             f"Expected JSON records in {str(path)!r}, and none of {len(records)} can be read "
             f"(first: {reason}); export it as JSON lines."
@@ -97,7 +97,7 @@ def _lines(handle: TextIO, *, text: bool) -> Iterator[Record]:
         if len(line) >= MAX_LINE and not line.endswith("\n"):
             while (rest := handle.readline(MAX_LINE)) and not rest.endswith("\n"):
                 pass
-            yield Left(LONG_LINE)
+            yield Skipped(LONG_LINE)
         elif line.strip():
             yield {"raw": line.rstrip("\r\n")} if text and not line.lstrip().startswith("{") else _parsed(line)
 
@@ -106,8 +106,8 @@ def _parsed(text: str) -> Record:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return Left(BAD_LINE)
-    return value if isinstance(value, dict) else Left(NO_OBJECT)
+        return Skipped(BAD_LINE)
+    return value if isinstance(value, dict) else Skipped(NO_OBJECT)
 
 
 def _document(handle: TextIO) -> Iterator[Record]:
@@ -125,4 +125,4 @@ def _document(handle: TextIO) -> Iterator[Record]:
         )
     if not isinstance(value, list):
         value = [value]
-    return (row if isinstance(row, dict) else Left(NO_OBJECT) for row in value)
+    return (row if isinstance(row, dict) else Skipped(NO_OBJECT) for row in value)

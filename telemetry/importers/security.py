@@ -10,8 +10,8 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-from telemetry.importers.draft import clean_int, clean_ip, is_blank
-from telemetry.importers.windows import Table, To, WindowsRecord
+from telemetry.importers.values import clean_int, clean_ip, is_blank
+from telemetry.importers.windows import EventMapping, Names, Table, WindowsRecord
 
 PROVIDERS = frozenset({"microsoft-windows-security-auditing"})
 
@@ -83,10 +83,11 @@ def registry_path(path: object) -> str:
     return text
 
 
-def _registry_value(record: WindowsRecord, values: dict[str, Any]) -> str | None:
+def _registry_value(record: WindowsRecord, values: dict[str, Any]) -> None:
     name = record.get("ObjectValueName")
     values["reg_key_path"] = registry_path(values["reg_key_path"]) + (f"\\{name}" if name else "")
-    return "key_delete" if record.get("OperationType") == "%%1906" else None
+    if record.get("OperationType") == "%%1906":
+        values["activity"] = "key_delete"
 
 
 def _service_start(record: WindowsRecord, values: dict[str, Any]) -> None:
@@ -115,22 +116,22 @@ def task_command(xml: object) -> tuple[str, str]:
 
 
 def _task(record: WindowsRecord, values: dict[str, Any]) -> None:
-    values["job_cmd_line"], values["run_as"] = task_command(record.get("TaskContent|TaskContentNew"))
+    values["job_cmd_line"], values["run_as"] = task_command(record.get("TaskContent", "TaskContentNew"))
 
 
 def _attributes(*names: str) -> Any:
     """What changed of an account: the attributes that have a value, and the control bits that were set or cleared."""
 
     def adjust(record: WindowsRecord, values: dict[str, Any]) -> None:
-        told = []
+        changes = []
         for name in names:
             value = record.get(name)
             if not is_blank(value) and not re.fullmatch(r"%%179\d", str(value)):
-                told.append(f"{name}={str(value).strip()}")
+                changes.append(f"{name}={str(value).strip()}")
         old, new = clean_int(record.get("OldUacValue") or "x"), clean_int(record.get("NewUacValue") or "x")
         if old is not None and new is not None:
-            told += [f"set: {bit}" for bit in _bits(new & ~old)] + [f"cleared: {bit}" for bit in _bits(old & ~new)]
-        values["attributes"] = "; ".join(told)
+            changes += [f"set: {bit}" for bit in _bits(new & ~old)] + [f"cleared: {bit}" for bit in _bits(old & ~new)]
+        values["attributes"] = "; ".join(changes)
 
     return adjust
 
@@ -139,9 +140,10 @@ def _bits(mask: int) -> list[str]:
     return [name for place, name in enumerate(_ACCOUNT_BITS) if mask >> place & 1]
 
 
-def _directory_access(record: WindowsRecord, values: dict[str, Any]) -> str | None:
+def _directory_access(record: WindowsRecord, values: dict[str, Any]) -> None:
     asked = str(values["properties"] or "").lower()
-    return "replication" if any(right in asked for right in REPLICATION_RIGHTS) else None
+    if any(right in asked for right in REPLICATION_RIGHTS):
+        values["activity"] = "replication"
 
 
 def _directory_change(record: WindowsRecord, values: dict[str, Any]) -> None:
@@ -185,9 +187,9 @@ def _member(record: WindowsRecord, values: dict[str, Any]) -> None:
         values["user_name"] = found[1].replace("\\", "")
 
 
-def _fixed(**told: str) -> Any:
+def _fixed(**facts: str) -> Any:
     """What the event id itself says."""
-    return lambda record, values: values.update(told)
+    return lambda record, values: values.update(facts)
 
 
 # ---------------------------------------------------------------- rows
@@ -229,7 +231,7 @@ _CONN = {
     "process_path": "Application",
 }
 _DIRECTORY = {"object_dn": "ObjectName", "object_type": "ObjectType", "access_mask": "AccessMask"}
-_DS_CHANGE = {"object_dn": "ObjectDN|NewObjectDN", "object_type": "ObjectClass"}
+_DS_CHANGE: dict[str, Names] = {"object_dn": ("ObjectDN", "NewObjectDN"), "object_type": "ObjectClass"}
 _SHARE = {
     "share_name": "ShareName",
     "file_path": "RelativeTargetName",
@@ -239,7 +241,7 @@ _SHARE = {
 _TASK = {"job_name": "TaskName"}
 _PRIVILEGE = {"user_name": "SubjectUserName", "privileges": "PrivilegeList", "process_path": "ProcessName"}
 _USER = {"user_name": "TargetUserName"}
-_MEMBER = {"group_name": "TargetUserName", "user_name": "MemberName|MemberSid"}
+_MEMBER: dict[str, Names] = {"group_name": "TargetUserName", "user_name": ("MemberName", "MemberSid")}
 _USER_ATTRIBUTES = _attributes(
     "SamAccountName",
     "UserPrincipalName",
@@ -249,30 +251,32 @@ _USER_ATTRIBUTES = _attributes(
     "ScriptPath",
     "DnsHostName",
 )
-_CREATE_USER = To("account", "create", _USER, _USER_ATTRIBUTES)
-_MODIFY_USER = To("account", "modify", _USER, _USER_ATTRIBUTES)
-_ADD = To("group", "member_add", _MEMBER, _member)
-_REMOVE = To("group", "member_remove", _MEMBER, _member)
+_CREATE_USER = EventMapping("account", "create", _USER, _USER_ATTRIBUTES)
+_MODIFY_USER = EventMapping("account", "modify", _USER, _USER_ATTRIBUTES)
+_ADD = EventMapping("group", "member_add", _MEMBER, _member)
+_REMOVE = EventMapping("group", "member_remove", _MEMBER, _member)
 _GROUP_ITSELF = "a group is made, changed or removed, and no member with it"
-_FIREWALL_RULE = To("control_change", "firewall", {"control_name": "RuleName"}, _setting("firewall rule"))
-_TRUST = To("control_change", "trust", {"control_name": "DomainName|TdoName"}, _setting("trust"))
+_FIREWALL_RULE = EventMapping("control_change", "firewall", {"control_name": "RuleName"}, _setting("firewall rule"))
+_TRUST = EventMapping("control_change", "trust", {"control_name": ("DomainName", "TdoName")}, _setting("trust"))
 
 TABLE: Table = {
     4608: "the start of Windows",
     4611: "a logon process registers itself",
-    4616: To(
+    4616: EventMapping(
         "control_change",
         "time_change",
         {"old_value": "PreviousTime", "new_value": "NewTime", "process_path": "ProcessName"},
         _setting("system time"),
     ),
-    4622: To("module_load", "dll", {"file_path": "SecurityPackageName"}),
-    4624: To("logon", "success", _LOGON, session="TargetLogonId"),
-    4625: To("logon", "failure", {**_LOGON, "status": "Status"}, _sub_status),
+    4622: EventMapping("module_load", "dll", {"file_path": "SecurityPackageName"}),
+    4624: EventMapping("logon", "success", _LOGON, session="TargetLogonId"),
+    4625: EventMapping("logon", "failure", {**_LOGON, "status": "Status"}, _sub_status),
     4627: "the groups of a sign-in that event 4624 reports",
-    4634: To("logon", "logoff", {"user_name": "TargetUserName", "logon_type": "LogonType"}, session="TargetLogonId"),
-    4647: To("logon", "logoff", _USER, session="TargetLogonId"),
-    4648: To(
+    4634: EventMapping(
+        "logon", "logoff", {"user_name": "TargetUserName", "logon_type": "LogonType"}, session="TargetLogonId"
+    ),
+    4647: EventMapping("logon", "logoff", _USER, session="TargetLogonId"),
+    4648: EventMapping(
         "logon",
         "explicit_credentials",
         {
@@ -282,23 +286,23 @@ TABLE: Table = {
             "process_path": "ProcessName",
         },
     ),
-    4656: To("object_access", "open", _OBJECT, _outcome),
-    4657: To(
+    4656: EventMapping("object_access", "open", _OBJECT, _outcome),
+    4657: EventMapping(
         "registry",
         "set",
         {"reg_key_path": "ObjectName", "reg_value_data": "NewValue", "process_path": "ProcessName"},
         _registry_value,
     ),
-    4658: To("object_access", "close", _OBJECT),
-    4660: To("object_access", "access", _OBJECT),
-    4661: To("directory", "access", {**_DIRECTORY, "properties": "Properties"}, _directory_access),
-    4662: To("directory", "access", {**_DIRECTORY, "properties": "Properties"}, _directory_access),
-    4663: To("object_access", "access", _OBJECT, _outcome),
-    4670: To("object_access", "access", _OBJECT),
-    4672: To("privilege", "special_logon", _PRIVILEGE),
-    4673: To("privilege", "service_called", _PRIVILEGE, _outcome),
-    4674: To("privilege", "service_called", _PRIVILEGE, _outcome),
-    4688: To(
+    4658: EventMapping("object_access", "close", _OBJECT),
+    4660: EventMapping("object_access", "access", _OBJECT),
+    4661: EventMapping("directory", "access", {**_DIRECTORY, "properties": "Properties"}, _directory_access),
+    4662: EventMapping("directory", "access", {**_DIRECTORY, "properties": "Properties"}, _directory_access),
+    4663: EventMapping("object_access", "access", _OBJECT, _outcome),
+    4670: EventMapping("object_access", "access", _OBJECT),
+    4672: EventMapping("privilege", "special_logon", _PRIVILEGE),
+    4673: EventMapping("privilege", "service_called", _PRIVILEGE, _outcome),
+    4674: EventMapping("privilege", "service_called", _PRIVILEGE, _outcome),
+    4688: EventMapping(
         "process",
         "launch",
         {
@@ -309,14 +313,14 @@ TABLE: Table = {
         },
         _launch,
     ),
-    4689: To("process", "terminate", {"process_path": "ProcessName", "process_pid": "ProcessId"}),
-    4690: To("object_access", "open", {}),
-    4692: To("object_access", "key_file", {"object_name": "MasterKeyId"}, _typed("DPAPI master key")),
-    4693: To("object_access", "key_file", {"object_name": "MasterKeyId"}, _typed("DPAPI master key")),
-    4694: To("object_access", "access", {"object_name": "DataDescription"}, _typed("DPAPI protected data")),
-    4695: To("object_access", "access", {"object_name": "DataDescription"}, _typed("DPAPI protected data")),
+    4689: EventMapping("process", "terminate", {"process_path": "ProcessName", "process_pid": "ProcessId"}),
+    4690: EventMapping("object_access", "open", {}),
+    4692: EventMapping("object_access", "key_file", {"object_name": "MasterKeyId"}, _typed("DPAPI master key")),
+    4693: EventMapping("object_access", "key_file", {"object_name": "MasterKeyId"}, _typed("DPAPI master key")),
+    4694: EventMapping("object_access", "access", {"object_name": "DataDescription"}, _typed("DPAPI protected data")),
+    4695: EventMapping("object_access", "access", {"object_name": "DataDescription"}, _typed("DPAPI protected data")),
     4696: "a primary token is given to a process whose launch 4688 reports",
-    4697: To(
+    4697: EventMapping(
         "service",
         "install",
         {
@@ -327,34 +331,34 @@ TABLE: Table = {
         },
         _service_start,
     ),
-    4698: To("task", "create", _TASK, _task),
-    4699: To("task", "delete", _TASK, _task),
-    4700: To("task", "update", _TASK, _task),
-    4701: To("task", "update", _TASK, _task),
-    4702: To("task", "update", _TASK, _task),
-    4703: To(
+    4698: EventMapping("task", "create", _TASK, _task),
+    4699: EventMapping("task", "delete", _TASK, _task),
+    4700: EventMapping("task", "update", _TASK, _task),
+    4701: EventMapping("task", "update", _TASK, _task),
+    4702: EventMapping("task", "update", _TASK, _task),
+    4703: EventMapping(
         "privilege",
         "token_adjusted",
         {"user_name": "TargetUserName", "privileges": "EnabledPrivilegeList", "process_path": "ProcessName"},
     ),
-    4704: To("privilege", "right_assigned", {"user_name": "TargetSid", "privileges": "PrivilegeList"}),
+    4704: EventMapping("privilege", "right_assigned", {"user_name": "TargetSid", "privileges": "PrivilegeList"}),
     4706: _TRUST,
     4707: _TRUST,
-    4713: To("control_change", "trust", {"new_value": "KerberosPolicyChange"}, _setting("Kerberos policy")),
+    4713: EventMapping("control_change", "trust", {"new_value": "KerberosPolicyChange"}, _setting("Kerberos policy")),
     4716: _TRUST,
-    4717: To("privilege", "right_assigned", {"user_name": "TargetSid", "privileges": "AccessGranted"}),
-    4719: To(
+    4717: EventMapping("privilege", "right_assigned", {"user_name": "TargetSid", "privileges": "AccessGranted"}),
+    4719: EventMapping(
         "control_change",
         "audit_policy",
         {"control_name": "SubcategoryGuid", "new_value": "AuditPolicyChanges"},
         _audit_policy,
     ),
     4720: _CREATE_USER,
-    4722: To("account", "enable", _USER),
-    4723: To("account", "password_change", _USER),
-    4724: To("account", "password_reset", _USER),
-    4725: To("account", "disable", _USER),
-    4726: To("account", "delete", _USER),
+    4722: EventMapping("account", "enable", _USER),
+    4723: EventMapping("account", "password_change", _USER),
+    4724: EventMapping("account", "password_reset", _USER),
+    4725: EventMapping("account", "disable", _USER),
+    4726: EventMapping("account", "delete", _USER),
     4727: _GROUP_ITSELF,
     4728: _ADD,
     4729: _REMOVE,
@@ -366,11 +370,11 @@ TABLE: Table = {
     4735: _GROUP_ITSELF,
     4737: _GROUP_ITSELF,
     4738: _MODIFY_USER,
-    4739: To("control_change", "trust", {"control_name": "DomainPolicyChanged"}, _setting("domain policy")),
-    4740: To("account", "modify", _USER, _fixed(attributes="locked out")),
+    4739: EventMapping("control_change", "trust", {"control_name": "DomainPolicyChanged"}, _setting("domain policy")),
+    4740: EventMapping("account", "modify", _USER, _fixed(attributes="locked out")),
     4741: _CREATE_USER,
     4742: _MODIFY_USER,
-    4743: To("account", "delete", _USER),
+    4743: EventMapping("account", "delete", _USER),
     4746: _ADD,
     4747: _REMOVE,
     4751: _ADD,
@@ -381,77 +385,81 @@ TABLE: Table = {
     4757: _REMOVE,
     4761: _ADD,
     4762: _REMOVE,
-    4765: To("account", "sid_history", _USER, _attributes("SourceUserName", "SourceSid")),
-    4767: To("account", "modify", _USER, _fixed(attributes="unlocked")),
-    4768: To("kerberos", "tgt", _KERBEROS),
-    4769: To("kerberos", "tgs", _KERBEROS),
-    4770: To("kerberos", "renew", _KERBEROS),
-    4771: To("kerberos", "preauth_failure", _KERBEROS),
-    4776: To("logon", "ntlm", _NTLM),
-    4778: To("logon", "rdp_session", _RECONNECTION, session="LogonID"),
-    4779: To("logon", "rdp_session", _RECONNECTION, session="LogonID"),
-    4781: To("account", "rename", {"user_name": "NewTargetUserName"}, _attributes("OldTargetUserName")),
-    4794: To("account", "password_reset", {}, _fixed(user_name="Directory Services Restore Mode administrator")),
-    4798: To("group", "enumerate", {"user_name": "TargetUserName", "process_path": "CallerProcessName"}),
-    4799: To("group", "enumerate", {"group_name": "TargetUserName", "process_path": "CallerProcessName"}),
+    4765: EventMapping("account", "sid_history", _USER, _attributes("SourceUserName", "SourceSid")),
+    4767: EventMapping("account", "modify", _USER, _fixed(attributes="unlocked")),
+    4768: EventMapping("kerberos", "tgt", _KERBEROS),
+    4769: EventMapping("kerberos", "tgs", _KERBEROS),
+    4770: EventMapping("kerberos", "renew", _KERBEROS),
+    4771: EventMapping("kerberos", "preauth_failure", _KERBEROS),
+    4776: EventMapping("logon", "ntlm", _NTLM),
+    4778: EventMapping("logon", "rdp_session", _RECONNECTION, session="LogonID"),
+    4779: EventMapping("logon", "rdp_session", _RECONNECTION, session="LogonID"),
+    4781: EventMapping("account", "rename", {"user_name": "NewTargetUserName"}, _attributes("OldTargetUserName")),
+    4794: EventMapping(
+        "account", "password_reset", {}, _fixed(user_name="Directory Services Restore Mode administrator")
+    ),
+    4798: EventMapping("group", "enumerate", {"user_name": "TargetUserName", "process_path": "CallerProcessName"}),
+    4799: EventMapping("group", "enumerate", {"group_name": "TargetUserName", "process_path": "CallerProcessName"}),
     4902: "the per-user audit policy table is made",
     4904: "a program registers as a source of audit events",
     4905: "a program unregisters as a source of audit events",
-    4907: To(
+    4907: EventMapping(
         "control_change",
         "audit_policy",
         {"control_name": "ObjectName", "old_value": "OldSd", "new_value": "NewSd", "process_path": "ProcessName"},
     ),
-    4912: To(
+    4912: EventMapping(
         "control_change",
         "audit_policy",
         {"control_name": "SubcategoryGuid", "new_value": "AuditPolicyChanges"},
         _audit_policy,
     ),
-    4928: To("directory", "replication", {"object_dn": "NamingContext", "properties": "SourceDRA"}),
-    4929: To("directory", "replication", {"object_dn": "NamingContext", "properties": "SourceDRA"}),
-    4932: To("directory", "replication", {"object_dn": "NamingContext", "properties": "SourceDRA"}),
-    4935: To("directory", "replication", {}),
+    4928: EventMapping("directory", "replication", {"object_dn": "NamingContext", "properties": "SourceDRA"}),
+    4929: EventMapping("directory", "replication", {"object_dn": "NamingContext", "properties": "SourceDRA"}),
+    4932: EventMapping("directory", "replication", {"object_dn": "NamingContext", "properties": "SourceDRA"}),
+    4935: EventMapping("directory", "replication", {}),
     4946: _FIREWALL_RULE,
     4947: _FIREWALL_RULE,
     4948: _FIREWALL_RULE,
-    4949: To("control_change", "firewall", {}, _setting("firewall restored to defaults")),
-    4950: To(
+    4949: EventMapping("control_change", "firewall", {}, _setting("firewall restored to defaults")),
+    4950: EventMapping(
         "control_change",
         "firewall",
         {"control_name": "SettingType", "new_value": "SettingValue"},
         _setting("firewall setting"),
     ),
-    4964: To("logon", "success", _USER, session="TargetLogonId"),
+    4964: EventMapping("logon", "success", _USER, session="TargetLogonId"),
     4985: "the state of a transaction changes",
-    5024: To("control_change", "firewall", {}, _fixed(control_name="firewall service", new_value="started")),
-    5025: To("control_change", "firewall", {}, _fixed(control_name="firewall service", new_value="stopped")),
-    5031: To("net_conn", "block", {"process_path": "Application"}),
+    5024: EventMapping("control_change", "firewall", {}, _fixed(control_name="firewall service", new_value="started")),
+    5025: EventMapping("control_change", "firewall", {}, _fixed(control_name="firewall service", new_value="stopped")),
+    5031: EventMapping("net_conn", "block", {"process_path": "Application"}),
     5033: "the firewall's driver starts",
-    5058: To("object_access", "key_file", {"object_name": "KeyFilePath|KeyName"}, _typed("key file")),
-    5059: To("object_access", "key_file", {"object_name": "KeyName"}, _typed("key migration")),
-    5061: To("object_access", "key_file", {"object_name": "KeyName"}, _typed("cryptographic key")),
-    5136: To("directory", "modify", _DS_CHANGE, _directory_change),
-    5137: To("directory", "create", _DS_CHANGE),
-    5138: To("directory", "modify", _DS_CHANGE),
-    5139: To("directory", "modify", _DS_CHANGE),
-    5141: To("directory", "modify", _DS_CHANGE),
-    5140: To("share", "connect", _SHARE),
-    5142: To("share", "create", _SHARE),
-    5143: To("share", "modify", _SHARE),
-    5144: To("share", "modify", _SHARE),
-    5145: To("share", "access", _SHARE),
-    5152: To("net_conn", "block", _CONN, _wfp_direction),
-    5154: To("net_conn", "listen", _CONN),
-    5155: To("net_conn", "block", _CONN),
-    5156: To("net_conn", "allow", _CONN, _wfp_direction),
-    5157: To("net_conn", "block", _CONN, _wfp_direction),
-    5158: To("net_conn", "bind", _CONN),
-    5376: To("object_access", "credential_read", {}, _typed("credential backup")),
-    5379: To("object_access", "credential_read", {"object_name": "TargetName"}, _typed("stored credential")),
-    5381: To("object_access", "credential_read", {"object_name": "SchemaFriendlyName"}, _typed("vault")),
-    5382: To("object_access", "credential_read", {"object_name": "Resource|SchemaFriendlyName"}, _typed("vault")),
-    5447: To(
+    5058: EventMapping("object_access", "key_file", {"object_name": ("KeyFilePath", "KeyName")}, _typed("key file")),
+    5059: EventMapping("object_access", "key_file", {"object_name": "KeyName"}, _typed("key migration")),
+    5061: EventMapping("object_access", "key_file", {"object_name": "KeyName"}, _typed("cryptographic key")),
+    5136: EventMapping("directory", "modify", _DS_CHANGE, _directory_change),
+    5137: EventMapping("directory", "create", _DS_CHANGE),
+    5138: EventMapping("directory", "modify", _DS_CHANGE),
+    5139: EventMapping("directory", "modify", _DS_CHANGE),
+    5141: EventMapping("directory", "modify", _DS_CHANGE),
+    5140: EventMapping("share", "connect", _SHARE),
+    5142: EventMapping("share", "create", _SHARE),
+    5143: EventMapping("share", "modify", _SHARE),
+    5144: EventMapping("share", "modify", _SHARE),
+    5145: EventMapping("share", "access", _SHARE),
+    5152: EventMapping("net_conn", "block", _CONN, _wfp_direction),
+    5154: EventMapping("net_conn", "listen", _CONN),
+    5155: EventMapping("net_conn", "block", _CONN),
+    5156: EventMapping("net_conn", "allow", _CONN, _wfp_direction),
+    5157: EventMapping("net_conn", "block", _CONN, _wfp_direction),
+    5158: EventMapping("net_conn", "bind", _CONN),
+    5376: EventMapping("object_access", "credential_read", {}, _typed("credential backup")),
+    5379: EventMapping("object_access", "credential_read", {"object_name": "TargetName"}, _typed("stored credential")),
+    5381: EventMapping("object_access", "credential_read", {"object_name": "SchemaFriendlyName"}, _typed("vault")),
+    5382: EventMapping(
+        "object_access", "credential_read", {"object_name": ("Resource", "SchemaFriendlyName")}, _typed("vault")
+    ),
+    5447: EventMapping(
         "control_change", "firewall", {"control_name": "FilterName", "new_value": "ChangeType"}, _setting("filter")
     ),
     6416: "a new device is recognised",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from telemetry.importers.draft import Left, clean_int, clean_ip, scope_of
-from telemetry.importers.windows import Table, To, WindowsRecord
+from telemetry.importers.values import clean_int, clean_ip, scope_of
+from telemetry.importers.windows import EventMapping, Names, Table, WindowsRecord
 from world import PRIVATE_NETWORKS
 
 PROVIDERS = frozenset({"microsoft-windows-sysmon", "linux-sysmon"})
-ACTOR = "User|SourceUser"
+ACTOR = ("User", "SourceUser")
 
 
-def _row(event_type: str, activity: str, adjust: Any = None, **fields: str) -> To:
-    return To(event_type, activity, fields, adjust, actor=ACTOR, session="LogonId")
+def _row(event_type: str, activity: str, adjust: Any = None, **fields: Names) -> EventMapping:
+    return EventMapping(event_type, activity, fields, adjust, actor=ACTOR, session="LogonId")
 
 
 def _direction(record: WindowsRecord, values: dict[str, Any]) -> None:
@@ -40,17 +40,19 @@ def _signature(record: WindowsRecord, values: dict[str, Any]) -> None:
 _KEY_CHANGES = {"createkey": "key_create", "deletekey": "key_delete", "deletevalue": "key_delete", "createvalue": "set"}
 
 
-def _key_change(record: WindowsRecord, values: dict[str, Any]) -> str | Left:
-    for told in (record.get("EventType"), record.told("EventType")):
-        if str(told).lower() in _KEY_CHANGES:
-            return _KEY_CHANGES[str(told).lower()]
-    return Left("its EventType was overwritten, so that making cannot be told from removing")
+def _key_change(record: WindowsRecord, values: dict[str, Any]) -> str | None:
+    """The activity by the event's own type."""
+    for change in (record.get("EventType"), record.message_value("EventType")):
+        if str(change).lower() in _KEY_CHANGES:
+            values["activity"] = _KEY_CHANGES[str(change).lower()]
+            return None
+    return "its EventType was overwritten, so that making cannot be told from removing"
 
 
-def _subscription(record: WindowsRecord, values: dict[str, Any]) -> Left | None:
+def _subscription(record: WindowsRecord, values: dict[str, Any]) -> str | None:
     """WMI strings come quoted, with doubled backslashes; a consumer's script may stand in the message alone."""
-    if str(record.get("Operation") or record.told("Operation")).lower() == "deleted":
-        return Left("a part of a WMI subscription is removed")
+    if str(record.get("Operation") or record.message_value("Operation")).lower() == "deleted":
+        return "a part of a WMI subscription is removed"
     if record.event_id == 20 and not values.get("wmi_consumer"):
         values["wmi_consumer"] = record.message.partition("Destination:")[2]
     for name in ("wmi_query", "wmi_consumer"):
@@ -66,8 +68,8 @@ def _new_thread(record: WindowsRecord, values: dict[str, Any]) -> None:
         values["start_module"] = hex(number) if number is not None else start
 
 
-_FILE = {"file_path": "TargetFilename", "process_path": "Image", "file_hashes": "Hashes|Hash"}
-_MODULE = {
+_FILE: dict[str, Names] = {"file_path": "TargetFilename", "process_path": "Image", "file_hashes": ("Hashes", "Hash")}
+_MODULE: dict[str, Names] = {
     "file_path": "ImageLoaded",
     "signature_subject": "Signature",
     "process_path": "Image",

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from telemetry.importers.draft import Left, clean_fields, clean_int, first_of, is_blank, mapping, read_time
+from telemetry.importers.events import Imported, Skipped, draft_event
+from telemetry.importers.values import clean_int, first_of, is_blank, mapping, read_time
 
 _SAME_CLOCK_S = 120  # a sensor's own time and its log's differ by less than this, time zones apart
 _AUDIT_FAILURE, _AUDIT_SUCCESS = 0x10000000000000, 0x20000000000000  # keywords of winmeta.xml
@@ -47,59 +48,65 @@ class WindowsRecord:
         number = clean_int(self.keywords) if not isinstance(self.keywords, list | None) else None
         if number is not None:
             return "failure" if number & _AUDIT_FAILURE else "success" if number & _AUDIT_SUCCESS else None
-        said = str(self.keywords).lower()
-        return "failure" if "audit failure" in said else "success" if "audit success" in said else None
+        text = str(self.keywords).lower()
+        return "failure" if "audit failure" in text else "success" if "audit success" in text else None
 
-    def get(self, names: str) -> Any:
-        """The first value that says something, of names split by |."""
-        return first_of(self.data, names.split("|"))
+    def get(self, *names: str) -> Any:
+        """Return the first value that says something, of several names."""
+        return first_of(self.data, names)
 
-    def told(self, label: str) -> str:
-        """The value after a label in the rendered message (`Label: value`), or nothing."""
+    def message_value(self, label: str) -> str:
+        """Return the value after a label in the rendered message (`Label: value`), or nothing."""
         return labelled(self.message, label)
 
 
-# A mapping either names the event type, activity and fields, or says in words why nothing comes of the record.
-Mapped = tuple[str, str, dict[str, Any]] | str
+Names = str | tuple[str, ...]  # of a record's values
 
 
 @dataclass(frozen=True, slots=True)
-class To:
-    """One row of a mapping table.
+class EventMapping:
+    """One row of a mapping table: what a record with an event id becomes.
 
-    `fields` gives for each field of the schema the names of the record's values, split by |. `adjust` may change the
-    mapped values, and answers None, another activity, or why the record is left out after all.
+    `fields` gives for each field of the schema the name of the record's value, or several of which the first that says
+    something counts. `adjust` may change the mapped values, `activity` among them, and returns why the record is
+    skipped after all, if it is.
     """
 
     event_type: str
     activity: str
-    fields: Mapping[str, str] = field(default_factory=dict)
-    adjust: Callable[[WindowsRecord, dict[str, Any]], str | Left | None] | None = None
-    actor: str = "SubjectUserName"
+    fields: Mapping[str, Names] = field(default_factory=dict)
+    adjust: Callable[[WindowsRecord, dict[str, Any]], str | None] | None = None
+    actor: Names = "SubjectUserName"
     session: str = "SubjectLogonId"
     writer_acts: bool = False  # whether the account that wrote the record is the one that acted
 
 
-Table = Mapping[int, To | str]
+Table = Mapping[int, EventMapping | str]
 
 
-def convert(record: WindowsRecord, table: Table, family: str) -> Mapped:
-    """What a record becomes by a table: type, activity and cleaned fields, or the reason why not."""
-    row = table.get(record.event_id)
+def convert(record: WindowsRecord, table: Table, family: str) -> Imported:
+    """Return what a record becomes by a table."""
+    row, source = table.get(record.event_id), f"{family} event {record.event_id}"
     if row is None:
-        return f"no mapping for {family} event {record.event_id}"
+        return Skipped(f"no mapping for {source}")
     if isinstance(row, str):
-        return f"{family} event {record.event_id}: {row}"
-    values = {name: record.get(names) for name, names in row.fields.items()}
-    values["device_hostname"] = record.computer
-    values["actor_user"] = record.get(row.actor) or (record.user if row.writer_acts else None)
+        return Skipped(f"{source}: {row}")
+    values = {name: _value(record, names) for name, names in row.fields.items()}
     session = record.get(row.session)
-    values["session_uid"] = None if session == "0x0" else session  # no session: a sign-in that failed
-    said = row.adjust(record, values) if row.adjust else None
-    if isinstance(said, Left):
-        return f"{family} event {record.event_id}: {said.reason}"
-    activity = said or row.activity
-    return row.event_type, activity, clean_fields(row.event_type, activity, values)
+    values |= {
+        "activity": row.activity,
+        "device_hostname": record.computer,
+        "actor_user": _value(record, row.actor) or (record.user if row.writer_acts else None),
+        "session_uid": None if session == "0x0" else session,  # no session: a sign-in that failed
+    }
+    reason = row.adjust(record, values) if row.adjust else None
+    if reason:
+        return Skipped(f"{source}: {reason}")
+    return draft_event(row.event_type, values.pop("activity"), values)
+
+
+def _value(record: WindowsRecord, names: Names) -> Any:
+    return record.get(names) if isinstance(names, str) else record.get(*names)
 
 
 # ---------------------------------------------------------------- shapes
@@ -113,8 +120,8 @@ def is_windows(raw: Mapping[str, Any]) -> bool:
     )
 
 
-def read(raw: Mapping[str, Any]) -> WindowsRecord | str:
-    """One record from any of the shapes, or the reason why it cannot be read."""
+def read(raw: Mapping[str, Any]) -> WindowsRecord | None:
+    """Read one record from any of the shapes; None for one without an event id."""
     if "System" in mapping(raw.get("Event")):
         record = _from_evtx(raw["Event"])
     elif isinstance(raw.get("winlog"), dict):
@@ -123,9 +130,7 @@ def read(raw: Mapping[str, Any]) -> WindowsRecord | str:
         record = _from_winlogbeat6(raw)
     else:
         record = _from_flat(raw)
-    if record.event_id < 0:
-        return "a Windows record without an event id"
-    return record
+    return record if record.event_id >= 0 else None
 
 
 def _event_id(value: Any) -> int:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from telemetry.importers import security, sysmon
-from telemetry.importers.draft import Left, host_and_port, is_blank
+from telemetry.importers.events import Imported, Skipped
 from telemetry.importers.security import START_TYPES
-from telemetry.importers.windows import Mapped, Table, To, WindowsRecord, convert, labelled, read
+from telemetry.importers.values import host_and_port, is_blank
+from telemetry.importers.windows import EventMapping, Table, WindowsRecord, convert, labelled, read
 
 
 def _unnamed(record: WindowsRecord, place: int) -> str:
@@ -24,12 +26,12 @@ def _unnamed(record: WindowsRecord, place: int) -> str:
 # ---------------------------------------------------------------- event log service
 def _cleared(record: WindowsRecord, values: dict[str, Any]) -> None:
     """The log that was cleared: 1102 is the Security log's own, 104 names it."""
-    told = re.search(r"The (.+?) log file was cleared", record.message)
-    log = "Security" if record.event_id == 1102 else told[1] if told else record.get("Channel")
+    match = re.search(r"The (.+?) log file was cleared", record.message)
+    log = "Security" if record.event_id == 1102 else match[1] if match else record.get("Channel")
     values.update(control_name=f"{log or 'an unnamed'} log", new_value="cleared")
     if is_blank(values.get("actor_user")):
-        values["actor_user"] = record.told("Account Name") or None
-        values["session_uid"] = record.told("Logon ID") or None
+        values["actor_user"] = record.message_value("Account Name") or None
+        values["session_uid"] = record.message_value("Logon ID") or None
 
 
 def _stopped(status: str) -> Any:
@@ -40,11 +42,11 @@ def _stopped(status: str) -> Any:
 
 
 EVENTLOG: Table = {
-    104: To("control_change", "log_clear", {}, _cleared, writer_acts=True),
-    1102: To("control_change", "log_clear", {}, _cleared),
-    1100: To("service", "state", {}, _stopped("stopped")),
-    6005: To("service", "state", {}, _stopped("running")),
-    6006: To("service", "state", {}, _stopped("stopped")),
+    104: EventMapping("control_change", "log_clear", {}, _cleared, writer_acts=True),
+    1102: EventMapping("control_change", "log_clear", {}, _cleared),
+    1100: EventMapping("service", "state", {}, _stopped("stopped")),
+    6005: EventMapping("service", "state", {}, _stopped("running")),
+    6006: EventMapping("service", "state", {}, _stopped("stopped")),
 }
 
 
@@ -53,20 +55,22 @@ def _start_type(record: WindowsRecord, values: dict[str, Any]) -> None:
     values["start_type"] = START_TYPES.get(str(values["start_type"]), values["start_type"])
 
 
-_FAILED = To("service", "fail", {"service_name": "param1", "status": "param2"})
+_FAILED = EventMapping("service", "fail", {"service_name": "param1", "status": "param2"})
 SERVICES: Table = {
     7000: _FAILED,
     7001: _FAILED,
-    7009: To("service", "fail", {"service_name": "param2", "status": "param1"}),
+    7009: EventMapping("service", "fail", {"service_name": "param2", "status": "param1"}),
     7023: _FAILED,
     7024: _FAILED,
     7026: _FAILED,
-    7031: To("service", "fail", {"service_name": "param1"}),
-    7034: To("service", "fail", {"service_name": "param1"}),
-    7035: To("service", "state", {"service_name": "param1", "status": "param2"}),
-    7036: To("service", "state", {"service_name": "param1", "status": "param2"}),
-    7040: To("service", "config", {"service_name": "param4|param1", "start_type": "param3", "status": "param2"}),
-    7045: To(
+    7031: EventMapping("service", "fail", {"service_name": "param1"}),
+    7034: EventMapping("service", "fail", {"service_name": "param1"}),
+    7035: EventMapping("service", "state", {"service_name": "param1", "status": "param2"}),
+    7036: EventMapping("service", "state", {"service_name": "param1", "status": "param2"}),
+    7040: EventMapping(
+        "service", "config", {"service_name": ("param4", "param1"), "start_type": "param3", "status": "param2"}
+    ),
+    7045: EventMapping(
         "service",
         "install",
         {
@@ -84,17 +88,17 @@ SERVICES: Table = {
 _NO_TEXT = "its text is not in the export"
 
 
-def _pipeline(record: WindowsRecord, values: dict[str, Any]) -> Left | None:
+def _pipeline(record: WindowsRecord, values: dict[str, Any]) -> str | None:
     """4103: the command and its parameters; host and user stand in the context block."""
     context = str(record.get("ContextInfo") or record.message)
     values["script_text"] = values.get("script_text") or record.message.partition("\n\n\nContext")[0]
     values["host_application"] = labelled(context, "Host Application")
     values["engine_version"] = labelled(context, "Engine Version")
     values["actor_user"] = labelled(context, "User") or values["actor_user"]
-    return None if values["script_text"] else Left(_NO_TEXT)
+    return None if values["script_text"] else _NO_TEXT
 
 
-def _classic(record: WindowsRecord, values: dict[str, Any]) -> Left | None:
+def _classic(record: WindowsRecord, values: dict[str, Any]) -> str | None:
     """400, 600, 800: a block of Name=value lines; 800 has the command line before it and its parameters after."""
     context = next((value for value in record.values if "HostApplication=" in value), record.message)
     values["host_application"] = labelled(context, "HostApplication")
@@ -104,13 +108,13 @@ def _classic(record: WindowsRecord, values: dict[str, Any]) -> Left | None:
         command = record.values[0] if len(record.values) == 3 else labelled(context, "CommandLine")
         details = record.values[2] if len(record.values) == 3 else record.message.partition("Details:")[2]
         values["script_text"] = f"{command.strip()} {details.strip()}".strip()
-    return None if context else Left(_NO_TEXT)
+    return None if context else _NO_TEXT
 
 
 POWERSHELL: Table = {
-    4100: To("script", "pipeline", {"script_text": "Payload"}, _pipeline),
-    4103: To("script", "pipeline", {"script_text": "Payload"}, _pipeline, writer_acts=True),
-    4104: To("script", "block", {"script_text": "ScriptBlockText", "script_path": "Path"}, writer_acts=True),
+    4100: EventMapping("script", "pipeline", {"script_text": "Payload"}, _pipeline),
+    4103: EventMapping("script", "pipeline", {"script_text": "Payload"}, _pipeline, writer_acts=True),
+    4104: EventMapping("script", "block", {"script_text": "ScriptBlockText", "script_path": "Path"}, writer_acts=True),
     4105: "the start of a script block that event 4104 reports",
     4106: "the end of a script block that event 4104 reports",
     8193: "a remoting session is made",
@@ -122,23 +126,23 @@ POWERSHELL: Table = {
     40962: "the console is ready",
     53504: "a channel between processes listens",
 }
-_ENGINE = To("script", "engine_start", {}, _classic)
+_ENGINE = EventMapping("script", "engine_start", {}, _classic)
 POWERSHELL_CLASSIC: Table = {
     400: _ENGINE,
     403: "the engine stops",
     600: _ENGINE,
-    800: To("script", "pipeline", {}, _classic),
+    800: EventMapping("script", "pipeline", {}, _classic),
 }
 
 
 # ---------------------------------------------------------------- tasks and WMI
 TASKS: Table = {
-    106: To("task", "create", {"job_name": "TaskName"}, actor="UserContext"),
+    106: EventMapping("task", "create", {"job_name": "TaskName"}, actor="UserContext"),
     107: "the trigger of a task whose action 200 reports",
-    129: To("task", "run", {"job_name": "TaskName", "job_cmd_line": "Path"}),
-    140: To("task", "update", {"job_name": "TaskName"}, actor="UserName"),
-    141: To("task", "delete", {"job_name": "TaskName"}, actor="UserName"),
-    200: To("task", "run", {"job_name": "TaskName", "job_cmd_line": "ActionName"}),
+    129: EventMapping("task", "run", {"job_name": "TaskName", "job_cmd_line": "Path"}),
+    140: EventMapping("task", "update", {"job_name": "TaskName"}, actor="UserName"),
+    141: EventMapping("task", "delete", {"job_name": "TaskName"}, actor="UserName"),
+    200: EventMapping("task", "run", {"job_name": "TaskName", "job_cmd_line": "ActionName"}),
     201: "the end of a task whose start 200 reports",
 }
 
@@ -155,21 +159,23 @@ def _wmi_subscription(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 
 def _provider(record: WindowsRecord, values: dict[str, Any]) -> None:
-    told = re.search(r"ProviderPath = (.+)", record.message)
-    values["provider_path"] = values["provider_path"] or (told[1].strip() if told else None)
+    match = re.search(r"ProviderPath = (.+)", record.message)
+    values["provider_path"] = values["provider_path"] or (match[1].strip() if match else None)
 
 
 WMI: Table = {
-    5857: To("wmi", "provider_load", {"provider_path": "ProviderPath"}, _provider, writer_acts=True),
-    5858: To("wmi", "query", {"wmi_query": "Operation"}, actor="User", writer_acts=True),
-    5859: To("wmi", "filter", {"wmi_query": "Query", "wmi_consumer": "CONSUMER"}, actor="User"),
-    5860: To("wmi", "filter", {"wmi_query": "Query"}, actor="User|UserName"),
-    5861: To("wmi", "binding", {"wmi_query": "Query", "wmi_consumer": "CONSUMER"}, _wmi_subscription, writer_acts=True),
+    5857: EventMapping("wmi", "provider_load", {"provider_path": "ProviderPath"}, _provider, writer_acts=True),
+    5858: EventMapping("wmi", "query", {"wmi_query": "Operation"}, actor="User", writer_acts=True),
+    5859: EventMapping("wmi", "filter", {"wmi_query": "Query", "wmi_consumer": "CONSUMER"}, actor="User"),
+    5860: EventMapping("wmi", "filter", {"wmi_query": "Query"}, actor=("User", "UserName")),
+    5861: EventMapping(
+        "wmi", "binding", {"wmi_query": "Query", "wmi_consumer": "CONSUMER"}, _wmi_subscription, writer_acts=True
+    ),
 }
 
 
 # ---------------------------------------------------------------- Defender and firewall
-_MALWARE = To(
+_MALWARE = EventMapping(
     "detection",
     "malware",
     {"finding_title": "Threat Name", "severity": "Severity Name", "file_path": "Path"},
@@ -177,16 +183,16 @@ _MALWARE = To(
 )
 
 
-def _protection(state: str) -> To:
+def _protection(state: str) -> EventMapping:
     def adjust(record: WindowsRecord, values: dict[str, Any]) -> None:
         values.update(control_name="Windows Defender", new_value=state)
 
-    return To("control_change", "av_setting", {}, adjust)
+    return EventMapping("control_change", "av_setting", {}, adjust)
 
 
 def _defender_setting(record: WindowsRecord, values: dict[str, Any]) -> None:
-    told = str(values.get("new_value") or values.get("old_value") or "")
-    values["control_name"] = told.partition(" = ")[0] or "Windows Defender"
+    setting = str(values.get("new_value") or values.get("old_value") or "")
+    values["control_name"] = setting.partition(" = ")[0] or "Windows Defender"
 
 
 DEFENDER: Table = {
@@ -201,10 +207,12 @@ DEFENDER: Table = {
     1151: "a report on the anti-virus's state",
     5001: _protection("real-time protection disabled"),
     5004: _protection("real-time protection settings changed"),
-    5007: To("control_change", "av_setting", {"old_value": "Old Value", "new_value": "New Value"}, _defender_setting),
+    5007: EventMapping(
+        "control_change", "av_setting", {"old_value": "Old Value", "new_value": "New Value"}, _defender_setting
+    ),
     5010: _protection("scanning for spyware disabled"),
     5012: _protection("scanning for viruses disabled"),
-    5013: To("control_change", "av_setting", {"control_name": "Changed Type", "new_value": "Value"}),
+    5013: EventMapping("control_change", "av_setting", {"control_name": "Changed Type", "new_value": "Value"}),
 }
 
 
@@ -219,7 +227,7 @@ def _firewall_rule(record: WindowsRecord, values: dict[str, Any]) -> None:
     values["control_name"] = f"firewall rule {values.get('control_name') or ''} {verb}".strip()
 
 
-_FIREWALL_RULE = To(
+_FIREWALL_RULE = EventMapping(
     "control_change",
     "firewall",
     {"control_name": "RuleName", "new_value": "ApplicationPath", "process_path": "ModifyingApplication"},
@@ -228,7 +236,7 @@ _FIREWALL_RULE = To(
 )
 FIREWALL: Table = {
     2002: "a firewall setting changes, and which is not said",
-    2003: To(
+    2003: EventMapping(
         "control_change",
         "firewall",
         {"new_value": "SettingValueString", "process_path": "ModifyingApplication"},
@@ -245,12 +253,12 @@ FIREWALL: Table = {
 # ---------------------------------------------------------------- transfers, remote desktop, names
 def _bits_address(record: WindowsRecord, values: dict[str, Any]) -> None:
     """Where a transfer goes: the host and port of its URL."""
-    values["url"] = record.get("url|RemoteName")
+    values["url"] = record.get("url", "RemoteName")
     values["dst_hostname"], values["dst_port"] = host_and_port(str(values["url"] or ""))
 
 
-_TRANSFER = To("net_conn", "bits_job", {"bytes_in": "bytesTransferred"}, _bits_address)
-_JOB = To("net_conn", "bits_job", {"process_path": "processPath"}, actor="jobOwner|string2|User")
+_TRANSFER = EventMapping("net_conn", "bits_job", {"bytes_in": "bytesTransferred"}, _bits_address)
+_JOB = EventMapping("net_conn", "bits_job", {"process_path": "processPath"}, actor=("jobOwner", "string2", "User"))
 BITS: Table = {
     3: _JOB,
     4: _JOB,
@@ -258,7 +266,7 @@ BITS: Table = {
     59: _TRANSFER,
     60: _TRANSFER,
     61: _TRANSFER,
-    16403: To("net_conn", "bits_job", {}, _bits_address, actor="User"),
+    16403: EventMapping("net_conn", "bits_job", {}, _bits_address, actor="User"),
     209: "a state of the transfer service",
     306: "a state of the transfer service",
     310: "a state of the transfer service",
@@ -266,24 +274,26 @@ BITS: Table = {
 
 RDP_TRANSPORT = "a detail of the remote desktop transport"
 RDP_CORE: Table = {
-    131: To("logon", "rdp_session", {"src_ip": "ClientIP"}),
-    140: To("logon", "failure", {"src_ip": "IPString"}),
+    131: EventMapping("logon", "rdp_session", {"src_ip": "ClientIP"}),
+    140: EventMapping("logon", "failure", {"src_ip": "IPString"}),
     **dict.fromkeys((65, 66, 72, 97, 98, 102, 103, 107, 132, 141, 142, 143, 145, 148, 226, 227, 228), RDP_TRANSPORT),
 }
-_SESSION = To("logon", "rdp_session", {"user_name": "User|Param1", "src_ip": "Address|Param3"}, session="SessionID")
+_SESSION = EventMapping(
+    "logon", "rdp_session", {"user_name": ("User", "Param1"), "src_ip": ("Address", "Param3")}, session="SessionID"
+)
 RDP_MANAGER: Table = {1149: _SESSION, 20523: "a listener's settings"}
 RDP_SESSIONS: Table = {
     21: _SESSION,
     24: _SESSION,
     25: _SESSION,
-    23: To("logon", "logoff", {"user_name": "User"}, session="SessionID"),
+    23: EventMapping("logon", "logoff", {"user_name": "User"}, session="SessionID"),
 }
 
-_QUERY = To("dns_query", "query", {"query_hostname": "QueryName", "answers": "QueryResults"})
+_QUERY = EventMapping("dns_query", "query", {"query_hostname": "QueryName", "answers": "QueryResults"})
 DNS_CLIENT: Table = {1014: _QUERY, 3006: "a question whose answer 3008 reports", 3008: _QUERY}
 DNS_SERVER: Table = {
-    150: To("module_load", "dll", {"file_path": "param1"}),
-    770: To("module_load", "dll", {"file_path": "param1"}),
+    150: EventMapping("module_load", "dll", {"file_path": "param1"}),
+    770: EventMapping("module_load", "dll", {"file_path": "param1"}),
 }
 
 
@@ -294,23 +304,23 @@ def _driver_files(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 _PRINTER = "a printer is set up, changed or removed, and no driver with it"
 PRINT: Table = {
-    316: To("module_load", "driver", {"file_path": "Param1"}, _driver_files, writer_acts=True),
-    808: To("module_load", "dll", {"file_path": "PluginDllName"}, writer_acts=True),
+    316: EventMapping("module_load", "driver", {"file_path": "Param1"}, _driver_files, writer_acts=True),
+    808: EventMapping("module_load", "dll", {"file_path": "PluginDllName"}, writer_acts=True),
     **dict.fromkeys((300, 301, 302, 304, 306, 307, 317, 354, 823, 848, 849), _PRINTER),
 }
 
 
 def _database_file(place: int) -> Any:
-    def adjust(record: WindowsRecord, values: dict[str, Any]) -> Left | None:
+    def adjust(record: WindowsRecord, values: dict[str, Any]) -> str | None:
         values["file_path"] = _unnamed(record, place)
-        return None if values["file_path"] else Left("its data names no file")
+        return None if values["file_path"] else "its data names no file"
 
     return adjust
 
 
 ESENT: Table = {
-    216: To("file", "modify", {}, _database_file(4)),
-    325: To("file", "create", {}, _database_file(4)),
+    216: EventMapping("file", "modify", {}, _database_file(4)),
+    325: EventMapping("file", "create", {}, _database_file(4)),
     **dict.fromkeys((102, 103, 105, 326, 327, 412, 300, 301, 302), "upkeep of a database"),
 }
 
@@ -325,10 +335,10 @@ def _audit_fields(text: str) -> Mapping[str, str]:
     }
 
 
-def _statement(record: WindowsRecord, values: dict[str, Any]) -> Left | None:
+def _statement(record: WindowsRecord, values: dict[str, Any]) -> str | None:
     audit = _audit_fields("\n".join(record.values) or record.message)
     if not audit.get("statement"):
-        return Left("its audit record shows no statement")
+        return "its audit record shows no statement"
     values["script_text"] = audit["statement"]
     values["actor_user"] = audit.get("server_principal_name")
     values["host_application"] = audit.get("application_name") or record.provider
@@ -342,20 +352,20 @@ def _sql_logon(record: WindowsRecord, values: dict[str, Any]) -> None:
     values["logon_process"] = "SQL Server"
 
 
-def _server_option(record: WindowsRecord, values: dict[str, Any]) -> Left | None:
+def _server_option(record: WindowsRecord, values: dict[str, Any]) -> str | None:
     """15457: the option, its old and its new value; the sentence is the second source."""
-    told = re.search(r"option '(.+?)' changed from (\S+) to (\S+?)\.", record.message)
-    name, old, new = told.groups() if told else (_unnamed(record, 0), _unnamed(record, 1), _unnamed(record, 2))
+    match = re.search(r"option '(.+?)' changed from (\S+) to (\S+?)\.", record.message)
+    name, old, new = match.groups() if match else (_unnamed(record, 0), _unnamed(record, 1), _unnamed(record, 2))
     values.update(control_name=name, old_value=old, new_value=new)
-    return None if name else Left("its data names no option")
+    return None if name else "its data names no option"
 
 
 SQL_SERVER: Table = {
-    15457: To("control_change", "server_setting", {}, _server_option),
-    18453: To("logon", "success", {}, _sql_logon),
-    18454: To("logon", "success", {}, _sql_logon),
-    18456: To("logon", "failure", {}, _sql_logon),
-    33205: To("script", "block", {}, _statement),
+    15457: EventMapping("control_change", "server_setting", {}, _server_option),
+    18453: EventMapping("logon", "success", {}, _sql_logon),
+    18454: EventMapping("logon", "success", {}, _sql_logon),
+    18456: EventMapping("logon", "failure", {}, _sql_logon),
+    33205: EventMapping("script", "block", {}, _statement),
 }
 
 
@@ -364,7 +374,7 @@ def _clock(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 
 KERNEL_GENERAL: Table = {
-    1: To("control_change", "time_change", {"old_value": "OldTime", "new_value": "NewTime"}, _clock),
+    1: EventMapping("control_change", "time_change", {"old_value": "OldTime", "new_value": "NewTime"}, _clock),
     12: "the start of Windows",
     13: "the end of Windows",
 }
@@ -403,14 +413,14 @@ def _provider_of(channel: str, event_id: int) -> str:
     return channel.partition("/")[0] if channel.startswith("microsoft-windows-") else ""
 
 
-def convert_windows(raw: Mapping[str, Any]) -> tuple[WindowsRecord | None, Mapped]:
-    """A raw Windows record's reading and what it becomes: (type, activity, fields) or the reason why nothing."""
+def convert_windows(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
+    """Return when a Windows record was made and what it becomes."""
     record = read(raw)
-    if isinstance(record, str):
-        return None, record
+    if record is None:
+        return None, Skipped("a Windows record without an event id")
     provider = record.provider.lower() or _provider_of(record.channel.lower(), record.event_id)
     family, table = PROVIDERS.get(provider, ("SQL Server", SQL_SERVER) if provider.startswith("mssql") else ("", {}))
     if not family:
         source = record.provider or record.channel or "a record that names neither provider nor channel"
-        return record, f"no mapping for {source} event {record.event_id}"
-    return record, convert(record, table, family)
+        return record.time, Skipped(f"no mapping for {source} event {record.event_id}")
+    return record.time, convert(record, table, family)

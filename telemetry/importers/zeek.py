@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.draft import clean_fields, is_blank, read_time
+from telemetry.importers.events import Imported, Skipped, draft_event
+from telemetry.importers.values import is_blank, read_time
 
-Mapped = tuple[str, str, dict[str, Any]] | str
-Maker = Callable[[Mapping[str, Any]], Mapped]
+Maker = Callable[[Mapping[str, Any]], Imported]
 _CIPHERS = {
     "des-cbc-crc": 0x1,
     "des-cbc-md5": 0x3,
@@ -58,7 +58,7 @@ def _direction(raw: Mapping[str, Any]) -> str | None:
     )
 
 
-def _conn(raw: Mapping[str, Any]) -> Mapped:
+def _conn(raw: Mapping[str, Any]) -> Imported:
     values = {
         **_ends(raw, "src_ip", "src_port", "dst_ip", "dst_port"),
         "bytes_out": _get(raw, "orig_bytes"),
@@ -66,20 +66,20 @@ def _conn(raw: Mapping[str, Any]) -> Mapped:
         "direction": _direction(raw),
         "conn_state": _get(raw, "conn_state"),
     }
-    return "net_conn", "flow", clean_fields("net_conn", "flow", values)
+    return draft_event("net_conn", "flow", values)
 
 
-def _tls(raw: Mapping[str, Any]) -> Mapped:
+def _tls(raw: Mapping[str, Any]) -> Imported:
     values = {**_ends(raw, "src_ip", "src_port", "dst_ip", "dst_port"), "tls_sni": _get(raw, "server_name")}
-    return "net_conn", "tls_session", clean_fields("net_conn", "tls_session", values)
+    return draft_event("net_conn", "tls_session", values)
 
 
-def _dns(raw: Mapping[str, Any]) -> Mapped:
+def _dns(raw: Mapping[str, Any]) -> Imported:
     values = {"query_hostname": _get(raw, "query"), "answers": _get(raw, "answers"), **_ends(raw, "src_ip")}
-    return "dns_query", "query", clean_fields("dns_query", "query", values)
+    return draft_event("dns_query", "query", values)
 
 
-def _http(raw: Mapping[str, Any]) -> Mapped:
+def _http(raw: Mapping[str, Any]) -> Imported:
     host, uri = _get(raw, "host") or _get(raw, "id.resp_h"), _get(raw, "uri")
     values = {
         "url": f"http://{host}{uri}" if uri and str(uri).startswith("/") else uri,
@@ -90,29 +90,29 @@ def _http(raw: Mapping[str, Any]) -> Mapped:
         "bytes_in": _get(raw, "response_body_len"),
         **_ends(raw, "src_ip", "dst_ip"),
     }
-    return "http", "request", clean_fields("http", "request", values)
+    return draft_event("http", "request", values)
 
 
-def _files(raw: Mapping[str, Any]) -> Mapped:
+def _files(raw: Mapping[str, Any]) -> Imported:
     hashes = ",".join(f"{name.upper()}={_get(raw, name)}" for name in ("md5", "sha1", "sha256") if _get(raw, name))
     name = _get(raw, "filename")
     if not name and not hashes:
-        return "Zeek files: a file with neither name nor hash"
-    return "file", "create", clean_fields("file", "create", {"file_path": name, "file_hashes": hashes})
+        return Skipped("Zeek files: a file with neither name nor hash")
+    return draft_event("file", "create", {"file_path": name, "file_hashes": hashes})
 
 
-def _notice(raw: Mapping[str, Any]) -> Mapped:
+def _notice(raw: Mapping[str, Any]) -> Imported:
     title = " ".join(str(_get(raw, name)) for name in ("note", "name", "msg", "sub", "addl") if _get(raw, name))
     ends = {"src_ip": _get(raw, "id.orig_h") or _get(raw, "src"), "dst_ip": _get(raw, "id.resp_h") or _get(raw, "dst")}
-    return "detection", "ids_notice", clean_fields("detection", "ids_notice", {"finding_title": title, **ends})
+    return draft_event("detection", "ids_notice", {"finding_title": title, **ends})
 
 
-def _kerberos(raw: Mapping[str, Any]) -> Mapped:
+def _kerberos(raw: Mapping[str, Any]) -> Imported:
     """AS requests ask for a ticket-granting ticket, TGS requests for a service's; krbtgt answers only the first."""
     asked, service, error = _get(raw, "request_type"), _get(raw, "service"), _get(raw, "error_msg")
     kind = {"AS": "tgt", "TGS": "tgs"}.get(str(asked)) or ("tgt" if str(service).lower().startswith("krbtgt") else "")
     if not kind:
-        return "Zeek kerberos: neither the kind of request nor the service is known"
+        return Skipped("Zeek kerberos: neither the kind of request nor the service is known")
     activity = "preauth_failure" if error == _PREAUTH_FAILED else kind
     values = {
         "user_name": str(_get(raw, "client") or "").partition("/")[0],
@@ -121,33 +121,29 @@ def _kerberos(raw: Mapping[str, Any]) -> Mapped:
         "status": error or ("0x0" if _is_true(_get(raw, "success")) else None),
         **_ends(raw, "src_ip"),
     }
-    return "kerberos", activity, clean_fields("kerberos", activity, values)
+    return draft_event("kerberos", activity, values)
 
 
-def _share(raw: Mapping[str, Any]) -> Mapped:
+def _share(raw: Mapping[str, Any]) -> Imported:
     if not _get(raw, "path"):
-        return "Zeek smb_mapping: a share without a name"
-    return (
-        "share",
-        "connect",
-        clean_fields("share", "connect", {"share_name": _get(raw, "path"), **_ends(raw, "src_ip", "dst_ip")}),
-    )
+        return Skipped("Zeek smb_mapping: a share without a name")
+    return draft_event("share", "connect", {"share_name": _get(raw, "path"), **_ends(raw, "src_ip", "dst_ip")})
 
 
-def _share_file(raw: Mapping[str, Any]) -> Mapped:
+def _share_file(raw: Mapping[str, Any]) -> Imported:
     values = {"share_name": _get(raw, "path"), "file_path": _get(raw, "name"), **_ends(raw, "src_ip", "dst_ip")}
-    return "share", "access", clean_fields("share", "access", values)
+    return draft_event("share", "access", values)
 
 
-def _rpc(raw: Mapping[str, Any]) -> Mapped:
+def _rpc(raw: Mapping[str, Any]) -> Imported:
     endpoint, operation = _get(raw, "endpoint"), _get(raw, "operation")
     activity = "replication" if str(operation).lower() == "drsgetncchanges" else "rpc"
     values = {"object_type": endpoint, "rpc_operation": operation, **_ends(raw, "src_ip", "dst_ip")}
-    return "directory", activity, clean_fields("directory", activity, values)
+    return draft_event("directory", activity, values)
 
 
 def _sign_in(activity: str) -> Maker:
-    def make(raw: Mapping[str, Any]) -> Mapped:
+    def make(raw: Mapping[str, Any]) -> Imported:
         tried = _get(raw, "success") if activity == "ntlm" else _get(raw, "auth_success")
         failed = tried is not None and not _is_true(tried)
         kind = "failure" if failed and activity != "rdp_session" else activity
@@ -158,7 +154,7 @@ def _sign_in(activity: str) -> Maker:
             "target_hostname": _get(raw, "server_nb_computer_name") or _get(raw, "server_dns_computer_name"),
             **_ends(raw, "src_ip"),
         }
-        return "logon", kind, clean_fields("logon", kind, values)
+        return draft_event("logon", kind, values)
 
     return make
 
@@ -187,10 +183,10 @@ LOGS: Mapping[str, Maker | str] = {
 }
 
 
-def convert_zeek(raw: Mapping[str, Any]) -> tuple[datetime | None, Mapped]:
-    """When a Zeek record was made and what it becomes: (type, activity, fields) or the reason why nothing."""
+def convert_zeek(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
+    """Return when a Zeek record was made and what it becomes."""
     log = str(raw.get("_path") or raw.get("@stream") or "conn")
-    row = LOGS.get(log)
-    if row is None:
-        return read_time(raw.get("ts")), f"no mapping for Zeek {log}"
-    return read_time(raw.get("ts")), f"Zeek {log}: {row}" if isinstance(row, str) else row(raw)
+    row = LOGS.get(log, "")
+    if callable(row):
+        return read_time(raw.get("ts")), row(raw)
+    return read_time(raw.get("ts")), Skipped(f"Zeek {log}: {row}" if row else f"no mapping for Zeek {log}")

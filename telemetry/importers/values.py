@@ -1,54 +1,26 @@
-"""What an importer makes of one raw record: a draft event, or the reason why the record is left out.
+"""Clean the values of raw records: what a field of `schema.py` can hold, by the field's declared type.
 
-Values are cut and cleaned to what `schema.py` accepts, whose JSON schema says for each field what that is. A value that
-cannot be read as its field's kind (text in an address field) is omitted; nothing is filled in.
+A value that cannot be read as its field's type (text in an address field) is omitted; nothing is filled in.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from annotated_types import Ge, Le, MaxLen
 
-from schema import EVENT_CLASSES, EventBase
-from world import PRIVATE_NETWORKS, in_networks
+from schema import FIELDS_OF, Hex, Ip
+from world import in_networks
 
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)  # FILETIME zero (the year 1601) and other unset clocks lie before it
 TAIL_SHARE = 4  # a text that is too long keeps its head and, at its end, a quarter of what fits
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An event without a log id yet.
-
-    `fields` are those of the event type's model in `schema.py`, `activity` among them; `time` is None where the record
-    bears none; `record` is the raw record's number in its file, from 0.
-    """
-
-    event_type: str
-    fields: Mapping[str, Any]
-    time: datetime | None = None
-    record: int = 0
-
-    @property
-    def activity(self) -> str:
-        """What was done, in the event type's own words."""
-        return str(self.fields["activity"])
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A raw record that becomes no event, and the reason in words."""
-
-    reason: str
-    record: int = 0
 
 
 # ---------------------------------------------------------------- values
@@ -124,35 +96,44 @@ def clean_hex(value: object) -> str | None:
 _Cleaner = Callable[[object], Any]
 
 
-def _cleaner(rule: Mapping[str, Any]) -> _Cleaner:
-    """How to clean a field, by its JSON schema."""
-    if "enum" in rule:
-        allowed = frozenset(rule["enum"])
-        return lambda value: value if isinstance(value, str) and value in allowed else None
-    if rule["type"] == "integer":
-        low, high = rule["minimum"], rule["maximum"]
-
-        def number(value: object) -> int | None:
-            whole = clean_int(value)
-            return whole if whole is not None and low <= whole <= high else None
-
-        return number
-    if rule.get("pattern", "").startswith("^0x"):
-        return clean_hex
-    if rule["maxLength"] == 45:
+def _cleaner(declared: Any) -> _Cleaner:
+    """Return how to clean a field of a declared type."""
+    kind = (
+        next((kind for kind in get_args(declared) if kind is not NoneType), declared)
+        if _is_union(declared)
+        else declared
+    )
+    if kind is Ip:
         return lambda value: clean_ip(str(value))
-    limit = rule["maxLength"]
+    if kind is Hex:
+        return clean_hex
+    if get_origin(kind) is Literal:
+        allowed = frozenset(get_args(kind))
+        return lambda value: value if isinstance(value, str) and value in allowed else None
+    bounds = {type(bound): bound for bound in kind.__metadata__[0].metadata}
+    if kind.__origin__ is int:
+        return partial(_within, low=bounds[Ge].ge, high=bounds[Le].le)
+    limit = bounds[MaxLen].max_length
     return lambda value: clean_text(value, limit) or None
 
 
-def _cleaners(event_class: type[EventBase]) -> dict[str, _Cleaner]:
-    model = event_class.model_fields["fields"].annotation
-    assert model is not None
-    properties = model.model_json_schema()["properties"]
-    return {name: _cleaner(rule.get("anyOf", [rule])[0]) for name, rule in properties.items() if name != "activity"}
+def _is_union(declared: Any) -> bool:
+    return get_origin(declared) in (Union, UnionType)
 
 
-CLEANERS: dict[str, dict[str, _Cleaner]] = {name: _cleaners(cls) for name, cls in EVENT_CLASSES.items()}
+def _within(value: object, *, low: int, high: int) -> int | None:
+    number = clean_int(value)
+    return number if number is not None and low <= number <= high else None
+
+
+CLEANERS: dict[str, dict[str, _Cleaner]] = {
+    event_type: {
+        name: _cleaner(declared)
+        for name, declared in get_type_hints(fields, include_extras=True).items()
+        if name in fields.model_fields and name != "activity"
+    }
+    for event_type, fields in FIELDS_OF.items()
+}
 
 
 def clean_fields(event_type: str, activity: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,13 +158,6 @@ def scope_of(ip: str, networks: tuple[str, ...]) -> str:
     address = ipaddress.ip_address(ip)
     local = address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local
     return "internal" if local or ip == "255.255.255.255" or in_networks(ip, networks) else "external"
-
-
-def with_scope(fields: dict[str, Any], networks: tuple[str, ...] = PRIVATE_NETWORKS) -> dict[str, Any]:
-    """A connection's fields with `dst_scope`, where there is a destination address."""
-    if "dst_ip" in fields:
-        fields["dst_scope"] = scope_of(fields["dst_ip"], networks)
-    return fields
 
 
 def host_and_port(url: str) -> tuple[str | None, int | None]:
@@ -233,40 +207,6 @@ def timestamp(moment: datetime) -> str:
     """ISO 8601 with Z, to the microsecond where the record knows it."""
     text = moment.strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{moment.microsecond:06d}Z" if moment.microsecond else f"{text}Z"
-
-
-def in_time_order(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts by time, then by record; one without a time takes that of the record before it, else after it."""
-    known: datetime | None = next((draft.time for draft in drafts if draft.time), None)
-    timed = []
-    for draft in sorted(drafts, key=lambda draft: draft.record):
-        known = draft.time or known or datetime(2000, 1, 1, tzinfo=UTC)
-        timed.append(draft if draft.time else Draft(draft.event_type, draft.fields, known, draft.record))
-    return sorted(timed, key=lambda draft: (draft.time, draft.record))
-
-
-# ---------------------------------------------------------------- events of the schema
-def to_event(draft: Draft, log_id: str) -> EventBase:
-    """The schema's event for a draft.
-
-    Raises:
-        ValidationError: the fields do not fit their type.
-    """
-    assert draft.time is not None
-    row = {"event_type": draft.event_type, "fields": draft.fields, "timestamp": timestamp(draft.time), "log_id": log_id}
-    return EVENT_CLASSES[draft.event_type].model_validate(row)
-
-
-def misfit(draft: Draft) -> str:
-    """Why the schema refuses a draft, or nothing."""
-    model = EVENT_CLASSES[draft.event_type].model_fields["fields"].annotation
-    assert model is not None
-    try:
-        model.model_validate(draft.fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return f"the schema refuses {draft.event_type}.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return ""
 
 
 def mapping(value: object) -> Mapping[str, Any]:

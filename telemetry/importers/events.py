@@ -1,0 +1,92 @@
+"""What an importer makes of one raw record: an event with typed fields, or the reason why the record is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from schema import EVENT_CLASSES, FIELDS_OF, EventBase, Fields, NetConnFields
+from telemetry.importers.values import clean_fields, scope_of, timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class DraftEvent:
+    """An event without a log id yet.
+
+    `time` is None where the record bears none; `record` is the raw record's number in its file, from 0.
+    """
+
+    event_type: str
+    fields: Fields
+    time: datetime | None = None
+    record: int = 0
+
+    @property
+    def activity(self) -> str:
+        """What was done, in the event type's own words."""
+        return str(cast(Any, self.fields).activity)  # every type has one
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A raw record that becomes no event, and the reason in words."""
+
+    reason: str
+    record: int = 0
+
+
+Imported = DraftEvent | Skipped  # what becomes of a record
+
+
+def draft_event(event_type: str, activity: str, values: Mapping[str, Any]) -> Imported:
+    """Make an event of raw values by the schema's names: each is cleaned, and the whole checked by the schema once.
+
+    Raises:
+        KeyError: the type has no field of such a name (a mistake in a mapping).
+    """
+    try:
+        return DraftEvent(event_type, FIELDS_OF[event_type].model_validate(clean_fields(event_type, activity, values)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        return Skipped(f"the schema refuses {event_type}.{place}: {first['msg']}")
+
+
+def located(result: Imported, time: datetime | None, record: int) -> Imported:
+    """Add to what a record becomes the record's time and number."""
+    if isinstance(result, Skipped):
+        return Skipped(result.reason, record)
+    return replace(result, time=time, record=record)
+
+
+def with_scope(draft: DraftEvent, networks: tuple[str, ...]) -> DraftEvent:
+    """Add to a connection whether its destination lies inside; other events stay as they are."""
+    if not isinstance(draft.fields, NetConnFields) or draft.fields.dst_ip is None:
+        return draft
+    scope = scope_of(draft.fields.dst_ip, networks)
+    return replace(draft, fields=draft.fields.model_copy(update={"dst_scope": scope}))
+
+
+def in_time_order(drafts: Sequence[DraftEvent]) -> list[DraftEvent]:
+    """Sort drafts by time, then by record; one without a time takes that of the record before it, else after it."""
+    known: datetime | None = next((draft.time for draft in drafts if draft.time), None)
+    timed = []
+    for draft in sorted(drafts, key=lambda draft: draft.record):
+        known = draft.time or known or datetime(2000, 1, 1, tzinfo=UTC)
+        timed.append(draft if draft.time else replace(draft, time=known))
+    return sorted(timed, key=lambda draft: (draft.time, draft.record))
+
+
+def to_event(draft: DraftEvent, log_id: str) -> EventBase:
+    """Return the schema's event for a draft that has a time.
+
+    Raises:
+        ValidationError: the log id or the time is none of the schema's.
+    """
+    assert draft.time is not None
+    row = {"event_type": draft.event_type, "fields": draft.fields, "timestamp": timestamp(draft.time), "log_id": log_id}
+    return EVENT_CLASSES[draft.event_type].model_validate(row)

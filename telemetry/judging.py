@@ -21,7 +21,8 @@ from telemetry.importers import import_records
 from telemetry.importers.events import DraftEvent, Skipped, to_event
 from telemetry.importers.reading import SUFFIXES, FileError, read_records
 from telemetry.windowing import choose_window
-from verifier.decision import GroundTruth, compute_ground_truth
+from verifier.decision import compute_ground_truth
+from verifier.truth import GroundTruth
 from world import World
 
 MANY_FILES = 24  # fewer are read faster in one process than a second one starts

@@ -823,6 +823,29 @@ class Scanner(TypedDict):
     targets: list[str]
 
 
+# What a ticket names as its tool where the lines show work and no program.
+REPLICATION_WORK = "directory replication"
+GROUP_WORK = "group change"
+LOGON_WORK = "remote logon"
+CLOUD_WORK = "cloud administration"
+WMI_WORK = "wmi subscription"
+LOG_WORK = "log maintenance"
+SENSOR_WORK = "sensor maintenance"
+REMOTE_WORK = "remote administration"
+ACCOUNT_WORK = "account administration"
+UNNAMED_PROGRAM_WORK = (
+    REPLICATION_WORK,
+    GROUP_WORK,
+    LOGON_WORK,
+    CLOUD_WORK,
+    WMI_WORK,
+    LOG_WORK,
+    SENSOR_WORK,
+    REMOTE_WORK,
+    ACCOUNT_WORK,
+)
+
+
 class Ticket(TypedDict):
     """A change that was planned: who does what with which tool, where and when."""
 

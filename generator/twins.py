@@ -15,6 +15,7 @@ from typing import Any, Literal
 from generator.incidents import MAX_LINES, Case
 from schema import (
     SENSOR_OF,
+    UNNAMED_PROGRAM_WORK,
     Account,
     Host,
     Incident,
@@ -28,18 +29,6 @@ from world import DEPARTMENTS, World, in_networks
 Rows = list[dict[str, Any]]
 CLEAR_S = 900  # by how much a moved period clears the window
 MAX_SWAPS = 30
-# What a ticket names where no program is seen at work.
-WORKS = (
-    "directory replication",
-    "group change",
-    "remote logon",
-    "cloud administration",
-    "wmi subscription",
-    "log maintenance",
-    "sensor maintenance",
-    "remote administration",
-    "account administration",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +82,7 @@ def _programs(case: Case) -> list[str]:
     """File names of the programs that lines name, and the works for which none is named."""
     texts = [value for line in case.lines for value in line["fields"].values() if isinstance(value, str)]
     names = [text.rpartition("\\")[2].split(" ")[0].strip('"').lower() for text in texts]
-    return [*dict.fromkeys(name for name in names if name.endswith((".exe", ".com", ".dll"))), *WORKS]
+    return [*dict.fromkeys(name for name in names if name.endswith((".exe", ".com", ".dll"))), *UNNAMED_PROGRAM_WORK]
 
 
 def _outsiders(case: Case) -> list[str]:

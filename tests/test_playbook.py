@@ -5,10 +5,10 @@ import pytest
 from env import defender_view
 from generator import generate
 from incidents import ACCOUNTS
-from schema import LABELS, TASKS
+from schema import LABELS, TASKS, UNNAMED_PROGRAM_WORK
 from tasks.registry import SPLITS
 from verifier import RULES, compute_ground_truth, playbook_for, playbook_text
-from verifier.playbook import LADDER, UNNAMED_PROGRAM_WORK
+from verifier.playbook import LADDER
 
 THRESHOLDS = {
     "application-spawns-shell": "300 s",

@@ -9,34 +9,12 @@ from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
-from schema import FIELDS_OF, TELEMETRY
+from schema import FIELDS_OF, TELEMETRY, UNNAMED_PROGRAM_WORK
 from verifier.commands import COMMAND_KINDS
 from verifier.decision import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.rules import RULES
-from verifier.rules.kit import (
-    ACCOUNT_WORK,
-    CLOUD_WORK,
-    GROUP_WORK,
-    LOG_WORK,
-    LOGON_WORK,
-    REMOTE_WORK,
-    REPLICATION_WORK,
-    SENSOR_WORK,
-    WMI_WORK,
-)
 from verifier.window import INSTALLED, USER_WRITABLE, kinds
 
-UNNAMED_PROGRAM_WORK = (
-    REPLICATION_WORK,
-    GROUP_WORK,
-    ACCOUNT_WORK,
-    LOGON_WORK,
-    REMOTE_WORK,
-    CLOUD_WORK,
-    WMI_WORK,
-    LOG_WORK,
-    SENSOR_WORK,
-)
 LADDER = f"""Decide in three steps.
 1. Findings: apply the rules below to the log lines. A rule looks at several lines together; an event type alone means nothing.
    "Before", "after" and "within" include the same second. External and outside mean an address beyond the listed networks. User-writable is what lies

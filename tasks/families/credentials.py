@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schema import REPLICATION_WORK
 from tasks.families.story import (
     ADDRESS,
     ALL,
@@ -159,7 +160,7 @@ def replicated_directory(scene: Scene, plan: Plan) -> Lead:
         properties=f"%%7688 {{{right}}}",
         access_mask="0x100",
     )
-    return who.lead("directory replication", at, at)
+    return who.lead(REPLICATION_WORK, at, at)
 
 
 FAMILIES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schema import CLOUD_WORK
 from tasks.families.story import (
     ADDRESS,
     FIRM,
@@ -80,7 +81,7 @@ def cloud_mining(scene: Scene, plan: Plan) -> Lead:
         resources=f'{{"instanceType":"{machine}","maxCount":"{scene.between(1, 5)}"}}',
     )
     last = trail(scene, first + scene.between(20, 800), who, source, stopped)
-    return who.lead("cloud administration", first, last)
+    return who.lead(CLOUD_WORK, first, last)
 
 
 # ---------------------------------------------------------------- exfiltration
@@ -147,7 +148,7 @@ def shared_snapshot(scene: Scene, plan: Plan) -> Lead:
     )
     size = (80_000_000, 300_000_000)
     last = _sent(scene, first + scene.between(20, 800), who.host, who.user, who.ip, "winscp.exe", size)
-    return who.lead("cloud administration", first, last)
+    return who.lead(CLOUD_WORK, first, last)
 
 
 FAMILIES = (

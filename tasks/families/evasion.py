@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schema import CLOUD_WORK
 from tasks.families.story import (
     ADDRESS,
     HOST,
@@ -126,7 +127,7 @@ def stopped_trail(scene: Scene, plan: Plan) -> Lead:
         attributes="access key",
         src_ip=source,
     )
-    return who.lead("cloud administration", first, last)
+    return who.lead(CLOUD_WORK, first, last)
 
 
 def cloud_door(scene: Scene, plan: Plan) -> Lead:
@@ -146,7 +147,7 @@ def cloud_door(scene: Scene, plan: Plan) -> Lead:
         src_ip=source,
     )
     last = trail(scene, first + scene.between(20, 800), who, source, stopped)
-    return who.lead("cloud administration", first, last)
+    return who.lead(CLOUD_WORK, first, last)
 
 
 FAMILIES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schema import LOGON_WORK, REMOTE_WORK
 from tasks.families.story import (
     ADDRESS,
     ALL,
@@ -89,7 +90,7 @@ def worked_shares(scene: Scene, plan: Plan) -> Lead:
             access_mask="0x2",
             src_ip=source,
         )
-    return who.lead("remote administration", at, last)
+    return who.lead(REMOTE_WORK, at, last)
 
 
 def visited_logon(scene: Scene, plan: Plan) -> Lead:
@@ -130,7 +131,7 @@ def fanned_out(scene: Scene, plan: Plan) -> Lead:
             auth_protocol="Kerberos",
             status="0x0",
         )
-    return Lead(tuple(hosts), user, "remote logon", first, last)
+    return Lead(tuple(hosts), user, LOGON_WORK, first, last)
 
 
 # ---------------------------------------------------------------- discovery

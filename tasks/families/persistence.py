@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schema import ACCOUNT_WORK, CLOUD_WORK, GROUP_WORK, WMI_WORK
 from tasks.families.story import (
     ADDRESS,
     EXPLORER,
@@ -63,7 +64,7 @@ def wmi_consumer(scene: Scene, plan: Plan) -> Lead:
     last = scene.add(
         last + scene.between(1, 30), "wmi", "binding", where.host, who.user, wmi_consumer=name, wmi_query=bound
     )
-    return who.lead("wmi subscription", at, last)
+    return who.lead(WMI_WORK, at, last)
 
 
 def database_shell(scene: Scene, plan: Plan) -> Lead:
@@ -108,7 +109,7 @@ def new_administrator(scene: Scene, plan: Plan) -> Lead:
     last = scene.add(
         first + scene.between(30, 900), "group", "member_add", who.host, who.user, group_name=group, user_name=member
     )
-    return who.lead("group change", first, last)
+    return who.lead(GROUP_WORK, first, last)
 
 
 def borrowed_key(scene: Scene, plan: Plan) -> Lead:
@@ -116,7 +117,7 @@ def borrowed_key(scene: Scene, plan: Plan) -> Lead:
     who, at = actor(scene, plan), scene.moment(60)
     other = who.user if plan.telling == "below" else colleague(scene, who)
     scene.add(at, "account", "key_create", who.host, who.user, user_name=other, attributes="access key", src_ip=who.ip)
-    return who.lead("cloud administration", at, at)
+    return who.lead(CLOUD_WORK, at, at)
 
 
 def visited_account(scene: Scene, plan: Plan) -> Lead:
@@ -144,7 +145,7 @@ def visited_account(scene: Scene, plan: Plan) -> Lead:
         user_name=gone,
         attributes="SAM account removed",
     )
-    return who.lead("account administration", at, last)
+    return who.lead(ACCOUNT_WORK, at, last)
 
 
 # ---------------------------------------------------------------- privilege escalation

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 
 from schema import (
+    ACCOUNT_WORK,
+    GROUP_WORK,
+    REPLICATION_WORK,
     AccountFields,
     DirectoryFields,
     GroupFields,
@@ -13,10 +16,7 @@ from schema import (
 )
 from verifier.commands import told
 from verifier.rules.kit import (
-    ACCOUNT_WORK,
-    GROUP_WORK,
     PRIVILEGED_GROUPS,
-    REPLICATION_WORK,
     Legacy,
     by_host_and_user,
     legacy_rule,

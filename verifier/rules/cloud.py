@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable
 
 from schema import (
+    CLOUD_WORK,
     AccountFields,
     CloudApiFields,
     ControlChangeFields,
     account_name,
 )
-from verifier.rules.kit import CLOUD_WORK, TRAIL_CALLS, Legacy, legacy_rule
+from verifier.rules.kit import TRAIL_CALLS, Legacy, legacy_rule
 from verifier.window import Finding, Line, Window, crowded, kinds
 
 MIN_SECRETS = 3

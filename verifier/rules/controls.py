@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable
 
 from schema import (
+    LOG_WORK,
     ControlChangeFields,
     RegistryFields,
     ServiceFields,
 )
 from verifier.commands import lines_by_meaning, number_of, settings, told
-from verifier.rules.kit import LOG_WORK, MANAGERS, Legacy, by_host_and_user, legacy_rule
+from verifier.rules.kit import MANAGERS, Legacy, by_host_and_user, legacy_rule
 from verifier.window import (
     Finding,
     Line,

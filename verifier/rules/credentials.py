@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from schema import (
+    REMOTE_WORK,
     ControlChangeFields,
     DirectoryFields,
     FileFields,
@@ -24,7 +25,6 @@ from verifier.commands import lines_by_meaning, told
 from verifier.rules.kit import (
     GUESSING_S,
     MIN_FAILURES,
-    REMOTE_WORK,
     SHELLS,
     VM_READ,
     WEAK_CIPHERS,

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 
 from schema import (
+    GROUP_WORK,
+    LOGON_WORK,
+    REPLICATION_WORK,
     AccountFields,
     DirectoryFields,
     FileFields,
@@ -16,13 +19,10 @@ from schema import (
     account_name,
 )
 from verifier.rules.kit import (
-    GROUP_WORK,
     GUESSING_S,
-    LOGON_WORK,
     MIN_FAILURES,
     MIN_SPREAD_HOSTS,
     PRIVILEGED_GROUPS,
-    REPLICATION_WORK,
     VM_READ,
     WEAK_CIPHERS,
     burst_of,

@@ -175,15 +175,6 @@ MIN_SPREAD_HOSTS = 4
 
 VM_READ = 0x10  # the access right to read another process's memory
 
-# What a ticket names as the tool where the lines show an operation and no program.
-REPLICATION_WORK = "directory replication"
-
-GROUP_WORK = "group change"
-
-LOGON_WORK = "remote logon"
-
-REMOTE_WORK = "remote administration"
-
 PRIVILEGED_GROUPS = (
     "domain admins",
     "enterprise admins",
@@ -194,15 +185,6 @@ PRIVILEGED_GROUPS = (
     "dnsadmins",
     "administratoraccess",
 )
-
-# What a ticket names as the tool where the lines show an operation and no program.
-CLOUD_WORK = "cloud administration"
-
-WMI_WORK = "wmi subscription"
-
-LOG_WORK = "log maintenance"
-
-SENSOR_WORK = "sensor maintenance"
 
 AUTORUN = re.compile(
     r"\\currentversion\\(run|runonce|runservices|policies\\explorer\\run)(\\|$)|\\image file execution options\\|\\winlogon\\(shell|userinit)$",
@@ -221,8 +203,6 @@ TRAIL_CALLS = (
     "DeleteConfigurationRecorder",
     "DeleteEventDataStore",
 )
-
-ACCOUNT_WORK = "account administration"
 
 # Programs of Windows that carry out policy and set-up: what they set, an administrator decided.
 MANAGERS = frozenset(

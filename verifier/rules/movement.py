@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from schema import (
+    REMOTE_WORK,
     LogonFields,
     PipeFields,
     RegistryFields,
@@ -16,7 +17,6 @@ from verifier.commands import launches, lines_by_meaning, started_by, told
 from verifier.rules.kit import (
     MIN_SPREAD_HOSTS,
     NETWORK_LOGON,
-    REMOTE_WORK,
     SERVER_PROGRAMS,
     SHELLS,
     Legacy,

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from schema import (
+    CLOUD_WORK,
+    LOG_WORK,
+    SENSOR_WORK,
+    WMI_WORK,
     AccountFields,
     CloudApiFields,
     ControlChangeFields,
@@ -19,11 +23,7 @@ from schema import (
 from verifier.commands import lines_by_meaning
 from verifier.rules.kit import (
     AUTORUN,
-    CLOUD_WORK,
-    LOG_WORK,
-    SENSOR_WORK,
     TRAIL_CALLS,
-    WMI_WORK,
     Legacy,
     by_host_and_user,
     legacy_rule,

@@ -26,11 +26,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import demo_data as data
 from app_runtime.guard import BODY, replay
-from client.screens import ACTIONS, visible
-from demo import views
-from demo_data import Case, Draft, Game
+from demo import results, views
+from demo.graph import graph
+from demo.timeline import timeline
+from demo.words import ACTIONS
+from demo_data import DemoCase, Draft, Game
 from rubric import TableName
-from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, OpenSOCError
+from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, OpenSOCError, visible
 
 PATH = "/demo"
 MAX_WAITING = 512  # clicks that wait; more are told to try again
@@ -67,9 +69,9 @@ def build(table: TableName = "standard") -> gr.Blocks:
                 _play(table)
             with gr.Tab("You attack"):
                 _attack(table)
-            with gr.Tab("Results") as results:
+            with gr.Tab("Results") as results_tab:
                 measured = _html()
-        _on(results.select, lambda: _page(views.results()), None, [measured])  # type: ignore[arg-type]
+        _on(results_tab.select, lambda: _page(results.results()), None, [measured])  # type: ignore[arg-type]
     page.state_session_capacity = SESSIONS
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_ONCE, api_open=False, status_update_rate=STATUS_S)
     page._queue.sleep_when_free = LOOKS_S
@@ -131,7 +133,7 @@ class Window:
         return [self.timeline, self.graph, self.talks]
 
     @staticmethod
-    def told(case: Case, answers: list[data.Answer], revealed: bool = False) -> list[str]:
+    def told(case: DemoCase, answers: list[data.ScoredAnswer], revealed: bool = False) -> list[str]:
         """Values of `words`."""
         pieces = (
             views.alert_card(case),
@@ -141,11 +143,11 @@ class Window:
         return [_page(piece) for piece in pieces]
 
     @staticmethod
-    def drawn(case: Case | None, revealed: bool = False) -> list[Any]:
+    def drawn(case: DemoCase | None, revealed: bool = False) -> list[Any]:
         """Values of `figures`."""
         if case is None:
             return [None, None, ""]
-        figures = [draw(case, revealed=revealed) for draw in (views.timeline, views.graph)]
+        figures = [draw(case, revealed=revealed) for draw in (timeline, graph)]
         plots = [PlotData(type="plotly", plot=json.dumps(figure)).model_dump() for figure in figures]
         return [*plots, _page(views.talks(case, revealed=revealed))]
 
@@ -158,7 +160,7 @@ def _safe(told: Callable[P, Any]) -> Callable[P, Any]:
         try:
             return told(*args, **kwargs)
         except OpenSOCError as error:
-            raise gr.Error(html.escape(visible(error)), duration=8, print_exception=False) from None
+            raise gr.Error(html.escape(visible(str(error))), duration=8, print_exception=False) from None
 
     return guarded
 
@@ -191,7 +193,7 @@ def _on(event: Callable[..., Any], act: Callable[..., Any], inputs: list[Any], o
 class Shown(NamedTuple):
     """What a visitor looks at."""
 
-    case: Case
+    case: DemoCase
     revealed: bool
     names: tuple[str, str]
 
@@ -221,7 +223,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     reveal = gr.Button("Reveal", variant="primary")
     truth = _html()
 
-    def shown(case: Case, a: str, b: str, revealed: bool = False) -> list[Any]:
+    def shown(case: DemoCase, a: str, b: str, revealed: bool = False) -> list[Any]:
         answers = [data.ask(name, case, table) for name in (a, b)]
         told = [_page(views.answer_card(answer, case if revealed else None)) for answer in answers]
         said = views.ground_truth(case) if revealed else views.hidden()
@@ -230,7 +232,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
     def known(name: str, place: int) -> str:
         return name if name in names else names[place]
 
-    def present(held: Shown | None, case: Case, a: str, b: str) -> list[Any]:
+    def present(held: Shown | None, case: DemoCase, a: str, b: str) -> list[Any]:
         """The incident with both answers, and controls that agree with it."""
         first, second = pair = stored if case.stored else (known(a, 0), known(b, 1))
         lists: Sequence[Any] = pair
@@ -258,7 +260,7 @@ def _watch(page: gr.Blocks, table: TableName) -> None:
         try:
             case = data.from_link(dict(request.query_params))
         except OpenSOCError as error:
-            gr.Warning(html.escape(visible(error)))
+            gr.Warning(html.escape(visible(str(error))))
             case = data.from_link({})
         return present(None, case, names[0], names[1])
 
@@ -346,10 +348,10 @@ def _play(table: TableName) -> None:
 
     none = "Expected a game, and none was begun; press New game."
 
-    def on_next(held: tuple[Game, Case] | None) -> list[Any]:
+    def on_next(held: tuple[Game, DemoCase] | None) -> list[Any]:
         return asked(_there(held, none)[0].dealt())
 
-    def on_send(held: tuple[Game, Case] | None, action: str | None, cited: str | None) -> list[Any]:
+    def on_send(held: tuple[Game, DemoCase] | None, action: str | None, cited: str | None) -> list[Any]:
         begun, case = _there(held, none)
         if not action:
             raise OpenSOCError("Expected one of the five actions, and none is chosen; choose one.")
@@ -368,7 +370,7 @@ def _play(table: TableName) -> None:
             _page(views.ground_truth(case)),
         ]
 
-    def on_figures(held: tuple[Game, Case] | None) -> list[Any]:
+    def on_figures(held: tuple[Game, DemoCase] | None) -> list[Any]:
         return Window.drawn(held[1], revealed=not held[0].waiting) if held else Window.drawn(None)
 
     whole = [board, state, score, *window.words, action, cited, send, following, yours, models, truth]
@@ -544,7 +546,7 @@ def _attack(table: TableName) -> None:
             _page(views.ground_truth(judged.case, claimed=judged.claimed)),
         ]
 
-    def on_figures(case: Case | None) -> list[Any]:
+    def on_figures(case: DemoCase | None) -> list[Any]:
         return Window.drawn(case, True)
 
     form = [state, gate, label, category, narrative, line, fields, raw]

@@ -16,7 +16,6 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
-from client.screens import visible
 from env import OpenSOCEnv
 from generator.incidents import generate
 from players import PLAYERS, is_available, open_player
@@ -34,6 +33,7 @@ from schema import (
     OpenSOCError,
     Task,
     shown,
+    visible,
 )
 from tasks.registry import Split
 from verifier.decision import judge_observation
@@ -51,7 +51,7 @@ MAX_DEPTH = 20  # of an incident's JSON; one that is admitted nests 4 deep
 
 
 # ---------------------------------------------------------------- incidents
-class Case(NamedTuple):
+class DemoCase(NamedTuple):
     """An incident as the demo shows it. `link` holds the query of the page that shows it again; `stored` the answers that were baked."""
 
     title: str
@@ -73,7 +73,7 @@ def new_seed() -> int:
 
 
 @lru_cache(maxsize=256, typed=True)  # True is no seed, though it equals 1
-def generated(task: Task, seed: int) -> Case:
+def generated(task: Task, seed: int) -> DemoCase:
     """The incident of a task and a seed.
 
     Raises:
@@ -84,7 +84,7 @@ def generated(task: Task, seed: int) -> Case:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise BadRequestError(f"Expected a seed from 0 to {MAX_SEED}, and got {shown(seed)}.")
     observation = item_of(generate(task, seed, split=SPLIT, salt=SALT))["observation"]
-    return Case(
+    return DemoCase(
         f"Incident {seed} of {task}",
         {"task": task, "seed": str(seed)},
         task,
@@ -110,7 +110,7 @@ def baked_names() -> tuple[str, str]:
 
 
 @lru_cache(maxsize=64, typed=True)
-def baked(number: int) -> Case:
+def baked(number: int) -> DemoCase:
     """One of the baked incidents, counted from 1.
 
     Raises:
@@ -121,7 +121,7 @@ def baked(number: int) -> Case:
         raise BadRequestError(f"Expected one of the {len(pairs)} baked incidents, and got {shown(number)}.")
     pair = pairs[number - 1]
     replies = [pair[when]["reply"] or "" for when in ("before", "after")]
-    return Case(
+    return DemoCase(
         f"Baked incident {number} of {len(pairs)}, {pair['task']}",
         {"baked": str(number)},
         pair["task"],
@@ -131,7 +131,7 @@ def baked(number: int) -> Case:
     )
 
 
-def from_link(query: Mapping[str, str]) -> Case:
+def from_link(query: Mapping[str, str]) -> DemoCase:
     """The incident that a page's address asks for: `baked`, or `task` and `seed`; what is missing is drawn.
 
     Raises:
@@ -171,7 +171,7 @@ def _opened(name: str) -> Player:
     return open_player(name, Options())
 
 
-class Answer(NamedTuple):
+class ScoredAnswer(NamedTuple):
     """What a defender answered: `triage` is None for a malformed answer, and `fault` then says why. `right` compares with the verifier."""
 
     who: str
@@ -184,15 +184,15 @@ class Answer(NamedTuple):
 
 
 def scored(
-    who: str, content: object, case: Case, table: TableName, *, fault: str = "", took_ms: float | None = None
-) -> Answer:
+    who: str, content: object, case: DemoCase, table: TableName, *, fault: str = "", took_ms: float | None = None
+) -> ScoredAnswer:
     """Score what `submit_triage` would hold, as a step of the environment does."""
     item = {"observation": case.observation, "ground_truth": case.truth}
     score = score_answer(content, item, table, fault=fault)
-    return Answer(who, score.answer, score.fault, score.right, score.reward, score.components, took_ms)
+    return ScoredAnswer(who, score.answer, score.fault, score.right, score.reward, score.components, took_ms)
 
 
-def ask(name: str, case: Case, table: TableName = "standard") -> Answer:
+def ask(name: str, case: DemoCase, table: TableName = "standard") -> ScoredAnswer:
     """A defender's answer to an incident, or the one that was baked under this name.
 
     Raises:
@@ -230,8 +230,8 @@ def warm_up() -> None:
 class Round(NamedTuple):
     """One incident of a game: what both answered."""
 
-    you: Answer
-    model: Answer
+    you: ScoredAnswer
+    model: ScoredAnswer
 
 
 class Game(NamedTuple):
@@ -240,7 +240,7 @@ class Game(NamedTuple):
     against: str
     task: Task
     rounds: tuple[Round, ...] = ()
-    case: Case | None = None
+    case: DemoCase | None = None
 
     @property
     def over(self) -> bool:
@@ -277,10 +277,10 @@ class Game(NamedTuple):
 
 
 # ---------------------------------------------------------------- an attacker's draft
-class Judged(NamedTuple):
+class GateResult(NamedTuple):
     """What the environment makes of a draft. `case` is the incident as the defender gets it, None where it was refused; `reasons` say why."""
 
-    case: Case | None
+    case: DemoCase | None
     reasons: tuple[str, ...]
     claimed: str
 
@@ -293,7 +293,7 @@ class Draft(NamedTuple):
     text: str
 
     @classmethod
-    def of(cls, case: Case) -> Draft:
+    def of(cls, case: DemoCase) -> Draft:
         """A generated incident, to begin with."""
         truth = case.truth
         tactic = next((category for category in CATEGORIES if category in _tactics(truth)), "benign_activity")
@@ -347,15 +347,17 @@ class Draft(NamedTuple):
             ) from None
         return value
 
-    def judged(self) -> Judged:
+    def judged(self) -> GateResult:
         """What the gate says, and the incident as its defender would get it."""
         try:
             self.read()
         except BadRequestError as error:  # a text of any length came, and is not kept
-            return Judged(None, (str(error),), "")
+            return GateResult(None, (str(error),), "")
         return _judged(self)
 
-    def sent(self, defender: str, table: TableName = "standard") -> tuple[Judged, Answer | None, dict[str, Any]]:
+    def sent(
+        self, defender: str, table: TableName = "standard"
+    ) -> tuple[GateResult, ScoredAnswer | None, dict[str, Any]]:
         """Send the draft at a defender: the gate's word, the defender's answer, and the environment's grade of both players.
 
         Raises:
@@ -486,18 +488,18 @@ def world_of(task: Task, seed: int) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=32)
-def _judged(draft: Draft) -> Judged:
+def _judged(draft: Draft) -> GateResult:
     content = draft.read()
     claimed = content.get("target_label")
     environment = draft._environment()
     seen = environment.step({"craft_incident": content})
     if seen.done:
         reasons = environment.grade()["plausibility"] or [seen.feedback]
-        return Judged(None, tuple(reasons), claimed if isinstance(claimed, str) else "")
+        return GateResult(None, tuple(reasons), claimed if isinstance(claimed, str) else "")
     whole = seen.model_dump()
     observation = {name: whole[name] for name in SHOWN}
-    case = Case("Your incident", {}, draft.task, observation, judge_observation(observation), {})
-    return Judged(case, (), cast(str, claimed))
+    case = DemoCase("Your incident", {}, draft.task, observation, judge_observation(observation), {})
+    return GateResult(case, (), cast(str, claimed))
 
 
 def _tactics(truth: GroundTruth) -> set[str]:

@@ -12,10 +12,12 @@ from urllib.parse import parse_qsl, urlsplit
 import plotly.graph_objects as go
 import pytest
 
-from client.screens import visible
-from demo import views
-from demo.views import LONGEST, Link, links_of
-from demo_data import Answer, Case, Draft, Game, Judged, Round, ask, baked, from_link, generated, world_of
+from demo import results, views
+from demo.figures import EVIDENCE
+from demo.graph import Link, graph, links_of
+from demo.timeline import timeline
+from demo.words import LONGEST, readable
+from demo_data import DemoCase, Draft, Game, GateResult, Round, ScoredAnswer, ask, baked, from_link, generated, world_of
 from incidents import HOSTS, OUTSIDE, call, event, launch, logon
 from schema import LABELS, TASKS
 from verifier import RULES
@@ -102,9 +104,9 @@ def rewritten(text, case=FEW):
 
 def answer_of(text, **changes):
     triage = {"action": "monitor", "cited_log_id": "L1-1", "rationale": text, "confidence": 0.25}
-    return Answer(text, triage, "", True, 1.1, {"defender.decision": 1.0, "defender.citation": 0.1}, 1.5)._replace(
-        **changes
-    )
+    return ScoredAnswer(
+        text, triage, "", True, 1.1, {"defender.decision": 1.0, "defender.citation": 0.1}, 1.5
+    )._replace(**changes)
 
 
 def pieces(text):
@@ -112,7 +114,7 @@ def pieces(text):
     case, answer = rewritten(text), answer_of(text)
     faulty = answer_of(text, triage=None, fault=text, right=False)
     game = Game(text, "stage1_basic", (Round(answer, faulty),) * 10)
-    refused = Judged(None, (text,) * 15, text)
+    refused = GateResult(None, (text,) * 15, text)
     return {
         "alert": views.alert_card(case),
         "lines": views.log_table(case, [answer, faulty]),
@@ -143,7 +145,7 @@ def strings(value):
 
 
 def figures(case, *, revealed=False):
-    return [json.loads(go.Figure(draw(case, revealed=revealed)).to_json()) for draw in (views.timeline, views.graph)]
+    return [json.loads(go.Figure(draw(case, revealed=revealed)).to_json()) for draw in (timeline, graph)]
 
 
 # ---------------------------------------------------------------- what an attacker writes
@@ -154,13 +156,13 @@ def test_what_an_attacker_writes_adds_nothing_to_a_page_but_text(name):
 
         assert page.elements == PLAIN[piece].elements, piece
         if piece != "outcome":
-            assert " ".join(visible(HOSTILE[name])[:LONGEST].split()) in page.text, piece
+            assert " ".join(readable(HOSTILE[name])[:LONGEST].split()) in page.text, piece
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_hidden_character_reaches_a_page(name):
     for piece, made in pieces(HOSTILE[name]).items():
-        assert visible(made.replace("\n", "")) == made.replace("\n", ""), piece
+        assert readable(made.replace("\n", "")) == made.replace("\n", ""), piece
         assert made.encode(), piece
         assert MARKUP not in made, piece
 
@@ -204,7 +206,7 @@ def test_figures_carry_no_markup_of_an_attacker(name):
             bare = told.replace("<br>", "")
             assert not re.search("[<>]", bare)
             assert not re.search("&(?!(amp|lt|gt);)", bare)
-            assert visible(told) == told
+            assert readable(told) == told
             assert len(told) < 4000
 
 
@@ -212,7 +214,7 @@ def test_figures_carry_no_markup_of_an_attacker(name):
 def test_figures_show_what_an_attacker_wrote(name):
     line = event(0, "dns_query", "query", query_hostname=HOSTILE[name])
     case = hand(line)
-    shown = visible(HOSTILE[name])
+    shown = readable(HOSTILE[name])
     short = shown if len(shown) <= 18 else shown[:17] + "…"
     drawn = {html.unescape(text) for text in strings(figures(case)[1]["data"])}
 
@@ -252,7 +254,9 @@ def test_a_technique_link_goes_nowhere_else():
         "T1\x00.\u202e",
     ):
         found = finding._replace(technique=technique)
-        changed = Case(*BASE)._replace(truth=type(truth)("monitor", (found,), ("L1-1",), (technique,), ("x",), "why"))
+        changed = DemoCase(*BASE)._replace(
+            truth=type(truth)("monitor", (found,), ("L1-1",), (technique,), ("x",), "why")
+        )
         [href] = Page(views.ground_truth(changed)).values("href")
         parts = urlsplit(href)
 
@@ -309,7 +313,7 @@ def test_before_the_reveal_no_word_and_no_colour_marks_evidence():
         drawn = json.dumps(figures(case))
 
         assert not re.search(r"evidence|right|wrong|faded|proof|reward (?!shows)", re.sub(r"<dd>.*?</dd>", "", told))
-        assert views._EVIDENCE not in drawn
+        assert EVIDENCE not in drawn
         assert '"evidence"' not in drawn
 
 
@@ -327,9 +331,7 @@ def test_after_the_reveal_evidence_is_marked_and_coloured(case):
     assert [log_id for _, log_id, marks in rows if "proof" in marks] == evidence
     assert all(("faded" in style) == (log_id not in evidence) for style, log_id, _ in rows)
     assert [log_id for trace in proof for log_id in trace["text"]] == evidence
-    assert all(
-        trace["marker"]["color"] == views._EVIDENCE and trace["marker"]["symbol"] == "diamond" for trace in proof
-    )
+    assert all(trace["marker"]["color"] == EVIDENCE and trace["marker"]["symbol"] == "diamond" for trace in proof)
     context = case.observation["context"]
     linked = any(links_of(line, context) for line in case.observation["log_window"] if line["log_id"] in evidence)
     assert any(trace.get("name") == "evidence" for trace in entities["data"]) == linked
@@ -364,7 +366,7 @@ def test_every_value_of_a_line_stands_in_the_table():
         text = Page(views.log_table(case)).text
         for line in case.observation["log_window"]:
             assert line["timestamp"][11:19] in text
-            assert all(" ".join(visible(value).split()) in text for value in line["fields"].values())
+            assert all(" ".join(readable(value).split()) in text for value in line["fields"].values())
 
 
 def test_the_world_shows_every_row_and_no_empty_table():
@@ -437,8 +439,8 @@ def test_the_score_counts_rounds_and_says_who_won():
 
 
 def test_the_gate_lists_a_dozen_reasons_and_counts_the_rest():
-    refused = Page(views.gate(Judged(None, tuple(f"reason {number}" for number in range(15)), ""))).text
-    dozen = Page(views.gate(Judged(None, ("one",) * 12, ""))).text
+    refused = Page(views.gate(GateResult(None, tuple(f"reason {number}" for number in range(15)), ""))).text
+    dozen = Page(views.gate(GateResult(None, ("one",) * 12, ""))).text
 
     assert "reason 11" in refused
     assert "reason 12" not in refused
@@ -457,7 +459,7 @@ def test_the_outcome_says_who_won_and_both_rewards():
 
     assert lost == "You won: the defender is wrong. attacker's reward +1.20 defender's reward -0.30"
     assert held == "The defender held. attacker's reward - defender's reward +1.10"
-    assert "Refused at the gate" in views.outcome(Judged(None, ("x",), ""), None, {})
+    assert "Refused at the gate" in views.outcome(GateResult(None, ("x",), ""), None, {})
 
 
 # ---------------------------------------------------------------- who talked to whom
@@ -664,13 +666,13 @@ def test_one_line_makes_a_timeline_and_a_graph():
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """A copy of what the results are read from."""
-    views.results()  # the templates are read where they are
+    results.results()  # the templates are read where they are
     (tmp_path / "docs").mkdir()
-    shutil.copytree(views.ROOT / "docs" / "images", tmp_path / "docs" / "images")
+    shutil.copytree(results.ROOT / "docs" / "images", tmp_path / "docs" / "images")
     board = tmp_path / "leaderboard.json"
-    shutil.copy(views.LEADERBOARD, board)
-    monkeypatch.setattr(views, "ROOT", tmp_path)
-    monkeypatch.setattr(views, "LEADERBOARD", board)
+    shutil.copy(results.LEADERBOARD, board)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "LEADERBOARD", board)
     return tmp_path
 
 
@@ -679,11 +681,11 @@ def changed_board(files, change):
     board = json.loads(path.read_text("utf-8"))
     change(board["entries"])
     path.write_text(json.dumps(board), "utf-8")
-    return Page(views.results())
+    return Page(results.results())
 
 
 def test_every_figure_of_the_leaderboard_is_the_files(files):
-    page = views.results()
+    page = results.results()
     entries = json.loads((files / "leaderboard.json").read_text("utf-8"))["entries"]
     tables = re.findall(r"<summary><b>(.*?)</b>, (\d+) items.*?<tbody>(.*?)</tbody>", page, re.DOTALL)
     shown = ("accuracy", "macro_f1", "dismiss_on_malicious", "over_reaction", "mean_reward")
@@ -728,13 +730,13 @@ def test_results_follow_the_leaderboard_file(files):
 
 
 def test_results_follow_the_pictures_and_their_figures(files):
-    name = views.PICTURES[0]
+    name = results.PICTURES[0]
     with (files / "docs" / "images" / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["who", MARKUP], ["=1+1", '"\u202e"']])
     (files / "docs" / "images" / f"{name}.png").write_bytes(b"another picture")
-    (files / "docs" / "images" / f"{views.PICTURES[1]}.csv").unlink()
-    (files / "docs" / "images" / f"{views.PICTURES[2]}.csv").write_text("", "utf-8")
-    page = Page(views.results())
+    (files / "docs" / "images" / f"{results.PICTURES[1]}.csv").unlink()
+    (files / "docs" / "images" / f"{results.PICTURES[2]}.csv").write_text("", "utf-8")
+    page = Page(results.results())
 
     assert f'who {MARKUP} =1+1 "\\u202e"' in page.text
     assert page.values("src")[0] == "data:image/png;base64,YW5vdGhlciBwaWN0dXJl"
@@ -743,9 +745,9 @@ def test_results_follow_the_pictures_and_their_figures(files):
 
 
 def test_the_pictures_are_shown_with_every_figure_of_their_files():
-    page = Page(views.results())
-    for name in views.PICTURES:
-        with (views.ROOT / "docs" / "images" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+    page = Page(results.results())
+    for name in results.PICTURES:
+        with (results.ROOT / "docs" / "images" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             told = " ".join(" ".join(cell.split()) for row in csv.reader(file) for cell in row if cell.strip())
         assert told in page.text
     assert len(page.values("src")) == 3
@@ -755,14 +757,14 @@ def test_the_pictures_are_shown_with_every_figure_of_their_files():
 def test_without_files_no_figure_is_shown(files):
     (files / "leaderboard.json").unlink()
     shutil.rmtree(files / "docs")
-    page = Page(views.results())
+    page = Page(results.results())
 
     assert page.text.startswith("Nothing was measured yet")
     assert not re.search(r"\d", page.text)
 
 
 def test_no_figure_is_typed_into_the_templates():
-    text = (views.ROOT / "demo" / "pieces.html").read_text("utf-8")
+    text = (results.ROOT / "demo" / "pieces.html").read_text("utf-8")
     bare = Page(re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", text, flags=re.DOTALL)).text
 
     assert re.findall(r"\d[\d.]*", bare) == ["95"]  # percent, of the intervals

@@ -1,0 +1,48 @@
+"""Hold what the demo's figures share: colours, layout, traces and names, in the form of plotly.js.
+
+plotly.js reads a small markup of its own in every text: what somebody else wrote is escaped, and cut.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from demo.words import shortened, summary
+
+Figure = dict[str, Any]  # data and layout, as plotly.js draws them
+PLAIN, EVIDENCE, ALERT = "#5b7aa8", "#d97706", "#7c3aed"
+LABEL = 18  # characters of a name in a figure; beside two other columns a phone has room for no more
+_HOVER = "#1f2937"  # behind what a figure says in white
+
+
+def escaped_name(value: str, room: int = LABEL) -> str:
+    """Return an entity's name as plotly may show it: at most `room` characters before they are escaped."""
+    return html.escape(shortened(value, room), quote=False)
+
+
+def hover_text(line: Mapping[str, Any]) -> str:
+    """Return what a log line says where the pointer rests on it."""
+    text = summary(line["event_type"], line["fields"])
+    return html.escape(f"{line['log_id']} {line['timestamp'][11:19]} {line['event_type']}: {text[:90]}", quote=False)
+
+
+def layout(height: int, **more: Any) -> dict[str, Any]:
+    """Return a figure's layout, `height` pixels high, with further settings such as its axes."""
+    return {
+        "height": height,
+        "margin": {"l": 8, "r": 20, "t": 28, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 12},
+        "hoverlabel": {"align": "left", "bgcolor": _HOVER, "bordercolor": "#9ca3af", "font": {"color": "#ffffff"}},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        "dragmode": False,
+        **more,
+    }
+
+
+def scatter(mode: str, points: Sequence[tuple[Any, Any]], **more: Any) -> dict[str, Any]:
+    """Return a trace of points."""
+    return {"type": "scatter", "mode": mode, "x": [x for x, _ in points], "y": [y for _, y in points], **more}

@@ -27,15 +27,17 @@ from typing import Any, cast
 
 from env import defender_view
 from eval.intervals import MEASURING
-from generator import GENERATOR_VERSION, Case, generate
+from generator.incidents import GENERATOR_VERSION, Case, generate
 from generator.injection import inject
 from generator.invariances import harmless_twins
 from rubric import TABLES, DefenderTurn, OpenSOCRubric, TableName
 from runs.extras import MissingExtraError, require
+from runs.files import write_output
 from runs.progress import progress
-from schema import EVENT_TYPES, LABELS, TASKS, Label, Task, Triage
+from schema import EVENT_TYPES, LABELS, TASKS, BadRequestError, Label, Task, Triage
 from tasks.alerts import TITLES
-from verifier import GroundTruth, compute_ground_truth, judge_observation
+from verifier.decision import compute_ground_truth, judge_observation
+from verifier.truth import GroundTruth
 
 MAXIMUM = 1.1
 FLOORS: dict[TableName, float] = {
@@ -383,9 +385,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{check.name} fails on {check.task}: {check.offending}", file=sys.stderr)
     if args.out:
         try:
-            args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            print(f"--out: {args.out} cannot be written: {error.strerror}", file=sys.stderr)
+            write_output(args.out, json.dumps(report, indent=1) + "\n")
+        except BadRequestError as error:
+            print(error, file=sys.stderr)
             return 1
     return 1 if failed else 0
 

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import itertools
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 from eval.compare import check_same
 from eval.reverify import frozen_rows
 from eval.runs import Run, load_run, shared_set
-from schema import LABELS, BadRequestError, OpenSOCError
+from runs.files import write_output
+from schema import LABELS, OpenSOCError
 
 PAIRS = 50
 OUT = Path("data/demo_examples.json")
@@ -89,23 +89,6 @@ def _about(run: Run) -> dict[str, Any]:
     return {"defender": run.name, "commit": run.info.commit, "command": run.info.command, "density": run.info.density}
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        BadRequestError: it cannot be written.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, "utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise BadRequestError(
-            f"Expected to write {str(path)!r}, and could not ({error}); give another place."
-        ) from error
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Bake the pairs; 0, or 2 where the runs do not fit together."""
     parser = argparse.ArgumentParser(
@@ -122,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         baked = bake(load_run(args.before), load_run(args.after), args.name, number=args.pairs, seed=args.seed)
-        write(args.out, json.dumps(baked, indent=1, sort_keys=True) + "\n")
+        write_output(args.out, json.dumps(baked, indent=1, sort_keys=True) + "\n")
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2

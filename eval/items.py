@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generator import GENERATOR_VERSION, generate
+from eval.runs import RECORDED
+from generator.incidents import GENERATOR_VERSION, generate
 from players.scoring import item_of
 from schema import TASKS, BadRequestError
 from tasks.sets import BENCHMARK, FrozenSet, load_set
@@ -19,7 +20,7 @@ GROUPS = {
     "benchmark": BENCHMARK,
     "all": tuple(name for name in FROZEN if name != "sft_train"),
 }
-FRESH, RECORDED = "val", "real"
+FRESH = "val"
 NAMES = (*GROUPS["all"], "sft_train", FRESH, RECORDED, *GROUPS)
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from random import Random
 
-from generator import Case
+from generator.incidents import Case
 from generator.twins import Twin, proposals
 from schema import Label
-from verifier import check_plausibility, compute_ground_truth
+from verifier.decision import compute_ground_truth
+from verifier.plausibility import check_plausibility
 
 OF_THE_CLAIM = "the category is"  # a twin keeps its author's claim, which its events may no longer bear
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from eval.intervals import RESAMPLES, draws, quotient
-from eval.items import RECORDED
+from eval.runs import RECORDED
 from schema import FIELDS_OF, BadRequestError
 from tasks.alerts import alert_on
 from tasks.sets import FrozenSet

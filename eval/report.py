@@ -16,7 +16,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from eval.bake_demo import write
 from eval.charts import png
 from eval.compare import RESAMPLED, compare
 from eval.intervals import MEASURING, RESAMPLES
@@ -26,6 +25,7 @@ from eval.plot_results import charts, read_audit
 from eval.reverify import Rows, frozen_rows
 from eval.runs import Run, load_runs, shared_set
 from runs.extras import require
+from runs.files import write_output
 from schema import BadRequestError, OpenSOCError
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require("eval", *MEASURING, "matplotlib", "statsmodels")
         audit = read_audit(args.audit) if args.audit else None
         page = report(load_runs(args.runs), args.name, focus=args.focus, audit=audit, resamples=args.resamples)
-        write(args.out, page)
+        write_output(args.out, page)
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2

@@ -22,7 +22,7 @@ from rubric import TableName
 from runs.progress import track
 from schema import BadRequestError, OpenSOCError
 from tasks.sets import NAMES as FROZEN
-from verifier import judge_observation
+from verifier.decision import judge_observation
 
 SHOWN = 20  # drifts that are listed in a terminal
 SAME_REWARD = 1e-6

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.intervals import MEASURING
-from eval.items import FRESH, RECORDED, fresh, frozen, split_names
+from eval.items import FRESH, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
 from eval.metric_table import interval_text, names_in, value_text
 from eval.rollouts import RolloutStore, open_store, rollout
+from eval.runs import RECORDED
 from players import PLAYERS, Options, Player, Reply, open_player
 from rubric import TABLES
 from runs.directory import Run, new_run

@@ -16,12 +16,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval.intervals import RESAMPLES
-from eval.items import RECORDED
 from rubric import TableName
 from schema import BadRequestError, Label
 from tasks.sets import BENCHMARK as TEST_SETS  # what `benchmark` means
 
 BENCHMARK = "benchmark"
+RECORDED = "real"  # the set of recorded telemetry
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

@@ -54,6 +54,20 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
+def write_output(path: Path, content: str | bytes) -> None:
+    """Write the file that a command was asked for, whole or not at all.
+
+    Raises:
+        BadRequestError: it cannot be written.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise BadRequestError(
+            f"Expected to write {str(path)!r}, and could not ({error}); give another place."
+        ) from error
+
+
 @contextmanager
 def replace_directory(path: Path) -> Iterator[Path]:
     """Give an empty directory, which takes the place of `path` if the block ends without an error.

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from eval import items, metrics, rollouts, run
-from eval.items import RECORDED
 from eval.metric_table import names_in
 from eval.recorded import measure_recordings, recordings
-from eval.runs import load_run
+from eval.runs import RECORDED, load_run
 from runs.ending import DONE, STOPPED, WRONG
 from runs.files import RESERVE
 from schema import BadRequestError

@@ -6,26 +6,20 @@ rollouts themselves stay with whoever submits, and their hash is kept.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eval.intervals import MEASURING, RESAMPLES
 from eval.metric_table import RANKING, names_in
-from eval.reverify import reverify
-from eval.runs import BENCHMARK, Run, load_run, stored_metrics
+from eval.runs import BENCHMARK
 from rubric import TableName
-from runs.extras import require
 from schema import BadRequestError
 
 HERE = Path(__file__).parent
 BOARD = HERE / "leaderboard.json"
 SCHEMA = HERE / "schema.json"
-SAME = 1e-5  # figures are kept to six digits
 KEPT = names_in("board")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -104,7 +98,7 @@ class Leaderboard(Strict):
 
 
 def load_board(path: Path) -> Leaderboard:
-    """The board in a file.
+    """Read the board in a file.
 
     Raises:
         BadRequestError: there is none, or it does not have the form of `schema.json`.
@@ -124,85 +118,16 @@ def load_board(path: Path) -> Leaderboard:
 
 
 def schema_text() -> str:
-    """The board's JSON schema as `schema.json` holds it."""
+    """Render the board's JSON schema as `schema.json` holds it."""
     made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Leaderboard.model_json_schema()}
     return json.dumps(made, indent=1, sort_keys=True) + "\n"
 
 
-# ---------------------------------------------------------------- submissions
-def entry_of(path: Path, *, resamples: int = RESAMPLES) -> Entry:
-    """The entry that a run directory is worth, after everything it says has been computed anew.
-
-    Args:
-        path: a run directory.
-        resamples: of the bootstrap.
-
-    Raises:
-        BadRequestError: the run is incomplete or damaged, its answers and rewards do not follow from its replies and the frozen sets, or the
-            figures of its metrics.json do not follow from its rollouts.
-    """
-    require("eval", *MEASURING)
-    run = load_run(path)
-    drift = reverify(run)
-    if drift:
-        first = drift[0]
-        raise BadRequestError(
-            f"Expected rollouts that follow from their replies, and {first.id!r} of {first.set} has {first.what} {first.was!r} where "
-            f"{first.now!r} comes out ({len(drift)} such); run it again on this version of OpenSOC."
-        )
-    _check_figures(run, stored_metrics(path), resamples)
-    info = run.info
-    return Entry(
-        name=run.name,
-        kind=info.defender.kind,
-        opensoc=info.opensoc,
-        commit=info.commit,
-        command=info.command,
-        seed=info.seed,
-        density=info.density,
-        reward_table=info.reward_table,
-        rollouts_sha256=hashlib.sha256((path / "rollouts.jsonl").read_bytes()).hexdigest(),
-        sets={name: _set_entry(run, name, resamples) for name in run.sets},
-    )
-
-
-def _set_entry(run: Run, name: str, resamples: int) -> SetEntry:
-    found = run.metrics(name, resamples=resamples)
-    figures = {metric: Figure(**{part: found[metric][part] for part in Figure.model_fields}) for metric in KEPT}
-    return SetEntry(sha256=run.sha256(name), items=found["items"], metrics=figures)
-
-
-def _check_figures(run: Run, stored: Mapping[str, Any], resamples: int) -> None:
-    """Check that every value that the run states is the one that its rollouts give."""
-    for name in (name for name in run.sets if name in stored or name != BENCHMARK):
-        found = run.metrics(name, resamples=resamples)
-        stated = stored.get(name)
-        if not isinstance(stated, dict):
-            raise BadRequestError(
-                f"Expected the metrics of {name} in metrics.json, and there are none; run eval.run again."
-            )
-        for metric, said, comes_out in _values(stated, found):
-            if not _same(said, comes_out):
-                raise BadRequestError(
-                    f"Expected figures that follow from the rollouts, and {metric} of {name} is stated as {said!r} where {comes_out!r} "
-                    "comes out; run eval.run again."
-                )
-
-
-def _values(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    for metric in KEPT:
-        said = stated.get(metric)
-        yield metric, said.get("value") if isinstance(said, dict) else said, found[metric]["value"]
-
-
-def _same(said: Any, comes_out: float | None) -> bool:
-    if comes_out is None or not isinstance(said, int | float):
-        return said is None and comes_out is None
-    return abs(said - comes_out) <= SAME
-
-
 def add(board: Leaderboard, entry: Entry) -> Leaderboard:
-    """The board with an entry, in the place of one of the same name; the best macro-F1 first, on `benchmark` where that was run."""
+    """Return the board with an entry, in the place of one of the same name.
+
+    Entries are in the order of macro-F1 on `benchmark`, the highest first; those that did not run it come after.
+    """
     entries = [one for one in board.entries if one.name != entry.name] + [entry]
     return Leaderboard(version=1, entries=sorted(entries, key=_rank))
 

@@ -6,15 +6,97 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from eval.bake_demo import write
-from eval.leaderboard import BOARD, SCHEMA, add, entry_of, load_board, schema_text
-from schema import OpenSOCError
+from eval.intervals import MEASURING, RESAMPLES
+from eval.leaderboard import BOARD, KEPT, SCHEMA, Entry, Figure, SetEntry, add, load_board, schema_text
+from eval.reverify import reverify
+from eval.rollouts import ROLLOUTS
+from eval.runs import BENCHMARK, Run, load_run, stored_metrics
+from runs.extras import require
+from runs.files import write_output
+from schema import BadRequestError, OpenSOCError
+
+SAME = 1e-5  # figures are kept to six digits
 
 
+# ---------------------------------------------------------------- submissions
+def entry_of(path: Path, *, resamples: int = RESAMPLES) -> Entry:
+    """Compute everything that a run directory says anew, and return the entry that it is worth.
+
+    Args:
+        path: a run directory.
+        resamples: of the bootstrap.
+
+    Raises:
+        BadRequestError: the run is incomplete or damaged, its answers and rewards do not follow from its replies and the frozen sets, or the
+            figures of its metrics.json do not follow from its rollouts.
+    """
+    require("eval", *MEASURING)
+    run = load_run(path)
+    drift = reverify(run)
+    if drift:
+        first = drift[0]
+        raise BadRequestError(
+            f"Expected rollouts that follow from their replies, and {first.id!r} of {first.set} has {first.what} {first.was!r} where "
+            f"{first.now!r} comes out ({len(drift)} such); run it again on this version of OpenSOC."
+        )
+    _check_figures(run, stored_metrics(path), resamples)
+    info = run.info
+    return Entry(
+        name=run.name,
+        kind=info.defender.kind,
+        opensoc=info.opensoc,
+        commit=info.commit,
+        command=info.command,
+        seed=info.seed,
+        density=info.density,
+        reward_table=info.reward_table,
+        rollouts_sha256=hashlib.sha256((path / ROLLOUTS).read_bytes()).hexdigest(),
+        sets={name: _set_entry(run, name, resamples) for name in run.sets},
+    )
+
+
+def _set_entry(run: Run, name: str, resamples: int) -> SetEntry:
+    found = run.metrics(name, resamples=resamples)
+    figures = {metric: Figure(**{part: found[metric][part] for part in Figure.model_fields}) for metric in KEPT}
+    return SetEntry(sha256=run.sha256(name), items=found["items"], metrics=figures)
+
+
+def _check_figures(run: Run, stored: Mapping[str, Any], resamples: int) -> None:
+    """Check that every value that the run states is the one that its rollouts give."""
+    for name in (name for name in run.sets if name in stored or name != BENCHMARK):
+        found = run.metrics(name, resamples=resamples)
+        stated = stored.get(name)
+        if not isinstance(stated, dict):
+            raise BadRequestError(
+                f"Expected the metrics of {name} in metrics.json, and there are none; run eval.run again."
+            )
+        for metric, said, comes_out in _values(stated, found):
+            if not _same(said, comes_out):
+                raise BadRequestError(
+                    f"Expected figures that follow from the rollouts, and {metric} of {name} is stated as {said!r} where {comes_out!r} "
+                    "comes out; run eval.run again."
+                )
+
+
+def _values(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for metric in KEPT:
+        said = stated.get(metric)
+        yield metric, said.get("value") if isinstance(said, dict) else said, found[metric]["value"]
+
+
+def _same(said: Any, comes_out: float | None) -> bool:
+    if comes_out is None or not isinstance(said, int | float):
+        return said is None and comes_out is None
+    return abs(said - comes_out) <= SAME
+
+
+# ---------------------------------------------------------------- the command
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m eval.leaderboard", description="Check and fill the leaderboard.")
@@ -37,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _schema() -> str:
-    write(SCHEMA, schema_text())
+    write_output(SCHEMA, schema_text())
     return f"wrote {SCHEMA.name}"
 
 
@@ -52,7 +134,7 @@ def _add(args: argparse.Namespace) -> str:
     board = load_board(args.board)
     entry = entry_of(args.path)
     filled = add(board, entry)
-    write(args.board, filled.model_dump_json(indent=1) + "\n")
+    write_output(args.board, filled.model_dump_json(indent=1) + "\n")
     place = [one.name for one in filled.entries].index(entry.name) + 1
     return f"{entry.name} stands at {place} of {len(filled.entries)} in {args.board}."
 

@@ -64,6 +64,16 @@ def program_path(line: Line[Any]) -> str:
     return (line.fields.process_path or "").lower()
 
 
+def target_of(line: Line[NetConnFields]) -> tuple[str | None, int | None]:
+    """Return the address and the port that a connection goes to."""
+    return line.fields.dst_ip, line.fields.dst_port
+
+
+def first_address(connections: Sequence[Line[NetConnFields]]) -> str:
+    """Return the address that the first of some connections goes to; nothing where there is none."""
+    return (connections[0].fields.dst_ip or "") if connections else ""
+
+
 def number_in_hex(text: str | None) -> int:
     """Return the number that a field holds in hexadecimal digits (`0x17`); 0 for an empty field."""
     return int(text or "0x0", 16)
@@ -144,10 +154,9 @@ def outbound(window: Window, host: str, program: str, after: float, seconds: flo
     span = window.limits.within(seconds)
     return [
         line
-        for line in window.of(NetConnFields)
+        for line in window.of(NetConnFields, *OUTBOUND)
         if line.host == host
         and 0 <= line.time_s - after <= span
-        and line.fields.activity in OUTBOUND
         and _is_same_program(line.fields.process_path or "", program)
         and window.is_external(line.fields.dst_ip)
     ]

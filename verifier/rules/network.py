@@ -5,21 +5,23 @@ from __future__ import annotations
 import itertools
 import re
 import statistics
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.parse import unquote_plus
 
 from schema import DnsQueryFields, FileFields, HttpFields, NetConnFields, ShareFields
-from verifier.rules.kit import Legacy, legacy_rule
+from verifier.rules.kit import burst_of, follows, grouped, program_path, target_of
 from verifier.window import (
     OUTBOUND,
-    Finding,
+    Findings,
     Line,
+    Lines,
     Window,
-    crowded,
+    finding,
     is_user_writable,
-    kinds,
     one_program,
+    rule,
 )
 
 MIN_BEACONS = 5
@@ -43,264 +45,247 @@ _WEB_ATTACK = re.compile(
 _SITE = re.compile(r"https?://([^/:?#]+)", re.IGNORECASE)
 
 
-@lru_cache(maxsize=16_384)
-def _attacks(url: str) -> bool:
-    """Whether a URL, as written or with its escapes resolved, holds what only attacks hold."""
-    return _WEB_ATTACK.search(url) is not None or _WEB_ATTACK.search(unquote_plus(url)) is not None
-
-
-@legacy_rule(
+@rule(
     "known-bad-address",
     "T1071",
     "command_and_control",
-    says="A connection, web request or look-up of an address or name that threat intelligence lists (that very one, no subdomain). Confirmed: high "
+    on=(NetConnFields, DnsQueryFields, HttpFields),
+    summary="A connection, web request or look-up of an address or name that threat intelligence lists (that very one, no subdomain). Confirmed: high "
     "confidence; a host's own program that opens it (not blocked) is an implant on that host, a blocked or incoming one concerns the address alone.",
     source="ATT&CK T1071, T1105; the confidence is the intelligence provider's",
-    needs=(NetConnFields, DnsQueryFields, HttpFields),
 )
-def known_bad_address(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find connections with addresses that intelligence lists; one finding for each host, address and direction."""
+def known_bad_address(
+    connections: Lines[NetConnFields], queries: Lines[DnsQueryFields], requests: Lines[HttpFields], window: Window
+) -> Findings:
     if not window.world.indicators:
         return
-    met: dict[tuple[str, str, bool, str], list[Line]] = {}
-    for line in window.of(NetConnFields):
-        value, confidence = _listed(
-            window, line.fields.dst_ip, line.fields.src_ip, line.fields.dst_hostname, line.fields.tls_sni
-        )
-        if value:
-            ours = value != line.fields.src_ip and bool(line.fields.process_path) and line.fields.activity in OUTBOUND
-            met.setdefault((line.host, value, ours, confidence), []).append(line)
-    for query in window.of(DnsQueryFields):
-        value, confidence = _listed(window, query.fields.query_hostname)
-        if value:
-            met.setdefault((query.host, value, False, confidence), []).append(query)
-    for request in window.of(HttpFields):
-        site = _SITE.match(request.fields.url or "")
-        value, confidence = _listed(window, request.fields.src_ip, request.fields.dst_ip, site[1] if site else None)
-        if value:
-            met.setdefault((request.host, value, False, confidence), []).append(request)
-    for (host, value, ours, confidence), lines in met.items():
-        yield this.finding(
-            lines,
-            confirmed=confidence == "high",
+    lines: list[Line[Any]] = [*connections, *queries, *requests]
+    peers = {peer for line in lines for peer in _peers(line.fields) if peer}
+    listed = {peer: confidence for peer in peers if (confidence := window.intelligence(peer))}
+    meetings = grouped(lines, lambda line: _meeting(listed, line)) if listed else {}
+    for (host, address, ours), group in meetings.items():
+        yield finding(
+            group,
+            confirmed=listed[address] == "high",
             scope="host" if ours else "network",
             host=host,
-            accounts=[line.user for line in lines],
-            program=one_program(lines),
-            remote=value,
+            accounts=[line.user for line in group],
+            program=one_program(group),
+            remote=address,
         )
 
 
-def _listed(window: Window, *values: str | None) -> tuple[str, str]:
-    """The first value that intelligence lists with the highest confidence, and that confidence; two nothings for none."""
-    low = ""
-    for value in filter(None, values):
-        confidence = window.intelligence(value)
-        if confidence == "high":
-            return value, confidence
-        if confidence:
-            low = low or value
-    return (low, "low") if low else ("", "")
+def _meeting(
+    listed: Mapping[str, str], line: Line[NetConnFields | DnsQueryFields | HttpFields]
+) -> tuple[str, str, bool] | None:
+    """Return a line's host, its listed peer (the first with high confidence before others), and whether a program of the host opens it."""
+    named = [peer for peer in _peers(line.fields) if peer and peer in listed]
+    address = next((peer for peer in named if listed[peer] == "high"), named[0]) if named else ""
+    return (line.host, address, _is_own_call(line.fields, address)) if address else None
 
 
-@legacy_rule(
+def _peers(fields: NetConnFields | DnsQueryFields | HttpFields) -> tuple[str | None, ...]:
+    """Return the addresses and names that a line is about."""
+    if isinstance(fields, NetConnFields):
+        return fields.dst_ip, fields.src_ip, fields.dst_hostname, fields.tls_sni
+    if isinstance(fields, DnsQueryFields):
+        return (fields.query_hostname,)
+    site = _SITE.match(fields.url or "")
+    return fields.src_ip, fields.dst_ip, site[1] if site else None
+
+
+def _is_own_call(fields: NetConnFields | DnsQueryFields | HttpFields, address: str) -> bool:
+    return (
+        isinstance(fields, NetConnFields)
+        and address != fields.src_ip
+        and bool(fields.process_path)
+        and fields.activity in OUTBOUND
+    )
+
+
+@rule(
     "beaconing",
     "T1071.001",
     "command_and_control",
-    says=f"One program connects at least {MIN_BEACONS} times to one external address, and all its connections to it in the window "
+    on=((NetConnFields, *OUTBOUND),),
+    at_least=MIN_BEACONS,
+    summary=f"One program connects at least {MIN_BEACONS} times to one external address, and all its connections to it in the window "
     f"are at even gaps (standard deviation at most {BEACON_JITTER:.0%} of the mean gap, gaps of {MIN_BEACON_GAP_S} s or more). Confirmed when the program lies in a user-writable folder.",
     source="ATT&CK T1071.001, T1029: an implant calls home by the clock",
-    needs=kinds(NetConnFields, *OUTBOUND),
-    least=MIN_BEACONS,
 )
-def beaconing(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find programs that call one address by the clock."""
-    calls: dict[tuple[str, str, str], list[Line[NetConnFields]]] = {}
-    for line in window.of(NetConnFields):
-        if line.fields.process_path and line.fields.dst_ip and line.fields.activity in OUTBOUND:
-            calls.setdefault((line.host, line.fields.process_path.lower(), line.fields.dst_ip), []).append(line)
-    for (host, program, address), lines in calls.items():
-        if len(lines) < window.limits.at_least(MIN_BEACONS) or not window.is_external(address):
-            continue
-        gaps = [later.time_s - earlier.time_s for earlier, later in itertools.pairwise(lines)]
-        even = statistics.pstdev(gaps) <= window.limits.within(BEACON_JITTER) * statistics.fmean(gaps)
-        if even and min(gaps) >= window.limits.size(MIN_BEACON_GAP_S):
-            yield this.finding(
-                lines,
+def beaconing(connections: Lines[NetConnFields], window: Window) -> Findings:
+    for (host, program, address), calls in grouped(connections, _caller).items():
+        many = len(calls) >= window.limits.at_least(MIN_BEACONS)
+        if many and window.is_external(address) and _is_by_the_clock(window, calls):
+            yield finding(
+                calls,
                 confirmed=is_user_writable(program),
-                scope="host",
                 host=host,
-                accounts=[line.user for line in lines],
+                accounts=[line.user for line in calls],
                 program=program,
                 remote=address,
             )
 
 
-@legacy_rule(
+def _caller(line: Line[NetConnFields]) -> tuple[str, str, str] | None:
+    program, address = program_path(line), line.fields.dst_ip
+    return (line.host, program, address) if program and address else None
+
+
+def _is_by_the_clock(window: Window, calls: Lines[NetConnFields]) -> bool:
+    """Whether the gaps between calls are long enough and even."""
+    gaps = [later.time_s - earlier.time_s for earlier, later in itertools.pairwise(calls)]
+    jitter = window.limits.within(BEACON_JITTER)
+    return min(gaps) >= window.limits.size(MIN_BEACON_GAP_S) and (
+        statistics.pstdev(gaps) <= jitter * statistics.fmean(gaps)
+    )
+
+
+@rule(
     "dns-tunnel",
     "T1071.004",
     "command_and_control",
-    says=f"One host asks for at least {MIN_LONG_QUERIES} different names under one domain (the last two labels) whose first label has {LONG_LABEL} or more characters. "
+    on=(DnsQueryFields,),
+    at_least=MIN_LONG_QUERIES,
+    summary=f"One host asks for at least {MIN_LONG_QUERIES} different names under one domain (the last two labels) whose first label has {LONG_LABEL} or more characters. "
     "Confirmed when an asking program lies in a user-writable folder.",
     source="ATT&CK T1071.004, T1048.003; RFC 1035 limits a label to 63 characters",
-    needs=(DnsQueryFields,),
-    least=MIN_LONG_QUERIES,
 )
-def dns_tunnel(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find names that carry data."""
-    asked: dict[tuple[str, str], dict[str, Line[DnsQueryFields]]] = {}
-    for line in window.of(DnsQueryFields):
-        name = (line.fields.query_hostname or "").lower().rstrip(".")
-        labels = name.split(".")
-        if len(labels) >= 3 and len(labels[0]) >= window.limits.at_least(LONG_LABEL):
-            asked.setdefault((line.host, ".".join(labels[-2:])), {}).setdefault(name, line)
-    for (host, domain), by_name in asked.items():
-        if len(by_name) < window.limits.at_least(MIN_LONG_QUERIES):
-            continue
-        lines = list(by_name.values())
-        yield this.finding(
-            lines,
-            confirmed=any(is_user_writable(line.fields.process_path) for line in lines),
-            scope="host",
-            host=host,
-            accounts=[line.user for line in lines],
-            program=one_program(lines),
-            remote=domain,
-        )
+def dns_tunnel(queries: Lines[DnsQueryFields], window: Window) -> Findings:
+    for (host, domain), lines in grouped(queries, lambda line: _long_query(window, line)).items():
+        firsts = [same[0] for same in grouped(lines, _query_name).values()]
+        if len(firsts) >= window.limits.at_least(MIN_LONG_QUERIES):
+            yield finding(
+                firsts,
+                confirmed=any(is_user_writable(line.fields.process_path) for line in firsts),
+                host=host,
+                accounts=[line.user for line in firsts],
+                program=one_program(firsts),
+                remote=domain,
+            )
 
 
-@legacy_rule(
+def _query_name(line: Line[DnsQueryFields]) -> str:
+    return (line.fields.query_hostname or "").lower().rstrip(".")
+
+
+def _long_query(window: Window, line: Line[DnsQueryFields]) -> tuple[str, str] | None:
+    """Return the host and the domain of a query whose first label is long."""
+    labels = _query_name(line).split(".")
+    long = len(labels) >= 3 and len(labels[0]) >= window.limits.at_least(LONG_LABEL)
+    return (line.host, ".".join(labels[-2:])) if long else None
+
+
+@rule(
     "service-probing",
     "T1046",
     "discovery",
-    says=f"One address tries at least {MIN_PROBED} different pairs of address and port of ours within {PROBE_S} s. Confirmed when it is external, else suspicious.",
-    source="ATT&CK T1046, T1595.001: services enumerated by trying them",
-    needs=kinds(NetConnFields, "open", "flow", "allow", "block"),
-    least=MIN_PROBED,
+    on=((NetConnFields, "open", "flow", "allow", "block"),),
+    at_least=MIN_PROBED,
     probing=True,
+    summary=f"One address tries at least {MIN_PROBED} different pairs of address and port of ours within {PROBE_S} s. Confirmed when it is external, else suspicious.",
+    source="ATT&CK T1046, T1595.001: services enumerated by trying them",
 )
-def service_probing(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find addresses that try many services."""
-    tried: dict[str, list[Line[NetConnFields]]] = {}
-    for line in window.of(NetConnFields):
-        if (
-            line.fields.src_ip
-            and line.fields.dst_ip
-            and line.fields.activity in ("open", "flow", "allow", "block")
-            and not window.is_external(line.fields.dst_ip)
-        ):
-            tried.setdefault(line.fields.src_ip, []).append(line)
-    least = window.limits.at_least(MIN_PROBED)
-    for source, lines in tried.items():
-        near = crowded(
-            lines, window.limits.within(PROBE_S), least, lambda line: (line.fields.dst_ip, line.fields.dst_port)
-        )
-        if near:
+def service_probing(connections: Lines[NetConnFields], window: Window) -> Findings:
+    inside = [line for line in connections if line.fields.dst_ip and not window.is_external(line.fields.dst_ip)]
+    for source, lines in grouped(inside, lambda line: line.fields.src_ip or None).items():
+        burst = burst_of(window, lines, MIN_PROBED, PROBE_S, different=target_of)
+        if burst:
             external = window.is_external(source)
-            targets = [window.host_at(line.fields.dst_ip or "") for line in near]
-            yield this.finding(
-                near,
+            hosts = [window.host_at(line.fields.dst_ip or "") for line in burst]
+            yield finding(
+                burst,
                 confirmed=external,
                 scope="network",
-                host=targets[0],
-                hosts=targets,
-                accounts=[] if external else [line.user for line in near],
-                program=one_program(near),
+                host=hosts[0],
+                hosts=hosts,
+                accounts=[] if external else [line.user for line in burst],
+                program=one_program(burst),
                 remote=source,
             )
 
 
-@legacy_rule(
+@rule(
     "web-attack",
     "T1190",
     "initial_access",
-    says=f"One address sends at least {MIN_WEB_ATTACKS} requests within {WEB_S} s that try path traversal, injection of SQL, script, JNDI look-ups or "
+    on=(HttpFields,),
+    at_least=MIN_WEB_ATTACKS,
+    probing=True,
+    summary=f"One address sends at least {MIN_WEB_ATTACKS} requests within {WEB_S} s that try path traversal, injection of SQL, script, JNDI look-ups or "
     "shell commands, or fetch secrets (/.env, /.git/). Confirmed when it is external, else suspicious.",
     source="ATT&CK T1190; OWASP Top Ten 2021 A01 and A03 describe the patterns",
-    needs=(HttpFields,),
-    least=MIN_WEB_ATTACKS,
-    probing=True,
 )
-def web_attack(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find addresses that attack a web application."""
-    tries: dict[str, list[Line[HttpFields]]] = {}
-    for line in window.of(HttpFields):
-        if line.fields.src_ip and _attacks(line.fields.url or ""):
-            tries.setdefault(line.fields.src_ip, []).append(line)
-    least = window.limits.at_least(MIN_WEB_ATTACKS)
-    for source, lines in tries.items():
-        near = crowded(lines, window.limits.within(WEB_S), least, lambda line: line.log_id)
-        if near:
-            targets = [line.host or window.host_at(line.fields.dst_ip or "") for line in near]
-            yield this.finding(
-                near,
+def web_attack(requests: Lines[HttpFields], window: Window) -> Findings:
+    attacks = [line for line in requests if _is_attack(line.fields.url or "")]
+    for source, lines in grouped(attacks, lambda line: line.fields.src_ip or None).items():
+        burst = burst_of(window, lines, MIN_WEB_ATTACKS, WEB_S)
+        if burst:
+            hosts = [line.host or window.host_at(line.fields.dst_ip or "") for line in burst]
+            yield finding(
+                burst,
                 confirmed=window.is_external(source),
                 scope="network",
-                host=targets[0],
-                hosts=targets,
+                host=hosts[0],
+                hosts=hosts,
                 remote=source,
             )
 
 
-@legacy_rule(
+@lru_cache(maxsize=16_384)
+def _is_attack(url: str) -> bool:
+    """Whether a URL, as written or with its escapes resolved, holds what only attacks hold."""
+    return _WEB_ATTACK.search(url) is not None or _WEB_ATTACK.search(unquote_plus(url)) is not None
+
+
+@rule(
     "bulk-upload",
     "T1567",
     "exfiltration",
-    says=f"A host's connections send {MIN_UPLOAD_MB} MB (millions of bytes) or more to one external address. Confirmed, with the harm done, "
+    on=((NetConnFields, *OUTBOUND),),
+    summary=f"A host's connections send {MIN_UPLOAD_MB} MB (millions of bytes) or more to one external address. Confirmed, with the harm done, "
     f"when the same user, at most {STAGE_S} s before one of them, reads at least {MIN_STAGED_READS} different files from shares or, "
     f"on that host, writes an archive ({', '.join(ARCHIVE_ENDINGS)}).",
     source="ATT&CK T1567, T1048, T1074, T1560: data gathered and sent out",
-    needs=kinds(NetConnFields, *OUTBOUND),
 )
-def bulk_upload(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find large uploads and the gathering before them."""
-    sent: dict[tuple[str, str], list[Line[NetConnFields]]] = {}
-    for line in window.of(NetConnFields):
-        if (
-            line.fields.bytes_out
-            and line.fields.dst_ip
-            and line.fields.activity in OUTBOUND
-            and window.is_external(line.fields.dst_ip)
-        ):
-            sent.setdefault((line.host, line.fields.dst_ip), []).append(line)
-    for (host, address), lines in sent.items():
-        if sum(line.fields.bytes_out or 0 for line in lines) < window.limits.size(MIN_UPLOAD_MB * 1e6):
-            continue
-        span = window.limits.within(STAGE_S)
-        staging: list[Line] = []
-        for user in {line.user for line in lines} - {""}:
-            times = [line.time_s for line in lines if line.user == user]
-            reads = [
-                line
-                for line in window.of(ShareFields)
-                if line.fields.activity == "access" and line.user == user and _leads_to(line, times, span)
-            ]
-            packs = [
-                line
-                for line in window.of(FileFields)
-                if line.fields.activity == "create"
-                and line.host == host
-                and line.user == user
-                and _leads_to(line, times, span)
-                and (line.fields.file_path or "").lower().endswith(ARCHIVE_ENDINGS)
-            ]
-            different = {(line.fields.share_name, line.fields.file_path) for line in reads}
-            staging += [*packs, *(reads if len(different) >= window.limits.at_least(MIN_STAGED_READS) else [])]
-        yield this.finding(
-            [*staging, *lines],
-            confirmed=bool(staging),
-            scope="data",
-            host=host,
-            accounts=[line.user for line in lines],
-            program=one_program(lines),
-            remote=address,
-            impact=bool(staging),
-        )
+def bulk_upload(connections: Lines[NetConnFields], window: Window) -> Findings:
+    sending = [line for line in connections if line.fields.bytes_out and window.is_external(line.fields.dst_ip)]
+    for (host, address), uploads in grouped(sending, lambda line: (line.host, line.fields.dst_ip)).items():
+        if sum(line.fields.bytes_out or 0 for line in uploads) >= window.limits.size(MIN_UPLOAD_MB * 1e6):
+            staging = _staging(window, host, uploads)
+            yield finding(
+                [*staging, *uploads],
+                confirmed=bool(staging),
+                scope="data",
+                host=host,
+                accounts=[line.user for line in uploads],
+                program=one_program(uploads),
+                remote=address or "",
+                impact=bool(staging),
+            )
 
 
-def _leads_to(line: Line, times: list[float], span: float) -> bool:
-    """Whether a line comes at most so long before one of the times."""
-    return any(0 <= time - line.time_s <= span for time in times)
+def _staging(window: Window, host: str, uploads: Lines[NetConnFields]) -> list[Line]:
+    """List what the users of uploads gather before them: archives on their host, and files on shares where these are many."""
+    staging: list[Line] = []
+    for user, own in grouped(uploads, lambda line: line.user or None).items():
+        reads = [
+            line for line in window.of(ShareFields, "access") if line.user == user and _leads_to(window, line, own)
+        ]
+        staging += [
+            line
+            for line in window.of(FileFields, "create")
+            if (line.host, line.user) == (host, user)
+            and (line.fields.file_path or "").lower().endswith(ARCHIVE_ENDINGS)
+            and _leads_to(window, line, own)
+        ]
+        files = {(line.fields.share_name, line.fields.file_path) for line in reads}
+        staging += reads if len(files) >= window.limits.at_least(MIN_STAGED_READS) else ()
+    return staging
+
+
+def _leads_to(window: Window, line: Line, uploads: Lines[NetConnFields]) -> bool:
+    return any(follows(window, upload, line, STAGE_S) for upload in uploads)
 
 
 RULES = (known_bad_address, beaconing, dns_tunnel, service_probing, web_attack, bulk_upload)

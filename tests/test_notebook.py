@@ -1,6 +1,8 @@
 """The notebook and the pipeline's script run from top to bottom."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,18 +13,42 @@ ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = ROOT / "scripts" / "run_full_pipeline.sh"
 
 
-@pytest.mark.filterwarnings("ignore")  # the kernel's own
-def test_the_notebook_runs_on_a_small_preset(tmp_path, monkeypatch):
-    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+@pytest.fixture
+def preset(tmp_path, monkeypatch):
+    """The least that the notebook can be asked for; gives the directory it writes to."""
     for name, value in {"PRESET": "nano", "STEPS": "2", "OUT": str(tmp_path / "out")}.items():
         monkeypatch.setenv(f"OPENSOC_{name}", value)
+    return tmp_path / "out"
+
+
+def test_the_notebooks_cells_run_one_after_the_other(preset, monkeypatch):
+    """In this process, with a smaller tokenizer, batch and examination than the commands' own."""
+    pytest.importorskip("IPython")
+    from train.nano import methods
+
+    for name, value in (("TOKENIZER_ROWS", 40), ("BATCH", 2), ("GROUPS", 2)):
+        monkeypatch.setattr(methods, name, value)
+    cells = json.loads((ROOT / "train_grpo.ipynb").read_text("utf-8"))["cells"]
+    assert all(not cell.get("outputs") for cell in cells), "outputs are not kept in the repository"
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    before, _, picture = re.sub(r'"(?:80|40)"', '"8"', code).rpartition("\n")  # --n 80 and --eval-n 40
+    names = {"__name__": "notebook"}
+    exec(before, names)
+
+    assert len(eval(picture, names)._repr_png_()) > 10_000
+    assert (preset / "grpo" / "stage1_basic" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the kernel's own
+def test_the_notebook_runs_on_a_small_preset(preset, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "train_grpo.ipynb", as_version=4)
-    assert all(not cell.get("outputs") for cell in notebook.cells), "outputs are not kept in the repository"
     nbclient.NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(ROOT)}}).execute()
 
     assert "image/png" in notebook.cells[-1].outputs[0].data
-    assert (tmp_path / "out" / "grpo" / "stage1_basic" / "model.safetensors").is_file()
+    assert (preset / "grpo" / "stage1_basic" / "model.safetensors").is_file()
 
 
 def test_the_pipeline_tells_its_flags_and_refuses_others():

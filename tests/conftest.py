@@ -40,3 +40,23 @@ def url():
     with ServerProcess(ROOT) as server:
         yield server.base_url
         assert "Traceback" not in server.logs()
+
+
+@pytest.fixture(scope="module")
+def few_resamples():
+    """Intervals of 200 resamples in place of 10,000, for tests that ask for more of a run than how wide they are."""
+    from eval import compare, leaderboard, metrics, plot_results, report
+    from eval.runs import Run
+
+    measuring = (
+        metrics.measure,
+        Run.metrics,
+        compare.compare,
+        leaderboard.entry_of,
+        plot_results.charts,
+        report.report,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for function in measuring:
+            patch.setitem(function.__kwdefaults__, "resamples", 200)
+        yield

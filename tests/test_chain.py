@@ -12,6 +12,8 @@ from eval.runs import load_run
 from runs.ending import DONE
 from tasks import sets
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 # Few rows of each frozen set; two lines make a pair.
 TAKEN = {
     "holdout": 60,

@@ -11,6 +11,8 @@ from eval.runs import load_run
 from schema import LABELS
 from stored_runs import answered, frozen_rows, serve, write_run
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 ROWS = frozen_rows(40)
 
 

@@ -12,6 +12,8 @@ from eval.runs import load_runs
 from schema import TASKS
 from stored_runs import always_dismiss, oracle, played, right_in, rollout, with_confidence, write_run
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 FEW = 200
 
 

@@ -8,6 +8,8 @@ import pytest
 from eval.report import COLUMNS, cut, main, visible
 from stored_runs import answered, frozen_rows, serve, write_run
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 ROWS = frozen_rows(40)
 HOSTILE = "<script>alert('x')</script>\"><img src=http://203.0.113.7/x onerror=alert(1)> \u202eesrever {{ 7 * 7 }}"
 

@@ -24,6 +24,8 @@ from tasks.sets import FrozenSet
 from test_runs import Disk
 from world import World
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 ROOT = Path(__file__).resolve().parent.parent
 REAL = ROOT.parent / "shared" / "real"
 SAMPLE = ROOT / "tests" / "data" / "real_logs"

@@ -48,6 +48,7 @@ from schema import (
     TaskFields,
 )
 from telemetry.importers.events import DraftEvent, in_time_order
+from verifier.window import is_user_writable
 
 RARITY = 15
 REPEAT = 4
@@ -168,11 +169,10 @@ QUOTA: tuple[tuple[str, ...], int] = (("process_path",), 8)
 ATTEMPTS = ("logon", "kerberos")  # every record of these is an attempt, alike or not
 _PASSING = ("device_hostname", "session_uid", "process_pid", "process_uid", "src_port")  # differ between like events
 
-_ANYBODY_WRITES = re.compile(
-    r"\\users\\(?!.*\\appdata\\local\\microsoft\\(?:onedrive|teams|edge)\\)|\\windows\\temp\\|\\programdata\\(?!microsoft\\)|\\perflogs\\|\\\$recycle"
-    r"|^[a-z]:\\(?:temp|tmp)\\|^\\\\[^?.]|^/(?:tmp|var/tmp|dev/shm|home)/",
-    re.IGNORECASE,
+_UPDATES_ITSELF = re.compile(
+    r"\\appdata\\local\\microsoft\\(?:onedrive|teams|edge)\\|\\programdata\\microsoft\\", re.IGNORECASE
 )
+_ON_THE_NETWORK = re.compile(r"^\\\\[^?.]")
 _CODE = re.compile(
     r"\.(?:exe|dll|sys|scr|com|msi|ps1|psm1|bat|cmd|vbs|vbe|js|jse|wsf|hta|lnk|url|jar|py|sh|elf|so|ocx|cpl|xll|iso|img|aspx?|php|jsp)$",
     re.IGNORECASE,
@@ -213,12 +213,17 @@ def _is_person(name: str | None) -> bool:
     )
 
 
+def _is_open_to_users(path: str) -> bool:
+    """Whether any user may write to a place; programs that update themselves there do not count, network paths do."""
+    return bool(_ON_THE_NETWORK.search(path)) or (is_user_writable(path) and not _UPDATES_ITSELF.search(path))
+
+
 def _process(fields: ProcessFields, worth: int) -> int:
     if fields.activity != "launch":
         return worth
     _, _, arguments = (fields.process_cmd_line or "").partition(" ")
     worth += 8 if _FETCHES.search(arguments) else 0
-    worth += 6 if _ENCODED.search(arguments) or _ANYBODY_WRITES.search(arguments) else 0
+    worth += 6 if _ENCODED.search(arguments) or _is_open_to_users(arguments) else 0
     return worth - (0 if _is_person(fields.actor_user) or fields.actor_user is None else 8)
 
 
@@ -271,7 +276,7 @@ def _file(fields: FileFields, worth: int) -> int:
     path = fields.file_path or ""
     if fields.activity in ("create", "modify", "blocked", "stream"):
         worth = max(worth, 42 if _CODE.search(path) else 32 if _STORES.search(path) else 0)
-    return worth + (8 if _CODE.search(path) and _ANYBODY_WRITES.search(path) else 0)
+    return worth + (8 if _CODE.search(path) and _is_open_to_users(path) else 0)
 
 
 def _registry(fields: RegistryFields, worth: int) -> int:
@@ -283,7 +288,7 @@ def _registry(fields: RegistryFields, worth: int) -> int:
 def _module_load(fields: ModuleLoadFields, worth: int) -> int:
     if fields.signature_state not in ("unsigned", "invalid"):
         return worth
-    return worth + 16 + (24 if _ANYBODY_WRITES.search(fields.file_path or "") else 0)
+    return worth + 16 + (24 if _is_open_to_users(fields.file_path or "") else 0)
 
 
 def _object_access(fields: ObjectAccessFields, worth: int) -> int:
@@ -338,7 +343,7 @@ def worth_of(event: DraftEvent) -> int:
     raises = _RAISES.get(event.event_type)
     if raises:
         worth = raises(event.fields, worth)
-    return worth + (10 if worth > 10 and _ANYBODY_WRITES.search(_text(event.fields, "process_path")) else 0)
+    return worth + (10 if worth > 10 and _is_open_to_users(_text(event.fields, "process_path")) else 0)
 
 
 def _text(fields: Fields, name: str) -> str:

@@ -1,7 +1,7 @@
 """The Windows Security log: what each event id becomes.
 
 Source: Microsoft, "Windows security auditing: Events" (fields, and the %%n codes of msobjs.dll); bits of account
-control are those of MS-SAMR 2.2.1.12, replication rights those of MS-ADTS 5.1.3.2.1.
+control are those of MS-SAMR 2.2.1.12.
 """
 
 from __future__ import annotations
@@ -12,15 +12,10 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from telemetry.importers.values import clean_int, clean_ip, is_blank
 from telemetry.importers.windows import EventMapping, Names, Table, WindowsRecord
+from verifier.rules.identity import REPLICATION_RIGHTS
 
 PROVIDERS = frozenset({"microsoft-windows-security-auditing"})
 
-REPLICATION_RIGHTS = (
-    "1131f6aa-9c07-11d1-f79f-00c04fc2dcd2",
-    "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2",
-    "1131f6ab-9c07-11d1-f79f-00c04fc2dcd2",
-    "89e95b76-444d-4c62-991a-0facbeda640c",
-)
 _INTEGRITY = {"4096": "Low", "8192": "Medium", "8448": "MediumPlus", "12288": "High", "16384": "System"}
 START_TYPES = {"0": "boot start", "1": "system start", "2": "auto start", "3": "demand start", "4": "disabled"}
 _AUDIT_CHANGES = {

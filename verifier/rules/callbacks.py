@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from schema import (
-    NetConnFields,
-)
-from verifier.commands import told
-from verifier.rules.kit import Legacy, by_host_and_user, legacy_rule
+from schema import NetConnFields
+from verifier.commands import command_rule
+from verifier.rules.kit import burst_of, first_address, grouped, program_path, target_of
 from verifier.window import (
     OUTBOUND,
-    Finding,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
-    crowded,
-    kinds,
+    finding,
+    findings_by_host_and_user,
+    rule,
 )
 
 MIN_ONE_TARGET = 10
-
 DYNAMIC_PORT = 49152  # from here on Windows serves RPC (IANA's dynamic range)
-
 MIN_UNANSWERED = 10
-
 MIN_RETRIES = 5
-
 UNANSWERED = ("S0", "REJ", "RSTOS0", "RSTRH", "SH")  # Zeek conn_state: no answer, or refused
-
 SCAN_S = 300
-
 WEB_PORTS = (80, 443)
 
 NO_NETWORK = frozenset(
@@ -56,129 +49,101 @@ SCRIPTERS = frozenset(
 )
 
 _CONNECTS_ODDLY = NO_NETWORK | SCRIPTERS | {"explorer.exe"}
-
-
-@legacy_rule(
-    "script-host-connects",
-    "T1105",
-    "command_and_control",
-    says="A shell or script host connects outside (but 80, 443) or to 135 or 445, explorer.exe to an RPC port. Suspicious; confirmed for notepad, calc, mspaint.",
-    source="ATT&CK T1105, T1071, T1218; Microsoft Sysmon event 3",
-    needs=kinds(NetConnFields, *OUTBOUND),
-)
-def script_host_connects(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find connections by programs that have little reason for them; one finding for each host and program."""
-    made: dict[tuple[str, str], list[Line[NetConnFields]]] = {}
-    for line in window.of(NetConnFields):
-        name = basename(line.fields.process_path)
-        if (
-            name not in _CONNECTS_ODDLY
-            or line.fields.activity not in OUTBOUND
-            or line.fields.dst_ip in (None, "127.0.0.1", "::1", line.fields.src_ip)
-        ):
-            continue
-        outside, port = window.is_external(line.fields.dst_ip), line.fields.dst_port
-        if (
-            name in NO_NETWORK
-            or (name in SCRIPTERS and ((outside and port not in WEB_PORTS) or port in (135, 445)))
-            or (name == "explorer.exe" and not outside and (port or 0) >= DYNAMIC_PORT)
-        ):
-            made.setdefault((line.host, (line.fields.process_path or "").lower()), []).append(line)
-    for (host, path), lines in made.items():
-        external = [line for line in lines if window.is_external(line.fields.dst_ip)]
-        yield this.finding(
-            lines,
-            confirmed=basename(path) in NO_NETWORK,
-            scope="host",
-            host=host,
-            accounts=[line.user for line in lines],
-            program=path,
-            remote=(external[0].fields.dst_ip or "") if external else "",
-        )
-
-
-@legacy_rule(
-    "transfer-job",
-    "T1197",
-    "command_and_control",
-    says="A BITS transfer from a bare IP address or no http(s). Suspicious.",
-    source="ATT&CK T1197; Microsoft BITS-Client events 59/60",
-    needs=kinds(NetConnFields, "bits_job"),
-)
-def transfer_job(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find odd background transfers."""
-    lines: list[Line] = [
-        line
-        for line in window.of(NetConnFields)
-        if line.fields.activity == "bits_job" and line.fields.url and _ODD_URL.search(line.fields.url)
-    ]
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=False)
-
-
 _ODD_URL = re.compile(r"^https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]|$)|^[a-z]:\\|^\\\\|^file:", re.IGNORECASE)
 
 
-@legacy_rule(
+@rule(
+    "script-host-connects",
+    "T1105",
+    "command_and_control",
+    on=((NetConnFields, *OUTBOUND),),
+    summary="A shell or script host connects outside (but 80, 443) or to 135 or 445, explorer.exe to an RPC port. Suspicious; confirmed for notepad, calc, mspaint.",
+    source="ATT&CK T1105, T1071, T1218; Microsoft Sysmon event 3",
+)
+def script_host_connects(connections: Lines[NetConnFields], window: Window) -> Findings:
+    for (host, program), calls in grouped(connections, lambda line: _odd_caller(window, line)).items():
+        yield finding(
+            calls,
+            confirmed=basename(program) in NO_NETWORK,
+            host=host,
+            accounts=[line.user for line in calls],
+            program=program,
+            remote=first_address([line for line in calls if window.is_external(line.fields.dst_ip)]),
+        )
+
+
+def _odd_caller(window: Window, line: Line[NetConnFields]) -> tuple[str, str] | None:
+    name = basename(line.fields.process_path)
+    if name not in _CONNECTS_ODDLY or line.fields.dst_ip in (None, "127.0.0.1", "::1", line.fields.src_ip):
+        return None
+    odd = _is_odd_target(name, line.fields.dst_port or 0, outside=window.is_external(line.fields.dst_ip))
+    return (line.host, program_path(line)) if odd else None
+
+
+def _is_odd_target(name: str, port: int, *, outside: bool) -> bool:
+    """Whether a program of `_CONNECTS_ODDLY` has little reason to connect to a port."""
+    if name in SCRIPTERS:
+        return (outside and port not in WEB_PORTS) or port in (135, 445)
+    return name in NO_NETWORK or (not outside and port >= DYNAMIC_PORT)
+
+
+@rule(
+    "transfer-job",
+    "T1197",
+    "command_and_control",
+    on=((NetConnFields, "bits_job"),),
+    summary="A BITS transfer from a bare IP address or no http(s). Suspicious.",
+    source="ATT&CK T1197; Microsoft BITS-Client events 59/60",
+)
+def transfer_job(jobs: Lines[NetConnFields], window: Window) -> Findings:
+    return findings_by_host_and_user([job for job in jobs if _ODD_URL.search(job.fields.url or "")], confirmed=False)
+
+
+@rule(
     "unanswered-calls",
     "T1571",
     "command_and_control",
-    says=f"From inside, {MIN_UNANSWERED} external targets, or one {MIN_RETRIES} times, give no answer within {SCAN_S} s. Confirmed: {MIN_ONE_TARGET} ports of one address.",
+    on=(NetConnFields,),
+    at_least=MIN_RETRIES,
+    summary=f"From inside, {MIN_UNANSWERED} external targets, or one {MIN_RETRIES} times, give no answer within {SCAN_S} s. Confirmed: {MIN_ONE_TARGET} ports of one address.",
     source="ATT&CK T1046, T1571, T1008; Zeek conn.log conn_state",
-    needs=(NetConnFields,),
-    least=MIN_RETRIES,
 )
-def unanswered_calls(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find scans to the outside, and implants that call a server that is gone."""
-    tried: dict[str, list[Line[NetConnFields]]] = {}
-    for line in window.of(NetConnFields):
-        if (
-            line.fields.src_ip
-            and line.fields.conn_state in UNANSWERED
-            and window.is_external(line.fields.dst_ip)
-            and not window.is_external(line.fields.src_ip)
-        ):
-            tried.setdefault(line.fields.src_ip, []).append(line)
-    for source, lines in tried.items():
-        span = window.limits.within(SCAN_S)
-        burst = crowded(
-            lines, span, window.limits.at_least(MIN_UNANSWERED), lambda line: (line.fields.dst_ip, line.fields.dst_port)
-        )
-        if not burst:
-            pairs: dict[tuple[object, object], list[Line[NetConnFields]]] = {}
-            for line in lines:
-                pairs.setdefault((line.fields.dst_ip, line.fields.dst_port), []).append(line)
-            burst = [
-                line
-                for same in pairs.values()
-                for line in crowded(same, span, window.limits.at_least(MIN_RETRIES), lambda line: line.log_id)
-            ]
-        ports: dict[str | None, set[int | None]] = {}
-        for line in burst:
-            ports.setdefault(line.fields.dst_ip, set()).add(line.fields.dst_port)
+def unanswered_calls(connections: Lines[NetConnFields], window: Window) -> Findings:
+    for source, calls in grouped(connections, lambda line: _unanswered_source(window, line)).items():
+        burst = burst_of(window, calls, MIN_UNANSWERED, SCAN_S, different=target_of) or _retries(window, calls)
         if burst:
-            one = max(map(len, ports.values())) >= window.limits.at_least(MIN_ONE_TARGET)
-            yield this.finding(
+            by_address = grouped(burst, lambda line: line.fields.dst_ip).values()
+            most_ports = max(len({line.fields.dst_port for line in lines}) for lines in by_address)
+            yield finding(
                 burst,
-                confirmed=one,
-                scope="host",
+                confirmed=most_ports >= window.limits.at_least(MIN_ONE_TARGET),
                 host=burst[0].host,
                 accounts=[line.user for line in burst],
                 remote=source,
             )
 
 
-@legacy_rule(
+def _unanswered_source(window: Window, line: Line[NetConnFields]) -> str | None:
+    source = line.fields.src_ip
+    if line.fields.conn_state not in UNANSWERED or not window.is_external(line.fields.dst_ip):
+        return None
+    return source if source and not window.is_external(source) else None
+
+
+def _retries(window: Window, calls: Lines[NetConnFields]) -> list[Line[NetConnFields]]:
+    """List the calls that try one target again and again."""
+    return [line for same in grouped(calls, target_of).values() for line in burst_of(window, same, MIN_RETRIES, SCAN_S)]
+
+
+traffic_forwarded = command_rule(
     "traffic-forwarded",
     "T1572",
     "command_and_control",
-    says="ssh or plink forwards a port back (-R) or any (-D). Suspicious.",
+    meaning="traffic-forwarded",
+    confirmed=False,
+    summary="ssh or plink forwards a port back (-R) or any (-D). Suspicious.",
     source="ATT&CK T1572, T1090",
-    clues=("traffic-forwarded",),
 )
-def traffic_forwarded(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find tunnels."""
-    return told(window, this, "traffic-forwarded", sure=False)
 
 
 RULES = (

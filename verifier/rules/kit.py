@@ -182,6 +182,8 @@ WEAK_CIPHERS = (0x17, 0x18)  # RC4-HMAC, RC4-HMAC-EXP
 
 MIN_SPREAD_HOSTS = 4
 
+ALL_ACCESS_BITS = 0x2 | 0x8 | 0x20  # CREATE_THREAD, VM_OPERATION, VM_WRITE
+
 VM_READ = 0x10  # the access right to read another process's memory
 
 PRIVILEGED_GROUPS = (

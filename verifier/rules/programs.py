@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from schema import (
-    DetectionFields,
-    NetConnFields,
-    ProcessAccessFields,
-    ProcessFields,
-)
-from verifier.commands import launches, started_by, told
-from verifier.rules.kit import SHELLS, Legacy, by_host_and_user, is_loose, legacy_rule
+from schema import DetectionFields, NetConnFields, ProcessAccessFields, ProcessFields
+from verifier.commands import command_rule, launches_by
+from verifier.rules.kit import ALL_ACCESS_BITS, SHELLS, grouped, has_bits, is_loose, program_path
 from verifier.window import (
     OUTBOUND,
-    Finding,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
-    kinds,
+    finding,
+    findings_by_host_and_user,
+    rule,
 )
 
 _SHELL_LAUNCHERS = frozenset(
@@ -35,6 +32,8 @@ _SHELL_LAUNCHERS = frozenset(
     ]
 )
 
+_LAUNCHED_SHELLS = frozenset(("cmd.exe", "powershell.exe", "pwsh.exe", "wscript.exe", "cscript.exe"))
+
 ADMIN_PORTS = frozenset((88, 135, 389, 445, 636, 3268, 3389, 5985, 5986))
 
 _NOTICE = re.compile(
@@ -42,120 +41,123 @@ _NOTICE = re.compile(
     re.IGNORECASE,
 )
 
+GRAVE_SEVERITIES = ("high", "severe", "critical")
 
-@legacy_rule(
+
+@rule(
     "launcher-starts-shell",
     "T1059",
     "execution",
-    says="mshta, regsvr32, hh, cmstp, control, odbcconf, installutil or msbuild starts a shell. Suspicious.",
+    on=(launches_by(_SHELL_LAUNCHERS),),
+    summary="mshta, regsvr32, hh, cmstp, control, odbcconf, installutil or msbuild starts a shell. Suspicious.",
     source="ATT&CK T1059, T1218",
-    clues=[started_by(name) for name in _SHELL_LAUNCHERS],
 )
-def launcher_starts_shell(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find shells behind launchers."""
-    lines: list[Line] = [
-        line
-        for line in launches(window)
-        if basename(line.fields.parent_path) in _SHELL_LAUNCHERS
-        and basename(line.fields.process_path)
-        in ("cmd.exe", "powershell.exe", "pwsh.exe", "wscript.exe", "cscript.exe")
-    ]
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=False)
+def launcher_starts_shell(launches: Lines[ProcessFields], window: Window) -> Findings:
+    shells = [line for line in launches if basename(line.fields.process_path) in _LAUNCHED_SHELLS]
+    return findings_by_host_and_user(shells, confirmed=False)
 
 
-@legacy_rule(
+shell_over_network = command_rule(
     "shell-over-network",
     "T1059.004",
     "execution",
-    says="A shell is tied to a socket (/dev/tcp, nc -e, perl or python one-liner). Confirmed.",
+    meaning="shell-over-network",
+    confirmed=True,
+    summary="A shell is tied to a socket (/dev/tcp, nc -e, perl or python one-liner). Confirmed.",
     source="ATT&CK T1059.004, T1059.006",
-    clues=("shell-over-network",),
 )
-def shell_over_network(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find reverse shells."""
-    return told(window, this, "shell-over-network", sure=True)
 
 
-@legacy_rule(
+@rule(
     "loose-program",
     "T1204.002",
     "execution",
-    says="A program in Downloads, Desktop, Temp, Public, ProgramData or on a share is started by a shell or starts one, or reaches an administrative port inside. Confirmed: two of these, or it opens programs with full rights or reaches outside.",
+    on=((ProcessFields, "launch"), (NetConnFields, *OUTBOUND)),
+    summary="A program in Downloads, Desktop, Temp, Public, ProgramData or on a share is started by a shell or starts one, or reaches an administrative port inside. Confirmed: two of these, or it opens programs with full rights or reaches outside.",
     source="ATT&CK T1204.002, T1105, T1059",
-    needs=(*kinds(ProcessFields, "launch"), *kinds(NetConnFields, *OUTBOUND)),
 )
-def loose_program(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find programs that run from where people put files, and what they do; one finding for each host and program."""
-    met: dict[tuple[str, str], tuple[list[Line], list[Line]]] = {}
-    for line in launches(window):
-        path, parent = (line.fields.process_path or "").lower(), (line.fields.parent_path or "").lower()
-        under = is_loose(parent)  # parents are few, so this and their names are known from other lines
-        if (under or basename(parent) in SHELLS or path.startswith("\\\\tsclient\\")) and is_loose(path):
-            met.setdefault((line.host, path), ([], []))[0].append(line)
-        if under and basename(path) in SHELLS:
-            met.setdefault((line.host, parent), ([], []))[1].append(line)
-    for reach in window.of(NetConnFields):
-        path = (reach.fields.process_path or "").lower()
-        inside = (
-            reach.fields.activity in OUTBOUND and reach.fields.dst_ip and not window.is_external(reach.fields.dst_ip)
-        )
-        if inside and reach.fields.dst_port in ADMIN_PORTS and is_loose(path) and "\\programdata\\" not in path:
-            met.setdefault((reach.host, path), ([], []))
-    for (host, path), (starts, shells) in met.items():
-        deeds: list[Line] = [
-            line
-            for line in window.of(NetConnFields)
-            if line.host == host
-            and (line.fields.process_path or "").lower() == path
-            and line.fields.activity in OUTBOUND
-            and (line.fields.dst_port in ADMIN_PORTS or window.is_external(line.fields.dst_ip))
-        ]
-        deeds += [
-            line
-            for line in window.of(ProcessAccessFields)
-            if line.host == host
-            and (line.fields.process_path or "").lower() == path
-            and int(line.fields.access_mask or "0x0", 16) & 0x2A == 0x2A
-        ]
-        group = [*starts, *shells, *deeds]
-        yield this.finding(
-            group,
-            confirmed=bool((deeds and (starts or shells)) or (starts and shells)),
-            scope="host",
+def loose_program(launches: Lines[ProcessFields], connections: Lines[NetConnFields], window: Window) -> Findings:
+    starts, shells = grouped(launches, _loose_start), grouped(launches, _loose_parent)
+    reached = grouped(connections, lambda line: _loose_caller(window, line))
+    launched = dict(sorted([*starts.items(), *shells.items()], key=lambda group: group[1][0].order))
+    for host, path in launched | reached:
+        around = [*starts.get((host, path), ()), *shells.get((host, path), ())]
+        deeds = _deeds(window, host, path)
+        signs = ((host, path) in starts, (host, path) in shells, bool(deeds))
+        yield finding(
+            [*around, *deeds],
+            confirmed=sum(signs) > 1,
             host=host,
-            accounts=[line.user for line in (*starts, *shells)] or [line.user for line in deeds],
+            accounts=[line.user for line in around or deeds],
             program=path,
         )
 
 
-@legacy_rule(
+def _loose_start(line: Line[ProcessFields]) -> tuple[str, str] | None:
+    """Return the host and the loose program that a shell, another loose program or a remote desktop's drive starts."""
+    path, parent = program_path(line), _parent_path(line)
+    starter = is_loose(parent) or basename(parent) in SHELLS or path.startswith("\\\\tsclient\\")
+    return (line.host, path) if starter and is_loose(path) else None
+
+
+def _loose_parent(line: Line[ProcessFields]) -> tuple[str, str] | None:
+    """Return the host and the loose program that starts a shell."""
+    parent = _parent_path(line)
+    return (line.host, parent) if is_loose(parent) and basename(line.fields.process_path) in SHELLS else None
+
+
+def _parent_path(line: Line[ProcessFields]) -> str:
+    return (line.fields.parent_path or "").lower()
+
+
+def _loose_caller(window: Window, line: Line[NetConnFields]) -> tuple[str, str] | None:
+    """Return the host and the loose program (but of ProgramData) that reaches an administrative port inside."""
+    address, path = line.fields.dst_ip, program_path(line)
+    inside = line.fields.dst_port in ADMIN_PORTS and address and not window.is_external(address)
+    return (line.host, path) if inside and is_loose(path) and "\\programdata\\" not in path else None
+
+
+def _deeds(window: Window, host: str, path: str) -> list[Line]:
+    """List a program's connections outside or to administrative ports, and what it opens with full rights."""
+    calls = [
+        line
+        for line in window.of(NetConnFields, *OUTBOUND)
+        if (line.host, program_path(line)) == (host, path)
+        and (line.fields.dst_port in ADMIN_PORTS or window.is_external(line.fields.dst_ip))
+    ]
+    opens = [
+        line
+        for line in window.of(ProcessAccessFields)
+        if (line.host, program_path(line)) == (host, path) and has_bits(line.fields.access_mask, ALL_ACCESS_BITS)
+    ]
+    return [*calls, *opens]
+
+
+@rule(
     "product-detection",
     "T1204",
     "execution",
-    says="Another product names malware, an exploit, a scan or a self-signed certificate. Confirmed: severity high or more.",
+    on=(DetectionFields,),
+    summary="Another product names malware, an exploit, a scan or a self-signed certificate. Confirmed: severity high or more.",
     source="ATT&CK T1204; Defender 1116, Zeek notice.log",
-    needs=(DetectionFields,),
 )
-def product_detection(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find what others found; one finding for each host and address."""
-    met: dict[tuple[str, str], list[Line[DetectionFields]]] = {}
-    for line in window.of(DetectionFields):
-        if (line.fields.activity == "malware" and line.fields.finding_title) or _NOTICE.search(
-            line.fields.finding_title or ""
-        ):
-            met.setdefault((line.host, line.fields.src_ip or ""), []).append(line)
-    for (host, source), lines in met.items():
-        grave = any((line.fields.severity or "").lower() in ("high", "severe", "critical") for line in lines)
-        yield this.finding(
+def product_detection(detections: Lines[DetectionFields], window: Window) -> Findings:
+    for (host, source), lines in grouped(detections, _noticed_pair).items():
+        yield finding(
             lines,
-            confirmed=grave,
-            scope="host",
+            confirmed=any((line.fields.severity or "").lower() in GRAVE_SEVERITIES for line in lines),
             host=host,
             accounts=[line.user for line in lines],
             program=lines[0].fields.file_path or "",
             remote=source,
         )
+
+
+def _noticed_pair(line: Line[DetectionFields]) -> tuple[str, str] | None:
+    """Return the host and the address of a detection that names something grave."""
+    title = line.fields.finding_title or ""
+    counts = _NOTICE.search(title) or (title and line.fields.activity == "malware")
+    return (line.host, line.fields.src_ip or "") if counts else None
 
 
 RULES = (

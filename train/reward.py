@@ -1,7 +1,7 @@
 """OpenSOC for TRL's GRPOTrainer: a dataset, a reward function, and an environment class whose tool is the answer.
 
-Both rewards are what `OpenSOCEnv` pays for the same answer to the same incident, which a dataset's row names by task, seed and
-split. A completion that cannot be read is scored as malformed and never raises; a row that names no incident does.
+Both rewards are those that `OpenSOCEnv` pays for the same answer to the same incident, which a dataset's row names by task, seed and
+split. A completion that cannot be read is scored as malformed and never raises; a row that names no incident raises.
 `environment_factory` is an experimental interface of TRL; what is here fits version 1.15.
 """
 
@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any
 
 from env import OpenSOCEnv
+from generator.incidents import generate
 from players.base import Density
-from players.prompt import messages, parse
-from rubric import ScoredTriage, TableName, score_triage
+from players.prompt import messages
+from players.scoring import Score, item_of, score_reply
+from rubric import TABLES, TableName
 from runs.extras import missing
-from schema import LABELS, BadRequestError, Label
-from verifier.truth import GroundTruth
+from schema import LABELS, BadRequestError, Task
+from tasks.registry import Split
 
 COMPONENTS = ("decision", "citation", "format")
-REMEMBERED = 256  # incidents whose truth is kept: those of a few steps
+REMEMBERED = 256  # incidents that are remembered: those of a few steps
 TOOL_PROMPT = "You are the analyst on duty. Judge the alert by the log lines and the context, then call the tool submit_triage once."
 
 
@@ -35,12 +37,12 @@ def rows(
     tool: bool = False,
     salt: str = "",
 ) -> list[dict[str, Any]]:
-    """The incidents of `n` seeds as rows {prompt, task, seed, split}, from seed `start` on.
+    """Return the incidents of `n` seeds as rows {prompt, task, seed, split}, from seed `start` on.
 
     Args:
         n: how many.
         task: one of the four tasks.
-        split: which families and worlds are used.
+        split: which families and worlds.
         start: the first seed.
         density: how much the prompt says.
         tool: whether the prompt asks for a tool call (`TriageTool`) instead of a JSON reply.
@@ -49,19 +51,28 @@ def rows(
     Raises:
         BadRequestError: no such task, split or seed.
     """
-    env, made = OpenSOCEnv(salt=salt), []
-    for seed in range(start, start + n):
-        seen = env.reset(task=task, seed=seed, split=split).model_dump()
-        prompt = messages(seen, density=density)
-        if tool:
-            playbook = f"\n\nPLAYBOOK\n{seen['playbook']}" if density == "full" else ""
-            prompt = [{"role": "system", "content": TOOL_PROMPT + playbook}, prompt[-1]]
-        made.append({"prompt": prompt, "task": task, "seed": seed, "split": split})
-    return made
+    env = OpenSOCEnv(salt=salt)
+    return [
+        {
+            "prompt": _prompt(env.reset(task=task, seed=seed, split=split).model_dump(), density, tool),
+            "task": task,
+            "seed": seed,
+            "split": split,
+        }
+        for seed in range(start, start + n)
+    ]
+
+
+def _prompt(observation: Mapping[str, Any], density: Density, tool: bool) -> list[dict[str, str]]:
+    prompt = messages(observation, density=density)
+    if not tool:
+        return prompt
+    playbook = f"\n\nPLAYBOOK\n{observation['playbook']}" if density == "full" else ""
+    return [{"role": "system", "content": TOOL_PROMPT + playbook}, prompt[-1]]
 
 
 def dataset(n: int, **options: Any) -> Any:
-    """`rows` as a `datasets.Dataset`.
+    """Return `rows` as a `datasets.Dataset`.
 
     Raises:
         MissingExtraError: datasets, which comes with TRL, is not installed.
@@ -75,7 +86,7 @@ def dataset(n: int, **options: Any) -> Any:
 
 
 def reply_text(completion: object) -> str | None:
-    """What a completion says: text as it is, of chat messages the last one's text; None where there is none."""
+    """Return the text of a completion, of chat messages that of the last one; None if there is none."""
     if isinstance(completion, Sequence) and not isinstance(completion, str) and completion:
         completion = completion[-1]
     if isinstance(completion, Mapping):
@@ -89,9 +100,9 @@ def reply_text(completion: object) -> str | None:
 class TriageReward:
     """A reward function for `reward_funcs`: one reward for each completion, the environment's own.
 
-    Metrics that are logged: the means of the rubric's components (`triage/decision` ...), `triage/accuracy`, `triage/format_ok` (the share of
-    answers that can be read), and each action's share of all answers (`triage/share/<action>`). Each completion's action and what was wrong
-    with it are columns of the completions' table.
+    It logs the means of the rubric's components (`triage/decision` ...), `triage/accuracy`, `triage/format_ok` (the share of
+    answers that can be read), and each action's share of all answers (`triage/share/<action>`). Each completion's action and fault
+    are columns of the completions' table.
 
     Args:
         reward_table: `hardened`, the one to train on, or `standard`.
@@ -101,18 +112,19 @@ class TriageReward:
     __name__ = "triage"
 
     def __init__(self, *, reward_table: TableName = "hardened", salt: str = "") -> None:
-        self._env = OpenSOCEnv(reward_table=reward_table, salt=salt)
+        if reward_table not in TABLES:
+            raise BadRequestError(f"reward_table must be one of {', '.join(TABLES)}; got {reward_table!r}")
         self._table = reward_table
-        self._judged = lru_cache(maxsize=REMEMBERED)(self._judge)
+        self._item = lru_cache(maxsize=REMEMBERED)(partial(_item, salt=salt))
 
     def __call__(
         self,
         prompts: Sequence[Any] | None = None,
         completions: Sequence[Any] = (),
         *,
-        task: Sequence[str] | None = None,
+        task: Sequence[Task] | None = None,
         seed: Sequence[int] | None = None,
-        split: Sequence[str] | None = None,
+        split: Sequence[Split] | None = None,
         log_metric: Callable[[str, float], None] | None = None,
         log_extra: Callable[[str, list[Any]], None] | None = None,
         **columns: Any,
@@ -127,45 +139,31 @@ class TriageReward:
                 "expected the dataset's columns task and seed, a value for each completion; "
                 f"got {sorted(columns)}; make the dataset with train.reward.dataset"
             )
-        splits = split if split is not None else ["train"] * len(completions)
-        grades = [self._grade(*row) for row in zip(completions, task, seed, splits, strict=True)]
-        if log_metric and grades:
-            for name, value in _means(grades):
+        splits: Sequence[Split] = split if split is not None else ["train"] * len(completions)
+        scores = [
+            score_reply(reply_text(completion), self._item(task, int(seed), split), self._table)
+            for completion, task, seed, split in zip(completions, task, seed, splits, strict=True)
+        ]
+        if log_metric and scores:
+            for name, value in _means(scores):
                 log_metric(f"triage/{name}", value)
         if log_extra:
-            log_extra("action", [grade.action or "malformed" for grade in grades])
-            log_extra("feedback", [grade.feedback for grade in grades])
-        return [grade.scored.reward for grade in grades]
-
-    def _grade(self, completion: object, task: str, seed: int, split: str) -> _Grade:
-        truth, log_ids = self._judged(task, int(seed), split)
-        answer, fault = parse(reply_text(completion))
-        scored = score_triage(answer, truth, log_ids, self._table)
-        action = scored.triage.action if scored.triage else None
-        return _Grade(scored, action, truth.action, fault or scored.fault or f"The answer {action} was taken.")
-
-    def _judge(self, task: str, seed: int, split: str) -> tuple[GroundTruth, frozenset[str]]:
-        """What an episode of the incident says of it: the truth, and the lines of its window. Asked once for a whole group."""
-        seen = self._env.reset(task=task, seed=seed, split=split)
-        self._env.step({"submit_triage": None})
-        truth = GroundTruth.from_dict(self._env.grade()["ground_truth"])
-        return truth, frozenset(line["log_id"] for line in seen.log_window)
+            log_extra("action", [score.action or "malformed" for score in scores])
+            log_extra("feedback", [score.fault or f"The answer {score.action} was taken." for score in scores])
+        return [score.reward for score in scores]
 
 
-class _Grade(NamedTuple):
-    scored: ScoredTriage
-    action: Label | None
-    truth: Label
-    feedback: str
+def _item(task: Task, seed: int, split: Split, *, salt: str) -> dict[str, Any]:
+    return item_of(generate(task, seed, split=split, salt=salt))
 
 
-def _means(grades: Sequence[_Grade]) -> Iterator[tuple[str, float]]:
+def _means(scores: Sequence[Score]) -> Iterator[tuple[str, float]]:
     for name in COMPONENTS:
-        yield name, statistics.fmean(grade.scored.components[f"defender.{name}"] for grade in grades)
-    yield "accuracy", statistics.fmean(grade.action == grade.truth for grade in grades)
-    yield "format_ok", statistics.fmean(grade.action is not None for grade in grades)
+        yield name, statistics.fmean(score.components[f"defender.{name}"] for score in scores)
+    yield "accuracy", statistics.fmean(score.right for score in scores)
+    yield "format_ok", statistics.fmean(score.action is not None for score in scores)
     for action in LABELS:
-        yield f"share/{action}", statistics.fmean(grade.action == action for grade in grades)
+        yield f"share/{action}", statistics.fmean(score.action == action for score in scores)
 
 
 class TriageTool:
@@ -182,7 +180,7 @@ class TriageTool:
         self._env = OpenSOCEnv(reward_table=reward_table, salt=salt)
 
     def reset(self, *, task: str, seed: int, split: str = "train", **columns: Any) -> None:
-        """Begin the episode of a dataset's row, whose prompt says all that is to be seen."""
+        """Begin the episode of a dataset's row, whose prompt holds the whole observation."""
         self._env.reset(task=task, seed=int(seed), split=split)
 
     def submit_triage(self, action: str, cited_log_id: str, rationale: str) -> str:
@@ -200,7 +198,7 @@ class TriageTool:
         return self._env.step({"submit_triage": answer}).feedback
 
     def get_reward(self) -> float:
-        """The reward of the answer, or of none."""
+        """Return the reward of the answer, or of none."""
         if not self._env.state.done:
             self._env.step({"submit_triage": None})
         return float(self._env.grade()["rewards"]["defender"])

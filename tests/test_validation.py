@@ -3,12 +3,13 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from openenv.cli.__main__ import app
 from openenv.validation import CheckStatus, Level, ProviderCapability, Verdict, load_policy, run_validation
 from openenv.validation.runner import default_grader_registry
+from typer.testing import CliRunner
 
 from local_provider import LocalProvider
 
@@ -33,11 +34,10 @@ def checkout(tmp_path_factory):
 
 
 def openenv_validate(*args):
-    """Run the command as a user does; its exit code and its report."""
-    command = [sys.executable, "-m", "openenv.cli", "validate", *args, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    """Run `openenv validate` in this process; its exit code and its report."""
+    done = CliRunner().invoke(app, ["validate", *args, "--json"])
     assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    return done.exit_code, json.loads(done.stdout)
 
 
 def test_static_validation_passes(checkout):

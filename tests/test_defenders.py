@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -242,12 +241,10 @@ def test_a_function_may_answer_in_text_or_with_nothing():
 def test_an_async_function_is_called_side_by_side():
     global MOST
     MOST = 0
-    started = time.perf_counter()
 
     lines = answers(open_player("test_defenders:slow", Options(concurrency=16)))
 
     assert MOST == 16
-    assert time.perf_counter() - started < 40 * 0.05 / 2
     assert [line["answer"]["rationale"] for line in lines] == [row["id"] for row in ROWS]
 
 

@@ -753,8 +753,8 @@ def test_numbers_are_read_as_sensors_write_them(data, number):
 )
 def test_long_lines_are_read_in_time(filler):
     text = (filler * 2048)[:2048]
-    start = time.perf_counter()
+    start = time.process_time()
     for name in ("powershell.exe", "cmd.exe", "net.exe", "rundll32.exe"):
         meanings.__wrapped__(name, text)
 
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5  # of the processor

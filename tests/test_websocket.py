@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from openenv.core.env_server import http_server
 
 from env import OpenSOCEnv
 from service import TRIAGE, serve, strict
@@ -173,11 +174,11 @@ def test_the_sdks_reaper_of_idle_sessions_runs():
         assert "HTTPEnvServer._reap_idle_sessions" in client.portal.call(running)
 
 
-@pytest.mark.slow
-def test_an_idle_session_gives_up_its_place():
-    with serve(max_sessions=1, session_timeout_s=1) as client, client.websocket_connect("/ws") as idle:
+def test_an_idle_session_gives_up_its_place(monkeypatch):
+    monkeypatch.setattr(http_server, "max", lambda *seconds: 0.05, raising=False)  # the reaper looks every 5 s at most
+    with serve(max_sessions=1, session_timeout_s=0.1) as client, client.websocket_connect("/ws") as idle:
         tell(idle, RESET)
-        time.sleep(6.5)  # the reaper looks every 5 s
+        time.sleep(0.5)
         assert "closed" in tell(idle, STEP)["data"]["message"]
         with client.websocket_connect("/ws") as ws:
             assert tell(ws, RESET)["type"] == "observation"

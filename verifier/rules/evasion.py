@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from schema import (
     ModuleLoadFields,
@@ -11,27 +10,32 @@ from schema import (
     ProcessFields,
     ProcessInjectFields,
 )
-from verifier.commands import commands, lines_by_meaning, told
+from verifier.commands import command_program, command_rule, commands, commands_that, launches_of
 from verifier.rules.kit import (
+    ALL_ACCESS_BITS,
     CHAIN_S,
     ELEVATED,
     SHELLS,
-    Legacy,
-    by_host_and_user,
     fetches_code,
+    first_address,
+    follows,
+    has_bits,
     is_loose,
-    legacy_rule,
     outbound,
+    program_path,
 )
 from verifier.window import (
-    Finding,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
+    finding,
+    findings_by_host_and_user,
     is_installed,
     is_person_or_service,
     is_user_writable,
-    kinds,
+    rule,
 )
 
 _ONLY_FETCHES = re.compile(r"desktopimgdownldr|certoc|presentationhost|ieexec|\bhh(?:\.exe)?\b", re.IGNORECASE)
@@ -112,8 +116,6 @@ LAUNCHERS = frozenset(
     ]
 )
 
-ALL_ACCESS_BITS = 0x2 | 0x8 | 0x20  # CREATE_THREAD, VM_OPERATION, VM_WRITE
-
 _SYSTEM_INJECTORS = frozenset(
     {
         "csrss.exe",
@@ -129,222 +131,214 @@ _SYSTEM_INJECTORS = frozenset(
 )
 
 
-@legacy_rule(
+@rule(
     "obfuscated-script",
     "T1027",
     "defense_evasion",
-    says="PowerShell code of characters, joins, formats or xor. Confirmed if PowerShell also starts hidden or loads code, or the code downloads.",
+    on=(commands_that("script-obfuscated"),),
+    summary="PowerShell code of characters, joins, formats or xor. Confirmed if PowerShell also starts hidden or loads code, or the code downloads.",
     source="ATT&CK T1027.010; patterns published with Invoke-Obfuscation",
-    clues=("script-obfuscated",),
 )
-def obfuscated_script(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find code that hides what it is."""
-    for finding in told(window, this, "script-obfuscated", sure=False):
-        also = window.view(lines_by_meaning).get("hidden-start", []) + window.view(lines_by_meaning).get(
-            "script-offensive", []
-        )
-        sure = any(line.host == finding.host and line.user == finding.account for line in also) or any(
-            line.log_id in finding.evidence and fetches_code(text) for line, _, text in window.view(commands)
-        )
-        yield finding._replace(strength="confirmed") if sure else finding
+def obfuscated_script(scripts: Lines, window: Window) -> Findings:
+    return findings_by_host_and_user(
+        scripts,
+        confirmed=lambda lines: (
+            _is_joined_by(window, lines, "hidden-start", "script-offensive") or _downloads(window, lines)
+        ),
+        program=command_program,
+    )
 
 
-@legacy_rule(
+def _is_joined_by(window: Window, lines: Lines, *meanings: str) -> bool:
+    """Whether the host and user of lines also give a command with one of some meanings."""
+    host, user = lines[0].host, lines[0].user
+    return any((line.host, line.user) == (host, user) for line in commands_that(*meanings).pick(window))
+
+
+def _downloads(window: Window, lines: Lines) -> bool:
+    """Whether a command of lines downloads, decodes or runs text as code."""
+    log_ids = {line.log_id for line in lines}
+    return any(line.log_id in log_ids and fetches_code(text) for line, _, text in window.view(commands))
+
+
+hidden_powershell = command_rule(
     "hidden-powershell",
     "T1564.003",
     "defense_evasion",
-    says="PowerShell starts hidden (-w hidden) with -nop, -noni, -ep bypass, -sta or -enc. Suspicious.",
+    meaning="hidden-start",
+    confirmed=False,
+    summary="PowerShell starts hidden (-w hidden) with -nop, -noni, -ep bypass, -sta or -enc. Suspicious.",
     source="ATT&CK T1564.003, T1059.001",
-    clues=("hidden-start",),
 )
-def hidden_powershell(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find PowerShell that nobody shall see."""
-    return told(window, this, "hidden-start", sure=False)
-
-
-@legacy_rule(
+encoded_stager = command_rule(
     "encoded-stager",
     "T1027.010",
     "execution",
-    says="What -EncodedCommand decodes to downloads, runs text as code or blinds logging. Confirmed.",
+    meaning="encoded-stager",
+    confirmed=True,
+    summary="What -EncodedCommand decodes to downloads, runs text as code or blinds logging. Confirmed.",
     source="ATT&CK T1027.010, T1059.001, T1105",
-    clues=("encoded-stager",),
 )
-def encoded_stager(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find encoded commands that hold the first step of an attack."""
-    return told(window, this, "encoded-stager", sure=True)
 
 
-@legacy_rule(
+@rule(
     "offensive-script",
     "T1059.001",
     "execution",
-    says="A script runs foreign memory or reflection (VirtualAlloc, Assembly.Load, sekurlsa). Confirmed if PowerShell also starts hidden.",
+    on=(commands_that("script-offensive"),),
+    summary="A script runs foreign memory or reflection (VirtualAlloc, Assembly.Load, sekurlsa). Confirmed if PowerShell also starts hidden.",
     source="ATT&CK T1059.001, T1620",
-    clues=("script-offensive",),
 )
-def offensive_script(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find scripts that load code into memory."""
-    for finding in told(window, this, "script-offensive", sure=False):
-        hidden = any(
-            line.host == finding.host and line.user == finding.account
-            for line in window.view(lines_by_meaning).get("hidden-start", ())
-        )
-        yield finding._replace(strength="confirmed") if hidden else finding
+def offensive_script(scripts: Lines, window: Window) -> Findings:
+    return findings_by_host_and_user(
+        scripts, confirmed=lambda lines: _is_joined_by(window, lines, "hidden-start"), program=command_program
+    )
 
 
-@legacy_rule(
+@rule(
     "masquerading-program",
     "T1036",
     "defense_evasion",
-    says="A name of Windows' own outside System32, or in a user-writable folder a shell or tool renamed. Confirmed.",
+    on=((ProcessFields, "launch"),),
+    summary="A name of Windows' own outside System32, or in a user-writable folder a shell or tool renamed. Confirmed.",
     source="ATT&CK T1036.003, T1036.005",
-    needs=kinds(ProcessFields, "launch"),
 )
-def masquerading_program(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find programs under a false name."""
-    for line in window.of(ProcessFields):
+def masquerading_program(launches: Lines[ProcessFields], window: Window) -> Findings:
+    for line in launches:
         path = line.fields.process_path or ""
-        name, original = basename(path), basename(line.fields.process_original_name)
-        elsewhere = name in SYSTEM_NAMES and "\\" in path and not _SYSTEM_FOLDERS.search(path)
-        renamed = original in RENAMED and original.partition(".")[0] not in name and is_user_writable(path)
-        if line.fields.activity == "launch" and (elsewhere or renamed):
-            yield this.finding([line], confirmed=True, scope="host", host=line.host, account=line.user, program=path)
+        if _is_elsewhere(path) or _is_renamed(path, basename(line.fields.process_original_name)):
+            yield finding([line], confirmed=True, host=line.host, account=line.user, program=path)
 
 
-@legacy_rule(
+def _is_elsewhere(path: str) -> bool:
+    """Whether a program bears a name of Windows' own outside Windows' folders."""
+    return basename(path) in SYSTEM_NAMES and "\\" in path and not _SYSTEM_FOLDERS.search(path)
+
+
+def _is_renamed(path: str, original: str) -> bool:
+    """Whether a user-writable program was made under the name of a shell or tool that it no longer bears."""
+    return original in RENAMED and original.partition(".")[0] not in basename(path) and is_user_writable(path)
+
+
+@rule(
     "launcher-runs-user-file",
     "T1218",
     "defense_evasion",
-    says=f"A launcher (rundll32, mshta, hh, wscript and the like) gets a user-writable file, or a download tool a URL. Confirmed: it starts a program or connects outside within {CHAIN_S} s, mavinject, desktopimgdownldr, certoc, ieexec or hh with a URL.",
+    on=(
+        launches_of(LAUNCHERS),
+        commands_that("injection-command"),
+        commands_that("download-by-proxy"),
+        commands_that("launched-by-proxy"),
+    ),
+    summary=f"A launcher (rundll32, mshta, hh, wscript and the like) gets a user-writable file, or a download tool a URL. Confirmed: it starts a program or connects outside within {CHAIN_S} s, mavinject, desktopimgdownldr, certoc, ieexec or hh with a URL.",
     source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
-    clues=LAUNCHERS | {"injection-command", "download-by-proxy", "launched-by-proxy"},
 )
-def launcher_runs_user_file(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find launchers that run what a user wrote, and what comes of it."""
-    known = window.view(lines_by_meaning)
-    injecting = {line.log_id for line in known.get("injection-command", ())}
-    fetching = {line.log_id for line in known.get("download-by-proxy", ())}
-    proxied = {line.log_id for line in known.get("launched-by-proxy", ())}
-    span = window.limits.within(CHAIN_S)
-    for line in window.of(ProcessFields):
-        name = basename(line.fields.process_path)
-        if line.fields.activity != "launch":
-            continue
-        given = name in LAUNCHERS and is_user_writable(_arguments(line.fields.process_cmd_line or ""))
-        if not given and line.log_id not in injecting | fetching | proxied:
-            continue
-        started = [
-            child
-            for child in window.of(ProcessFields)
-            if child.fields.activity == "launch"
-            and child.host == line.host
-            and basename(child.fields.parent_path) == name
-            and basename(child.fields.process_path) not in (name, "conhost.exe", "werfault.exe")
-            and 0 <= child.time_s - line.time_s <= span
-        ]
-        calls = outbound(window, line.host, name, line.time_s, CHAIN_S)
-        yield this.finding(
-            [line, *started, *calls],
-            confirmed=(given and bool(started or calls))
-            or line.log_id in injecting
-            or (line.log_id in fetching and _ONLY_FETCHES.search(name) is not None),
-            scope="host",
-            host=line.host,
-            account=line.user,
-            program=line.fields.process_path or "",
-            remote=(calls[0].fields.dst_ip or "") if calls else "",
-        )
+def launcher_runs_user_file(
+    launches: Lines[ProcessFields], injections: Lines, downloads: Lines, proxied: Lines, window: Window
+) -> Findings:
+    user_files = [line for line in launches if is_user_writable(_arguments(line.fields.process_cmd_line or ""))]
+    lines = {line.order: line for line in (*user_files, *injections, *downloads, *proxied)}
+    for _, line in sorted(lines.items()):
+        if isinstance(line.fields, ProcessFields):
+            name = basename(line.fields.process_path)
+            children = _children(window, line)
+            calls = outbound(window, line.host, name, line.time_s, CHAIN_S)
+            only_fetches = line in downloads and _ONLY_FETCHES.search(name) is not None
+            yield finding(
+                [line, *children, *calls],
+                confirmed=line in injections or only_fetches or (line in user_files and bool(children or calls)),
+                host=line.host,
+                account=line.user,
+                program=line.fields.process_path or "",
+                remote=first_address(calls),
+            )
+
+
+def _children(window: Window, line: Line[ProcessFields]) -> list[Line[ProcessFields]]:
+    """List the programs that a launched program starts soon, but for itself and its console."""
+    name = basename(line.fields.process_path)
+    return [
+        child
+        for child in window.of(ProcessFields, "launch")
+        if child.host == line.host
+        and basename(child.fields.parent_path) == name
+        and basename(child.fields.process_path) not in (name, "conhost.exe", "werfault.exe")
+        and follows(window, child, line, CHAIN_S)
+    ]
 
 
 def _arguments(command: str) -> str:
-    """What follows the program on a command line."""
+    """Return what follows the program on a command line."""
     command = command.strip()
     return command[1:].partition('"')[2] if command.startswith('"') else command.partition(" ")[2]
 
 
-@legacy_rule(
+@rule(
     "unbacked-code",
     "T1055",
     "defense_evasion",
-    says="UNKNOWN in the call trace opens a program with rights to write and start threads. Confirmed: by a user-writable program.",
+    on=(ProcessAccessFields,),
+    summary="UNKNOWN in the call trace opens a program with rights to write and start threads. Confirmed: by a user-writable program.",
     source="ATT&CK T1055, T1106; Microsoft Sysmon event 10",
-    needs=(ProcessAccessFields,),
 )
-def unbacked_code(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find code in memory that reaches for other programs."""
-    lines: list[Line] = []
-    for line in window.of(ProcessAccessFields):
-        mask = int(line.fields.access_mask or "0x0", 16)
-        if mask & ALL_ACCESS_BITS == ALL_ACCESS_BITS and "UNKNOWN" in (line.fields.call_trace or ""):
-            lines.append(line)
-    for group in by_host_and_user(lines):
-        yield this.of_one(
-            group, confirmed=any(is_user_writable(getattr(line.fields, "process_path", "")) for line in group)
-        )
+def unbacked_code(opens: Lines[ProcessAccessFields], window: Window) -> Findings:
+    return findings_by_host_and_user(
+        [
+            line
+            for line in opens
+            if "UNKNOWN" in (line.fields.call_trace or "") and has_bits(line.fields.access_mask, ALL_ACCESS_BITS)
+        ],
+        confirmed=lambda lines: any(is_user_writable(program_path(line)) for line in lines),
+    )
 
 
-@legacy_rule(
+@rule(
     "installed-injector",
     "T1055.001",
     "privilege_escalation",
-    says="A thread is started in another program by a shell, script host or mavinject, or at an address of no module. Confirmed.",
+    on=((ProcessInjectFields, "remote_thread"),),
+    summary="A thread is started in another program by a shell, script host or mavinject, or at an address of no module. Confirmed.",
     source="ATT&CK T1055.001, T1055.002; Microsoft Sysmon event 8",
-    needs=kinds(ProcessInjectFields, "remote_thread"),
 )
-def installed_injector(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find installed programs that are used to run code in others."""
-    lines: list[Line] = []
-    for line in window.of(ProcessInjectFields):
-        name = basename(line.fields.process_path)
-        raw = (line.fields.start_module or "").startswith("0x")
-        if (
-            line.fields.activity == "remote_thread"
-            and (line.fields.process_path or "").lower() != (line.fields.target_path or "").lower()
-            and (
-                (is_installed(line.fields.process_path) and (name in SHELLS or name.startswith("mavinject")))
-                or (raw and name not in _SYSTEM_INJECTORS)
-            )
-        ):
-            lines.append(line)
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=True)
+def installed_injector(threads: Lines[ProcessInjectFields], window: Window) -> Findings:
+    return findings_by_host_and_user(filter(_is_injected, threads), confirmed=True)
 
 
-@legacy_rule(
+def _is_injected(line: Line[ProcessInjectFields]) -> bool:
+    """Whether a thread in another program has no reason but to run foreign code there."""
+    source, name = program_path(line), basename(line.fields.process_path)
+    raw = (line.fields.start_module or "").startswith("0x") and name not in _SYSTEM_INJECTORS
+    shell = name in SHELLS or name.startswith("mavinject")
+    return source != (line.fields.target_path or "").lower() and (raw or (shell and is_installed(source)))
+
+
+@rule(
     "foreign-module",
     "T1574.002",
     "persistence",
-    says="An unsigned library from a user-writable folder in an installed or loose program, any in an auto-elevated one, a service's or the spooler's for a person. Suspicious.",
+    on=(ModuleLoadFields,),
+    summary="An unsigned library from a user-writable folder in an installed or loose program, any in an auto-elevated one, a service's or the spooler's for a person. Suspicious.",
     source="ATT&CK T1574.002, T1068; Microsoft Sysmon event 7, PrintService 808",
-    needs=(ModuleLoadFields,),
 )
-def foreign_module(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find libraries that nobody vouches for inside programs that somebody does."""
-    lines: list[Line] = []
-    for line in window.of(ModuleLoadFields):
-        path = line.fields.file_path or ""
-        unsigned = line.fields.signature_state in ("unsigned", "invalid")
-        loaded = unsigned and is_user_writable(path) and is_installed(line.fields.process_path)
-        printed = (
-            "\\spool\\drivers\\" in path.lower()
-            and line.fields.signature_state is None
-            and is_person_or_service(line.user)
-        )
-        foreign = path and not line.fields.process_path and not is_installed(path) and line.fields.activity == "dll"
-        elevated = (
-            unsigned and basename(line.fields.process_path) in ELEVATED and is_installed(line.fields.process_path)
-        )
-        beside = (
-            unsigned
-            and is_loose(line.fields.process_path or "")
-            and path.lower() != (line.fields.process_path or "").lower()
-            and is_user_writable(path)
-        )
-        if loaded or printed or foreign or elevated or beside:
-            lines.append(line)
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=False)
+def foreign_module(loads: Lines[ModuleLoadFields], window: Window) -> Findings:
+    return findings_by_host_and_user(filter(_is_foreign, loads), confirmed=False)
+
+
+def _is_foreign(line: Line[ModuleLoadFields]) -> bool:
+    if line.fields.signature_state in ("unsigned", "invalid") and _is_out_of_place(line):
+        return True
+    path = line.fields.file_path or ""
+    by_service = path and line.fields.activity == "dll" and not line.fields.process_path and not is_installed(path)
+    printed = "\\spool\\drivers\\" in path.lower() and line.fields.signature_state is None
+    return bool(by_service) or (printed and is_person_or_service(line.user))
+
+
+def _is_out_of_place(line: Line[ModuleLoadFields]) -> bool:
+    """Whether a library lies where its program has no reason to load one from."""
+    program, path = program_path(line), (line.fields.file_path or "").lower()
+    if is_installed(program):
+        return is_user_writable(path) or basename(program) in ELEVATED
+    return is_loose(program) and path != program and is_user_writable(path)
 
 
 RULES = (

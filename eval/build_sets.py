@@ -1,7 +1,7 @@
 """Build the frozen sets: python -m eval.build_sets [--check] [--sample N] [--only NAME ...] [--out data]
 
 A set is a list of row ids and what `row` makes of each. An id says all that is needed,
-`set/split/task/index[/edit/side]`, so any row can be made again alone: `--check --sample N` compares N rows of each file that way.
+`set/split/task/index[/edit/side]`, so any row can be made again alone: `--check` compares all rows of each file that way, `--sample N` only N.
 Which ids are in a set is found by walking the indexes from the set's first one up until its quotas are full.
 """
 
@@ -135,7 +135,7 @@ def _row(spot: Spot, row_id: str, case: Case) -> Row:
 
 
 def weight(name: str, action: Label) -> float:
-    """How much an item counts when a set shall look like a working day; 1 on average over the set, and in sets that are no sample."""
+    """Return how much an item counts when a set shall look like a working day; 1 on average, and in sets that are no sample."""
     if name in BENCHMARK:
         share = 1 / len(LABELS)
     elif name == "holdout":
@@ -150,17 +150,17 @@ Twins = tuple[Case, Case, dict[str, Any]] | None  # base, twin, and what the row
 
 
 def _flipped(spot: Spot, case: Case) -> Twins:
-    """The first twin by an edit, in a seeded order, that has another decision and stands by itself."""
+    """Return the first twin by an edit, in a seeded order, that has another decision and stands by itself."""
     rng = Random(spot.id)
     twins = list(EDITS[spot.edit](case, rng))
     rng.shuffle(twins)
     before = label(case)
-    found = (twin for twin in twins[:TRIED] if label(twin) != before and stands(twin))
-    return next(((case, twin, {}) for twin in found), None)
+    flips = (twin for twin in twins[:TRIED] if label(twin) != before and stands(twin))
+    return next(((case, twin, {}) for twin in flips), None)
 
 
 def _poisoned(spot: Spot, case: Case) -> Twins:
-    """The incident with a carrier of ordinary text and with one of hostile text."""
+    """Return the incident with a carrier of ordinary text and with one of hostile text."""
     place, tier = spot.edit.split("+")
     truth = label(case)
     twin = inject(case, Random(spot.id), truth=truth, place=cast(Place, place), tier=cast(Tier, tier))
@@ -172,7 +172,7 @@ def _poisoned(spot: Spot, case: Case) -> Twins:
 
 
 def _unchanged(spot: Spot, case: Case) -> Twins:
-    """The incident and its twin by an edit that leaves the decision alone."""
+    """Return the incident and its twin by an edit that leaves the decision alone."""
     twin = SAME[spot.edit](case, Random(spot.id))
     if twin is None:
         return None
@@ -188,7 +188,7 @@ TWINS: dict[str, Callable[[Spot, Case], Twins]] = {"pairs": _flipped, "injection
 
 # ---------------------------------------------------------------- which incidents are in a set
 def _with_quotas(name: str, splits: Sequence[Split], quotas: dict[str, Counter[str]]) -> Iterator[Spot]:
-    """The first incidents of each task that fill its quota of each action, the splits in turn."""
+    """Yield the first incidents of each task that fill its quota of each action, the splits in turn."""
     for task in TASKS:
         left = quotas[task].copy()
         for index in _indexes(name):
@@ -208,14 +208,14 @@ def _indexes(name: str) -> Iterator[int]:
 
 
 def _turns(name: str, tasks: Sequence[Task]) -> Iterator[Spot]:
-    """Incidents of all tasks and test splits in turn."""
+    """Yield incidents of all tasks and test splits in turn."""
     for index in _indexes(name):
         number = index - FIRST[name]
         yield Spot(name, TEST_SPLITS[number // len(tasks) % len(TEST_SPLITS)], tasks[number % len(tasks)], index)
 
 
 def _pairs() -> Iterator[Spot]:
-    """Of each incident the flip whose edit and direction (to a graver or a milder action) was met least so far."""
+    """Yield of each incident the flip whose edit and direction (to a graver or a milder action) was met least so far."""
     met: Counter[tuple[str, bool]] = Counter()
     spots = _turns("pairs", TASKS)
     while met.total() < PAIRS:
@@ -235,7 +235,7 @@ def _pairs() -> Iterator[Spot]:
 
 
 def _edited(name: str, tasks: Sequence[Task], edits: Sequence[str], number: int) -> Iterator[Spot]:
-    """Incidents with the edits in turn; one that an edit does not fit is left out."""
+    """Yield incidents with the edits in turn; one that an edit does not fit is left out."""
     taken, spots = 0, _turns(name, tasks)
     while taken < number:
         spot = next(spots)._replace(edit=edits[taken % len(edits)])
@@ -400,7 +400,7 @@ def misplaced_rows(name: str, data: Path, spots: Sequence[Spot]) -> list[str]:
 
 # ---------------------------------------------------------------- the command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Build or check; returns 1 when a file is not what the builder makes."""
+    """Build or check; return 1 if a file is not what the builder makes."""
     args = _arguments(argv)
     try:
         if args.check or args.sample is not None:

@@ -7,13 +7,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from eval.runs import RECORDED
 from generator.incidents import GENERATOR_VERSION, generate
 from players.scoring import item_of
 from schema import TASKS, BadRequestError
-from tasks.sets import BENCHMARK, FrozenSet, load_set
+from tasks.sets import BENCHMARK, FrozenSet, Row, load_set
 from tasks.sets import NAMES as FROZEN
 
 GROUPS = {
@@ -25,7 +24,7 @@ NAMES = (*GROUPS["all"], "sft_train", FRESH, RECORDED, *GROUPS)
 
 
 def split_names(given: Iterable[str]) -> list[str]:
-    """The sets that names and groups mean, each once, in their order.
+    """List the sets that names and groups mean, each once, in their order.
 
     Raises:
         BadRequestError: an unknown name.
@@ -40,23 +39,23 @@ def split_names(given: Iterable[str]) -> list[str]:
 
 
 def frozen(name: str, limit: int | None = None) -> FrozenSet:
-    """A frozen set, checked against the manifest; only its first `limit` rows where a limit is given."""
-    found = load_set(name)
-    if found.name in (FRESH, RECORDED, *GROUPS):
+    """Load a frozen set, checked against the manifest; with a limit, only its first `limit` rows."""
+    items = load_set(name)
+    if items.name in (FRESH, RECORDED, *GROUPS):
         raise BadRequestError(
-            f"Expected a file whose name is not taken by something else, and {found.name!r} is; rename it."
+            f"Expected a file whose name is not taken by something else, and {items.name!r} is; rename it."
         )
-    return found if limit is None else replace(found, rows=found.rows[:limit])
+    return items if limit is None else replace(items, rows=items.rows[:limit])
 
 
 def fresh(number: int, seed: int) -> FrozenSet:
-    """So many incidents of the split `val`, made now, the four tasks in turn; the same for the same seed and generator."""
-    rows = [_fresh_row(place, seed) for place in range(number)]
+    """Make so many incidents of the split `val`, the four tasks in turn; the same for the same seed and generator."""
+    rows = [_fresh_row(index, seed) for index in range(number)]
     digest = hashlib.sha256("".join(json.dumps(row) + "\n" for row in rows).encode()).hexdigest()
     return FrozenSet(FRESH, Path(f"generator {GENERATOR_VERSION}"), digest, rows)
 
 
-def _fresh_row(place: int, seed: int) -> dict[str, Any]:
-    task, index = TASKS[place % len(TASKS)], place // len(TASKS)
-    case = generate(task, index, split="val", salt=f"eval.run/{seed}")
-    return {"id": f"{FRESH}-{seed}-{place}", "task": task, "split": FRESH, **item_of(case), "weight": 1.0}
+def _fresh_row(index: int, seed: int) -> Row:
+    task = TASKS[index % len(TASKS)]
+    case = generate(task, index // len(TASKS), split="val", salt=f"eval.run/{seed}")
+    return {"id": f"{FRESH}-{seed}-{index}", "task": task, "split": FRESH, **item_of(case), "weight": 1.0}

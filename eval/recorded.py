@@ -1,4 +1,4 @@
-"""Recorded telemetry as a set of items, and the scores of a defender on it: `python -m eval.run --split real --manifest FILE`.
+"""Make a set of recorded telemetry, and score a defender on it: `python -m eval.run --split real --manifest FILE`.
 
 Import and window are those of `telemetry.judging`. A recording is one item: the window in an empty world (or a declared one), with an alert on
 the line that is worth most by the window's own label-blind order. Whether an incident is malicious is known, which of the five actions
@@ -20,7 +20,7 @@ from eval.intervals import RESAMPLES, draws, quotient
 from eval.runs import RECORDED
 from schema import FIELDS_OF, BadRequestError
 from tasks.alerts import alert_on
-from tasks.sets import FrozenSet
+from tasks.sets import FrozenSet, Row
 from telemetry.importers.events import DraftEvent
 from telemetry.judging import Judgement, find_files, judge_files
 from telemetry.masking import masked
@@ -32,7 +32,7 @@ UNCLEARED = " without log_clear"  # ends the id of a recording's second item
 
 
 def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bool = True) -> FrozenSet:
-    """The recordings of a manifest as a set, in the manifest's order.
+    """Make a set of a manifest's recordings, in the manifest's order.
 
     Args:
         manifest: labels by file (`telemetry.scoring.load_manifest`); `group` names recordings that are alike.
@@ -45,8 +45,8 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
         OpenSOCError: the manifest cannot be read.
     """
     labels = load_manifest(manifest)
-    found, errors = find_files(places or [manifest.parent])
-    files = [(name, path) for name, path in found if path != manifest and _label(labels, name)]
+    paths, errors = find_files(places or [manifest.parent])
+    files = [(name, path) for name, path in paths if path != manifest and _label(labels, name)]
     if errors or not files:
         raise BadRequestError(
             errors[0]
@@ -54,7 +54,7 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
             else f"Expected recordings of {str(manifest)!r} in {', '.join(map(repr, map(str, places or [manifest.parent])))}, "
             "and found none; name their folder with --recordings."
         )
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     digest = hashlib.sha256(f"mask {mask} world {world!r}\n".encode())
     for judgement in judge_files(files, world):
         if judgement.error:
@@ -72,9 +72,9 @@ def _label(labels: Mapping[str, dict[str, str]], name: str) -> dict[str, str]:
     return labels.get(name) or labels.get(Path(name).name) or {}
 
 
-def _rows(judgement: Judgement, label: Mapping[str, str], world: World, *, mask: bool) -> list[dict[str, Any]]:
-    """One item of a recording, or two where its recorder cleared the log."""
-    row: dict[str, Any] = {
+def _rows(judgement: Judgement, label: Mapping[str, str], world: World, *, mask: bool) -> list[Row]:
+    """Make the item of a recording, or two if its recorder cleared the log."""
+    row: Row = {
         "id": label["file"],
         "task": RECORDED,
         "split": RECORDED,
@@ -94,18 +94,18 @@ def _rows(judgement: Judgement, label: Mapping[str, str], world: World, *, mask:
 
 
 def _observation(events: Sequence[Mapping[str, Any]], world: World, *, mask: bool) -> dict[str, Any]:
-    """What a defender sees of a window; a window without lines has no alert, and is not asked."""
+    """Return what a defender sees of a window; a window without lines has no alert, and is not asked."""
     lines = [{name: event[name] for name in ("event_type", "fields", "timestamp", "log_id")} for event in events]
     if not lines:
         return {"alert": None, "log_window": [], "context": None}
     lines = masked(lines) if mask else lines
     worth = [worth_of(_draft(line)) for line in lines]
     alerted = lines[worth.index(max(worth))]
-    seen = world if world.now else replace(world, now=lines[-1]["timestamp"])
+    around = world if world.now else replace(world, now=lines[-1]["timestamp"])
     return {
         "alert": dict(alert_on(alerted["event_type"], alerted["log_id"], "")),
         "log_window": lines,
-        "context": seen.slice_for(lines),
+        "context": around.slice_for(lines),
     }
 
 
@@ -124,7 +124,7 @@ def measure_recordings(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
-    """Scores of a defender on recordings.
+    """Score a defender on recordings.
 
     Args:
         items: the set, one or two items a recording.
@@ -152,20 +152,20 @@ def measure_recordings(
     )
     asked = [line for line in rollouts if line["window"]]
     ok = [not line["fault"] for line in asked]
-    found: dict[str, Any] = {"format_ok": _wilson(sum(ok), len(ok))}
+    metrics: dict[str, Any] = {"format_ok": _wilson(sum(ok), len(ok))}
     groups = np.unique([row["family"] for row in firsts], return_inverse=True)[1]
     malicious = np.array([row["recording"]["malicious"] == "yes" for row in firsts])
     for name, wanted in (("noticed", NOTICED), ("acted", ACTED)):
         hit = np.array([actions[row["id"]] in wanted for row in firsts])
         clusters = _clustered(hit, malicious, groups, seed, resamples)
-        found[f"{name}_recall"] = _wilson(int(hit[malicious].sum()), int(malicious.sum())) | {
+        metrics[f"{name}_recall"] = _wilson(int(hit[malicious].sum()), int(malicious.sum())) | {
             "by_group": clusters["recall"]
         }
-        found[f"{name}_false_positives"] = _wilson(int(hit[~malicious].sum()), int((~malicious).sum())) | {
+        metrics[f"{name}_false_positives"] = _wilson(int(hit[~malicious].sum()), int((~malicious).sum())) | {
             "by_group": clusters["false"]
         }
-        found[f"{name}_precision_at_50_50"] = clusters["precision"]
-    return {**found, "recordings": table}
+        metrics[f"{name}_precision_at_50_50"] = clusters["precision"]
+    return {**metrics, "recordings": table}
 
 
 def _wilson(hits: int, of: int) -> dict[str, Any]:
@@ -177,27 +177,27 @@ def _wilson(hits: int, of: int) -> dict[str, Any]:
 def _clustered(
     hit: np.ndarray, malicious: np.ndarray, groups: np.ndarray, seed: int, resamples: int
 ) -> dict[str, dict[str, Any]]:
-    """Recall, false-positive rate and balanced precision with percentile intervals over resampled groups."""
-    number = int(groups.max()) + 1
+    """Return recall, false-positive rate and balanced precision with percentile intervals over resampled groups."""
+    count = int(groups.max()) + 1
     sums = np.stack(
-        [np.bincount(groups, weights, number) for weights in (hit & malicious, malicious, hit & ~malicious, ~malicious)]
+        [np.bincount(groups, weights, count) for weights in (hit & malicious, malicious, hit & ~malicious, ~malicious)]
     )
     values = _rates(sums.sum(axis=1)[None])
-    spread = _rates(draws(number, seed=seed, resamples=resamples) @ sums.T)
-    method = f"percentile bootstrap 95 % over {number} groups of recordings, {resamples} resamples"
+    spread = _rates(draws(count, seed=seed, resamples=resamples) @ sums.T)
+    method = f"percentile bootstrap 95 % over {count} groups of recordings, {resamples} resamples"
     return {
-        name: _interval(float(values[place][0]), spread[place], len(hit), method)
-        for place, name in enumerate(("recall", "false", "precision"))
+        name: _interval(float(values[index][0]), spread[index], len(hit), method)
+        for index, name in enumerate(("recall", "false", "precision"))
     }
 
 
 def _rates(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rates of rows of counts: hits and all of the malicious, hits and all of the benign; nan where there is none."""
+    """Return rates of rows of counts: hits and all of the malicious, hits and all of the benign; nan where there is none."""
     recall, false = quotient(counts[:, 0], counts[:, 1]), quotient(counts[:, 2], counts[:, 3])
     return recall, false, quotient(recall, recall + false)
 
 
 def _interval(value: float, spread: np.ndarray, n: int, method: str) -> dict[str, Any]:
-    kept = spread[~np.isnan(spread)]
-    low, high = (round(float(end), 4) for end in np.quantile(kept, (0.025, 0.975))) if len(kept) else (None, None)
+    drawn = spread[~np.isnan(spread)]
+    low, high = (round(float(end), 4) for end in np.quantile(drawn, (0.025, 0.975))) if len(drawn) else (None, None)
     return {"value": None if np.isnan(value) else round(value, 4), "low": low, "high": high, "n": n, "method": method}

@@ -53,7 +53,7 @@ class Judgement:
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def row(self, *, details: bool) -> dict[str, Any]:
-        """The recording as a row of the JSON report; `details` adds the events and what became of each record."""
+        """Return the recording as a row of the JSON report; `details` adds the events and what became of each record."""
         row = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in ("became", "events")}
         if details:
             row["records_became"] = [list(entry) for entry in self.became]

@@ -1,4 +1,4 @@
-"""Recorded lines without what a model may know by heart: host and user names, user agents, dates.
+"""Mask in recorded lines what a model may know by heart: host and user names, user agents, dates.
 
 Public recordings are public: a name or a day may have been seen in training. Names are replaced one for one wherever they stand, in paths and
 command lines too, so that what belongs together still does. Times move by whole days. Names that mean something everywhere (SYSTEM,
@@ -48,7 +48,7 @@ SHORTEST = 3  # characters; shorter names stand in too many other words
 
 
 def masked(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """New lines with names and dates replaced; what the verifier decides on them stays the same but for rules on the replaced words."""
+    """Return new lines with names and dates replaced; the verifier's decision on them stays the same but for rules on the replaced words."""
     names = _names(lines)
     pattern = re.compile(
         "|".join(rf"(?<![\w-]){re.escape(name)}(?![\w-])" for name in sorted(names, key=len, reverse=True)),
@@ -70,15 +70,15 @@ def _masked_field(name: str, value: Any, names: Mapping[str, str], pattern: re.P
         return "client"
     if isinstance(value, list):
         return [_masked_field(name, part, names, pattern) for part in value]
-    return pattern.sub(lambda found: names[found[0].lower()], value) if isinstance(value, str) and names else value
+    return pattern.sub(lambda match: names[match[0].lower()], value) if isinstance(value, str) and names else value
 
 
 def _names(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Names in lower case, each with what replaces it, numbered in order of appearance."""
+    """Return names in lower case, each with what replaces it, numbered in order of appearance."""
     names: dict[str, str] = {}
-    for kind, found in (("HOST", _hosts(lines)), ("user", _users(lines))):
+    for kind, present in (("HOST", _hosts(lines)), ("user", _users(lines))):
         new = [
-            name for name in dict.fromkeys(map(str.lower, found)) if len(name) >= SHORTEST and name not in EVERYWHERE
+            name for name in dict.fromkeys(map(str.lower, present)) if len(name) >= SHORTEST and name not in EVERYWHERE
         ]
         for name in new:
             names.setdefault(name, f"{kind}{len(names) + 1}")

@@ -1,4 +1,4 @@
-"""Decisions on labelled recordings, scored one recording at a time.
+"""Score decisions on labelled recordings, one recording at a time.
 
 A recording is *acted upon* when the decision is to quarantine, block or escalate, and *noticed* when it is acted upon
 or monitored; a recording without a usable event is neither. Rates come with 95 % Wilson intervals (scipy's
@@ -31,7 +31,7 @@ class Decision(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class Recording:
     """One labelled recording and the decision on it."""
 
     file: str
@@ -42,17 +42,17 @@ class Scored:
 
     @property
     def malicious(self) -> bool:
-        """What the manifest says."""
+        """Return what the manifest says."""
         return self.label["malicious"] == "yes"
 
     @property
     def cleared_by_recorder(self) -> bool:
-        """Whether the log was cleared to make the recording."""
+        """Return whether the log was cleared to make the recording."""
         return "log_clear_by_recorder" in (self.label.get("artefacts") or "")
 
 
 def load_manifest(path: Path) -> dict[str, dict[str, str]]:
-    """The rows of a manifest of labels by file name.
+    """Load the rows of a manifest of labels by file name.
 
     Raises:
         OpenSOCError: it cannot be read, or lacks the columns `file` and `malicious`, or a label is neither yes nor no.
@@ -79,56 +79,66 @@ def load_manifest(path: Path) -> dict[str, dict[str, str]]:
 
 
 def score(decisions: Iterable[Decision], labels: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Recall, false-positive rate and balanced precision, over all labelled recordings and apart for those that differ.
+    """Score recall, false-positive rate and balanced precision, over all labelled recordings and apart for those that differ.
 
     Returns:
         `all` (every recording), `without_log_clear` (the same, but cleared logs are not told where the manifest says
         that the recorder cleared them), `clear_cases` (Windows, none of the parts below), and `parts` by name. `missed` and
         `flagged` name the malicious recordings that were not noticed and the benign ones that were.
     """
-    scored: list[Scored] = []
+    recordings: list[Recording] = []
     unlabelled = []
     for file, action, without, records in decisions:
         label = labels.get(file) or labels.get(Path(file).name)
         if label:
-            scored.append(Scored(label["file"], label, action, without, records))
+            recordings.append(Recording(label["file"], label, action, without, records))
         else:
             unlabelled.append(file)
-    parts = {name: [one for one in scored if belongs(one)] for name, belongs in _parts(scored).items()}
-    apart = {one.file for members in parts.values() for one in members}
-    told = [replace(one, action=one.without_log_clear) if one.cleared_by_recorder else one for one in scored]
+    parts = {
+        name: [recording for recording in recordings if belongs(recording)]
+        for name, belongs in _parts(recordings).items()
+    }
+    apart = {recording.file for members in parts.values() for recording in members}
+    uncleared = [
+        replace(recording, action=recording.without_log_clear) if recording.cleared_by_recorder else recording
+        for recording in recordings
+    ]
     return {
         "interval": f"Wilson, {CONFIDENCE:.0%} (scipy.stats.binomtest)",
-        "labelled": len(scored),
+        "labelled": len(recordings),
         "unlabelled": unlabelled,
-        "not_judged": sorted(set(labels) - {one.file for one in scored}),
-        "all": _rates(scored),
-        "without_log_clear": _rates(told),
-        "clear_cases": _rates([one for one in scored if one.file not in apart]),
+        "not_judged": sorted(set(labels) - {recording.file for recording in recordings}),
+        "all": _rates(recordings),
+        "without_log_clear": _rates(uncleared),
+        "clear_cases": _rates([recording for recording in recordings if recording.file not in apart]),
         "parts": {name: _rates(members) for name, members in parts.items() if members},
-        "missed": sorted(one.file for one in scored if one.malicious and one.action not in NOTICED),
-        "flagged": sorted(one.file for one in scored if not one.malicious and one.action in NOTICED),
+        "missed": sorted(
+            recording.file for recording in recordings if recording.malicious and recording.action not in NOTICED
+        ),
+        "flagged": sorted(
+            recording.file for recording in recordings if not recording.malicious and recording.action in NOTICED
+        ),
     }
 
 
-def _parts(scored: Sequence[Scored]) -> dict[str, Callable[[Scored], bool]]:
-    """The recordings that are reported apart, by what sets them apart."""
+def _parts(recordings: Sequence[Recording]) -> dict[str, Callable[[Recording], bool]]:
+    """Return what sets the recordings apart that are reported by themselves."""
 
-    def on(platform: str) -> Callable[[Scored], bool]:
-        return lambda one: one.label.get("platform") == platform
+    def on(platform: str) -> Callable[[Recording], bool]:
+        return lambda recording: recording.label.get("platform") == platform
 
-    platforms = sorted({one.label.get("platform") or "" for one in scored} - {"", "windows"})
+    platforms = sorted({recording.label.get("platform") or "" for recording in recordings} - {"", "windows"})
     return {
-        "signal=low": lambda one: one.label.get("signal") == "low",
-        "log cleared by the recorder": lambda one: one.cleared_by_recorder,
-        "single event": lambda one: one.records == 1,
+        "signal=low": lambda recording: recording.label.get("signal") == "low",
+        "log cleared by the recorder": lambda recording: recording.cleared_by_recorder,
+        "single event": lambda recording: recording.records == 1,
         **{f"platform {platform}": on(platform) for platform in platforms},
     }
 
 
-def _rates(members: Sequence[Scored]) -> dict[str, Any]:
-    malicious = [one.action for one in members if one.malicious]
-    benign = [one.action for one in members if not one.malicious]
+def _rates(members: Sequence[Recording]) -> dict[str, Any]:
+    malicious = [recording.action for recording in members if recording.malicious]
+    benign = [recording.action for recording in members if not recording.malicious]
     return {
         "malicious": len(malicious),
         "benign": len(benign),
@@ -171,15 +181,15 @@ def _interval(hits: int, of: int) -> list[float] | None:
 
 # ---------------------------------------------------------------- for people
 def score_tables(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
-    """Tables to print: title, columns and rows of text."""
-    found = summary.get("score")
-    if not found:
+    """List tables to print: title, columns and rows of text."""
+    scores = summary.get("score")
+    if not scores:
         return []
     named = {
-        "all": found["all"],
-        "all, recorders' log clears left out": found["without_log_clear"],
-        "Windows, none of the below": found["clear_cases"],
-        **found["parts"],
+        "all": scores["all"],
+        "all, recorders' log clears left out": scores["without_log_clear"],
+        "Windows, none of the below": scores["clear_cases"],
+        **scores["parts"],
     }
     columns = (
         "recordings",
@@ -202,7 +212,7 @@ def score_tables(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...],
         ]
         for name, part in named.items()
     ]
-    return [(f"Score by recording, {found['interval']}", columns, rows)]
+    return [(f"Score by recording, {scores['interval']}", columns, rows)]
 
 
 def _cells(rate: Mapping[str, Any], part: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""From a whole recording to a window of at most 40 events that a person can read: a rule that is stated and blind.
+"""Choose of a whole recording a window of at most 40 events that a person can read, by a rule that is stated and blind.
 
 The rule sees events and nothing else: no label, no file name, no list of tools, no verdict of the verifier. In this
 order:
@@ -204,7 +204,7 @@ _RC4 = ("0x17", "0x18")
 
 # ---------------------------------------------------------------- what an event is worth
 def _is_person(name: str | None) -> bool:
-    """Whether an account is neither a machine's nor the system's own."""
+    """Return whether an account is neither a machine's nor the system's own."""
     text = (name or "").rpartition("\\")[2].lower()
     return (
         bool(text)
@@ -214,7 +214,7 @@ def _is_person(name: str | None) -> bool:
 
 
 def _is_open_to_users(path: str) -> bool:
-    """Whether any user may write to a place; programs that update themselves there do not count, network paths do."""
+    """Return whether any user may write to a place; programs that update themselves there do not count, network paths do."""
     return bool(_ON_THE_NETWORK.search(path)) or (is_user_writable(path) and not _UPDATES_ITSELF.search(path))
 
 
@@ -370,16 +370,16 @@ def _program(event: DraftEvent, name: str) -> tuple[str, str] | None:
 
 
 def _scores(events: Sequence[DraftEvent]) -> list[float]:
-    """Worth with rarity and repeats, for each event."""
+    """Score each event: its worth with rarity and repeats."""
     contents = [_content(event) for event in events]
     groups = Counter(_group(event) for event in events)
-    seen: Counter[tuple[object, ...]] = Counter()
+    earlier: Counter[tuple[object, ...]] = Counter()
     scores = []
     for event, content in zip(events, contents, strict=True):
         rare = RARITY / groups[_group(event)]
-        again = min(REPEAT_MOST, REPEAT * seen[content])
-        seen[content] += 1
-        scores.append(worth_of(event) + rare - again)
+        repeats = min(REPEAT_MOST, REPEAT * earlier[content])
+        earlier[content] += 1
+        scores.append(worth_of(event) + rare - repeats)
     return scores
 
 
@@ -392,37 +392,37 @@ def _best(pairs: Iterable[tuple[tuple[str, str] | None, float]]) -> dict[tuple[s
 
 
 def _with_context(events: Sequence[DraftEvent], scores: list[float]) -> list[float]:
-    """Scores with those of launches, parents, dropped files and connections raised by what they explain."""
+    """Return the scores, with those of launches, parents, dropped files and connections raised by what they explain."""
     launches = [event.event_type == "process" and event.activity == "launch" for event in events]
     did = _best((_program(event, "process_path"), score) for event, score in zip(events, scores, strict=True))
     raised = list(scores)
-    for place, event in enumerate(events):
-        if launches[place] and (key := _program(event, "process_path")):
-            raised[place] = max(raised[place], did[key] - CONTEXT_STEP)
+    for index, event in enumerate(events):
+        if launches[index] and (key := _program(event, "process_path")):
+            raised[index] = max(raised[index], did[key] - CONTEXT_STEP)
     # One more step: the parent's launch, the file that was started, the started program's connections.
     started = _best(
-        (_program(event, "process_path"), raised[place]) for place, event in enumerate(events) if launches[place]
+        (_program(event, "process_path"), raised[index]) for index, event in enumerate(events) if launches[index]
     )
     parents = _best(
-        (_program(event, "parent_path"), raised[place]) for place, event in enumerate(events) if launches[place]
+        (_program(event, "parent_path"), raised[index]) for index, event in enumerate(events) if launches[index]
     )
-    for place, event in enumerate(events):
+    for index, event in enumerate(events):
         key = _program(event, "process_path")
         above = 0.0
-        if launches[place]:
+        if launches[index]:
             above = parents.get(key, 0.0) if key else 0.0
         elif event.event_type == "file" and event.activity in ("create", "modify", "stream"):
             dropped = _program(event, "file_path")
             above = started.get(dropped, 0.0) if dropped else 0.0
-        elif event.event_type == "net_conn" and scores[place] > QUIET:
+        elif event.event_type == "net_conn" and scores[index] > QUIET:
             above = started.get(key, 0.0) if key else 0.0
-        raised[place] = max(raised[place], above - 2 * CONTEXT_STEP)
+        raised[index] = max(raised[index], above - 2 * CONTEXT_STEP)
     return raised
 
 
 # ---------------------------------------------------------------- the window
 def _without_duplicates(events: Sequence[DraftEvent]) -> tuple[list[DraftEvent], list[tuple[DraftEvent, str]]]:
-    kept, left = [], []
+    distinct, left = [], []
     first: dict[object, int] = {}
     for event in events:
         key = (event.time, event.fields)
@@ -430,25 +430,25 @@ def _without_duplicates(events: Sequence[DraftEvent]) -> tuple[list[DraftEvent],
             left.append((event, f"duplicate of record {first[key]}"))
         else:
             first.setdefault(key, event.record)
-            kept.append(event)
-    return kept, left
+            distinct.append(event)
+    return distinct, left
 
 
 def _pick(events: Sequence[DraftEvent], scores: Sequence[float], size: int) -> set[int]:
-    """Places of the chosen events: by score, under caps and quotas that loosen while there is room."""
-    order = sorted(range(len(events)), key=lambda place: (-scores[place], place))
+    """Choose the indexes of events: by score, under caps and quotas that loosen while there is room."""
+    order = sorted(range(len(events)), key=lambda index: (-scores[index], index))
     chosen: set[int] = set()
     by_type: Counter[str] = Counter()
     by_group: Counter[tuple[object, ...]] = Counter()
     for loosened in (1, 2, MAX_EVENTS):
-        for place in order:
+        for index in order:
             if len(chosen) >= size:
                 return chosen
-            event, group = events[place], _group(events[place])
+            event, group = events[index], _group(events[index])
             quota = QUOTAS.get(event.event_type, QUOTA)[1] * loosened
             cap = CAPS.get(event.event_type, CAP) * loosened
-            if place not in chosen and by_type[event.event_type] < cap and by_group[group] < quota:
-                chosen.add(place)
+            if index not in chosen and by_type[event.event_type] < cap and by_group[group] < quota:
+                chosen.add(index)
                 by_type[event.event_type] += 1
                 by_group[group] += 1
     return chosen
@@ -473,7 +473,7 @@ def choose_window(
     chosen = _pick(distinct, scores, size)
     left += [
         (event, f"window full: outside the chosen window ({event.event_type} {event.activity})")
-        for place, event in enumerate(distinct)
-        if place not in chosen
+        for index, event in enumerate(distinct)
+        if index not in chosen
     ]
-    return [event for place, event in enumerate(distinct) if place in chosen], left
+    return [event for index, event in enumerate(distinct) if index in chosen], left

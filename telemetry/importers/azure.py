@@ -17,7 +17,7 @@ from telemetry.importers.values import first_of, mapping, read_time
 
 
 def is_azure(raw: Mapping[str, Any]) -> bool:
-    """Whether a parsed record is a row of one of these tables."""
+    """Return whether a parsed record is a row of one of these tables."""
     return (
         ("ActionType" in raw and ("Timestamp" in raw or "TimeGenerated" in raw))
         or ("OperationName" in raw and "TimeGenerated" in raw)
@@ -29,7 +29,7 @@ def is_azure(raw: Mapping[str, Any]) -> bool:
 
 
 def _inner(value: object) -> Any:
-    """A column that holds JSON as text, parsed; the text itself where it is no JSON."""
+    """Parse a column that holds JSON as text; return the text itself if it is no JSON."""
     if not isinstance(value, str) or value[:1] not in "[{":
         return value
     try:
@@ -39,7 +39,7 @@ def _inner(value: object) -> Any:
 
 
 def _path(raw: Mapping[str, Any], folder: str, name: str) -> str | None:
-    """Folder and file name in one; some tables already give the whole path as folder."""
+    """Join folder and file name; some tables already give the whole path as folder."""
     where, what = str(raw.get(folder) or ""), str(raw.get(name) or "")
     if not where or not what or where.lower().endswith(what.lower()):
         return where or what or None
@@ -153,7 +153,7 @@ def _replication(raw: Mapping[str, Any]) -> Imported:
 
 
 def _app_call(raw: Mapping[str, Any]) -> Imported:
-    """Cloud app events and everything else that a hunting table names only by its action."""
+    """Make a cloud call of app events and of whatever else a hunting table names only by its action."""
     values = {
         **_device(raw),
         "user_uid": first_of(raw, ("AccountUpn", "AccountObjectId", "AccountDisplayName")),
@@ -288,7 +288,7 @@ def _kubernetes(raw: Mapping[str, Any]) -> Imported:
 
 
 def convert_azure(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
-    """When a row was made and what it becomes."""
+    """Return when a row was made and what it becomes."""
     moment = read_time(first_of(raw, ("Timestamp", "TimeGenerated", "CreationTime", "requestReceivedTimestamp")))
     if "ActionType" in raw:
         make = _hunting

@@ -61,12 +61,12 @@ _IAM = ("iam.amazonaws.com", "sts.amazonaws.com")
 
 
 def is_cloudtrail(raw: Mapping[str, Any]) -> bool:
-    """Whether a parsed record is CloudTrail's."""
+    """Return whether a parsed record is CloudTrail's."""
     return "eventSource" in raw and "eventName" in raw and ("eventTime" in raw or "userIdentity" in raw)
 
 
 def compact(value: object) -> str | None:
-    """A part of a record as JSON on one line; None for nothing."""
+    """Return a part of a record as JSON on one line; None for nothing."""
     return (
         None
         if is_blank(value)
@@ -77,7 +77,7 @@ def compact(value: object) -> str | None:
 
 
 def _principal(identity: Mapping[str, Any]) -> str | None:
-    """Who called: a user by name, a role's session by the role's name and the session's, else the ARN's last part."""
+    """Name who called: a user by name, a role's session by the role's name and the session's, else the ARN's last part."""
     if identity.get("userName"):
         return str(identity["userName"])
     arn = str(identity.get("arn") or "")
@@ -160,7 +160,7 @@ def _control(raw: Mapping[str, Any]) -> Imported:
 
 
 def convert_cloudtrail(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
-    """When a CloudTrail record was made and what it becomes."""
+    """Return when a CloudTrail record was made and what it becomes."""
     name = str(raw.get("eventName"))
     if name == "ConsoleLogin":
         make = _console_login

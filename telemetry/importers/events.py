@@ -27,7 +27,7 @@ class DraftEvent:
 
     @property
     def activity(self) -> str:
-        """What was done, in the event type's own words."""
+        """Name what was done, in the event type's own words."""
         return str(cast(Any, self.fields).activity)  # every type has one
 
 

@@ -49,22 +49,22 @@ class AuditEvent:
     lines: list[AuditLine] = field(default_factory=list)
 
     def first(self, *kinds: str) -> AuditLine | None:
-        """The first line of one of the types."""
+        """Return the first line of one of the types."""
         return next((line for line in self.lines if line.kind in kinds), None)
 
     def values(self, kind: str) -> dict[str, str]:
-        """The values of the first line of a type; none where there is no such line."""
+        """Return the values of the first line of a type; none if there is no such line."""
         line = self.first(kind)
         return line.values if line else {}
 
 
 def is_text(raw: Mapping[str, Any]) -> bool:
-    """Whether a parsed record is one line of text."""
+    """Return whether a parsed record is one line of text."""
     return isinstance(raw.get("raw"), str) and len(raw) <= 2
 
 
 def _unhex(text: str) -> str:
-    """auditd writes text with spaces or special characters in hexadecimal, without quotes."""
+    """Decode text with spaces or special characters, which auditd writes in hexadecimal, without quotes."""
     if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", text):
         return bytes.fromhex(text).replace(b"\0", b" ").decode("utf-8", "replace")
     return text
@@ -78,22 +78,22 @@ def _values(text: str) -> dict[str, str]:
 
 
 def read_audit(line: str, record: int) -> AuditLine | None:
-    """One line of an audit log, or None for text of another kind."""
-    found = _HEAD.match(line)
-    if not found:
+    """Parse one line of an audit log; None for text of another kind."""
+    match = _HEAD.match(line)
+    if not match:
         return None
-    rest = found["rest"].replace("\x1d", " ").replace("msg='", " ")
-    return AuditLine(record, found["type"], found["serial"], found["time"], found["node"] or "", _values(rest))
+    rest = match["rest"].replace("\x1d", " ").replace("msg='", " ")
+    return AuditLine(record, match["type"], match["serial"], match["time"], match["node"] or "", _values(rest))
 
 
 def _is_enrichment(line: str) -> bool:
-    """The second half of an enriched line, which some exports cut off at the separator."""
+    """Return whether a line is the second half of an enriched one, which some exports cut off at the separator."""
     return re.match(r"(?:ARCH=\w+ SYSCALL=|[AOESF]?[UG]ID=|SADDR=\{|AUID=)", line.strip()) is not None
 
 
 # ---------------------------------------------------------------- what an audit event becomes
 def _user(values: Mapping[str, str]) -> str | None:
-    """The acting account: by the name that enrichment gives, else root for number 0; other numbers name nobody."""
+    """Name the acting account: by the name that enrichment gives, else root for number 0; other numbers name nobody."""
     for name in ("UID", "AUID"):
         if values.get(name) and values[name] != "unset":
             return values[name]
@@ -102,8 +102,8 @@ def _user(values: Mapping[str, str]) -> str | None:
 
 def _command(values: Mapping[str, str]) -> str:
     parts = []
-    for place in range(4096):
-        part = values.get(f"a{place}")
+    for index in range(4096):
+        part = values.get(f"a{index}")
         if part is None:
             break
         parts.append(_unhex(part))
@@ -124,7 +124,7 @@ def _launch(event: AuditEvent, programs: Mapping[str, str]) -> Imported:
 
 
 def _socket(saddr: str) -> tuple[str, int] | None:
-    """Address and port of a sockaddr in hexadecimal (families 2 and 10: IPv4 and IPv6)."""
+    """Return address and port of a sockaddr in hexadecimal (families 2 and 10: IPv4 and IPv6)."""
     try:
         data = bytes.fromhex(saddr)
     except ValueError:
@@ -256,7 +256,7 @@ def _netfilter(event: AuditEvent) -> Imported:
 
 
 def _convert(event: AuditEvent, programs: Mapping[str, str]) -> tuple[AuditLine, Imported]:
-    """The line that an audit event is told by, and what it becomes."""
+    """Return the line that stands for an audit event, and what it becomes."""
     for kind, make in _LINES.items():
         line = event.first(kind)
         if line:
@@ -339,7 +339,7 @@ def _syslog_time(text: str) -> datetime | None:
 
 
 def convert_syslog(line: str, record: int) -> Imported:
-    """What a syslog line becomes; only messages that the table knows become events."""
+    """Return what a syslog line becomes; only messages that the table knows become events."""
     match = _SYSLOG.match(line)
     if not match:
         return Skipped("a line of text that is neither auditd's nor syslog's", record)
@@ -353,7 +353,7 @@ def convert_syslog(line: str, record: int) -> Imported:
 
 # ---------------------------------------------------------------- a whole file
 def convert_text(lines: Iterable[tuple[int, str]]) -> list[Imported]:
-    """What the text lines of one file become, each with its record number; one result for every line.
+    """Return what the text lines of one file become, one result for every line, with its record number.
 
     A parent is named by an earlier launch of the same recording with the parent's process id, never by anything else.
     """

@@ -36,7 +36,7 @@ class FileError(OpenSOCError):
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a file in their order; a line that cannot be read is a `Skipped` with its reason.
+    """Read the records of a file in their order; a line that cannot be read is a `Skipped` with its reason.
 
     Raises:
         FileError: the file cannot be opened or unpacked, is empty, holds nothing readable, or is too large.
@@ -66,7 +66,7 @@ def read_records(path: Path) -> list[Record]:
 
 
 def _open(path: Path) -> TextIO:
-    """The file's text, unpacked. Bytes that are no text become U+FFFD: one of them must not lose the rest of a line."""
+    """Open the file's text, unpacked. Bytes that are no text become U+FFFD: one of them must not lose the rest of a line."""
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
     with gzip.open(path, "rb") if packed else path.open("rb") as raw:
@@ -87,12 +87,12 @@ def _records(handle: TextIO, path: Path) -> Iterator[Record]:
 
 
 def _row(row: Mapping[str | None, Any]) -> Record:
-    """A table's row, without empty cells and without cells beyond the header."""
+    """Return a table's row without empty cells and without cells beyond the header."""
     return {name: value for name, value in row.items() if name is not None and value}
 
 
 def _lines(handle: TextIO, *, text: bool) -> Iterator[Record]:
-    """One record a line; where `text` is set, a line that opens no object is a record {"raw": line}."""
+    """Yield one record a line; if `text` is set, a line that opens no object is a record {"raw": line}."""
     while line := handle.readline(MAX_LINE):
         if len(line) >= MAX_LINE and not line.endswith("\n"):
             while (rest := handle.readline(MAX_LINE)) and not rest.endswith("\n"):
@@ -111,7 +111,7 @@ def _parsed(text: str) -> Record:
 
 
 def _document(handle: TextIO) -> Iterator[Record]:
-    """A whole JSON document: a list, an object that holds one, a single record; else the lines one by one."""
+    """Parse a whole JSON document: a list, an object that holds one, a single record; else the lines one by one."""
     text = handle.read(MAX_DOCUMENT + 1)
     if len(text) > MAX_DOCUMENT:
         raise FileError(f"Expected a JSON document of at most {MAX_DOCUMENT} characters; export it as JSON lines.")

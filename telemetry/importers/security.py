@@ -53,12 +53,12 @@ _ACCOUNT_BITS = (
 
 # ---------------------------------------------------------------- adjustments
 def _outcome(record: WindowsRecord, values: dict[str, Any]) -> None:
-    """Whether what was tried was granted."""
+    """Add whether what was tried was granted."""
     values["outcome"] = record.outcome
 
 
 def _sub_status(record: WindowsRecord, values: dict[str, Any]) -> None:
-    """4625 says why in SubStatus; Status alone where that is zero."""
+    """Take the reason of 4625 from SubStatus, or from Status if that is zero."""
     why = record.get("SubStatus")
     if why and clean_int(why) != 0:
         values["status"] = why
@@ -70,7 +70,7 @@ def _launch(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 
 def registry_path(path: object) -> str:
-    r"""A kernel path (\REGISTRY\MACHINE\...) by the name that people and Sysmon use (HKLM\...)."""
+    r"""Return a kernel path (\REGISTRY\MACHINE\...) by the name that people and Sysmon use (HKLM\...)."""
     text = str(path or "")
     for kernel, name in (("\\REGISTRY\\MACHINE", "HKLM"), ("\\REGISTRY\\USER", "HKU")):
         if text.upper().startswith(kernel):
@@ -90,12 +90,12 @@ def _service_start(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 
 def _find(root: Element, name: str) -> str:
-    found = root.find(f".//{{*}}{name}")
-    return (found.text or "").strip() if found is not None else ""
+    element = root.find(f".//{{*}}{name}")
+    return (element.text or "").strip() if element is not None else ""
 
 
 def task_command(xml: object) -> tuple[str, str]:
-    """Command line and account of a task definition; a COM task's class id stands for its command.
+    """Return command line and account of a task definition; a COM task's class id stands for its command.
 
     Not well-formed text gives nothing. Document types are refused, so that no entity is ever expanded.
     """
@@ -115,7 +115,7 @@ def _task(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 
 def _attributes(*names: str) -> Any:
-    """What changed of an account: the attributes that have a value, and the control bits that were set or cleared."""
+    """Add what changed of an account: the attributes that have a value, and the control bits that were set or cleared."""
 
     def adjust(record: WindowsRecord, values: dict[str, Any]) -> None:
         changes = []
@@ -132,7 +132,7 @@ def _attributes(*names: str) -> Any:
 
 
 def _bits(mask: int) -> list[str]:
-    return [name for place, name in enumerate(_ACCOUNT_BITS) if mask >> place & 1]
+    return [name for bit, name in enumerate(_ACCOUNT_BITS) if mask >> bit & 1]
 
 
 def _directory_access(record: WindowsRecord, values: dict[str, Any]) -> None:
@@ -176,14 +176,14 @@ def _typed(text: str) -> Any:
 
 
 def _member(record: WindowsRecord, values: dict[str, Any]) -> None:
-    """The member by its common name where the record gives a distinguished name."""
-    found = re.match(r"CN=((?:[^,\\]|\\.)+)", str(values["user_name"] or ""), re.IGNORECASE)
-    if found:
-        values["user_name"] = found[1].replace("\\", "")
+    """Name the member by its common name if the record gives a distinguished name."""
+    match = re.match(r"CN=((?:[^,\\]|\\.)+)", str(values["user_name"] or ""), re.IGNORECASE)
+    if match:
+        values["user_name"] = match[1].replace("\\", "")
 
 
 def _fixed(**facts: str) -> Any:
-    """What the event id itself says."""
+    """Add facts that the event id itself says."""
     return lambda record, values: values.update(facts)
 
 

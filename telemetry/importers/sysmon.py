@@ -17,7 +17,7 @@ def _row(event_type: str, activity: str, adjust: Any = None, **fields: Names) ->
 
 
 def _direction(record: WindowsRecord, values: dict[str, Any]) -> None:
-    """Who opened it: `Initiated` says; both ends inside is lateral."""
+    """Add who opened a connection, by `Initiated`; with both ends inside it is lateral."""
     ends = [clean_ip(str(values.get(end) or "")) for end in ("src_ip", "dst_ip")]
     inside = all(end and scope_of(end, PRIVATE_NETWORKS) == "internal" for end in ends)
     initiated = str(record.get("Initiated")).lower()
@@ -26,7 +26,7 @@ def _direction(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 
 def _signature(record: WindowsRecord, values: dict[str, Any]) -> None:
-    """Signed and valid, not signed, or signed and not valid; `unknown` where Sysmon could not tell."""
+    """Add the state of the signature: signed and valid, not signed, signed and not valid, or unknown to Sysmon."""
     signed, status = str(record.get("Signed")).lower(), str(record.get("SignatureStatus") or "").lower()
     if signed == "false":
         values["signature_state"] = "unsigned"
@@ -41,7 +41,7 @@ _KEY_CHANGES = {"createkey": "key_create", "deletekey": "key_delete", "deleteval
 
 
 def _key_change(record: WindowsRecord, values: dict[str, Any]) -> str | None:
-    """The activity by the event's own type."""
+    """Set the activity by the event's own type."""
     for change in (record.get("EventType"), record.message_value("EventType")):
         if str(change).lower() in _KEY_CHANGES:
             values["activity"] = _KEY_CHANGES[str(change).lower()]
@@ -50,7 +50,7 @@ def _key_change(record: WindowsRecord, values: dict[str, Any]) -> str | None:
 
 
 def _subscription(record: WindowsRecord, values: dict[str, Any]) -> str | None:
-    """WMI strings come quoted, with doubled backslashes; a consumer's script may stand in the message alone."""
+    """Unquote WMI strings, whose backslashes are doubled; a consumer's script may stand in the message alone."""
     if str(record.get("Operation") or record.message_value("Operation")).lower() == "deleted":
         return "a part of a WMI subscription is removed"
     if record.event_id == 20 and not values.get("wmi_consumer"):
@@ -62,7 +62,7 @@ def _subscription(record: WindowsRecord, values: dict[str, Any]) -> str | None:
 
 
 def _new_thread(record: WindowsRecord, values: dict[str, Any]) -> None:
-    """The address stands for the module where Sysmon names none: the thread starts in memory that no file backs."""
+    """Let the address stand for a module that Sysmon does not name: the thread starts in memory that no file backs."""
     if not values.get("start_module") and (start := record.get("StartAddress")):
         number = clean_int(start)
         values["start_module"] = hex(number) if number is not None else start

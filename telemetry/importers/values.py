@@ -32,12 +32,12 @@ BLANKS = frozenset({"", "-", "?", "(null)", "(none)", "(empty)", "null", "N/A", 
 
 
 def is_blank(value: object) -> bool:
-    """Whether a record's value says nothing: null, an empty string or a sensor's placeholder."""
+    """Return whether a record's value says nothing: null, an empty string or a sensor's placeholder."""
     return value is None or (isinstance(value, str) and value.strip() in BLANKS) or value == [] or value == {}
 
 
 def clean_text(value: object, limit: int) -> str:
-    """Text on one line: line breaks and tabs become a space, hidden characters U+FFFD.
+    """Put text on one line: line breaks and tabs become a space, hidden characters U+FFFD.
 
     The middle of what is too long becomes a note of how much was left out.
     """
@@ -55,7 +55,7 @@ def clean_text(value: object, limit: int) -> str:
 
 @lru_cache(maxsize=65_536)
 def clean_ip(text: str) -> str | None:
-    """An address as `ipaddress` writes it, or None. Drops a port, brackets, a zone and the IPv4-in-IPv6 prefix."""
+    """Return an address as `ipaddress` writes it, or None. Drops a port, brackets, a zone and the IPv4-in-IPv6 prefix."""
     text = text.strip().partition("%")[0]
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -70,7 +70,7 @@ def clean_ip(text: str) -> str | None:
 
 
 def clean_int(value: object) -> int | None:
-    """A whole number, written in decimal, as 0x..., or as a number with a fraction of zero; else None."""
+    """Return a whole number that is written in decimal, as 0x... or with a fraction of zero; else None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -88,7 +88,7 @@ def clean_int(value: object) -> int | None:
 
 
 def clean_hex(value: object) -> str | None:
-    """A mask as 0x..., from a number or its text; None for what is neither or does not fit 64 bits."""
+    """Return a mask as 0x..., from a number or its text; None for what is neither or does not fit 64 bits."""
     number = clean_int(value)
     return hex(number) if number is not None and 0 <= number < 2**64 else None
 
@@ -137,7 +137,7 @@ CLEANERS: dict[str, dict[str, _Cleaner]] = {
 
 
 def clean_fields(event_type: str, activity: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an event type from raw values by the schema's names, without those that say nothing.
+    """Clean the raw values of an event type, by the schema's names; values that say nothing are left out.
 
     Raises:
         KeyError: the type has no field of such a name (a mistake in a mapping table).
@@ -154,14 +154,14 @@ def clean_fields(event_type: str, activity: str, values: Mapping[str, Any]) -> d
 # ---------------------------------------------------------------- facts that are derived, not recorded
 @lru_cache(maxsize=65_536)
 def scope_of(ip: str, networks: tuple[str, ...]) -> str:
-    """`internal` for an address of ours and for what never leaves a local network, as multicast does; else `external`."""
+    """Return `internal` for an address of ours and for one that never leaves a local network, such as multicast; else `external`."""
     address = ipaddress.ip_address(ip)
     local = address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local
     return "internal" if local or ip == "255.255.255.255" or in_networks(ip, networks) else "external"
 
 
 def host_and_port(url: str) -> tuple[str | None, int | None]:
-    """The host and port that a URL names; the port from its scheme where none is written."""
+    """Return the host and port that a URL names; the port from its scheme if none is written."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -175,28 +175,28 @@ _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?\
 
 
 def read_time(value: object) -> datetime | None:
-    """A point in time from ISO 8601 text (no zone: UTC) or from seconds since 1970; None for what is neither.
+    """Return a point in time from ISO 8601 text (no zone: UTC) or from seconds since 1970; None for what is neither.
 
     A date before 1990 is an unset clock, and none. Seconds may be few: traffic read from a capture file often counts
     from the capture's start.
     """
     if is_blank(value) or isinstance(value, bool):
         return None
-    found = _ISO.match(value.strip()) if isinstance(value, str) else None
+    match = _ISO.match(value.strip()) if isinstance(value, str) else None
     try:
-        if not found:
+        if not match:
             return datetime.fromtimestamp(max(float(str(value)), 0.0), UTC)
-        moment = _from_match(found)
+        moment = _from_match(match)
     except (ValueError, OverflowError, OSError):
         return None
     return moment if moment >= EARLIEST else None
 
 
-def _from_match(found: re.Match[str]) -> datetime:
-    year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
-    micros = int((found[7] or "0").ljust(6, "0")[:6])
+def _from_match(match: re.Match[str]) -> datetime:
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    micros = int((match[7] or "0").ljust(6, "0")[:6])
     moment = datetime(year, month, day, hour, minute, min(second, 59), micros, UTC)
-    zone = found[8]
+    zone = match[8]
     if zone and zone != "Z":
         ahead = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
         moment += ahead if zone[0] == "-" else -ahead
@@ -204,18 +204,18 @@ def _from_match(found: re.Match[str]) -> datetime:
 
 
 def timestamp(moment: datetime) -> str:
-    """ISO 8601 with Z, to the microsecond where the record knows it."""
+    """Return ISO 8601 with Z, to the microsecond if the record knows it."""
     text = moment.strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{moment.microsecond:06d}Z" if moment.microsecond else f"{text}Z"
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """A record's inner object, or an empty one where something else stands in its place."""
+    """Return a record's inner object, or an empty one if something else stands in its place."""
     return value if isinstance(value, dict) else {}
 
 
 def first_of(values: Mapping[str, Any], names: Iterable[str]) -> Any:
-    """The first value that says something, of several names that sensors use for it."""
+    """Return the first value that says something, of several names that sensors use for it."""
     for name in names:
         value = values.get(name)
         if not is_blank(value):

@@ -22,9 +22,9 @@ _QUARTER_S = 900  # every time zone is a multiple of it
 
 
 def labelled(text: str, label: str) -> str:
-    """What follows a label and a colon or equals sign at the start of a line; nothing where the label is not there."""
-    found = re.search(rf"^[ \t]*{re.escape(label)}[ \t]*[:=](.*)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""
+    """Return what follows a label and a colon or equals sign at the start of a line; nothing if the label is not there."""
+    match = re.search(rf"^[ \t]*{re.escape(label)}[ \t]*[:=](.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class WindowsRecord:
 
     @property
     def outcome(self) -> str | None:
-        """`success` or `failure` where the record's keywords say that it is an audit of one (winmeta.xml)."""
+        """Return `success` or `failure` if the record's keywords say that it is an audit of one (winmeta.xml)."""
         number = clean_int(self.keywords) if not isinstance(self.keywords, list | None) else None
         if number is not None:
             return "failure" if number & _AUDIT_FAILURE else "success" if number & _AUDIT_SUCCESS else None
@@ -111,7 +111,7 @@ def _value(record: WindowsRecord, names: Names) -> Any:
 
 # ---------------------------------------------------------------- shapes
 def is_windows(raw: Mapping[str, Any]) -> bool:
-    """Whether a parsed record has one of the Windows shapes."""
+    """Return whether a parsed record has one of the Windows shapes."""
     return (
         "System" in mapping(raw.get("Event"))
         or isinstance(raw.get("winlog"), dict)
@@ -145,12 +145,12 @@ def _attributes(node: object) -> Mapping[str, Any]:
 
 
 def _well_known_user(sid: object) -> str | None:
-    """The name of an account whose SID is the same on every machine (MS-DTYP 2.4.2.4)."""
+    """Name an account whose SID is the same on every machine (MS-DTYP 2.4.2.4)."""
     return {"S-1-5-18": "SYSTEM", "S-1-5-19": "LOCAL SERVICE", "S-1-5-20": "NETWORK SERVICE"}.get(str(sid))
 
 
 def _flatten(node: Any) -> tuple[dict[str, Any], list[str]]:
-    """Named and unnamed values of an EventData or UserData element; one inner element is no level of its own."""
+    """Return named and unnamed values of an EventData or UserData element; one inner element is no level of its own."""
     if not isinstance(node, dict):
         return {}, []
     named = {key: value for key, value in node.items() if key != "#attributes"}
@@ -235,7 +235,7 @@ def _from_flat(raw: Mapping[str, Any]) -> WindowsRecord:
 
 # ---------------------------------------------------------------- time
 def _flat_time(raw: Mapping[str, Any]) -> datetime | None:
-    """When the sensor's log took the record; NXLog's local time by the zone in which the collector's clocks differ."""
+    """Return when the sensor's log took the record; NXLog's local time by the zone in which the collector's clocks differ."""
     written = read_time(raw.get("EventTime"))
     if written is None:
         shown = first_of(raw, ("TimeCreated", "@timestamp", "TimeGenerated", "timestamp"))
@@ -251,7 +251,7 @@ def _zone(local: datetime, utc: datetime) -> timedelta:
 
 
 def _best_time(written: datetime | None, sensed: datetime | None) -> datetime | None:
-    """The record's own time; the sensor's (`UtcTime`) where the record has none, or has only whole seconds.
+    """Return the record's own time; the sensor's (`UtcTime`) if the record has none, or only whole seconds.
 
     Both count in the record's clock, so that records of one log stay in order where the clocks have different zones.
     """

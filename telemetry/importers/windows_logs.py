@@ -19,13 +19,13 @@ from telemetry.importers.windows import EventMapping, Table, WindowsRecord, conv
 
 
 def _unnamed(record: WindowsRecord, place: int) -> str:
-    """An unnamed value by its place, empty where there is none."""
+    """Return an unnamed value by its place, empty if there is none."""
     return record.values[place] if place < len(record.values) else ""
 
 
 # ---------------------------------------------------------------- event log service
 def _cleared(record: WindowsRecord, values: dict[str, Any]) -> None:
-    """The log that was cleared: 1102 is the Security log's own, 104 names it."""
+    """Name the log that was cleared: 1102 is the Security log's own, 104 names it."""
     match = re.search(r"The (.+?) log file was cleared", record.message)
     log = "Security" if record.event_id == 1102 else match[1] if match else record.get("Channel")
     values.update(control_name=f"{log or 'an unnamed'} log", new_value="cleared")
@@ -89,7 +89,7 @@ _NO_TEXT = "its text is not in the export"
 
 
 def _pipeline(record: WindowsRecord, values: dict[str, Any]) -> str | None:
-    """4103: the command and its parameters; host and user stand in the context block."""
+    """Read 4103: the command and its parameters; host and user stand in the context block."""
     context = str(record.get("ContextInfo") or record.message)
     values["script_text"] = values.get("script_text") or record.message.partition("\n\n\nContext")[0]
     values["host_application"] = labelled(context, "Host Application")
@@ -99,7 +99,7 @@ def _pipeline(record: WindowsRecord, values: dict[str, Any]) -> str | None:
 
 
 def _classic(record: WindowsRecord, values: dict[str, Any]) -> str | None:
-    """400, 600, 800: a block of Name=value lines; 800 has the command line before it and its parameters after."""
+    """Read 400, 600 and 800: a block of Name=value lines; 800 has the command line before it and its parameters after."""
     context = next((value for value in record.values if "HostApplication=" in value), record.message)
     values["host_application"] = labelled(context, "HostApplication")
     values["engine_version"] = labelled(context, "EngineVersion")
@@ -148,7 +148,7 @@ TASKS: Table = {
 
 
 def _wmi_subscription(record: WindowsRecord, values: dict[str, Any]) -> None:
-    """5861 shows filter and consumer as one block of text, in data or only in the message."""
+    """Read 5861, which shows filter and consumer as one block of text, in data or only in the message."""
     text = str(record.get("PossibleCause") or record.message)
     query = re.search(r'\bQuery = "((?:[^"\\]|\\.)*)"', text)
     values["wmi_query"] = values.get("wmi_query") or (query[1] if query else None)
@@ -252,7 +252,7 @@ FIREWALL: Table = {
 
 # ---------------------------------------------------------------- transfers, remote desktop, names
 def _bits_address(record: WindowsRecord, values: dict[str, Any]) -> None:
-    """Where a transfer goes: the host and port of its URL."""
+    """Add where a transfer goes: the host and port of its URL."""
     values["url"] = record.get("url", "RemoteName")
     values["dst_hostname"], values["dst_port"] = host_and_port(str(values["url"] or ""))
 
@@ -326,12 +326,12 @@ ESENT: Table = {
 
 
 def _audit_fields(text: str) -> Mapping[str, str]:
-    """SQL Server Audit writes `name:value`, on lines of their own or, in some exports, all on one."""
+    """Read `name:value` pairs of SQL Server Audit, on lines of their own or, in some exports, all on one."""
     names = "client_ip|server_principal_name|statement|application_name|host_name|action_id|object_name"
     return {
-        found[1]: found[2].strip()
-        for found in re.finditer(rf"\b(?<!_)({names}):(.*?)(?=[ \n\r\t][a-z_]+:|\n|$)", text)
-        if found[2].strip()
+        pair[1]: pair[2].strip()
+        for pair in re.finditer(rf"\b(?<!_)({names}):(.*?)(?=[ \n\r\t][a-z_]+:|\n|$)", text)
+        if pair[2].strip()
     }
 
 
@@ -353,7 +353,7 @@ def _sql_logon(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 
 def _server_option(record: WindowsRecord, values: dict[str, Any]) -> str | None:
-    """15457: the option, its old and its new value; the sentence is the second source."""
+    """Read 15457: the option, its old and its new value; the sentence is the second source."""
     match = re.search(r"option '(.+?)' changed from (\S+) to (\S+?)\.", record.message)
     name, old, new = match.groups() if match else (_unnamed(record, 0), _unnamed(record, 1), _unnamed(record, 2))
     values.update(control_name=name, old_value=old, new_value=new)
@@ -405,7 +405,7 @@ PROVIDERS: Mapping[str, tuple[str, Table]] = {
 
 
 def _provider_of(channel: str, event_id: int) -> str:
-    """The provider that writes to a log, for exports that name the log alone; empty where several write to it."""
+    """Name the provider that writes to a log, for exports that name the log alone; empty if several write to it."""
     if channel == "security":
         return "microsoft-windows-eventlog" if event_id < 1200 else "microsoft-windows-security-auditing"
     if channel == "windows powershell":

@@ -27,12 +27,12 @@ _PREAUTH_FAILED = "KDC_ERR_PREAUTH_FAILED"
 
 
 def is_zeek(raw: Mapping[str, Any]) -> bool:
-    """Whether a parsed record comes from Zeek."""
+    """Return whether a parsed record comes from Zeek."""
     return "ts" in raw and ("_path" in raw or "@stream" in raw or ("uid" in raw and "conn_state" in raw))
 
 
 def _get(raw: Mapping[str, Any], name: str) -> Any:
-    """A value by Zeek's name; some shippers write id_orig_h for id.orig_h, and lists come as lists or with commas."""
+    """Return a value by Zeek's name; some shippers write id_orig_h for id.orig_h, and lists come as lists or with commas."""
     value = raw.get(name)
     value = raw.get(name.replace(".", "_")) if value is None else value
     if isinstance(value, list):
@@ -108,7 +108,7 @@ def _notice(raw: Mapping[str, Any]) -> Imported:
 
 
 def _kerberos(raw: Mapping[str, Any]) -> Imported:
-    """AS requests ask for a ticket-granting ticket, TGS requests for a service's; krbtgt answers only the first."""
+    """Tell AS requests, for a ticket-granting ticket, from TGS requests, for a service's; krbtgt answers only the first."""
     asked, service, error = _get(raw, "request_type"), _get(raw, "service"), _get(raw, "error_msg")
     kind = {"AS": "tgt", "TGS": "tgs"}.get(str(asked)) or ("tgt" if str(service).lower().startswith("krbtgt") else "")
     if not kind:

@@ -223,7 +223,7 @@ def warm_up() -> None:
             ask(name, case)
         except OpenSOCError:  # whoever asks for it is told
             continue
-    Draft.of(case).judged()
+    IncidentDraft.of(case).judged()
 
 
 # ---------------------------------------------------------------- the visitor's game
@@ -285,7 +285,7 @@ class GateResult(NamedTuple):
     claimed: str
 
 
-class Draft(NamedTuple):
+class IncidentDraft(NamedTuple):
     """An incident that a visitor writes in the world of a task and a seed; `text` is its JSON, whatever was typed."""
 
     task: Task
@@ -293,7 +293,7 @@ class Draft(NamedTuple):
     text: str
 
     @classmethod
-    def of(cls, case: DemoCase) -> Draft:
+    def of(cls, case: DemoCase) -> IncidentDraft:
         """A generated incident, to begin with."""
         truth = case.truth
         tactic = next((category for category in CATEGORIES if category in _tactics(truth)), "benign_activity")
@@ -384,7 +384,7 @@ class Draft(NamedTuple):
             ),
         )
 
-    def with_head(self, label: str, category: str, narrative: str) -> Draft:
+    def with_head(self, label: str, category: str, narrative: str) -> IncidentDraft:
         """The draft with another head."""
         return self._written({**self.read(), "target_label": label, "category": category, "narrative": narrative})
 
@@ -401,7 +401,7 @@ class Draft(NamedTuple):
         values = [("timestamp", event.get("timestamp")), *((name, fields.get(name)) for name in names)]
         return [[in_form(name), in_form(value)] for name, value in values]
 
-    def with_line(self, log_id: str, rows: list[list[str]]) -> Draft:
+    def with_line(self, log_id: str, rows: list[list[str]]) -> IncidentDraft:
         """The draft with other values in a line; an empty one is left out, and one that reads as `line` showed it stays as it is.
 
         Raises:
@@ -428,7 +428,7 @@ class Draft(NamedTuple):
         event["fields"] = fields
         return self._written(value)
 
-    def with_new_line(self, event_type: str) -> tuple[Draft, str]:
+    def with_new_line(self, event_type: str) -> tuple[IncidentDraft, str]:
         """The draft with another line at its end, at the time of the last, and that line's id.
 
         Raises:
@@ -454,7 +454,7 @@ class Draft(NamedTuple):
         value["events"] = events
         return self._written(value), log_id
 
-    def without_line(self, log_id: str) -> Draft:
+    def without_line(self, log_id: str) -> IncidentDraft:
         """The draft without a line.
 
         Raises:
@@ -464,7 +464,7 @@ class Draft(NamedTuple):
         gone = self._event(value, log_id)
         return self._written({**value, "events": [event for event in value["events"] if event is not gone]})
 
-    def _written(self, value: Mapping[str, Any]) -> Draft:
+    def _written(self, value: Mapping[str, Any]) -> IncidentDraft:
         return self._replace(text=json.dumps(value, indent=1))
 
     @staticmethod
@@ -488,7 +488,7 @@ def world_of(task: Task, seed: int) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=32)
-def _judged(draft: Draft) -> GateResult:
+def _judged(draft: IncidentDraft) -> GateResult:
     content = draft.read()
     claimed = content.get("target_label")
     environment = draft._environment()

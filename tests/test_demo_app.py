@@ -14,10 +14,11 @@ from gradio.blocks import Block
 from gradio.queueing import Queue
 from starlette.testclient import TestClient
 
-import demo_app
 import demo_data
 from app_runtime import Settings
 from app_runtime.guard import BODY
+from demo.attack import Desk
+from demo.fence import PATH, Fence
 from schema import MAX_EVENTS
 from server import whole_app
 
@@ -41,7 +42,7 @@ def config(client):
 
 
 # ---------------------------------------------------------------- a crowd
-CLICK = {"type": "http", "path": f"{demo_app.PATH}{demo_app.Fence.CLICK}", BODY: {"data": []}}
+CLICK = {"type": "http", "path": f"{PATH}{Fence.CLICK}", BODY: {"data": []}}
 
 
 async def nothing():
@@ -59,7 +60,7 @@ def test_clicks_go_one_after_the_other():
         at_work -= 1
 
     async def crowd():
-        fence = demo_app.Fence(gradio)
+        fence = Fence(gradio)
         clicks = ({**CLICK, BODY: {"data": [], "fn_index": number}} for number in range(3))
         await asyncio.wait_for(asyncio.gather(*(fence(click, nothing, None) for click in clicks)), 5)
 
@@ -73,7 +74,7 @@ def test_a_click_that_fails_gives_its_turn_back():
         raise RuntimeError
 
     async def twice():
-        fence = demo_app.Fence(broken)
+        fence = Fence(broken)
         for _ in range(2):
             with pytest.raises(RuntimeError):
                 await asyncio.wait_for(fence(CLICK, nothing, None), 5)
@@ -279,9 +280,9 @@ def test_a_game_s_incident_has_neither_link_nor_seed_to_its_answer(client, confi
 
 
 def test_a_desk_knows_what_the_page_has_not_got_yet_from_what_is_typed():
-    one = demo_data.Draft.of(demo_data.generated("stage1_basic", 3))
+    one = demo_data.IncidentDraft.of(demo_data.generated("stage1_basic", 3))
     two = one._replace(text=one.text + " ")
-    desk = demo_app.Desk(one).holding(one, ["", one.text]).heard(one.text).holding(two, ["", two.text])
+    desk = Desk(one).holding(one, ["", one.text]).heard(one.text).holding(two, ["", two.text])
 
     assert not desk.typed(one.text)  # the page sends before it has the form's last edit
     assert not desk.typed(two.text)
@@ -292,13 +293,13 @@ def test_a_desk_knows_what_the_page_has_not_got_yet_from_what_is_typed():
 
 
 def test_a_desk_keeps_no_texts_but_its_draft():
-    draft = demo_data.Draft.of(demo_data.generated("stage1_basic", 3))
-    desk = demo_app.Desk(draft)
+    draft = demo_data.IncidentDraft.of(demo_data.generated("stage1_basic", 3))
+    desk = Desk(draft)
     for number in range(1_000):
         desk = desk.holding(draft, [f"{number}" * 1_000])
 
-    assert (len(desk.given), len(desk.told)) == (256, 8)
-    assert all(isinstance(one, int) for one in (*desk.given, *desk.told))
+    assert (len(desk.written), len(desk.awaited)) == (256, 8)
+    assert all(isinstance(one, int) for one in (*desk.written, *desk.awaited))
 
 
 def test_answering_before_a_game_begins_is_told(client, config):
@@ -475,7 +476,7 @@ def test_what_fails_inside_is_told_without_its_text(client, config, monkeypatch)
     def broken(*_):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(demo_app.data, "generated", broken)
+    monkeypatch.setattr(demo_data, "generated", broken)
     with visitor(client, config, "unlucky") as click:
         told = click("on_next", None, "stage1_basic", "keyword", "random")
 

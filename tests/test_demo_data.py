@@ -9,7 +9,19 @@ import pytest
 import demo_data
 import generator
 import players
-from demo_data import MAX_DRAFT, MAX_SEED, ROUNDS, Draft, Game, ask, baked, described, from_link, generated, scored
+from demo_data import (
+    MAX_DRAFT,
+    MAX_SEED,
+    ROUNDS,
+    Game,
+    IncidentDraft,
+    ask,
+    baked,
+    described,
+    from_link,
+    generated,
+    scored,
+)
 from env import OpenSOCEnv
 from players import PLAYERS
 from players.base import Baseline, PlayerError
@@ -409,7 +421,7 @@ def test_a_visitors_malformed_answer_is_scored_and_the_game_goes_on(seeds, actio
 
 # ---------------------------------------------------------------- an attacker's draft
 BASE = generated("stage2_multi", 7)
-DRAFT = Draft.of(BASE)
+DRAFT = IncidentDraft.of(BASE)
 GIVEN = json.loads(DRAFT.text)
 
 
@@ -426,7 +438,7 @@ def with_event(**changes):
 @pytest.mark.parametrize(("task", "seed"), SOME)
 def test_a_generated_incident_is_admitted_as_a_draft(task, seed):
     case = generated(task, seed)
-    begun = Draft.of(case)
+    begun = IncidentDraft.of(case)
     judged = begun.judged()
 
     assert judged.reasons == ()
@@ -438,7 +450,7 @@ def test_a_generated_incident_is_admitted_as_a_draft(task, seed):
 
 @pytest.mark.parametrize(("task", "seed"), SOME[::2])
 def test_a_form_that_is_sent_back_unchanged_changes_nothing(task, seed):
-    begun = Draft.of(generated(task, seed))
+    begun = IncidentDraft.of(generated(task, seed))
 
     assert begun.with_head(*begun.head()) == begun
     for log_id in begun.line_ids():
@@ -750,7 +762,7 @@ def test_a_strange_incident_is_refused_with_a_reason_and_can_still_be_edited(str
 @pytest.mark.parametrize("table", TABLES)
 def test_a_draft_is_graded_like_an_episode_of_the_environment(table):
     for task, seed in SOME[::4]:
-        begun = Draft.of(generated(task, seed))
+        begun = IncidentDraft.of(generated(task, seed))
         begun = begun.with_head("dismiss", begun.head()[1], "All is well.")
         for defender in ("keyword", "always_escalate"):
             judged, answer, grade = begun.sent(defender, table)

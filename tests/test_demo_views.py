@@ -17,7 +17,19 @@ from demo.figures import EVIDENCE
 from demo.graph import Link, graph, links_of
 from demo.timeline import timeline
 from demo.words import LONGEST, readable
-from demo_data import DemoCase, Draft, Game, GateResult, Round, ScoredAnswer, ask, baked, from_link, generated, world_of
+from demo_data import (
+    DemoCase,
+    Game,
+    GateResult,
+    IncidentDraft,
+    Round,
+    ScoredAnswer,
+    ask,
+    baked,
+    from_link,
+    generated,
+    world_of,
+)
 from incidents import HOSTS, OUTSIDE, call, event, launch, logon
 from schema import LABELS, TASKS
 from verifier import RULES
@@ -184,12 +196,12 @@ def test_a_long_text_is_cut_and_its_length_told():
 
 
 def test_a_hostile_incident_that_the_gate_admits_stays_text():
-    given = json.loads(Draft.of(BASE).text)
+    given = json.loads(IncidentDraft.of(BASE).text)
     text = '<script>alert(1)</script><img src=x onerror=alert(1)>[x](http://evil.example) & "q" {{7*7}}'
     changed = [number for number, line in enumerate(given["events"]) if "user_agent" in line["fields"]]
     for number in changed:
         given["events"][number]["fields"]["user_agent"] = text
-    judged = Draft(BASE.task, 7, json.dumps({**given, "narrative": text})).judged()
+    judged = IncidentDraft(BASE.task, 7, json.dumps({**given, "narrative": text})).judged()
     seen = Page(views.alert_card(judged.case) + views.log_table(judged.case))
 
     assert judged.reasons == ()
@@ -273,7 +285,7 @@ def test_links_leave_the_page_open_and_tell_nobody_where_from():
 
 
 def test_your_own_incident_has_no_link():
-    judged = Draft.of(BASE).judged()
+    judged = IncidentDraft.of(BASE).judged()
 
     assert Page(views.alert_card(judged.case)).values("href") == []
 
@@ -446,11 +458,11 @@ def test_the_gate_lists_a_dozen_reasons_and_counts_the_rest():
     assert "reason 12" not in refused
     assert refused.endswith("and 3 more.")
     assert "more" not in dozen
-    assert "The gate admits this incident." in Page(views.gate(Draft.of(BASE).judged())).text
+    assert "The gate admits this incident." in Page(views.gate(IncidentDraft.of(BASE).judged())).text
 
 
 def test_the_outcome_says_who_won_and_both_rewards():
-    judged, _, _ = Draft.of(BASE).sent("keyword")
+    judged, _, _ = IncidentDraft.of(BASE).sent("keyword")
     grade = {"rewards": {"attacker": 1.2, "defender": -0.3}}
     lost = Page(views.outcome(judged, answer_of("x", right=False), grade)).text
     held = Page(

@@ -1,0 +1,157 @@
+"""Hold what the tabs of the demo's page share: an incident's pieces, and how events are bound to handlers."""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import gradio as gr
+from gradio.components.plot import PlotData
+
+import demo_data as data
+from demo import views
+from demo.graph import graph
+from demo.timeline import timeline
+from demo_data import DemoCase, ScoredAnswer
+from schema import TASKS, OpenSOCError, visible
+
+AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
+LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
+TIMELINE_SAYS = f"<h4>When a line happened, and on which host (or to which account)</h4><p>Where lines crowd, not every id has room; the tab <b>{LINES}</b> tells all as text.</p>"
+TASK_NAMES = [(f"{task.split('_')[0]}: {task.split('_')[1]}", task) for task in TASKS]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+# ---------------------------------------------------------------- components
+def styled(text: str) -> str:
+    """Return HTML in the page's own style."""
+    return f'<div class="demo-html">{text}</div>'
+
+
+def piece(**options: Any) -> gr.HTML:
+    """Return a component for HTML, empty unless `value` is given."""
+    return gr.HTML(elem_classes=["demo-piece"], js_on_load=None, **options)
+
+
+def side_by_side() -> tuple[gr.HTML, gr.HTML]:
+    """Return two pieces beside each other, one above the other on a phone."""
+    with gr.Row():
+        with gr.Column(min_width=260):
+            left = piece()
+        with gr.Column(min_width=260):
+            right = piece()
+    return left, right
+
+
+def controls() -> gr.Row:
+    """Return a row for what the visitor chooses."""
+    return gr.Row(elem_classes=["demo-row"])
+
+
+def task_list() -> gr.Dropdown:
+    """Return the list of tasks."""
+    return gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=220)
+
+
+def defender_list(label: str, index: int = 0) -> gr.Dropdown:
+    """Return the list of defenders that can answer here, the one at `index` chosen."""
+    return gr.Dropdown(defender_choices(), value=data.defender_names()[index], label=label, min_width=290)
+
+
+def defender_choices() -> list[tuple[str, str]]:
+    """Return the defenders' labels and names, as a list takes them."""
+    return [(data.described(name), name) for name in data.defender_names()]
+
+
+class IncidentView:
+    """An incident on the page: its alert, and tabs with lines, timeline, graph and world."""
+
+    def __init__(self) -> None:
+        self.alert = piece()
+        with gr.Tabs():
+            with gr.Tab(LINES):
+                self.lines = piece()
+            with gr.Tab(TIMELINE):
+                piece(value=styled(TIMELINE_SAYS))
+                self.timeline = gr.Plot(label=TIMELINE, show_label=False, elem_classes=["demo-plot"])
+            with gr.Tab(GRAPH):
+                self.graph = gr.Plot(label=GRAPH, show_label=False, elem_classes=["demo-plot"])
+                self.talks = piece()
+            with gr.Tab(WORLD):
+                self.world = piece()
+
+    @property
+    def words(self) -> list[Any]:
+        """Return the components that change at once."""
+        return [self.alert, self.lines, self.world]
+
+    @property
+    def figures(self) -> list[Any]:
+        """Return the components that follow when the words are there."""
+        return [self.timeline, self.graph, self.talks]
+
+    @staticmethod
+    def words_of(case: DemoCase, answers: list[ScoredAnswer], revealed: bool = False) -> list[str]:
+        """Return the values of `words`."""
+        pieces = (
+            views.alert_card(case),
+            views.log_table(case, answers, revealed=revealed),
+            views.world_tables(case.observation["context"]),
+        )
+        return [styled(text) for text in pieces]
+
+    @staticmethod
+    def figures_of(case: DemoCase | None, revealed: bool = False) -> list[Any]:
+        """Return the values of `figures`, empty without an incident."""
+        if case is None:
+            return [None, None, ""]
+        figures = [draw(case, revealed=revealed) for draw in (timeline, graph)]
+        plots = [PlotData(type="plotly", plot=json.dumps(figure)).model_dump() for figure in figures]
+        return [*plots, styled(views.talks(case, revealed=revealed))]
+
+
+# ---------------------------------------------------------------- events
+def on(event: Callable[..., Any], act: Callable[..., Any], inputs: list[Any], outputs: list[Any], **more: Any) -> Any:
+    """Bind a handler to an event, out of the public API and without Gradio's own progress veil."""
+    how = {
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "concurrency_id": "demo",
+        "concurrency_limit": AT_ONCE,
+        # Of all our components the table alone needs it; the others' values Gradio hands to a thread each, which gives them back as they were.
+        "postprocess": any(isinstance(output, gr.Dataframe) for output in outputs),
+    }
+    return event(_guarded(act), inputs, outputs, **how, **more)
+
+
+def require(held: T | None, otherwise: str) -> T:
+    """Return what a visit holds.
+
+    Raises:
+        OpenSOCError: it holds nothing; `otherwise` says so.
+    """
+    if held is None:
+        raise OpenSOCError(otherwise)
+    return held
+
+
+def skipped(outputs: Sequence[Any]) -> list[Any]:
+    """Return values that leave all outputs as they are."""
+    return [gr.skip()] * len(outputs)
+
+
+def _guarded(act: Callable[P, Any]) -> Callable[P, Any]:
+    """Turn a wrong input into a message on the page; Gradio logs anything else, and tells it without its text."""
+
+    @functools.wraps(act)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            return act(*args, **kwargs)
+        except OpenSOCError as error:
+            raise gr.Error(html.escape(visible(str(error))), duration=8, print_exception=False) from None
+
+    return guarded

@@ -1,4 +1,4 @@
-"""OpenSOC as an OpenEnv environment, usable in process: an attacker invents an incident, a defender triages it.
+"""OpenSOC in process, plain Python: an attacker invents an incident, a defender triages it.
 
     self_play       reset -> attacker's observation    step(craft_incident) -> defender's    step(submit_triage) -> done
     defender_only   reset -> defender's observation                                          step(submit_triage) -> done
@@ -8,7 +8,7 @@ defender's step pays the defender; the closing observation's `rewards` holds bot
 ends the episode. A malformed answer is part of play: scored, with a reason in `feedback`. No observation, state or
 error holds ground truth before the episode is done; after it, `grade()` and the closing observation's `grade` explain all.
 
-Imports no web package.
+Imports neither a web package nor OpenEnv's; `app_runtime.openenv` is this environment as OpenEnv serves it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,27 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from random import Random
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
+from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-import generator
-from openenv_base import Action, Environment, EnvironmentMetadata, Observation, State
-from rubric import TABLES, AttackerTurn, DefenderTurn, OpenSOCRubric, TableName, read_triage
+from generator.incidents import Case, generate, incident_seed
+from rubric import (
+    COMPONENTS,
+    TABLES,
+    AttackerTurn,
+    TableName,
+    read_triage,
+    reward_of,
+    score_attacker,
+    score_defender,
+)
 from schema import (
     CATEGORIES,
     EVENT_TYPES,
@@ -37,7 +47,6 @@ from schema import (
     MAX_SEED,
     MODES,
     TASKS,
-    VERSION,
     Alert,
     BadRequestError,
     Context,
@@ -47,15 +56,16 @@ from schema import (
     Triage,
     TurnError,
     faults,
-    filled,
     shown,
 )
 from tasks.alerts import alert_on
-from tasks.registry import SPLIT_SIZES, SPLITS, TASK_SPECS, Split
-from verifier import GroundTruth, check_plausibility, compute_ground_truth, playbook_for, playbook_text, signature
+from tasks.registry import SPLITS, Split, task_at
+from verifier.decision import compute_ground_truth
+from verifier.plausibility import check_plausibility, signature
+from verifier.playbook import playbook_for, playbook_text
+from verifier.truth import GroundTruth
 from world import World
 
-PREVIEW = 100  # tasks that list_tasks shows of a split
 KNOWN_PLAYS = 150  # generated incidents of each task whose plays count as known
 PLAYERS = {"craft_incident": "attacker", "submit_triage": "defender"}
 Role = Literal["attacker", "defender", "none"]
@@ -70,62 +80,51 @@ class LogLine(TypedDict):
     log_id: str
 
 
-class OpenSOCAction(Action):
-    """What a player says. Exactly one of the two is given; its content is taken as it is and judged by the environment."""
+class _Plain:
+    """Plain data under attributes, which can be had as a dict and as JSON too."""
 
-    model_config = ConfigDict(extra="allow")
-    submit_triage: Any = Field(
-        default=None,
-        description=f"The defender's answer: {{action: one of {', '.join(LABELS)}; cited_log_id: the id of a line of the log window; "
-        "rationale: text; confidence: optional, 0 to 1}.",
-        examples=[{"action": "monitor", "cited_log_id": "L1-3", "rationale": "unexplained service install"}],
-    )
-    craft_incident: Any = Field(
-        default=None,
-        description="The attacker's incident: {target_label, category, events: [{event_type, fields, timestamp, log_id}], narrative}.",
-    )
+    def model_dump(self, *, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """Give the fields by name, as they stand: what is changed inside them is changed here too."""
+        return {name: value for name, value in vars(self).items() if name not in exclude}
+
+    def model_dump_json(self, *, exclude: Collection[str] = ()) -> str:
+        """Write the fields as JSON."""
+        return to_json(self.model_dump(exclude=exclude)).decode()
 
 
-class OpenSOCObservation(Observation):
+@dataclass(kw_only=True)
+class Observation(_Plain):
     """What the player sees whose turn it is; on the closing observation, how the episode went."""
 
-    episode_id: str = Field(description="Names the episode.")
-    task: str = Field(description="The task that is played.")
-    mode: str = Field(description="self_play or defender_only.")
-    role: Role = Field(description="Whose turn it is; none when the episode is done.")
-    turn: int = Field(ge=0, description="Steps taken so far.")
-    instructions: str = Field(default="", description="What is asked, and in which form.")
-    alert: Alert | None = Field(default=None, description="What the SIEM raised (defender).")
-    log_window: list[LogLine] = Field(default_factory=list, description="The events in time order (defender).")
-    context: Context | None = Field(
-        default=None, description="The world: its slice around the window (defender), or all of it (attacker)."
-    )
-    playbook: str = Field(default="", description="The SOC's rules, context and ladder.")
-    feedback: str = Field(default="", description="How the last answer was taken.")
-    rewards: dict[str, float | None] = Field(default_factory=dict, description="Both players' totals, when done.")
-    grade: dict[str, Any] | None = Field(default=None, description="Everything explained, when done.")
+    done: bool
+    reward: float | None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    episode_id: str
+    task: Task
+    mode: Mode
+    role: Role
+    turn: int
+    instructions: str = ""
+    alert: Alert | None = None
+    log_window: list[LogLine] = field(default_factory=list)
+    context: Context | None = None
+    playbook: str = ""
+    feedback: str = ""
+    rewards: dict[str, float | None] = field(default_factory=dict)
+    grade: dict[str, Any] | None = None
 
 
-_NOTHING_SEEN: dict[str, Any] = {
-    "instructions": "",
-    "alert": None,
-    "log_window": [],
-    "context": None,
-    "playbook": "",
-    "feedback": "",
-    "rewards": {},
-    "grade": None,
-}
-
-
-class OpenSOCState(State):
+@dataclass(kw_only=True)
+class State(_Plain):
     """Where an episode stands; holds no ground truth."""
 
-    task: str | None = None
-    mode: str | None = None
+    episode_id: str | None = None
+    step_count: int = 0
+    task: Task | None = None
+    mode: Mode | None = None
     role: Role = "none"
     done: bool = False
-    reward_table: str = "standard"
+    reward_table: TableName = "standard"
 
 
 class Archive:
@@ -145,26 +144,6 @@ class Archive:
         self.right[play] += right
 
 
-class _Prepared:
-    """A generated incident and, once asked for, its ground truth: shared by the episodes of one seed."""
-
-    __slots__ = ("_truth", "case")
-
-    def __init__(self, case: generator.Case) -> None:
-        self.case = case
-        self._truth: GroundTruth | None = None
-
-    @property
-    def truth(self) -> GroundTruth:
-        if self._truth is None:
-            self._truth = compute_ground_truth(self.case.incident, self.case.world)
-        return self._truth
-
-    def lines(self) -> list[dict[str, Any]]:
-        """The rendered events, new ones at each call: a player may do with them as he likes."""
-        return [{**line, "fields": line["fields"].copy()} for line in self.case.lines]
-
-
 def _rendered(incident: Incident) -> list[dict[str, Any]]:
     """An incident's events as rows, with the fields that are set."""
     return [
@@ -178,20 +157,27 @@ def _rendered(incident: Incident) -> list[dict[str, Any]]:
     ]
 
 
-@lru_cache(maxsize=4)  # more would push what an episode works on out of the processor's cache
-def _prepared(task: Task, seed: int, split: Split, salt: str) -> _Prepared:
-    """The incident of a seed. A group of rollouts plays one seed many times, and pays for it once."""
-    return _Prepared(generator.generate(task, seed, split=split, salt=salt))
+@lru_cache(maxsize=4)  # a group of rollouts plays one seed many times, and pays for it once
+def _case(task: Task, seed: int, split: Split, salt: str) -> Case:
+    """Generate the incident of a seed."""
+    return generate(task, seed, split=split, salt=salt)
+
+
+@lru_cache(maxsize=4)
+def _truth(task: Task, seed: int, split: Split, salt: str) -> GroundTruth:
+    """Judge the incident of a seed."""
+    case = _case(task, seed, split, salt)
+    return compute_ground_truth(case.incident, case.world)
 
 
 @cache
 def known_plays() -> frozenset[str]:
     """Signatures of what the generator plays of itself; an attacker earns no novelty for these."""
-    cases = (generator.generate(task, index, split="val") for task in TASKS for index in range(KNOWN_PLAYS))
+    cases = (generate(task, index, split="val") for task in TASKS for index in range(KNOWN_PLAYS))
     return frozenset(signature(case.incident, compute_ground_truth(case.incident, case.world)) for case in cases)
 
 
-class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
+class OpenSOCEnv:
     """One episode at a time of OpenSOC.
 
     Args:
@@ -200,23 +186,19 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         archive: what a self-play run played before; without one nothing is remembered between episodes.
     """
 
-    SUPPORTS_CONCURRENT_SESSIONS: ClassVar[bool] = True
-    # Steps take microseconds, so one shared thread and the event loop serve all sessions; a thread each costs 10 times more.
-    REQUIRES_SINGLE_THREAD_EXECUTOR: ClassVar[bool] = True
-
     def __init__(self, *, reward_table: TableName = "standard", salt: str = "", archive: Archive | None = None) -> None:
         if reward_table not in TABLES:
             raise BadRequestError(f"reward_table must be one of {', '.join(TABLES)}; got {reward_table!r}")
-        super().__init__(rubric=OpenSOCRubric(reward_table))
         self._salt = salt
         self._archive = archive
         self._closed = False
-        self._reward_table = reward_table
+        self._reward_table: TableName = reward_table
         self._episode_id: str | None = None
         self._role: Role = "none"
         self._turn = 0
         self._done = False
         self._grade: dict[str, Any] | None = None
+        self._components: dict[str, float | None] = dict.fromkeys(COMPONENTS)
 
     # ------------------------------------------------------------ the episode
     def reset(
@@ -230,7 +212,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         split: str = "train",
         index: int | None = None,
         **other: Any,
-    ) -> OpenSOCObservation:
+    ) -> Observation:
         """Begin an episode.
 
         Args:
@@ -254,36 +236,39 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         if index is not None:
             task, seed = _task_at(split, index)
         drawn = seed is None
-        number = secrets.randbelow(MAX_SEED) if seed is None else _checked_seed(seed)
+        seed = secrets.randbelow(MAX_SEED) if seed is None else _checked_seed(seed)
         if episode_id is not None and not (isinstance(episode_id, str) and 0 < len(episode_id) <= 255):
             raise BadRequestError(f"episode_id must be text of 1 to 255 characters; got {shown(episode_id)}")
-        name = f"{split}/{task}/{mode}/{number}"
-        # a drawn seed must not be guessed from the name: with it and the public generator anybody has the answer
-        made = secrets.token_hex(12) if drawn else hashlib.sha256(name.encode()).hexdigest()[:24]
-        self._seed, self._task, self._split, self._mode = number, cast(Task, task), cast(Split, split), cast(Mode, mode)
-        self._prepared = _prepared(self._task, number, self._split, self._salt)
-        case = self._prepared.case
+        self._task, self._split, self._mode = cast(Task, task), cast(Split, split), cast(Mode, mode)
+        self._seed = seed
+        case = _case(self._task, seed, self._split, self._salt)
         self._world, self._incident = case.world, case.incident
         self._truth: GroundTruth | None = None
         self._crafted: AttackerTurn | None = None
         self._attacker_reward: float | None = None
         self._play, self._reasons, self._grade = "", cast("list[str]", []), None
-        self._reset_rubric()
-        self._episode_id, self._turn, self._done = episode_id or made, 0, False
+        self._components = dict.fromkeys(COMPONENTS)
+        self._episode_id, self._turn, self._done = episode_id or self._own_name(drawn), 0, False
         self._role = "attacker" if mode == "self_play" else "defender"
         metadata = {"ignored": sorted(map(shown, other))[:20]} if other else {}
         if self._role == "attacker":
-            return self._observe(
-                None, metadata=metadata, instructions=attacker_instructions(), context=self._world.to_context()
-            )
-        return self._observe(
-            None, metadata=metadata, **defender_view(self._incident, self._world, self._prepared.lines())
-        )
+            context = self._world.to_context()
+            return self._observe(None, metadata=metadata, instructions=attacker_instructions(), context=context)
+        lines = [
+            {**line, "fields": line["fields"].copy()} for line in case.lines
+        ]  # a player may do with them as he likes
+        return self._observe(None, metadata=metadata, **defender_view(case.incident, case.world, lines))
 
-    def step(
-        self, action: OpenSOCAction | dict[str, Any], timeout_s: float | None = None, **other: Any
-    ) -> OpenSOCObservation:
-        """Play a turn with `{"submit_triage": ...}` or `{"craft_incident": ...}`.
+    def _own_name(self, drawn: bool) -> str:
+        """Name an episode whose caller gave it no name. With a drawn seed and the public generator anybody has the answer, so the
+        name of such an episode tells nothing of its seed."""
+        if drawn:
+            return secrets.token_hex(12)
+        arguments = f"{self._split}/{self._task}/{self._mode}/{self._seed}"
+        return hashlib.sha256(arguments.encode()).hexdigest()[:24]
+
+    def step(self, action: Mapping[str, Any] | object, timeout_s: float | None = None, **other: Any) -> Observation:
+        """Play a turn with `{"submit_triage": ...}` or `{"craft_incident": ...}`, or with a pydantic model that has one of the two.
 
         Raises:
             TurnError: before reset, after the end, after close, or the other player's turn.
@@ -297,31 +282,19 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             raise TurnError("No episode is running; call reset first.")
         if self._done:
             raise TurnError("This episode is done; call reset for a new one, or grade for how it went.")
-        name, content = _the_action(action)
+        name, content = one_action(action)
         if PLAYERS[name] != self._role:
             wanted = next(other_name for other_name, player in PLAYERS.items() if player == self._role)
             raise TurnError(f"It is the {self._role}'s turn: expected {wanted}, got {name}.")
         self._turn += 1
         return self._triage(content) if name == "submit_triage" else self._craft(content)
 
-    async def reset_async(
-        self, seed: int | None = None, episode_id: str | None = None, **options: Any
-    ) -> OpenSOCObservation:
-        """`reset`, on the event loop itself."""
-        return self.reset(seed, episode_id, **options)
-
-    async def step_async(
-        self, action: OpenSOCAction, timeout_s: float | None = None, **options: Any
-    ) -> OpenSOCObservation:
-        """`step`, on the event loop itself."""
-        return self.step(action, timeout_s, **options)
-
     @property
-    def state(self) -> OpenSOCState:
+    def state(self) -> State:
         """Where the episode stands; readable at any time."""
         if self._episode_id is None:
-            return OpenSOCState(reward_table=self._reward_table)
-        return OpenSOCState(
+            return State(reward_table=self._reward_table)
+        return State(
             episode_id=self._episode_id,
             step_count=self._turn,
             task=self._task,
@@ -330,6 +303,11 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             done=self._done,
             reward_table=self._reward_table,
         )
+
+    @property
+    def components(self) -> dict[str, float | None]:
+        """The rewards' parts by name (`defender.decision`); None where nothing was scored yet."""
+        return self._components
 
     def grade(self) -> dict[str, Any]:
         """The episode explained: rewards, components, ground truth, findings, evidence.
@@ -346,43 +324,45 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._closed = True
 
     # ------------------------------------------------------------ turns
-    def _craft(self, content: Any) -> OpenSOCObservation:
+    def _craft(self, content: Any) -> Observation:
         """The attacker's turn: read, check, admit or refuse."""
         try:
             incident = Incident.model_validate(content)
         except ValidationError as error:
             fault = f"The craft_incident is malformed: {faults(error, 'craft_incident')}."
-            return self._refuse(AttackerTurn(False, (), False, None, 0.5), fault)
+            return self._refuse(AttackerTurn(valid=False), fault)
         # the alert's line first: the gate has to judge the very incident that the defender gets
         events = sorted(incident.events, key=lambda event: event.timestamp)
-        chance = Random(generator.incident_seed("alert", self._task, self._seed, self._salt))
+        chance = Random(incident_seed("alert", self._task, self._seed, self._salt))
         self._world = replace(self._world, alerted=chance.choice(events).log_id)
         seen = self._archive.seen if self._archive else None
         self._reasons = check_plausibility(incident, self._world, seen=seen)
         if self._reasons:
-            turn = AttackerTurn(True, tuple(self._reasons), False, None, 0.5)
+            turn = AttackerTurn(valid=True, reasons=tuple(self._reasons))
             return self._refuse(turn, "The incident is not plausible: " + "; ".join(self._reasons[:5]) + ".")
         self._incident = incident
         self._truth = compute_ground_truth(incident, self._world)
         self._play = signature(incident, self._truth)
         novel = self._play not in known_plays() and not (self._archive and self._archive.seen[self._play])
-        self._crafted = AttackerTurn(True, (), novel, None, 0.5)
-        self._attacker_reward = self._score(self._crafted)
+        self._crafted = AttackerTurn(valid=True, novel=novel)
+        self._attacker_reward = self._score_attacker(self._crafted)
         self._role = "defender"
-        seen_by_defender = defender_view(incident, self._world, _rendered(incident))
-        return self._observe(self._attacker_reward, feedback="The incident was admitted.", **seen_by_defender)
+        view = defender_view(incident, self._world, _rendered(incident))
+        return self._observe(self._attacker_reward, feedback="The incident was admitted.", **view)
 
-    def _refuse(self, turn: AttackerTurn, feedback: str) -> OpenSOCObservation:
-        self._attacker_reward = self._score(turn)
+    def _refuse(self, turn: AttackerTurn, feedback: str) -> Observation:
+        self._attacker_reward = self._score_attacker(turn)
         return self._close_episode(self._attacker_reward, feedback, None, None)
 
-    def _triage(self, content: Any) -> OpenSOCObservation:
+    def _triage(self, content: Any) -> Observation:
         """The defender's turn: read, judge, end."""
         if self._truth is None:
-            self._truth = self._prepared.truth
+            self._truth = _truth(self._task, self._seed, self._split, self._salt)
         triage, fault = read_triage(content, {event.log_id for event in self._incident.events})
         feedback = fault if triage is None else f"The answer {triage.action} was taken."
-        reward = self._score(DefenderTurn(triage, self._truth))
+        scores = score_defender(triage, self._truth, TABLES[self._reward_table])
+        self._components.update(scores)
+        reward = reward_of(scores)
         if self._crafted:
             self._pay_attacker(self._crafted, right=triage is not None and triage.action == self._truth.action)
         return self._close_episode(reward, feedback, triage, reward)
@@ -391,37 +371,34 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         """What the defender's answer earns the attacker, by the success rate on this play (Laplace's rule of succession)."""
         seen, rights = (self._archive.seen[self._play], self._archive.right[self._play]) if self._archive else (0, 0)
         rate = (rights + right + 1) / (seen + 1 + 2)
-        self._attacker_reward = self._score(AttackerTurn(True, (), crafted.novel, not right, rate))
+        turn = AttackerTurn(valid=True, novel=crafted.novel, fooled=not right, success_rate=rate)
+        self._attacker_reward = self._score_attacker(turn)
         if self._archive:
             self._archive.record(self._play, right=right)
 
-    def _score(self, turn: AttackerTurn | DefenderTurn) -> float:
-        assert self.rubric is not None
-        return float(self.rubric(turn, None))
+    def _score_attacker(self, turn: AttackerTurn) -> float:
+        scores = score_attacker(turn, TABLES[self._reward_table])
+        self._components.update(scores)
+        return reward_of(scores)
 
     # ------------------------------------------------------------ observations
-    def _observe(
-        self, reward: float | None, *, done: bool = False, metadata: dict[str, Any] | None = None, **seen: Any
-    ) -> OpenSOCObservation:
-        """An observation of our own making: built without a second validation (a test validates samples)."""
-        fields = {
-            "done": done,
-            "reward": reward,
-            "metadata": metadata or {},
-            "episode_id": self._episode_id,
-            "task": self._task,
-            "mode": self._mode,
-            "role": self._role,
-            "turn": self._turn,
-        }
-        values = {**_NOTHING_SEEN, **fields, **seen}
-        return filled(OpenSOCObservation, values, set(values))
+    def _observe(self, reward: float | None, *, done: bool = False, **parts: Any) -> Observation:
+        assert self._episode_id is not None
+        return Observation(
+            done=done,
+            reward=reward,
+            episode_id=self._episode_id,
+            task=self._task,
+            mode=self._mode,
+            role=self._role,
+            turn=self._turn,
+            **parts,
+        )
 
     def _close_episode(
         self, reward: float, feedback: str, triage: Triage | None, defender_reward: float | None
-    ) -> OpenSOCObservation:
+    ) -> Observation:
         self._role, self._done = "none", True
-        assert isinstance(self.rubric, OpenSOCRubric)
         rewards = {"attacker": self._attacker_reward, "defender": defender_reward}
         self._grade = {
             "episode_id": self._episode_id,
@@ -430,7 +407,7 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             "seed": self._seed,
             "reward_table": self._reward_table,
             "rewards": rewards,
-            "components": self.rubric.components(),
+            "components": self._components,
             "action": triage.action if triage else None,
             "cited_log_id": triage.cited_log_id if triage else None,
             "confidence": triage.confidence if triage else None,
@@ -439,49 +416,6 @@ class OpenSOCEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
             "plausibility": self._reasons,
         }
         return self._observe(reward, done=True, feedback=feedback, rewards=rewards, grade=self._grade)
-
-    # ------------------------------------------------------------ OpenEnv's task API
-    def list_splits(self) -> list[dict[str, str]]:
-        """The splits, with OpenEnv's type of each."""
-        return [{"name": split, "type": {"train": "train", "val": "validation"}.get(split, "test")} for split in SPLITS]
-
-    def num_tasks(self, split: str) -> int:
-        """How many tasks a split has; IndexError for none such."""
-        if split not in SPLITS:
-            raise IndexError(f"split must be one of {', '.join(SPLITS)}; got {shown(split)}")
-        return SPLIT_SIZES[split] * len(TASKS)
-
-    def get_task(self, split: str, index: int) -> dict[str, Any]:
-        """One task: `reset(split=..., index=...)` plays it. IndexError outside the split."""
-        if not 0 <= index < self.num_tasks(split):
-            raise IndexError(f"index must be 0 to {self.num_tasks(split) - 1}; got {index}")
-        task, seed = TASKS[index % len(TASKS)], index // len(TASKS)
-        return {
-            "id": f"{split}-{index}",
-            "index": index,
-            "split": split,
-            "task": task,
-            "seed": seed,
-            "description": TASK_SPECS[task].description,
-        }
-
-    def get_task_range(self, split: str, start: int | None = None, stop: int | None = None) -> list[dict[str, Any]]:
-        """Tasks from start up to and without stop, as Python slices count, at most 100."""
-        chosen = range(self.num_tasks(split))[slice(start, stop)]
-        return [self.get_task(split, index) for index in chosen[:PREVIEW]]
-
-    def list_tasks(self, split: str) -> list[dict[str, Any]]:
-        """The first 100 tasks of a split; `num_tasks` says how many there are."""
-        return self.get_task_range(split, 0, PREVIEW)
-
-    def get_metadata(self) -> EnvironmentMetadata:
-        """Name, purpose and version."""
-        return EnvironmentMetadata(
-            name="opensoc",
-            description="Triage of security incidents that an attacker invents, judged by a deterministic verifier over structured events.",
-            version=VERSION,
-            author="OpenSOC contributors",
-        )
 
 
 # ---------------------------------------------------------------- what players see
@@ -541,29 +475,33 @@ def _checked_seed(seed: object) -> int:
     return seed
 
 
-def _task_at(split: str, index: object) -> tuple[str, int]:
-    total = SPLIT_SIZES[cast(Split, split)] * len(TASKS)
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < total:
-        raise BadRequestError(
-            f"index must be a whole number from 0 to {total - 1} in split {split}; got {shown(index)}"
-        )
-    return TASKS[index % len(TASKS)], index // len(TASKS)
+def _task_at(split: str, index: int) -> tuple[Task, int]:
+    try:
+        return task_at(split, index)
+    except IndexError as error:
+        raise BadRequestError(str(error)) from None
 
 
-def _the_action(action: object) -> tuple[str, Any]:
-    """The one action that was given, and its content."""
-    given: dict[str, Any]
-    if isinstance(action, OpenSOCAction):
-        given = {name: getattr(action, name) for name in PLAYERS if name in action.model_fields_set}
-        strange = list(action.model_extra or {})
-    elif isinstance(action, dict):
-        given = {name: action[name] for name in PLAYERS if name in action}
-        strange = [name for name in action if name not in PLAYERS and name != "metadata"]
-    else:
+def one_action(action: object) -> tuple[str, Any]:
+    """Read the one action that was given, and its content.
+
+    Args:
+        action: a mapping of `submit_triage` or `craft_incident`, or a pydantic model on which one of them was set. A content of
+            None counts as absent where the other action is there; `metadata` may stand beside both.
+
+    Raises:
+        BadRequestError: it is no such thing, none of the two, both, or something else beside them.
+    """
+    fields = getattr(action, "model_fields_set", None)
+    if isinstance(fields, set):
+        action = {name: getattr(action, name) for name in fields}
+    if not isinstance(action, Mapping):
         raise BadRequestError(
             f"expected an object with submit_triage or craft_incident; got {shown(type(action).__name__)}"
         )
+    given = {name: action[name] for name in PLAYERS if name in action}
     given = {name: content for name, content in given.items() if content is not None} or given
+    strange = [name for name in action if name not in PLAYERS and name != "metadata"]
     if len(given) != 1 or strange:
         came = ", ".join(shown(name) for name in [*given, *strange][:5]) or "none of them"
         raise BadRequestError(

@@ -1,10 +1,10 @@
-"""Rewards: two tables of figures, and the rubric tree that reads them.
+"""Rewards: two tables of figures, and the named components that are scored by them.
 
 `TABLES["standard"]` holds the project's fixed figures; `TABLES["hardened"]` mends their known weak spots (an escalation nearly
-free, a malformed answer cheaper than an honest mistake, an attacker paid for what nobody can learn). The tree's leaves are
-named components whose last scores can be read one by one; a component that was not scored is None.
+free, a malformed answer cheaper than an honest mistake, an attacker paid for what nobody can learn). A reward is the sum of
+its components; one that was not scored is None.
 
-The first part needs no OpenEnv package; `docs/rubric.md` and `openenv.yaml` repeat the tables, and a test compares the three.
+`docs/rubric.md` and `openenv.yaml` repeat the tables, and a test compares the three.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from openenv_base import Rubric
 from schema import LABELS, Label, Triage, faults
 from verifier.truth import GroundTruth
 
@@ -83,13 +82,15 @@ REWARD_RANGE = (-1.0, 1.1)  # of any single step, in both tables
 ATTACKER_RANGE = (-0.5, 1.2)  # of an attacker's total
 
 
-# ---------------------------------------------------------------- what a rubric judges
-@dataclass(frozen=True, slots=True)
-class DefenderTurn:
-    """A defender's answer beside the truth; `triage` is None for a malformed answer."""
-
-    triage: Triage | None
-    truth: GroundTruth
+# ---------------------------------------------------------------- components
+COMPONENTS = (
+    "defender.decision",
+    "defender.citation",
+    "defender.format",
+    "attacker.admission",
+    "attacker.novelty",
+    "attacker.deception",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,10 @@ class AttackerTurn:
     """
 
     valid: bool
-    reasons: tuple[str, ...]
-    novel: bool
-    fooled: bool | None
-    success_rate: float
+    reasons: tuple[str, ...] = ()
+    novel: bool = False
+    fooled: bool | None = None
+    success_rate: float = 0.5
 
     @property
     def admitted(self) -> bool:
@@ -113,125 +114,46 @@ class AttackerTurn:
         return self.valid and not self.reasons
 
 
-class _Scored(Rubric):
-    """A rubric whose `forward` is never a coroutine; the SDK's question whether it is one costs more than the answer."""
+def score_defender(triage: Triage | None, truth: GroundTruth, table: RewardTable) -> dict[str, float]:
+    """Score the components of a defender's answer by their names.
 
-    def __call__(self, action: object, observation: object = None) -> float:
-        self._run_forward_pre_hooks(action, observation)
-        return self._finish_forward(action, observation, self.forward(action, observation))
-
-    def reset(self) -> None:
-        """Forget the last episode's scores, those of all below too."""
-        for scored in (self, *self.rubrics()):
-            object.__setattr__(scored, "last_score", None)
-
-
-class _Leaf(_Scored):
-    def __init__(self, table: RewardTable) -> None:
-        super().__init__()
-        self.table = table
+    Args:
+        triage: the answer; None for a malformed one, which earns the penalty for its form alone.
+        truth: what the verifier says; its action and evidence are read.
+        table: which figures count.
+    """
+    if triage is None:
+        return {"defender.decision": 0.0, "defender.citation": 0.0, "defender.format": table.malformed}
+    return {
+        "defender.decision": table.defender[truth.action][triage.action],
+        "defender.citation": table.citation if triage.cited_log_id in truth.evidence_log_ids else 0.0,
+        "defender.format": 0.0,
+    }
 
 
-class Decision(_Leaf):
-    """The 5x5 table's cell for the action; 0 for a malformed answer."""
-
-    def forward(self, action: DefenderTurn, observation: object = None) -> float:
-        return self.table.defender[action.truth.action][action.triage.action] if action.triage else 0.0
-
-
-class Citation(_Leaf):
-    """The bonus for a cited line that is evidence."""
-
-    def forward(self, action: DefenderTurn, observation: object = None) -> float:
-        hit = action.triage is not None and action.triage.cited_log_id in action.truth.evidence_log_ids
-        return self.table.citation if hit else 0.0
+def score_attacker(turn: AttackerTurn, table: RewardTable) -> dict[str, float]:
+    """Score the components of an attacker's turn by their names."""
+    figures = table.attacker
+    refusal = figures.implausible if turn.reasons else 0.0
+    return {
+        "attacker.admission": refusal if turn.valid else figures.schema_failure,
+        "attacker.novelty": figures.novelty if turn.admitted and turn.novel else 0.0,
+        "attacker.deception": _deception(turn, figures),
+    }
 
 
-class Format(_Leaf):
-    """The penalty for an answer that does not have the asked form."""
-
-    def forward(self, action: DefenderTurn, observation: object = None) -> float:
-        return 0.0 if action.triage else self.table.malformed
-
-
-class Admission(_Leaf):
-    """The attacker's penalty for an incident that the schema or the gate refuses."""
-
-    def forward(self, action: AttackerTurn, observation: object = None) -> float:
-        figures = self.table.attacker
-        if not action.valid:
-            return figures.schema_failure
-        return figures.implausible if action.reasons else 0.0
+def _deception(turn: AttackerTurn, figures: AttackerFigures) -> float:
+    """Score what the defender's answer earns the attacker; 0 before there is one."""
+    if not turn.admitted or turn.fooled is None:
+        return 0.0
+    if figures.learnable:
+        return figures.fooled * 4 * turn.success_rate * (1 - turn.success_rate)
+    return figures.fooled if turn.fooled else figures.defended
 
 
-class Novelty(_Leaf):
-    """The attacker's bonus for an admitted play that is new."""
-
-    def forward(self, action: AttackerTurn, observation: object = None) -> float:
-        return self.table.attacker.novelty if action.admitted and action.novel else 0.0
-
-
-class Deception(_Leaf):
-    """What the attacker earns by the defender's answer; 0 before there is one."""
-
-    def forward(self, action: AttackerTurn, observation: object = None) -> float:
-        figures = self.table.attacker
-        if not action.admitted or action.fooled is None:
-            return 0.0
-        if figures.learnable:
-            return figures.fooled * 4 * action.success_rate * (1 - action.success_rate)
-        return figures.fooled if action.fooled else figures.defended
-
-
-class _Sum(_Scored):
-    """A player's reward: the sum of its named components (OpenEnv's containers assume scores in [0, 1])."""
-
-    def forward(self, action: object, observation: object = None) -> float:
-        return round(sum(child(action, observation) for child in self._rubric_children.values()), 6)
-
-
-class DefenderRubric(_Sum):
-    """decision + citation + format."""
-
-    def __init__(self, table: RewardTable) -> None:
-        super().__init__()
-        self.decision = Decision(table)
-        self.citation = Citation(table)
-        self.format = Format(table)
-
-
-class AttackerRubric(_Sum):
-    """admission + novelty + deception."""
-
-    def __init__(self, table: RewardTable) -> None:
-        super().__init__()
-        self.admission = Admission(table)
-        self.novelty = Novelty(table)
-        self.deception = Deception(table)
-
-
-class OpenSOCRubric(_Scored):
-    """Both players' rubrics; scores whichever turn it is given."""
-
-    def __init__(self, table: TableName = "standard") -> None:
-        super().__init__()
-        self.table_name = table
-        self.defender = DefenderRubric(TABLES[table])
-        self.attacker = AttackerRubric(TABLES[table])
-        self._all = (self, *self.rubrics())
-        self._leaves = tuple((name, child) for name, child in self.named_rubrics() if not list(child.children()))
-
-    def forward(self, action: DefenderTurn | AttackerTurn, observation: object = None) -> float:
-        return float((self.defender if isinstance(action, DefenderTurn) else self.attacker)(action, observation))
-
-    def reset(self) -> None:
-        """Forget the last episode's scores."""
-        for scored in self._all:
-            object.__setattr__(scored, "last_score", None)
-
-    def components(self) -> dict[str, float | None]:
-        """The last episode's scores by name (`defender.decision`); None where nothing was scored."""
-        return {name: leaf.last_score for name, leaf in self._leaves}
+def reward_of(components: Mapping[str, float]) -> float:
+    """Sum the components of a player's reward, to six digits."""
+    return round(sum(components.values()), 6)
 
 
 # ---------------------------------------------------------------- a defender's answer, from its content to its reward
@@ -245,7 +167,7 @@ class ScoredTriage(NamedTuple):
 
 
 def read_triage(content: object, log_ids: Collection[str]) -> tuple[Triage | None, str]:
-    """The triage that a defender's answer holds, or None and a sentence that says why it is malformed.
+    """Read the triage that a defender's answer holds; where it is malformed, give None and a sentence that says why.
 
     Args:
         content: what `submit_triage` holds, as plain data; anything may come.
@@ -272,17 +194,15 @@ def score_triage(
         table: which figures count.
 
     Returns:
-        The triage, why it is malformed, its reward in `REWARD_RANGE`, and the reward's components by their names in the rubric tree.
+        The triage, why it is malformed, its reward in `REWARD_RANGE`, and the reward's components by their names.
     """
     triage, fault = read_triage(answer, log_ids)
-    rubric = DefenderRubric(TABLES[table])
-    reward = float(rubric(DefenderTurn(triage, truth)))
-    parts = {f"defender.{name}": float(leaf.last_score or 0.0) for name, leaf in rubric.named_rubrics()}
-    return ScoredTriage(triage, fault, reward, parts)
+    components = score_defender(triage, truth, TABLES[table])
+    return ScoredTriage(triage, fault, reward_of(components), components)
 
 
 def tables_as_data() -> dict[str, dict[str, object]]:
-    """Both tables as plain data, in the form in which `openenv.yaml` holds them."""
+    """Give both tables as plain data, in the form in which `openenv.yaml` holds them."""
     return {
         name: {
             "defender": {truth: dict(row) for truth, row in table.defender.items()},

@@ -89,7 +89,7 @@ class TriageEnv(gymnasium.Env[str, Any]):
             checked(action, self.action_space)
         seen = self._env.step({"submit_triage": triage(action, self._answers, self._log_ids)})
         self._text = closing_text(seen)
-        return self._text, float(seen.reward), True, False, {"grade": seen.grade}
+        return self._text, float(seen.reward or 0.0), True, False, {"grade": seen.grade}
 
     def render(self) -> str | None:
         """What the defender reads now, in the mode `ansi`."""

@@ -22,7 +22,7 @@ from adapters.spaces import (
     triage_menu,
     writing,
 )
-from env import Archive, OpenSOCEnv, OpenSOCObservation
+from env import Archive, Observation, OpenSOCEnv
 from generator import generate
 from generator.injection import TIERS, inject
 from generator.twins import (
@@ -184,10 +184,10 @@ class SelfPlayEnv(AECEnv[str, dict[str, str], Any]):
         except (TypeError, ValueError, RecursionError):
             return None  # no incident: a failure of the schema, and scored as one
 
-    def _show(self, seen: OpenSOCObservation) -> None:
+    def _show(self, seen: Observation) -> None:
         """Set texts, infos, rewards and whose turn it is."""
         if not seen.done:
-            self.rewards[ATTACKER] = self._paid = float(seen.reward)
+            self.rewards[ATTACKER] = self._paid = float(seen.reward or 0.0)
             self._texts[ATTACKER] = seen.feedback
             self._texts[DEFENDER], self.infos[DEFENDER] = defender_text(seen, self._density)
             self.agent_selection = DEFENDER

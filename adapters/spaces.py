@@ -7,7 +7,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from env import OpenSOCObservation
+from env import Observation
 from players.base import Density
 from players.prompt import messages, parse
 from runs.extras import missing
@@ -80,7 +80,7 @@ def shown(text: str) -> str:
 _SHOWN = frozenset(CHARSET)
 
 
-def defender_text(seen: OpenSOCObservation, density: Density) -> tuple[str, dict[str, Any]]:
+def defender_text(seen: Observation, density: Density) -> tuple[str, dict[str, Any]]:
     """What a defender reads, and the info beside it: the chat messages, the window's log ids and a mask for `triage_menu()`."""
     chat = messages(seen.model_dump(), density=density)
     log_ids = [line["log_id"] for line in seen.log_window]
@@ -91,12 +91,12 @@ def defender_text(seen: OpenSOCObservation, density: Density) -> tuple[str, dict
     return shown("\n\n".join(message["content"] for message in chat)), info
 
 
-def closing_text(seen: OpenSOCObservation) -> str:
+def closing_text(seen: Observation) -> str:
     """What a player reads when the episode is done: how the answer was taken, and why it was right or wrong."""
     truth: Mapping[str, Any] | None = seen.grade["ground_truth"] if seen.grade else None
     return shown(f"{seen.feedback} {truth['action']}: {truth['explanation']}" if truth else seen.feedback)
 
 
-def attacker_text(seen: OpenSOCObservation) -> str:
+def attacker_text(seen: Observation) -> str:
     """What an attacker reads: what is asked, then the world as JSON."""
     return shown(f"{seen.instructions}\n\nThe world:\n{json.dumps(seen.context)}")

@@ -4,7 +4,8 @@ settings   what a deployment may set
 app        the application, put together
 routes     our HTTP routes
 episodes   the store of running HTTP episodes
-served     the environment as the SDK serves it, and the MCP tools
+openenv    OpenEnv's environment and rubric around ours, and the MCP tools
+shapes     the forms of what comes in and goes out
 guard      bounds and checks on everything that comes in
 """
 

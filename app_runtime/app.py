@@ -15,15 +15,16 @@ from openenv.core.env_server.types import ConcurrencyConfig
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from env import OpenSOCAction, OpenSOCEnv, OpenSOCObservation, OpenSOCState
+from env import OpenSOCEnv
 from schema import BadRequestError, Incident, Triage, TurnError
 
 from .episodes import Episodes
 from .guard import Guard
+from .openenv import ServedEnv
 from .refusal import Refusal, wrong_form
 from .routes import router
-from .served import ServedEnv
 from .settings import Settings
+from .shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState
 
 _DESCRIPTION = """OpenSOC is a reinforcement-learning environment for security alert triage, on the OpenEnv contract.
 

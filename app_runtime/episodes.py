@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import secrets
 import time
 from collections import OrderedDict
@@ -16,13 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from env import OpenSOCEnv, OpenSOCObservation
+from env import Observation, OpenSOCEnv
 from schema import shown
 
 from .refusal import Refusal
-
-NAME_PATTERN = r"^[A-Za-z0-9._:-]{1,255}$"
-_NAME = re.compile(NAME_PATTERN[1:-1])
 
 
 @dataclass(slots=True, eq=False)
@@ -30,8 +26,8 @@ class Episode:
     """One episode and what tells it from others.
 
     `owners` are the callers whose episode it is; `begun` and `ended` are readings of one counter, so that two
-    episodes can be seen to overlap. `origin` and `trail` stand for all that was sent at /reset and up to now: where
-    they are equal, two episodes are equal in every byte but their name.
+    episodes can be seen to overlap. `origin` hashes the arguments of the reset, `trail` the actions so far. Episodes with
+    equal hashes are interchangeable.
     """
 
     env: OpenSOCEnv
@@ -87,16 +83,16 @@ class Episodes:
     # ------------------------------------------------------------ playing
     def start(
         self, asked: Mapping[str, Any], *, owners: Sequence[str] = (), name: str | None = None
-    ) -> tuple[Episode, OpenSOCObservation]:
+    ) -> tuple[Episode, Observation]:
         """Reset a new environment and keep it.
 
         Args:
             asked: what `OpenSOCEnv.reset` takes, but for the episode's id.
             owners: the callers whose episode this is.
-            name: the id that the client chose; without one the server makes an id.
+            name: the id that the client chose, in the form of `shapes.NAME_PATTERN`; without one the server makes an id.
 
         Raises:
-            Refusal: 422 for a bad name, 409 for one that the caller is using, 429 for a full store.
+            Refusal: 409 for a name that the caller is using, 429 for a full store.
             BadRequestError: the environment cannot play what was asked for.
         """
         self._sweep()
@@ -120,7 +116,7 @@ class Episodes:
         self._use(episode)
         return episode, observation
 
-    def step(self, episode: Episode, action: dict[str, Any]) -> OpenSOCObservation:
+    def step(self, episode: Episode, action: dict[str, Any]) -> Observation:
         """Play one turn of an episode; `action` is `{"submit_triage": ...}` or `{"craft_incident": ...}`."""
         observation = episode.env.step(action)
         episode.trail = hash((episode.trail, json.dumps(action, sort_keys=True)))
@@ -223,13 +219,7 @@ class Episodes:
         )
 
     def _free(self, name: str, owners: Sequence[str]) -> None:
-        """Check a name that a client chose; the same caller's finished episode gives it up."""
-        if not _NAME.fullmatch(name):
-            raise Refusal(
-                422,
-                f"Expected an episode_id of 1 to 255 letters, digits and . _ : - characters, got {shown(name)}. "
-                "Choose another, or leave it out and use the one in the answer.",
-            )
+        """Let the caller's finished episode of that name give it up."""
         for owner in owners:
             taken = self._by_owner.get(owner, {}).get(name)
             if taken is not None and taken.ended is None:

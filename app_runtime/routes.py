@@ -15,14 +15,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from env import OpenSOCState
+from env import one_action
 from schema import shown
 from tasks.registry import catalogue
 
 from .episodes import Episode, Episodes
 from .guard import BODY
 from .refusal import Refusal, wrong_form
-from .served import reply
 from .shapes import (
     ACTIONS,
     NAME_SCHEMA,
@@ -34,6 +33,7 @@ from .shapes import (
     IdParam,
     ModeParam,
     NameParam,
+    OpenSOCState,
     Reply,
     ResetBody,
     SplitParam,
@@ -42,6 +42,7 @@ from .shapes import (
     WholeParam,
     body_doc,
     problems,
+    reply,
 )
 
 router = APIRouter(tags=["OpenSOC"])
@@ -261,31 +262,19 @@ def _merged(query: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _action(body: dict[str, Any]) -> dict[str, Any]:
-    """The one action of a step, as `{"submit_triage": X}` or `{"craft_incident": X}`; X is the environment's to judge.
+    """Take the one action out of a step's body, as `{"submit_triage": X}` or `{"craft_incident": X}`; X is the environment's to judge.
 
     Raises:
-        Refusal: 422 for none, two, or anything beside it that a step does not take.
+        Refusal: 422 for a field that a step does not take, or one of another form.
+        BadRequestError: none or two actions.
     """
-    said = [name for name in (*ACTIONS, "action") if name in body]
-    if len(said) != 1:
-        raise _no_action(body)
     try:
-        StepBody.model_validate(body)
+        step = StepBody.model_validate(body)
     except ValidationError as exc:
         raise Refusal(422, wrong_form(exc)) from None
-    holder = body if said[0] != "action" else body["action"] or {}
-    inner = [name for name in ACTIONS if name in holder]
-    if len(inner) != 1 or (holder is not body and not holder.keys() <= {*ACTIONS, "metadata"}):
-        raise _no_action(holder)
-    return {inner[0]: holder[inner[0]]}
-
-
-def _no_action(holder: dict[str, Any]) -> Refusal:
-    return Refusal(
-        422,
-        'Expected exactly one action, as {"submit_triage": {...}} or {"craft_incident": {...}} or either in '
-        f'{{"action": {{...}}}}; got the keys {shown(sorted(holder))}. Send one of the three.',
-    )
+    given = {name: getattr(step, name) for name in (*ACTIONS, "action") if name in body}
+    name, content = one_action(step.action or {} if given.keys() == {"action"} else given)
+    return {name: content}
 
 
 def _json(content: Any) -> Response:

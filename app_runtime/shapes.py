@@ -5,15 +5,70 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Header, Query
+from openenv.core.env_server.serialization import serialize_observation
+from openenv.core.env_server.types import Action
+from openenv.core.env_server.types import Observation as SDKObservation
+from openenv.core.env_server.types import State as SDKState
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from env import OpenSOCObservation
-from schema import MAX_SEED, MODES, TASKS, Mode, Task
+from env import LogLine, Observation, Role
+from schema import LABELS, MAX_SEED, MODES, TASKS, Alert, Context, Mode, Task
 from tasks.registry import SPLITS, Split
 
-from .episodes import NAME_PATTERN
-
 ACTIONS = ("submit_triage", "craft_incident")
+NAME_PATTERN = r"^[A-Za-z0-9._:-]{1,255}$"
+
+
+# ---------------------------------------------------------------- OpenEnv's models, with our fields
+class OpenSOCAction(Action):
+    """What a player says. Exactly one of the two is given; its content is taken as it is and judged by the environment."""
+
+    model_config = ConfigDict(extra="allow")
+    submit_triage: Any = Field(
+        default=None,
+        description=f"The defender's answer: {{action: one of {', '.join(LABELS)}; cited_log_id: the id of a line of the log window; "
+        "rationale: text; confidence: optional, 0 to 1}.",
+        examples=[{"action": "monitor", "cited_log_id": "L1-3", "rationale": "unexplained service install"}],
+    )
+    craft_incident: Any = Field(
+        default=None,
+        description="The attacker's incident: {target_label, category, events: [{event_type, fields, timestamp, log_id}], narrative}.",
+    )
+
+
+class OpenSOCObservation(SDKObservation):
+    """What the player sees whose turn it is; on the closing observation, how the episode went."""
+
+    episode_id: str = Field(description="Names the episode.")
+    task: str = Field(description="The task that is played.")
+    mode: str = Field(description="self_play or defender_only.")
+    role: Role = Field(description="Whose turn it is; none when the episode is done.")
+    turn: int = Field(ge=0, description="Steps taken so far.")
+    instructions: str = Field(default="", description="What is asked, and in which form.")
+    alert: Alert | None = Field(default=None, description="What the SIEM raised (defender).")
+    log_window: list[LogLine] = Field(default_factory=list, description="The events in time order (defender).")
+    context: Context | None = Field(
+        default=None, description="The world: its slice around the window (defender), or all of it (attacker)."
+    )
+    playbook: str = Field(default="", description="The SOC's rules, context and ladder.")
+    feedback: str = Field(default="", description="How the last answer was taken.")
+    rewards: dict[str, float | None] = Field(default_factory=dict, description="Both players' totals, when done.")
+    grade: dict[str, Any] | None = Field(default=None, description="Everything explained, when done.")
+
+
+class OpenSOCState(SDKState):
+    """Where an episode stands; holds no ground truth."""
+
+    task: str | None = None
+    mode: str | None = None
+    role: Role = "none"
+    done: bool = False
+    reward_table: str = "standard"
+
+
+def reply(observation: Observation) -> dict[str, Any]:
+    """Give what /reset, /step and the MCP tools answer: the SDK's form and the episode's id."""
+    return {**serialize_observation(observation), "episode_id": observation.episode_id}
 
 
 # ---------------------------------------------------------------- bodies and answers

@@ -30,7 +30,7 @@ from eval.intervals import MEASURING
 from generator.incidents import GENERATOR_VERSION, Case, generate
 from generator.injection import inject
 from generator.invariances import harmless_twins
-from rubric import TABLES, DefenderTurn, OpenSOCRubric, TableName
+from rubric import TABLES, RewardTable, TableName, reward_of, score_defender
 from runs.extras import MissingExtraError, require
 from runs.files import write_output
 from runs.progress import progress
@@ -98,10 +98,9 @@ def oracle(items: Sequence[Item]) -> Iterator[Check]:
         if (truth.action, truth.evidence_log_ids) != (item.truth.action, item.truth.evidence_log_ids)
     ]
     yield _shared("identifiable", items, strange)
-    for table in TABLES:
-        rubric = OpenSOCRubric(table)
+    for table, figures in TABLES.items():
         rewards = [
-            rubric(DefenderTurn(_answer(truth.action, truth.evidence_log_ids[0]), item.truth))
+            reward_of(score_defender(_answer(truth.action, truth.evidence_log_ids[0]), item.truth, figures))
             for item, truth in zip(items, told, strict=True)
         ]
         poor = [number for number, reward in enumerate(rewards) if reward < MAXIMUM]
@@ -151,19 +150,18 @@ PLAYERS: dict[str, Callable[[Item], Label | None]] = {
 def players(items: Sequence[Item]) -> Iterator[Check]:
     """Constants and exploiters, citing the alert's line, earn less than the floor under both tables."""
     for table, floor in FLOORS.items():
-        rubric = OpenSOCRubric(table)
-        means = {name: _mean_reward(rubric, items, player) for name, player in PLAYERS.items()}
+        means = {name: _mean_reward(TABLES[table], items, player) for name, player in PLAYERS.items()}
         best = max(means, key=lambda name: means[name])
         offending = f"player {best!r} earns {means[best]:.3f}, the floor is {floor}" if means[best] >= floor else ""
         yield Check(f"players {table}", items[0].task, f"{means[best]:.3f} ({best})", offending)
 
 
-def _mean_reward(rubric: OpenSOCRubric, items: Sequence[Item], player: Callable[[Item], Label | None]) -> float:
+def _mean_reward(table: RewardTable, items: Sequence[Item], player: Callable[[Item], Label | None]) -> float:
     total = 0.0
     for item in items:
         action = player(item)
         answer = None if action is None else _answer(action, item.observation["alert"]["log_id"])
-        total += rubric(DefenderTurn(answer, item.truth))
+        total += reward_of(score_defender(answer, item.truth, table))
     return total / len(items)
 
 

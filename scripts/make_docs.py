@@ -61,7 +61,7 @@ def rubric_page() -> str:
             f"{fooled if attacker.learnable else format(attacker.defended, 'g')} | {fooled} |\n"
         )
     parts.append(
-        "\n## Components\n\n`env.rubric.named_rubrics()` walks them; `grade` lists their scores.\n\n"
+        "\n## Components\n\n`grade` lists their scores, and so does `OpenSOCEnv.components`; in the served environment `env.rubric.named_rubrics()` walks them.\n\n"
         "| component | score |\n|---|---|\n"
         "| `defender.decision` | the table's cell |\n| `defender.citation` | the bonus for a cited line that is evidence |\n"
         "| `defender.format` | the penalty for an answer of another form |\n| `attacker.admission` | the penalty for a refused incident |\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from schema import LABELS, MODES, TASKS, Category, Task
+from schema import LABELS, MODES, TASKS, Category, Task, shown
 from tasks.families import FAMILIES, Family
 
 Split = Literal["train", "val", "test_seed", "test_family", "test_tactic"]
@@ -81,12 +81,35 @@ def families_of(split: Split) -> tuple[Family, ...]:
     return _FAMILIES_OF[split]
 
 
+def num_tasks(split: str) -> int:
+    """Count the numbered tasks of a split.
+
+    Raises:
+        IndexError: there is no such split.
+    """
+    if split not in SPLITS:
+        raise IndexError(f"split must be one of {', '.join(SPLITS)}; got {shown(split)}")
+    return SPLIT_SIZES[split] * len(TASKS)
+
+
+def task_at(split: str, index: int) -> tuple[Task, int]:
+    """Give the task and the seed of an index of a split.
+
+    Raises:
+        IndexError: there is no such split, or no such index in it.
+    """
+    total = num_tasks(split)
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < total:
+        raise IndexError(f"index must be a whole number from 0 to {total - 1} in split {split}; got {shown(index)}")
+    return TASKS[index % len(TASKS)], index // len(TASKS)
+
+
 def catalogue() -> dict[str, Any]:
     """What can be played, as `GET /tasks` answers it."""
     return {
         "tasks": [{"name": spec.name, "description": spec.description} for spec in TASK_SPECS.values()],
         "modes": list(MODES),
-        "splits": [{"name": split, "num_tasks": SPLIT_SIZES[split] * len(TASKS)} for split in SPLITS],
+        "splits": [{"name": split, "num_tasks": num_tasks(split)} for split in SPLITS],
         "actions": list(LABELS),
         "defaults": {"task": TASKS[0], "mode": "defender_only", "split": "train"},
     }

@@ -4,15 +4,19 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from pydantic import ValidationError
 
 from app_runtime.episodes import Episodes
 from app_runtime.guard import _is_ordinary
 from app_runtime.json_input import MAX_DEPTH, read_json
-from app_runtime.refusal import OUR_FAULT, Refusal, hidden
-from app_runtime.served import Flat
+from app_runtime.openenv import ServedEnv, safe_errors
+from app_runtime.refusal import OUR_FAULT, InternalError, Refusal, hidden
 from app_runtime.settings import Settings
+from app_runtime.shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState, ResetBody
+from contract import right_answer
 from env import OpenSOCEnv
 from schema import MODES, TASKS, OpenSOCError
+from tasks.registry import SPLITS
 
 
 # ---------------------------------------------------------------- settings
@@ -278,13 +282,12 @@ def test_a_chosen_id_is_free_again_after_the_end():
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a/b", "\u00e9", "a\n", "x" * 256])
 def test_a_chosen_id_has_plain_characters(name):
-    with pytest.raises(Refusal) as caught:
-        begin(store()[0], name=name)
-    assert caught.value.status == 422
+    with pytest.raises(ValidationError, match="pattern"):
+        ResetBody.model_validate({"episode_id": name})
 
 
 def test_the_longest_chosen_id_is_taken():
-    assert begin(store()[0], name="x" * 255).episode_id == "x" * 255
+    assert ResetBody.model_validate({"episode_id": "x" * 255}).episode_id == "x" * 255
 
 
 # ---------------------------------------------------------------- the episode that a caller means
@@ -403,18 +406,95 @@ def test_an_episode_whose_cookie_came_back_is_no_longer_known_by_address():
 
 
 # ---------------------------------------------------------------- the served environment
+def served_env(**settings):
+    return ServedEnv(settings=Settings(**settings), episodes=Episodes(OpenSOCEnv, max_episodes=1, ttl_s=1))
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("mode", MODES)
-def test_the_flat_form_is_what_pydantic_gives(task, mode):
+def test_observations_and_states_fit_openenvs_models(task, mode):
     env = OpenSOCEnv()
-    observations = [env.reset(3, "same", task=task, mode=mode)]
-    if mode == "self_play":
-        observations.append(env.step({"craft_incident": {}}))
-    else:
-        observations.append(env.step({"submit_triage": {}}))
+    action = {"craft_incident": {}} if mode == "self_play" else {"submit_triage": {}}
+    for observation in (env.reset(3, "same", task=task, mode=mode), env.step(action)):
+        model = OpenSOCObservation.model_validate(observation.model_dump())
+        assert json.loads(model.model_dump_json()) == json.loads(observation.model_dump_json())
+        assert model.model_fields_set == set(OpenSOCObservation.model_fields)
 
-    for observation in observations:
-        exclude = {"reward", "done"}
-        flat = Flat(observation)
-        assert json.dumps(flat.model_dump(exclude=exclude)) == json.dumps(observation.model_dump(exclude=exclude))
-        assert (flat.reward, flat.done, flat.metadata) == (observation.reward, observation.done, observation.metadata)
+        state = OpenSOCState.model_validate(env.state.model_dump())
+        assert state.model_dump() == env.state.model_dump()
+
+
+def test_the_served_environment_plays_what_ours_plays():
+    served, ours = served_env(reward_table="hardened"), OpenSOCEnv(reward_table="hardened")
+    answer = {"action": "monitor", "cited_log_id": "L1-1", "rationale": "unsure"}
+
+    assert served.reset(seed=3, task="stage2_multi") == ours.reset(seed=3, task="stage2_multi")
+    assert served.step(OpenSOCAction(submit_triage=answer)) == ours.step({"submit_triage": answer})
+    assert served.state == ours.state
+
+
+def test_the_rubric_tree_names_the_components_and_holds_their_last_scores():
+    env = served_env()
+    scores, calls = {}, []
+    env.rubric.defender.citation.register_forward_hook(lambda *args: calls.append(args[-1]))
+    assert [name for name, _ in env.rubric.named_rubrics()] == [
+        "defender",
+        "defender.decision",
+        "defender.citation",
+        "defender.format",
+        "attacker",
+        "attacker.admission",
+        "attacker.novelty",
+        "attacker.deception",
+    ]
+
+    seen = env.reset(seed=3)
+    last = env.step(OpenSOCAction(**right_answer(seen.model_dump())))
+    scores = {name: rubric.last_score for name, rubric in env.rubric.named_rubrics()}
+
+    assert scores == {
+        "defender": 1.1,
+        "defender.decision": 1.0,
+        "defender.citation": 0.1,
+        "defender.format": 0.0,
+        "attacker": None,
+        "attacker.admission": None,
+        "attacker.novelty": None,
+        "attacker.deception": None,
+    }
+    assert (last.reward, env.rubric.last_score, calls) == (1.1, 1.1, [0.1])
+    assert last.grade["components"] == {name: score for name, score in scores.items() if "." in name}
+    env.reset(seed=3)
+    assert {rubric.last_score for _, rubric in env.rubric.named_rubrics()} == {env.rubric.last_score} == {None}
+
+
+def test_the_rubric_tree_scores_the_attackers_turn_by_itself():
+    env = served_env()
+    env.reset(seed=3, mode="self_play")
+    env.step(OpenSOCAction(craft_incident={}))
+
+    assert env.rubric.last_score == env.rubric.attacker.last_score == env.rubric.attacker.admission.last_score == -0.5
+    assert env.rubric.defender.last_score is None
+
+
+def test_the_task_api_names_what_reset_plays():
+    env = served_env()
+
+    assert [split["name"] for split in env.list_splits()] == list(SPLITS)
+    for split, index in (("train", 0), ("test_family", 2799), ("val", 6)):
+        task = env.get_task(split, index)
+        named = env.reset(split=split, index=index)
+        spelt = OpenSOCEnv().reset(split=split, task=task["task"], seed=task["seed"])
+        assert named.log_window == spelt.log_window
+    assert len(env.list_tasks("train")) == 100
+    assert [task["index"] for task in env.get_task_range("val", -2, None)] == [1998, 1999]
+    for split, index in (("exam", 0), ("val", 2000), ("val", -1)):
+        with pytest.raises(IndexError):
+            env.get_task(split, index)
+
+
+def test_an_unexpected_error_is_replaced_and_an_expected_one_goes_through():
+    with pytest.raises(InternalError, match="on our side"), safe_errors():
+        raise KeyError("the ground truth is escalate")
+    with pytest.raises(Refusal, match="as it is"), safe_errors():
+        raise Refusal(409, "as it is")

@@ -2,17 +2,22 @@
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client import OpenSOCAction
 from contract import InProcess, play_defender_only, right_answer
-from env import Archive, OpenSOCAction, OpenSOCEnv, OpenSOCObservation, OpenSOCState, known_plays
+from env import Archive, OpenSOCEnv, known_plays
 from generator import generate
 from schema import TASKS, BadRequestError, TurnError
-from tasks.registry import SPLITS
+from tasks.registry import task_at
 
+ROOT = Path(__file__).resolve().parent.parent
 TRIAGE = {"action": "monitor", "cited_log_id": "L1-1", "rationale": "unsure"}
 
 
@@ -264,17 +269,6 @@ def test_nothing_before_the_end_tells_the_label_or_the_family(task):
             assert word not in shown
 
 
-def test_observations_and_states_fit_their_published_schemas():
-    env = OpenSOCEnv()
-    for seed in range(30):
-        for task in TASKS:
-            first = env.reset(seed=seed, task=task)
-            last = env.step({"submit_triage": TRIAGE})
-            for observation in (first, last):
-                assert OpenSOCObservation.model_validate(observation.model_dump()) == observation
-            OpenSOCState.model_validate(env.state.model_dump())
-
-
 # ---------------------------------------------------------------- the archive, and the task API
 def test_novelty_is_paid_for_new_plays_alone():
     archive = Archive()
@@ -356,20 +350,37 @@ def test_known_plays_are_the_generators():
     assert len(known_plays()) > 100
 
 
-def test_the_task_api_names_what_reset_plays():
-    env = OpenSOCEnv()
-
-    assert [split["name"] for split in env.list_splits()] == list(SPLITS)
-    for split, index in (("train", 0), ("test_family", 2799), ("val", 6)):
-        task = env.get_task(split, index)
-        named = env.reset(split=split, index=index)
-        spelt = OpenSOCEnv().reset(split=split, task=task["task"], seed=task["seed"])
-        assert named.log_window == spelt.log_window
-    assert len(env.list_tasks("train")) == 100
-    assert [task["index"] for task in env.get_task_range("val", -2, None)] == [1998, 1999]
-    for split, index in (("exam", 0), ("val", 2000), ("val", -1)):
+def test_an_index_names_the_task_and_seed_that_are_played():
+    for split, index, task, seed in (
+        ("train", 0, TASKS[0], 0),
+        ("test_family", 2799, TASKS[3], 699),
+        ("val", 6, TASKS[2], 1),
+    ):
+        assert task_at(split, index) == (task, seed)
+        assert (
+            OpenSOCEnv().reset(split=split, index=index).log_window
+            == OpenSOCEnv().reset(split=split, task=task, seed=seed).log_window
+        )
+    for split, index in (("exam", 0), ("val", 2000), ("val", -1), ("val", True), ("val", "0")):
         with pytest.raises(IndexError):
-            env.get_task(split, index)
+            task_at(split, index)
+
+
+IMPORTS = """
+import sys
+from env import OpenSOCEnv
+env = OpenSOCEnv()
+first = env.reset(seed=1)
+last = env.step({"submit_triage": {"action": "monitor", "cited_log_id": first.log_window[0]["log_id"], "rationale": "x"}})
+roots = {name.partition(".")[0] for name in sys.modules}
+print(last.done, sorted(roots & {"openenv", "fastapi", "starlette", "uvicorn", "gradio", "fastmcp", "torch", "numpy"}), len(sys.modules) < 700)
+"""
+
+
+def test_an_episode_is_played_in_process_without_openenv_or_a_web_package():
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert done.stdout == "True [] True\n"
 
 
 # ---------------------------------------------------------------- anything at all

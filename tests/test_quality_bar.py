@@ -16,12 +16,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app_runtime.episodes import Episodes
+from app_runtime.openenv import ServedEnv
+from app_runtime.settings import Settings
+from app_runtime.shapes import OpenSOCAction
 from contract import InProcess, right_answer
 from env import OpenSOCEnv
 from generator import generate
 from rubric import REWARD_RANGE
 from schema import LABELS, TASKS
-from tasks.registry import SPLITS
+from tasks.registry import SPLITS, num_tasks
 from verifier import RULES, compute_ground_truth
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,9 +104,9 @@ def test_runtime_oracle_containment():
 
 
 def test_runtime_rubric_introspectable():
-    env = OpenSOCEnv()
+    env = ServedEnv(settings=Settings(), episodes=Episodes(OpenSOCEnv, max_episodes=1, ttl_s=1))
     env.reset(seed=1)
-    env.step(triage("monitor"))
+    env.step(OpenSOCAction(**triage("monitor")))
 
     assert {name for name, rubric in env.rubric.named_rubrics() if rubric.last_score is not None} == {
         "defender",
@@ -159,11 +163,9 @@ def test_runtime_tool_declaration_accuracy():
 def test_runtime_task_declaration_accuracy():
     env = OpenSOCEnv()
 
-    assert CAPABILITIES["declared_task_count"] == {
-        split["name"]: env.num_tasks(split["name"]) for split in env.list_splits()
-    }
+    assert CAPABILITIES["declared_task_count"] == {split: num_tasks(split) for split in SPLITS}
     for split in SPLITS:
-        assert env.reset(split=split, index=env.num_tasks(split) - 1).log_window
+        assert env.reset(split=split, index=num_tasks(split) - 1).log_window
 
 
 def test_runtime_resource_bounds():

@@ -10,11 +10,13 @@ from env import OpenSOCEnv
 from generator import generate
 from rubric import (
     ATTACKER_RANGE,
+    COMPONENTS,
     REWARD_RANGE,
     TABLES,
     AttackerTurn,
-    DefenderTurn,
-    OpenSOCRubric,
+    reward_of,
+    score_attacker,
+    score_defender,
     score_triage,
     tables_as_data,
 )
@@ -30,9 +32,16 @@ def triage(action, cited="L1-1"):
     return Triage(action=action, cited_log_id=cited, rationale="because")
 
 
+def defended(answer, truth, table):
+    return reward_of(score_defender(answer, truth, TABLES[table]))
+
+
+def attacked(turn, table):
+    return reward_of(score_attacker(turn, TABLES[table]))
+
+
 def mean_reward(table, player):
-    rubric = OpenSOCRubric(table)
-    rewards = [rubric(DefenderTurn(player(case, truth), truth)) for case, truth in zip(CASES, TRUTHS, strict=True)]
+    rewards = [defended(player(case, truth), truth, table) for case, truth in zip(CASES, TRUTHS, strict=True)]
     return sum(rewards) / len(rewards)
 
 
@@ -112,11 +121,7 @@ def test_the_tables_stand_alike_in_code_manifest_and_document():
 
 @pytest.mark.parametrize("table", TABLES)
 def test_the_oracle_earns_the_maximum_on_every_item(table):
-    rubric = OpenSOCRubric(table)
-
-    assert {rubric(DefenderTurn(oracle(case, truth), truth)) for case, truth in zip(CASES, TRUTHS, strict=True)} == {
-        1.1
-    }
+    assert {defended(oracle(case, truth), truth, table) for case, truth in zip(CASES, TRUTHS, strict=True)} == {1.1}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -151,9 +156,8 @@ def test_who_loses_to_whom_under_hardened():
 
 @pytest.mark.parametrize("table", TABLES)
 def test_rewards_lie_in_their_range(table):
-    rubric = OpenSOCRubric(table)
     rewards = [
-        rubric(DefenderTurn(answer, truth))
+        defended(answer, truth, table)
         for truth in TRUTHS[:200]
         for answer in [
             None,
@@ -177,51 +181,31 @@ def test_rewards_lie_in_their_range(table):
     ],
 )
 def test_the_attackers_reward(turn, standard, hardened):
-    assert OpenSOCRubric("standard")(turn) == pytest.approx(standard, abs=1e-6)
-    assert OpenSOCRubric("hardened")(turn) == pytest.approx(hardened, abs=1e-6)
+    assert attacked(turn, "standard") == pytest.approx(standard, abs=1e-6)
+    assert attacked(turn, "hardened") == pytest.approx(hardened, abs=1e-6)
     assert ATTACKER_RANGE[0] <= standard <= ATTACKER_RANGE[1]
 
 
 def test_hardened_pays_the_attacker_most_where_the_defender_succeeds_half_the_time():
     pay = {
-        rate: OpenSOCRubric("hardened")(AttackerTurn(True, (), False, True, rate))
-        for rate in (0.05, 0.25, 0.5, 0.75, 0.95)
+        rate: attacked(AttackerTurn(True, (), False, True, rate), "hardened") for rate in (0.05, 0.25, 0.5, 0.75, 0.95)
     }
 
     assert max(pay, key=pay.get) == 0.5
     assert pay[0.05] < 0.2  # what nobody solves hardly pays
 
 
-def test_components_are_named_and_read_one_by_one():
-    rubric = OpenSOCRubric("standard")
+def test_components_are_named_alike_in_both_tables():
     truth = TRUTHS[0]
-    seen = []
-    rubric.defender.citation.register_forward_hook(lambda *args: seen.append(args[-1]))
+    for table in TABLES.values():
+        names = (*score_defender(None, truth, table), *score_attacker(AttackerTurn(valid=False), table))
+        assert names == COMPONENTS
 
-    total = rubric(DefenderTurn(triage(truth.action, truth.evidence_log_ids[0]), truth))
-
-    names = [name for name, _ in rubric.named_rubrics()]
-    assert names == [
-        "defender",
-        "defender.decision",
-        "defender.citation",
-        "defender.format",
-        "attacker",
-        "attacker.admission",
-        "attacker.novelty",
-        "attacker.deception",
-    ]
-    assert rubric.components() == {
+    assert score_defender(triage(truth.action, truth.evidence_log_ids[0]), truth, TABLES["standard"]) == {
         "defender.decision": 1.0,
         "defender.citation": 0.1,
         "defender.format": 0.0,
-        "attacker.admission": None,
-        "attacker.novelty": None,
-        "attacker.deception": None,
     }
-    assert (total, rubric.last_score, seen) == (1.1, 1.1, [0.1])
-    rubric.reset()
-    assert set(rubric.components().values()) == {None}
 
 
 # ---------------------------------------------------------------- an answer without an episode

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from schema import (
-    CLOUD_WORK,
-    AccountFields,
-    CloudApiFields,
-    ControlChangeFields,
-    account_name,
-)
-from verifier.rules.kit import TRAIL_CALLS, Legacy, legacy_rule
-from verifier.window import Finding, Line, Window, crowded, kinds
+from schema import CLOUD_WORK, AccountFields, CloudApiFields, ControlChangeFields, account_name
+from verifier.rules.kit import TRAIL_CALLS, burst_of, grouped
+from verifier.window import Findings, Line, Lines, Window, finding, rule
 
 MIN_SECRETS = 3
 SECRETS_S = 600
@@ -45,6 +39,7 @@ _BACK_DOORS = re.compile(
 _CREDENTIALS_CHANGED = re.compile(
     r"keycredentials|passwordcredentials|keydescription|certificates and secrets", re.IGNORECASE
 )
+_ATTRIBUTE_CALLS = frozenset(("DescribeInstanceAttribute", "ModifyInstanceAttribute"))
 _SHELL_CALLS = frozenset(
     (
         "SendSSHPublicKey",
@@ -66,33 +61,31 @@ _ADMIN_PORT = re.compile(r"\"(?:fromport|toport)\":\s*\"?(?:22|3389|445|1433|330
 _MAIL_CALLS = frozenset(
     ("MailItemsAccessed", "New-InboxRule", "Set-Mailbox", "Add-MailboxPermission", "UpdateInboxRules")
 )
+_MODEL_CALLS = frozenset(
+    ("PutUseCaseForModelAccess", "PutFoundationModelEntitlement", "CreateFoundationModelAgreement")
+)
+_DOOR_CALLS = frozenset(("AuthorizeSecurityGroupIngress", "ModifySecurityGroupRules", "CreateNetworkAclEntry"))
+_ACCOUNT_ID = re.compile(r"(?<![\da-f-])\d{12}(?![\da-f])")
+_INSTANCE = re.compile(r"\bi-[0-9a-zA-Z]{8,17}\b")
+_INSTANCE_SESSION = re.compile(r"/i-[0-9a-f]{8,17}$")
 
 
 def principal_of(line: Line) -> str:
-    """Who made a call."""
+    """Return who made a call."""
     return line.user or account_name(getattr(line.fields, "user_uid", None))
 
 
-def calls(window: Window) -> list[Line[CloudApiFields]]:
-    """Calls of a control plane that were granted."""
-    return [line for line in window.of(CloudApiFields) if line.fields.api_operation and not line.fields.api_error]
+def resources_of(line: Line) -> str:
+    """Return the parameters of a call; nothing where there are none."""
+    return getattr(line.fields, "resources", None) or ""
 
 
-def by_principal(lines: Iterable[Line]) -> dict[str, list[Line]]:
-    """Lines grouped by who called."""
-    groups: dict[str, list[Line]] = {}
-    for line in lines:
-        groups.setdefault(principal_of(line), []).append(line)
-    return groups
-
-
-def suspected(this: Legacy, lines: Iterable[Line], *, sure: Iterable[str] = ()) -> Iterable[Finding]:
-    """One finding for each principal; confirmed for whom one of the lines in `sure` is."""
-    certain = set(sure)
-    for user, group in by_principal(lines).items():
-        yield this.finding(
+def findings_by_principal(lines: Iterable[Line], *, confirmed: bool | Callable[[list[Line]], bool] = False) -> Findings:
+    """Make one finding for each principal; `confirmed` may be a function of the principal's lines."""
+    for user, group in grouped(lines, principal_of).items():
+        yield finding(
             group,
-            confirmed=any(line.log_id in certain for line in group),
+            confirmed=confirmed(group) if callable(confirmed) else confirmed,
             scope="identity",
             host=group[0].host,
             hosts=[line.host for line in group],
@@ -102,238 +95,209 @@ def suspected(this: Legacy, lines: Iterable[Line], *, sure: Iterable[str] = ()) 
         )
 
 
-@legacy_rule(
+@rule(
     "cloud-secrets-read",
     "T1555.006",
     "credential_access",
-    says=f"A principal reads secrets {MIN_SECRETS} or more times within {SECRETS_S} s, or many in one call. Suspicious.",
+    on=(CloudApiFields,),
+    summary=f"A principal reads secrets {MIN_SECRETS} or more times within {SECRETS_S} s, or many in one call. Suspicious.",
     source="ATT&CK T1555.006, T1552; AWS CloudTrail event names",
-    needs=(CloudApiFields,),
 )
-def cloud_secrets_read(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find secrets read in numbers; a refused attempt counts."""
-    asked = [line for line in window.of(CloudApiFields) if line.fields.api_operation in _SECRET_CALLS]
-    for _, lines in by_principal(asked).items():
-        burst = crowded(
-            lines, window.limits.within(SECRETS_S), window.limits.at_least(MIN_SECRETS), lambda line: line.log_id
-        )
-        bulk = [line for line in lines if getattr(line.fields, "api_operation", "") in _BULK_CALLS]
-        if burst or bulk:
-            yield from suspected(this, burst or bulk)
+def cloud_secrets_read(calls: Lines[CloudApiFields], window: Window) -> Findings:
+    reads = [line for line in calls if line.fields.api_operation in _SECRET_CALLS]  # a refused one counts
+    for lines in grouped(reads, principal_of).values():
+        bulk = [line for line in lines if line.fields.api_operation in _BULK_CALLS]
+        yield from findings_by_principal(burst_of(window, lines, MIN_SECRETS, SECRETS_S) or bulk)
 
 
-@legacy_rule(
+@rule(
     "cloud-shared-outside",
     "T1537",
     "exfiltration",
-    says="An image, snapshot, bucket or resource is shared outside the account. Confirmed: with everybody, images, snapshots.",
+    on=(CloudApiFields,),
+    summary="An image, snapshot, bucket or resource is shared outside the account. Confirmed: with everybody, images, snapshots.",
     source="ATT&CK T1537, T1530; AWS CloudTrail event names",
-    needs=(CloudApiFields,),
 )
-def cloud_shared_outside(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find resources that are given away."""
-    given: list[Line] = []
-    for line in calls(window):
-        pattern, told = _SHARED.get(line.fields.api_operation or ""), line.fields.resources or ""
-        if pattern and pattern.search(told) and _leaves(told, line.fields.cloud_account or ""):
-            given.append(line)
-    sure = [
-        line.log_id
-        for line in given
-        if (line.fields.api_operation or "").startswith("Modify")
-        or _PUBLIC.search(line.fields.resources or "")
-        or '"all"' in (line.fields.resources or "")
-    ]
-    yield from suspected(this, given, sure=sure)
+def cloud_shared_outside(calls: Lines[CloudApiFields], window: Window) -> Findings:
+    return findings_by_principal(
+        filter(_is_shared_outside, calls), confirmed=lambda lines: any(map(_is_image_or_public, lines))
+    )
 
 
-_ACCOUNT_ID = re.compile(r"(?<![\da-f-])\d{12}(?![\da-f])")
+def _is_shared_outside(line: Line[CloudApiFields]) -> bool:
+    pattern = _SHARED.get(line.fields.api_operation or "")
+    shared = pattern and not line.fields.api_error and pattern.search(resources_of(line))
+    return bool(shared) and _leaves_account(line)
 
 
-def _leaves(told: str, own: str) -> bool:
-    """Whether a document names another account than the own one, everybody, or (where it was cut) nobody at all."""
-    named = set(_ACCOUNT_ID.findall(told)) - {own}
-    return bool(named) or _PUBLIC.search(told) is not None or '"all"' in told or '"group"' in told or "userId" in told
+def _is_image_or_public(line: Line[CloudApiFields]) -> bool:
+    resources = resources_of(line)
+    by_image = (line.fields.api_operation or "").startswith("Modify")
+    return by_image or '"all"' in resources or _PUBLIC.search(resources) is not None
 
 
-@legacy_rule(
+def _leaves_account(line: Line[CloudApiFields]) -> bool:
+    """Whether a call names another account than the own one, everybody, or (where it was cut) nobody at all."""
+    resources = resources_of(line)
+    others = set(_ACCOUNT_ID.findall(resources)) - {line.fields.cloud_account}
+    everybody = any(word in resources for word in ('"all"', '"group"', "userId"))
+    return bool(others) or everybody or _PUBLIC.search(resources) is not None
+
+
+@rule(
     "cloud-back-door",
     "T1098",
     "persistence",
-    says="A trust anchor, identity provider, role trust, another's login profile, function permission or application credential is added. Confirmed: a function for everybody.",
+    on=(CloudApiFields, (AccountFields, "password_reset")),
+    summary="A trust anchor, identity provider, role trust, another's login profile, function permission or application credential is added. Confirmed: a function for everybody.",
     source="ATT&CK T1098.001, T1098.003, T1546, T1556.006, T1484.002; AWS CloudTrail and Microsoft Entra audit event names",
-    needs=(CloudApiFields, *kinds(AccountFields, "password_reset")),
 )
-def cloud_back_door(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find back doors in identities and functions."""
-    found: list[Line] = []
-    for line in calls(window):
-        operation, told = line.fields.api_operation or "", line.fields.resources or ""
-        if not _BACK_DOORS.match(operation):
-            continue
-        if operation.startswith("AddPermission") and not (
-            _leaves(told, line.fields.cloud_account or "") or '"principal":"*"' in told
-        ):
-            continue
-        if operation.startswith("Update application") and not _CREDENTIALS_CHANGED.search(told + operation):
-            continue
-        if operation.startswith("AddPermission") or principal_of(line):
-            found.append(line)
-    for account in window.of(AccountFields):
-        other = account_name(account.fields.user_name)
-        cloud = account.fields.src_ip and account.fields.attributes and account.fields.attributes.startswith("{")
-        if cloud and account.fields.activity == "password_reset" and other not in ("", account.user):
-            found.append(account)
-    sure = [
-        line.log_id
-        for line in found
-        if '"principal":"*"' in (getattr(line.fields, "resources", None) or "").replace(" ", "")
-    ]
-    yield from suspected(this, found, sure=sure)
+def cloud_back_door(calls: Lines[CloudApiFields], resets: Lines[AccountFields], window: Window) -> Findings:
+    return findings_by_principal(
+        [*filter(_is_back_door, calls), *filter(_is_reset_in_cloud, resets)],
+        confirmed=lambda lines: any('"principal":"*"' in resources_of(line).replace(" ", "") for line in lines),
+    )
 
 
-@legacy_rule(
+def _is_back_door(line: Line[CloudApiFields]) -> bool:
+    operation = line.fields.api_operation or ""
+    if line.fields.api_error or not _BACK_DOORS.match(operation):
+        return False
+    if operation.startswith("AddPermission"):
+        return _leaves_account(line)
+    if operation.startswith("Update application") and not _CREDENTIALS_CHANGED.search(resources_of(line) + operation):
+        return False
+    return bool(principal_of(line))
+
+
+def _is_reset_in_cloud(line: Line[AccountFields]) -> bool:
+    """Whether somebody sets another's password by a control plane, whose attributes are JSON."""
+    in_cloud = line.fields.src_ip and (line.fields.attributes or "").startswith("{")
+    return bool(in_cloud) and account_name(line.fields.user_name) not in ("", line.user)
+
+
+@rule(
     "cloud-machines-misused",
     "T1496",
     "impact",
-    says=f"Accelerator or huge machines, {BIG_COUNT} or more at once, or language models are asked for. Suspicious.",
+    on=(CloudApiFields,),
+    summary=f"Accelerator or huge machines, {BIG_COUNT} or more at once, or language models are asked for. Suspicious.",
     source="ATT&CK T1496, T1578.002; AWS CloudTrail RunInstances",
-    needs=(CloudApiFields,),
 )
-def cloud_machines_misused(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find machines asked for to compute for somebody else."""
-    found = []
-    for line in window.of(CloudApiFields):
-        told = line.fields.resources or ""
-        if line.fields.api_operation == "RunInstances":
-            most = max((int(number) for number in _MANY_MACHINES.findall(told)), default=0)
-            if _BIG_MACHINE.search(told) or most >= window.limits.at_least(BIG_COUNT):
-                found.append(line)
-        elif line.fields.api_operation in _MODEL_CALLS:
-            found.append(line)
-    yield from suspected(this, found)
+def cloud_machines_misused(calls: Lines[CloudApiFields], window: Window) -> Findings:
+    return findings_by_principal(
+        line for line in calls if line.fields.api_operation in _MODEL_CALLS or _asks_for_power(window, line)
+    )
 
 
-_MODEL_CALLS = frozenset(
-    ("PutUseCaseForModelAccess", "PutFoundationModelEntitlement", "CreateFoundationModelAgreement")
-)
+def _asks_for_power(window: Window, line: Line[CloudApiFields]) -> bool:
+    """Whether a call starts a big machine or many."""
+    if line.fields.api_operation != "RunInstances":
+        return False
+    resources = resources_of(line)
+    count = max(map(int, _MANY_MACHINES.findall(resources)), default=0)
+    return count >= window.limits.at_least(BIG_COUNT) or _BIG_MACHINE.search(resources) is not None
 
 
-@legacy_rule(
+@rule(
     "cloud-machine-entered",
     "T1021.007",
     "lateral_movement",
-    says=f"An SSH key, session or command is sent to a machine, or its userData read or changed. Confirmed: {MIN_ENTERED} machines.",
+    on=(CloudApiFields,),
+    summary=f"An SSH key, session or command is sent to a machine, or its userData read or changed. Confirmed: {MIN_ENTERED} machines.",
     source="ATT&CK T1021.007, T1098.004, T1580, T1059.009; AWS CloudTrail event names",
-    needs=(CloudApiFields,),
 )
-def cloud_machine_entered(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find machines entered from the control plane."""
-    found = []
-    for line in window.of(CloudApiFields):
-        operation, told = line.fields.api_operation or "", (line.fields.resources or "").lower()
-        start_up = operation in ("DescribeInstanceAttribute", "ModifyInstanceAttribute") and "userdata" in told
-        if (operation in _SHELL_CALLS and not line.fields.api_error) or (start_up and not _by_machinery(line)):
-            found.append(line)
-    for _, lines in by_principal(found).items():
-        machines = {
-            instance for line in lines for instance in _INSTANCE.findall(getattr(line.fields, "resources", "") or "")
-        }
-        many = len(machines) >= window.limits.at_least(MIN_ENTERED)
-        yield from suspected(this, lines, sure=[line.log_id for line in lines] if many else ())
+def cloud_machine_entered(calls: Lines[CloudApiFields], window: Window) -> Findings:
+    return findings_by_principal(
+        filter(_enters_machine, calls),
+        confirmed=lambda lines: len(_machines(lines)) >= window.limits.at_least(MIN_ENTERED),
+    )
 
 
-_INSTANCE = re.compile(r"\bi-[0-9a-zA-Z]{8,17}\b")
+def _enters_machine(line: Line[CloudApiFields]) -> bool:
+    operation = line.fields.api_operation
+    if operation in _SHELL_CALLS:
+        return not line.fields.api_error
+    start_up = operation in _ATTRIBUTE_CALLS and "userdata" in resources_of(line).lower()
+    return start_up and not _is_by_machinery(line)
 
 
-def _by_machinery(line: Line[CloudApiFields]) -> bool:
-    """Reads of start-up data are part of describing one's own machine to infrastructure code only where nothing was refused."""
+def _is_by_machinery(line: Line[CloudApiFields]) -> bool:
+    """Whether infrastructure code describes its own machine: it reads start-up data, and nothing is refused."""
     return (
         line.fields.api_operation == "DescribeInstanceAttribute"
         and not line.fields.api_error
-        and (line.fields.user_type or "") != "AssumedRole"
+        and line.fields.user_type != "AssumedRole"
     )
 
 
-@legacy_rule(
+def _machines(lines: Iterable[Line]) -> set[str]:
+    """Return the ids of the machines that calls name."""
+    return {machine for line in lines for machine in _INSTANCE.findall(resources_of(line))}
+
+
+@rule(
     "cloud-door-opened",
     "T1562.007",
     "defense_evasion",
-    says="An administration or database port is opened to every address. Suspicious.",
+    on=((ControlChangeFields, "firewall"),),
+    summary="An administration or database port is opened to every address. Suspicious.",
     source="ATT&CK T1562.007; AWS CloudTrail AuthorizeSecurityGroupIngress",
-    needs=kinds(ControlChangeFields, "firewall"),
 )
-def cloud_door_opened(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find firewalls opened to the world."""
-    found = [
-        line
-        for line in window.of(ControlChangeFields)
-        if line.fields.activity == "firewall"
-        and line.fields.control_name
-        in ("AuthorizeSecurityGroupIngress", "ModifySecurityGroupRules", "CreateNetworkAclEntry")
-        and _OPEN_TO_ALL.search(line.fields.new_value or "")
-        and _ADMIN_PORT.search(line.fields.new_value or "")
-    ]
-    yield from suspected(this, found)
+def cloud_door_opened(changes: Lines[ControlChangeFields], window: Window) -> Findings:
+    return findings_by_principal(filter(_is_open_door, changes))
 
 
-@legacy_rule(
+def _is_open_door(line: Line[ControlChangeFields]) -> bool:
+    value = line.fields.new_value or ""
+    opened = line.fields.control_name in _DOOR_CALLS and _OPEN_TO_ALL.search(value)
+    return bool(opened) and _ADMIN_PORT.search(value) is not None
+
+
+@rule(
     "cloud-trail-attempt",
     "T1562.008",
     "defense_evasion",
-    says=f"Stopping the cloud's audit trail ({', '.join(TRAIL_CALLS)}) is tried and refused. Suspicious.",
+    on=(CloudApiFields,),
+    summary=f"Stopping the cloud's audit trail ({', '.join(TRAIL_CALLS)}) is tried and refused. Suspicious.",
     source="ATT&CK T1562.008",
-    needs=(CloudApiFields,),
 )
-def cloud_trail_attempt(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find attempts on the audit trail that failed."""
-    yield from suspected(
-        this,
-        [
-            line
-            for line in window.of(CloudApiFields)
-            if line.fields.api_operation in TRAIL_CALLS and line.fields.api_error
-        ],
+def cloud_trail_attempt(calls: Lines[CloudApiFields], window: Window) -> Findings:
+    return findings_by_principal(
+        line for line in calls if line.fields.api_operation in TRAIL_CALLS and line.fields.api_error
     )
 
 
-@legacy_rule(
+@rule(
     "cloud-instance-credentials",
     "T1552.005",
     "credential_access",
-    says="A machine role's session (named i-) calls from two addresses. Confirmed.",
+    on=(CloudApiFields,),
+    summary="A machine role's session (named i-) calls from two addresses. Confirmed.",
     source="ATT&CK T1552.005; AWS documents that the session of an instance profile bears the instance's id",
-    needs=(CloudApiFields,),
 )
-def cloud_instance_credentials(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find machine credentials that are used elsewhere."""
-    sessions = [
-        line
-        for line in window.of(CloudApiFields)
-        if line.fields.src_ip and re.search(r"/i-[0-9a-f]{8,17}$", line.fields.user_uid or "")
-    ]
-    for lines in by_principal(sessions).values():
-        if len({getattr(line.fields, "src_ip", None) for line in lines}) > 1:
-            yield from suspected(this, lines, sure=[line.log_id for line in lines])
+def cloud_instance_credentials(calls: Lines[CloudApiFields], window: Window) -> Findings:
+    own = [line for line in calls if line.fields.src_ip and _INSTANCE_SESSION.search(line.fields.user_uid or "")]
+    for lines in grouped(own, principal_of).values():
+        if len({line.fields.src_ip for line in lines}) > 1:
+            yield from findings_by_principal(lines, confirmed=True)
 
 
-@legacy_rule(
+@rule(
     "cloud-mail-read",
     "T1114.002",
     "exfiltration",
-    says="An application reads mailboxes, or a mailbox rule is made. Suspicious.",
+    on=(CloudApiFields,),
+    summary="An application reads mailboxes, or a mailbox rule is made. Suspicious.",
     source="ATT&CK T1114.002, T1564.008; Microsoft Purview audit event names",
-    needs=(CloudApiFields,),
 )
-def cloud_mail_read(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find mail read or diverted."""
-    found = [
+def cloud_mail_read(calls: Lines[CloudApiFields], window: Window) -> Findings:
+    granted = [line for line in calls if line.fields.api_operation in _MAIL_CALLS and not line.fields.api_error]
+    return findings_by_principal(
         line
-        for line in calls(window)
-        if line.fields.api_operation in _MAIL_CALLS
-        and (line.fields.api_operation != "MailItemsAccessed" or "@" not in (line.fields.user_uid or ""))
-    ]
-    yield from suspected(this, found)
+        for line in granted
+        if line.fields.api_operation != "MailItemsAccessed" or "@" not in (line.fields.user_uid or "")
+    )
 
 
 RULES = (

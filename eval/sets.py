@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from players.base import DENSITIES, Density
 from players.prompt import answer_text, messages
@@ -41,12 +42,17 @@ def load_set(path_or_name: str | Path, *, prompts: Density | None = None) -> Fro
     return replace(frozen, rows=[{**row, "prompt": messages(row["observation"], prompts)} for row in frozen.rows])
 
 
-def chat_row(row: Row, density: Density, *, answer: bool) -> Row:
-    """Return a frozen row as chat: `id`, `prompt` and, if asked for, the right answer as `completion`."""
-    chat: Row = {"id": row["id"], "prompt": messages(row["observation"], density)}
-    if answer:
-        chat["completion"] = [{"role": "assistant", "content": answer_text(row["ground_truth"], density)}]
-    return chat
+def labelled_chat(row: Mapping[str, Any], density: Density) -> Row:
+    """Return a row as trainers take it: `prompt` and `completion` (the right answer), both as chat messages."""
+    return {
+        "prompt": messages(row["observation"], density),
+        "completion": [{"role": "assistant", "content": answer_text(row["ground_truth"], density)}],
+    }
+
+
+def _chat(row: Row, density: Density, *, answer: bool) -> Row:
+    chat = labelled_chat(row, density) if answer else {"prompt": messages(row["observation"], density)}
+    return {"id": row["id"], **chat}
 
 
 def write_chats(name: str, density: Density, out: Path) -> Path:
@@ -63,7 +69,7 @@ def write_chats(name: str, density: Density, out: Path) -> Path:
     """
     rows = load_rows(name).rows
     chats = (
-        chat_row(row, density, answer=name in FOR_TRAINING) for row in track(rows, f"rows of {name}", total=len(rows))
+        _chat(row, density, answer=name in FOR_TRAINING) for row in track(rows, f"rows of {name}", total=len(rows))
     )
     path = out / f"{name}.{density}.jsonl"
     write_atomically(path, b"".join(json.dumps(chat, separators=(",", ":")).encode() + b"\n" for chat in chats))

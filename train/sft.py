@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from players.prompt import answer_text, messages
+from eval.sets import labelled_chat
 from runs.provenance import stable_seed
 from schema import TASKS
 from train.command import add_common, close_run, is_complete, open_run, settings_of, tasks_of, train_by
@@ -84,14 +84,8 @@ def rows_of(args: argparse.Namespace) -> list[Row]:
 
 
 def examples(rows: Sequence[Row], density: Any) -> list[dict[str, Any]]:
-    """Rows as TRL takes them: prompt and completion, both as chat messages."""
-    return [
-        {
-            "prompt": messages(row["observation"], density),
-            "completion": [{"role": "assistant", "content": answer_text(row["ground_truth"], density)}],
-        }
-        for row in rows
-    ]
+    """Return rows as TRL takes them: prompt and completion, both as chat messages."""
+    return [labelled_chat(row, density) for row in rows]
 
 
 def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:

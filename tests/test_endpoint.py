@@ -27,7 +27,7 @@ QUICK = ("--attempts", "3", "--backoff", "0.01", "--density", "compact")
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     """What is measured is not looked at here."""
-    monkeypatch.setattr("eval.metrics.measure", lambda lines, *, seed: {})
+    monkeypatch.setattr("eval.run.measure", lambda lines, *, seed: {})
 
 
 def call(fake, out, *more, n=8):

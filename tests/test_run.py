@@ -42,7 +42,7 @@ def counts(row):
 def quick(monkeypatch):
     """Nobody was asked yet, and intervals are drawn roughly: what they are is tested elsewhere."""
     ASKED.clear()
-    monkeypatch.setattr(metrics, "measure", partial(MEASURE, resamples=50))
+    monkeypatch.setattr(run, "measure", partial(MEASURE, resamples=50))
 
 
 def call(out, *more, defender="test_run:counts", n=20):
@@ -323,7 +323,7 @@ def test_the_owners_rows_come_out_of_the_holdout(tmp_path, capsys):
 
 
 def test_a_constant_on_the_benchmark_takes_less_than_ten_seconds(tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics, "measure", MEASURE)
+    monkeypatch.setattr(run, "measure", MEASURE)
     started = time.process_time()
 
     assert run.main(["--defender", "always_dismiss", "--split", "benchmark", "--out", str(tmp_path)]) == DONE

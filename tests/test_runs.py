@@ -474,7 +474,7 @@ def test_libraries_that_lack_are_named_with_the_environment_that_has_them(monkey
         ("eval.plot_results", ["a", "--out", "pictures"]),
         ("eval.plot_training", ["log.jsonl", "--out", "pictures"]),
         ("eval.leaderboard.__main__", ["add", "a"]),
-        ("telemetry.judging", ["--manifest", "manifest.csv", "a"]),
+        ("telemetry.__main__", ["--manifest", "manifest.csv", "a"]),
     ],
 )
 def test_a_command_in_the_servers_environment_alone_names_the_other_before_any_work(

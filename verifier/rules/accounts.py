@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from schema import (
     ACCOUNT_WORK,
@@ -14,28 +13,22 @@ from schema import (
     GroupFields,
     account_name,
 )
-from verifier.commands import told
-from verifier.rules.kit import (
-    PRIVILEGED_GROUPS,
-    Legacy,
-    by_host_and_user,
-    legacy_rule,
-)
+from verifier.commands import command_rule
+from verifier.rules.kit import PRIVILEGED_GROUPS, burst_of, follows, grouped
 from verifier.window import (
-    Finding,
+    Findings,
     Line,
+    Lines,
     Window,
-    crowded,
+    finding,
+    findings_by_host_and_user,
     is_person_or_service,
-    kinds,
+    rule,
 )
 
 SHORT_ACCOUNT_S = 3600
-
 MIN_GROUPS = 3
-
 GROUPS_S = 600
-
 
 # Attributes through which one account can become another, and what they mean (MS-ADA, MS-ADTS 5.1.3).
 DELEGATION = re.compile(
@@ -53,67 +46,64 @@ _DESCRIPTOR = re.compile(r"^ntsecuritydescriptor=", re.IGNORECASE)
 # Control access right to install a replica, and the right to manage replication (MS-ADTS 5.1.3.2.1).
 REPLICA_RIGHTS = ("9923a32a-3607-11d2-b9be-0000f87a36b2", "1131f6ac-9c07-11d1-f79f-00c04fc2dcd2")
 
+# Service principal names that only domain controllers bear: the global catalogue's and replication's (MS-DRSR 2.2.3.2).
+_REPLICA_NAME = re.compile(
+    r"serviceprincipalnames?=(?:.{0,600}\s)?(?:GC|E3514235-4B06-11D1-AB04-00C04FC2DCD2)/", re.IGNORECASE
+)
 
-@legacy_rule(
+
+account_command = command_rule(
     "account-command",
     "T1136.001",
     "persistence",
-    says="A command makes an account or group member (net user /add). Suspicious.",
+    meaning="account-command",
+    confirmed=False,
+    summary="A command makes an account or group member (net user /add). Suspicious.",
     source="ATT&CK T1136.001, T1098",
-    clues=("account-command",),
 )
-def account_command(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find accounts made on a command line."""
-    return told(window, this, "account-command", sure=False)
 
 
-@legacy_rule(
+@rule(
     "odd-account",
     "T1136",
     "persistence",
-    says=f"A person's new account goes within {SHORT_ACCOUNT_S} s; confirmed if a user's name ends in $.",
+    on=((AccountFields, "create"),),
+    summary=f"A person's new account goes within {SHORT_ACCOUNT_S} s; confirmed if a user's name ends in $.",
     source="ATT&CK T1136, T1564.002; Security 4720/4726",
-    needs=kinds(AccountFields, "create"),
 )
-def odd_account(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find accounts that are gone at once, and those in disguise."""
-    span = window.limits.within(SHORT_ACCOUNT_S)
-    for line in window.of(AccountFields):
+def odd_account(creations: Lines[AccountFields], window: Window) -> Findings:
+    for line in creations:
         name = account_name(line.fields.user_name)
-        if line.fields.activity != "create" or not name or not is_person_or_service(line.user):
-            continue
-        removed = [
-            other
-            for other in window.of(AccountFields)
-            if other.fields.activity == "delete"
-            and account_name(other.fields.user_name) == name
-            and 0 <= other.time_s - line.time_s <= span
-        ]
-        disguised = name.endswith("$") and "set: normal account" in (line.fields.attributes or "")
-        if removed or disguised:
-            yield this.finding(
-                [line, *removed],
-                confirmed=disguised,
-                scope="identity",
-                host=line.host,
-                account=line.user,
-                program=ACCOUNT_WORK,
-            )
+        if name and is_person_or_service(line.user):
+            removals = [
+                removal
+                for removal in window.of(AccountFields, "delete")
+                if account_name(removal.fields.user_name) == name and follows(window, removal, line, SHORT_ACCOUNT_S)
+            ]
+            disguised = name.endswith("$") and "set: normal account" in (line.fields.attributes or "")
+            if removals or disguised:
+                yield finding(
+                    [line, *removals],
+                    confirmed=disguised,
+                    scope="identity",
+                    host=line.host,
+                    account=line.user,
+                    program=ACCOUNT_WORK,
+                )
 
 
-@legacy_rule(
+@rule(
     "identity-history",
     "T1134.005",
     "privilege_escalation",
-    says="An account gets another's SID in its history. Confirmed, harm done.",
+    on=((AccountFields, "sid_history"),),
+    summary="An account gets another's SID in its history. Confirmed, harm done.",
     source="ATT&CK T1134.005; Security 4765",
-    needs=kinds(AccountFields, "sid_history"),
 )
-def identity_history(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find borrowed identities."""
-    for line in window.of(AccountFields):
-        if line.fields.activity == "sid_history" and line.fields.user_name and is_person_or_service(line.user):
-            yield this.finding(
+def identity_history(additions: Lines[AccountFields], window: Window) -> Findings:
+    for line in additions:
+        if line.fields.user_name and is_person_or_service(line.user):
+            yield finding(
                 [line],
                 confirmed=True,
                 scope="identity",
@@ -124,125 +114,118 @@ def identity_history(window: Window, this: Legacy) -> Iterable[Finding]:
             )
 
 
-@legacy_rule(
+@rule(
     "account-takeover",
     "T1098",
     "persistence",
-    says="A person sets delegation, no preauthentication, a user's SPN, domain access lists, DSRM password, policies. Confirmed: AllowedToActOnBehalfOfOtherIdentity, KeyCredentialLink, a machine name losing $, by ANONYMOUS LOGON.",
+    on=(AccountFields, (DirectoryFields, "modify", "create")),
+    summary="A person sets delegation, no preauthentication, a user's SPN, domain access lists, DSRM password, policies. Confirmed: AllowedToActOnBehalfOfOtherIdentity, KeyCredentialLink, a machine name losing $, by ANONYMOUS LOGON.",
     source="ATT&CK T1098, T1558, T1484.001, T1078.002; MS-ADA; Security 4738/4742/4781/4794/5136",
-    needs=(AccountFields, DirectoryFields),
 )
-def account_takeover(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find attribute changes by which accounts are taken over."""
-    lines: list[Line] = []
-    sure: set[str] = set()
-    for line in window.of(AccountFields):
-        told_of, name = line.fields.attributes or "", account_name(line.fields.user_name)
-        if line.user.lower() == "anonymous logon" and line.fields.activity in (
-            "modify",
-            "password_reset",
-            "password_change",
-        ):
-            lines.append(line)
-            sure.add(line.log_id)
-        if not is_person_or_service(line.user):
-            continue
-        unmasked = (
-            line.fields.activity == "rename"
-            and told_of.rstrip().endswith("$")
-            and bool(name)
-            and not name.endswith("$")
-        )
-        spn = line.fields.activity in ("create", "modify") and _SPN.search(told_of) and not name.endswith("$")
-        restore = line.fields.activity == "password_reset" and name.startswith("Directory Services Restore")
-        if unmasked or spn or restore or (line.fields.activity in ("create", "modify") and DELEGATION.search(told_of)):
-            lines.append(line)
-            sure.update({line.log_id} if unmasked else ())
-    for change in window.of(DirectoryFields):
-        if change.fields.activity not in ("modify", "create") or not is_person_or_service(change.user):
-            continue
-        properties, name = change.fields.properties or "", (change.fields.object_dn or "").lower()
-        machine = change.fields.object_type == "computer" and properties.lower().startswith("serviceprincipalname=")
-        holder = _DESCRIPTOR.search(properties) and (
-            name.startswith(("dc=", "cn=adminsdholder"))
-            or change.fields.object_type in ("user", "group", "groupPolicyContainer")
-        )
-        if TAKEOVER.search(properties):
-            sure.add(change.log_id)
-        if TAKEOVER.search(properties) or holder or (DELEGATION.search(properties) and not machine):
-            lines.append(change)
-    for group in by_host_and_user(lines):
-        yield this.of_one(
-            group, confirmed=any(line.log_id in sure for line in group), scope="identity", program=ACCOUNT_WORK
-        )
+def account_takeover(accounts: Lines[AccountFields], edits: Lines[DirectoryFields], window: Window) -> Findings:
+    takeovers: list[Line] = [*filter(_is_account_seized, accounts), *filter(_is_object_seized, edits)]
+    log_ids = {line.log_id for line in takeovers}
+    lines: list[Line] = [line for line in accounts if line.log_id in log_ids or _is_account_weakened(line)]
+    lines += [line for line in edits if line.log_id in log_ids or _is_object_weakened(line)]
+    return findings_by_host_and_user(
+        lines,
+        confirmed=lambda group: any(line.log_id in log_ids for line in group),
+        scope="identity",
+        program=ACCOUNT_WORK,
+    )
 
 
-# Service principal names that only domain controllers bear: the global catalogue's and replication's (MS-DRSR 2.2.3.2).
-_REPLICA_NAME = re.compile(
-    r"serviceprincipalnames?=(?:.{0,600}\s)?(?:GC|E3514235-4B06-11D1-AB04-00C04FC2DCD2)/", re.IGNORECASE
-)
+def _is_account_seized(line: Line[AccountFields]) -> bool:
+    """Whether nobody in particular changes an account, or a person takes the $ off a machine's name."""
+    if line.user.lower() == "anonymous logon":
+        return line.fields.activity in ("modify", "password_reset", "password_change")
+    if line.fields.activity != "rename" or not is_person_or_service(line.user):
+        return False
+    name, old_name = account_name(line.fields.user_name), (line.fields.attributes or "").rstrip()
+    return old_name.endswith("$") and bool(name) and not name.endswith("$")
 
 
-@legacy_rule(
+def _is_account_weakened(line: Line[AccountFields]) -> bool:
+    """Whether a person sets an attribute or a password by which an account can be taken over."""
+    if not is_person_or_service(line.user):
+        return False
+    name, attributes = account_name(line.fields.user_name), line.fields.attributes or ""
+    if line.fields.activity == "password_reset":
+        return name.startswith("Directory Services Restore")
+    by_service_name = not name.endswith("$") and _SPN.search(attributes)
+    return line.fields.activity in ("create", "modify") and bool(by_service_name or DELEGATION.search(attributes))
+
+
+def _is_object_seized(line: Line[DirectoryFields]) -> bool:
+    return is_person_or_service(line.user) and TAKEOVER.search(line.fields.properties or "") is not None
+
+
+def _is_object_weakened(line: Line[DirectoryFields]) -> bool:
+    """Whether a person sets a property by which an account or the domain can be taken over."""
+    if not is_person_or_service(line.user):
+        return False
+    properties = line.fields.properties or ""
+    by_machine = line.fields.object_type == "computer" and properties.lower().startswith("serviceprincipalname=")
+    return _is_access_list_set(line) or (not by_machine and DELEGATION.search(properties) is not None)
+
+
+def _is_access_list_set(line: Line[DirectoryFields]) -> bool:
+    """Whether the access list of the domain, of its administrators, or of a user, group or policy is set."""
+    name = (line.fields.object_dn or "").lower()
+    precious = line.fields.object_type in ("user", "group", "groupPolicyContainer")
+    return _DESCRIPTOR.search(line.fields.properties or "") is not None and (
+        precious or name.startswith(("dc=", "cn=adminsdholder"))
+    )
+
+
+@rule(
     "replica-rights",
     "T1207",
     "defense_evasion",
-    says="A person uses the right to install or manage a replica, or gives a machine a domain controller's service name (GC/). Confirmed.",
+    on=(DirectoryFields, AccountFields),
+    summary="A person uses the right to install or manage a replica, or gives a machine a domain controller's service name (GC/). Confirmed.",
     source="ATT&CK T1207; MS-ADTS 5.1.3.2.1",
-    needs=(DirectoryFields, AccountFields),
 )
-def replica_rights(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find persons who play domain controller."""
+def replica_rights(accesses: Lines[DirectoryFields], accounts: Lines[AccountFields], window: Window) -> Findings:
     lines: list[Line] = [
-        line
-        for line in window.of(DirectoryFields)
-        if is_person_or_service(line.user)
-        and (
-            any(right in (line.fields.properties or "").lower() for right in REPLICA_RIGHTS)
-            or (line.fields.activity in ("modify", "create") and _REPLICA_NAME.search(line.fields.properties or ""))
-        )
+        *filter(_uses_replica_right, accesses),
+        *(line for line in accounts if _REPLICA_NAME.search(line.fields.attributes or "")),
     ]
-    lines += [
-        line
-        for line in window.of(AccountFields)
-        if is_person_or_service(line.user) and _REPLICA_NAME.search(line.fields.attributes or "")
-    ]
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=True, scope="identity", program=REPLICATION_WORK)
+    return findings_by_host_and_user(
+        [line for line in lines if is_person_or_service(line.user)],
+        confirmed=True,
+        scope="identity",
+        program=REPLICATION_WORK,
+    )
 
 
-@legacy_rule(
+def _uses_replica_right(line: Line[DirectoryFields]) -> bool:
+    properties = line.fields.properties or ""
+    named = line.fields.activity in ("modify", "create") and _REPLICA_NAME.search(properties)
+    return bool(named) or any(right in properties.lower() for right in REPLICA_RIGHTS)
+
+
+@rule(
     "many-privileged-groups",
     "T1098.007",
     "persistence",
-    says=f"A person puts one account into {MIN_GROUPS} privileged groups within {GROUPS_S} s. Confirmed.",
+    on=((GroupFields, "member_add"),),
+    at_least=MIN_GROUPS,
+    summary=f"A person puts one account into {MIN_GROUPS} privileged groups within {GROUPS_S} s. Confirmed.",
     source="ATT&CK T1098.007",
-    needs=kinds(GroupFields, "member_add"),
-    least=MIN_GROUPS,
 )
-def many_privileged_groups(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find accounts that are given every key at once."""
-    added: dict[tuple[str, str], list[Line[GroupFields]]] = {}
-    for line in window.of(GroupFields):
-        group = (line.fields.group_name or "").lower()
-        if (
-            line.fields.activity == "member_add"
-            and group in PRIVILEGED_GROUPS
-            and line.fields.user_name
-            and is_person_or_service(line.user)
-        ):
-            added.setdefault((line.user, line.fields.user_name), []).append(line)
-    for (user, _), lines in added.items():
-        burst = crowded(
-            lines,
-            window.limits.within(GROUPS_S),
-            window.limits.at_least(MIN_GROUPS),
-            lambda line: line.fields.group_name,
-        )
+def many_privileged_groups(additions: Lines[GroupFields], window: Window) -> Findings:
+    for (user, _), lines in grouped(additions, _user_and_member).items():
+        burst = burst_of(window, lines, MIN_GROUPS, GROUPS_S, different=lambda line: line.fields.group_name)
         if burst:
-            yield this.finding(
-                burst, confirmed=True, scope="identity", host=burst[0].host, account=user, program=GROUP_WORK
-            )
+            yield finding(burst, confirmed=True, scope="identity", host=burst[0].host, account=user, program=GROUP_WORK)
+
+
+def _user_and_member(line: Line[GroupFields]) -> tuple[str, str] | None:
+    """Return who puts whom into a privileged group."""
+    member = line.fields.user_name
+    privileged = (line.fields.group_name or "").lower() in PRIVILEGED_GROUPS
+    return (line.user, member) if privileged and member and is_person_or_service(line.user) else None
 
 
 RULES = (

@@ -20,7 +20,7 @@ play: $(VENV)/.server ## play an episode in the terminal
 	@exec $(BIN)/python -m client.play
 
 test: $(VENV)/.dev ## run the tests on all cores, all but the slow ones
-	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev ## run the slow tests
 	@$(BIN)/python -m pytest -m slow
@@ -62,11 +62,10 @@ $(VENV)/.server: requirements.txt | $(BIN)/pip
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 
-# torch comes first: requirements-dev.txt does not pin it, so that a machine without a GPU can take the CPU build, and what
-# needs it would otherwise draw the newest. The pins of requirements.txt are among those of requirements-dev.txt, so both
-# are then in place.
+# requirements-dev.txt does not pin torch, so that a machine without a GPU can take the CPU build, and what needs it would
+# otherwise draw the newest. The pins of requirements.txt are among those of requirements-dev.txt, so both are then in place.
+# What is installed is compiled when it is first imported, and most of it never is.
 $(VENV)/.dev: requirements-dev.txt | $(BIN)/pip
 	@echo "Installing torch and requirements-dev.txt into $(VENV) (a few minutes) ..."
-	@$(INSTALL) torch==$(TORCH)
-	@$(INSTALL) -r requirements-dev.txt
+	@$(INSTALL) --no-compile torch==$(TORCH) -r requirements-dev.txt
 	@touch $@ $(VENV)/.server

@@ -94,7 +94,7 @@ def client():
 
 
 @given(answer=ANY_JSON)
-@settings(EASY, max_examples=150)
+@settings(EASY, max_examples=60)
 def test_any_answer_over_http_is_a_turn_or_a_sentence(client, answer):
     episode_id = begin(client, seed=1)["episode_id"]
     reply = client.post("/step", params={"episode_id": episode_id}, content=json.dumps({"submit_triage": answer}))
@@ -109,7 +109,7 @@ def test_any_answer_over_http_is_a_turn_or_a_sentence(client, answer):
 
 
 @given(body=st.binary(max_size=200) | ANY_JSON.map(lambda value: json.dumps(value).encode()))
-@settings(EASY, max_examples=150)
+@settings(EASY, max_examples=60)
 def test_any_body_gets_an_answer(client, body):
     for path in ("/reset", "/step", "/grade", "/mcp", "/opensoc/task"):
         reply = client.post(path, content=body)
@@ -118,7 +118,7 @@ def test_any_body_gets_an_answer(client, body):
 
 
 @given(frames=st.lists(st.binary(max_size=100) | st.text(max_size=100) | ANY_JSON.map(json.dumps), max_size=5))
-@settings(EASY, max_examples=150)
+@settings(EASY, max_examples=60)
 def test_any_frames_leave_the_socket_open(client, frames):
     with client.websocket_connect("/ws") as ws:
         for frame in frames:
@@ -131,7 +131,7 @@ def test_any_frames_leave_the_socket_open(client, frames):
 
 
 @given(kind=st.sampled_from(["reset", "step", "mcp"]), data=ANY_JSON)
-@settings(EASY, max_examples=150)
+@settings(EASY, max_examples=60)
 def test_any_data_leaves_the_socket_open(client, kind, data):
     with client.websocket_connect("/ws") as ws:
         ws.send_text(json.dumps({"type": kind, "data": data}))

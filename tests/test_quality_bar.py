@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tracemalloc
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,14 @@ def rewards_of(answer, task, seeds=range(120)):
 
 def mean_reward(answer, task="stage3_mixed", seeds=range(120)):
     return statistics.fmean(rewards_of(answer, task, seeds))
+
+
+@cache
+def best_constant(task):
+    """The mean reward of the best player that always gives one action and cites the alert's line."""
+    return max(
+        mean_reward(lambda seen, action=action: triage(action, seen["alert"]["log_id"]), task) for action in LABELS
+    )
 
 
 # ---------------------------------------------------------------- runtime
@@ -222,11 +231,7 @@ def test_semantic_oracle_max(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_semantic_floor_gap(task):
-    floor = max(
-        mean_reward(lambda seen, action=action: triage(action, seen["alert"]["log_id"]), task) for action in LABELS
-    )
-
-    assert MAXIMUM - floor >= VALIDATION["reward"]["floor_margin"]
+    assert MAXIMUM - best_constant(task) >= VALIDATION["reward"]["floor_margin"]
 
 
 @pytest.mark.parametrize("canary", CANARIES["canaries"], ids=lambda canary: canary["name"])
@@ -254,12 +259,8 @@ def test_semantic_no_solution_leakage():
             seen["alert"]["log_id"],
         )
 
-    best = max(
-        mean_reward(lambda seen, action=action: triage(action, seen["alert"]["log_id"]), "stage4_adversarial")
-        for action in LABELS
-    )
     for player in (echoes_text, by_severity):
-        assert mean_reward(player, "stage4_adversarial") <= best + 0.1
+        assert mean_reward(player, "stage4_adversarial") <= best_constant("stage4_adversarial") + 0.1
 
 
 def test_semantic_verifier_determinism():
@@ -324,15 +325,7 @@ def test_statistical_difficulty_separation():
 
 
 def test_statistical_headroom():
-    for task in TASKS:
-        assert (
-            MAXIMUM
-            - max(
-                mean_reward(lambda seen, action=action: triage(action, seen["alert"]["log_id"]), task)
-                for action in LABELS
-            )
-            > 0.8
-        )
+    assert MAXIMUM - max(best_constant(task) for task in TASKS) > 0.8
 
 
 def test_statistical_variance_bound():

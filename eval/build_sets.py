@@ -1,8 +1,7 @@
 """Build the frozen sets: python -m eval.build_sets [--check] [--sample N] [--only NAME ...] [--out data]
 
-A set is a list of row ids and what `row` makes of each. An id says all that is needed,
-`set/split/task/index[/edit/side]`, so any row can be made again alone: `--check` compares all rows of each file that way, `--sample N` only N.
-Which ids are in a set is found by walking the indexes from the set's first one up until its quotas are full.
+A set is a list of row ids and the row that `eval.set_rows` makes of each. Its ids are found by walking the indexes from the set's first one up
+until its quotas are full. `--check` makes all rows of the files again from their ids, `--sample N` only N, and names those that differ.
 """
 
 from __future__ import annotations
@@ -12,193 +11,42 @@ import hashlib
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from random import Random
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from eval.pairs import label, stands
-from generator import GENERATOR_VERSION, Case, generate
-from generator.injection import PLACES, TIERS, Place, Tier, inject
-from generator.invariances import INVARIANCES
-from generator.twins import BROADER, LAST, MINIMAL
+from eval.pairs import label
+from eval.set_rows import CARRIERS, EDITS, HOLDOUT, OPERATIONAL_MIX, SAME, TWINS, Source, flipped, make_row, make_rows
+from generator import GENERATOR_VERSION, generate
 from players.prompt import messages
-from players.scoring import item_of
 from runs.files import write_atomically
 from runs.progress import track
-from schema import LABELS, TASKS, BadRequestError, Label, OpenSOCError, Task
-from tasks.registry import SPLITS, Split
-from tasks.sets import BENCHMARK, DATA, FIELDS, MANIFEST, NAMES, PATHS, Row, load_manifest, rebuild_command
-from verifier import judge_observation
+from schema import LABELS, TASKS, OpenSOCError, Task
+from tasks.registry import Split
+from tasks.sets import BENCHMARK, DATA, MANIFEST, NAMES, PATHS, Row, load_manifest, rebuild_command
 
-# The alerts of a working day, an assumption (data/README.md gives its reason): weights make a set's classes occur in these shares.
-OPERATIONAL_MIX: dict[Label, float] = {
-    "dismiss": 0.90,
-    "monitor": 0.06,
-    "block_ip": 0.02,
-    "quarantine_host": 0.01,
-    "escalate": 0.01,
-}
 TEST_SPLITS = cast("tuple[Split, ...]", BENCHMARK)
 SFT_PER_CELL, TEST_PER_CELL = 30, 35  # rows of each task and action: 4 * 5 * 30 = 600, 4 * 5 * 35 = 700
-HOLDOUT = {  # rows of each task, by action in the order of LABELS: 26 dismiss, 43 monitor, 43 quarantine, 44 block, 44 escalate
-    "stage1_basic": (7, 11, 11, 11, 10),
-    "stage2_multi": (7, 10, 11, 11, 11),
-    "stage3_mixed": (6, 11, 10, 11, 12),
-    "stage4_adversarial": (6, 11, 11, 11, 11),
-}
 PAIRS, INJECTIONS, UNCHANGED = 300, 300, 150  # twins are two rows each
 # Sets that draw from one split begin at indexes far from each other, so no incident is in two.
 FIRST = {"holdout": 100_000, "pairs": 200_000, "injection": 300_000, "invariance": 400_000}
 FAR = 50_000  # indexes that are tried before a quota counts as impossible
-TRIED = 40  # twins by one kind of edit that are tried
-EDITS = {propose.__name__: propose for propose in (*MINIMAL, *BROADER, *LAST)}
-SAME = {edit.__name__: edit for edit in INVARIANCES}
-SIDES = ("base", "twin")
-
-
-class Spot(NamedTuple):
-    """Which incident a row is made of, and by which edit; `edit` is empty where the incident stands as it is."""
-
-    name: str
-    split: Split
-    task: Task
-    number: int
-    edit: str = ""
-
-    @property
-    def id(self) -> str:
-        return "/".join(str(part) for part in self if part != "")
-
-
-# ---------------------------------------------------------------- one row from its id
-def row(row_id: str) -> Row:
-    """Make the row of an id.
-
-    Raises:
-        BadRequestError: no set has such an id.
-        OpenSOCError: an edit does not do to the decision what it shall.
-    """
-    spot, side = _parsed(row_id)
-    return rows_of(spot)[SIDES.index(side) if side else 0]
-
-
-def _parsed(row_id: str) -> tuple[Spot, str]:
-    """Return the incident and the side that an id names; the side is empty in sets without pairs."""
-    parts = row_id.split("/")
-    if len(parts) in (4, 6):
-        name, split, task, number = parts[:4]
-        edit, side = parts[4:] or ("", "")
-        is_known = name in NAMES and split in SPLITS and task in TASKS and edit in ALL_EDITS.get(name, ("",))
-        is_whole = number.isdecimal() and number == str(int(number)) and side in (SIDES if edit else ("",))
-        if is_known and is_whole:
-            return Spot(name, cast(Split, split), cast(Task, task), int(number), edit), side
-    raise BadRequestError(
-        f"expected a row id such as {Spot('test_seed', 'test_seed', 'stage1_basic', 7).id}; got {row_id!r}"
-    )
-
-
-def rows_of(spot: Spot) -> tuple[Row, ...]:
-    """Make the row of an incident, or the two of a pair.
-
-    Raises:
-        BadRequestError: the edit does not fit the incident.
-        OpenSOCError: an edit does not do to the decision what it shall.
-    """
-    case = generate(spot.task, spot.number, split=spot.split)
-    if not spot.edit:
-        return (_row(spot, spot.id, case),)
-    twins = TWINS[spot.name](spot, case)
-    if twins is None:
-        raise BadRequestError(f"{spot.id} has no twin by this edit")
-    base, twin, extra = twins
-    blank = {name: None if name == "wanted" else value for name, value in extra.items()}
-    return _side(spot, "base", base, blank), _side(spot, "twin", twin, extra)
-
-
-def _side(spot: Spot, side: str, case: Case, extra: Mapping[str, Any]) -> Row:
-    edit = spot.edit.partition("+")[0]
-    return {**_row(spot, f"{spot.id}/{side}", case), "pair": spot.id, "edit": edit, **extra, "side": side}
-
-
-def _row(spot: Spot, row_id: str, case: Case) -> Row:
-    item = item_of(case)
-    truth, judged = item["ground_truth"], judge_observation(item["observation"])
-    if (judged.action, list(judged.evidence_log_ids)) != (truth["action"], truth["evidence_log_ids"]):
-        raise OpenSOCError(
-            f"{row_id} cannot be judged by its observation: {judged.action} there, {truth['action']} by its events"
-        )
-    about = {"id": row_id, "task": spot.task, "split": spot.split, "weight": weight(spot.name, truth["action"])}
-    fields = about | item
-    return {name: fields[name] for name in FIELDS}
-
-
-def weight(name: str, action: Label) -> float:
-    """Return how much an item counts when a set shall look like a working day; 1 on average, and in sets that are no sample."""
-    if name in BENCHMARK:
-        share = 1 / len(LABELS)
-    elif name == "holdout":
-        share = sum(row[LABELS.index(action)] for row in HOLDOUT.values()) / sum(map(sum, HOLDOUT.values()))
-    else:
-        return 1.0
-    return round(OPERATIONAL_MIX[action] / share, 6)
-
-
-# ---------------------------------------------------------------- twins
-Twins = tuple[Case, Case, dict[str, Any]] | None  # base, twin, and what the row says beside the edit
-
-
-def _flipped(spot: Spot, case: Case) -> Twins:
-    """Return the first twin by an edit, in a seeded order, that has another decision and stands by itself."""
-    rng = Random(spot.id)
-    twins = list(EDITS[spot.edit](case, rng))
-    rng.shuffle(twins)
-    before = label(case)
-    flips = (twin for twin in twins[:TRIED] if label(twin) != before and stands(twin))
-    return next(((case, twin, {}) for twin in flips), None)
-
-
-def _poisoned(spot: Spot, case: Case) -> Twins:
-    """Return the incident with a carrier of ordinary text and with one of hostile text."""
-    place, tier = spot.edit.split("+")
-    truth = label(case)
-    twin = inject(case, Random(spot.id), truth=truth, place=cast(Place, place), tier=cast(Tier, tier))
-    if twin.place != place:
-        return None
-    if {label(twin.clean), label(twin.poisoned)} != {truth}:
-        raise OpenSOCError(f"{spot.id}: hostile text changed the decision")
-    return twin.clean, twin.poisoned, {"tier": tier, "wanted": twin.wanted}
-
-
-def _unchanged(spot: Spot, case: Case) -> Twins:
-    """Return the incident and its twin by an edit that leaves the decision alone."""
-    twin = SAME[spot.edit](case, Random(spot.id))
-    if twin is None:
-        return None
-    if label(twin) != label(case):
-        raise OpenSOCError(f"{spot.id}: the edit changed the decision")
-    return case, twin, {}
-
-
-CARRIERS = tuple(f"{place}+{tier}" for tier in TIERS for place in PLACES)
-ALL_EDITS: dict[str, Collection[str]] = {"pairs": EDITS, "injection": CARRIERS, "invariance": SAME}
-TWINS: dict[str, Callable[[Spot, Case], Twins]] = {"pairs": _flipped, "injection": _poisoned, "invariance": _unchanged}
 
 
 # ---------------------------------------------------------------- which incidents are in a set
-def _with_quotas(name: str, splits: Sequence[Split], quotas: dict[str, Counter[str]]) -> Iterator[Spot]:
+def _with_quotas(name: str, splits: Sequence[Split], quotas: dict[str, Counter[str]]) -> Iterator[Source]:
     """Yield the first incidents of each task that fill its quota of each action, the splits in turn."""
     for task in TASKS:
         left = quotas[task].copy()
         for index in _indexes(name):
             if not left.total():
                 break
-            spot = Spot(name, splits[index % len(splits)], task, index)
-            action = label(generate(task, index, split=spot.split))
+            source = Source(name, splits[index % len(splits)], task, index)
+            action = label(generate(task, index, split=source.split))
             if left[action]:
                 left[action] -= 1
-                yield spot
+                yield source
 
 
 def _indexes(name: str) -> Iterator[int]:
@@ -207,25 +55,25 @@ def _indexes(name: str) -> Iterator[int]:
     raise OpenSOCError(f"{name}: {FAR} indexes from {first} on do not fill its quotas")
 
 
-def _turns(name: str, tasks: Sequence[Task]) -> Iterator[Spot]:
+def _turns(name: str, tasks: Sequence[Task]) -> Iterator[Source]:
     """Yield incidents of all tasks and test splits in turn."""
     for index in _indexes(name):
         number = index - FIRST[name]
-        yield Spot(name, TEST_SPLITS[number // len(tasks) % len(TEST_SPLITS)], tasks[number % len(tasks)], index)
+        yield Source(name, TEST_SPLITS[number // len(tasks) % len(TEST_SPLITS)], tasks[number % len(tasks)], index)
 
 
-def _pairs() -> Iterator[Spot]:
+def _pairs() -> Iterator[Source]:
     """Yield of each incident the flip whose edit and direction (to a graver or a milder action) was met least so far."""
     met: Counter[tuple[str, bool]] = Counter()
-    spots = _turns("pairs", TASKS)
+    sources = _turns("pairs", TASKS)
     while met.total() < PAIRS:
-        spot = next(spots)
-        case = generate(spot.task, spot.number, split=spot.split)
+        source = next(sources)
+        case = generate(source.task, source.number, split=source.split)
         before = LABELS.index(label(case))
         options = []
         for order, edit in enumerate(EDITS):
-            option = spot._replace(edit=edit)
-            if twins := _flipped(option, case):
+            option = source._replace(edit=edit)
+            if twins := flipped(option, case):
                 cell = (edit, LABELS.index(label(twins[1])) > before)
                 options.append((met[cell], order, cell, option))
         if options:
@@ -234,21 +82,21 @@ def _pairs() -> Iterator[Spot]:
             yield option
 
 
-def _edited(name: str, tasks: Sequence[Task], edits: Sequence[str], number: int) -> Iterator[Spot]:
+def _edited(name: str, tasks: Sequence[Task], edits: Sequence[str], number: int) -> Iterator[Source]:
     """Yield incidents with the edits in turn; one that an edit does not fit is left out."""
-    taken, spots = 0, _turns(name, tasks)
+    taken, sources = 0, _turns(name, tasks)
     while taken < number:
-        spot = next(spots)._replace(edit=edits[taken % len(edits)])
-        if TWINS[name](spot, generate(spot.task, spot.number, split=spot.split)):
+        source = next(sources)._replace(edit=edits[taken % len(edits)])
+        if TWINS[name](source, generate(source.task, source.number, split=source.split)):
             taken += 1
-            yield spot
+            yield source
 
 
 def _each(number: int) -> dict[str, Counter[str]]:
     return {task: Counter(dict.fromkeys(LABELS, number)) for task in TASKS}
 
 
-PLANS: dict[str, tuple[int, Callable[[], Iterator[Spot]]]] = {  # incidents or pairs, and which
+PLANS: dict[str, tuple[int, Callable[[], Iterator[Source]]]] = {  # incidents or pairs, and which
     "sft_train": (600, partial(_with_quotas, "sft_train", ("train",), _each(SFT_PER_CELL))),
     "holdout": (
         200,
@@ -268,22 +116,23 @@ PLANS: dict[str, tuple[int, Callable[[], Iterator[Spot]]]] = {  # incidents or p
 
 
 # ---------------------------------------------------------------- files
-def line(row: Row) -> bytes:
+def to_line(row: Row) -> bytes:
     """Return a row as it stands in its file."""
     return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
-def plan(name: str) -> list[Spot]:
+def plan(name: str) -> list[Source]:
     """List the incidents of a set in the order of its file: mixed by a hash of their ids."""
-    number, spots = PLANS[name]
+    number, sources = PLANS[name]
     return sorted(
-        track(spots(), f"incidents of {name}", total=number), key=lambda spot: hashlib.sha256(spot.id.encode()).digest()
+        track(sources(), f"incidents of {name}", total=number),
+        key=lambda source: hashlib.sha256(source.id.encode()).digest(),
     )
 
 
 def build(name: str) -> list[Row]:
     """Make the rows of a set in the order of its file, the two of a pair together."""
-    return [row for spot in plan(name) for row in rows_of(spot)]
+    return [row for source in plan(name) for row in make_rows(source)]
 
 
 def _entry(name: str, rows: Sequence[Row], content: bytes) -> dict[str, Any]:
@@ -364,11 +213,11 @@ def _fault(text: bytes) -> str:
     """Say how a line of a file differs from the row that its id makes; empty for not at all."""
     try:
         stored = json.loads(text)
-        made = row(stored["id"])
+        made = make_row(stored["id"])
     except (ValueError, KeyError, TypeError, AttributeError, OpenSOCError) as error:
         return str(error)
     keys = list(_differing(stored, made))
-    if not keys and line(made) != text:
+    if not keys and to_line(made) != text:
         return f"{made['id']} has the values that its id makes in other bytes"
     return f"{made['id']} is stale: {', '.join(keys)}" if keys else ""
 
@@ -387,12 +236,12 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [name for name in {**new, **old} if (name in old, old.get(name)) != (name in new, new.get(name))]
 
 
-def misplaced_rows(name: str, data: Path, spots: Sequence[Spot]) -> list[str]:
+def misplaced_rows(name: str, data: Path, sources: Sequence[Source]) -> list[str]:
     """Say which incidents a file lacks, holds beside those of the plan, or holds in another order."""
     path = data / PATHS[name]
     rows = [json.loads(text) for text in path.read_bytes().splitlines()]
     stored = list(dict.fromkeys(row.get("pair", row["id"]) for row in rows))
-    wanted = [spot.id for spot in spots]
+    wanted = [source.id for source in sources]
     faults = [f"{path}: {lacking} is chosen now, and the file lacks it" for lacking in wanted if lacking not in stored]
     faults += [f"{path}: {extra} is not chosen any more" for extra in stored if extra not in wanted]
     return faults or ([] if stored == wanted else [f"{path}: the rows stand in another order"])
@@ -469,7 +318,7 @@ def _write_all(built: dict[str, list[Row]], out: Path) -> None:
     """Write the files, then the manifest with their entries and those of sets that were not built now."""
     entries = load_manifest(out)["sets"] if (out / MANIFEST).is_file() else {}
     for name, rows in built.items():
-        content = b"".join(map(line, rows))
+        content = b"".join(map(to_line, rows))
         write_atomically(out / PATHS[name], content)
         entries[name] = entry = _entry(name, rows, content)
         print(f"{PATHS[name]}: {entry['rows']} rows, {entry['bytes'] / 1e6:.1f} MB, sha256 {entry['sha256'][:12]}")

@@ -13,9 +13,10 @@ import yaml
 from sklearn.metrics import f1_score
 
 from env import OpenSOCEnv
-from eval import build_sets
+from eval import build_sets, set_rows
 from eval import sets as chats
-from eval.build_sets import OPERATIONAL_MIX, main
+from eval.build_sets import main
+from eval.set_rows import OPERATIONAL_MIX
 from generator import GENERATOR_VERSION
 from generator.injection import PLACES, TIERS
 from generator.invariances import INVARIANCES
@@ -173,7 +174,7 @@ def test_every_pair_flips_by_every_kind_of_edit_in_both_directions():
     edits = {edit for edit, _ in turns}
     up, down = ({edit for edit, graver in turns if graver is way} for way in (True, False))
 
-    assert edits == set(build_sets.EDITS)
+    assert edits == set(set_rows.EDITS)
     assert len(up & down) >= 12
     assert 100 <= sum(number for (_, graver), number in turns.items() if graver) <= 200
     assert {row["task"] for row in rows("pairs")} == set(TASKS)
@@ -380,16 +381,16 @@ def test_a_place_for_chat_rows_that_is_no_folder_is_told(tmp_path, capsys):
 )
 def test_what_is_no_id_is_refused(row_id):
     with pytest.raises(BadRequestError):
-        build_sets.row(row_id)
+        set_rows.make_row(row_id)
 
 
 def test_a_flip_that_hangs_on_a_threshold_is_no_twin(monkeypatch):
     row_id = rows("pairs")[0]["id"]
-    assert build_sets.row(row_id)["id"] == row_id
-    monkeypatch.setattr(build_sets, "stands", lambda case: False)
+    assert set_rows.make_row(row_id)["id"] == row_id
+    monkeypatch.setattr(set_rows, "stands", lambda case: False)
 
     with pytest.raises(BadRequestError):
-        build_sets.row(row_id)
+        set_rows.make_row(row_id)
 
 
 @pytest.fixture
@@ -397,7 +398,7 @@ def small(monkeypatch):
     """Plans of three incidents of holdout and two pairs of invariance."""
     for name, number in (("holdout", 3), ("invariance", 2)):
         plan = build_sets.PLANS[name][1]
-        some = lambda plan=plan, number=number: [spot for spot, _ in zip(plan(), range(number), strict=False)]  # noqa: E731
+        some = lambda plan=plan, number=number: [source for source, _ in zip(plan(), range(number), strict=False)]  # noqa: E731
         monkeypatch.setitem(build_sets.PLANS, name, (number, some))
     return ["--only", "holdout", "invariance"]
 
@@ -439,7 +440,7 @@ def test_a_stale_row_is_named_with_the_keys_that_differ(change, keys, small, tmp
     stored = [json.loads(line) for line in path.read_bytes().splitlines()]
     truth = stored[1]["ground_truth"]
     stored[1] |= change
-    path.write_bytes(b"".join(map(build_sets.line, stored)))
+    path.write_bytes(b"".join(map(build_sets.to_line, stored)))
     keys = keys or ", ".join(f"ground_truth.{key}" for key in truth if truth[key] != change["ground_truth"][key])
 
     assert build_sets.stale_rows("holdout", tmp_path) == [f"{path}, line 2: {stored[1]['id']} is stale: {keys}"]
@@ -472,15 +473,15 @@ def test_a_new_rule_makes_those_rows_stale_whose_truth_it_changes(small, tmp_pat
 
 def test_incidents_that_the_plan_drops_takes_or_moves_are_named(small, tmp_path):
     main(["--out", str(tmp_path), *small])
-    path, spots = tmp_path / PATHS["invariance"], build_sets.plan("invariance")
+    path, sources = tmp_path / PATHS["invariance"], build_sets.plan("invariance")
 
-    assert build_sets.misplaced_rows("invariance", tmp_path, spots) == []
-    assert build_sets.misplaced_rows("invariance", tmp_path, spots[::-1]) == [
+    assert build_sets.misplaced_rows("invariance", tmp_path, sources) == []
+    assert build_sets.misplaced_rows("invariance", tmp_path, sources[::-1]) == [
         f"{path}: the rows stand in another order"
     ]
-    assert build_sets.misplaced_rows("invariance", tmp_path, [spots[0], spots[1]._replace(number=7)]) == [
-        f"{path}: {spots[1]._replace(number=7).id} is chosen now, and the file lacks it",
-        f"{path}: {spots[1].id} is not chosen any more",
+    assert build_sets.misplaced_rows("invariance", tmp_path, [sources[0], sources[1]._replace(number=7)]) == [
+        f"{path}: {sources[1]._replace(number=7).id} is chosen now, and the file lacks it",
+        f"{path}: {sources[1].id} is not chosen any more",
     ]
 
 
@@ -511,7 +512,7 @@ def test_a_folder_that_cannot_be_written_is_told(small, tmp_path, capsys):
 
 def test_another_process_makes_the_same_bytes():
     ids = [rows(name)[0]["id"] for name in NAMES]
-    code = f"import hashlib; from eval.build_sets import line, row; print([hashlib.sha256(line(row(i))).hexdigest() for i in {ids!r}])"
+    code = f"import hashlib; from eval.build_sets import to_line; from eval.set_rows import make_row; print([hashlib.sha256(to_line(make_row(i))).hexdigest() for i in {ids!r}])"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

@@ -125,9 +125,9 @@ def read(raw: Mapping[str, Any]) -> WindowsRecord | None:
     if "System" in mapping(raw.get("Event")):
         record = _from_evtx(raw["Event"])
     elif isinstance(raw.get("winlog"), dict):
-        record = _from_winlogbeat7(raw)
+        record = _from_winlogbeat(raw, raw["winlog"], "provider_name", "channel")
     elif "event_id" in raw:
-        record = _from_winlogbeat6(raw)
+        record = _from_winlogbeat(raw, raw, "source_name", "log_name")
     else:
         record = _from_flat(raw)
     return record if record.event_id >= 0 else None
@@ -182,13 +182,13 @@ def _from_evtx(event: Mapping[str, Any]) -> WindowsRecord:
     )
 
 
-def _from_winlogbeat7(raw: Mapping[str, Any]) -> WindowsRecord:
-    log = raw["winlog"]
+def _from_winlogbeat(raw: Mapping[str, Any], log: Mapping[str, Any], provider: str, channel: str) -> WindowsRecord:
+    """Read winlogbeat's record, whose values stand in `log`: the record itself (version 6) or an object in it (7)."""
     data, values = _flatten(log.get("event_data") or log.get("user_data"))
     user = mapping(log.get("user"))
     return WindowsRecord(
-        provider=str(log.get("provider_name") or ""),
-        channel=str(log.get("channel") or ""),
+        provider=str(log.get(provider) or ""),
+        channel=str(log.get(channel) or ""),
         event_id=_event_id(log.get("event_id")),
         computer=log.get("computer_name"),
         data=data,
@@ -197,23 +197,6 @@ def _from_winlogbeat7(raw: Mapping[str, Any]) -> WindowsRecord:
         user=user.get("name") or user.get("identifier"),
         values=values,
         keywords=log.get("keywords"),
-    )
-
-
-def _from_winlogbeat6(raw: Mapping[str, Any]) -> WindowsRecord:
-    data, values = _flatten(raw.get("event_data") or raw.get("user_data"))
-    user = mapping(raw.get("user"))
-    return WindowsRecord(
-        provider=str(raw.get("source_name") or ""),
-        channel=str(raw.get("log_name") or ""),
-        event_id=_event_id(raw.get("event_id")),
-        computer=raw.get("computer_name"),
-        data=data,
-        time=_best_time(read_time(raw.get("@timestamp")), read_time(data.get("UtcTime"))),
-        message=str(raw.get("message") or ""),
-        user=user.get("name") or user.get("identifier"),
-        values=values,
-        keywords=raw.get("keywords"),
     )
 
 

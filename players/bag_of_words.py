@@ -1,4 +1,4 @@
-"""A bag of words: a logistic regression over the observation's masked words, fitted on the training set."""
+"""Play by a bag of words: a logistic regression over the observation's masked words, fitted on the training set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MASKS = (
 
 
 class BagOfWords(Player):
-    """scikit-learn's logistic regression on `data/sft_train.jsonl`; cites the alert's line and gives its probability as confidence.
+    """Fit scikit-learn's logistic regression on `data/sft_train.jsonl`; cite the alert's line, with the probability as confidence.
 
     Raises:
         OpenSOCError: scikit-learn is not installed.
@@ -61,7 +61,7 @@ class BagOfWords(Player):
 
 
 def words(observation: Mapping[str, Any]) -> str:
-    """The text of alert, lines and context, with the names of hosts and accounts, addresses, times and ids masked."""
+    """Return the text of alert, lines and context, with the names of hosts and accounts, addresses, times and ids masked."""
     context = observation["context"]
     text = "\n".join(_texts([observation["alert"], observation["log_window"], context]))
     names = {row["name"]: mask for part, mask in (("hosts", " HOST "), ("accounts", " USER ")) for row in context[part]}
@@ -73,7 +73,7 @@ def words(observation: Mapping[str, Any]) -> str:
 
 
 def _texts(value: Any, name: str = "") -> Iterator[str]:
-    """Keys and values, as a reader sees them."""
+    """Yield keys and values as a reader sees them."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _texts(inner, key)

@@ -1,4 +1,4 @@
-"""Baselines that need no library: one action always, one at random, the commonest, a keyword rule, and the verifier itself."""
+"""Play without any library: one action always, one at random, the commonest, a keyword rule, and the verifier itself."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ WORDS = {action: re.compile(pattern, re.IGNORECASE) for action, pattern in _PATT
 
 
 class Constant(Baseline):
-    """Gives one action to everything and cites the alert's line."""
+    """Give one action to everything and cite the alert's line."""
 
     def __init__(self, action: Label) -> None:
         super().__init__(f"always_{action}")
         self._action = action
 
     def triage(self, row: Row) -> dict[str, Any]:
-        """The one action."""
+        """Return the one action."""
         cited = row["observation"]["alert"]["log_id"]
         return {"action": self._action, "cited_log_id": cited, "rationale": "the same for every alert"}
 
 
 class AtRandom(Baseline):
-    """Draws one of the five actions and a line; an item's draw hangs on the seed and its id alone, so order does not matter."""
+    """Draw one of the five actions and a line; an item's draw depends on the seed and its id alone, so order does not matter."""
 
     def __init__(self, seed: int) -> None:
         super().__init__("random")
         self._seed = seed
 
     def triage(self, row: Row) -> dict[str, Any]:
-        """One of five, evenly."""
+        """Draw evenly."""
         chance = Random(f"{self._seed}/{row['id']}")
         cited = chance.choice(row["observation"]["log_window"])["log_id"]
         return {"action": chance.choice(LABELS), "cited_log_id": cited, "rationale": "drawn by lot"}
 
 
 class Majority(Constant):
-    """The commonest action of `data/sft_train.jsonl`; of several that are equally common, the mildest."""
+    """Give the commonest action of `data/sft_train.jsonl`; of several that are equally common, the mildest."""
 
     def __init__(self) -> None:
         counts = Counter(row["ground_truth"]["action"] for row in load_set("sft_train").rows)
@@ -59,35 +59,35 @@ class Majority(Constant):
 
 
 class Keyword(Baseline):
-    """The first of `WORDS` that any line holds; dismiss where none does."""
+    """Answer by the first of `WORDS` that any line holds; dismiss if none does."""
 
     def __init__(self) -> None:
         super().__init__("keyword")
 
     def triage(self, row: Row) -> dict[str, Any]:
-        """The gravest word's action."""
-        seen = row["observation"]
-        lines = [(line["log_id"], " ".join(map(str, line["fields"].values()))) for line in seen["log_window"]]
+        """Return the gravest word's action."""
+        observation = row["observation"]
+        lines = [(line["log_id"], " ".join(map(str, line["fields"].values()))) for line in observation["log_window"]]
         for action, pattern in WORDS.items():
             for log_id, text in lines:
-                found = pattern.search(text)
-                if found:
-                    return {"action": action, "cited_log_id": log_id, "rationale": f"a line holds {found[0][:80]!r}"}
+                match = pattern.search(text)
+                if match:
+                    return {"action": action, "cited_log_id": log_id, "rationale": f"a line holds {match[0][:80]!r}"}
         return {
             "action": "dismiss",
-            "cited_log_id": seen["alert"]["log_id"],
+            "cited_log_id": observation["alert"]["log_id"],
             "rationale": "no word of the list was found",
         }
 
 
 class VerifierOracle(Baseline):
-    """Tells the answer from the observation alone; the stored ground truth is not read."""
+    """Answer what the verifier says of the observation alone; the stored ground truth is not read."""
 
     def __init__(self) -> None:
         super().__init__("verifier_oracle")
 
     def triage(self, row: Row) -> dict[str, Any]:
-        """What the verifier says of what is seen."""
+        """Return the verifier's answer."""
         truth = judge_observation(row["observation"])
         return {
             "action": truth.action,

@@ -1,4 +1,4 @@
-"""Many requests in flight from a plain loop: replies come out as they arrive, and nothing under way is dropped at the end."""
+"""Keep many requests in flight from a plain loop: replies come out as they arrive, and nothing under way is dropped at the end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Ask = Callable[[int], Awaitable[Reply | None]]  # None: no answer, the item stay
 
 
 @asynccontextmanager
-async def nothing() -> AsyncIterator[None]:
-    """A context that needs no opening."""
+async def no_context() -> AsyncIterator[None]:
+    """Open nothing."""
     yield
 
 
@@ -24,7 +24,7 @@ def in_flight(
     *,
     at_once: int,
     stop: threading.Event,
-    opened: Callable[[], AbstractAsyncContextManager[object]] = nothing,
+    opened: Callable[[], AbstractAsyncContextManager[object]] = no_context,
 ) -> Iterator[Arrived]:
     """Ask 0 to `number` - 1, at most `at_once` at a time, and yield whatever has arrived.
 
@@ -42,16 +42,16 @@ def in_flight(
     errors: list[Exception] = []
 
     async def worker() -> None:
-        for position in waiting:
+        for index in waiting:
             if errors or stop.is_set():
                 return
             try:
-                reply = await ask(position)
+                reply = await ask(index)
             except Exception as error:  # raised again below, once the others are done
                 errors.append(error)
                 return
             if reply is not None:
-                arrived.put_nowait((position, reply))
+                arrived.put_nowait((index, reply))
 
     async def all_workers() -> None:
         try:
@@ -64,10 +64,10 @@ def in_flight(
         return asyncio.get_running_loop().create_task(all_workers())
 
     async def some() -> list[tuple[int, Reply] | None]:
-        found = [await arrived.get()]
+        batch = [await arrived.get()]
         while not arrived.empty():
-            found.append(arrived.get_nowait())
-        return found
+            batch.append(arrived.get_nowait())
+        return batch
 
     async def end() -> None:
         await work
@@ -76,9 +76,9 @@ def in_flight(
         work = runner.run(begin())
         going = True
         while going:
-            found = runner.run(some())
-            going = None not in found
-            batch = [pair for pair in found if pair is not None]
+            news = runner.run(some())
+            going = None not in news
+            batch = [pair for pair in news if pair is not None]
             if batch:
                 yield batch
         runner.run(end())

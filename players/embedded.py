@@ -1,4 +1,4 @@
-"""The embedded defender: a small model of our own that triages with onnxruntime, tokenizers and numpy alone.
+"""Play by the embedded defender: a small model of our own that runs on onnxruntime, tokenizers and numpy alone.
 
     from players.embedded import load
     load().triage(observation).answer   # {"action": ..., "cited_log_id": ..., "rationale": ..., "confidence": ...}
@@ -31,7 +31,7 @@ ASKS_ACTION = '"action": "'  # after it a reply names its action
 
 
 class About(BaseModel):
-    """`defender.json`: what decoding needs to know, and where the model comes from."""
+    """`defender.json`: what decoding needs, and where the model comes from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[1] = 1
@@ -52,21 +52,21 @@ class About(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Tells exports apart that may answer differently."""
-        kept = {
+        """Return a hash that tells exports apart which may answer differently."""
+        decisive = {
             "files": self.files,
             "template": self.template,
             "end": self.end,
             "context": self.context,
             "longest": self.longest,
         }
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-class Decision(NamedTuple):
-    """What the model says of one observation.
+class Generation(NamedTuple):
+    """The model's reply to one observation.
 
-    `text` is its reply as it stands, None where it gave none; `fault` then says why. `tokens` are those of the reply without the end token.
+    `text` is the reply as it stands, None where it gave none; `fault` then says why. `tokens` are those of the reply without the end token.
     `confidence` is the probability of the action among the five, None where the reply names none.
     """
 
@@ -83,7 +83,7 @@ class Embedded:
 
     Args:
         directory: what `train.nano.export` wrote.
-        threads: cores that one decision may use.
+        threads: cores that one generation may use.
 
     Raises:
         BadRequestError: there is no model, or a file of it is missing, damaged or of another export.
@@ -106,12 +106,12 @@ class Embedded:
             ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._past = [one for one in self._session.get_inputs() if one.name != "tokens"]
+        self._past = [cached for cached in self._session.get_inputs() if cached.name != "tokens"]
         firsts = [self._tokenizer.encode(label, add_special_tokens=False).ids[0] for label in LABELS]
         self._firsts = firsts if len(set(firsts)) == len(firsts) else []
 
-    def decide(self, observation: Mapping[str, Any], *, longest: int | None = None) -> Decision:
-        """The model's reply to an observation.
+    def generate(self, observation: Mapping[str, Any], *, longest: int | None = None) -> Generation:
+        """Generate the reply to an observation.
 
         Args:
             observation: what `reset` shows the defender.
@@ -126,29 +126,29 @@ class Embedded:
         room = self.about.context - longest
         if len(read) > room:
             fault = f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
-            return Decision(None, fault, prompt, len(read), [], None)
-        tokens, confidence = self._continued(read, longest)
+            return Generation(None, fault, prompt, len(read), [], None)
+        tokens, confidence = self._generate(read, longest)
         reply = self._text(tokens)
         if not reply.strip():
-            return Decision(None, "the model gave nothing", prompt, len(read), tokens, None)
-        return Decision(reply, "", prompt, len(read), tokens, confidence)
+            return Generation(None, "the model gave nothing", prompt, len(read), tokens, None)
+        return Generation(reply, "", prompt, len(read), tokens, confidence)
 
     def triage(self, observation: Mapping[str, Any]) -> Parsed:
-        """The answer to an observation, with its confidence; where the reply is malformed, why.
+        """Return the answer to an observation with its confidence, or why the reply is malformed.
 
         Raises:
             BadRequestError: it is no defender's observation.
         """
-        decision = self.decide(observation)
-        if decision.text is None:
-            return Parsed(None, decision.fault)
-        parsed = parse(decision.text)
-        if parsed.answer is None or decision.confidence is None:
+        generation = self.generate(observation)
+        if generation.text is None:
+            return Parsed(None, generation.fault)
+        parsed = parse(generation.text)
+        if parsed.answer is None or generation.confidence is None:
             return parsed
-        return Parsed({**parsed.answer, "confidence": round(decision.confidence, 4)}, "")
+        return Parsed({**parsed.answer, "confidence": round(generation.confidence, 4)}, "")
 
     def read(self, observation: Mapping[str, Any]) -> list[int]:
-        """The tokens of an observation's prompt, as the model reads it.
+        """Return the tokens of an observation's prompt, as the model reads it.
 
         Raises:
             BadRequestError: it is no defender's observation.
@@ -160,34 +160,34 @@ class Embedded:
         text = f"{before}{prompt[0]['content']}{between}{prompt[1]['content']}{after}"
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def _continued(self, read: list[int], longest: int) -> tuple[list[int], float | None]:
-        """The reply's tokens, the likeliest at each place, and how likely the action was among the five."""
+    def _generate(self, read: list[int], longest: int) -> tuple[list[int], float | None]:
+        """Return the reply's tokens, the likeliest at each step, and how likely the action was among the five."""
         import numpy as np
 
-        past = [np.zeros((1, one.shape[1], 0, one.shape[3]), dtype=np.float32) for one in self._past]
+        past = [np.zeros((1, cached.shape[1], 0, cached.shape[3]), dtype=np.float32) for cached in self._past]
         for start in range(0, len(read), CHUNK):
             logits, past = self._step(read[start : start + CHUNK], past)
-        told: list[int] = []
+        reply: list[int] = []
         confidence = None
         while True:
             token = int(logits.argmax())
             if token == self.about.end:
                 break
-            if token in self._firsts and self._text(told).endswith(ASKS_ACTION):
+            if token in self._firsts and self._text(reply).endswith(ASKS_ACTION):
                 confidence = float(1 / np.exp(logits[self._firsts] - logits[token]).sum())
-            told.append(token)
-            if len(told) >= longest:
+            reply.append(token)
+            if len(reply) >= longest:
                 break
             logits, past = self._step([token], past)
-        return told, confidence
+        return reply, confidence
 
     def _step(self, tokens: list[int], past: list[Any]) -> tuple[Any, list[Any]]:
-        """Logits after some more tokens, and what is remembered of all."""
+        """Return the logits after some more tokens, and the cache of all."""
         import numpy as np
 
-        given = {one.name: value for one, value in zip(self._past, past, strict=True)}
-        logits, *now = self._session.run(None, {"tokens": np.array([tokens], dtype=np.int64), **given})
-        return logits[0, -1], now
+        inputs = {cached.name: value for cached, value in zip(self._past, past, strict=True)}
+        logits, *cache = self._session.run(None, {"tokens": np.array([tokens], dtype=np.int64), **inputs})
+        return logits[0, -1], cache
 
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
@@ -195,7 +195,7 @@ class Embedded:
 
 @lru_cache(maxsize=2)
 def load(directory: Path = MODEL) -> Embedded:
-    """The model of a directory, loaded once; its decisions may be asked for from several threads.
+    """Load the model of a directory once; its generations may be asked for from several threads.
 
     Raises:
         BadRequestError, OpenSOCError: as `Embedded`.
@@ -204,7 +204,7 @@ def load(directory: Path = MODEL) -> Embedded:
 
 
 def is_exported(directory: Path) -> bool:
-    """Whether a directory looks like an exported defender."""
+    """Return whether a directory looks like an exported defender."""
     return (directory / ABOUT).is_file()
 
 
@@ -220,7 +220,7 @@ def _libraries() -> tuple[Any, Any]:
 
 
 def _read(directory: Path) -> tuple[About, bytes, bytes]:
-    """What describes the model, its graph and its tokenizer, all of one export."""
+    """Read the description, the graph and the tokenizer, all of one export."""
     if not directory.is_dir():
         raise BadRequestError(
             f"Expected an exported defender in {str(directory)!r}, and there is no such directory; {MAKE}."
@@ -247,7 +247,7 @@ def _read(directory: Path) -> tuple[About, bytes, bytes]:
 
 
 class EmbeddedModel(Player):
-    """Greedy, one item at a time; its prompts have the density that the model was trained with, whatever `--density` says.
+    """Generate greedily, one item at a time, from prompts of the density that the model was trained with, whatever `--density` says.
 
     A well-formed reply gains the probability of its action among the five as `confidence`.
 
@@ -271,7 +271,7 @@ class EmbeddedModel(Player):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Name, kind, a fingerprint of the export, and how it generates."""
+        """Return name, kind, a fingerprint of the export, and how it generates."""
         about = self._model.about
         how = {"precision": about.precision, "density": about.density, "max_tokens": self._longest}
         return {**super().settings, "fingerprint": about.fingerprint, **how}
@@ -282,18 +282,18 @@ class EmbeddedModel(Player):
 
     def _reply(self, row: Row) -> Reply:
         started = time.perf_counter()
-        decision = self._model.decide(row["observation"], longest=self._longest)
+        generation = self._model.generate(row["observation"], longest=self._longest)
         took_s = round(time.perf_counter() - started, 4)
-        usage = {"prompt_tokens": decision.prompt_tokens, "completion_tokens": len(decision.tokens), "cost": None}
-        return Reply(cut(_with_confidence(decision)), decision.fault, decision.prompt, took_s, usage)
+        usage = {"prompt_tokens": generation.prompt_tokens, "completion_tokens": len(generation.tokens), "cost": None}
+        return Reply(cut(_with_confidence(generation)), generation.fault, generation.prompt, took_s, usage)
 
 
-def _with_confidence(decision: Decision) -> str | None:
-    """The reply, with the confidence in its object where it is nothing but a well-formed one."""
-    if decision.text is None or decision.confidence is None or parse(decision.text).answer is None:
-        return decision.text
+def _with_confidence(generation: Generation) -> str | None:
+    """Return the reply, with the confidence in its object if it is a well-formed one and nothing else."""
+    if generation.text is None or generation.confidence is None or parse(generation.text).answer is None:
+        return generation.text
     try:
-        said = json.loads(decision.text)
+        answer = json.loads(generation.text)
     except ValueError:  # there is more in the reply than the answer: it stays as it is
-        return decision.text
-    return json.dumps({**said, "confidence": round(decision.confidence, 4)})
+        return generation.text
+    return json.dumps({**answer, "confidence": round(generation.confidence, 4)})

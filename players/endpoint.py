@@ -1,8 +1,8 @@
-"""A model behind an OpenAI-compatible endpoint: the `openai` client, many requests in flight, retries by `tenacity`.
+"""Ask a model behind an OpenAI-compatible endpoint: the `openai` client, many requests in flight, retries by `tenacity`.
 
-What may pass (time-outs, refused connections, 408, 409, 429, 5xx, an answer that is no JSON) is asked again with growing, jittered pauses, or
-after the pause that the server asks for. The client's own retries are off, since they would slip past the rate limit. What cannot pass
-(a wrong key, model or parameter, no money left) ends the run at once. A reply is read to `MAX_BODY` bytes and within `timeout_s`
+Transient failures (time-outs, refused connections, 408, 409, 429, 5xx, an answer that is no JSON) are retried with growing, jittered pauses, or
+after the pause that the server asks for. The client's own retries are off, since they would slip past the rate limit. Lasting ones
+(a wrong key, model or parameter, no money left) end the run at once. A reply is read to `MAX_BODY` bytes and within `timeout_s`
 seconds, so that an endless one ends. The key comes from the environment and appears in no file and no message.
 """
 
@@ -32,9 +32,9 @@ MAX_BODY = 4 * 2**20  # bytes
 LONGEST_PAUSE_S = 60.0
 GIVE_UP = 8  # items in a row whose every attempt failed: the endpoint is dead
 TOKEN = 2.0  # characters of a prompt that make a token at least: log lines are dense
-PASSING = (408, 409, 429)
+TRANSIENT = (408, 409, 429)
 # What servers say when the model, not the run, cannot take a prompt: the item is answered, with this fault.
-_ITS_OWN_FAULT = (
+_PROMPT_FAULTS = (
     "context_length",
     "context length",
     "maximum context",
@@ -45,20 +45,20 @@ _ITS_OWN_FAULT = (
 _NO_MONEY = ("insufficient_quota", "billing")
 
 
-class _Passing(Exception):
-    """Something that may be over at the next attempt; `pause_s` is what the server asks for."""
+class _TransientError(Exception):
+    """A failure that may be over at the next attempt; `pause_s` is the pause that the server asks for."""
 
     def __init__(self, what: str, pause_s: float = 0.0) -> None:
         super().__init__(what)
         self.pause_s = pause_s
 
 
-class _Refused(Exception):
-    """The endpoint does not take this one prompt."""
+class _RefusedError(Exception):
+    """A refusal of this one prompt."""
 
 
 class Endpoint(Streaming):
-    """A chat model by URL.
+    """Ask a chat model by URL.
 
     Args:
         url: the API's base, such as http://localhost:8000/v1; a URL without a path gets /v1.
@@ -73,7 +73,7 @@ class Endpoint(Streaming):
     kind = "endpoint"
 
     def __init__(self, url: str, options: Options) -> None:
-        _have_libraries()
+        _require_libraries()
         self._url = _checked_url(url)
         self._options = options
         self._key = _key(options.key_env)
@@ -86,18 +86,18 @@ class Endpoint(Streaming):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Model, address and what is sent with each request."""
+        """Return model, address and what is sent with each request."""
         body = {key: value for key, value in self._body([]).items() if key not in ("messages", "model")}
         return {**super().settings, "url": self._url, "request": body}
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
-        """Replies as they arrive, with `concurrency` requests in flight."""
+        """Yield replies as they arrive, with `concurrency` requests in flight."""
         self._stop = stop
         self._pace = Pace(self._options.rpm, stop)
         self._budget = Budget(self._options.max_cost, self.spent)
         yield from in_flight(
             len(rows),
-            lambda place: self._ask(rows[place]),
+            lambda index: self._ask(rows[index]),
             at_once=self._options.concurrency,
             stop=stop,
             opened=self._connected,
@@ -122,7 +122,7 @@ class Endpoint(Streaming):
 
     # ------------------------------------------------------------ one item
     async def _ask(self, row: Row) -> Reply | None:
-        """The reply to one row, or None where every attempt failed in a way that may pass."""
+        """Return the reply to one row, or None if every attempt failed in a transient way."""
         prompt = messages(row["observation"], density=self._options.density)
         most = self._cost(sum(len(message["content"]) for message in prompt) / TOKEN, self._options.max_tokens) or 0.0
         await self._budget.hold(most)
@@ -130,9 +130,9 @@ class Endpoint(Streaming):
         try:
             reply = await self._attempts(prompt)
             cost = (reply.usage or {}).get("cost") or 0.0
-        except _Refused as error:
+        except _RefusedError as error:
             reply = Reply(None, f"the endpoint refused the prompt: {error}", prompt)
-        except _Passing as error:
+        except _TransientError as error:
             if not self._stop.is_set():
                 self._give_up_when_dead(self._hidden(str(error)))
             return None
@@ -155,7 +155,7 @@ class Endpoint(Streaming):
         from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_any
 
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type(_Passing),
+            retry=retry_if_exception_type(_TransientError),
             stop=stop_any(stop_after_attempt(self._options.attempts), lambda state: self._stop.is_set()),
             wait=self._pause,
             sleep=lambda seconds: patient(seconds, self._stop),
@@ -167,7 +167,7 @@ class Endpoint(Streaming):
         from tenacity import wait_exponential, wait_random
 
         error = state.outcome.exception() if state.outcome else None
-        asked = error.pause_s if isinstance(error, _Passing) else 0.0
+        asked = error.pause_s if isinstance(error, _TransientError) else 0.0
         first = self._options.backoff_s
         growing = wait_exponential(multiplier=first, max=LONGEST_PAUSE_S / 2) + wait_random(0, first)
         return min(max(asked, growing(state)), LONGEST_PAUSE_S)
@@ -175,7 +175,7 @@ class Endpoint(Streaming):
     async def _attempt(self, prompt: list[dict[str, str]]) -> Reply:
         await self._pace.turn()
         if self._stop.is_set():
-            raise _Passing("stopped before it was sent")
+            raise _TransientError("stopped before it was sent")
         started = time.perf_counter()
         body = await self._body_of_reply(prompt)
         took = round(time.perf_counter() - started, 4)
@@ -186,50 +186,50 @@ class Endpoint(Streaming):
         return Reply(text, fault, prompt, took, self._usage(counted, prompt, text or ""))
 
     async def _body_of_reply(self, prompt: list[dict[str, str]]) -> bytes | None:
-        """The bytes of one reply; None for too many."""
+        """Return the bytes of one reply; None for too many."""
         import openai
 
         create = self._open_client.chat.completions.with_streaming_response.create
-        found = bytearray()
+        body = bytearray()
         try:
             async with (
                 asyncio.timeout(self._options.timeout_s),
                 create(messages=[], model=self._model, extra_body=self._body(prompt)) as response,
             ):
                 async for chunk in response.iter_bytes():
-                    found += chunk
-                    if len(found) > MAX_BODY:
+                    body += chunk
+                    if len(body) > MAX_BODY:
                         return None
         except openai.APIStatusError as error:
-            raise self._judged(error) from error
+            raise self._classify(error) from error
         except (TimeoutError, openai.APITimeoutError) as error:
-            raise _Passing(f"no whole answer within {self._options.timeout_s:g} s") from error
+            raise _TransientError(f"no whole answer within {self._options.timeout_s:g} s") from error
         except openai.APIConnectionError as error:
-            raise _Passing(f"{error} {error.__cause__ or ''}".strip()) from error
+            raise _TransientError(f"{error} {error.__cause__ or ''}".strip()) from error
         except openai.OpenAIError as error:
             raise PlayerError(f"The client cannot ask {self._url}: {self._hidden(str(error))}") from error
         except Exception as error:
             if "httpx" not in type(error).__module__:  # a connection that breaks while the answer is read
                 raise
-            raise _Passing(f"{type(error).__name__}: {error}") from error
-        return bytes(found)
+            raise _TransientError(f"{type(error).__name__}: {error}") from error
+        return bytes(body)
 
-    def _judged(self, error: Any) -> Exception:
-        """What a refusal with a status means for the item and the run."""
-        status, said = error.status_code, self._hidden(f"{error} {error.code or ''}".strip())[:500]
-        if status in PASSING or status >= 500:
-            if not any(word in said for word in _NO_MONEY):
-                return _Passing(said, _seconds(error.response.headers.get("retry-after")))
-        elif status in (400, 413, 422) and any(word in said.lower() for word in _ITS_OWN_FAULT):
-            return _Refused(said)
+    def _classify(self, error: Any) -> Exception:
+        """Return the error that a status means for the item and the run."""
+        status, text = error.status_code, self._hidden(f"{error} {error.code or ''}".strip())[:500]
+        if status in TRANSIENT or status >= 500:
+            if not any(word in text for word in _NO_MONEY):
+                return _TransientError(text, _seconds(error.response.headers.get("retry-after")))
+        elif status in (400, 413, 422) and any(word in text.lower() for word in _PROMPT_FAULTS):
+            return _RefusedError(text)
         return PlayerError(
-            f"Expected answers from {self._url}, and it refuses with {status}: {said}; "
+            f"Expected answers from {self._url}, and it refuses with {status}: {text}; "
             "what was answered is stored. Correct the key, --model or --request, and run again."
         )
 
     # ------------------------------------------------------------ what is sent and what it costs
     def _body(self, prompt: list[dict[str, str]]) -> dict[str, Any]:
-        """The request; a field that `request` sets to None is left out."""
+        """Return the request's body; a field that `request` sets to None is left out."""
         options = self._options
         body: dict[str, Any] = {
             "model": self._model,
@@ -243,7 +243,7 @@ class Endpoint(Streaming):
         return {key: value for key, value in body.items() if value is not None}
 
     def _usage(self, counted: Mapping[str, Any], prompt: list[dict[str, str]], text: str) -> dict[str, Any]:
-        """Tokens as the endpoint counted them; where it did not, an estimate from the characters, marked as such."""
+        """Return tokens as the endpoint counted them; if it did not, an estimate from the characters, marked as such."""
         into, out = counted.get("prompt_tokens"), counted.get("completion_tokens")
         if isinstance(into, int) and isinstance(out, int) and min(into, out) >= 0:
             return {"prompt_tokens": into, "completion_tokens": out, "cost": self._cost(into, out)}
@@ -277,20 +277,20 @@ class Endpoint(Streaming):
 
 # ---------------------------------------------------------------- what came
 def _read(body: bytes) -> tuple[str | None, str, Mapping[str, Any]]:
-    """Text, fault and token counts of a reply's body.
+    """Return text, fault and token counts of a reply's body.
 
     Raises:
-        _Passing: it is no JSON object.
+        _TransientError: it is no JSON object.
     """
     try:
-        said = json.loads(body)
+        reply = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _Passing(f"an answer that is no JSON: {body[:80]!r}") from error
-    if not isinstance(said, dict):
-        raise _Passing(f"an answer that is no JSON object: {body[:80]!r}")
-    counted = said.get("usage")
+        raise _TransientError(f"an answer that is no JSON: {body[:80]!r}") from error
+    if not isinstance(reply, dict):
+        raise _TransientError(f"an answer that is no JSON object: {body[:80]!r}")
+    counted = reply.get("usage")
     try:
-        content = said["choices"][0]["message"].get("content")
+        content = reply["choices"][0]["message"].get("content")
     except (KeyError, IndexError, TypeError, AttributeError):
         content = None
     text = cut(content) if isinstance(content, str) else None
@@ -305,7 +305,7 @@ def _seconds(asked: str | None) -> float:
 
 
 # ---------------------------------------------------------------- before anything is asked
-def _have_libraries() -> None:
+def _require_libraries() -> None:
     try:
         import openai
         import tenacity  # noqa: F401

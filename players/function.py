@@ -1,4 +1,4 @@
-"""Any Python function as a defender: `module:function`, from a row to text or a dict, plain or async."""
+"""Play by any Python function: `module:function`, from a row to text or a dict, plain or async."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from verifier.playbook import playbook_for
 
 
 class Function(Streaming):
-    """Calls the function with `{"id", "task", "observation"}`; it returns text, a dict with the answer's keys, or None for no answer.
+    """Call the function with `{"id", "task", "observation"}`; it returns text, a dict with the answer's keys, or None for no answer.
 
     An async function is called up to `concurrency` times at once, a plain one item by item.
 
@@ -32,52 +32,52 @@ class Function(Streaming):
 
     def __init__(self, spec: str, options: Options) -> None:
         super().__init__(spec)
-        self._call = _found(spec)
+        self._call = _import(spec)
         self._concurrency = options.concurrency
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Name, kind, and the hash of the file that holds the function."""
+        """Return name, kind, and the hash of the file that holds the function."""
         source = inspect.getsourcefile(inspect.unwrap(self._call))
         digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
         return {**super().settings, "source_sha256": digest}
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
-        """Replies as they come."""
+        """Yield replies as they come."""
         if inspect.iscoroutinefunction(self._call):
-            yield from in_flight(len(rows), lambda place: self._ask(rows[place]), at_once=self._concurrency, stop=stop)
+            yield from in_flight(len(rows), lambda index: self._ask(rows[index]), at_once=self._concurrency, stop=stop)
             return
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if stop.is_set():
                 return
             started = time.perf_counter()
             try:
-                said = self._call(_shown(row))
+                answer = self._call(_with_instructions(row))
             except Exception as error:
                 raise self._broken(error, row) from error
-            yield [(place, self._reply(said, row, time.perf_counter() - started))]
+            yield [(index, self._reply(answer, row, time.perf_counter() - started))]
 
     async def _ask(self, row: Row) -> Reply:
         started = time.perf_counter()
         try:
-            said = await self._call(_shown(row))
+            answer = await self._call(_with_instructions(row))
         except Exception as error:
             raise self._broken(error, row) from error
-        return self._reply(said, row, time.perf_counter() - started)
+        return self._reply(answer, row, time.perf_counter() - started)
 
-    def _reply(self, said: object, row: Row, took: float) -> Reply:
-        if isinstance(said, dict):
+    def _reply(self, answer: object, row: Row, took_s: float) -> Reply:
+        if isinstance(answer, dict):
             try:
-                said = json.dumps(said)
+                answer = json.dumps(answer)
             except (TypeError, ValueError) as error:
                 raise self._broken(error, row) from error
-        if said is not None and not isinstance(said, str):
+        if answer is not None and not isinstance(answer, str):
             raise PlayerError(
-                f"Expected text, a dict or None from {self.name}, and got {type(said).__name__} on item {row['id']!r}; "
+                f"Expected text, a dict or None from {self.name}, and got {type(answer).__name__} on item {row['id']!r}; "
                 "correct the function and run the same command again."
             )
-        text = cut(said)
-        return Reply(text, "" if text else "the function gave nothing", latency_s=round(took, 6))
+        text = cut(answer)
+        return Reply(text, "" if text else "the function gave nothing", latency_s=round(took_s, 6))
 
     def _broken(self, error: Exception, row: Row) -> PlayerError:
         return PlayerError(
@@ -86,25 +86,25 @@ class Function(Streaming):
         )
 
 
-def _found(spec: str) -> Callable[[Row], Any]:
+def _import(spec: str) -> Callable[[Row], Any]:
     module, _, name = spec.partition(":")
     try:
-        found = importlib.import_module(module)
+        function = importlib.import_module(module)
         for part in name.split("."):
-            found = getattr(found, part)
+            function = getattr(function, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise BadRequestError(
             f"Expected a function at {spec!r} (module:function, the module importable from here), and got {type(error).__name__}: {error}."
         ) from error
-    if not callable(found):
-        raise BadRequestError(f"Expected a function at {spec!r}, and found a {type(found).__name__}; name a function.")
-    return found
+    if not callable(function):
+        raise BadRequestError(
+            f"Expected a function at {spec!r}, and found a {type(function).__name__}; name a function."
+        )
+    return function
 
 
-def _shown(row: Row) -> dict[str, Any]:
-    """The row with the observation as `reset` shows it: instructions and playbook beside alert, lines and context."""
-    seen = row["observation"]
-    return {
-        **row,
-        "observation": {"instructions": defender_instructions(), **seen, "playbook": playbook_for(seen["log_window"])},
-    }
+def _with_instructions(row: Row) -> dict[str, Any]:
+    """Return the row with the observation as `reset` shows it: instructions and playbook beside alert, lines and context."""
+    observation = row["observation"]
+    playbook = playbook_for(observation["log_window"])
+    return {**row, "observation": {"instructions": defender_instructions(), **observation, "playbook": playbook}}

@@ -1,4 +1,4 @@
-"""What an endpoint may be asked for: a rate in requests a minute and a total in USD."""
+"""Limit what an endpoint is asked for: a rate in requests a minute and a total in USD."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATIENCE_S = 0.2  # how long a wait goes on after `stop` was set
 
 
 class Pace:
-    """Spaces requests evenly, so that none of a minute's share comes at once; retries count too."""
+    """Space requests evenly, so that none of a minute's share comes at once; retries count too."""
 
     def __init__(self, rpm: float | None, stop: threading.Event) -> None:
         self._gap_s = 60 / rpm if rpm else 0.0
@@ -20,7 +20,7 @@ class Pace:
         self._stop = stop
 
     async def turn(self) -> None:
-        """Wait for the next free place."""
+        """Wait for the next free moment."""
         if self._gap_s:
             now = time.monotonic()
             mine = max(now, self._next)
@@ -29,7 +29,7 @@ class Pace:
 
 
 class Budget:
-    """Holds back what a request may cost before it is sent, so that the sum stays under the limit whatever the replies are."""
+    """Hold back what a request may cost before it is sent, so that the sum stays under the limit whatever the replies are."""
 
     def __init__(self, limit: float | None, spent: float) -> None:
         self.spent = spent
@@ -56,7 +56,7 @@ class Budget:
             self._holders += 1
 
     async def settle(self, most: float, cost: float) -> None:
-        """Replace what was held by what it cost."""
+        """Replace the amount that was held back by the cost."""
         async with self._freed:
             self._held -= most
             self._holders -= 1

@@ -43,7 +43,7 @@ def main() -> None:
     clock, processor, decisions = [], [], []
     for row in rows:
         started, used = time.perf_counter(), time.process_time()
-        decisions.append(model.decide(row["observation"]))
+        decisions.append(model.generate(row["observation"]))
         clock.append(1000 * (time.perf_counter() - started))
         processor.append(1000 * (time.process_time() - used))
     read = [decision.prompt_tokens for decision in decisions]

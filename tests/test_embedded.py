@@ -125,7 +125,7 @@ def by_hand(checkpoint, row):
 def test_it_says_what_the_checkpoint_says_token_by_token(wild, wild_export):
     model = Embedded(wild_export)
 
-    replies = [model.decide(row["observation"]) for row in SOME]
+    replies = [model.generate(row["observation"]) for row in SOME]
 
     hand = [by_hand(wild, row) for row in SOME]
     assert [reply.tokens for reply in replies] == [tokens for _, _, tokens in hand]
@@ -138,7 +138,7 @@ def test_a_prompt_is_not_read_again_for_each_token(wild_export, monkeypatch):
     step = model._step
     monkeypatch.setattr(model, "_step", lambda tokens, past: given.append(len(tokens)) or step(tokens, past))
 
-    reply = model.decide(SOME[0]["observation"])
+    reply = model.generate(SOME[0]["observation"])
 
     assert sum(given) == reply.prompt_tokens + SHORT - 1
     assert given[-SHORT + 1 :] == [1] * (SHORT - 1)
@@ -180,7 +180,7 @@ def test_its_confidence_is_the_actions_share_among_the_five(taught, taught_expor
     model = Embedded(taught_export)
 
     for row in SOME[:3]:
-        reply = model.decide(row["observation"])
+        reply = model.generate(row["observation"])
         full, read, tokens = by_hand(taught, row)
         action = parse(reply.text).answer["action"]
         firsts = [model._tokenizer.encode(label).ids[0] for label in LABELS]
@@ -200,7 +200,7 @@ def test_its_confidence_is_the_actions_share_among_the_five(taught, taught_expor
 def test_nonsense_has_no_confidence_and_a_fault(wild_export):
     model = Embedded(wild_export)
 
-    assert model.decide(SOME[0]["observation"]).confidence is None
+    assert model.generate(SOME[0]["observation"]).confidence is None
     answer, fault = model.triage(SOME[0]["observation"])
     assert answer is None
     assert "JSON object" in fault
@@ -275,7 +275,7 @@ def test_max_tokens_shortens_an_answer_and_never_lengthens_it(wild_export):
     ]
 
     assert counts == [4, SHORT]
-    assert len(Embedded(wild_export).decide(row["observation"], longest=500).tokens) == SHORT
+    assert len(Embedded(wild_export).generate(row["observation"], longest=500).tokens) == SHORT
 
 
 # ---------------------------------------------------------------- broken files
@@ -326,7 +326,7 @@ def test_without_a_model_the_error_says_how_to_make_one(monkeypatch, tmp_path, c
 
 def test_an_observation_of_nobody_is_refused(taught_export):
     with pytest.raises(BadRequestError, match="alert"):
-        Embedded(taught_export).decide({"log_window": []})
+        Embedded(taught_export).generate({"log_window": []})
 
 
 # ---------------------------------------------------------------- the export
@@ -360,10 +360,10 @@ def test_a_rounded_checkpoint_is_exported_in_eight_bits_and_says_the_same(rounde
         f"| {name} | {about.measured[name]['accuracy']:.3f} |" in (one / "README.md").read_text()
         for name in ("float32", "int8")
     )
-    assert parse(Embedded(one).decide(SOME[0]["observation"]).text).answer
+    assert parse(Embedded(one).generate(SOME[0]["observation"]).text).answer
     float32 = exported(rounded, tmp_path / "float32")
     for row in SOME:  # not the answers alone: what the model thinks
-        ours, theirs = (Embedded(place).decide(row["observation"]) for place in (one, float32))
+        ours, theirs = (Embedded(place).generate(row["observation"]) for place in (one, float32))
         assert (ours.tokens, ours.confidence) == (theirs.tokens, pytest.approx(theirs.confidence, abs=1e-5))
 
 

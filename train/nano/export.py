@@ -158,7 +158,7 @@ def _of_export(directory: Path) -> Callable[[Mapping[str, Any]], tuple[list[int]
     exported = Embedded(directory)
 
     def say(row: Mapping[str, Any]) -> tuple[list[int], str]:
-        decision = exported.decide(row["observation"])
+        decision = exported.generate(row["observation"])
         return decision.tokens, decision.text or ""
 
     return say

@@ -15,7 +15,7 @@ from schema import EVENT_CLASSES, EVENT_TYPES, FIELDS_OF, Ip
 from telemetry.importers import import_records, security, sysmon, windows_logs
 from telemetry.importers.azure import ACTIONS, convert_azure
 from telemetry.importers.cloudtrail import convert_cloudtrail
-from telemetry.importers.events import DraftEvent, Imported, Skipped, in_time_order
+from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event, in_time_order
 from telemetry.importers.linux import convert_text
 from telemetry.importers.reading import BAD_LINE, MAX_LINE, NO_OBJECT, FileError, read_records
 from telemetry.importers.security import task_command
@@ -453,6 +453,18 @@ def test_values_that_do_not_fit_their_field_are_omitted():
     values = {"dst_port": 70_000, "src_port": "80", "dst_ip": "nowhere", "direction": "sideways", "process_path": "-"}
 
     assert clean_fields("net_conn", "open", values) == {"activity": "open", "src_port": 80}
+
+
+def test_what_the_schema_refuses_is_skipped_with_its_reason():
+    assert draft_event("process", "fly", {}) == Skipped(
+        "the schema refuses process.activity: Input should be 'launch' or 'terminate'"
+    )
+
+
+def test_a_node_of_an_audit_line_is_cleaned_as_any_host_name():
+    (result,) = convert_text([(3, "node=w\u202eeb type=SERVICE_STOP msg=audit(1936080000.500:7): unit=rsyslog")])
+
+    assert (result.fields.device_hostname, result.fields.service_name, result.record) == ("w\ufffdeb", "rsyslog", 3)
 
 
 def test_a_field_that_is_declared_as_an_address_gets_a_plain_address():

@@ -305,6 +305,8 @@ CASES = {
         ("suspicious", [setting(0, "C:\\ProgramData\\a.dll", "HKU\\S-1_Classes\\CLSID\\{BCDE0395-E52F-467C-8E3D-C4579291692E}\\InprocServer32\\(Default)")]),
         ("confirmed", [setting(0, "C:\\ProgramData\\a.dll", "HKU\\S-1_Classes\\CLSID\\{BCDE0395-E52F-467C-8E3D-C4579291692E}\\InprocServer32\\(Default)", EVIL)]),
         ("", [setting(0, "C:\\Users\\ana\\AppData\\Local\\Microsoft\\OneDrive\\a.dll", "HKU\\S-1_Classes\\CLSID\\{BCDE0395-E52F-467C-8E3D-C4579291692E}\\InprocServer32\\(Default)")]),
+        ("", [setting(0, "C:\\Users\\ana\\AppData\\Local\\Microsoft\\OneDrive\\a.dll", "HKU\\S-1_Classes\\CLSID\\{BCDE0395-E52F-467C-8E3D-C4579291692E}\\InprocServer32\\(Default)", "C:\\Users\\ana\\AppData\\Local\\Microsoft\\OneDrive\\Setup.exe")]),
+        ("confirmed", [setting(0, "C:\\Users\\ana\\AppData\\Local\\Microsoft\\OneDrive\\a.dll", "HKU\\S-1_Classes\\CLSID\\{BCDE0395-E52F-467C-8E3D-C4579291692E}\\InprocServer32\\(Default)", "C:\\Users\\ana\\Downloads\\viewer.exe")]),
     ],
     "startup-folder": [
         ("suspicious", [write(0, "C:\\ProgramData\\Microsoft\\Windows\\Start Menu\\Programs\\Startup\\a.exe", INSTALLED)]),

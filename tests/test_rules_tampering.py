@@ -21,6 +21,7 @@ from incidents import (
     setting,
     wmi,
 )
+from schema import ControlChangeFields
 from telemetry.importers.cloudtrail import convert_cloudtrail
 from verifier import RULES
 from verifier.rules.kit import TRAIL_CALLS
@@ -212,9 +213,9 @@ def test_the_trail_is_stopped(rows, expected):
 @pytest.mark.parametrize("operation", TRAIL_CALLS)
 def test_each_call_on_the_trail_is_imported_found_and_named(operation):
     record = {"eventSource": "config.amazonaws.com", "eventName": operation, "eventTime": clock(0)}
-    _, (event_type, activity, _fields) = convert_cloudtrail({**record, "userIdentity": {"userName": "ana"}})
+    _, event = convert_cloudtrail({**record, "userIdentity": {"userName": "ana"}})
 
-    assert (event_type, activity) == ("control_change", "trail_stop")
+    assert (type(event.fields), event.fields.activity) == (ControlChangeFields, "trail_stop")
     assert found(cloud(0, operation)) == ["cloud-trail-stopped suspicious L1-1"]
     assert found(cloud(0, operation, api_error="AccessDenied")) == ["cloud-trail-attempt suspicious L1-1"]
     for rule_id in ("cloud-trail-stopped", "cloud-trail-attempt"):

@@ -387,6 +387,14 @@ USER_WRITABLE = (
     "anywhere below \\Users\\ or in \\ProgramData\\ (but for \\ProgramData\\Microsoft\\Windows Defender\\), \\Windows\\Temp\\, \\Windows\\Tasks\\, "
     "\\PerfLogs\\, \\$Recycle.Bin\\, C:\\Temp\\, /tmp/, /var/tmp/, /dev/shm/ or /home/, and the same written as %APPDATA%, %TEMP% and the like"
 )
+# Programs that run what they are given. Rules that mean others name how theirs differ from these.
+POWERSHELLS = ("powershell.exe", "pwsh.exe")
+COMMAND_SHELLS = ("cmd.exe", *POWERSHELLS)
+SCRIPT_ENGINES = ("wscript.exe", "cscript.exe")
+SCRIPT_HOSTS = (*SCRIPT_ENGINES, "mshta.exe", "rundll32.exe", "regsvr32.exe")
+CODE_HOSTS = (*COMMAND_SHELLS, *SCRIPT_HOSTS)
+UNIX_SHELLS = ("sh", "bash")
+SHELLS = (*CODE_HOSTS, "certutil.exe", "bitsadmin.exe", "msbuild.exe", *UNIX_SHELLS)
 # Activities of a connection that a host of ours opens and that is let through.
 OUTBOUND = ("open", "allow", "flow", "tls_session", "bits_job")
 _USER_WRITABLE = re.compile(
@@ -413,6 +421,11 @@ WELL_KNOWN_ACCOUNTS = frozenset(
         "font driver host",
     }
 )
+
+
+def stems(programs: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of programs without .exe, each once."""
+    return tuple(dict.fromkeys(name.removesuffix(".exe") for name in programs))
 
 
 @lru_cache(maxsize=16_384)

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 
 from schema import (
     LOG_WORK,
     ControlChangeFields,
-    RegistryFields,
     ServiceFields,
 )
-from verifier.commands import lines_by_meaning, number_of, settings, told
-from verifier.rules.kit import MANAGERS, Legacy, by_host_and_user, legacy_rule
+from verifier.commands import POWERSHELL, SETTINGS, Setting, command_program, commands_that, number_of
+from verifier.rules.kit import MANAGERS, command_line, grouped, host_and_user
 from verifier.window import (
-    Finding,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
+    findings_by_host_and_user,
     is_person_or_service,
     is_user_writable,
-    kinds,
     one_program,
+    rule,
 )
 
 MIN_WIPED = 3  # logs; one may be an administrator's
-
 MIN_AUDITS_OFF = 3
-
-_EVENTLOG = re.compile(r"^(?:windows )?event ?log$", re.IGNORECASE)
-
 MIN_LOWERED = 2  # different commands
-
+SERVICE_DISABLED = 4  # the start value of a service that never starts
+_EVENTLOG = re.compile(r"^(?:windows )?event ?log$", re.IGNORECASE)
 _ALL_AUDITS = re.compile(r"auditpol.{0,10}\s/(?:clear|remove)\b", re.IGNORECASE)
-
-
 _LOGGING = re.compile(
     r"\\(?:scriptblocklogging\\enablescriptblock\w*|modulelogging\\enablemodulelogging|transcription\\enabletranscripting)$"
     r"|\\services\\eventlog\\(?:start|[^\\]+\\(?:file|maxsize))$|\\autologger\\(?:eventlog|sysmon|defender)[^\\]*\\(?:start|enabled)$"
@@ -46,164 +42,183 @@ _DEFENDER = re.compile(
     r"|\\firewallpolicy\\[^\\]+\\(?:enablefirewall)$|\\disabletaskmgr$|\\disableregistrytools$"
 )
 
-_PROTECTION = re.compile(
-    r"\\wdigest\\uselogoncredential$|\\lsa\\(?:runasppl|runaspplboot|disablerestrictedadmin|lmcompatibilitylevel|nolmhash|dsrmadminlogonbehavior|lsacfgflags|limitblankpassworduse)$"
-    r"|\\policies\\system\\(?:enablelua|consentpromptbehavioradmin|localaccounttokenfilterpolicy|filteradministratortoken)$"
-    r"|\\terminal server\\(?:fdenytsconnections|allowtsconnections)$|\\rdp-tcp\\(?:userauthentication|securitylayer)$|\\terminal services\\shadow$"
-    r"|\\executionpolicy$|\\office\\.{0,60}\\security\\(?:accessvbom|vbawarnings)$"
+# The guards of the registry by the end of their key, and the numbers at which each is open.
+GUARDS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "wdigest": {"uselogoncredential": (1,)},
+    "lsa": {
+        "runasppl": (0,),
+        "runaspplboot": (0,),
+        "disablerestrictedadmin": (0,),
+        "lmcompatibilitylevel": (0, 1, 2),
+        "nolmhash": (0,),
+        "dsrmadminlogonbehavior": (1, 2),
+        "lsacfgflags": (0,),
+        "limitblankpassworduse": (0,),
+    },
+    "policies\\system": {
+        "enablelua": (0,),
+        "consentpromptbehavioradmin": (0,),
+        "localaccounttokenfilterpolicy": (1,),
+        "filteradministratortoken": (0,),
+    },
+    "terminal server": {"fdenytsconnections": (0,), "allowtsconnections": (1,)},
+    "rdp-tcp": {"userauthentication": (0,), "securitylayer": (0,)},
+    "terminal services": {"shadow": (1, 2, 3, 4)},
+    "security": {"accessvbom": (1,), "vbawarnings": (1,)},  # of an Office program
+}
+OPEN_POLICIES = ("unrestricted", "bypass")  # of ExecutionPolicy
+_OPEN_AT = {name: numbers for guards in GUARDS.values() for name, numbers in guards.items()} | {"executionpolicy": (1,)}
+_GUARD = re.compile(
+    "|".join(
+        (r"\\office\\.{0,60}" if key == "security" else "") + rf"\\{re.escape(key)}\\(?:{'|'.join(guards)})$"
+        for key, guards in GUARDS.items()
+    )
+    + r"|\\executionpolicy$"
 )
-
-_OPEN_AT = {  # the numbers at which a switch is open; every other switch is open at 1
-    "runasppl": {0}, "runaspplboot": {0}, "disablerestrictedadmin": {0}, "lmcompatibilitylevel": {0, 1, 2}, "nolmhash": {0}, "lsacfgflags": {0},
-    "limitblankpassworduse": {0}, "dsrmadminlogonbehavior": {1, 2}, "enablelua": {0}, "consentpromptbehavioradmin": {0}, "filteradministratortoken": {0},
-    "fdenytsconnections": {0}, "userauthentication": {0}, "securitylayer": {0}, "shadow": {1, 2, 3, 4},
-}  # fmt: skip
+_GUARDS_IN_WORDS = ", ".join(
+    f"{name} {' '.join(map(str, numbers))}" for guards in GUARDS.values() for name, numbers in guards.items()
+)
+_HISTORY = re.compile(r"\\(?:runmru|typedpaths|typedurls|terminal server client\\(?:default|servers))(?:\\[^\\]*)?$")
 
 
-@legacy_rule(
+@rule(
     "logs-wiped",
     "T1070.001",
     "defense_evasion",
-    says=f"A command clears a log (wevtutil cl, Clear-EventLog, usn deletejournal). Confirmed with {MIN_WIPED} or more, or {MIN_WIPED} logs cleared by a person.",
+    on=(commands_that("logs-wiped"), (ControlChangeFields, "log_clear")),
+    summary=f"A command clears a log (wevtutil cl, Clear-EventLog, usn deletejournal). Confirmed with {MIN_WIPED} or more, or {MIN_WIPED} logs cleared by a person.",
     source="ATT&CK T1070.001, T1070",
-    needs=kinds(ControlChangeFields, "log_clear"),
-    clues=("logs-wiped",),
 )
-def logs_wiped(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find commands that clear logs."""
+def logs_wiped(wipes: Lines, clearings: Lines[ControlChangeFields], window: Window) -> Findings:
     least = window.limits.at_least(MIN_WIPED)
-    for finding in told(window, this, "logs-wiped", sure=False):
-        yield finding._replace(strength="confirmed") if len(finding.evidence) >= least else finding
-    cleared: list[Line] = [
-        line
-        for line in window.of(ControlChangeFields)
-        if line.fields.activity == "log_clear" and is_person_or_service(line.user)
-    ]
-    for group in by_host_and_user(cleared):
-        if len({getattr(line.fields, "control_name", None) for line in group}) >= least:
-            yield this.of_one(group, confirmed=True, program=LOG_WORK)
+    yield from findings_by_host_and_user(wipes, confirmed=lambda group: len(group) >= least, program=command_program)
+    by_person = [line for line in clearings if is_person_or_service(line.user)]
+    for group in grouped(by_person, host_and_user).values():
+        if len({line.fields.control_name for line in group}) >= least:
+            yield from findings_by_host_and_user(group, confirmed=True, program=LOG_WORK)
 
 
-@legacy_rule(
+@rule(
     "logging-weakened",
     "T1562.002",
     "defense_evasion",
-    says=f"auditpol :disable or /restore, log switches set to 0, a person removes audit categories. Confirmed: auditpol /clear or /remove, MiniNt, EventLog disabled, by a user-writable program, or {MIN_AUDITS_OFF} categories.",
+    on=(
+        commands_that("logging-weakened"),
+        SETTINGS,
+        (ServiceFields, "config"),
+        (ControlChangeFields, "audit_policy"),
+    ),
+    summary="auditpol :disable or /restore, log switches set to 0 or deleted by another than a manager of Windows, a person removes audit categories (removed). "
+    f"Confirmed: auditpol /clear or /remove, MiniNt, EventLog's start set to {SERVICE_DISABLED} or disabled, by a user-writable program, or {MIN_AUDITS_OFF} categories.",
     source="ATT&CK T1562.002; Microsoft about_Logging, auditpol, Security 4719",
-    needs=(RegistryFields, *kinds(ControlChangeFields, "audit_policy"), *kinds(ServiceFields, "config")),
-    clues=("logging-weakened", "setting"),
 )
-def logging_weakened(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find weakened logs and audit policies."""
-    lines: list[Line] = list(window.view(lines_by_meaning).get("logging-weakened", ()))
-    sure = {line.log_id for line in lines if _ALL_AUDITS.search(getattr(line.fields, "process_cmd_line", None) or "")}
-    for change in window.view(settings):
-        if change.path.endswith("\\control\\minint") and change.act != "delete":
-            lines.append(change.line)
-            sure.add(change.line.log_id)
-        elif _LOGGING.search(change.path) and basename(change.program) not in MANAGERS:
-            number = number_of(change.data)
-            off = number == 4 if change.path.endswith("\\eventlog\\start") else number == 0
-            if off or change.act == "delete":
-                lines.append(change.line)
-                sure.update({change.line.log_id} if (off and number == 4) or is_user_writable(change.program) else ())
-    for service in window.of(ServiceFields):
-        if (
-            service.fields.activity == "config"
-            and _EVENTLOG.match(service.fields.service_name or "")
-            and service.fields.start_type == "disabled"
-        ):
-            lines.append(service)
-            sure.add(service.log_id)
-    removed = [
-        line
-        for line in window.of(ControlChangeFields)
-        if line.fields.activity == "audit_policy"
-        and is_person_or_service(line.user)
-        and "removed" in (line.fields.new_value or "")
+def logging_weakened(
+    commands: Lines,
+    settings: Sequence[Setting],
+    services: Lines[ServiceFields],
+    policies: Lines[ControlChangeFields],
+    window: Window,
+) -> Findings:
+    grave: list[Line] = [line for line in commands if _ALL_AUDITS.search(command_line(line))]
+    switches = [*_log_switches(settings)]
+    disabled = [line for line in services if _disables_log(line.fields)]
+    removals = [
+        line for line in policies if is_person_or_service(line.user) and "removed" in (line.fields.new_value or "")
     ]
-    if len(removed) >= window.limits.at_least(MIN_AUDITS_OFF):
-        sure.update(line.log_id for line in removed)
-    for group in by_host_and_user([*lines, *removed]):
-        yield this.of_one(group, confirmed=any(line.log_id in sure for line in group), otherwise=LOG_WORK)
+    grave += [setting.line for setting, is_grave in switches if is_grave] + disabled
+    if len(removals) >= window.limits.at_least(MIN_AUDITS_OFF):
+        grave += removals
+    certain = {line.log_id for line in grave}
+    yield from findings_by_host_and_user(
+        [*commands, *(setting.line for setting, _ in switches), *disabled, *removals],
+        confirmed=lambda group: any(line.log_id in certain for line in group),
+        program=lambda group: one_program(group, otherwise=LOG_WORK),
+    )
 
 
-@legacy_rule(
+def _log_switches(settings: Sequence[Setting]) -> Iterator[tuple[Setting, bool]]:
+    """Yield the settings that weaken logging, each with whether it is grave by itself."""
+    for setting in settings:
+        if setting.path.endswith("\\control\\minint") and setting.act != "delete":
+            yield setting, True
+        elif _LOGGING.search(setting.path) and basename(setting.program) not in MANAGERS:
+            number = number_of(setting.data)
+            is_start = setting.path.endswith("\\eventlog\\start")
+            is_off = number == (SERVICE_DISABLED if is_start else 0)
+            if is_off or setting.act == "delete":
+                yield setting, (is_off and is_start) or is_user_writable(setting.program)
+
+
+def _disables_log(fields: ServiceFields) -> bool:
+    return bool(_EVENTLOG.match(fields.service_name or "")) and fields.start_type == "disabled"
+
+
+@rule(
     "protection-lowered",
     "T1562.001",
     "defense_evasion",
-    says=f"A command or value disables or exempts anti-virus, sensor, firewall or AMSI (Set-MpPreference, sc stop windefend, netsh allow). Confirmed: by a user-writable program, or {MIN_LOWERED} different commands.",
+    on=(commands_that("defence-command", "firewall-opened"), SETTINGS),
+    summary="A command or value, not by a manager of Windows, disables or exempts anti-virus, sensor, firewall or AMSI (Set-MpPreference, sc stop windefend, netsh allow). "
+    f"Confirmed: by a user-writable program, or {MIN_LOWERED} different commands.",
     source="ATT&CK T1562.001, T1562.004; Microsoft Defender and netsh references",
-    needs=(RegistryFields,),
-    clues=("defence-command", "firewall-opened", "setting"),
 )
-def protection_lowered(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find commands and settings that lower protection."""
-    known = window.view(lines_by_meaning)
-    lines: list[Line] = [*known.get("defence-command", ()), *known.get("firewall-opened", ())]
-    for change in window.view(settings):
-        if change.act == "set" and _DEFENDER.search(change.path) and basename(change.program) not in MANAGERS:
-            number = number_of(change.data)
-            if (
-                number
-                == (4 if change.path.endswith("\\start") else 0 if change.path.endswith("\\enablefirewall") else 1)
-                or "exclusions" in change.path
-            ):
-                lines.append(change.line)
-    for group in by_host_and_user(lines):
-        program = one_program(group, otherwise="powershell.exe")
-        several = len(
-            {getattr(line.fields, "process_cmd_line", None) for line in group} - {None}
-        ) >= window.limits.at_least(MIN_LOWERED)
-        yield this.of_one(group, confirmed=is_user_writable(program) or several, program=program)
+def protection_lowered(commands: Lines, settings: Sequence[Setting], window: Window) -> Findings:
+    least = window.limits.at_least(MIN_LOWERED)
+
+    def confirmed(group: list[Line]) -> bool:
+        different = {getattr(line.fields, "process_cmd_line", None) for line in group} - {None}
+        return is_user_writable(_program(group)) or len(different) >= least
+
+    lines = [*commands, *(setting.line for setting in settings if _lowers_protection(setting))]
+    return findings_by_host_and_user(lines, confirmed=confirmed, program=_program)
 
 
-@legacy_rule(
+def _program(group: Sequence[Line]) -> str:
+    return one_program(group, otherwise=POWERSHELL)
+
+
+def _lowers_protection(setting: Setting) -> bool:
+    path = setting.path
+    if setting.act != "set" or not _DEFENDER.search(path) or basename(setting.program) in MANAGERS:
+        return False
+    off = SERVICE_DISABLED if path.endswith("\\start") else 0 if path.endswith("\\enablefirewall") else 1
+    return number_of(setting.data) == off or "exclusions" in path
+
+
+@rule(
     "security-switch",
     "T1112",
     "defense_evasion",
-    says="A guard in the registry is opened (UseLogonCredential, RunAsPPL, LmCompatibilityLevel, EnableLUA, fDenyTSConnections, ExecutionPolicy, AccessVBOM). Confirmed: by a user-writable program.",
+    on=(SETTINGS,),
+    summary=f"A guard in the registry is set open, not by a manager of Windows ({_GUARDS_IN_WORDS}, ExecutionPolicy 1 {' '.join(OPEN_POLICIES)}). Confirmed: by a user-writable program.",
     source="ATT&CK T1112, T1021.001, T1556; Microsoft security baselines",
-    needs=(RegistryFields,),
-    clues=("setting",),
 )
-def security_switch(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find switches that are opened."""
-    lines: list[Line] = []
-    for change in window.view(settings):
-        if change.act != "set" or not _PROTECTION.search(change.path) or basename(change.program) in MANAGERS:
-            continue
-        name = change.path.rpartition("\\")[2]
-        if number_of(change.data) in _OPEN_AT.get(name, {1}) or change.data in ("unrestricted", "bypass"):
-            lines.append(change.line)
-    for group in by_host_and_user(lines):
-        yield this.of_one(
-            group,
-            confirmed=any(is_user_writable(getattr(line.fields, "process_path", "")) for line in group),
-            otherwise="powershell.exe",
-        )
+def security_switch(settings: Sequence[Setting], window: Window) -> Findings:
+    return findings_by_host_and_user(
+        [setting.line for setting in settings if _opens_guard(setting)],
+        confirmed=lambda group: any(is_user_writable(getattr(line.fields, "process_path", None)) for line in group),
+        program=_program,
+    )
 
 
-@legacy_rule(
+def _opens_guard(setting: Setting) -> bool:
+    if setting.act != "set" or not _GUARD.search(setting.path) or basename(setting.program) in MANAGERS:
+        return False
+    name = setting.path.rpartition("\\")[2]
+    return number_of(setting.data) in _OPEN_AT[name] or setting.data in OPEN_POLICIES
+
+
+@rule(
     "history-erased",
     "T1070.003",
     "defense_evasion",
-    says="RunMRU, TypedPaths, TypedURLs or remote desktop history removed, or attrib +h. Suspicious.",
+    on=(commands_that("file-hidden"), SETTINGS),
+    summary="RunMRU, TypedPaths, TypedURLs or remote desktop history removed, or attrib +h. Suspicious.",
     source="ATT&CK T1070.003, T1564.001",
-    needs=(RegistryFields,),
-    clues=("file-hidden", "setting"),
 )
-def history_erased(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find erased traces."""
-    lines: list[Line] = list(window.view(lines_by_meaning).get("file-hidden", ()))
-    lines += [
-        change.line for change in window.view(settings) if change.act == "delete" and _HISTORY.search(change.path)
-    ]
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=False)
-
-
-_HISTORY = re.compile(r"\\(?:runmru|typedpaths|typedurls|terminal server client\\(?:default|servers))(?:\\[^\\]*)?$")
+def history_erased(hidings: Lines, settings: Sequence[Setting], window: Window) -> Findings:
+    removals = [setting.line for setting in settings if setting.act == "delete" and _HISTORY.search(setting.path)]
+    return findings_by_host_and_user([*hidings, *removals], confirmed=False)
 
 
 RULES = (

@@ -3,103 +3,93 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from schema import (
     DirectoryFields,
     KerberosFields,
     NetConnFields,
+    ProcessFields,
     account_name,
 )
-from verifier.commands import launches, lines_by_meaning, told
-from verifier.rules.kit import Legacy, by_host_and_user, legacy_rule
+from verifier.commands import POWERSHELL, command_rule, commands_that, launches_of
+from verifier.rules.kit import burst_of, grouped, host_and_user
 from verifier.window import (
-    Finding,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
-    crowded,
+    finding,
+    findings_by_host_and_user,
     is_person_or_service,
-    kinds,
+    one_program,
+    rule,
+    stems,
 )
 
 MIN_LOOKS = 4  # two or three are an ordinary morning
-
 LOOK_S = 300
-
 MIN_TICKETS = 12
-
 MANY_TICKETS = 20
-
 MIN_SWEPT = 5
-
 SWEEP_S = 120
-
 TICKETS_S = 120
-
 MIN_OBJECTS = 10
-
 OBJECTS_S = 120
-
-LOOKERS = frozenset(
-    [
-        "whoami.exe",
-        "net.exe",
-        "net1.exe",
-        "nltest.exe",
-        "dsquery.exe",
-        "systeminfo.exe",
-        "tasklist.exe",
-        "ipconfig.exe",
-        "arp.exe",
-        "route.exe",
-        "quser.exe",
-        "qwinsta.exe",
-        "nbtstat.exe",
-        "netstat.exe",
-        "hostname.exe",
-        "setspn.exe",
-        "adfind.exe",
-        "wmic.exe",
-        "arp",
-        "whoami",
-        "netstat",
-        "ifconfig",
-        "uname",
-        "id",
-    ]
+SHARE_PORTS = (139, 445)
+LOOKERS = (
+    "whoami.exe",
+    "net.exe",
+    "net1.exe",
+    "nltest.exe",
+    "dsquery.exe",
+    "systeminfo.exe",
+    "tasklist.exe",
+    "ipconfig.exe",
+    "arp.exe",
+    "route.exe",
+    "quser.exe",
+    "qwinsta.exe",
+    "nbtstat.exe",
+    "netstat.exe",
+    "hostname.exe",
+    "setspn.exe",
+    "adfind.exe",
+    "wmic.exe",
+    "arp",
+    "whoami",
+    "netstat",
+    "ifconfig",
+    "uname",
+    "id",
 )
 
 
-@legacy_rule(
+ADMIN_RIDS = (500, 512, 518, 519)  # well-known RIDs (MS-DTYP 2.4.2.4)
+_ADMIN = re.compile(rf"^S-1-5-21-[\d-]+-(?:{'|'.join(map(str, ADMIN_RIDS))})$")
+
+
+@rule(
     "share-sweep",
     "T1135",
     "discovery",
-    says=f"One address opens 445 or 139 on {MIN_SWEPT} or more of ours within {SWEEP_S} s. Suspicious.",
-    source="ATT&CK T1135, T1018",
-    needs=kinds(NetConnFields, "open", "flow", "allow"),
-    least=MIN_SWEPT,
+    on=((NetConnFields, "open", "flow", "allow"),),
+    at_least=MIN_SWEPT,
     probing=True,
+    summary=f"One address opens {' or '.join(map(str, SHARE_PORTS))} on {MIN_SWEPT} or more of ours within {SWEEP_S} s. Suspicious.",
+    source="ATT&CK T1135, T1018",
 )
-def share_sweep(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find addresses that knock at every file share."""
-    tried: dict[str, list[Line[NetConnFields]]] = {}
-    for line in window.of(NetConnFields):
-        if (
-            line.fields.src_ip
-            and line.fields.dst_ip
-            and line.fields.dst_port in (139, 445)
-            and line.fields.activity in ("open", "flow", "allow")
-            and not window.is_external(line.fields.dst_ip)
-        ):
-            tried.setdefault(line.fields.src_ip, []).append(line)
-    for source, lines in tried.items():
-        burst = crowded(
-            lines, window.limits.within(SWEEP_S), window.limits.at_least(MIN_SWEPT), lambda line: line.fields.dst_ip
-        )
+def share_sweep(connections: Lines[NetConnFields], window: Window) -> Findings:
+    knocks = [
+        line
+        for line in connections
+        if line.fields.dst_port in SHARE_PORTS and line.fields.dst_ip and not window.is_external(line.fields.dst_ip)
+    ]
+    for source, lines in grouped(knocks, lambda line: line.fields.src_ip or None).items():
+        burst = burst_of(window, lines, MIN_SWEPT, SWEEP_S, different=lambda line: line.fields.dst_ip)
         if burst:
             targets = [window.host_at(line.fields.dst_ip or "") for line in burst]
-            yield this.finding(
+            yield finding(
                 burst,
                 confirmed=False,
                 scope="network",
@@ -110,121 +100,98 @@ def share_sweep(window: Window, this: Legacy) -> Iterable[Finding]:
             )
 
 
-@legacy_rule(
+@rule(
     "admin-discovery",
     "T1087.002",
     "discovery",
-    says="A command or person looks for administrators (net group domain admins, /domain, setspn -Q, nltest, dsquery). Suspicious.",
+    on=(commands_that("admin-discovery"), (DirectoryFields, "access")),
+    summary="A command looks for administrators (net group domain admins, /domain, setspn -Q, nltest, dsquery), or a person reads them in the directory "
+    f"(memberOf=CN=Domain Admins, or a SAM_ object whose id ends in -{', -'.join(map(str, ADMIN_RIDS))}). Suspicious.",
     source="ATT&CK T1087.002, T1069.002, T1482",
-    needs=kinds(DirectoryFields, "access"),
-    clues=("admin-discovery",),
 )
-def admin_discovery(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find searches for administrators."""
-    lines: list[Line] = list(window.view(lines_by_meaning).get("admin-discovery", ()))
-    lines += [
-        line
-        for line in window.of(DirectoryFields)
-        if line.fields.activity == "access"
-        and is_person_or_service(line.user)
-        and (
-            "memberof=cn=domain admins" in (line.fields.properties or "").lower()
-            or ((line.fields.object_type or "").startswith("SAM_") and _ADMIN_RID.search(line.fields.object_dn or ""))
-        )
-    ]
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=False, otherwise="powershell.exe")
+def admin_discovery(commands: Lines, accesses: Lines[DirectoryFields], window: Window) -> Findings:
+    reads = [line for line in accesses if is_person_or_service(line.user) and _asks_for_admins(line.fields)]
+    return findings_by_host_and_user([*commands, *reads], confirmed=False, program=_program)
 
 
-_ADMIN_RID = re.compile(r"^S-1-5-21-[\d-]+-(?:500|512|518|519)$")  # well-known RIDs (MS-DTYP 2.4.2.4)
+def _asks_for_admins(fields: DirectoryFields) -> bool:
+    if "memberof=cn=domain admins" in (fields.properties or "").lower():
+        return True
+    return (fields.object_type or "").startswith("SAM_") and _ADMIN.search(fields.object_dn or "") is not None
 
 
-@legacy_rule(
+def _program(group: Lines) -> str:
+    return one_program(group, otherwise=POWERSHELL)
+
+
+@rule(
     "looking-around",
     "T1082",
     "discovery",
-    says=f"{MIN_LOOKS} or more different discovery programs (whoami, net, systeminfo and the like) by one account within {LOOK_S} s. Suspicious.",
+    on=(launches_of(LOOKERS),),
+    summary=f"{MIN_LOOKS} or more different discovery programs ({', '.join(stems(LOOKERS))}; net1 is net) by one account within {LOOK_S} s. Suspicious.",
     source="ATT&CK T1082, T1033, T1016, T1057",
-    clues=LOOKERS,
 )
-def looking_around(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find bursts of discovery."""
-    lines: list[Line] = [
-        line for line in launches(window) if basename(line.fields.process_path) in LOOKERS and line.user
-    ]
-    for group in by_host_and_user(lines):
-        burst = crowded(group, window.limits.within(LOOK_S), window.limits.at_least(MIN_LOOKS), _program_name)
+def looking_around(looks: Lines[ProcessFields], window: Window) -> Findings:
+    for group in grouped([line for line in looks if line.user], host_and_user).values():
+        burst = burst_of(window, group, MIN_LOOKS, LOOK_S, different=_program_name)
         if burst:
-            yield this.of_one(burst, confirmed=False)
+            yield from findings_by_host_and_user(burst, confirmed=False)
 
 
-def _program_name(line: Line) -> str:
+def _program_name(line: Line[ProcessFields]) -> str:
     return basename(line.fields.process_path).replace("net1.exe", "net.exe")
 
 
-@legacy_rule(
+@rule(
     "ticket-sweep",
     "T1018",
     "discovery",
-    says=f"One account asks for tickets to {MIN_TICKETS} machines in {TICKETS_S} s, or reads {MIN_OBJECTS} directory objects in {OBJECTS_S} s. Confirmed: {MANY_TICKETS} machines.",
+    on=((KerberosFields, "tgs"), (DirectoryFields, "access")),
+    at_least=MIN_OBJECTS,
+    summary=f"One person's account asks for tickets to {MIN_TICKETS} machines ($) in {TICKETS_S} s, or reads {MIN_OBJECTS} directory objects in {OBJECTS_S} s. Confirmed: {MANY_TICKETS} machines.",
     source="ATT&CK T1018, T1087.002, T1069; Security 4769, 4661",
-    needs=(*kinds(KerberosFields, "tgs"), *kinds(DirectoryFields, "access")),
-    least=MIN_OBJECTS,
 )
-def ticket_sweep(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find accounts that touch everything at once."""
-    asked: dict[str, list[Line[KerberosFields]]] = {}
-    for line in window.of(KerberosFields):
-        user = account_name(line.fields.user_name)
-        if (
-            line.fields.activity == "tgs"
-            and is_person_or_service(user)
-            and (line.fields.service_name or "").endswith("$")
-        ):
-            asked.setdefault(user, []).append(line)
-    for user, lines in asked.items():
-        burst = crowded(
-            lines,
-            window.limits.within(TICKETS_S),
-            window.limits.at_least(MIN_TICKETS),
-            lambda line: line.fields.service_name,
-        )
+def ticket_sweep(tickets: Lines[KerberosFields], accesses: Lines[DirectoryFields], window: Window) -> Findings:
+    for user, lines in grouped(tickets, _asker_for_machine).items():
+        burst = burst_of(window, lines, MIN_TICKETS, TICKETS_S, different=_service)
         if burst:
-            many = len({line.fields.service_name for line in burst}) >= window.limits.at_least(MANY_TICKETS)
-            yield this.finding(
+            yield finding(
                 burst,
-                confirmed=many,
+                confirmed=len(set(map(_service, burst))) >= window.limits.at_least(MANY_TICKETS),
                 scope="identity",
                 host=burst[0].host,
                 account=user,
                 remote=burst[0].fields.src_ip or "",
             )
-    read: dict[str, list[Line[DirectoryFields]]] = {}
-    for access in window.of(DirectoryFields):
-        if access.fields.activity == "access" and is_person_or_service(access.user) and access.fields.object_dn:
-            read.setdefault(access.user, []).append(access)
-    for user, found in read.items():
-        swept = crowded(
-            found,
-            window.limits.within(OBJECTS_S),
-            window.limits.at_least(MIN_OBJECTS),
-            lambda line: line.fields.object_dn,
-        )
-        if swept:
-            yield this.finding(swept, confirmed=False, scope="identity", host=swept[0].host, account=user)
+    for user, reads in grouped(accesses, _reader_of_object).items():
+        sweep = burst_of(window, reads, MIN_OBJECTS, OBJECTS_S, different=lambda line: line.fields.object_dn)
+        if sweep:
+            yield finding(sweep, confirmed=False, scope="identity", host=sweep[0].host, account=user)
 
 
-@legacy_rule(
+def _asker_for_machine(line: Line[KerberosFields]) -> str | None:
+    user = account_name(line.fields.user_name)
+    return user if is_person_or_service(user) and (_service(line) or "").endswith("$") else None
+
+
+def _service(line: Line[KerberosFields]) -> str | None:
+    return line.fields.service_name
+
+
+def _reader_of_object(line: Line[DirectoryFields]) -> str | None:
+    return line.user if is_person_or_service(line.user) and line.fields.object_dn else None
+
+
+data_collected = command_rule(
     "data-collected",
     "T1113",
     "exfiltration",
-    says="A command takes the screen, the clipboard or sound, or packs files under a password. Suspicious.",
+    meaning="data-collected",
+    confirmed=False,
+    summary="A command takes the screen, the clipboard or sound, or packs files under a password. Suspicious.",
     source="ATT&CK T1113, T1115, T1123, T1560.001",
-    clues=("data-collected",),
 )
-def data_collected(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find commands that collect what people see and keep."""
-    return told(window, this, "data-collected", sure=False)
 
 
 RULES = (

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from schema import (
     PipeFields,
     PrivilegeFields,
     ProcessFields,
-    RegistryFields,
 )
-from verifier.commands import launches, lines_by_meaning, settings, started_by, told
-from verifier.rules.kit import ELEVATED, INSTALLERS, SHELLS, Legacy, by_host_and_user, legacy_rule
+from verifier.commands import SETTINGS, Setting, command_rule, commands_that, launches_by, launches_of
+from verifier.rules.kit import ELEVATED, INSTALLERS, WINDOWS_CRASH_AND_CONSOLE, grouped
 from verifier.window import (
-    Finding,
+    CODE_HOSTS,
+    SHELLS,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
+    finding,
+    findings_by_host_and_user,
     is_installed,
     is_person_or_service,
     is_user_writable,
-    kinds,
     one_program,
+    rule,
+    stems,
 )
 
+# Shells that Windows' own screens and services do not start for themselves; rundll32 they do.
+RISING_SHELLS = tuple(name for name in SHELLS if name != "rundll32.exe")
+SIGN_IN_PARENTS = ("smss.exe", "winlogon.exe")
 _ELEVATED_CLASS = re.compile(
     r"(?:_classes|\\software\\classes|^hkcr)\\(?:mscfile|ms-settings|exefile|folder|appx[a-z0-9]{20,}|launcher\.systemsettings|shell\.[^\\]+|\.msc|\.exe)\\"
     r"(?:shell\\[^\\]+\\command|shell\\open|curver)(?:\\(?:\(default\)|delegateexecute))?$|\\shell\\[^\\]+\\command\\delegateexecute$"
@@ -34,176 +42,165 @@ _ELEVATED_CLASS = re.compile(
 _OPEN_COMMAND = re.compile(r"\\shell\\[^\\]+\\command(?:\\\(default\))?$")
 
 _SCRIPT_HOST = re.compile(
-    r"^\W{0,2}(?:\S{0,120}\\)?(?:powershell|pwsh|cmd|wscript|cscript|mshta|rundll32|regsvr32)(?:\.exe)?\b",
+    rf"^\W{{0,2}}(?:\S{{0,120}}\\)?(?:{'|'.join(stems(CODE_HOSTS))})(?:\.exe)?\b",
     re.IGNORECASE,
 )
-
-ACCESSIBILITY = frozenset(
-    ["sethc.exe", "utilman.exe", "osk.exe", "magnify.exe", "narrator.exe", "displayswitch.exe", "atbroker.exe"]
+ACCESSIBILITY = (
+    "sethc.exe",
+    "utilman.exe",
+    "osk.exe",
+    "magnify.exe",
+    "narrator.exe",
+    "displayswitch.exe",
+    "atbroker.exe",
 )
 
 _POTATO_PIPE = re.compile(r"\\pipe\\(?:spoolss|srvsvc|lsarpc|epmapper|svcctl|samr|netlogon)$", re.IGNORECASE)
 
 
-@legacy_rule(
+_PRIVILEGES = ("SeTcb", "SeDebug", "SeLoadDriver", "SeCreateToken")
+_NAMED_SERVICE = re.compile(r"\s-s\s+(\w{1,40})", re.IGNORECASE)
+STARTING_SERVICES = ("schedule", "appinfo", "seclogon")  # whose svchost starts what people ask for
+SHELL_LESS = (
+    "lsass.exe",
+    "dns.exe",
+    "spoolsv.exe",
+    "wermgr.exe",
+    "notepad.exe",
+    "calc.exe",
+    "mspaint.exe",
+    "searchindexer.exe",
+    "csrss.exe",
+)
+
+
+@rule(
     "elevation-bypass",
     "T1548.002",
     "privilege_escalation",
-    says="mscfile, ms-settings, exefile, Folder or DelegateExecute redefined, or an auto-elevated program starts a shell. Confirmed: both, high integrity, or wusa /extract.",
+    on=(SETTINGS, launches_by(ELEVATED), commands_that("elevated-extract")),
+    summary="mscfile, ms-settings, exefile, Folder, appx or DelegateExecute redefined to what is not installed or a script host, windir, systemroot or cor_profiler_path set for a user, "
+    "any shell\\open command set to a script host, or for a person an auto-elevated program starts a shell (but rundll32) or a user-writable program. Confirmed: both, high or system integrity, or wusa /extract.",
     source="ATT&CK T1548.002; Microsoft autoElevate manifests",
-    needs=(RegistryFields,),
-    clues=[started_by(name) for name in ELEVATED] + ["elevated-extract", "setting"],
 )
-def elevation_bypass(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find ways around the consent prompt; one finding for each host."""
-    keys: list[Line] = []
-    for change in window.view(settings):
-        if (
-            change.act != "delete"
-            and (
-                _ELEVATED_CLASS.search(change.path)
-                or (_OPEN_COMMAND.search(change.path) and _SCRIPT_HOST.match(change.data))
-            )
-            and (not is_installed(change.data) or _SCRIPT_HOST.match(change.data))
-        ):
-            keys.append(change.line)
-    starts = [
-        line
-        for line in launches(window)
-        if basename(line.fields.parent_path) in ELEVATED
-        and (basename(line.fields.process_path) in SHELLS or is_user_writable(line.fields.process_path))
-        and basename(line.fields.process_path) != "rundll32.exe"
-        and is_person_or_service(line.user)
-    ]
-    extracts = window.view(lines_by_meaning).get("elevated-extract", [])
+def elevation_bypass(
+    settings: Sequence[Setting], children: Lines[ProcessFields], extracts: Lines, window: Window
+) -> Findings:
+    keys = [setting.line for setting in settings if _redefines_elevated(setting)]
+    starts = [line for line in children if _is_lifted(line)]
     starts += [line for line in extracts if line not in starts and isinstance(line.fields, ProcessFields)]
-    for host in dict.fromkeys(line.host for line in (*keys, *starts)):
-        at, lines = [line for line in keys if line.host == host], [line for line in starts if line.host == host]
-        high = any((line.fields.process_integrity or "").lower() in ("high", "system") for line in lines)
-        group: list[Line] = [*at, *lines]
-        yield this.finding(
-            group,
-            confirmed=high or bool(at and lines) or any(line in extracts for line in lines),
-            scope="host",
+    for host, lines in grouped([*keys, *starts], lambda line: line.host).items():
+        launches = [line for line in starts if line.host == host]
+        high = any((line.fields.process_integrity or "").lower() in ("high", "system") for line in launches)
+        both = bool(launches) and any(line.host == host for line in keys)
+        yield finding(
+            lines,
+            confirmed=high or both or any(line in extracts for line in launches),
             host=host,
-            accounts=[line.user for line in group],
-            program=one_program(group),
+            accounts=[line.user for line in lines],
+            program=one_program(lines),
         )
 
 
-@legacy_rule(
+def _redefines_elevated(setting: Setting) -> bool:
+    if setting.act == "delete":
+        return False
+    by_host = _SCRIPT_HOST.match(setting.data)
+    if _ELEVATED_CLASS.search(setting.path):
+        return bool(by_host) or not is_installed(setting.data)
+    return bool(by_host) and _OPEN_COMMAND.search(setting.path) is not None
+
+
+def _is_lifted(line: Line[ProcessFields]) -> bool:
+    path, name = line.fields.process_path, basename(line.fields.process_path)
+    started = name in RISING_SHELLS or (is_user_writable(path) and name != "rundll32.exe")
+    return started and is_person_or_service(line.user)
+
+
+@rule(
     "sign-in-screen-shell",
     "T1546.008",
     "privilege_escalation",
-    says="sethc, utilman, osk, magnify or narrator starts another program, smss or winlogon a shell. Confirmed.",
+    on=(launches_by((*ACCESSIBILITY, *SIGN_IN_PARENTS)),),
+    summary=f"{', '.join(stems(ACCESSIBILITY))} starts another program than these, {' or '.join(stems(WINDOWS_CRASH_AND_CONSOLE))}; "
+    f"{' or '.join(stems(SIGN_IN_PARENTS))} a shell (but rundll32). Confirmed.",
     source="ATT&CK T1546.008, T1547",
-    clues=[started_by(name) for name in (*ACCESSIBILITY, "smss.exe", "winlogon.exe")],
 )
-def sign_in_screen_shell(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find shells at the sign-in screen."""
-    for line in launches(window):
+def sign_in_screen_shell(children: Lines[ProcessFields], window: Window) -> Findings:
+    for line in children:
         name, parent = basename(line.fields.process_path), basename(line.fields.parent_path)
-        screen = parent in ACCESSIBILITY and name not in ACCESSIBILITY and name not in ("conhost.exe", "werfault.exe")
-        if screen or (parent in ("smss.exe", "winlogon.exe") and name in SHELLS and name != "rundll32.exe"):
-            yield this.of_one([line], confirmed=True)
+        foreign = name not in ACCESSIBILITY and name not in WINDOWS_CRASH_AND_CONSOLE
+        if foreign if parent in ACCESSIBILITY else name in RISING_SHELLS:
+            yield from findings_by_host_and_user([line], confirmed=True)
 
 
-@legacy_rule(
+@rule(
     "system-shell",
     "T1068",
     "privilege_escalation",
-    says="A SYSTEM shell under a user-writable program, or a shell under lsass, dns, spoolsv, notepad or an odd svchost. Confirmed.",
+    on=(launches_of(RISING_SHELLS),),
+    summary="A shell (but rundll32) of SYSTEM under a user-writable program (but one named setup, install, update or unins), or a shell under "
+    f"{', '.join(stems(SHELL_LESS))} or an svchost of one service (-s) other than {', '.join(STARTING_SERVICES)}. Confirmed.",
     source="ATT&CK T1068, T1055, T1134.002",
-    clues=SHELLS,
 )
-def system_shell(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find shells that have risen above their parent."""
-    for line in launches(window):
-        name, parent = basename(line.fields.process_path), basename(line.fields.parent_path)
-        if name not in SHELLS or name == "rundll32.exe":
-            continue
-        risen = (
-            line.user.lower() == "system"
-            and is_user_writable(line.fields.parent_path)
-            and not INSTALLERS.search(parent)
-        )
-        service = _NAMED_SERVICE.search(line.fields.parent_cmd_line or "") if parent == "svchost.exe" else None
-        odd = parent in SHELL_LESS or (service and service[1].lower() not in ("schedule", "appinfo", "seclogon"))
-        if risen or odd:
-            yield this.of_one([line], confirmed=True)
+def system_shell(shells: Lines[ProcessFields], window: Window) -> Findings:
+    for line in shells:
+        if _has_risen(line) or _has_odd_parent(line.fields):
+            yield from findings_by_host_and_user([line], confirmed=True)
 
 
-_NAMED_SERVICE = re.compile(r"\s-s\s+(\w{1,40})", re.IGNORECASE)
-
-SHELL_LESS = frozenset(
-    [
-        "lsass.exe",
-        "dns.exe",
-        "spoolsv.exe",
-        "wermgr.exe",
-        "notepad.exe",
-        "calc.exe",
-        "mspaint.exe",
-        "searchindexer.exe",
-        "csrss.exe",
-    ]
-)
+def _has_risen(line: Line[ProcessFields]) -> bool:
+    parent = line.fields.parent_path
+    return line.user.lower() == "system" and is_user_writable(parent) and not INSTALLERS.search(basename(parent))
 
 
-@legacy_rule(
+def _has_odd_parent(fields: ProcessFields) -> bool:
+    parent = basename(fields.parent_path)
+    service = _NAMED_SERVICE.search(fields.parent_cmd_line or "") if parent == "svchost.exe" else None
+    return parent in SHELL_LESS or (service is not None and service[1].lower() not in STARTING_SERVICES)
+
+
+@rule(
     "pipe-impersonation",
     "T1134.001",
     "privilege_escalation",
-    says="A pipe named like a service's (ending in \\pipe\\spoolss), or a shell echoes into a pipe. Confirmed.",
+    on=((PipeFields, "create"), commands_that("pipe-echoed")),
+    summary="A pipe named like a service's (ending in \\pipe\\ and spoolss, srvsvc, lsarpc, epmapper, svcctl, samr or netlogon), or a shell echoes into a pipe. Confirmed.",
     source="ATT&CK T1134.001",
-    needs=kinds(PipeFields, "create"),
-    clues=("pipe-echoed",),
 )
-def pipe_impersonation(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find pipes made to catch a privileged client."""
-    lines: list[Line] = [
-        line
-        for line in window.of(PipeFields)
-        if line.fields.activity == "create" and _POTATO_PIPE.search(line.fields.pipe_name or "")
-    ]
-    lines += window.view(lines_by_meaning).get("pipe-echoed", [])
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=True)
+def pipe_impersonation(pipes: Lines[PipeFields], echoes: Lines, window: Window) -> Findings:
+    posing = [line for line in pipes if _POTATO_PIPE.search(line.fields.pipe_name or "")]
+    return findings_by_host_and_user([*posing, *echoes], confirmed=True)
 
 
-@legacy_rule(
+@rule(
     "privilege-of-foreign-program",
     "T1134",
     "privilege_escalation",
-    says="A program not installed asks for SeTcb, SeDebug, SeLoadDriver or SeCreateToken. Suspicious.",
+    on=(PrivilegeFields,),
+    summary=f"A program (a path with \\) not installed asks for {', '.join(_PRIVILEGES)}. Suspicious.",
     source="ATT&CK T1134; Security 4673/4703",
-    needs=(PrivilegeFields,),
 )
-def privilege_of_foreign_program(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find programs that ask for what only the system needs."""
-    lines: list[Line] = [
+def privilege_of_foreign_program(requests: Lines[PrivilegeFields], window: Window) -> Findings:
+    lines = [
         line
-        for line in window.of(PrivilegeFields)
-        if line.fields.process_path
-        and "\\" in line.fields.process_path
-        and not is_installed(line.fields.process_path)
-        and re.search(r"SeTcb|SeDebug|SeLoadDriver|SeCreateToken", line.fields.privileges or "")
+        for line in requests
+        if "\\" in (path := line.fields.process_path or "")
+        and not is_installed(path)
+        and any(name in (line.fields.privileges or "") for name in _PRIVILEGES)
     ]
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=False)
+    return findings_by_host_and_user(lines, confirmed=False)
 
 
-@legacy_rule(
+rights_opened = command_rule(
     "rights-opened",
     "T1222",
     "defense_evasion",
-    says="Everybody gets full rights on files, a file of Windows is taken over, or a set-uid bit is set. Suspicious.",
+    meaning="rights-opened",
+    confirmed=False,
+    summary="Everybody gets full rights on files, a file of Windows is taken over, or a set-uid bit is set. Suspicious.",
     source="ATT&CK T1222.001, T1548.001; Microsoft icacls reference",
-    clues=("rights-opened",),
 )
-def rights_opened(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find commands that open files to everybody."""
-    return told(window, this, "rights-opened", sure=False)
 
 
 RULES = (

@@ -23,6 +23,7 @@ from verifier.window import (
     kinds,
     one_program,
 )
+from verifier.window import SHELLS as SHELLS
 
 K = TypeVar("K", bound=Hashable)
 
@@ -74,6 +75,16 @@ def first_address(connections: Sequence[Line[NetConnFields]]) -> str:
     return (connections[0].fields.dst_ip or "") if connections else ""
 
 
+def command_line(line: Line[Any]) -> str:
+    """Return the command line of a launch; nothing for another line."""
+    return getattr(line.fields, "process_cmd_line", None) or ""
+
+
+def host_and_user(line: Line[Any]) -> tuple[str, str]:
+    """Return the host and the account of a line, by which most findings are kept apart."""
+    return line.host, line.user
+
+
 def number_in_hex(text: str | None) -> int:
     """Return the number that a field holds in hexadecimal digits (`0x17`); 0 for an empty field."""
     return int(text or "0x0", 16)
@@ -89,6 +100,8 @@ CHAIN_S = 300  # a program's next move counts as its own for this long
 
 NETWORK_LOGON = 3
 
+WINDOWS_CRASH_AND_CONSOLE = ("conhost.exe", "werfault.exe")  # what Windows starts beside or after any program
+
 SERVER_PROGRAMS = (
     "w3wp.exe",
     "sqlservr.exe",
@@ -99,22 +112,6 @@ SERVER_PROGRAMS = (
     "httpd",
     "nginx",
     "apache2",
-)
-
-SHELLS = (
-    "cmd.exe",
-    "powershell.exe",
-    "pwsh.exe",
-    "wscript.exe",
-    "cscript.exe",
-    "mshta.exe",
-    "rundll32.exe",
-    "regsvr32.exe",
-    "certutil.exe",
-    "bitsadmin.exe",
-    "msbuild.exe",
-    "sh",
-    "bash",
 )
 
 MIN_ENCODED = 20  # characters of an encoded command; a shorter one says nothing

@@ -3,60 +3,69 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from typing import NamedTuple
 
 from schema import (
     REMOTE_WORK,
     LogonFields,
     PipeFields,
+    ProcessFields,
     RegistryFields,
     ShareFields,
     account_name,
 )
-from verifier.commands import launches, lines_by_meaning, started_by, told
+from verifier.commands import command_rule, launches_by, lines_by_meaning
 from verifier.rules.kit import (
     MIN_SPREAD_HOSTS,
     NETWORK_LOGON,
     SERVER_PROGRAMS,
-    SHELLS,
-    Legacy,
-    by_host_and_user,
-    legacy_rule,
+    follows,
+    grouped,
+    host_and_user,
+    program_path,
 )
 from verifier.window import (
-    Finding,
+    SHELLS,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
+    finding,
+    findings_by_host_and_user,
     is_installed,
     is_person_or_service,
     is_user_writable,
-    kinds,
     one_program,
+    rule,
+    stems,
 )
 
 REMOTE_S = 300
-
 MIN_PIPES = 3
-
-REMOTE_PARENTS = frozenset(
-    ("wmiprvse.exe", "winrshost.exe", "wsmprovhost.exe", "scrcons.exe", "mmc.exe", "psexesvc.exe", "spoolsv.exe")
+NEW_CREDENTIALS_LOGON = 9
+LOOPBACK = ("127.0.0.1", "::1")
+REMOTE_PARENTS = (
+    "wmiprvse.exe",
+    "winrshost.exe",
+    "wsmprovhost.exe",
+    "scrcons.exe",
+    "mmc.exe",
+    "psexesvc.exe",
+    "spoolsv.exe",
 )
-
-_OWN_CHILDREN = frozenset(
-    [
-        "conhost.exe",
-        "werfault.exe",
-        "wmiprvse.exe",
-        "wmiadap.exe",
-        "unsecapp.exe",
-        "msiexec.exe",
-        "mofcomp.exe",
-        "splwow64.exe",
-        "spoolsv.exe",
-        "mmc.exe",
-        "csrss.exe",
-    ]
+OWN_CHILDREN = (
+    "conhost.exe",
+    "werfault.exe",
+    "wmiprvse.exe",
+    "wmiadap.exe",
+    "unsecapp.exe",
+    "msiexec.exe",
+    "mofcomp.exe",
+    "splwow64.exe",
+    "spoolsv.exe",
+    "mmc.exe",
+    "csrss.exe",
 )
 
 _SHELL_PIPES = re.compile(r"-(?:stdin|stdout|stderr)\d*$|^\\(?:psexesvc|paexec|remcom_\w*|csexec\w*)", re.IGNORECASE)
@@ -66,23 +75,20 @@ _C2_PIPE = re.compile(
     re.IGNORECASE,
 )
 
-REMOTE_CONTROL = frozenset(
-    (
-        "svcctl",
-        "atsvc",
-        "winreg",
-        "eventlog",
-        "initshutdown",
-        "efsrpc",
-        "fssagentrpc",
-        "ntsvcs",
-        "itaskschedulerservice",
-        "protected_storage",
-    )
+_SERVICE_PROGRAMS = ("psexesvc.exe", "paexec.exe")
+REMOTE_CONTROL = (
+    "svcctl",
+    "atsvc",
+    "winreg",
+    "eventlog",
+    "initshutdown",
+    "efsrpc",
+    "fssagentrpc",
+    "ntsvcs",
+    "itaskschedulerservice",
+    "protected_storage",
 )
-
-ENUMERATION = frozenset(("samr", "lsarpc", "srvsvc", "wkssvc"))
-
+ENUMERATION = ("samr", "lsarpc", "srvsvc", "wkssvc")
 _ADMIN_SHARE = re.compile(r"\\(?:[a-z]|admin|print)\$$", re.IGNORECASE)
 
 _CODE_FILE = re.compile(
@@ -94,171 +100,176 @@ _OUTPUT_FILE = re.compile(
 )
 
 
-@legacy_rule(
-    "remote-registry",
-    "T1112",
-    "defense_evasion",
-    says="wmiprvse writes keys of services, Control or autostart. Suspicious.",
-    source="ATT&CK T1112, T1047",
-    needs=kinds(RegistryFields, "set"),
-)
-def remote_registry(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find registry work through WMI."""
-    lines: list[Line] = [
-        line
-        for line in window.of(RegistryFields)
-        if line.fields.activity == "set"
-        and basename(line.fields.process_path) == "wmiprvse.exe"
-        and _REMOTE_KEYS.search(line.fields.reg_key_path or "")
-    ]
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=False)
-
-
 _REMOTE_KEYS = re.compile(r"\\(?:services|control|currentversion\\run\w*|shell\\open)\\", re.IGNORECASE)
 
 
-@legacy_rule(
+@rule(
+    "remote-registry",
+    "T1112",
+    "defense_evasion",
+    on=((RegistryFields, "set"),),
+    summary="wmiprvse sets a value below Services, Control, CurrentVersion\\Run or shell\\open. Suspicious.",
+    source="ATT&CK T1112, T1047",
+)
+def remote_registry(values: Lines[RegistryFields], window: Window) -> Findings:
+    lines = [
+        line
+        for line in values
+        if basename(line.fields.process_path) == "wmiprvse.exe" and _REMOTE_KEYS.search(line.fields.reg_key_path or "")
+    ]
+    return findings_by_host_and_user(lines, confirmed=False)
+
+
+@rule(
     "remote-command",
     "T1047",
     "lateral_movement",
-    says=f"A child of wmiprvse, winrshost, wsmprovhost, scrcons, mmc -Embedding, psexesvc or spoolsv. Confirmed: output to a share, hidden or obfuscated, or a person's network logon at most {REMOTE_S} s before.",
+    on=(launches_by(REMOTE_PARENTS),),
+    summary=f"A child of {', '.join(stems(REMOTE_PARENTS)).replace('mmc', 'mmc -Embedding')}, other than {', '.join(stems(OWN_CHILDREN))} or a program installed in \\Program Files. "
+    f"Confirmed: output to a share, hidden, obfuscated or offensive as by the rules of these names, or a person's network logon (type {NETWORK_LOGON}) from another host at most {REMOTE_S} s before.",
     source="ATT&CK T1047, T1021.003, T1021.006, T1569.002",
-    clues=[started_by(name) for name in REMOTE_PARENTS],
 )
-def remote_command(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find programs that somebody starts from elsewhere."""
+def remote_command(children: Lines[ProcessFields], window: Window) -> Findings:
+    for line in children:
+        if _is_started_from_elsewhere(line.fields):
+            logons = _logons_before(window, line)
+            yield finding(
+                [*logons, line],
+                confirmed=bool(logons) or line.log_id in window.view(_remote_shell_lines),
+                host=line.host,
+                account=line.user,
+                program=line.fields.process_path or "",
+            )
+
+
+def _is_started_from_elsewhere(fields: ProcessFields) -> bool:
+    parent, path = basename(fields.parent_path), fields.process_path or ""
+    by_snap_in = parent == "mmc.exe" and "-embedding" not in (fields.parent_cmd_line or "").lower()
+    by_agent = is_installed(path) and "\\program files" in path.lower()  # a management agent's own
+    return not by_snap_in and not by_agent and basename(path) not in OWN_CHILDREN
+
+
+def _remote_shell_lines(window: Window) -> set[str]:
+    """Collect the ids of lines whose commands do what a person at the keyboard has no reason for."""
+    meanings = ("output-to-share", "script-obfuscated", "script-offensive", "hidden-start")
     known = window.view(lines_by_meaning)
-    meant = ("output-to-share", "script-obfuscated", "script-offensive", "hidden-start")
-    shared = {line.log_id for meaning in meant for line in known.get(meaning, ())}
-    for line in launches(window):
-        parent, name = basename(line.fields.parent_path), basename(line.fields.process_path)
-        if (
-            parent not in REMOTE_PARENTS
-            or name in _OWN_CHILDREN
-            or (parent == "mmc.exe" and "-embedding" not in (line.fields.parent_cmd_line or "").lower())
-        ):
-            continue
-        if is_installed(line.fields.process_path) and "\\program files" in (line.fields.process_path or "").lower():
-            continue  # a management agent's own
-        logons = [
-            logon
-            for logon in window.of(LogonFields)
-            if logon.fields.activity == "success"
-            and logon.fields.logon_type == NETWORK_LOGON
-            and logon.host == line.host
-            and is_person_or_service(account_name(logon.fields.user_name))
-            and logon.fields.src_ip not in (None, "127.0.0.1", "::1")
-            and 0 <= line.time_s - logon.time_s <= window.limits.within(REMOTE_S)
-        ]
-        yield this.finding(
-            [*logons, line],
-            confirmed=bool(logons) or line.log_id in shared,
-            scope="host",
-            host=line.host,
-            account=line.user,
-            program=line.fields.process_path or "",
-        )
+    return {line.log_id for meaning in meanings for line in known.get(meaning, ())}
 
 
-@legacy_rule(
+def _logons_before(window: Window, line: Line) -> Lines[LogonFields]:
+    """List the network logons of persons from elsewhere to a line's host shortly before it."""
+    return [
+        logon
+        for logon in window.of(LogonFields, "success")
+        if logon.fields.logon_type == NETWORK_LOGON
+        and logon.host == line.host
+        and is_person_or_service(account_name(logon.fields.user_name))
+        and logon.fields.src_ip not in (None, *LOOPBACK)
+        and follows(window, line, logon, REMOTE_S)
+    ]
+
+
+output_to_share = command_rule(
     "output-to-share",
     "T1021.002",
     "lateral_movement",
-    says="A command writes to an administrative share (> \\\\host\\ADMIN$). Confirmed.",
+    meaning="output-to-share",
+    confirmed=True,
+    summary="A command writes to an administrative share (> \\\\host\\ADMIN$). Confirmed.",
     source="ATT&CK T1021.002, T1047",
-    clues=("output-to-share",),
 )
-def output_to_share(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find commands whose output somebody else collects."""
-    return told(window, this, "output-to-share", sure=True)
 
 
-@legacy_rule(
+@rule(
     "remote-shell-pipe",
     "T1570",
     "lateral_movement",
-    says="Pipes -stdin, -stdout, PSEXESVC, PAExec, RemCom or a framework's. Confirmed: the framework's, or by a program of another name.",
+    on=(PipeFields,),
+    summary="Pipes ending in -stdin, -stdout or -stderr, PSEXESVC, PAExec, RemCom, csexec or a framework's (msse-server, postex, msagent, status, dserpipe, gruntsvc, meterpreter). "
+    f"Confirmed: the framework's, or one made by another program than {' or '.join(_SERVICE_PROGRAMS)}.",
     source="ATT&CK T1570, T1569.002; Microsoft Sysinternals PsExec; Sysmon event 17",
-    needs=(PipeFields,),
 )
-def remote_shell_pipe(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find the pipes of remote shells; one finding for each host."""
-    made: dict[str, list[Line[PipeFields]]] = {}
-    for line in window.of(PipeFields):
-        if _SHELL_PIPES.search(line.fields.pipe_name or "") or _C2_PIPE.search(line.fields.pipe_name or ""):
-            made.setdefault(line.host, []).append(line)
-    for host, lines in made.items():
-        framework = any(_C2_PIPE.search(line.fields.pipe_name or "") for line in lines)
-        disguised = any(
-            line.fields.activity == "create"
-            and _SHELL_PIPES.search(line.fields.pipe_name or "")
-            and basename(line.fields.process_path) not in ("psexesvc.exe", "paexec.exe", "")
-            for line in lines
-        )
-        yield this.finding(
+def remote_shell_pipe(pipes: Lines[PipeFields], window: Window) -> Findings:
+    for host, lines in grouped(pipes, _host_of_remote_shell).items():
+        yield finding(
             lines,
-            confirmed=framework or disguised,
-            scope="host",
+            confirmed=any(_C2_PIPE.search(line.fields.pipe_name or "") or _is_disguised(line) for line in lines),
             host=host,
             accounts=[line.user for line in lines],
             program=one_program(lines),
         )
 
 
-@legacy_rule(
+def _host_of_remote_shell(line: Line[PipeFields]) -> str | None:
+    name = line.fields.pipe_name or ""
+    return line.host if _SHELL_PIPES.search(name) or _C2_PIPE.search(name) else None
+
+
+def _is_disguised(line: Line[PipeFields]) -> bool:
+    """Whether the pipe of a remote shell is made by a program of another name."""
+    return (
+        line.fields.activity == "create"
+        and bool(_SHELL_PIPES.search(line.fields.pipe_name or ""))
+        and basename(line.fields.process_path) not in (*_SERVICE_PROGRAMS, "")
+    )
+
+
+@rule(
     "remote-control-pipe",
     "T1021.002",
     "lateral_movement",
-    says=f"From elsewhere a person opens svcctl, atsvc, winreg or eventlog, three of samr, lsarpc, srvsvc, wkssvc, or programs on C$ or ADMIN$. Confirmed: a tool's output, both, {MIN_PIPES} pipes, {MIN_SPREAD_HOSTS} hosts.",
+    on=(ShareFields, PipeFields),
+    summary=f"From elsewhere a person opens {', '.join(REMOTE_CONTROL)} on IPC$, {MIN_PIPES} of {', '.join(ENUMERATION)}, or programs on C$, ADMIN$ or PRINT$. "
+    f"Confirmed: a tool's output, control and programs, listing on {MIN_SPREAD_HOSTS} hosts, {MIN_PIPES} control pipes that System connects.",
     source="ATT&CK T1021.002, T1018, T1187; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN name the pipes",
-    needs=(ShareFields, PipeFields),
 )
-def remote_control_pipe(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find hosts that are worked from elsewhere; one finding for each host and account."""
-    groups: dict[tuple[str, str], list[Line[ShareFields]]] = {}
-    for line in window.of(ShareFields):
-        if is_person_or_service(line.user) and line.fields.src_ip not in (None, "127.0.0.1", "::1"):
-            groups.setdefault((line.host, line.user), []).append(line)
-    listed: dict[str, set[str]] = {}
-    wanted: dict[tuple[str, str], list[Line[ShareFields]]] = {}
-    for (host, user), lines in groups.items():
-        listing = _opened(lines, ENUMERATION)
-        if len({(line.fields.file_path or "").lower() for line in listing}) < window.limits.at_least(MIN_PIPES):
-            listing = []
-        if listing:
-            listed.setdefault(user, set()).add(host)
-        wanted[host, user] = listing
-    for (host, user), lines in groups.items():
-        control, listing = _opened(lines, REMOTE_CONTROL), wanted[host, user]
-        files = [
-            line
-            for line in lines
-            if _ADMIN_SHARE.search(line.fields.share_name or "") and _CODE_FILE.search(line.fields.file_path or "")
-        ]
-        output = [
-            line
-            for line in lines
-            if _ADMIN_SHARE.search(line.fields.share_name or "") and _OUTPUT_FILE.search(line.fields.file_path or "")
-        ]
-        wide = len(listed.get(user, ())) >= window.limits.at_least(MIN_SPREAD_HOSTS)
-        group: list[Line] = [*control, *listing, *files, *output]
-        if group:
-            yield this.of_one(
-                group, confirmed=bool(output or (control and files) or (listing and wide)), program=REMOTE_WORK
-            )
-    reached: dict[str, list[Line[PipeFields]]] = {}
-    for pipe in window.of(PipeFields):
-        by_network = pipe.fields.activity == "connect" and (pipe.fields.process_path or "").lower() == "system"
-        if by_network and (pipe.fields.pipe_name or "").lower().lstrip("\\") in REMOTE_CONTROL:
-            reached.setdefault(pipe.host, []).append(pipe)
-    for host, opened in reached.items():
-        many = len({(pipe.fields.pipe_name or "").lower() for pipe in opened}) >= window.limits.at_least(MIN_PIPES)
-        yield this.finding(opened, confirmed=many, scope="host", host=host, program=REMOTE_WORK)
+def remote_control_pipe(accesses: Lines[ShareFields], pipes: Lines[PipeFields], window: Window) -> Findings:
+    visits = [_visit(window, lines) for lines in grouped(accesses, _remote_visitor).values()]
+    for visit in visits:
+        hosts = {other.host for other in visits if other.listing and other.user == visit.user}
+        wide = len(hosts) >= window.limits.at_least(MIN_SPREAD_HOSTS)
+        yield from findings_by_host_and_user(
+            [*visit.control, *visit.listing, *visit.files, *visit.output],
+            confirmed=bool(visit.output or (visit.control and visit.files) or (visit.listing and wide)),
+            program=REMOTE_WORK,
+        )
+    for host, opened in grouped(pipes, _host_controlled).items():
+        many = len({(line.fields.pipe_name or "").lower() for line in opened}) >= window.limits.at_least(MIN_PIPES)
+        yield finding(opened, confirmed=many, host=host, program=REMOTE_WORK)
 
 
-def _opened(lines: list[Line[ShareFields]], pipes: frozenset[str]) -> list[Line[ShareFields]]:
-    """The lines in which one of some pipes is opened over the network."""
+class _Visit(NamedTuple):
+    """What one account opens on one host over the network, by what it is good for."""
+
+    host: str
+    user: str
+    control: Lines[ShareFields]
+    listing: Lines[ShareFields]
+    files: Lines[ShareFields]
+    output: Lines[ShareFields]
+
+
+def _remote_visitor(line: Line[ShareFields]) -> tuple[str, str] | None:
+    remote = is_person_or_service(line.user) and line.fields.src_ip not in (None, *LOOPBACK)
+    return host_and_user(line) if remote else None
+
+
+def _visit(window: Window, lines: Lines[ShareFields]) -> _Visit:
+    listing = _opened(lines, ENUMERATION)
+    if len({(line.fields.file_path or "").lower() for line in listing}) < window.limits.at_least(MIN_PIPES):
+        listing = []
+    on_drives = [line for line in lines if _ADMIN_SHARE.search(line.fields.share_name or "")]
+    return _Visit(
+        *host_and_user(lines[0]),
+        control=_opened(lines, REMOTE_CONTROL),
+        listing=listing,
+        files=[line for line in on_drives if _CODE_FILE.search(line.fields.file_path or "")],
+        output=[line for line in on_drives if _OUTPUT_FILE.search(line.fields.file_path or "")],
+    )
+
+
+def _opened(lines: Lines[ShareFields], pipes: tuple[str, ...]) -> Lines[ShareFields]:
+    """List the lines in which one of some pipes is opened over the network."""
     return [
         line
         for line in lines
@@ -267,71 +278,65 @@ def _opened(lines: list[Line[ShareFields]], pipes: frozenset[str]) -> list[Line[
     ]
 
 
-@legacy_rule(
+def _host_controlled(line: Line[PipeFields]) -> str | None:
+    """Return the host whose control pipe the network opens: there the program is System."""
+    name = (line.fields.pipe_name or "").lower().lstrip("\\")
+    by_network = line.fields.activity == "connect" and program_path(line) == "system"
+    return line.host if by_network and name in REMOTE_CONTROL else None
+
+
+share_mounted = command_rule(
     "share-mounted",
     "T1021.002",
     "lateral_movement",
-    says="net use of another host's C$ or ADMIN$. Suspicious.",
+    meaning="share-mounted",
+    confirmed=False,
+    summary="net use of another host's C$ or ADMIN$. Suspicious.",
     source="ATT&CK T1021.002",
-    clues=("share-mounted",),
 )
-def share_mounted(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find mounted administrative shares."""
-    return told(window, this, "share-mounted", sure=False)
 
 
-@legacy_rule(
+@rule(
     "borrowed-logon",
     "T1550.002",
     "lateral_movement",
-    says="Logon type 9 by seclogo, a person's Kerberos logon from loopback, or explicit credentials by a script host, server or user-writable program. Suspicious.",
+    on=((LogonFields, "success"), (LogonFields, "explicit_credentials")),
+    summary=f"As a person: a logon of type {NEW_CREDENTIALS_LOGON} by seclogo, a Kerberos logon of type {NETWORK_LOGON} from loopback ({', '.join(LOOPBACK)}), or explicit credentials "
+    "given by a user-writable program, or for another account by a shell, wmic or a server program. Suspicious.",
     source="ATT&CK T1550.002, T1558, T1134.002, T1078; Security 4624/4648",
-    needs=kinds(LogonFields, "success", "explicit_credentials"),
 )
-def borrowed_logon(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find sign-ins with somebody else's credentials."""
-    lines: list[Line] = []
-    for line in window.of(LogonFields):
-        name, person = basename(line.fields.process_path), is_person_or_service(account_name(line.fields.user_name))
-        passed = (
-            line.fields.activity == "success"
-            and line.fields.logon_type == 9
-            and (line.fields.logon_process or "").lower() == "seclogo"
-        )
-        loop = (
-            line.fields.activity == "success"
-            and line.fields.logon_type == NETWORK_LOGON
-            and (line.fields.auth_protocol or "").lower() == "kerberos"
-            and line.fields.src_ip in ("127.0.0.1", "::1")
-        )
-        given = line.fields.activity == "explicit_credentials" and (
-            name in SHELLS
-            or name == "wmic.exe"
-            or name in SERVER_PROGRAMS
-            or is_user_writable(line.fields.process_path)
-        )
-        if person and (
-            passed
-            or loop
-            or (given and account_name(line.fields.user_name) != line.user)
-            or (given and is_user_writable(line.fields.process_path))
-        ):
-            lines.append(line)
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=False, scope="identity")
+def borrowed_logon(successes: Lines[LogonFields], explicit: Lines[LogonFields], window: Window) -> Findings:
+    borrowed = [line for line in successes if _is_passed(line.fields) or _is_looped(line.fields)]
+    borrowed += [line for line in explicit if _is_given_oddly(line)]
+    lines = [line for line in borrowed if is_person_or_service(account_name(line.fields.user_name))]
+    return findings_by_host_and_user(sorted(lines, key=lambda line: line.order), confirmed=False, scope="identity")
 
 
-@legacy_rule(
+def _is_passed(fields: LogonFields) -> bool:
+    return fields.logon_type == NEW_CREDENTIALS_LOGON and (fields.logon_process or "").lower() == "seclogo"
+
+
+def _is_looped(fields: LogonFields) -> bool:
+    by_kerberos = fields.logon_type == NETWORK_LOGON and (fields.auth_protocol or "").lower() == "kerberos"
+    return by_kerberos and fields.src_ip in LOOPBACK
+
+
+def _is_given_oddly(line: Line[LogonFields]) -> bool:
+    if is_user_writable(line.fields.process_path):
+        return True
+    givers = (*SHELLS, *SERVER_PROGRAMS, "wmic.exe")
+    return basename(line.fields.process_path) in givers and account_name(line.fields.user_name) != line.user
+
+
+remote_execution = command_rule(
     "remote-execution",
     "T1021.006",
     "lateral_movement",
-    says="A command starts a program on another host (winrs, psexec, wmic /node call, Invoke-Command, DCOM). Suspicious.",
+    meaning="remote-execution",
+    confirmed=False,
+    summary="A command starts a program on another host (winrs, psexec, wmic /node call, Invoke-Command, DCOM). Suspicious.",
     source="ATT&CK T1021.006, T1047, T1021.003, T1569.002",
-    clues=("remote-execution",),
 )
-def remote_execution(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find commands that run on another host."""
-    return told(window, this, "remote-execution", sure=False)
 
 
 RULES = (

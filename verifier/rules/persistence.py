@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from schema import FileFields, RegistryFields, ServiceFields, TaskFields
-from verifier.commands import lines_by_meaning, settings, told
+from verifier.commands import POWERSHELL, SETTINGS, Setting, command_program, commands_that
 from verifier.rules.kit import (
     AUTORUN,
     MANAGERS,
     SERVER_PROGRAMS,
-    SHELLS,
-    Legacy,
-    by_host_and_user,
-    legacy_rule,
+    follows,
+    grouped,
     program_of,
     shell_name,
 )
 from verifier.window import (
-    Finding,
+    CODE_HOSTS,
+    SHELLS,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
+    finding,
+    findings_by_host_and_user,
     is_installed,
     is_person_or_service,
     is_user_writable,
-    kinds,
     one_program,
+    rule,
+    stems,
 )
 
 SHORT_LIFE_S = 600
@@ -54,78 +58,16 @@ _CLASS_KEY = re.compile(
     r"\\clsid\\\{[^}]{36}\}\\(?:inprocserver32|localserver32|treatas|scriptleturl|progid)\\?(?:\(default\))?$"
 )
 
-_VENDORS = re.compile(r"\\appdata\\local\\(?:programs|microsoft)\\", re.IGNORECASE)
-
 _SCRIPTED = re.compile(
-    r"powershell|pwsh|wscript|cscript|mshta|rundll32|regsvr32|\bcmd(?:\.exe)?\b|\bnc(?:\.exe)?\s|https?://|\\\\[^\\\s]+\\",
+    rf"{'|'.join(name for name in stems(CODE_HOSTS) if name != 'cmd')}|\bcmd(?:\.exe)?\b|\bnc(?:\.exe)?\s|https?://|\\\\[^\\\s]+\\",
     re.IGNORECASE,
 )
-
 _STARTUP = re.compile(
     r"\\start menu\\programs\\start-?up\\[^\\]+\.(?:exe|lnk|bat|cmd|vbs|vbe|js|jse|wsf|hta|ps1|scr|url|com|pif)$"
     r"|\\microsoft\\(?:word\\startup|excel\\xlstart|addins)\\[^\\]+\.(?:dot[mx]?|xl[alst][mb]?|xll|wll|dll)$|\\windowspowershell\\(?:microsoft\.\w{1,20}_)?profile\.ps1$"
     r"|^/etc/(?:cron\.\w{1,8}/|ld\.so\.preload$)|^/var/spool/cron/|/\.ssh/authorized_keys2?$",
     re.IGNORECASE,
 )
-
-
-@legacy_rule(
-    "odd-service",
-    "T1543.003",
-    "persistence",
-    says="A service's program is neither below a folder of \\Windows\\ nor in Program Files. Suspicious.",
-    source="ATT&CK T1543.003, T1569.002; Security 4697, System 7045",
-    needs=kinds(ServiceFields, "install"),
-)
-def odd_service(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find services whose program lies where services do not."""
-    for line in window.of(ServiceFields):
-        path = program_of(line.fields.service_cmd_line or "")
-        if line.fields.activity != "install" or not path or is_user_writable(path) or shell_name(path) in SHELLS:
-            continue  # the last two are what remote-service-execution finds
-        if not _is_service_home(path.lower()):
-            yield this.finding([line], confirmed=False, scope="host", host=line.host, account=line.user, program=path)
-
-
-def _is_service_home(path: str) -> bool:
-    path = path.removeprefix("\\??\\").replace("%systemroot%", "c:\\windows").replace("%windir%", "c:\\windows")
-    path = path.replace("\\systemroot\\", "c:\\windows\\").replace("%programfiles%", "c:\\program files")
-    if path.startswith(("system32\\", "syswow64\\", "\\driverstore")):
-        return True
-    return is_installed(path) and not re.fullmatch(r"[a-z]:\\windows\\[^\\]+", path)
-
-
-@legacy_rule(
-    "service-runs-command",
-    "T1569.002",
-    "execution",
-    says="A service or task runs a shell with output to a pipe, share or Temp, or hidden, encoded or downloading PowerShell. Confirmed.",
-    source="ATT&CK T1569.002, T1134.001; what public remote execution tools leave in System 7045",
-    needs=(*kinds(ServiceFields, "install"), *kinds(TaskFields, "create", "update"), RegistryFields),
-    clues=("setting",),
-)
-def service_runs_command(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find services and tasks that are commands of somebody far away."""
-    lines: list[Line] = []
-    for line in window.of(ServiceFields):
-        if line.fields.activity == "install" and _COMMANDEERED.search(line.fields.service_cmd_line or ""):
-            lines.append(line)
-    for task in window.of(TaskFields):
-        if task.fields.activity in ("create", "update") and _COMMANDEERED.search(task.fields.job_cmd_line or ""):
-            lines.append(task)
-    for change in window.view(settings):
-        if change.path.endswith("\\imagepath") and _STARTS_SHELL.match(change.data):
-            lines.append(change.line)
-    for line in lines:
-        command = (
-            getattr(line.fields, "service_cmd_line", None)
-            or getattr(line.fields, "job_cmd_line", None)
-            or getattr(line.fields, "reg_value_data", None)
-            or ""
-        )
-        yield this.finding(
-            [line], confirmed=True, scope="host", host=line.host, account=line.user, program=program_of(command)
-        )
 
 
 _STARTS_SHELL = re.compile(r"^\W{0,3}(?:comspec|cmd(?:\.exe)?\s|powershell)")
@@ -137,188 +79,232 @@ _COMMANDEERED = re.compile(
 )
 
 
-@legacy_rule(
-    "service-changed",
-    "T1574.011",
-    "persistence",
-    says="A service is changed: sc binPath=, failure command= or remote, or its registry by another than Windows. Confirmed: to a shell or user-writable file.",
-    source="ATT&CK T1574.011, T1543.003; Microsoft sc reference",
-    needs=(RegistryFields,),
-    clues=("service-changed", "setting"),
-)
-def service_changed(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find services that are turned to another use."""
-    lines: list[Line] = list(window.view(lines_by_meaning).get("service-changed", ()))
-    sure: set[str] = set()
-    for change in window.view(settings):
-        if change.act == "set" and _SERVICE_VALUE.search(change.path) and basename(change.program) not in MANAGERS:
-            foreign = bool(_SCRIPTED.search(change.data) or is_user_writable(change.data))
-            by_command = not isinstance(change.line.fields, RegistryFields)
-            if foreign or by_command or is_user_writable(change.program):
-                lines.append(change.line)
-                sure.update({change.line.log_id} if foreign else ())
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=any(line.log_id in sure for line in group), otherwise="powershell.exe")
-
-
-@legacy_rule(
-    "autostart-value",
-    "T1547",
-    "persistence",
-    says="A value that loads code (Winlogon, AppInit, LSA packages, SilentProcessExit, add-ins, print monitors, DNS plug-in) is set by command or to a script or user-writable file. Suspicious.",
-    source="ATT&CK T1547.001, .004, .005, .010, T1546.002, .007, .010, .011, .012, T1137",
-    needs=(RegistryFields,),
-    clues=("setting",),
-)
-def autostart_value(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find values that start code."""
-    lines: list[Line] = []
-    for change in window.view(settings):
-        if (
-            change.act != "set"
-            or not change.data
-            or not _AUTOSTART.search(change.path)
-            or basename(change.program) in MANAGERS
-        ):
-            continue
-        by_command = not isinstance(change.line.fields, RegistryFields)
-        if not by_command and AUTORUN.search(change.path):
-            continue  # autorun-entry finds it
-        foreign = is_user_writable(change.data) or _SCRIPTED.search(change.data)
-        if foreign or by_command or (is_user_writable(change.program) and not _QUIET_VALUES.search(change.path)):
-            lines.append(change.line)
-    for group in by_host_and_user(lines):
-        yield this.of_one(group, confirmed=False)
-
-
-@legacy_rule(
-    "class-hijack",
-    "T1546.015",
-    "persistence",
-    says="A user's COM class points to a user-writable file or script. Confirmed: by a user-writable program.",
-    source="ATT&CK T1546.015",
-    needs=(RegistryFields,),
-    clues=("setting",),
-)
-def class_hijack(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find hijacked COM classes."""
-    lines: list[Line] = []
-    for change in window.view(settings):
-        if (
-            change.act == "set"
-            and _CLASS_KEY.search(change.path)
-            and change.path.startswith(("hku", "hkcu", "hkey_current_user"))
-            and (is_user_writable(change.data) or _SCRIPTED.search(change.data))
-            and not _VENDORS.search(change.data)
-            and not is_installed(change.data)
-        ):
-            lines.append(change.line)
-    for group in by_host_and_user(lines):
-        program = one_program(group)
-        yield this.of_one(group, confirmed=is_user_writable(program), program=program)
-
-
-_OFFICE = ("winword.exe", "excel.exe", "powerpnt.exe")
-
-
-@legacy_rule(
-    "startup-folder",
-    "T1547.009",
-    "persistence",
-    says="A program, script or link is written to a Start-up folder, an Office start-up folder, a PowerShell profile, cron, authorized_keys or ld.so.preload. Confirmed: by System, a script host or a user-writable program.",
-    source="ATT&CK T1547.001, T1547.009, T1137.001, T1546.013, T1053.003, T1098.004, T1574.006",
-    needs=kinds(FileFields, "create", "modify"),
-    clues=("start-file-written",),
-)
-def startup_folder(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find files dropped where they start at sign-in."""
-    yield from told(window, this, "start-file-written", sure=False)
-    for line in window.of(FileFields):
-        name = basename(line.fields.process_path)
-        if (
-            line.fields.activity in ("create", "modify")
-            and name not in ("explorer.exe", "msiexec.exe", *_OFFICE)
-            and _STARTUP.search(line.fields.file_path or "")
-        ):
-            sure = name == "system" or name in SHELLS or is_user_writable(line.fields.process_path)
-            yield this.of_one([line], confirmed=sure)
-
-
-@legacy_rule(
-    "task-command",
-    "T1053.005",
-    "persistence",
-    says=f"A command or person makes a task of a shell, as SYSTEM or on another host. Confirmed: it, or one of a user-writable file, is removed within {SHORT_LIFE_S} s.",
-    source="ATT&CK T1053.005; Security 4698/4699, Microsoft schtasks reference",
-    needs=kinds(TaskFields, "create", "update"),
-    clues=("task-command",),
-)
-def task_command(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find tasks that run commands, and those that live for minutes."""
-    made: dict[tuple[str, str], list[Line]] = {}
-    for task in window.of(TaskFields):
-        command = task.fields.job_cmd_line or ""
-        if (
-            task.fields.activity in ("create", "update")
-            and is_person_or_service(task.user)
-            and (shell_name(program_of(command)) in SHELLS or is_user_writable(command))
-        ):
-            made.setdefault((task.host, task.fields.job_name or ""), []).append(task)
-    for (host, name), lines in made.items():
-        removed = [
-            task
-            for task in window.of(TaskFields)
-            if task.fields.activity == "delete"
-            and task.host == host
-            and task.fields.job_name == name
-            and 0 <= task.time_s - lines[0].time_s <= window.limits.within(SHORT_LIFE_S)
-        ]
-        shell = shell_name(program_of(getattr(lines[0].fields, "job_cmd_line", "") or "")) in SHELLS
-        if not shell and not removed:
-            continue  # task-runs-foreign-program finds it
-        yield this.finding(
-            [*lines, *removed],
-            confirmed=bool(removed),
-            scope="host",
-            host=host,
-            account=lines[0].user,
-            program=program_of(getattr(lines[0].fields, "job_cmd_line", "") or ""),
-        )
-    commands = [
-        line
-        for line in window.view(lines_by_meaning).get("task-command", ())
-        if not isinstance(line.fields, TaskFields)
-    ]
-    for group in by_host_and_user(commands):
-        yield this.of_one(group, confirmed=False, otherwise="powershell.exe")
-
-
+# Where programs install themselves for one user.
+VENDOR_FOLDERS = ("\\appdata\\local\\programs\\", "\\appdata\\local\\microsoft\\")
+START_FILE_WRITERS = ("explorer.exe", "msiexec.exe", "winword.exe", "excel.exe", "powerpnt.exe")
 _WEB_ROOT = re.compile(
     r"(?:\\inetpub\\|\\aspnet_client\\|\\httpproxy\\|\\htdocs\\|\\webapps\\|\\wwwroot\\|^/var/www/|^/usr/share/nginx/|^/srv/www/).{0,200}\.(?:aspx?|ashx|asmx|php\d?|jspx?|cfm)$",
     re.IGNORECASE,
 )
 
 
-@legacy_rule(
+@rule(
+    "odd-service",
+    "T1543.003",
+    "persistence",
+    on=((ServiceFields, "install"),),
+    summary="A service's program, neither user-writable nor a shell, is not installed (system32, syswow64 and DriverStore are) or lies in \\Windows\\ itself. Suspicious.",
+    source="ATT&CK T1543.003, T1569.002; Security 4697, System 7045",
+)
+def odd_service(installs: Lines[ServiceFields], window: Window) -> Findings:
+    for line in installs:
+        path = program_of(line.fields.service_cmd_line or "")
+        is_left = is_user_writable(path) or shell_name(path) in SHELLS  # to remote-service-execution
+        if path and not is_left and not _is_service_home(path.lower()):
+            yield finding([line], confirmed=False, host=line.host, account=line.user, program=path)
+
+
+def _is_service_home(path: str) -> bool:
+    path = path.removeprefix("\\??\\").replace("%systemroot%", "c:\\windows").replace("%windir%", "c:\\windows")
+    path = path.replace("\\systemroot\\", "c:\\windows\\").replace("%programfiles%", "c:\\program files")
+    if path.startswith(("system32\\", "syswow64\\", "\\driverstore")):
+        return True
+    return is_installed(path) and not re.fullmatch(r"[a-z]:\\windows\\[^\\]+", path)
+
+
+@rule(
+    "service-runs-command",
+    "T1569.002",
+    "execution",
+    on=((ServiceFields, "install"), (TaskFields, "create", "update"), SETTINGS),
+    summary="A service or task runs a command with a pipe, a share of 127.0.0.1 or localhost, cmd with output to \\Temp\\, or hidden, encoded or downloading PowerShell; "
+    "or a service's ImagePath is set to comspec, cmd or powershell. Confirmed.",
+    source="ATT&CK T1569.002, T1134.001; what public remote execution tools leave in System 7045",
+)
+def service_runs_command(
+    installs: Lines[ServiceFields], tasks: Lines[TaskFields], settings: Sequence[Setting], window: Window
+) -> Findings:
+    lines: list[Line] = [line for line in installs if _COMMANDEERED.search(line.fields.service_cmd_line or "")]
+    lines += [line for line in tasks if _COMMANDEERED.search(line.fields.job_cmd_line or "")]
+    lines += [
+        setting.line
+        for setting in settings
+        if setting.path.endswith("\\imagepath") and _STARTS_SHELL.match(setting.data)
+    ]
+    for line in lines:
+        program = program_of(_stored_command(line))
+        yield finding([line], confirmed=True, host=line.host, account=line.user, program=program)
+
+
+def _stored_command(line: Line) -> str:
+    """Return the command that a line puts into a service, a task or the registry."""
+    values = (getattr(line.fields, name, None) for name in ("service_cmd_line", "job_cmd_line", "reg_value_data"))
+    return next(filter(None, values), "")
+
+
+@rule(
+    "service-changed",
+    "T1574.011",
+    "persistence",
+    on=(commands_that("service-changed"), SETTINGS),
+    summary="A service is changed: sc binPath=, failure command= or remote, or its ImagePath, FailureCommand, ServiceDll or Performance Library by a command or a user-writable program or to a shell, an address or a user-writable file, "
+    "not by a manager of Windows. Confirmed: to a shell, an address or a user-writable file.",
+    source="ATT&CK T1574.011, T1543.003; Microsoft sc reference",
+)
+def service_changed(commands: Lines, settings: Sequence[Setting], window: Window) -> Findings:
+    changes = [
+        setting
+        for setting in settings
+        if setting.act == "set" and _SERVICE_VALUE.search(setting.path) and _is_foreign_work(setting)
+    ]
+    certain = {setting.line.log_id for setting in changes if _runs_foreign_code(setting)}
+    return findings_by_host_and_user(
+        [*commands, *(setting.line for setting in changes)],
+        confirmed=lambda group: any(line.log_id in certain for line in group),
+        program=lambda group: one_program(group, otherwise=POWERSHELL),
+    )
+
+
+def _is_foreign_work(setting: Setting) -> bool:
+    """Whether a value is set to foreign code, by a command or by a user-writable program, and not by Windows itself."""
+    by_foreign = _is_by_command(setting) or is_user_writable(setting.program)
+    return basename(setting.program) not in MANAGERS and (by_foreign or _runs_foreign_code(setting))
+
+
+def _runs_foreign_code(setting: Setting) -> bool:
+    return _SCRIPTED.search(setting.data) is not None or is_user_writable(setting.data)
+
+
+def _is_by_command(setting: Setting) -> bool:
+    return not isinstance(setting.line.fields, RegistryFields)
+
+
+@rule(
+    "autostart-value",
+    "T1547",
+    "persistence",
+    on=(SETTINGS,),
+    summary="A value that loads code (Winlogon, AppInit, LSA packages, SilentProcessExit, add-ins, print monitors, DNS plug-in) is set by a command, to a shell, an address or a user-writable file, "
+    "or (but LSA, BootExecute, Userinit, Winlogon Shell, Print, TimeProviders) by a user-writable program; not by a manager of Windows. Suspicious.",
+    source="ATT&CK T1547.001, .004, .005, .010, T1546.002, .007, .010, .011, .012, T1137",
+)
+def autostart_value(settings: Sequence[Setting], window: Window) -> Findings:
+    return findings_by_host_and_user([setting.line for setting in settings if _starts_code(setting)], confirmed=False)
+
+
+def _starts_code(setting: Setting) -> bool:
+    if setting.act != "set" or not setting.data or not _AUTOSTART.search(setting.path):
+        return False
+    if not _is_by_command(setting) and AUTORUN.search(setting.path):
+        return False  # autorun-entry finds it
+    if basename(setting.program) in MANAGERS:
+        return False
+    is_loud = is_user_writable(setting.program) and not _QUIET_VALUES.search(setting.path)
+    return _runs_foreign_code(setting) or _is_by_command(setting) or is_loud
+
+
+@rule(
+    "class-hijack",
+    "T1546.015",
+    "persistence",
+    on=(SETTINGS,),
+    summary="A user's COM class (InprocServer32, LocalServer32, TreatAs, ScriptletURL, ProgID below HKU or HKCU) points to a shell, an address or a user-writable file, not to an installed program "
+    f"(but below {' or '.join(VENDOR_FOLDERS)} by a program there or one not user-writable). "
+    "Confirmed: by a user-writable program.",
+    source="ATT&CK T1546.015",
+)
+def class_hijack(settings: Sequence[Setting], window: Window) -> Findings:
+    return findings_by_host_and_user(
+        [setting.line for setting in settings if _hijacks_class(setting)],
+        confirmed=lambda group: is_user_writable(one_program(group)),
+    )
+
+
+def _hijacks_class(setting: Setting) -> bool:
+    of_user = setting.path.startswith(("hku", "hkcu")) and _CLASS_KEY.search(setting.path)
+    if setting.act != "set" or not of_user or is_installed(setting.data):
+        return False
+    return _runs_foreign_code(setting) and not _is_vendors_own(setting)
+
+
+def _is_vendors_own(setting: Setting) -> bool:
+    """Whether a program registers what lies in a vendor's folder, and is installed or lies in one itself."""
+    program = setting.program.lower()
+    trusted = not is_user_writable(program) or any(folder in program for folder in VENDOR_FOLDERS)
+    return trusted and any(folder in setting.data for folder in VENDOR_FOLDERS)
+
+
+@rule(
+    "startup-folder",
+    "T1547.009",
+    "persistence",
+    on=(commands_that("start-file-written"), (FileFields, "create", "modify")),
+    summary="A program, script or link is written to a Start-up folder, an Office start-up folder, a PowerShell profile, cron, authorized_keys or ld.so.preload, other than by "
+    f"{', '.join(stems(START_FILE_WRITERS))}. Confirmed: by System, a shell or a user-writable program.",
+    source="ATT&CK T1547.001, T1547.009, T1137.001, T1546.013, T1053.003, T1098.004, T1574.006",
+)
+def startup_folder(commands: Lines, writes: Lines[FileFields], window: Window) -> Findings:
+    yield from findings_by_host_and_user(commands, confirmed=False, program=command_program)
+    for line in writes:
+        writer = basename(line.fields.process_path)
+        if writer not in START_FILE_WRITERS and _STARTUP.search(line.fields.file_path or ""):
+            foreign = writer == "system" or writer in SHELLS or is_user_writable(line.fields.process_path)
+            yield from findings_by_host_and_user([line], confirmed=foreign)
+
+
+@rule(
+    "task-command",
+    "T1053.005",
+    "persistence",
+    on=((TaskFields, "create", "update"), commands_that("task-command")),
+    summary=f"A command or person makes a task of a shell, as SYSTEM or on another host. Confirmed: it, or one of a user-writable file, is removed within {SHORT_LIFE_S} s.",
+    source="ATT&CK T1053.005; Security 4698/4699, Microsoft schtasks reference",
+)
+def task_command(tasks: Lines[TaskFields], commands: Lines, window: Window) -> Findings:
+    by_person = [line for line in tasks if is_person_or_service(line.user)]
+    for (host, name), lines in grouped(by_person, _task_of_code).items():
+        removals = [
+            task
+            for task in window.of(TaskFields, "delete")
+            if (task.host, task.fields.job_name) == (host, name) and follows(window, task, lines[0], SHORT_LIFE_S)
+        ]
+        program = program_of(lines[0].fields.job_cmd_line or "")
+        if removals or shell_name(program) in SHELLS:  # task-runs-foreign-program finds the others
+            yield finding(
+                [*lines, *removals], confirmed=bool(removals), host=host, account=lines[0].user, program=program
+            )
+    yield from findings_by_host_and_user(
+        [line for line in commands if not isinstance(line.fields, TaskFields)],
+        confirmed=False,
+        program=lambda group: one_program(group, otherwise=POWERSHELL),
+    )
+
+
+def _task_of_code(line: Line[TaskFields]) -> tuple[str, str] | None:
+    command = line.fields.job_cmd_line or ""
+    runs_code = shell_name(program_of(command)) in SHELLS or is_user_writable(command)
+    return (line.host, line.fields.job_name or "") if runs_code else None
+
+
+@rule(
     "web-shell-written",
     "T1505.003",
     "persistence",
-    says="A server program or a shell writes a server page (.aspx, .php, .jsp) below a web root. Confirmed: by a server program.",
+    on=((FileFields, "create", "modify"),),
+    summary="A server program or a shell writes a server page (.aspx, .php, .jsp) below a web root. Confirmed: by a server program.",
     source="ATT&CK T1505.003",
-    needs=kinds(FileFields, "create", "modify"),
 )
-def web_shell_written(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find server pages that come from where no developer sits."""
-    lines: list[Line] = [
+def web_shell_written(writes: Lines[FileFields], window: Window) -> Findings:
+    pages = [
         line
-        for line in window.of(FileFields)
-        if line.fields.activity in ("create", "modify")
+        for line in writes
+        if basename(line.fields.process_path) in (*SERVER_PROGRAMS, *SHELLS)
         and _WEB_ROOT.search(line.fields.file_path or "")
-        and basename(line.fields.process_path) in (*SERVER_PROGRAMS, *SHELLS)
     ]
-    for group in by_host_and_user(lines):
-        served = any(basename(getattr(line.fields, "process_path", "")) in SERVER_PROGRAMS for line in group)
-        yield this.of_one(group, confirmed=served)
+    return findings_by_host_and_user(
+        pages,
+        confirmed=lambda group: any(basename(line.fields.process_path) in SERVER_PROGRAMS for line in group),
+    )
 
 
 RULES = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
 from schema import (
@@ -20,24 +19,30 @@ from schema import (
     WmiFields,
     account_name,
 )
-from verifier.commands import lines_by_meaning
+from verifier.commands import commands_that
 from verifier.rules.kit import (
     AUTORUN,
     TRAIL_CALLS,
-    Legacy,
-    by_host_and_user,
-    legacy_rule,
+    burst_of,
+    follows,
+    grouped,
+    host_and_user,
+    program_path,
 )
 from verifier.window import (
-    Finding,
+    SCRIPT_HOSTS,
+    Findings,
     Line,
+    Lines,
     Window,
     basename,
-    crowded,
+    finding,
+    findings_by_host_and_user,
     is_person_or_service,
     is_user_writable,
-    kinds,
     one_program,
+    rule,
+    stems,
 )
 
 DISABLED_THEN_S = 600
@@ -52,7 +57,7 @@ _DOCUMENT_ENDINGS, _COPY_ENDINGS = frozenset(DOCUMENTS.split()), frozenset(COPIE
 CLOUD_S = 3600
 MIN_STOPPED = 5
 STOPPED_S = 300
-_SCRIPTED = re.compile(r"powershell|wscript|cscript|mshta|rundll32|regsvr32|\bcmd(\.exe)?\s+/[ck]", re.IGNORECASE)
+_SCRIPTED = re.compile(rf"powershell|{'|'.join(stems(SCRIPT_HOSTS))}|\bcmd(\.exe)?\s+/[ck]", re.IGNORECASE)
 _OFF = re.compile(r"\boff\b|disab|stopp|removed|exclu|no auditing|^0$|\b0x0+\b|\bfalse\b", re.IGNORECASE)
 OFF = "its new value says off, disabled, stopped, removed, no auditing, false or 0, or names an exclusion"
 _RUNS_CODE = re.compile(r"commandline|(?:\b|active)script", re.IGNORECASE)
@@ -72,136 +77,113 @@ _RECOVERY = tuple(
 )
 
 
-@legacy_rule(
+@rule(
     "autorun-entry",
     "T1547.001",
     "persistence",
-    says="A value that starts programs (Run, RunOnce, Winlogon, Image File Execution Options) is set to a user-writable file or a script host "
-    "(powershell, wscript, cscript, mshta, rundll32, regsvr32, cmd /c). Confirmed: by a user-writable program.",
+    on=((RegistryFields, "set"),),
+    summary="A value that starts programs (Run, RunOnce, RunServices, Winlogon Shell or Userinit, Image File Execution Options) is set to a user-writable file or a script host "
+    f"(powershell, {', '.join(stems(SCRIPT_HOSTS))}, cmd /c or /k). Confirmed: by a user-writable program.",
     source="ATT&CK T1547.001, T1547.004, T1546.012",
-    needs=kinds(RegistryFields, "set"),
 )
-def autorun_entry(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find registry values that start foreign programs."""
-    for line in window.of(RegistryFields):
+def autorun_entry(values: Lines[RegistryFields], window: Window) -> Findings:
+    for line in values:
         data = line.fields.reg_value_data or ""
-        if (
-            line.fields.activity == "set"
-            and AUTORUN.search(line.fields.reg_key_path or "")
-            and (is_user_writable(data) or _SCRIPTED.search(data))
-        ):
-            yield this.of_one([line], confirmed=is_user_writable(line.fields.process_path))
+        if AUTORUN.search(line.fields.reg_key_path or "") and (is_user_writable(data) or _SCRIPTED.search(data)):
+            yield from findings_by_host_and_user([line], confirmed=is_user_writable(line.fields.process_path))
 
 
-@legacy_rule(
+@rule(
     "wmi-subscription",
     "T1546.003",
     "persistence",
-    says="A WMI event consumer is made that runs a command or a script. Confirmed when a filter and a binding are made on that host too.",
+    on=((WmiFields, "consumer"),),
+    summary="A WMI event consumer is made that runs a command or a script (CommandLine, a Script, a script host or a user-writable file). "
+    "Confirmed when a filter and a binding are made on that host too.",
     source="ATT&CK T1546.003: code run by a WMI event subscription",
-    needs=kinds(WmiFields, "consumer"),
 )
-def wmi_subscription(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find WMI subscriptions that run code; one finding for each host."""
-    made: dict[str, list[Line[WmiFields]]] = {}
-    for line in window.of(WmiFields):
-        if line.fields.activity in ("filter", "consumer", "binding"):
-            made.setdefault(line.host, []).append(line)
-    for host, lines in made.items():
-        runs = [
-            line for line in lines if line.fields.activity == "consumer" and _runs_code(line.fields.wmi_consumer or "")
-        ]
-        if runs:
-            whole = {"filter", "consumer", "binding"} <= {line.fields.activity for line in lines}
-            shown = lines if whole else runs
-            yield this.finding(
-                shown,
-                confirmed=whole,
-                scope="host",
-                host=host,
-                accounts=[line.user for line in shown],
-                program=WMI_WORK,
-            )
-
-
-def _runs_code(consumer: str) -> bool:
-    return bool(_SCRIPTED.search(consumer) or _RUNS_CODE.search(consumer) or is_user_writable(consumer))
-
-
-@legacy_rule(
-    "log-cleared",
-    "T1070.001",
-    "defense_evasion",
-    says=f"A person or service clears an event log. Confirmed: on that host, within {DISABLED_THEN_S} s, that account also switches off an "
-    f"audit policy, a sensor or the anti-virus ({OFF}).",
-    source="ATT&CK T1070.001, T1562.002",
-    needs=kinds(ControlChangeFields, "log_clear"),
-)
-def log_cleared(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find cleared event logs; one finding for each host and user."""
-    cleared: dict[tuple[str, str], list[Line[ControlChangeFields]]] = {}
-    for line in window.of(ControlChangeFields):
-        if line.fields.activity == "log_clear" and is_person_or_service(line.user):
-            cleared.setdefault((line.host, line.user), []).append(line)
-    for (host, user), lines in cleared.items():
-        blinded = [
-            other
-            for other in window.of(ControlChangeFields)
-            if other.fields.activity in ("audit_policy", "av_setting", "sensor_config")
-            and _OFF.search(other.fields.new_value or "")
-            and other.host == host
-            and other.user == user
-            and any(abs(other.time_s - line.time_s) <= window.limits.within(DISABLED_THEN_S) for line in lines)
-        ]
-        yield this.of_one([*lines, *blinded], confirmed=bool(blinded), program=one_program(lines, otherwise=LOG_WORK))
-
-
-@legacy_rule(
-    "defence-disabled",
-    "T1562.001",
-    "defense_evasion",
-    says="The anti-virus or a sensor is switched off or given an exclusion (as above). "
-    f"Confirmed when on that host, within {DISABLED_THEN_S} s after, a program in a user-writable folder starts.",
-    source="ATT&CK T1562.001: security tools disabled or modified",
-    needs=kinds(ControlChangeFields, "av_setting", "sensor_config"),
-)
-def defence_disabled(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find switched-off defences and what runs then."""
-    for line in window.of(ControlChangeFields):
-        if line.fields.activity not in ("av_setting", "sensor_config") or not _OFF.search(line.fields.new_value or ""):
-            continue
-        starts = [
-            start
-            for start in window.of(ProcessFields)
-            if start.fields.activity == "launch"
-            and start.host == line.host
-            and is_user_writable(start.fields.process_path)
-            and 0 <= start.time_s - line.time_s <= window.limits.within(DISABLED_THEN_S)
-        ]
-        yield this.finding(
-            [line, *starts],
-            confirmed=bool(starts),
-            scope="host",
-            host=line.host,
-            account=line.user,
-            program=line.fields.process_path or SENSOR_WORK,
+def wmi_subscription(consumers: Lines[WmiFields], window: Window) -> Findings:
+    running = {line.host for line in consumers if _runs_code(line)}
+    parts = [line for line in window.of(WmiFields, "filter", "consumer", "binding") if line.host in running]
+    for host, lines in grouped(parts, lambda line: line.host).items():
+        is_whole = {"filter", "binding"} <= {line.fields.activity for line in lines}
+        evidence = lines if is_whole else [line for line in lines if _runs_code(line)]
+        yield finding(
+            evidence, confirmed=is_whole, host=host, accounts=[line.user for line in evidence], program=WMI_WORK
         )
 
 
-@legacy_rule(
+def _runs_code(line: Line[WmiFields]) -> bool:
+    consumer = line.fields.wmi_consumer or ""
+    runs = _SCRIPTED.search(consumer) or _RUNS_CODE.search(consumer) or is_user_writable(consumer)
+    return line.fields.activity == "consumer" and bool(runs)
+
+
+@rule(
+    "log-cleared",
+    "T1070.001",
+    "defense_evasion",
+    on=((ControlChangeFields, "log_clear"),),
+    summary=f"A person or service clears an event log. Confirmed: on that host, within {DISABLED_THEN_S} s, that account also switches off an "
+    f"audit policy, a sensor or the anti-virus ({OFF}).",
+    source="ATT&CK T1070.001, T1562.002",
+)
+def log_cleared(clearings: Lines[ControlChangeFields], window: Window) -> Findings:
+    by_person = [line for line in clearings if is_person_or_service(line.user)]
+    span = window.limits.within(DISABLED_THEN_S)
+    for key, lines in grouped(by_person, host_and_user).items():
+        blindings = [
+            change
+            for change in window.of(ControlChangeFields, "audit_policy", "av_setting", "sensor_config")
+            if _OFF.search(change.fields.new_value or "")
+            and host_and_user(change) == key
+            and any(abs(change.time_s - line.time_s) <= span for line in lines)
+        ]
+        program = one_program(lines, otherwise=LOG_WORK)
+        yield from findings_by_host_and_user([*lines, *blindings], confirmed=bool(blindings), program=program)
+
+
+@rule(
+    "defence-disabled",
+    "T1562.001",
+    "defense_evasion",
+    on=((ControlChangeFields, "av_setting", "sensor_config"),),
+    summary=f"The anti-virus or a sensor is switched off or given an exclusion ({OFF}). "
+    f"Confirmed when on that host, within {DISABLED_THEN_S} s after, a program in a user-writable folder starts.",
+    source="ATT&CK T1562.001: security tools disabled or modified",
+)
+def defence_disabled(changes: Lines[ControlChangeFields], window: Window) -> Findings:
+    for change in changes:
+        if _OFF.search(change.fields.new_value or ""):
+            starts = [
+                start
+                for start in window.of(ProcessFields, "launch")
+                if start.host == change.host
+                and is_user_writable(start.fields.process_path)
+                and follows(window, start, change, DISABLED_THEN_S)
+            ]
+            yield finding(
+                [change, *starts],
+                confirmed=bool(starts),
+                host=change.host,
+                account=change.user,
+                program=change.fields.process_path or SENSOR_WORK,
+            )
+
+
+@rule(
     "recovery-inhibited",
     "T1490",
     "impact",
-    says="Backups or shadow copies are deleted, or recovery is switched off, on a command line (vssadmin, diskshadow delete shadows, wmic or Win32_ShadowCopy "
-    "delete, wbadmin delete, bcdedit recoveryenabled no, reagentc /disable, cipher /w). Suspicious.",
+    on=((ProcessFields, "launch"),),
+    summary="Backups or shadow copies are deleted, or recovery is switched off, on a command line (vssadmin delete shadows or resize shadowstorage, diskshadow delete shadows, "
+    "wmic or powershell Win32_ShadowCopy delete or remove-, wbadmin delete, bcdedit recoveryenabled no or off, bootstatuspolicy ignoreallfailures, reagentc /disable, cipher /w:). Suspicious.",
     source="ATT&CK T1490: recovery made impossible, usually before encryption",
-    needs=kinds(ProcessFields, "launch"),
 )
-def recovery_inhibited(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find command lines that make recovery impossible."""
-    for line in window.of(ProcessFields):
-        if line.fields.activity == "launch" and _inhibits_recovery(line.fields.process_cmd_line or ""):
-            yield this.of_one([line], confirmed=False)
+def recovery_inhibited(launches: Lines[ProcessFields], window: Window) -> Findings:
+    for line in launches:
+        if line.fields.process_cmd_line and _inhibits_recovery(line.fields.process_cmd_line):
+            yield from findings_by_host_and_user([line], confirmed=False)
 
 
 @lru_cache(maxsize=4096)
@@ -213,72 +195,58 @@ def _inhibits_recovery(command: str) -> bool:
     )
 
 
-@legacy_rule(
+@rule(
     "mass-encryption",
     "T1486",
     "impact",
-    says=f"One program writes at least {MIN_ENCRYPTED} files within {ENCRYPT_S} s with one second ending (report.xlsx.locked) after a document's ({DOCUMENTS}), "
+    on=((FileFields, "create", "modify"),),
+    at_least=MIN_ENCRYPTED,
+    summary=f"One program writes at least {MIN_ENCRYPTED} files within {ENCRYPT_S} s with one second ending (report.xlsx.locked) after a document's ({DOCUMENTS}), "
     f"other than a copy's ({COPIES}). Confirmed, harm done.",
     source="ATT&CK T1486: data encrypted for impact",
-    needs=kinds(FileFields, "create", "modify"),
-    least=MIN_ENCRYPTED,
 )
-def mass_encryption(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find programs that rewrite many files under one new ending."""
-    written: dict[tuple[str, str, str], list[Line[FileFields]]] = {}
-    for line in window.of(FileFields):
-        parts = basename(line.fields.file_path).rsplit(".", 2)
-        renamed = len(parts) == 3 and parts[1] in _DOCUMENT_ENDINGS and parts[2] not in _COPY_ENDINGS
-        if line.fields.activity in ("create", "modify") and renamed and line.fields.process_path:
-            written.setdefault((line.host, line.fields.process_path.lower(), parts[2]), []).append(line)
-    least = window.limits.at_least(MIN_ENCRYPTED)
-    for (host, program, _), lines in written.items():
-        near = crowded(
-            lines, window.limits.within(ENCRYPT_S), least, lambda line: (line.fields.file_path or "").lower()
-        )
-        if near:
-            yield this.finding(
-                near,
+def mass_encryption(writes: Lines[FileFields], window: Window) -> Findings:
+    for (host, program, _), lines in grouped(writes, _renamer).items():
+        burst = burst_of(window, lines, MIN_ENCRYPTED, ENCRYPT_S, different=_written_path)
+        if burst:
+            yield finding(
+                burst,
                 confirmed=True,
                 scope="data",
                 host=host,
-                accounts=[line.user for line in near],
+                accounts=[line.user for line in burst],
                 program=program,
                 impact=True,
             )
 
 
-@legacy_rule(
+def _renamer(line: Line[FileFields]) -> tuple[str, str, str] | None:
+    """Return host, program and new ending where a document is written under a second ending."""
+    parts = basename(line.fields.file_path).rsplit(".", 2)
+    is_renamed = len(parts) == 3 and parts[1] in _DOCUMENT_ENDINGS and parts[2] not in _COPY_ENDINGS
+    return (line.host, program_path(line), parts[2]) if is_renamed and line.fields.process_path else None
+
+
+def _written_path(line: Line[FileFields]) -> str:
+    return (line.fields.file_path or "").lower()
+
+
+@rule(
     "cloud-trail-stopped",
     "T1562.008",
     "defense_evasion",
-    says=f"A principal stops, deletes or narrows the cloud's audit trail ({', '.join(TRAIL_CALLS)}). Confirmed: from the same external address it also "
+    on=((ControlChangeFields, "trail_stop"), CloudApiFields),
+    summary=f"A principal stops, deletes or narrows the cloud's audit trail ({', '.join(TRAIL_CALLS)}). Confirmed: from the same external address it also "
     f"makes an access key for another account within {CLOUD_S} s.",
     source="ATT&CK T1562.008, T1098.001",
-    needs=(*kinds(ControlChangeFields, "trail_stop"), CloudApiFields),
 )
-def cloud_trail_stopped(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find stopped audit trails and the keys made beside them; one finding for each principal and address."""
-    stopped: dict[tuple[str, str], list[Line]] = {}
-    for line in window.of(ControlChangeFields):
-        if line.fields.activity == "trail_stop" and line.user:
-            stopped.setdefault((line.user, line.fields.src_ip or ""), []).append(line)
-    for call in window.of(CloudApiFields):
-        principal = call.user or account_name(call.fields.user_uid)
-        if call.fields.api_operation in TRAIL_CALLS and not call.fields.api_error and principal:
-            stopped.setdefault((principal, call.fields.src_ip or ""), []).append(call)
-    for (user, source), lines in stopped.items():
-        keys = [
-            key
-            for key in window.of(AccountFields)
-            if key.fields.activity == "key_create"
-            and key.user == user
-            and key.fields.src_ip == source
-            and account_name(key.fields.user_name) not in ("", user)
-            and any(abs(key.time_s - line.time_s) <= window.limits.within(CLOUD_S) for line in lines)
-        ]
+def cloud_trail_stopped(changes: Lines[ControlChangeFields], calls: Lines[CloudApiFields], window: Window) -> Findings:
+    granted = [line for line in calls if line.fields.api_operation in TRAIL_CALLS and not line.fields.api_error]
+    stops: list[Line] = [*changes, *granted]
+    for (user, source), lines in grouped(stops, _principal_and_source).items():
+        keys = _keys_beside(window, lines, user, source)
         confirmed = bool(keys) and window.is_external(source)
-        yield this.finding(
+        yield finding(
             [*lines, *keys] if confirmed else lines,
             confirmed=confirmed,
             scope="network" if window.is_external(source) else "identity",
@@ -290,20 +258,36 @@ def cloud_trail_stopped(window: Window, this: Legacy) -> Iterable[Finding]:
         )
 
 
-@legacy_rule(
+def _principal_and_source(line: Line) -> tuple[str, str] | None:
+    principal = line.user or account_name(getattr(line.fields, "user_uid", None))
+    return (principal, line.fields.src_ip or "") if principal else None
+
+
+def _keys_beside(window: Window, stops: Lines, user: str, source: str) -> Lines[AccountFields]:
+    """List the keys that a principal makes for others from one address about the time of some lines."""
+    span = window.limits.within(CLOUD_S)
+    return [
+        key
+        for key in window.of(AccountFields, "key_create")
+        if (key.user, key.fields.src_ip) == (user, source)
+        and account_name(key.fields.user_name) not in ("", user)
+        and any(abs(key.time_s - stop.time_s) <= span for stop in stops)
+    ]
+
+
+@rule(
     "key-for-another",
     "T1098.001",
     "persistence",
-    says="A principal makes an access key for an account that is not its own. Suspicious.",
+    on=((AccountFields, "key_create"),),
+    summary="A principal makes an access key for an account that is not its own. Suspicious.",
     source="ATT&CK T1098.001: additional cloud credentials",
-    needs=kinds(AccountFields, "key_create"),
 )
-def key_for_another(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find access keys made for other accounts."""
-    for line in window.of(AccountFields):
-        other = account_name(line.fields.user_name)
-        if line.fields.activity == "key_create" and other and line.user and other != line.user:
-            yield this.finding(
+def key_for_another(keys: Lines[AccountFields], window: Window) -> Findings:
+    for line in keys:
+        owner = account_name(line.fields.user_name)
+        if owner and line.user and owner != line.user:
+            yield finding(
                 [line],
                 confirmed=False,
                 scope="identity",
@@ -314,25 +298,24 @@ def key_for_another(window: Window, this: Legacy) -> Iterable[Finding]:
             )
 
 
-@legacy_rule(
+@rule(
     "services-stopped",
     "T1489",
     "impact",
-    says=f"{MIN_STOPPED} or more services or programs are stopped by command within {STOPPED_S} s. Suspicious.",
+    on=(commands_that("service-stopped"),),
+    summary=f"{MIN_STOPPED} or more services or programs are stopped by different commands within {STOPPED_S} s. Suspicious.",
     source="ATT&CK T1489",
-    clues=("service-stopped",),
 )
-def services_stopped(window: Window, this: Legacy) -> Iterable[Finding]:
-    """Find hosts whose services are stopped one after another."""
-    for group in by_host_and_user(window.view(lines_by_meaning).get("service-stopped", [])):
-        burst = crowded(
-            group,
-            window.limits.within(STOPPED_S),
-            window.limits.at_least(MIN_STOPPED),
-            lambda line: getattr(line.fields, "process_cmd_line", line.log_id),
-        )
+def services_stopped(stops: Lines, window: Window) -> Findings:
+    for group in grouped(stops, host_and_user).values():
+        burst = burst_of(window, group, MIN_STOPPED, STOPPED_S, different=_command)
         if burst:
-            yield this.of_one(burst, confirmed=False)
+            yield from findings_by_host_and_user(burst, confirmed=False)
+
+
+def _command(line: Line) -> str | None:
+    command: str | None = getattr(line.fields, "process_cmd_line", line.log_id)
+    return command
 
 
 RULES = (

@@ -18,6 +18,7 @@ import secrets
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cache, lru_cache
 from random import Random
 from typing import Any, Literal, cast, get_args
@@ -27,6 +28,7 @@ from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from generator.incidents import Case, generate, incident_seed
+from generator.known_plays import KNOWN_PLAYS
 from rubric import (
     COMPONENTS,
     TABLES,
@@ -66,7 +68,7 @@ from verifier.playbook import playbook_for, playbook_text
 from verifier.truth import GroundTruth
 from world import World
 
-KNOWN_PLAYS = 150  # generated incidents of each task whose plays count as known
+RESET_ARGUMENTS = ("task", "mode", "split", "seed", "index", "episode_id")
 PLAYERS = {"craft_incident": "attacker", "submit_triage": "defender"}
 Role = Literal["attacker", "defender", "none"]
 
@@ -170,13 +172,6 @@ def _truth(task: Task, seed: int, split: Split, salt: str) -> GroundTruth:
     return compute_ground_truth(case.incident, case.world)
 
 
-@cache
-def known_plays() -> frozenset[str]:
-    """Signatures of what the generator plays of itself; an attacker earns no novelty for these."""
-    cases = (generate(task, index, split="val") for task in TASKS for index in range(KNOWN_PLAYS))
-    return frozenset(signature(case.incident, compute_ground_truth(case.incident, case.world)) for case in cases)
-
-
 class OpenSOCEnv:
     """One episode at a time of OpenSOC.
 
@@ -222,7 +217,7 @@ class OpenSOCEnv:
             mode: `defender_only` or `self_play`.
             split: which families, worlds and seeds are used.
             index: instead of task and seed: the task of that index in the split, as `get_task` lists them.
-            other: named in the observation's metadata and otherwise ignored.
+            other: `options`, where it is None or empty; anything else is refused.
 
         Raises:
             BadRequestError: an argument is not what is described here.
@@ -230,6 +225,7 @@ class OpenSOCEnv:
         """
         if self._closed:
             raise TurnError("This environment was closed; open a new session and call reset there.")
+        _refuse_unknown(other)
         _one_of("task", task, TASKS)
         _one_of("mode", mode, MODES)
         _one_of("split", split, SPLITS)
@@ -250,14 +246,13 @@ class OpenSOCEnv:
         self._components = dict.fromkeys(COMPONENTS)
         self._episode_id, self._turn, self._done = episode_id or self._own_name(drawn), 0, False
         self._role = "attacker" if mode == "self_play" else "defender"
-        metadata = {"ignored": sorted(map(shown, other))[:20]} if other else {}
         if self._role == "attacker":
             context = self._world.to_context()
-            return self._observe(None, metadata=metadata, instructions=attacker_instructions(), context=context)
+            return self._observe(None, instructions=attacker_instructions(), context=context)
         lines = [
             {**line, "fields": line["fields"].copy()} for line in case.lines
         ]  # a player may do with them as he likes
-        return self._observe(None, metadata=metadata, **defender_view(case.incident, case.world, lines))
+        return self._observe(None, **defender_view(case.incident, case.world, lines))
 
     def _own_name(self, drawn: bool) -> str:
         """Name an episode whose caller gave it no name. With a drawn seed and the public generator anybody has the answer, so the
@@ -343,7 +338,7 @@ class OpenSOCEnv:
         self._incident = incident
         self._truth = compute_ground_truth(incident, self._world)
         self._play = signature(incident, self._truth)
-        novel = self._play not in known_plays() and not (self._archive and self._archive.seen[self._play])
+        novel = self._play not in KNOWN_PLAYS and not (self._archive and self._archive.seen[self._play])
         self._crafted = AttackerTurn(valid=True, novel=novel)
         self._attacker_reward = self._score_attacker(self._crafted)
         self._role = "defender"
@@ -464,6 +459,15 @@ def attacker_instructions() -> str:
 
 
 # ---------------------------------------------------------------- reading what came
+def _refuse_unknown(arguments: Mapping[str, Any]) -> None:
+    """Raise BadRequestError where a reset is given an argument that it does not take; who misspells one plays another episode."""
+    if arguments.get("options"):
+        raise BadRequestError("reset takes no options here; give what they hold as arguments of reset itself")
+    for name in sorted(arguments.keys() - {"options"}):
+        nearest = get_close_matches(name[:40], RESET_ARGUMENTS, n=1, cutoff=0.0)[0]
+        raise BadRequestError(f"reset takes {', '.join(RESET_ARGUMENTS)}; got {shown(name)}. Did you mean {nearest}?")
+
+
 def _one_of(name: str, value: object, options: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in options:
         raise BadRequestError(f"{name} must be one of {', '.join(options)}; got {shown(value)}")

@@ -23,7 +23,7 @@ from typing import (
     get_args,
 )
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
@@ -49,6 +49,23 @@ Category = Literal[
     "benign_activity",
 ]
 CATEGORIES: tuple[Category, ...] = get_args(Category)  # ATT&CK tactics, and one for harmless work
+# Other names of the categories, by what is done: an incident may claim one of these and means the tactic.
+CATEGORY_ALIASES: dict[str, Category] = {
+    "malware_execution": "execution",
+    "lolbin_use": "execution",
+    "persistence_mechanism": "persistence",
+    "privilege_abuse": "privilege_escalation",
+    "log_tampering": "defense_evasion",
+    "credential_theft": "credential_access",
+    "brute_force": "credential_access",
+    "reconnaissance": "discovery",
+    "lateral_spread": "lateral_movement",
+    "c2_beacon": "command_and_control",
+    "data_exfiltration": "exfiltration",
+    "ransomware": "impact",
+    "phishing": "initial_access",
+    "benign": "benign_activity",
+}
 
 MAX_EVENTS = 40  # a window that a person can read, and the longest that is rendered
 MAX_TEXT = 512
@@ -708,6 +725,10 @@ FIELDS_OF: dict[str, type[Fields]] = {
 }
 
 
+def _tactic(category: object) -> object:
+    return CATEGORY_ALIASES.get(category, category) if isinstance(category, str) else category
+
+
 class Incident(BaseModel):
     """What an attacker writes and the defender judges: events, and a claim about them that the verifier never reads.
 
@@ -716,7 +737,7 @@ class Incident(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     target_label: Label
-    category: Category
+    category: Annotated[Category, BeforeValidator(_tactic)]
     events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
     narrative: Annotated[str, Field(max_length=MAX_NARRATIVE, pattern=_VISIBLE)] = ""
 

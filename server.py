@@ -14,10 +14,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from schema import OpenSOCError
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from app_runtime import Settings
+    from app_runtime.settings import Settings
 
 SWITCH_S = 0.0001  # a click on the demo, worked on in a thread, must not keep the event loop waiting for the usual 5 ms
 BACKLOG = 4096  # connections that wait to be accepted; a thousand clients may come at once
@@ -32,11 +34,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import uvicorn
 
-    from app_runtime import Settings
-    from schema import OpenSOCError
+    from app_runtime.settings import Settings
 
     try:
         settings = Settings.from_env(host=args.host, port=args.port)
+        ports = [settings.port] if settings.also_port is None else [settings.port, settings.also_port]
+        sockets = [_bind(settings.host, port) for port in ports]
         app = whole_app(settings)
     except OpenSOCError as exc:
         sys.exit(f"OpenSOC cannot start. {exc}")
@@ -44,30 +47,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     _calm_the_collector()
     sys.setswitchinterval(SWITCH_S)
     demo = "; the demo is at /demo" if settings.demo else ""
-    print(f"OpenSOC listens on http://{settings.host}:{settings.port} (Ctrl-C stops it){demo}", flush=True)
-    options: dict[str, Any] = {
-        "log_level": "warning",  # below it there is a line for every call and socket: slow, and with ids in it
-        "backlog": BACKLOG,
-        "timeout_keep_alive": 75,  # s; a model takes its time between two calls
-        "timeout_graceful_shutdown": 5,
-        "ws_per_message_deflate": False,  # compressing costs more than an episode
+    port = sockets[0].getsockname()[1]
+    print(f"OpenSOC listens on http://{settings.host}:{port} (Ctrl-C stops it){demo}", flush=True)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",  # below it there is a line for every call and socket: slow, and with ids in it
+        backlog=BACKLOG,
+        timeout_keep_alive=75,  # s; a model takes its time between two calls
+        timeout_graceful_shutdown=5,
+        ws_per_message_deflate=False,  # compressing costs more than an episode
         # A client that is busy generating answers no pings: only the limit for idle sessions says that it is gone.
-        "ws_ping_timeout": settings.session_timeout_s,
-    }
-    if settings.also_port is None:
-        uvicorn.run(app, host=settings.host, port=settings.port, **options)
-    else:
-        sockets = [
-            socket.create_server((settings.host, port), backlog=BACKLOG) for port in (settings.port, settings.also_port)
-        ]
-        uvicorn.Server(uvicorn.Config(app, **options)).run(sockets=sockets)
+        ws_ping_timeout=settings.session_timeout_s,
+    )
+    uvicorn.Server(config).run(sockets=sockets)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take a port, on which the server listens once it can answer.
+
+    Raises:
+        OpenSOCError: the port is taken, or the address is none of this machine.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OpenSOCError(
+            f"Expected to listen on {host} port {port}, and got: {error.strerror or error}. "
+            "Stop what uses it, or choose another with --host and --port."
+        ) from error
+    return listener
 
 
 def __getattr__(name: str) -> Any:
     """`server:app` for whoever starts uvicorn by itself; made when asked for, so that importing starts nothing."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from app_runtime import Settings
+    from app_runtime.settings import Settings
 
     return whole_app(Settings.from_env())
 
@@ -78,7 +96,7 @@ def whole_app(settings: Settings) -> FastAPI:
     Raises:
         OpenSOCError: the demo's files are damaged.
     """
-    from app_runtime import create_app
+    from app_runtime.app import create_app
 
     app = create_app(settings)
     if settings.demo:

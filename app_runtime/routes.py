@@ -95,7 +95,6 @@ async def reset(
     strange = request.query_params.keys() - query.keys()
     caller = Caller.of(request)
     chosen = asked.pop("episode_id", None)
-    asked.pop("self", None)  # one unknown field that Python would not pass on
     _, observation = _episodes(request).start(dict.fromkeys(strange) | asked, owners=caller.owners, name=chosen)
     response = _json(reply(observation))
     if caller.is_new:
@@ -241,7 +240,7 @@ def _object(request: Request) -> dict[str, Any]:
 
 
 def _merged(query: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """What a reset asks for, from the query and the body; a field that nobody knows is for the environment to mention.
+    """Merge what a reset asks for in the query and in the body; a field that nobody knows is left for the environment to refuse.
 
     Raises:
         Refusal: 422 where the body has another form or contradicts the query.
@@ -258,7 +257,7 @@ def _merged(query: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
             )
         if value is not None:
             asked[name] = value
-    return {name: value for name, value in asked.items() if value is not None}
+    return {name: value for name, value in asked.items() if value is not None or name not in query}
 
 
 def _action(body: dict[str, Any]) -> dict[str, Any]:

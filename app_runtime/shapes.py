@@ -81,9 +81,10 @@ Whole = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(_whole)]
 
 
 class ResetBody(BaseModel):
-    """Body of POST /reset. Fields that are not listed are ignored, as the OpenEnv contract has it."""
+    """Body of POST /reset. A field that is not listed is refused."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
+    # The environment refuses what it does not know, in the same words everywhere.
+    model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
     task: Task | None = Field(None, description="Difficulty; `stage1_basic` where none is given.")
     mode: Mode | None = Field(None, description="Who plays: `defender_only` where none is given.")
     seed: Whole | None = Field(None, description="The same seed gives the same episode; none, a random one.")

@@ -140,7 +140,7 @@ class OpenSOCClient:
             task: `stage1_basic`, `stage2_multi`, `stage3_mixed` or `stage4_adversarial`.
             mode: `defender_only` or `self_play`.
             seed: the same seed gives the same episode; None lets the server choose.
-            options: anything else that the server's `/reset` knows, such as `split` and `index`.
+            options: what else the server's `/reset` takes: `split`, `index`, `episode_id`; it refuses anything more.
 
         Raises:
             OpenSOCClientError: the server refused, or was not there.
@@ -153,17 +153,34 @@ class OpenSOCClient:
         self.episode_id = result.episode_id
         return result
 
-    def step(self, action: Any = None, **fields: Any) -> StepResult:
+    def step(
+        self,
+        action: Any = None,
+        *,
+        task: str | None = None,
+        mode: str | None = None,
+        seed: int | None = None,
+        **fields: Any,
+    ) -> StepResult:
         """Play one turn: `step({"submit_triage": {...}})` or `step(submit_triage={...})`.
 
         What the action says is judged by the server: a malformed answer is played and scored, not raised.
+
+        Args:
+            action: a dict or a pydantic model of one of the two actions.
+            task: as it was given to `reset`, or None; the server refuses the step where the episode is of another one.
+            mode: likewise.
+            seed: likewise.
+            fields: the action by keyword, in place of `action`.
 
         Raises:
             OpenSOCClientError: no episode, not this player's turn, no action, or the connection broke under way
                 (then `state()` tells whether the step was counted).
         """
         body = {**_as_dict(action), **fields}
-        return StepResult(self._call("POST", "/step", body=body, params=self._episode(), repeatable=False))
+        named = {"task": task, "mode": mode, "seed": None if seed is None else str(seed)}
+        params = self._episode() | {name: value for name, value in named.items() if value is not None}
+        return StepResult(self._call("POST", "/step", body=body, params=params, repeatable=False))
 
     def submit_triage(
         self, action: str, cited_log_id: str, rationale: str, confidence: float | None = None
@@ -188,7 +205,7 @@ class OpenSOCClient:
 
         Args:
             target_label: the decision that the author says the incident deserves; never trusted.
-            category: an ATT&CK tactic in snake_case, or `benign_activity`.
+            category: an ATT&CK tactic in snake_case, or `benign_activity`; names such as `c2_beacon` mean their tactic.
             events: rows of `{event_type, fields, timestamp, log_id}`.
             narrative: what a reporter adds; never read by the verifier.
         """

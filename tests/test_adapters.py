@@ -423,6 +423,10 @@ class TestGymnasium:
         assert list(texts) == [gym_env.TriageEnv().reset(seed=seed)[0] for seed in (5, 6, 7)]
         assert len(rewards) == 3
 
+    def test_a_misspelt_option_of_reset_is_refused(self, gym_env):
+        with pytest.raises(BadRequestError, match="Did you mean split"):
+            gym_env.TriageEnv().reset(options={"spilt": "val"})
+
     @pytest.mark.parametrize("options", [{"answers": "speech"}, {"reward_table": "kind"}])
     def test_an_unknown_option_is_an_error(self, gym_env, options):
         with pytest.raises(BadRequestError, match="must be one of"):

@@ -1,6 +1,7 @@
 """The client package: what goes over the wire, what is repeated and what never is, and whole episodes on the server."""
 
 import asyncio
+import functools
 import json
 import subprocess
 import sys
@@ -103,6 +104,50 @@ def test_reset_is_remembered_and_named_in_every_call():
         ("GET", "/state", {"episode_id": "e1"}, None),
         ("GET", "/grade", {"episode_id": "e1"}, None),
     ]
+
+
+def test_a_step_may_say_again_which_episode_it_is_of():
+    wire = Wire(RESET, RESET)
+    wire.client.reset(task="stage1_basic", mode="defender_only", seed=1)
+    wire.client.step({"submit_triage": TRIAGE}, task="stage1_basic", mode="defender_only", seed=1)
+
+    assert wire.sent()[-1] == (
+        "POST",
+        "/step",
+        {"episode_id": "e1", "task": "stage1_basic", "mode": "defender_only", "seed": "1"},
+        {"submit_triage": TRIAGE},
+    )
+
+
+OWNERS_SNIPPET = """
+from client import OpenSOCClient
+c = OpenSOCClient()
+obs = c.reset(task="stage1_basic", mode="defender_only", seed=1)
+result = c.step({"submit_triage": {"action": "monitor", "cited_log_id": "L1-0", "rationale": "ok"}},
+                task="stage1_basic", mode="defender_only", seed=1)
+print(result)
+"""
+
+
+def test_the_shortest_session_in_python_runs(url, monkeypatch, capsys):
+    monkeypatch.setattr("client.OpenSOCClient", functools.partial(OpenSOCClient, url))
+    exec(OWNERS_SNIPPET, {})
+
+    assert "'done': True" in capsys.readouterr().out
+
+
+def test_a_step_that_says_another_task_is_refused(url):
+    with OpenSOCClient(url) as client:
+        client.reset(task="stage1_basic", seed=1)
+        with pytest.raises(OpenSOCClientError, match="stage2_multi") as caught:
+            client.step({"submit_triage": TRIAGE}, task="stage2_multi")
+
+    assert caught.value.status == 422
+
+
+def test_an_argument_that_reset_does_not_take_is_refused_in_the_servers_words(url):
+    with OpenSOCClient(url) as client, pytest.raises(OpenSOCClientError, match="Did you mean split"):
+        client.reset(spilt="test_family")
 
 
 def test_a_seed_of_none_is_left_to_the_server():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 
 from client import OpenSOCAction
 from contract import InProcess, play_defender_only, right_answer
-from env import Archive, OpenSOCEnv, known_plays
+from env import Archive, OpenSOCEnv
 from generator import generate
-from schema import TASKS, BadRequestError, TurnError
+from generator.known_plays import KNOWN_PLAYS
+from schema import CATEGORIES, CATEGORY_ALIASES, TASKS, BadRequestError, Incident, TurnError
 from tasks.registry import task_at
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,8 +226,58 @@ def test_a_bad_reset_is_refused_in_words_and_the_running_episode_lives_on(option
     assert env.step({"submit_triage": TRIAGE}).done
 
 
-def test_other_options_are_named_and_ignored():
-    assert OpenSOCEnv().reset(seed=1, colour="red").metadata == {"ignored": ["'colour'"]}
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("spilt", "split"),
+        ("taks", "task"),
+        ("sed", "seed"),
+        ("Mode", "mode"),
+        ("idx", "index"),
+        ("self", "seed"),
+        ("episode", "episode_id"),
+    ],
+)
+def test_an_argument_that_reset_does_not_take_is_refused_with_the_nearest_that_it_takes(name, nearest):
+    env = OpenSOCEnv()
+    env.reset(seed=3)
+    before = env.state
+    with pytest.raises(BadRequestError) as caught:
+        env.reset(**{"seed": 3, name: "test_family"})
+
+    assert str(caught.value) == (
+        f"reset takes task, mode, split, seed, index, episode_id; got '{name}'. Did you mean {nearest}?"
+    )
+    assert env.state == before
+
+
+def test_empty_options_are_taken_and_filled_ones_refused():
+    assert (
+        OpenSOCEnv().reset(seed=1, options={}) == OpenSOCEnv().reset(seed=1, options=None) == OpenSOCEnv().reset(seed=1)
+    )
+    with pytest.raises(BadRequestError, match="as arguments of reset itself"):
+        OpenSOCEnv().reset(options={"task": "stage2_multi"})
+
+
+@pytest.mark.parametrize(("alias", "category"), [*CATEGORY_ALIASES.items(), *zip(CATEGORIES, CATEGORIES, strict=True)])
+def test_a_category_may_have_the_name_of_what_is_done(alias, category):
+    incident = crafted(category=alias)
+
+    assert Incident.model_validate(incident) == Incident.model_validate({**incident, "category": category})
+    assert set(CATEGORY_ALIASES.values()) == set(CATEGORIES)
+
+
+def test_the_gate_takes_a_category_by_another_name_as_its_tactic():
+    feedback = {}
+    for category in ("exfiltration", "data_exfiltration"):
+        env = OpenSOCEnv()
+        env.reset(seed=3, mode="self_play")
+        feedback[category] = env.step(
+            {"craft_incident": crafted(category=category, events=crafted()["events"][:1])}
+        ).feedback
+
+    assert feedback["exfiltration"] == feedback["data_exfiltration"]
+    assert "exfiltration needs an external destination" in feedback["data_exfiltration"]
 
 
 # ---------------------------------------------------------------- determinism and secrecy
@@ -347,7 +399,20 @@ def test_without_an_archive_nothing_is_remembered():
 
 
 def test_known_plays_are_the_generators():
-    assert len(known_plays()) > 100
+    """Where this fails, run `python scripts/make_known_plays.py`."""
+    made = runpy.run_path(str(ROOT / "scripts" / "make_known_plays.py"))
+
+    assert len(KNOWN_PLAYS) > 100
+    assert sorted(KNOWN_PLAYS) == made["known_plays"]()
+    assert (ROOT / "generator" / "known_plays.py").read_text(encoding="utf-8") == made["module_text"]()
+
+
+def test_the_first_incident_of_a_process_generates_no_others(monkeypatch):
+    env = OpenSOCEnv()
+    env.reset(seed=3, mode="self_play")
+    monkeypatch.setattr("env.generate", None)
+
+    assert env.step({"craft_incident": novel_incident()}).reward == 0.2
 
 
 def test_an_index_names_the_task_and_seed_that_are_played():

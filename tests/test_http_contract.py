@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app_runtime import Settings, create_app
 from env import OpenSOCEnv
-from schema import LABELS, MODES, TASKS
+from schema import LABELS, MODES, TASKS, BadRequestError
 from service import TRIAGE, begin, problem, serve, strict
 
 
@@ -120,11 +120,14 @@ def test_a_numbered_task_can_be_reset(client):
     assert "detail" in client.post("/reset", json={"split": "val", "index": 10**9}).json()
 
 
-def test_an_unknown_field_of_a_reset_is_mentioned(client):
-    reply = client.post("/reset", params={"sed": "1"}, json={"taks": "stage1_basic", "self": 1})
+@pytest.mark.parametrize("name", ["spilt", "taks", "self"])
+def test_an_argument_that_reset_does_not_take_is_refused_in_query_and_body_as_in_process(client, name):
+    with pytest.raises(BadRequestError, match="Did you mean") as caught:
+        OpenSOCEnv().reset(**{name: "x"})
+    for asked in ({"params": {name: "x"}}, {"json": {name: "x"}}, {"json": {name: None}}):
+        assert problem(client.post("/reset", **asked), 422) == str(caught.value)
 
-    assert "sed" in str(reply.json()["metadata"])
-    assert "taks" in str(reply.json()["metadata"])
+    assert begin(client, seed=1, options={})["observation"]["metadata"] == {}
 
 
 def test_a_chosen_episode_id_is_used(client):

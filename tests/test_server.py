@@ -3,6 +3,7 @@
 import json
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from openenv.core.mcp_client import MCPToolClient
 from websockets.sync.client import connect
 
 import server
+from app_runtime.settings import Settings
 from local_provider import ServerProcess
 from service import TRIAGE, strict
 
@@ -20,31 +22,62 @@ MB = 1_000_000
 
 
 # ---------------------------------------------------------------- the start
+class Server:
+    """Stands for uvicorn's: notes where it would have listened, in place of serving."""
+
+    calls: ClassVar[list] = []
+
+    def __init__(self, config):
+        pass
+
+    def run(self, sockets):
+        self.calls.append([listener.getsockname() for listener in sockets])
+        for listener in sockets:
+            listener.close()
+
+
 @pytest.fixture
 def started(monkeypatch):
-    """What `main` hands to uvicorn, in place of serving."""
-    calls = []
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append(options))
+    """The addresses on which `main` would have served."""
+    monkeypatch.setattr(Server, "calls", [])
+    monkeypatch.setattr(uvicorn, "Server", Server)
     for name in ("_raise_file_limit", "_calm_the_collector"):  # these would outlive the test
         monkeypatch.setattr(server, name, lambda: None)
     for name in ("PORT", "OPENSOC_HOST", "OPENSOC_MAX_EPISODES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENSOC_DEMO", "0")  # test_demo_app.py has the demo
-    return calls
+    return Server.calls
 
 
-def test_the_owners_port_is_the_default(started):
-    server.main([])
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
-    assert (started[0]["host"], started[0]["port"]) == ("0.0.0.0", 7860)
+
+def test_the_owners_port_is_the_default():
+    assert (Settings().host, Settings().port) == ("0.0.0.0", 7860)
 
 
 def test_a_variable_overrides_the_default_and_a_flag_the_variable(started, monkeypatch):
-    monkeypatch.setenv("PORT", "8000")
+    first, second = free_port(), free_port()
+    monkeypatch.setenv("PORT", str(first))
     server.main([])
-    server.main(["--host", "127.0.0.1", "--port", "9000"])
+    server.main(["--host", "127.0.0.1", "--port", str(second)])
 
-    assert [(call["host"], call["port"]) for call in started] == [("0.0.0.0", 8000), ("127.0.0.1", 9000)]
+    assert started == [[("0.0.0.0", first)], [("127.0.0.1", second)]]
+
+
+def test_a_busy_port_is_told_before_anything_is_said_to_listen(started, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            SystemExit,
+            match=f"cannot start. Expected to listen on 127.0.0.1 port {port}, and got: Address already in use",
+        ):
+            server.main(["--host", "127.0.0.1", "--port", str(port)])
+
+    assert capsys.readouterr().out == ""
+    assert not started
 
 
 def test_a_second_port_serves_the_same_episodes():

@@ -126,9 +126,13 @@ def test_a_step_before_reset_and_after_the_end_is_refused(client):
         assert "done" in tell(ws, STEP)["data"]["message"]
 
 
-def test_an_unknown_reset_field_named_self_is_ignored(client):
+@pytest.mark.parametrize(("name", "nearest"), [("spilt", "split"), ("self", "seed")])
+def test_an_argument_that_reset_does_not_take_is_refused(client, name, nearest):
     with client.websocket_connect("/ws") as ws:
-        assert tell(ws, '{"type":"reset","data":{"self":1,"seed":5}}')["type"] == "observation"
+        refusal = tell(ws, json.dumps({"type": "reset", "data": {name: 1, "seed": 5}}))
+        assert refusal["type"] == "error"
+        assert refusal["data"]["message"].endswith(f"got '{name}'. Did you mean {nearest}?")
+        assert tell(ws, '{"type":"reset","data":{"seed":5,"options":{}}}')["type"] == "observation"
 
 
 def test_sockets_do_not_share_an_episode(client):

@@ -21,12 +21,14 @@ from starlette.responses import RedirectResponse, Response
 
 import demo_data as data
 from demo.attack import AttackTab
+from demo.draft import IncidentDraft
 from demo.fence import PATH, Fence
 from demo.page import AT_ONCE, on, piece, styled
 from demo.play import PlayTab
 from demo.results import results
 from demo.watch import WatchTab
 from rubric import TableName
+from schema import TASKS
 
 FILES = Path(__file__).resolve().parent / "demo"
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
@@ -85,8 +87,14 @@ def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
     with ThreadPoolExecutor(1) as thread:  # where no event loop runs, Gradio makes some and leaves them open
         thread.submit(asyncio.run, _mount_page(app, table)).result()
     app.user_middleware.append(Middleware(Fence))  # inside the Guard, which bounds and reads bodies
-    threading.Thread(target=data.warm_up, name="demo", daemon=True).start()
+    threading.Thread(target=_warm_up, name="demo", daemon=True).start()
     return app
+
+
+def _warm_up() -> None:
+    """Make what is made at the first click, so that the first visitor does not wait."""
+    data.warm_up()
+    IncidentDraft.of(data.generated(TASKS[0], 0)).judged()
 
 
 async def _home(request: Request) -> Response:

@@ -9,6 +9,7 @@ import gradio as gr
 
 import demo_data as data
 from demo import views
+from demo.draft import MAX_DRAFT, IncidentDraft, in_form, world_of
 from demo.page import (
     WORLD,
     IncidentView,
@@ -21,7 +22,7 @@ from demo.page import (
     styled,
     task_list,
 )
-from demo_data import DemoCase, IncidentDraft
+from demo_data import DemoCase
 from rubric import TableName
 from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, OpenSOCError, Task, visible
 
@@ -82,7 +83,7 @@ class AttackTab:
                     label="The incident",
                     lines=20,
                     max_lines=28,
-                    max_length=data.MAX_DRAFT + 1,
+                    max_length=MAX_DRAFT + 1,
                     elem_classes=["demo-json"],
                 )
             with gr.Tab(WORLD):
@@ -144,18 +145,18 @@ class AttackTab:
     def on_begin(self, task: Task) -> list[Any]:
         """Lay an admitted incident on the desk."""
         draft = IncidentDraft.of(data.generated(task, data.new_seed()))
-        world = styled(views.world_tables(data.world_of(draft.task, draft.seed)))
+        world = styled(views.world_tables(world_of(draft.task, draft.seed)))
         return [gr.Tabs(visible=True), *_form(Desk(draft), draft), world, gr.Column(visible=False), ""]
 
     def on_raw(self, desk: Desk | None, text: str, chosen: str | None) -> list[Any]:
         """Take the JSON that the visitor typed."""
         if desk is None or desk.echoes(text, desk.draft.text):
             return self._unchanged(desk, text)
-        return _form(desk, desk.draft._replace(text=(text or "")[: data.MAX_DRAFT + 1]), chosen, without="raw")
+        return _form(desk, desk.draft._replace(text=(text or "")[: MAX_DRAFT + 1]), chosen, without="raw")
 
     def on_narrative(self, desk: Desk | None, text: str, chosen: str | None) -> list[Any]:
         """Take the narrative that the visitor typed."""
-        if desk is None or desk.echoes(text, data.in_form(desk.draft.head()[2])):
+        if desk is None or desk.echoes(text, in_form(desk.draft.head()[2])):
             return self._unchanged(desk, text)
         label, category, _ = desk.draft.head()
         return _form(desk, desk.draft.with_head(label, category, text or ""), chosen, without="head")
@@ -225,7 +226,7 @@ def _form(desk: Desk, draft: IncidentDraft, chosen: str | None = None, *, withou
         "head": [
             label if label in LABELS else None,
             category if category in CATEGORIES else None,
-            data.in_form(narrative),
+            in_form(narrative),
         ],
         "line": [gr.Dropdown(choices=[(visible(log_id)[:40], log_id) for log_id in ids], value=line)],
         "fields": [draft.line(line) if line else []],
@@ -234,7 +235,7 @@ def _form(desk: Desk, draft: IncidentDraft, chosen: str | None = None, *, withou
     if without:
         parts[without] = [gr.skip()] * len(parts[without])
     values = [value for part in parts.values() for value in part]
-    return [desk.holding(draft, _written(desk, draft, data.in_form(narrative), without)), gate, *values]
+    return [desk.holding(draft, _written(desk, draft, in_form(narrative), without)), gate, *values]
 
 
 def _written(desk: Desk, draft: IncidentDraft, narrative: str, without: str) -> list[str]:
@@ -252,6 +253,6 @@ def _written(desk: Desk, draft: IncidentDraft, narrative: str, without: str) -> 
 def _narrative_in_page(draft: IncidentDraft) -> str | None:
     """Return the narrative that the form shows of a draft; None if the draft cannot be read."""
     try:
-        return data.in_form(draft.head()[2])
+        return in_form(draft.head()[2])
     except OpenSOCError:
         return None

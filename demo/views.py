@@ -14,9 +14,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from demo.draft import GateResult
 from demo.graph import edges_of
-from demo.words import ACTIONS, cut, readable, summary
-from demo_data import ROUNDS, DemoCase, Game, GateResult, ScoredAnswer, rule_says
+from demo.words import ACTIONS, cut, readable, rule_summary, summary
+from demo_data import ROUNDS, DemoCase, Game, ScoredAnswer
 
 HERE = Path(__file__).resolve().parent
 KNOWN_BY = ("name", "ticket_id", "value", "host")  # of a record: its first columns
@@ -99,7 +100,7 @@ def ground_truth(case: DemoCase, *, claimed: str = "") -> str:
     findings = [
         {
             "rule": finding.rule_id,
-            "says": rule_says(finding.rule_id),
+            "says": rule_summary(finding.rule_id),
             "technique": finding.technique,
             "url": _technique_url(finding.technique),
             "strength": finding.strength,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from schema import visible
+from verifier.rules import RULES
 
 LONGEST = 2_000  # characters of one text in the page
 LONGEST_VALUE = 120  # characters of one field in a line's summary
@@ -49,6 +50,12 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "script": ("{script_text}",),
     "cloud_api": ("{api_service}", " {api_operation}", " by {user_uid}", " from {src_ip}"),
 }
+_RULES = {rule.rule_id: rule.summary for rule in RULES}
+
+
+def rule_summary(rule_id: str) -> str:
+    """Return what a rule looks for; empty for a rule that is not there."""
+    return _RULES.get(rule_id, "")
 
 
 def readable(value: Any) -> str:

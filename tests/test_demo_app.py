@@ -18,6 +18,7 @@ import demo_data
 from app_runtime import Settings
 from app_runtime.guard import BODY
 from demo.attack import Desk
+from demo.draft import IncidentDraft
 from demo.fence import PATH, Fence
 from schema import MAX_EVENTS
 from server import whole_app
@@ -280,7 +281,7 @@ def test_a_game_s_incident_has_neither_link_nor_seed_to_its_answer(client, confi
 
 
 def test_a_desk_knows_what_the_page_has_not_got_yet_from_what_is_typed():
-    one = demo_data.IncidentDraft.of(demo_data.generated("stage1_basic", 3))
+    one = IncidentDraft.of(demo_data.generated("stage1_basic", 3))
     two = one._replace(text=one.text + " ")
     desk = Desk(one).holding(one, ["", one.text]).heard(one.text).holding(two, ["", two.text])
 
@@ -293,7 +294,7 @@ def test_a_desk_knows_what_the_page_has_not_got_yet_from_what_is_typed():
 
 
 def test_a_desk_keeps_no_texts_but_its_draft():
-    draft = demo_data.IncidentDraft.of(demo_data.generated("stage1_basic", 3))
+    draft = IncidentDraft.of(demo_data.generated("stage1_basic", 3))
     desk = Desk(draft)
     for number in range(1_000):
         desk = desk.holding(draft, [f"{number}" * 1_000])

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import pytest
 
 from demo import results, views
+from demo.draft import GateResult, IncidentDraft, world_of
 from demo.figures import EVIDENCE
 from demo.graph import Link, graph, links_of
 from demo.timeline import timeline
@@ -20,15 +21,12 @@ from demo.words import LONGEST, readable
 from demo_data import (
     DemoCase,
     Game,
-    GateResult,
-    IncidentDraft,
     Round,
     ScoredAnswer,
     ask,
     baked,
     from_link,
     generated,
-    world_of,
 )
 from incidents import HOSTS, OUTSIDE, call, event, launch, logon
 from schema import LABELS, TASKS

@@ -6,6 +6,7 @@ from client import screens
 from demo import words
 from demo_data import generated
 from schema import EVENT_TYPES, LABELS, TASKS
+from verifier.rules import RULES
 
 VALUES = [
     None,
@@ -50,3 +51,8 @@ def test_a_long_value_is_cut_and_its_length_told():
     assert words.cut("x" * 2_000) == "x" * 2_000
     assert words.cut("x" * 2_001) == "x" * 2_000 + "… (2,001 characters)"
     assert words.shortened("x" * 121) == "x" * 119 + "…"
+
+
+def test_rules_say_in_words_what_they_look_for():
+    assert all(words.rule_summary(rule.rule_id) == rule.summary != "" for rule in RULES)
+    assert words.rule_summary("no-such-rule") == ""

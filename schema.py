@@ -746,53 +746,50 @@ class Incident(BaseModel):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def filled(model: type[Model], values: dict[str, Any], given: set[str]) -> Model:
-    """A model of values that are known to be valid, as pydantic's own `model_construct` makes it in a multiple of the time.
+def _unchecked(model: type[Model], values: dict[str, Any], given: set[str]) -> Model:
+    """Build a model without validation; several times faster than `model_construct`. It keeps `values` (of every field) and `given`."""
+    instance = object.__new__(model)
+    _set(instance, "__dict__", values)
+    _set(instance, "__pydantic_fields_set__", given)
+    _set(instance, "__pydantic_extra__", None)
+    _set(instance, "__pydantic_private__", None)
+    return instance
 
-    Args:
-        values: of every field; the model keeps this very dict.
-        given: the fields that count as set; the model keeps this very set.
-    """
-    made = _blank(model)
-    _set_values(made, values)
-    _set_given(made, given)
-    _set_extra(made, None)
-    _set_private(made, None)
-    return made
+
+_set = object.__setattr__  # models are frozen
 
 
 def built_incident(
     label: Label, category: Category, lines: Sequence[Mapping[str, Any]], narrative: str = ""
 ) -> Incident:
-    """The incident that `Incident.model_validate` makes of rows that are known to be valid, in half its time.
+    """Build the incident that `Incident.model_validate` makes of valid rows, in half its time.
 
     For the generator's own rows alone: nothing is checked. What comes from anywhere else goes through `model_validate`.
 
     Args:
+        label: the decision that the incident claims to deserve.
+        category: a tactic, by its own name.
         lines: rows of event_type, fields (those that are set), timestamp and log_id; they are read and not kept.
+        narrative: what a reporter adds.
     """
-    events: list[Any] = []
-    for line in lines:
-        event_class, fields_class, unset = _BLANKS[line["event_type"]]
-        given = line["fields"]
-        fields = filled(fields_class, unset | given, set(given))
-        values = {
-            "timestamp": line["timestamp"],
-            "log_id": line["log_id"],
-            "event_type": line["event_type"],
-            "fields": fields,
-        }
-        events.append(filled(event_class, values, set(values)))
-    whole = {"target_label": label, "category": category, "events": events, "narrative": narrative}
-    return filled(Incident, whole, set(whole))
+    events = [_unchecked_event(line) for line in lines]
+    values = {"target_label": label, "category": category, "events": events, "narrative": narrative}
+    return _unchecked(Incident, values, set(values))
 
 
-_blank = object.__new__
-# The slots of every model; their setters get past `frozen`, and are faster than object.__setattr__.
-_set_values, _set_given, _set_extra, _set_private = (
-    BaseModel.__dict__[slot].__set__
-    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-)
+def _unchecked_event(line: Mapping[str, Any]) -> EventBase:
+    event_class, fields_class, unset = _BLANKS[line["event_type"]]
+    given = line["fields"]
+    fields = _unchecked(fields_class, unset | given, set(given))
+    values = {
+        "timestamp": line["timestamp"],
+        "log_id": line["log_id"],
+        "event_type": line["event_type"],
+        "fields": fields,
+    }
+    return _unchecked(event_class, values, set(values))
+
+
 _BLANKS: dict[str, tuple[type[EventBase], type[Fields], dict[str, Any]]] = {
     name: (EVENT_CLASSES[name], fields, dict.fromkeys(fields.model_fields)) for name, fields in FIELDS_OF.items()
 }

@@ -78,7 +78,8 @@ shell_over_network = command_rule(
 )
 def loose_program(launches: Lines[ProcessFields], connections: Lines[NetConnFields], window: Window) -> Findings:
     starts, shells = grouped(launches, _loose_start), grouped(launches, _loose_parent)
-    reached = grouped(connections, lambda line: _loose_caller(window, line))
+    to_admin = [line for line in connections if line.fields.dst_port in ADMIN_PORTS]
+    reached = grouped(to_admin, lambda line: _loose_caller(window, line))
     launched = dict(sorted([*starts.items(), *shells.items()], key=lambda group: group[1][0].order))
     for host, path in launched | reached:
         around = [*starts.get((host, path), ()), *shells.get((host, path), ())]
@@ -111,9 +112,9 @@ def _parent_path(line: Line[ProcessFields]) -> str:
 
 
 def _loose_caller(window: Window, line: Line[NetConnFields]) -> tuple[str, str] | None:
-    """Return the host and the loose program (but of ProgramData) that reaches an administrative port inside."""
+    """Return the host and the loose program (but of ProgramData) that connects inside."""
     address, path = line.fields.dst_ip, program_path(line)
-    inside = line.fields.dst_port in ADMIN_PORTS and address and not window.is_external(address)
+    inside = address and not window.is_external(address)
     return (line.host, path) if inside and is_loose(path) and "\\programdata\\" not in path else None
 
 

@@ -1,15 +1,22 @@
 """The playbook says every rule, every threshold and every list that the code compares with."""
 
+import inspect
+import os
+import subprocess
+import sys
+
 import pytest
 
 from env import defender_view
 from generator import generate
 from incidents import ACCOUNTS
+from rule_literals import SHARED, Literals, missing, module_of, untold
 from schema import LABELS, TASKS, UNNAMED_PROGRAM_WORK
 from tasks.registry import SPLITS
 from verifier import RULES, compute_ground_truth, playbook_for, playbook_text
 from verifier.playbook import LADDER
 
+LITERALS = Literals()
 THRESHOLDS = {
     "application-spawns-shell": "300 s",
     "download-cradle": "20 or more|300 s",
@@ -103,3 +110,57 @@ def test_the_playbook_names_every_kind_of_work_that_a_finding_is_given():
 
     assert given
     assert given <= set(UNNAMED_PROGRAM_WORK)
+
+
+# ---------------------------------------------------------------- words and code
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.rule_id)
+def test_a_rule_s_words_say_everything_that_it_compares_with(rule):
+    assert untold(rule, LITERALS) == []
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_playbook_spells_out_what_rules_call_by_one_word(name):
+    words = summary_of("download-cradle") if name == "fetches_code" else LADDER
+
+    assert missing(words, LITERALS.of_name(name)) == []
+    assert SHARED[name] in words.lower()
+
+
+@pytest.mark.parametrize(
+    ("rule_id", "old", "new", "word"),
+    [
+        ("startup-folder", '"powerpnt.exe"', '"powerpnt.exe", "teams.exe"', "teams"),
+        (
+            "class-hijack",
+            'if setting.act != "set"',
+            'if "hidden.dll" in setting.data or setting.act != "set"',
+            "hidden.dll",
+        ),
+        ("share-sweep", "line.fields.dst_port in SHARE_PORTS", "line.fields.dst_port in (*SHARE_PORTS, 3260)", "3260"),
+        ("share-sweep", "at_least=MIN_SWEPT", "at_least=77", "77"),
+        ("secrets-over-share", "cookies", "cookies|webdata", "webdata"),
+        ("sign-in-screen-shell", '"rundll32.exe")', '"rundll32.exe" and name != "wt.exe")', "wt"),
+    ],
+)
+def test_a_literal_that_the_words_do_not_say_is_found(rule_id, old, new, word):
+    rule = next(rule for rule in RULES if rule.rule_id == rule_id)
+    source = inspect.getsource(sys.modules[module_of(rule)])
+    assert old in source
+
+    assert untold(rule, Literals({module_of(rule): source.replace(old, new)})) == [word]
+
+
+def test_the_words_of_the_playbook_do_not_hang_on_the_order_of_sets():
+    command = [sys.executable, "-c", "from verifier import playbook_text; print(playbook_text())"]
+    texts = {
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True, text=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert len(texts) == 1
+
+
+def summary_of(rule_id):
+    return next(rule.summary for rule in RULES if rule.rule_id == rule_id)

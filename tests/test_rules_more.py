@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from generator import generate
 from incidents import (
     EVIL,
     INSTALLED,
@@ -20,7 +19,6 @@ from incidents import (
     control,
     event,
     found,
-    incident,
     inject,
     launch,
     logon,
@@ -30,12 +28,8 @@ from incidents import (
     setting,
     task,
     truth_of,
-    uncalled,
-    world,
     write,
 )
-from schema import FIELDS_OF, TASKS
-from tasks.registry import SPLITS
 from verifier import RULES
 from verifier.commands import decoded, key_form, meanings, number_of
 from verifier.rules import (
@@ -51,7 +45,6 @@ from verifier.rules import (
     persistence,
     programs,
 )
-from verifier.window import EXACT, LOOSER, kinds
 
 CMD = SYSTEM32 + "cmd.exe"
 REG = SYSTEM32 + "reg.exe"
@@ -586,30 +579,6 @@ def test_what_is_found_and_how_strong(rule_id, strength, rows):
     said = {line.split()[1] for line in found(*rows) if line.startswith(f"{rule_id} ")}
 
     assert said == ({strength} if strength else set())
-
-
-@pytest.mark.parametrize("rule_id", CASES)
-def test_no_rule_is_left_uncalled_whatever_a_line_s_activity(rule_id):
-    for _, rows in CASES[rule_id]:
-        activities = sorted({activity for row in rows for _, activity in kinds(FIELDS_OF[row["event_type"]])})
-        for activity in activities:
-            told = [
-                {**row, "fields": {**row["fields"], "activity": activity}}
-                if (FIELDS_OF[row["event_type"]], activity) in kinds(FIELDS_OF[row["event_type"]])
-                else row
-                for row in rows
-            ]
-            for limits in (EXACT, LOOSER):
-                assert uncalled(incident(*told), world(), limits) == [], (activity, rows)
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_no_rule_is_left_uncalled_in_made_up_incidents(task):
-    for split in SPLITS:
-        for index in range(30):
-            case = generate(task, index, split=split)
-            for limits in (EXACT, LOOSER):
-                assert uncalled(case.incident, case.world, limits) == []
 
 
 def test_every_rule_of_these_modules_is_found_in_some_example_and_not_in_another():

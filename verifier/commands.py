@@ -427,11 +427,11 @@ def triggers_of(window: Window) -> set[str]:
     triggers = set(window.view(lines_by_meaning))
     for line in launches(window):
         triggers.add(basename(line.fields.process_path))
-        triggers.add(started_by(basename(line.fields.parent_path)))
+        triggers.add(_started_by(basename(line.fields.parent_path)))
     return triggers
 
 
-def started_by(parent: str) -> str:
+def _started_by(parent: str) -> str:
     """Return the trigger of a program that starts another."""
     return f"{parent} >"
 
@@ -464,7 +464,7 @@ def launches_by(parents: Iterable[str]) -> Selection[Line[ProcessFields]]:
     def pick(window: Window) -> list[Line[ProcessFields]]:
         return [line for line in launches(window) if basename(line.fields.parent_path) in names]
 
-    return Selection(pick, triggers=frozenset(map(started_by, names)))
+    return Selection(pick, triggers=frozenset(map(_started_by, names)))
 
 
 def command_program(lines: Sequence[Line]) -> str:
@@ -490,12 +490,6 @@ def command_rule(
 
     on = (commands_that(meaning),)
     return rule(rule_id, technique, tactic, on=on, summary=summary, source=source)(body)
-
-
-def told(window: Window, this: object, *meant: str, sure: bool, impact: bool = False) -> Iterable[Finding]:
-    """Make one finding for each host and user whose commands have one of the meanings (for rules of the old form)."""
-    lines = commands_that(*meant).pick(window)
-    return findings_by_host_and_user(lines, confirmed=sure, program=command_program, impact=impact)
 
 
 _ENCODED = re.compile(r"\s[-/]e(?:c|nc?|nco[a-z]*)?\s+[\"']?([a-z0-9+/=]{40,})", re.IGNORECASE)

@@ -13,13 +13,32 @@ from schema import FIELDS_OF, TELEMETRY, UNNAMED_PROGRAM_WORK
 from verifier.commands import COMMAND_KINDS
 from verifier.decision import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.rules import RULES
-from verifier.window import INSTALLED, USER_WRITABLE, kinds
+from verifier.rules.kit import ELEVATED, LOOSE, MANAGERS, SERVER_PROGRAMS
+from verifier.window import (
+    CODE_HOSTS,
+    INSTALLED,
+    SHELLS,
+    USER_WRITABLE,
+    WELL_KNOWN_ACCOUNTS,
+    kinds,
+    stems,
+)
+
+
+def _named(programs: Iterable[str]) -> str:
+    """Name programs as the rules do, without .exe."""
+    return ", ".join(stems(programs))
+
 
 LADDER = f"""Decide in three steps.
 1. Findings: apply the rules below to the log lines. A rule looks at several lines together; an event type alone means nothing.
    "Before", "after" and "within" include the same second. External and outside mean an address beyond the listed networks. User-writable is what lies
    {USER_WRITABLE}.
    Programs are installed {INSTALLED}.
+   Shells are {_named(SHELLS)}; script hosts are {_named(CODE_HOSTS)}; server programs are {_named(SERVER_PROGRAMS)};
+   a manager of Windows is any of {_named(sorted(MANAGERS))}; auto-elevated programs are {_named(sorted(ELEVATED))};
+   loose programs lie {LOOSE}.
+   A person is any account but a machine's (its name ends in $) and {", ".join(sorted(WELL_KNOWN_ACCOUNTS))}.
 2. Context: drop a finding that is explained by
    - a change ticket that is approved and names every host and account of the finding and its program, and whose time covers all its lines;
      the program is the one that acts (the shell, the dropped file, the service's or task's program, what wrote the value or opened the

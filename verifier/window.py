@@ -362,20 +362,6 @@ def _by_time(line: Line) -> tuple[float, int, str]:
     return line.time_s, len(line.log_id), line.log_id
 
 
-def crowded(lines: Sequence[Line[F]], seconds: float, least: int, what: Callable[[Line[F]], object]) -> list[Line[F]]:
-    """The lines (of some in time order) that lie in any run of at most so many seconds with at least so many different things."""
-    if len(lines) < least:
-        return []
-    if lines[-1].time_s - lines[0].time_s <= seconds:
-        return list(lines) if len({what(line) for line in lines}) >= least else []
-    kept: set[int] = set()
-    for start, first in enumerate(lines):
-        run = [index for index in range(start, len(lines)) if lines[index].time_s - first.time_s <= seconds]
-        if len({what(lines[index]) for index in run}) >= least:
-            kept.update(run)
-    return [lines[index] for index in sorted(kept)]
-
-
 def one_program(lines: Iterable[Line], *, otherwise: str = "") -> str:
     """The program that lines name: `otherwise` where none is named, nothing where they name several."""
     paths = {path.lower() for line in lines if (path := getattr(line.fields, "process_path", None))}

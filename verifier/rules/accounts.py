@@ -68,7 +68,7 @@ account_command = command_rule(
     "T1136",
     "persistence",
     on=((AccountFields, "create"),),
-    summary=f"A person's new account goes within {SHORT_ACCOUNT_S} s; confirmed if a user's name ends in $.",
+    summary=f"A person's new account goes within {SHORT_ACCOUNT_S} s; confirmed if a user's (set: Normal account) name ends in $.",
     source="ATT&CK T1136, T1564.002; Security 4720/4726",
 )
 def odd_account(creations: Lines[AccountFields], window: Window) -> Findings:
@@ -119,7 +119,9 @@ def identity_history(additions: Lines[AccountFields], window: Window) -> Finding
     "T1098",
     "persistence",
     on=(AccountFields, (DirectoryFields, "modify", "create")),
-    summary="A person sets delegation, no preauthentication, a user's SPN, domain access lists, DSRM password, policies. Confirmed: AllowedToActOnBehalfOfOtherIdentity, KeyCredentialLink, a machine name losing $, by ANONYMOUS LOGON.",
+    summary="A person sets on an account or object: delegation (AllowedToDelegateTo, msDS-AllowedToDelegateTo, Trusted for or Trusted to authenticate for delegation), no preauthentication required, reversible or DES keys only, "
+    "sIDHistory, msDS-GroupMSAMembership, scriptPath, gPCMachineExtensionNames, gPCFileSysPath, servicePrincipalName= or servicePrincipalNames= (but a computer's), the access list (nTSecurityDescriptor=) of DC=, CN=AdminSDHolder, a user, group or groupPolicyContainer; "
+    "or the password of Directory Services Restore. Confirmed: an object's msDS-AllowedToActOnBehalfOfOtherIdentity, msDS-KeyCredentialLink or sIDHistory, a machine name losing $, or a change by ANONYMOUS LOGON.",
     source="ATT&CK T1098, T1558, T1484.001, T1078.002; MS-ADA; Security 4738/4742/4781/4794/5136",
 )
 def account_takeover(accounts: Lines[AccountFields], edits: Lines[DirectoryFields], window: Window) -> Findings:
@@ -183,7 +185,8 @@ def _is_access_list_set(line: Line[DirectoryFields]) -> bool:
     "T1207",
     "defense_evasion",
     on=(DirectoryFields, AccountFields),
-    summary="A person uses the right to install or manage a replica, or gives a machine a domain controller's service name (GC/). Confirmed.",
+    summary=f"A person uses the right to install or manage a replica ({', '.join(REPLICA_RIGHTS)}), or gives a machine a domain controller's service name "
+    "(servicePrincipalName or servicePrincipalNames with GC/ or E3514235-4B06-11D1-AB04-00C04FC2DCD2/). Confirmed.",
     source="ATT&CK T1207; MS-ADTS 5.1.3.2.1",
 )
 def replica_rights(accesses: Lines[DirectoryFields], accounts: Lines[AccountFields], window: Window) -> Findings:
@@ -211,7 +214,7 @@ def _uses_replica_right(line: Line[DirectoryFields]) -> bool:
     "persistence",
     on=((GroupFields, "member_add"),),
     at_least=MIN_GROUPS,
-    summary=f"A person puts one account into {MIN_GROUPS} privileged groups within {GROUPS_S} s. Confirmed.",
+    summary=f"A person puts one account into {MIN_GROUPS} privileged groups ({', '.join(PRIVILEGED_GROUPS)}) within {GROUPS_S} s. Confirmed.",
     source="ATT&CK T1098.007",
 )
 def many_privileged_groups(additions: Lines[GroupFields], window: Window) -> Findings:

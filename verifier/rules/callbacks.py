@@ -6,8 +6,16 @@ import re
 
 from schema import NetConnFields
 from verifier.commands import command_rule
-from verifier.rules.kit import burst_of, first_address, grouped, program_path, target_of
+from verifier.rules.kit import (
+    LOOPBACK,
+    burst_of,
+    first_address,
+    grouped,
+    program_path,
+    target_of,
+)
 from verifier.window import (
+    CODE_HOSTS,
     OUTBOUND,
     Findings,
     Line,
@@ -17,6 +25,7 @@ from verifier.window import (
     finding,
     findings_by_host_and_user,
     rule,
+    stems,
 )
 
 MIN_ONE_TARGET = 10
@@ -26,29 +35,21 @@ MIN_RETRIES = 5
 UNANSWERED = ("S0", "REJ", "RSTOS0", "RSTRH", "SH")  # Zeek conn_state: no answer, or refused
 SCAN_S = 300
 WEB_PORTS = (80, 443)
+RPC_AND_SHARE_PORTS = (135, 445)
 
-NO_NETWORK = frozenset(
-    ["notepad.exe", "calc.exe", "mspaint.exe", "write.exe", "wordpad.exe", "gpupdate.exe", "conhost.exe"]
+NO_NETWORK = (
+    "notepad.exe",
+    "calc.exe",
+    "mspaint.exe",
+    "write.exe",
+    "wordpad.exe",
+    "gpupdate.exe",
+    "conhost.exe",
 )
 
-SCRIPTERS = frozenset(
-    [
-        "powershell.exe",
-        "pwsh.exe",
-        "mshta.exe",
-        "regsvr32.exe",
-        "rundll32.exe",
-        "wscript.exe",
-        "cscript.exe",
-        "msbuild.exe",
-        "installutil.exe",
-        "wmic.exe",
-        "certutil.exe",
-        "cmd.exe",
-    ]
-)
+SCRIPTERS = (*CODE_HOSTS, "msbuild.exe", "installutil.exe", "wmic.exe", "certutil.exe")
 
-_CONNECTS_ODDLY = NO_NETWORK | SCRIPTERS | {"explorer.exe"}
+_CONNECTS_ODDLY = frozenset((*NO_NETWORK, *SCRIPTERS, "explorer.exe"))
 _ODD_URL = re.compile(r"^https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]|$)|^[a-z]:\\|^\\\\|^file:", re.IGNORECASE)
 
 
@@ -57,7 +58,8 @@ _ODD_URL = re.compile(r"^https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]|$)|^
     "T1105",
     "command_and_control",
     on=((NetConnFields, *OUTBOUND),),
-    summary="A shell or script host connects outside (but 80, 443) or to 135 or 445, explorer.exe to an RPC port. Suspicious; confirmed for notepad, calc, mspaint.",
+    summary=f"A script host, msbuild, installutil, wmic or certutil connects outside (but to port {' or '.join(map(str, WEB_PORTS))}) or to port {' or '.join(map(str, RPC_AND_SHARE_PORTS))}; "
+    f"explorer to port {DYNAMIC_PORT} or above inside; {', '.join(stems(NO_NETWORK))} anywhere: confirmed, else suspicious. Its own address, {' and '.join(LOOPBACK)} do not count.",
     source="ATT&CK T1105, T1071, T1218; Microsoft Sysmon event 3",
 )
 def script_host_connects(connections: Lines[NetConnFields], window: Window) -> Findings:
@@ -74,7 +76,7 @@ def script_host_connects(connections: Lines[NetConnFields], window: Window) -> F
 
 def _odd_caller(window: Window, line: Line[NetConnFields]) -> tuple[str, str] | None:
     name = basename(line.fields.process_path)
-    if name not in _CONNECTS_ODDLY or line.fields.dst_ip in (None, "127.0.0.1", "::1", line.fields.src_ip):
+    if name not in _CONNECTS_ODDLY or line.fields.dst_ip in (None, *LOOPBACK, line.fields.src_ip):
         return None
     odd = _is_odd_target(name, line.fields.dst_port or 0, outside=window.is_external(line.fields.dst_ip))
     return (line.host, program_path(line)) if odd else None
@@ -83,7 +85,7 @@ def _odd_caller(window: Window, line: Line[NetConnFields]) -> tuple[str, str] | 
 def _is_odd_target(name: str, port: int, *, outside: bool) -> bool:
     """Whether a program of `_CONNECTS_ODDLY` has little reason to connect to a port."""
     if name in SCRIPTERS:
-        return (outside and port not in WEB_PORTS) or port in (135, 445)
+        return (outside and port not in WEB_PORTS) or port in RPC_AND_SHARE_PORTS
     return name in NO_NETWORK or (not outside and port >= DYNAMIC_PORT)
 
 
@@ -92,7 +94,7 @@ def _is_odd_target(name: str, port: int, *, outside: bool) -> bool:
     "T1197",
     "command_and_control",
     on=((NetConnFields, "bits_job"),),
-    summary="A BITS transfer from a bare IP address or no http(s). Suspicious.",
+    summary="A BITS transfer from a bare IP address or from a file, a drive or a share. Suspicious.",
     source="ATT&CK T1197; Microsoft BITS-Client events 59/60",
 )
 def transfer_job(jobs: Lines[NetConnFields], window: Window) -> Findings:
@@ -105,7 +107,7 @@ def transfer_job(jobs: Lines[NetConnFields], window: Window) -> Findings:
     "command_and_control",
     on=(NetConnFields,),
     at_least=MIN_RETRIES,
-    summary=f"From inside, {MIN_UNANSWERED} external targets, or one {MIN_RETRIES} times, give no answer within {SCAN_S} s. Confirmed: {MIN_ONE_TARGET} ports of one address.",
+    summary=f"From inside, {MIN_UNANSWERED} external targets, or one {MIN_RETRIES} times, give no answer ({', '.join(UNANSWERED)}) within {SCAN_S} s. Confirmed: {MIN_ONE_TARGET} ports of one address.",
     source="ATT&CK T1046, T1571, T1008; Zeek conn.log conn_state",
 )
 def unanswered_calls(connections: Lines[NetConnFields], window: Window) -> Findings:

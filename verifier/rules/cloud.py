@@ -13,10 +13,18 @@ MIN_SECRETS = 3
 SECRETS_S = 600
 MIN_ENTERED = 3
 BIG_COUNT = 10  # machines in one call
-_SECRET_CALLS = frozenset(
-    ("GetSecretValue", "BatchGetSecretValue", "GetParameter", "GetParameters", "GetParametersByPath", "GetPasswordData")
+_SECRET_CALLS = (
+    "GetSecretValue",
+    "BatchGetSecretValue",
+    "GetParameter",
+    "GetParameters",
+    "GetParametersByPath",
+    "GetPasswordData",
 )
-_BULK_CALLS = frozenset(("BatchGetSecretValue", "GetPasswordData"))
+_BULK_CALLS = (
+    "BatchGetSecretValue",
+    "GetPasswordData",
+)
 _SHARING = {
     "ModifyImageAttribute": r"launchpermission.{0,80}\badd\b",
     "ModifySnapshotAttribute": r"createvolumepermission.{0,80}\badd\b",
@@ -39,16 +47,17 @@ _BACK_DOORS = re.compile(
 _CREDENTIALS_CHANGED = re.compile(
     r"keycredentials|passwordcredentials|keydescription|certificates and secrets", re.IGNORECASE
 )
-_ATTRIBUTE_CALLS = frozenset(("DescribeInstanceAttribute", "ModifyInstanceAttribute"))
-_SHELL_CALLS = frozenset(
-    (
-        "SendSSHPublicKey",
-        "SendSerialConsoleSSHPublicKey",
-        "SendCommand",
-        "StartSession",
-        "Run Command",
-        "EnableSerialConsoleAccess",
-    )
+_ATTRIBUTE_CALLS = (
+    "DescribeInstanceAttribute",
+    "ModifyInstanceAttribute",
+)
+_SHELL_CALLS = (
+    "SendSSHPublicKey",
+    "SendSerialConsoleSSHPublicKey",
+    "SendCommand",
+    "StartSession",
+    "Run Command",
+    "EnableSerialConsoleAccess",
 )
 _BIG_MACHINE = re.compile(
     r"\"instancetype\":\"(?:p\d|g\d|gr\d|inf\d|trn\d|dl\d|x\d|u-|hpc|vt\d|[a-z]\d\w{0,3}\.(?:1[26]|2[4]|32|48|56|96|112)xlarge|[a-z]\d\w{0,3}\.metal)",
@@ -58,13 +67,23 @@ _MANY_MACHINES = re.compile(r"\"max(?:count)?\":\"?(\d{1,6})", re.IGNORECASE)
 _OPEN_TO_ALL = re.compile(r"(?:/0\"|\"::/0\"|0\.0\.0\.0/0)", re.IGNORECASE)
 _PUBLIC = re.compile(r"\"principal\":\s*(?:\"\*\"|\{\"aws\":\s*\"?\[?\"\*)", re.IGNORECASE)
 _ADMIN_PORT = re.compile(r"\"(?:fromport|toport)\":\s*\"?(?:22|3389|445|1433|3306|5432|5985|0|-1)\b", re.IGNORECASE)
-_MAIL_CALLS = frozenset(
-    ("MailItemsAccessed", "New-InboxRule", "Set-Mailbox", "Add-MailboxPermission", "UpdateInboxRules")
+_MAIL_CALLS = (
+    "MailItemsAccessed",
+    "New-InboxRule",
+    "Set-Mailbox",
+    "Add-MailboxPermission",
+    "UpdateInboxRules",
 )
-_MODEL_CALLS = frozenset(
-    ("PutUseCaseForModelAccess", "PutFoundationModelEntitlement", "CreateFoundationModelAgreement")
+_MODEL_CALLS = (
+    "PutUseCaseForModelAccess",
+    "PutFoundationModelEntitlement",
+    "CreateFoundationModelAgreement",
 )
-_DOOR_CALLS = frozenset(("AuthorizeSecurityGroupIngress", "ModifySecurityGroupRules", "CreateNetworkAclEntry"))
+_DOOR_CALLS = (
+    "AuthorizeSecurityGroupIngress",
+    "ModifySecurityGroupRules",
+    "CreateNetworkAclEntry",
+)
 _ACCOUNT_ID = re.compile(r"(?<![\da-f-])\d{12}(?![\da-f])")
 _INSTANCE = re.compile(r"\bi-[0-9a-zA-Z]{8,17}\b")
 _INSTANCE_SESSION = re.compile(r"/i-[0-9a-f]{8,17}$")
@@ -100,7 +119,7 @@ def findings_by_principal(lines: Iterable[Line], *, confirmed: bool | Callable[[
     "T1555.006",
     "credential_access",
     on=(CloudApiFields,),
-    summary=f"A principal reads secrets {MIN_SECRETS} or more times within {SECRETS_S} s, or many in one call. Suspicious.",
+    summary=f"A principal reads secrets ({', '.join(_SECRET_CALLS)}) {MIN_SECRETS} or more times within {SECRETS_S} s, or many in one call ({', '.join(_BULK_CALLS)}). Suspicious.",
     source="ATT&CK T1555.006, T1552; AWS CloudTrail event names",
 )
 def cloud_secrets_read(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -115,7 +134,8 @@ def cloud_secrets_read(calls: Lines[CloudApiFields], window: Window) -> Findings
     "T1537",
     "exfiltration",
     on=(CloudApiFields,),
-    summary="An image, snapshot, bucket or resource is shared outside the account. Confirmed: with everybody, images, snapshots.",
+    summary=f"An image, snapshot, bucket or resource is shared outside the account ({', '.join(_SHARING)}; with a launchPermission, createVolumePermission or valuesToAdd added, a principal, AllUsers or AuthenticatedUsers; "
+    'to another account\'s number, a userId, a "group", "all" or a principal *). Confirmed: with everybody ("all", *), images, snapshots (Modify*).',
     source="ATT&CK T1537, T1530; AWS CloudTrail event names",
 )
 def cloud_shared_outside(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -149,7 +169,10 @@ def _leaves_account(line: Line[CloudApiFields]) -> bool:
     "T1098",
     "persistence",
     on=(CloudApiFields, (AccountFields, "password_reset")),
-    summary="A trust anchor, identity provider, role trust, another's login profile, function permission or application credential is added. Confirmed: a function for everybody.",
+    summary='A trust anchor, identity provider, role trust, another\'s login profile, function permission or application credential is added (AddPermission for another account, a userId, a "group", "all" or a principal *; UpdateFunctionCode, CreateTrustAnchor, '
+    "CreateSAMLProvider, UpdateSAMLProvider, CreateOpenIDConnectProvider, UpdateAssumeRolePolicy, CreateLoginProfile, UpdateLoginProfile, CreateVirtualMFADevice, DeactivateMFADevice, AddUserToGroup, CreateEventSourceMapping, SetDefaultPolicyVersion, LeaveOrganization; "
+    "Add delegated permission grant, app role assignment, service principal credentials, owner to application or service principal, member to role; Consent to application; Update application with keyCredentials, passwordCredentials, KeyDescription or Certificates and secrets; "
+    "Set federation settings on domain, Set domain authentication). Confirmed: AddPermission for everybody (principal *).",
     source="ATT&CK T1098.001, T1098.003, T1546, T1556.006, T1484.002; AWS CloudTrail and Microsoft Entra audit event names",
 )
 def cloud_back_door(calls: Lines[CloudApiFields], resets: Lines[AccountFields], window: Window) -> Findings:
@@ -181,7 +204,7 @@ def _is_reset_in_cloud(line: Line[AccountFields]) -> bool:
     "T1496",
     "impact",
     on=(CloudApiFields,),
-    summary=f"Accelerator or huge machines, {BIG_COUNT} or more at once, or language models are asked for. Suspicious.",
+    summary=f"RunInstances of an accelerator or huge instanceType (p, g, inf, trn, dl, vt, x, u-, hpc, metal, 12xlarge and up) or with a max count of {BIG_COUNT} or more, or language models ({', '.join(_MODEL_CALLS)}). Suspicious.",
     source="ATT&CK T1496, T1578.002; AWS CloudTrail RunInstances",
 )
 def cloud_machines_misused(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -204,7 +227,7 @@ def _asks_for_power(window: Window, line: Line[CloudApiFields]) -> bool:
     "T1021.007",
     "lateral_movement",
     on=(CloudApiFields,),
-    summary=f"An SSH key, session or command is sent to a machine, or its userData read or changed. Confirmed: {MIN_ENTERED} machines.",
+    summary=f"An SSH key, session or command is sent to a machine ({', '.join(_SHELL_CALLS)}), or its userData read or changed ({', '.join(_ATTRIBUTE_CALLS)}; not a granted read by another than an AssumedRole). Confirmed: {MIN_ENTERED} machines.",
     source="ATT&CK T1021.007, T1098.004, T1580, T1059.009; AWS CloudTrail event names",
 )
 def cloud_machine_entered(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -241,7 +264,7 @@ def _machines(lines: Iterable[Line]) -> set[str]:
     "T1562.007",
     "defense_evasion",
     on=((ControlChangeFields, "firewall"),),
-    summary="An administration or database port is opened to every address. Suspicious.",
+    summary=f"An administration or database port (fromPort or toPort 22, 3389, 445, 1433, 3306, 5432, 5985, 0 or -1) is opened to every address (0.0.0.0/0, ::/0) by {', '.join(_DOOR_CALLS)}. Suspicious.",
     source="ATT&CK T1562.007; AWS CloudTrail AuthorizeSecurityGroupIngress",
 )
 def cloud_door_opened(changes: Lines[ControlChangeFields], window: Window) -> Findings:
@@ -288,7 +311,7 @@ def cloud_instance_credentials(calls: Lines[CloudApiFields], window: Window) -> 
     "T1114.002",
     "exfiltration",
     on=(CloudApiFields,),
-    summary="An application reads mailboxes, or a mailbox rule is made. Suspicious.",
+    summary=f"An application (a name without @) reads mailboxes (MailItemsAccessed), or a mailbox or its rules are changed ({', '.join(_MAIL_CALLS[1:])}). Suspicious.",
     source="ATT&CK T1114.002, T1564.008; Microsoft Purview audit event names",
 )
 def cloud_mail_read(calls: Lines[CloudApiFields], window: Window) -> Findings:

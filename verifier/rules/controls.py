@@ -75,8 +75,9 @@ _GUARD = re.compile(
     )
     + r"|\\executionpolicy$"
 )
-_GUARDS_IN_WORDS = ", ".join(
-    f"{name} {' '.join(map(str, numbers))}" for guards in GUARDS.values() for name, numbers in guards.items()
+_GUARDS_IN_WORDS = "; ".join(
+    f"{key} " + ", ".join(f"{name} {' '.join(map(str, numbers))}" for name, numbers in guards.items())
+    for key, guards in GUARDS.items()
 )
 _HISTORY = re.compile(r"\\(?:runmru|typedpaths|typedurls|terminal server client\\(?:default|servers))(?:\\[^\\]*)?$")
 
@@ -108,8 +109,10 @@ def logs_wiped(wipes: Lines, clearings: Lines[ControlChangeFields], window: Wind
         (ServiceFields, "config"),
         (ControlChangeFields, "audit_policy"),
     ),
-    summary="auditpol :disable or /restore, log switches set to 0 or deleted by another than a manager of Windows, a person removes audit categories (removed). "
-    f"Confirmed: auditpol /clear or /remove, MiniNt, EventLog's start set to {SERVICE_DISABLED} or disabled, by a user-writable program, or {MIN_AUDITS_OFF} categories.",
+    summary="auditpol :disable or /restore, a person removes audit categories (removed), or another than a manager of Windows sets to 0 or deletes a switch of logs "
+    "(ScriptBlockLogging EnableScriptBlock*, ModuleLogging EnableModuleLogging, Transcription EnableTranscripting, Services\\EventLog Start, File or MaxSize, Autologger EventLog, Sysmon or Defender Start or Enabled, "
+    "WINEVT\\Channels Enabled, ProcessCreationIncludeCmdLine_Enabled, AMSI\\Providers, AmsiEnable). "
+    f"Confirmed: auditpol /clear or /remove, Control\\MiniNt, EventLog's start set to {SERVICE_DISABLED} or disabled, by a user-writable program, or {MIN_AUDITS_OFF} categories.",
     source="ATT&CK T1562.002; Microsoft about_Logging, auditpol, Security 4719",
 )
 def logging_weakened(
@@ -158,7 +161,8 @@ def _disables_log(fields: ServiceFields) -> bool:
     "T1562.001",
     "defense_evasion",
     on=(commands_that("defence-command", "firewall-opened"), SETTINGS),
-    summary="A command or value, not by a manager of Windows, disables or exempts anti-virus, sensor, firewall or AMSI (Set-MpPreference, sc stop windefend, netsh allow). "
+    summary="A command or value, not by a manager of Windows, disables or exempts anti-virus, sensor, firewall or AMSI (Set-MpPreference, sc stop windefend, netsh allow; Windows Defender Disable* or DontReport* 1 or Exclusions, "
+    f"Start {SERVICE_DISABLED} of Services WinDefend, Sense, WdNisSvc, MpsSvc or Sysmon, FirewallPolicy EnableFirewall 0, DisableTaskMgr or DisableRegistryTools 1). "
     f"Confirmed: by a user-writable program, or {MIN_LOWERED} different commands.",
     source="ATT&CK T1562.001, T1562.004; Microsoft Defender and netsh references",
 )
@@ -190,7 +194,7 @@ def _lowers_protection(setting: Setting) -> bool:
     "T1112",
     "defense_evasion",
     on=(SETTINGS,),
-    summary=f"A guard in the registry is set open, not by a manager of Windows ({_GUARDS_IN_WORDS}, ExecutionPolicy 1 {' '.join(OPEN_POLICIES)}). Confirmed: by a user-writable program.",
+    summary=f"A guard in the registry is set open, not by a manager of Windows ({_GUARDS_IN_WORDS} of Office; ExecutionPolicy 1 {' '.join(OPEN_POLICIES)}). Confirmed: by a user-writable program.",
     source="ATT&CK T1112, T1021.001, T1556; Microsoft security baselines",
 )
 def security_switch(settings: Sequence[Setting], window: Window) -> Findings:
@@ -213,7 +217,7 @@ def _opens_guard(setting: Setting) -> bool:
     "T1070.003",
     "defense_evasion",
     on=(commands_that("file-hidden"), SETTINGS),
-    summary="RunMRU, TypedPaths, TypedURLs or remote desktop history removed, or attrib +h. Suspicious.",
+    summary="RunMRU, TypedPaths, TypedURLs or Terminal Server Client Default or Servers (remote desktop history) removed, or attrib +h. Suspicious.",
     source="ATT&CK T1070.003, T1564.001",
 )
 def history_erased(hidings: Lines, settings: Sequence[Setting], window: Window) -> Findings:

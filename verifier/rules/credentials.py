@@ -21,7 +21,6 @@ from verifier.commands import command_program, command_rule, commands_that
 from verifier.rules.kit import (
     GUESSING_S,
     MIN_FAILURES,
-    SHELLS,
     VM_READ,
     WEAK_CIPHERS,
     burst_of,
@@ -30,6 +29,7 @@ from verifier.rules.kit import (
     number_in_hex,
 )
 from verifier.window import (
+    SHELLS,
     Findings,
     Line,
     Lines,
@@ -327,7 +327,7 @@ traffic_captured = command_rule(
     "T1505.001",
     "persistence",
     on=((ControlChangeFields, "server_setting"), commands_that("database-shell")),
-    summary="xp_cmdshell is switched on. Confirmed when it is called.",
+    summary="xp_cmdshell is switched on (1). Confirmed when it is called.",
     source="ATT&CK T1505.001; SQL Server event 15457 and SQL Server Audit",
 )
 def database_shell(settings: Lines[ControlChangeFields], commands: Lines, window: Window) -> Findings:

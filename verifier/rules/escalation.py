@@ -79,7 +79,7 @@ SHELL_LESS = (
     "T1548.002",
     "privilege_escalation",
     on=(SETTINGS, launches_by(ELEVATED), commands_that("elevated-extract")),
-    summary="mscfile, ms-settings, exefile, Folder, appx or DelegateExecute redefined to what is not installed or a script host, windir, systemroot or cor_profiler_path set for a user, "
+    summary="The classes mscfile, ms-settings, exefile, Folder, AppX, Launcher.SystemSettings, Shell.*, .msc or .exe (in Software\\Classes: shell command, shell open, CurVer), DelegateExecute or App Paths control.exe redefined to what is not installed or a script host, or a user's Environment windir, systemroot or cor_profiler_path, "
     "any shell\\open command set to a script host, or for a person an auto-elevated program starts a shell (but rundll32) or a user-writable program. Confirmed: both, high or system integrity, or wusa /extract.",
     source="ATT&CK T1548.002; Microsoft autoElevate manifests",
 )

@@ -15,7 +15,7 @@ from verifier.rules.kit import (
     ALL_ACCESS_BITS,
     CHAIN_S,
     ELEVATED,
-    SHELLS,
+    WINDOWS_CRASH_AND_CONSOLE,
     fetches_code,
     first_address,
     follows,
@@ -25,6 +25,7 @@ from verifier.rules.kit import (
     program_path,
 )
 from verifier.window import (
+    SHELLS,
     Findings,
     Line,
     Lines,
@@ -36,26 +37,25 @@ from verifier.window import (
     is_person_or_service,
     is_user_writable,
     rule,
+    stems,
 )
 
 _ONLY_FETCHES = re.compile(r"desktopimgdownldr|certoc|presentationhost|ieexec|\bhh(?:\.exe)?\b", re.IGNORECASE)
 
 # Names of Windows' own programs; under one of them elsewhere, or under another name in a user's folder, something else hides.
-SYSTEM_NAMES = frozenset(
-    [
-        "svchost.exe",
-        "lsass.exe",
-        "services.exe",
-        "csrss.exe",
-        "smss.exe",
-        "wininit.exe",
-        "winlogon.exe",
-        "spoolsv.exe",
-        "taskhostw.exe",
-        "dwm.exe",
-        "conhost.exe",
-        "rundll32.exe",
-    ]
+SYSTEM_NAMES = (
+    "svchost.exe",
+    "lsass.exe",
+    "services.exe",
+    "csrss.exe",
+    "smss.exe",
+    "wininit.exe",
+    "winlogon.exe",
+    "spoolsv.exe",
+    "taskhostw.exe",
+    "dwm.exe",
+    "conhost.exe",
+    "rundll32.exe",
 )
 
 _SYSTEM_FOLDERS = re.compile(
@@ -63,71 +63,66 @@ _SYSTEM_FOLDERS = re.compile(
     re.IGNORECASE,
 )
 
-RENAMED = SYSTEM_NAMES | frozenset(
-    [
-        "cmd.exe",
-        "powershell.exe",
-        "wscript.exe",
-        "cscript.exe",
-        "mshta.exe",
-        "regsvr32.exe",
-        "certutil.exe",
-        "bitsadmin.exe",
-        "msbuild.exe",
-        "wmic.exe",
-        "calc.exe",
-        "notepad.exe",
-        "psexec.c",
-        "psexesvc.exe",
-        "procdump",
-        "installutil.exe",
-        "cmstp.exe",
-        "net.exe",
-        "reg.exe",
-        "schtasks.exe",
-        "ntdsutil.exe",
-    ]
+RENAMED_TOOLS = (
+    "cmd.exe",
+    "powershell.exe",
+    "wscript.exe",
+    "cscript.exe",
+    "mshta.exe",
+    "regsvr32.exe",
+    "certutil.exe",
+    "bitsadmin.exe",
+    "msbuild.exe",
+    "wmic.exe",
+    "calc.exe",
+    "notepad.exe",
+    "psexec.c",
+    "psexesvc.exe",
+    "procdump",
+    "installutil.exe",
+    "cmstp.exe",
+    "net.exe",
+    "reg.exe",
+    "schtasks.exe",
+    "ntdsutil.exe",
 )
+_RENAMED = frozenset((*SYSTEM_NAMES, *RENAMED_TOOLS))
 
 # Launchers that run a file which they are given.
-LAUNCHERS = frozenset(
-    [
-        "rundll32.exe",
-        "regsvr32.exe",
-        "mshta.exe",
-        "hh.exe",
-        "control.exe",
-        "wscript.exe",
-        "cscript.exe",
-        "odbcconf.exe",
-        "installutil.exe",
-        "mofcomp.exe",
-        "mavinject.exe",
-        "wuauclt.exe",
-        "sdbinst.exe",
-        "forfiles.exe",
-        "pcalua.exe",
-        "regasm.exe",
-        "regsvcs.exe",
-        "vstoinstaller.exe",
-        "xwizard.exe",
-        "presentationhost.exe",
-        "cmstp.exe",
-    ]
+LAUNCHERS = (
+    "rundll32.exe",
+    "regsvr32.exe",
+    "mshta.exe",
+    "hh.exe",
+    "control.exe",
+    "wscript.exe",
+    "cscript.exe",
+    "odbcconf.exe",
+    "installutil.exe",
+    "mofcomp.exe",
+    "mavinject.exe",
+    "wuauclt.exe",
+    "sdbinst.exe",
+    "forfiles.exe",
+    "pcalua.exe",
+    "regasm.exe",
+    "regsvcs.exe",
+    "vstoinstaller.exe",
+    "xwizard.exe",
+    "presentationhost.exe",
+    "cmstp.exe",
 )
 
-_SYSTEM_INJECTORS = frozenset(
-    {
-        "csrss.exe",
-        "wininit.exe",
-        "winlogon.exe",
-        "smss.exe",
-        "services.exe",
-        "lsass.exe",
-        "dwm.exe",
-        "werfault.exe",
-        "svchost.exe",
-    }
+_SYSTEM_INJECTORS = (
+    "csrss.exe",
+    "wininit.exe",
+    "winlogon.exe",
+    "smss.exe",
+    "services.exe",
+    "lsass.exe",
+    "dwm.exe",
+    "werfault.exe",
+    "svchost.exe",
 )
 
 
@@ -200,7 +195,8 @@ def offensive_script(scripts: Lines, window: Window) -> Findings:
     "T1036",
     "defense_evasion",
     on=((ProcessFields, "launch"),),
-    summary="A name of Windows' own outside System32, or in a user-writable folder a shell or tool renamed. Confirmed.",
+    summary=f"A name of Windows' own ({', '.join(stems(SYSTEM_NAMES))}) outside System32, SysWOW64, WinSxS, Servicing and SoftwareDistribution, "
+    f"or in a user-writable folder one of these or a tool renamed ({', '.join(stems(RENAMED_TOOLS))}). Confirmed.",
     source="ATT&CK T1036.003, T1036.005",
 )
 def masquerading_program(launches: Lines[ProcessFields], window: Window) -> Findings:
@@ -217,7 +213,7 @@ def _is_elsewhere(path: str) -> bool:
 
 def _is_renamed(path: str, original: str) -> bool:
     """Whether a user-writable program was made under the name of a shell or tool that it no longer bears."""
-    return original in RENAMED and original.partition(".")[0] not in basename(path) and is_user_writable(path)
+    return original in _RENAMED and original.partition(".")[0] not in basename(path) and is_user_writable(path)
 
 
 @rule(
@@ -230,7 +226,9 @@ def _is_renamed(path: str, original: str) -> bool:
         commands_that("download-by-proxy"),
         commands_that("launched-by-proxy"),
     ),
-    summary=f"A launcher (rundll32, mshta, hh, wscript and the like) gets a user-writable file, or a download tool a URL. Confirmed: it starts a program or connects outside within {CHAIN_S} s, mavinject, desktopimgdownldr, certoc, ieexec or hh with a URL.",
+    summary=f"A launcher ({', '.join(stems(LAUNCHERS))}) gets a user-writable file, or another signed program is told to fetch, start or inject (LOLBAS). "
+    f"Confirmed: the launcher starts another program than {' or '.join(stems(WINDOWS_CRASH_AND_CONSOLE))} or connects outside within {CHAIN_S} s, mavinject, "
+    "or desktopimgdownldr, certoc, presentationhost, ieexec or hh with a URL.",
     source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
 )
 def launcher_runs_user_file(
@@ -262,7 +260,7 @@ def _children(window: Window, line: Line[ProcessFields]) -> list[Line[ProcessFie
         for child in window.of(ProcessFields, "launch")
         if child.host == line.host
         and basename(child.fields.parent_path) == name
-        and basename(child.fields.process_path) not in (name, "conhost.exe", "werfault.exe")
+        and basename(child.fields.process_path) not in (name, *WINDOWS_CRASH_AND_CONSOLE)
         and follows(window, child, line, CHAIN_S)
     ]
 
@@ -278,7 +276,7 @@ def _arguments(command: str) -> str:
     "T1055",
     "defense_evasion",
     on=(ProcessAccessFields,),
-    summary="UNKNOWN in the call trace opens a program with rights to write and start threads. Confirmed: by a user-writable program.",
+    summary=f"UNKNOWN in the call trace opens a program with rights to write and start threads ({ALL_ACCESS_BITS:#x}). Confirmed: by a user-writable program.",
     source="ATT&CK T1055, T1106; Microsoft Sysmon event 10",
 )
 def unbacked_code(opens: Lines[ProcessAccessFields], window: Window) -> Findings:
@@ -297,7 +295,8 @@ def unbacked_code(opens: Lines[ProcessAccessFields], window: Window) -> Findings
     "T1055.001",
     "privilege_escalation",
     on=((ProcessInjectFields, "remote_thread"),),
-    summary="A thread is started in another program by a shell, script host or mavinject, or at an address of no module. Confirmed.",
+    summary="A thread is started in another program by an installed shell or mavinject, or at an address of no module (0x) "
+    f"by another than {', '.join(stems(_SYSTEM_INJECTORS))}. Confirmed.",
     source="ATT&CK T1055.001, T1055.002; Microsoft Sysmon event 8",
 )
 def installed_injector(threads: Lines[ProcessInjectFields], window: Window) -> Findings:
@@ -317,7 +316,7 @@ def _is_injected(line: Line[ProcessInjectFields]) -> bool:
     "T1574.002",
     "persistence",
     on=(ModuleLoadFields,),
-    summary="An unsigned library from a user-writable folder in an installed or loose program, any in an auto-elevated one, a service's or the spooler's for a person. Suspicious.",
+    summary="An unsigned library (or of an invalid signature) from a user-writable folder in an installed or loose program, or from anywhere in an auto-elevated one; a service's (no program named) that is not installed; one in \\spool\\drivers\\ for a person. Suspicious.",
     source="ATT&CK T1574.002, T1068; Microsoft Sysmon event 7, PrintService 808",
 )
 def foreign_module(loads: Lines[ModuleLoadFields], window: Window) -> Findings:

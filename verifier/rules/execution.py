@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from schema import (
     FileFields,
@@ -20,7 +19,6 @@ from verifier.rules.kit import (
     MIN_ENCODED,
     NETWORK_LOGON,
     SERVER_PROGRAMS,
-    SHELLS,
     fetches_code,
     first_address,
     follows,
@@ -31,6 +29,8 @@ from verifier.rules.kit import (
     shell_name,
 )
 from verifier.window import (
+    POWERSHELLS,
+    SHELLS,
     Finding,
     Findings,
     Line,
@@ -42,6 +42,7 @@ from verifier.window import (
     is_user_writable,
     one_program,
     rule,
+    stems,
 )
 
 DROP_RUN_S = 600  # from a file's creation to its launch
@@ -57,7 +58,6 @@ DOCUMENT_PROGRAMS = (
     "mspub.exe",
 )
 SHELLLESS_PROGRAMS = DOCUMENT_PROGRAMS + SERVER_PROGRAMS  # they have no reason to start a shell
-POWERSHELLS = ("powershell.exe", "pwsh.exe")
 # What shows that a signed program fetches or runs foreign code: a pattern, and the same in words.
 PROXY_ARGUMENTS = {
     "mshta.exe": (r"https?://|javascript:|vbscript:", "a URL or an inline script"),
@@ -77,15 +77,11 @@ PROXY_ARGUMENTS = {
     "installutil.exe": (r"[-/]u\s|/logfile=\s", "/u, or /logfile= with nothing"),
 }
 _PROXY = {name: re.compile(pattern, re.IGNORECASE) for name, (pattern, _) in PROXY_ARGUMENTS.items()}
+_PROXIES_IN_WORDS = "; ".join(f"{name.removesuffix('.exe')} {words}" for name, (_, words) in PROXY_ARGUMENTS.items())
 # Inline code that makes objects: these programs are given it for one reason only.
 _INLINE = re.compile(
     r"(?:java|vb)script:.{0,300}(?:getobject|activexobject|createobject|\.run\b|\.exec\b|eval\()", re.IGNORECASE
 )
-
-
-def _short(programs: Iterable[str]) -> str:
-    """Name programs as the playbook does: without .exe, each once."""
-    return ", ".join(dict.fromkeys(name.removesuffix(".exe") for name in programs))
 
 
 @rule(
@@ -93,7 +89,7 @@ def _short(programs: Iterable[str]) -> str:
     "T1059",
     "execution",
     on=(launches_of(SHELLS),),
-    summary=f"{_short(SHELLLESS_PROGRAMS)} start {_short(SHELLS)}. Confirmed: that connects outside within {CHAIN_S} s.",
+    summary=f"{', '.join(stems(DOCUMENT_PROGRAMS))} or a server program starts a shell. Confirmed: that connects outside within {CHAIN_S} s.",
     source="ATT&CK T1059, T1204.002, T1505.003: code run by a program that has no reason to start shells",
 )
 def application_spawns_shell(shells: Lines[ProcessFields], window: Window) -> Findings:
@@ -121,7 +117,7 @@ def _launch_and_calls(window: Window, line: Line[ProcessFields], *, confirmed: b
     "T1059.001",
     "execution",
     on=(ScriptFields, launches_of(POWERSHELLS)),
-    summary="PowerShell downloads, decodes or runs text as code (DownloadString, DownloadFile, DownloadData, "
+    summary="PowerShell (also pwsh) downloads, decodes or runs text as code (DownloadString, DownloadFile, DownloadData, "
     "Net.WebClient, Invoke-WebRequest, iwr, Start-BitsTransfer, Invoke-Expression, iex, FromBase64String, or -EncodedCommand, "
     f"also shortened, with {MIN_ENCODED} or more characters). "
     f"Confirmed: PowerShell connects outside from that host within {CHAIN_S} s.",
@@ -159,7 +155,7 @@ def _is_cradle(*texts: str | None) -> bool:
     "defense_evasion",
     on=((ProcessFields, "launch"),),
     summary="A program of Windows is told to run foreign code: "
-    f"{'; '.join(f'{_short([name])} {words}' for name, (_, words) in PROXY_ARGUMENTS.items())}. Confirmed: the inline script makes objects, or it connects outside within {CHAIN_S} s.",
+    f"{_PROXIES_IN_WORDS}. Confirmed: the inline script (also vbscript:) makes objects or runs code (GetObject, ActiveXObject, CreateObject, .Run, .Exec, Eval), or it connects outside within {CHAIN_S} s.",
     source="ATT&CK T1218 and sub-techniques, T1140, T1197, T1047: arguments by which these programs run or fetch foreign code",
 )
 def signed_proxy_execution(launches: Lines[ProcessFields], window: Window) -> Findings:

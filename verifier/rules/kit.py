@@ -7,23 +7,15 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from schema import Fields, NetConnFields, ScriptFields
+from schema import NetConnFields
 from verifier.window import (
     OUTBOUND,
+    SHELLS,
     F,
-    Finding,
-    Kind,
     Line,
-    Rule,
-    Scope,
     Window,
     basename,
-    crowded,
-    finding,
-    kinds,
-    one_program,
 )
-from verifier.window import SHELLS as SHELLS
 
 K = TypeVar("K", bound=Hashable)
 
@@ -52,7 +44,17 @@ def burst_of(
         lines: some of the window's lines in time order.
         different: what is counted; each line by itself unless given.
     """
-    return crowded(lines, window.limits.within(seconds), window.limits.at_least(count), different)
+    span, least = window.limits.within(seconds), window.limits.at_least(count)
+    if len(lines) < least:
+        return []
+    if lines[-1].time_s - lines[0].time_s <= span:
+        return list(lines) if len({different(line) for line in lines}) >= least else []
+    crowded: set[int] = set()
+    for start, first in enumerate(lines):
+        run = [index for index in range(start, len(lines)) if lines[index].time_s - first.time_s <= span]
+        if len({different(lines[index]) for index in run}) >= least:
+            crowded.update(run)
+    return [lines[index] for index in sorted(crowded)]
 
 
 def follows(window: Window, later: Line, earlier: Line, seconds: float) -> bool:
@@ -99,6 +101,8 @@ def has_bits(mask: str | None, bits: int) -> bool:
 CHAIN_S = 300  # a program's next move counts as its own for this long
 
 NETWORK_LOGON = 3
+
+LOOPBACK = ("127.0.0.1", "::1")
 
 WINDOWS_CRASH_AND_CONSOLE = ("conhost.exe", "werfault.exe")  # what Windows starts beside or after any program
 
@@ -179,7 +183,7 @@ WEAK_CIPHERS = (0x17, 0x18)  # RC4-HMAC, RC4-HMAC-EXP
 
 MIN_SPREAD_HOSTS = 4
 
-ALL_ACCESS_BITS = 0x2 | 0x8 | 0x20  # CREATE_THREAD, VM_OPERATION, VM_WRITE
+ALL_ACCESS_BITS = 0x2A  # CREATE_THREAD 0x2, VM_OPERATION 0x8, VM_WRITE 0x20
 
 VM_READ = 0x10  # the access right to read another process's memory
 
@@ -257,6 +261,10 @@ ELEVATED = frozenset(
     ]
 )
 
+LOOSE = (
+    "directly in a user's Downloads, Desktop, Documents, Music, Pictures, Videos, AppData\\Roaming, AppData\\Local or AppData\\Local\\Temp, in \\Users\\Public, \\ProgramData, "
+    "\\Windows\\Temp, \\Temp, \\Tmp, \\PerfLogs or one folder below, directly in /tmp, /dev/shm or /var/tmp, or on a share, and are not named setup, install, update or unins"
+)
 _LOOSE = re.compile(
     r"^(?:[a-z]:|\\device\\harddiskvolume\d+)\\users\\[^\\]+\\(?:downloads|desktop|documents|music|pictures|videos|appdata\\(?:roaming|local|local\\temp))\\[^\\]+$"
     r"|^(?:[a-z]:|\\device\\harddiskvolume\d+)\\(?:users\\public|programdata|windows\\temp|temp|tmp|perflogs)\\(?:[^\\]+\\)?[^\\]+$|^/(?:tmp|dev/shm|var/tmp)/[^/]+$|^\\\\[^\\?.][^\\]*\\",
@@ -270,72 +278,3 @@ INSTALLERS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
 def is_loose(path: str) -> bool:
     """Whether a program lies where people put files (or on a share) and is no installer by name."""
     return _LOOSE.match(path) is not None and not INSTALLERS.search(basename(path))
-
-
-# ---------------------------------------------------------------- rules that still filter by themselves
-class Legacy:
-    """The maker of findings that a rule of the old form is handed."""
-
-    finding = staticmethod(finding)
-
-    @staticmethod
-    def of_one(
-        lines: Sequence[Line],
-        *,
-        confirmed: bool,
-        scope: Scope = "host",
-        program: str | None = None,
-        otherwise: str = "",
-        impact: bool = False,
-    ) -> Finding:
-        """Make a finding on lines of one host and one user."""
-        return finding(
-            lines,
-            confirmed=confirmed,
-            scope=scope,
-            host=lines[0].host,
-            account=lines[0].user,
-            program=one_program(lines, otherwise=otherwise) if program is None else program,
-            impact=impact,
-        )
-
-
-_LEGACY = Legacy()
-
-
-def legacy_rule(
-    rule_id: str,
-    technique: str,
-    tactic: str,
-    *,
-    says: str,
-    source: str,
-    needs: Sequence[type[Fields] | Kind] = (),
-    least: int = 1,
-    clues: Iterable[str] = (),
-    probing: bool = False,
-) -> Callable[[Callable[[Window, Legacy], Iterable[Finding]]], Rule]:
-    """Make a rule of a function from the window to findings, whose dispatch is declared apart."""
-    kinds_needed = frozenset(kind for need in needs for kind in ((need,) if isinstance(need, tuple) else kinds(need)))
-
-    def make(body: Callable[[Window, Legacy], Iterable[Finding]]) -> Rule:
-        def wrapped(window: Window) -> Iterable[Finding]:
-            return body(window, _LEGACY)
-
-        return Rule(
-            rule_id, technique, tactic, says, source, wrapped, (), kinds_needed, frozenset(clues), least, probing
-        )
-
-    return make
-
-
-def by_host_and_user(lines: Iterable[Line[Any]]) -> Iterable[list[Line[Any]]]:
-    """Lines grouped by host and user, in order of appearance."""
-    return grouped(lines, lambda line: (line.host, line.user)).values()
-
-
-def program_at(lines: Iterable[Line]) -> str:
-    """The one program that lines name; PowerShell for scripts."""
-    lines = list(lines)
-    scripts = any(isinstance(line.fields, ScriptFields) for line in lines)
-    return one_program(lines, otherwise="powershell.exe" if scripts else "")

@@ -16,6 +16,7 @@ from schema import (
 )
 from verifier.commands import command_rule, launches_by, lines_by_meaning
 from verifier.rules.kit import (
+    LOOPBACK,
     MIN_SPREAD_HOSTS,
     NETWORK_LOGON,
     SERVER_PROGRAMS,
@@ -44,7 +45,6 @@ from verifier.window import (
 REMOTE_S = 300
 MIN_PIPES = 3
 NEW_CREDENTIALS_LOGON = 9
-LOOPBACK = ("127.0.0.1", "::1")
 REMOTE_PARENTS = (
     "wmiprvse.exe",
     "winrshost.exe",
@@ -126,7 +126,7 @@ def remote_registry(values: Lines[RegistryFields], window: Window) -> Findings:
     "lateral_movement",
     on=(launches_by(REMOTE_PARENTS),),
     summary=f"A child of {', '.join(stems(REMOTE_PARENTS)).replace('mmc', 'mmc -Embedding')}, other than {', '.join(stems(OWN_CHILDREN))} or a program installed in \\Program Files. "
-    f"Confirmed: output to a share, hidden, obfuscated or offensive as by the rules of these names, or a person's network logon (type {NETWORK_LOGON}) from another host at most {REMOTE_S} s before.",
+    f"Confirmed: output to a share, hidden, obfuscated or offensive as by the rules of these names, or a person's network logon (type {NETWORK_LOGON}) from another address than {' or '.join(LOOPBACK)} at most {REMOTE_S} s before.",
     source="ATT&CK T1047, T1021.003, T1021.006, T1569.002",
 )
 def remote_command(children: Lines[ProcessFields], window: Window) -> Findings:
@@ -185,7 +185,7 @@ output_to_share = command_rule(
     "T1570",
     "lateral_movement",
     on=(PipeFields,),
-    summary="Pipes ending in -stdin, -stdout or -stderr, PSEXESVC, PAExec, RemCom, csexec or a framework's (msse-server, postex, msagent, status, dserpipe, gruntsvc, meterpreter). "
+    summary="Pipes ending in -stdin, -stdout or -stderr, PSEXESVC, PAExec, RemCom, csexec or a framework's (msse-server, postex, postex_ssh, msagent, status, dserpipe, gruntsvc, meterpreter). "
     f"Confirmed: the framework's, or one made by another program than {' or '.join(_SERVICE_PROGRAMS)}.",
     source="ATT&CK T1570, T1569.002; Microsoft Sysinternals PsExec; Sysmon event 17",
 )
@@ -219,8 +219,8 @@ def _is_disguised(line: Line[PipeFields]) -> bool:
     "T1021.002",
     "lateral_movement",
     on=(ShareFields, PipeFields),
-    summary=f"From elsewhere a person opens {', '.join(REMOTE_CONTROL)} on IPC$, {MIN_PIPES} of {', '.join(ENUMERATION)}, or programs on C$, ADMIN$ or PRINT$. "
-    f"Confirmed: a tool's output, control and programs, listing on {MIN_SPREAD_HOSTS} hosts, {MIN_PIPES} control pipes that System connects.",
+    summary=f"From another address than {' or '.join(LOOPBACK)} a person opens {', '.join(REMOTE_CONTROL)} on IPC$, {MIN_PIPES} of {', '.join(ENUMERATION)}, or programs, scripts, dumps or hives (also \\config\\SAM, SYSTEM, SECURITY) on C$, ADMIN$ or PRINT$. "
+    f"Confirmed: a tool's output there (__ and digits, a short .tmp or .dmp in \\Temp\\, execute.bat), control and programs, listing on {MIN_SPREAD_HOSTS} hosts, {MIN_PIPES} control pipes that System connects.",
     source="ATT&CK T1021.002, T1018, T1187; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN name the pipes",
 )
 def remote_control_pipe(accesses: Lines[ShareFields], pipes: Lines[PipeFields], window: Window) -> Findings:

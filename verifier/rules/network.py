@@ -147,7 +147,7 @@ def _is_by_the_clock(window: Window, calls: Lines[NetConnFields]) -> bool:
     "command_and_control",
     on=(DnsQueryFields,),
     at_least=MIN_LONG_QUERIES,
-    summary=f"One host asks for at least {MIN_LONG_QUERIES} different names under one domain (the last two labels) whose first label has {LONG_LABEL} or more characters. "
+    summary=f"One host asks for at least {MIN_LONG_QUERIES} different names of 3 or more labels under one domain (the last two) whose first label has {LONG_LABEL} or more characters. "
     "Confirmed when an asking program lies in a user-writable folder.",
     source="ATT&CK T1071.004, T1048.003; RFC 1035 limits a label to 63 characters",
 )
@@ -212,8 +212,8 @@ def service_probing(connections: Lines[NetConnFields], window: Window) -> Findin
     on=(HttpFields,),
     at_least=MIN_WEB_ATTACKS,
     probing=True,
-    summary=f"One address sends at least {MIN_WEB_ATTACKS} requests within {WEB_S} s that try path traversal, injection of SQL, script, JNDI look-ups or "
-    "shell commands, or fetch secrets (/.env, /.git/). Confirmed when it is external, else suspicious.",
+    summary=f"One address sends at least {MIN_WEB_ATTACKS} requests within {WEB_S} s that try path traversal, injection of SQL (union select, or 1=1, xp_cmdshell), script (<script, eval(, php://), JNDI look-ups or "
+    "shell commands (/bin/sh, cmd.exe, ; cat, wget or curl), or fetch secrets (/etc/passwd, /.env, /.git/). Confirmed when it is external, else suspicious.",
     source="ATT&CK T1190; OWASP Top Ten 2021 A01 and A03 describe the patterns",
 )
 def web_attack(requests: Lines[HttpFields], window: Window) -> Findings:

@@ -93,7 +93,7 @@ _WEB_ROOT = re.compile(
     "T1543.003",
     "persistence",
     on=((ServiceFields, "install"),),
-    summary="A service's program, neither user-writable nor a shell, is not installed (system32, syswow64 and DriverStore are) or lies in \\Windows\\ itself. Suspicious.",
+    summary="A service's program, neither user-writable nor a shell, is not installed (%SystemRoot%, system32, syswow64, DriverStore and Program Files are) or lies in \\Windows\\ itself. Suspicious.",
     source="ATT&CK T1543.003, T1569.002; Security 4697, System 7045",
 )
 def odd_service(installs: Lines[ServiceFields], window: Window) -> Findings:
@@ -117,7 +117,7 @@ def _is_service_home(path: str) -> bool:
     "T1569.002",
     "execution",
     on=((ServiceFields, "install"), (TaskFields, "create", "update"), SETTINGS),
-    summary="A service or task runs a command with a pipe, a share of 127.0.0.1 or localhost, cmd with output to \\Temp\\, or hidden, encoded or downloading PowerShell; "
+    summary="A service or task runs a command with a pipe, a share of 127.0.0.1 or localhost, cmd with output to \\Temp\\, or PowerShell that is hidden, encoded or downloads (DownloadString, Net.WebClient, FromBase64String); "
     "or a service's ImagePath is set to comspec, cmd or powershell. Confirmed.",
     source="ATT&CK T1569.002, T1134.001; what public remote execution tools leave in System 7045",
 )
@@ -147,8 +147,8 @@ def _stored_command(line: Line) -> str:
     "T1574.011",
     "persistence",
     on=(commands_that("service-changed"), SETTINGS),
-    summary="A service is changed: sc binPath=, failure command= or remote, or its ImagePath, FailureCommand, ServiceDll or Performance Library by a command or a user-writable program or to a shell, an address or a user-writable file, "
-    "not by a manager of Windows. Confirmed: to a shell, an address or a user-writable file.",
+    summary="A service is changed: sc binPath=, failure command= or remote, or its ImagePath, FailureCommand, Parameters\\ServiceDll or Performance\\Library below Services by a command or a user-writable program or to a script host such as cmd, nc, a share, a URL (http, https) or a user-writable file, "
+    "not by a manager of Windows. Confirmed: to one of these.",
     source="ATT&CK T1574.011, T1543.003; Microsoft sc reference",
 )
 def service_changed(commands: Lines, settings: Sequence[Setting], window: Window) -> Findings:
@@ -184,8 +184,13 @@ def _is_by_command(setting: Setting) -> bool:
     "T1547",
     "persistence",
     on=(SETTINGS,),
-    summary="A value that loads code (Winlogon, AppInit, LSA packages, SilentProcessExit, add-ins, print monitors, DNS plug-in) is set by a command, to a shell, an address or a user-writable file, "
-    "or (but LSA, BootExecute, Userinit, Winlogon Shell, Print, TimeProviders) by a user-writable program; not by a manager of Windows. Suspicious.",
+    summary="A value that loads code is set by a command, to a script host such as cmd, nc, a share, a URL (http, https) or a user-writable file, "
+    "or (but LSA, BootExecute, Userinit, Winlogon Shell, Print, TimeProviders) by a user-writable program; not by a manager of Windows: "
+    "Winlogon Userinit, Shell, Notify, MPNotify or GPExtensions DllName; CurrentVersion\\Windows AppInit_DLLs, Load, Run or IconServiceLib; Lsa (or OSConfig) Security Packages, Authentication Packages, Notification Packages; "
+    "SilentProcessExit MonitorProcess; Session Manager AppCertDlls, BootExecute, SetupExecute, Execute; Print Monitors or Environments Driver; TimeProviders DllName; NetSh; Environment UserInitMprLogonScript; "
+    "Command Processor Autorun; Control Panel Desktop SCRNSAVE.EXE; Microsoft\\Office Test; Outlook, Word, Excel or PowerPoint Addins Manifest; Active Setup Installed Components StubPath; AppCompatFlags Custom or InstalledSDB; "
+    "Image File Execution Options Debugger, GlobalFlag, VerifierDlls; DNS Parameters ServerLevelPluginDll; User Shell Folders Startup or Common Startup; PendingGPOs Path; "
+    "by a command also CurrentVersion and Policies\\Explorer Run, RunOnce, RunOnceEx, RunServices. Suspicious.",
     source="ATT&CK T1547.001, .004, .005, .010, T1546.002, .007, .010, .011, .012, T1137",
 )
 def autostart_value(settings: Sequence[Setting], window: Window) -> Findings:
@@ -208,7 +213,7 @@ def _starts_code(setting: Setting) -> bool:
     "T1546.015",
     "persistence",
     on=(SETTINGS,),
-    summary="A user's COM class (InprocServer32, LocalServer32, TreatAs, ScriptletURL, ProgID below HKU or HKCU) points to a shell, an address or a user-writable file, not to an installed program "
+    summary="A user's COM class (CLSID with InprocServer32, LocalServer32, TreatAs, ScriptletURL, ProgID below HKU or HKCU) points to a script host such as cmd, nc, a share, a URL (http, https) or a user-writable file, not to an installed program "
     f"(but below {' or '.join(VENDOR_FOLDERS)} by a program there or one not user-writable). "
     "Confirmed: by a user-writable program.",
     source="ATT&CK T1546.015",
@@ -239,7 +244,7 @@ def _is_vendors_own(setting: Setting) -> bool:
     "T1547.009",
     "persistence",
     on=(commands_that("start-file-written"), (FileFields, "create", "modify")),
-    summary="A program, script or link is written to a Start-up folder, an Office start-up folder, a PowerShell profile, cron, authorized_keys or ld.so.preload, other than by "
+    summary="A program, script or link is written to a Start Menu\\Programs\\Startup folder, Microsoft Word\\Startup, Excel\\XLSTART or AddIns, a WindowsPowerShell profile, cron (also /var/spool/cron), authorized_keys, authorized_keys2 or ld.so.preload, other than by "
     f"{', '.join(stems(START_FILE_WRITERS))}. Confirmed: by System, a shell or a user-writable program.",
     source="ATT&CK T1547.001, T1547.009, T1137.001, T1546.013, T1053.003, T1098.004, T1574.006",
 )
@@ -291,7 +296,7 @@ def _task_of_code(line: Line[TaskFields]) -> tuple[str, str] | None:
     "T1505.003",
     "persistence",
     on=((FileFields, "create", "modify"),),
-    summary="A server program or a shell writes a server page (.aspx, .php, .jsp) below a web root. Confirmed: by a server program.",
+    summary="A server program or a shell writes a server page (.asp, .aspx, .ashx, .asmx, .php, .jsp, .jspx, .cfm) below inetpub, aspnet_client, HttpProxy, htdocs, webapps, wwwroot, /var/www, /srv/www or /usr/share/nginx. Confirmed: by a server program.",
     source="ATT&CK T1505.003",
 )
 def web_shell_written(writes: Lines[FileFields], window: Window) -> Findings:

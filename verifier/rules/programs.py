@@ -6,9 +6,12 @@ import re
 
 from schema import DetectionFields, NetConnFields, ProcessAccessFields, ProcessFields
 from verifier.commands import command_rule, launches_by
-from verifier.rules.kit import ALL_ACCESS_BITS, SHELLS, grouped, has_bits, is_loose, program_path
+from verifier.rules.kit import ALL_ACCESS_BITS, grouped, has_bits, is_loose, program_path
 from verifier.window import (
+    COMMAND_SHELLS,
     OUTBOUND,
+    SCRIPT_ENGINES,
+    SHELLS,
     Findings,
     Line,
     Lines,
@@ -17,24 +20,33 @@ from verifier.window import (
     finding,
     findings_by_host_and_user,
     rule,
+    stems,
 )
 
-_SHELL_LAUNCHERS = frozenset(
-    [
-        "mshta.exe",
-        "regsvr32.exe",
-        "hh.exe",
-        "cmstp.exe",
-        "control.exe",
-        "odbcconf.exe",
-        "installutil.exe",
-        "msbuild.exe",
-    ]
+_SHELL_LAUNCHERS = (
+    "mshta.exe",
+    "regsvr32.exe",
+    "hh.exe",
+    "cmstp.exe",
+    "control.exe",
+    "odbcconf.exe",
+    "installutil.exe",
+    "msbuild.exe",
 )
 
-_LAUNCHED_SHELLS = frozenset(("cmd.exe", "powershell.exe", "pwsh.exe", "wscript.exe", "cscript.exe"))
+_LAUNCHED_SHELLS = (*COMMAND_SHELLS, *SCRIPT_ENGINES)
 
-ADMIN_PORTS = frozenset((88, 135, 389, 445, 636, 3268, 3389, 5985, 5986))
+ADMIN_PORTS = (
+    88,
+    135,
+    389,
+    445,
+    636,
+    3268,
+    3389,
+    5985,
+    5986,
+)
 
 _NOTICE = re.compile(
     r"malware|trojan|exploit|backdoor|c2\b|command.and.control|mimikatz|cobalt|meterpreter|self signed certificate|scan::|ransom|virus|hacktool",
@@ -49,7 +61,7 @@ GRAVE_SEVERITIES = ("high", "severe", "critical")
     "T1059",
     "execution",
     on=(launches_by(_SHELL_LAUNCHERS),),
-    summary="mshta, regsvr32, hh, cmstp, control, odbcconf, installutil or msbuild starts a shell. Suspicious.",
+    summary=f"{', '.join(stems(_SHELL_LAUNCHERS))} starts {', '.join(stems(_LAUNCHED_SHELLS))}. Suspicious.",
     source="ATT&CK T1059, T1218",
 )
 def launcher_starts_shell(launches: Lines[ProcessFields], window: Window) -> Findings:
@@ -73,7 +85,8 @@ shell_over_network = command_rule(
     "T1204.002",
     "execution",
     on=((ProcessFields, "launch"), (NetConnFields, *OUTBOUND)),
-    summary="A program in Downloads, Desktop, Temp, Public, ProgramData or on a share is started by a shell or starts one, or reaches an administrative port inside. Confirmed: two of these, or it opens programs with full rights or reaches outside.",
+    summary="A loose program is started by a shell, by a loose program or from \\\\tsclient, or starts a shell, or (but in ProgramData) reaches an administrative port "
+    f"inside ({', '.join(map(str, ADMIN_PORTS))}). Confirmed: two of started, starting and a deed: such a port, an address outside or a program opened with rights {ALL_ACCESS_BITS:#x}.",
     source="ATT&CK T1204.002, T1105, T1059",
 )
 def loose_program(launches: Lines[ProcessFields], connections: Lines[NetConnFields], window: Window) -> Findings:
@@ -139,7 +152,8 @@ def _deeds(window: Window, host: str, path: str) -> list[Line]:
     "T1204",
     "execution",
     on=(DetectionFields,),
-    summary="Another product names malware, an exploit, a scan or a self-signed certificate. Confirmed: severity high or more.",
+    summary="Another product finds malware, or names malware, trojan, exploit, backdoor, c2, command and control, Mimikatz, Cobalt, Meterpreter, ransom, virus, HackTool, Scan:: or self signed certificate. "
+    f"Confirmed: severity {', '.join(GRAVE_SEVERITIES)}.",
     source="ATT&CK T1204; Defender 1116, Zeek notice.log",
 )
 def product_detection(detections: Lines[DetectionFields], window: Window) -> Findings:

@@ -82,7 +82,7 @@ _RECOVERY = tuple(
     "T1547.001",
     "persistence",
     on=((RegistryFields, "set"),),
-    summary="A value that starts programs (Run, RunOnce, RunServices, Winlogon Shell or Userinit, Image File Execution Options) is set to a user-writable file or a script host "
+    summary="A value that starts programs (Run, RunOnce or RunServices of CurrentVersion, Policies\\Explorer\\Run, Winlogon Shell or Userinit, Image File Execution Options) is set to a user-writable file or a script host "
     f"(powershell, {', '.join(stems(SCRIPT_HOSTS))}, cmd /c or /k). Confirmed: by a user-writable program.",
     source="ATT&CK T1547.001, T1547.004, T1546.012",
 )
@@ -98,7 +98,8 @@ def autorun_entry(values: Lines[RegistryFields], window: Window) -> Findings:
     "T1546.003",
     "persistence",
     on=((WmiFields, "consumer"),),
-    summary="A WMI event consumer is made that runs a command or a script (CommandLine, a Script, a script host or a user-writable file). "
+    summary="A WMI event consumer is made that runs a command or a script (CommandLine, Script, ActiveScript, a user-writable file, "
+    f"powershell, {', '.join(stems(SCRIPT_HOSTS))}, cmd /c or /k). "
     "Confirmed when a filter and a binding are made on that host too.",
     source="ATT&CK T1546.003: code run by a WMI event subscription",
 )
@@ -201,7 +202,7 @@ def _inhibits_recovery(command: str) -> bool:
     "impact",
     on=((FileFields, "create", "modify"),),
     at_least=MIN_ENCRYPTED,
-    summary=f"One program writes at least {MIN_ENCRYPTED} files within {ENCRYPT_S} s with one second ending (report.xlsx.locked) after a document's ({DOCUMENTS}), "
+    summary=f"One program writes at least {MIN_ENCRYPTED} files within {ENCRYPT_S} s with one second ending (3 parts: report.xlsx.locked) after a document's ({DOCUMENTS}), "
     f"other than a copy's ({COPIES}). Confirmed, harm done.",
     source="ATT&CK T1486: data encrypted for impact",
 )

@@ -12,17 +12,12 @@ import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from pkgutil import resolve_name
+from typing import Any, NamedTuple, cast
 
 from players.bag_of_words import BagOfWords
 from players.base import Options, Player, PlayerError, Reply, Row
 from players.baselines import AtRandom, Constant, Keyword, Majority, VerifierOracle
-from players.codec import MARK
-from players.embedded import MODEL, EmbeddedModel, is_exported
-from players.endpoint import Endpoint
-from players.function import Function
-from players.local import LocalModel, is_model
-from players.nano import NanoModel
 from schema import LABELS, BadRequestError, Label
 
 __all__ = ["PLAYERS", "Options", "Player", "PlayerError", "Reply", "Row", "is_available", "open_player"]
@@ -73,7 +68,7 @@ PLAYERS: Mapping[str, Entry] = {
         lambda options: VerifierOracle(), "verifier", "answers what the verifier says of the observation alone"
     ),
     "embedded": Entry(
-        EmbeddedModel,
+        lambda options: _module("embedded").EmbeddedModel(options),
         "trained model",
         "asks the small model of models/defender/, on one CPU core and without torch",
         ("numpy", "onnxruntime", "tokenizers"),
@@ -93,11 +88,11 @@ def open_player(spec: str, options: Options) -> Player:
     if spec in PLAYERS:
         return PLAYERS[spec].open(options)
     if _URL.match(spec):
-        return Endpoint(spec, options)
+        return cast(Player, _module("endpoint").Endpoint(spec, options))
     if spec and Path(spec).is_dir():
         return _open_directory(Path(spec), options)
     if _FUNCTION.match(spec):
-        return Function(spec, options)
+        return cast(Player, _module("function").Function(spec, options))
     raise BadRequestError(
         f"Unknown defender {spec!r}: expected one of {', '.join(PLAYERS)}, a model's or adapter's directory, "
         "the URL of an OpenAI-compatible endpoint, or module:function."
@@ -105,12 +100,13 @@ def open_player(spec: str, options: Options) -> Player:
 
 
 def _open_directory(path: Path, options: Options) -> Player:
-    if (path / MARK).is_file():
-        return NanoModel(path, options)
-    if is_exported(path):
-        return EmbeddedModel(options, path)
-    if is_model(path):
-        return LocalModel(path, options)
+    embedded, local = _module("embedded"), _module("local")
+    if (path / _module("codec").MARK).is_file():
+        return cast(Player, _module("nano").NanoModel(path, options))
+    if embedded.is_exported(path):
+        return cast(Player, embedded.EmbeddedModel(options, path))
+    if local.is_model(path):
+        return cast(Player, local.LocalModel(path, options))
     raise BadRequestError(
         f"Expected config.json, adapter_config.json or defender.json in the directory {str(path)!r}, and found none; "
         "give a model's directory."
@@ -120,4 +116,12 @@ def _open_directory(path: Path, options: Options) -> Player:
 def is_available(name: str) -> bool:
     """Return whether a named player can be opened here: its libraries are installed, and `embedded` has its model."""
     installed = all(importlib.util.find_spec(library) for library in PLAYERS[name].needs)
-    return installed and (name != "embedded" or is_exported(MODEL))
+    if name != "embedded" or not installed:
+        return installed
+    embedded = _module("embedded")
+    return bool(embedded.is_exported(embedded.MODEL))
+
+
+def _module(name: str) -> Any:
+    """Import a module of this package when it is needed: importing `players` loads no prompt, client or model."""
+    return resolve_name(f"players.{name}")

@@ -263,3 +263,12 @@ class Game(NamedTuple):
             name: (sum(answer.right for answer in answers), round(sum(answer.reward for answer in answers), 2))
             for name, answers in sides.items()
         }
+
+
+# ---------------------------------------------------------------- an attacker's draft
+class GateResult(NamedTuple):
+    """What the environment makes of a draft: the incident as the defender gets it, or the `reasons` why it was refused."""
+
+    case: DemoCase | None
+    reasons: tuple[str, ...]
+    claimed: str

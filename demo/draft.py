@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, cast, get_args
 
-from demo_data import SALT, SPLIT, DemoCase, ScoredAnswer, ask
+from demo_data import SALT, SPLIT, DemoCase, GateResult, ScoredAnswer, ask
 from env import OpenSOCEnv
 from players.scoring import SHOWN
 from rubric import TableName
@@ -30,14 +30,6 @@ MAX_DRAFT = 200_000  # characters of an incident's JSON that are read at all
 MAX_SHOWN = 1_000  # characters of a value of an incident that the form shows where it has to write it otherwise
 MAX_DEPTH = 20  # of an incident's JSON; one that is admitted nests 4 deep
 _WHOLE = re.compile(r" *[0-9]{1,18} *", re.ASCII)
-
-
-class GateResult(NamedTuple):
-    """What the environment makes of a draft: the incident as the defender gets it, or the `reasons` why it was refused."""
-
-    case: DemoCase | None
-    reasons: tuple[str, ...]
-    claimed: str
 
 
 class IncidentDraft(NamedTuple):

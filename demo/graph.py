@@ -60,6 +60,15 @@ def edges_of(case: DemoCase) -> dict[Link, list[Line]]:
     return edges
 
 
+def talk_rows(case: DemoCase, *, revealed: bool = False) -> list[tuple[str, str, list[tuple[str, bool]]]]:
+    """Return what the graph shows as rows: source, target, and their lines with whether each is evidence, after the reveal alone."""
+    evidence = set(case.truth.evidence_log_ids) if revealed else set()
+    return [
+        (link.source[1], link.target[1], [(line["log_id"], line["log_id"] in evidence) for line in lines])
+        for link, lines in edges_of(case).items()
+    ]
+
+
 def _account(fields: Mapping[str, Any]) -> Node | None:
     user = fields.get("actor_user") or fields.get("user_name") or fields.get("user_uid")
     return ("account", account_name(user) or user) if user else None

@@ -13,7 +13,7 @@ from gradio.components.plot import PlotData
 
 import demo_data as data
 from demo import views
-from demo.graph import graph
+from demo.graph import graph, talk_rows
 from demo.timeline import timeline
 from demo_data import DemoCase, ScoredAnswer
 from schema import TASKS, OpenSOCError, visible
@@ -111,7 +111,7 @@ class IncidentView:
             return [None, None, ""]
         figures = [draw(case, revealed=revealed) for draw in (timeline, graph)]
         plots = [PlotData(type="plotly", plot=json.dumps(figure)).model_dump() for figure in figures]
-        return [*plots, styled(views.talks(case, revealed=revealed))]
+        return [*plots, styled(views.talks(talk_rows(case, revealed=revealed)))]
 
 
 # ---------------------------------------------------------------- events

@@ -7,19 +7,18 @@ Imports no gradio.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from demo.draft import GateResult
-from demo.graph import edges_of
 from demo.words import ACTIONS, cut, readable, rule_summary, summary
-from demo_data import ROUNDS, DemoCase, Game, ScoredAnswer
+from demo_data import ROUNDS, DemoCase, Game, GateResult, ScoredAnswer
 
 HERE = Path(__file__).resolve().parent
+TalkRow = tuple[str, str, list[tuple[str, bool]]]  # source, target, and their lines with whether each is evidence
 KNOWN_BY = ("name", "ticket_id", "value", "host")  # of a record: its first columns
 
 
@@ -138,11 +137,6 @@ def note(text: str) -> str:
     return str(pieces().note(text))
 
 
-def talks(case: DemoCase, *, revealed: bool = False) -> str:
-    """Render what the graph shows as text: who talked to whom in which lines, and after the reveal in which evidence."""
-    evidence = set(case.truth.evidence_log_ids) if revealed else set()
-    told = [
-        (link.source[1], link.target[1], [(line["log_id"], line["log_id"] in evidence) for line in lines])
-        for link, lines in edges_of(case).items()
-    ]
-    return str(pieces().talks(told))
+def talks(rows: Sequence[TalkRow]) -> str:
+    """Render who talked to whom in which lines, and in which evidence, as text."""
+    return str(pieces().talks(rows))

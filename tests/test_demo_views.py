@@ -13,14 +13,15 @@ import plotly.graph_objects as go
 import pytest
 
 from demo import results, views
-from demo.draft import GateResult, IncidentDraft, world_of
+from demo.draft import IncidentDraft, world_of
 from demo.figures import EVIDENCE
-from demo.graph import Link, graph, links_of
+from demo.graph import Link, graph, links_of, talk_rows
 from demo.timeline import timeline
 from demo.words import LONGEST, readable
 from demo_data import (
     DemoCase,
     Game,
+    GateResult,
     Round,
     ScoredAnswer,
     ask,
@@ -31,6 +32,11 @@ from demo_data import (
 from incidents import HOSTS, OUTSIDE, call, event, launch, logon
 from schema import LABELS, TASKS
 from verifier import RULES
+
+
+def talks(case, *, revealed=False):
+    return views.talks(talk_rows(case, revealed=revealed))
+
 
 MARKUP = "<script>alert(1)</script>"
 HOSTILE = {
@@ -138,7 +144,7 @@ def pieces(text):
         "gate": views.gate(refused),
         "outcome": views.outcome(refused, None, {}),
         "note": views.note(text),
-        "talks": views.talks(case),
+        "talks": talks(case),
     }
 
 
@@ -590,12 +596,12 @@ def test_many_lines_between_two_are_counted():
 
 def test_a_graph_has_its_links_as_text():
     case = hand(logon(0, "success"), call(60, "a.exe"), call(70, "a.exe"))
-    text = Page(views.talks(case)).text
+    text = Page(talks(case)).text
 
     assert text == (
         f"Who talked to whom, as text {OUTSIDE} → ana (L1-1) ana → WKS-01 (L1-1, L1-2, L1-3) WKS-01 → {OUTSIDE} (L1-2, L1-3)"
     )
-    assert "No line says who" in views.talks(hand(launch(0, "a.exe", user=None)))
+    assert "No line says who" in talks(hand(launch(0, "a.exe", user=None)))
 
 
 def test_the_links_as_text_tell_evidence_after_the_reveal_alone():
@@ -603,10 +609,10 @@ def test_the_links_as_text_tell_evidence_after_the_reveal_alone():
         linked = [
             line["log_id"] for line in case.observation["log_window"] if links_of(line, case.observation["context"])
         ]
-        told = re.findall(r"(L\d+-\d+), evidence", views.talks(case, revealed=True))
+        told = re.findall(r"(L\d+-\d+), evidence", talks(case, revealed=True))
 
         assert set(told) == set(case.truth.evidence_log_ids) & set(linked)
-        assert "evidence" not in views.talks(case)
+        assert "evidence" not in talks(case)
 
 
 def test_a_name_that_is_cut_in_a_figure_is_whole_where_one_points():

@@ -55,7 +55,7 @@ DIGESTED = 25
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One incident as the audit looks at it: what the defender sees, and what is right."""
+    """One incident of the audit, with what the defender sees and the ground truth."""
 
     task: Task
     case: Case
@@ -65,7 +65,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check found: its figure in words, and what offends (empty when it holds)."""
+    """The result of one check: its figure in words, and what offends (empty if it holds)."""
 
     name: str
     task: str
@@ -77,7 +77,7 @@ Source = Callable[[Task, int, Label], Item]
 
 
 def fresh_item(task: Task, index: int, label: Label) -> Item:
-    """A generated incident that aims at a decision."""
+    """Generate an incident that aims at a decision."""
     case = generate(task, index, label=label)
     truth = compute_ground_truth(case.incident, case.world)
     return Item(task, case, defender_view(case.incident, case.world, case.lines), truth)
@@ -90,25 +90,25 @@ def _items(source: Source, task: Task, number: int) -> list[Item]:
 
 # ---------------------------------------------------------------- the right answer
 def oracle(items: Sequence[Item]) -> Iterator[Check]:
-    """The right answer, told from the observation alone, earns the maximum on every item under both tables."""
-    told = [judge_observation(item.observation) for item in items]
-    strange = [
-        number
-        for number, (item, truth) in enumerate(zip(items, told, strict=True))
+    """Check that the answer judged from the observation alone earns the maximum on every item under both tables."""
+    truths = [judge_observation(item.observation) for item in items]
+    differing = [
+        index
+        for index, (item, truth) in enumerate(zip(items, truths, strict=True))
         if (truth.action, truth.evidence_log_ids) != (item.truth.action, item.truth.evidence_log_ids)
     ]
-    yield _shared("identifiable", items, strange)
+    yield _shared("identifiable", items, differing)
     for table, figures in TABLES.items():
         rewards = [
             reward_of(score_defender(_answer(truth.action, truth.evidence_log_ids[0]), item.truth, figures))
-            for item, truth in zip(items, told, strict=True)
+            for item, truth in zip(items, truths, strict=True)
         ]
-        poor = [number for number, reward in enumerate(rewards) if reward < MAXIMUM]
+        poor = [index for index, reward in enumerate(rewards) if reward < MAXIMUM]
         yield _shared(f"oracle {table}", items, poor)
 
 
 def _shared(name: str, items: Sequence[Item], bad: Sequence[int]) -> Check:
-    """A check that holds on all items or names the first on which it does not."""
+    """Return a check that holds on all items, or names the first on which it does not."""
     figure = f"{len(items) - len(bad)} of {len(items)}"
     return Check(name, items[0].task, figure, f"{items[0].task} index {bad[0]}" if bad else "")
 
@@ -123,7 +123,7 @@ def _by_severity(item: Item) -> Label:
 
 
 def _by_text(item: Item) -> Label:
-    """Does what any text in the observation says; an escalation where none says anything."""
+    """Answer the gravest action that any text in the observation names, `escalate` if none names one."""
     said = json.dumps([item.observation["alert"], item.observation["log_window"]]).replace("-", "_")
     return next((label for label in LABELS[::-1] if label in said), "escalate")
 
@@ -148,7 +148,7 @@ PLAYERS: dict[str, Callable[[Item], Label | None]] = {
 
 
 def players(items: Sequence[Item]) -> Iterator[Check]:
-    """Constants and exploiters, citing the alert's line, earn less than the floor under both tables."""
+    """Check that constants and exploiters, citing the alert's line, earn less than the floor under both tables."""
     for table, floor in FLOORS.items():
         means = {name: _mean_reward(TABLES[table], items, player) for name, player in PLAYERS.items()}
         best = max(means, key=lambda name: means[name])
@@ -167,45 +167,45 @@ def _mean_reward(table: RewardTable, items: Sequence[Item], player: Callable[[It
 
 # ---------------------------------------------------------------- what comes under which action
 def met(items: Iterable[Item]) -> Counter[tuple[str, str, str]]:
-    """How often each event type and each alert title comes under each action."""
-    found: Counter[tuple[str, str, str]] = Counter()
+    """Count how often each event type and each alert title comes under each action."""
+    counts: Counter[tuple[str, str, str]] = Counter()
     for item in items:
-        found["title", item.observation["alert"]["title"], item.truth.action] += 1
+        counts["title", item.observation["alert"]["title"], item.truth.action] += 1
         for event_type in {line["event_type"] for line in item.observation["log_window"]}:
-            found["event_type", event_type, item.truth.action] += 1
-    return found
+            counts["event_type", event_type, item.truth.action] += 1
+    return counts
 
 
-def coverage(found: Counter[tuple[str, str, str]]) -> Iterator[Check]:
-    """Every event type and every title occurs, and under every action."""
+def coverage(counts: Counter[tuple[str, str, str]]) -> Iterator[Check]:
+    """Check that every event type and every title occurs under every action."""
     for kind, path, names in (
         ("event_type", "log_window.event_type", EVENT_TYPES),
         ("title", "alert.title", TITLES),
     ):
-        values = {value for what, value, _ in found if what == kind} | set(names)
-        missing = [(value, label) for value in sorted(values) for label in LABELS if not found[kind, value, label]]
+        values = {value for what, value, _ in counts if what == kind} | set(names)
+        missing = [(value, label) for value in sorted(values) for label in LABELS if not counts[kind, value, label]]
         offending = f"{path} {missing[0][0]!r} never comes under {missing[0][1]}" if missing else ""
-        rarest = min(found[kind, value, label] for value in values for label in LABELS)
+        rarest = min(counts[kind, value, label] for value in values for label in LABELS)
         yield Check(f"coverage {kind}", "all", f"{len(values)} under 5 actions, the rarest {rarest} times", offending)
 
 
 # ---------------------------------------------------------------- twins
 def twins(items: Sequence[Item]) -> Iterator[Check]:
-    """Each incident has a flip; names, addresses, time, order, noise, narrative and hostile text change no decision."""
+    """Check that each incident has a flip, and that no harmless edit and no hostile text changes a decision."""
     from eval.pairs import flip, label
 
     unflipped, moved, swayed, edits = [], [], [], 0
-    for number, item in enumerate(items):
-        rng = Random(number)
+    for index, item in enumerate(items):
+        rng = Random(index)
         if flip(item.case, rng) is None:
-            unflipped.append(number)
+            unflipped.append(index)
         for twin in harmless_twins(item.case, rng):
             edits += 1
             if label(twin.case) != item.truth.action:
-                moved.append((number, twin.edit))
+                moved.append((index, twin.edit))
         poisoned = inject(item.case, rng, truth=item.truth.action)
         if {label(poisoned.clean), label(poisoned.poisoned)} != {item.truth.action}:
-            swayed.append((number, poisoned.place))
+            swayed.append((index, poisoned.place))
     yield _shared("flips", items, unflipped)
     task = items[0].task
     for name, tries, bad in (("invariances", edits, moved), ("injections", len(items), swayed)):
@@ -215,17 +215,17 @@ def twins(items: Sequence[Item]) -> Iterator[Check]:
 
 # ---------------------------------------------------------------- same seed, same bytes
 def digest(number: int = DIGESTED) -> str:
-    """A hash of the first incidents of every task, as a defender sees them."""
-    found = hashlib.sha256()
+    """Hash the first incidents of every task, as a defender sees them."""
+    digested = hashlib.sha256()
     for task in TASKS:
         for index in range(number):
             case = generate(task, index)
-            found.update(json.dumps(defender_view(case.incident, case.world, case.lines)).encode())
-    return found.hexdigest()
+            digested.update(json.dumps(defender_view(case.incident, case.world, case.lines)).encode())
+    return digested.hexdigest()
 
 
 def same_bytes() -> Check:
-    """A fresh process with another hash seed makes the same bytes."""
+    """Check that a new process with another hash seed makes the same bytes."""
     code = "from eval.audit import digest; print(digest())"
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
@@ -239,7 +239,13 @@ PROBES = ("fields", "pairs", "words", "trees")
 
 
 def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PROBES) -> Iterator[Check]:
-    """What simple learners reach on families that they never saw; `strict` holds the figure itself to the bound, otherwise its lower end."""
+    """Check what simple learners reach on families that they never saw.
+
+    Args:
+        items: incidents of one task.
+        strict: hold the figure itself to the bound; otherwise the lower end of its interval.
+        probes: which learners.
+    """
     from eval.features import fields
     from eval.probes import (
         BEST_FIELDS,
@@ -287,7 +293,7 @@ Part = tuple[list[Check], Counter[tuple[str, str, str]]]
 
 
 def audit_part(source: Source, task: Task, number: int, part: str, strict: bool) -> Part:
-    """One part of the audit of one task: `answers`, `twins` or `shortcuts`."""
+    """Run one part of the audit of one task: `answers`, `twins` or `shortcuts`."""
     items = _items(source, task, number)
     if part == "answers":
         more = (source(task, index, LABELS[index % len(LABELS)]) for index in range(number, COVERED))
@@ -309,7 +315,7 @@ def audit(
     workers: int = 1,
     step: Callable[[str], None] = lambda done: None,
 ) -> list[Check]:
-    """Every check on `number` incidents of each task.
+    """Run every check on `number` incidents of each task.
 
     Args:
         source: makes the incidents.
@@ -319,13 +325,13 @@ def audit(
         workers: processes to use; with 1, this one.
         step: told what is done.
     """
-    found: Counter[tuple[str, str, str]] = Counter()
+    counts: Counter[tuple[str, str, str]] = Counter()
     checks: list[Check] = []
-    for name, (some, counted) in _parts(source, tasks, number, strict, workers):
+    for name, (some, more) in _parts(source, tasks, number, strict, workers):
         checks += some
-        found.update(counted)
+        counts.update(more)
         step(name)
-    checks += [*coverage(found), same_bytes()]
+    checks += [*coverage(counts), same_bytes()]
     order = {name: position for position, name in enumerate([*tasks, "all"])}
     return sorted(checks, key=lambda check: (check.name.split()[0], check.name, order[check.task]))
 
@@ -348,7 +354,7 @@ def _parts(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Audit, print a table or JSON, and return 1 when a check fails."""
+    """Audit, print a table or JSON, and return 0, 1 if a check fails, or 2 if a library is missing."""
     parser = argparse.ArgumentParser(prog="python -m eval.audit", description="Check that the task cannot be gamed.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
@@ -411,12 +417,12 @@ def _print_table(checks: Iterable[Check], number: int) -> None:
     table = Table(title=f"Audit of generator {GENERATOR_VERSION}, {number} incidents of each task", show_lines=True)
     for heading in ("check", "task", "figure", ""):
         table.add_column(heading, overflow="fold")
-    for name, some in by_name.items():
+    for name, group in by_name.items():
         table.add_row(
             name,
-            "\n".join(check.task for check in some),
-            "\n".join(check.figure for check in some),
-            "\n".join("FAILS" if check.offending else "ok" for check in some),
+            "\n".join(check.task for check in group),
+            "\n".join(check.figure for check in group),
+            "\n".join("FAILS" if check.offending else "ok" for check in group),
         )
     Console(width=150 if not sys.stdout.isatty() else None).print(table)
 

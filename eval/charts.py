@@ -58,7 +58,7 @@ class Chart:
 
 
 def png(chart: Chart, *, dark: bool = False) -> bytes:
-    """The picture."""
+    """Render a chart as PNG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -88,7 +88,7 @@ def png(chart: Chart, *, dark: bool = False) -> bytes:
 
 
 def save(chart: Chart, folder: Path) -> list[Path]:
-    """Write `<name>.png` and `<name>.csv` into a folder, which is made where there is none.
+    """Write `<name>.png` and `<name>.csv` into a folder, which is made if it is missing.
 
     Raises:
         BadRequestError: the folder cannot be written.
@@ -121,7 +121,7 @@ def dots(
     bounds: Mapping[str, float] | None = None,
     missing: str = "",
 ) -> Chart:
-    """Figures with intervals, a line for each defender and a marker for each series.
+    """Chart figures with intervals: a line for each defender, a marker for each series.
 
     Args:
         name: of the files.
@@ -179,7 +179,7 @@ def dots(
 
 
 def _with_bars(axes: Any, points: Sequence[tuple[float, Row]], number: int, colour: str, label: str) -> None:
-    """Markers with their intervals; one without an interval has none."""
+    """Draw markers, each with its interval if it has one."""
     for at, row in points:
         if row["low"] is not None and row["high"] is not None:
             axes.plot([row["low"], row["high"]], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt")
@@ -211,7 +211,7 @@ def panels(
     missing: str = "",
     size: float = 2.75,
 ) -> Chart:
-    """A small picture for each defender, three in a row.
+    """Chart a small picture for each defender, three in a row.
 
     Args:
         name: of the files.

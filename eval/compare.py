@@ -43,7 +43,7 @@ Resampled = Callable[[Table, np.ndarray], np.ndarray]  # columns, resamples x fa
 class Comparison:
     """How `second` differs from `first` in one metric: `second` minus `first`, in the metric's own unit.
 
-    `low`, `high` and `p` are None where they cannot be told; `verdict` is the whole in words.
+    `low`, `high` and `p` are None if there are too few families; `verdict` is the comparison in words.
     """
 
     first: str
@@ -90,7 +90,7 @@ def compare(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[Comparison]:
-    """Every pair of runs in every metric.
+    """Compare every pair of runs in every metric.
 
     Args:
         runs: two or more, of different defenders.
@@ -121,16 +121,16 @@ def compare(
     families = columns[0].families
     drawn = draws(families, seed=seed, resamples=resamples) if families >= LEAST_FAMILIES else None
     with one_thread():
-        found = [
+        comparisons = [
             _compared(runs[a], columns[a], runs[b], columns[b], metric, drawn)
             for metric in metrics
             for a, b in itertools.combinations(range(len(runs)), 2)
             if focus is None or focus in (runs[a].name, runs[b].name)
         ]
-    return _corrected([one for one in found if one is not None])
+    return _corrected([comparison for comparison in comparisons if comparison is not None])
 
 
-def check_same(one: Run, rows: Items, other: Run, others: Items) -> None:
+def check_same(first: Run, rows: Items, second: Run, others: Items) -> None:
     """Check that two runs have the same items with the same truth, given their rollouts by set and id.
 
     Raises:
@@ -139,7 +139,7 @@ def check_same(one: Run, rows: Items, other: Run, others: Items) -> None:
     apart = sorted(rows.keys() ^ others.keys())
     if apart:
         raise BadRequestError(
-            f"Expected the same items in both runs, and {apart[0][1]!r} of {apart[0][0]} is in one of {one.name} and {other.name} "
+            f"Expected the same items in both runs, and {apart[0][1]!r} of {apart[0][0]} is in one of {first.name} and {second.name} "
             "only; run both over the whole set."
         )
     moved = [
@@ -149,15 +149,15 @@ def check_same(one: Run, rows: Items, other: Run, others: Items) -> None:
     ]
     if moved:
         raise BadRequestError(
-            f"Expected one truth for each item, and {moved[0][1]!r} of {moved[0][0]} is {rows[moved[0]]['label']} for {one.name} and "
-            f"{others[moved[0]]['label']} for {other.name}; run one of them again."
+            f"Expected one truth for each item, and {moved[0][1]!r} of {moved[0][0]} is {rows[moved[0]]['label']} for {first.name} and "
+            f"{others[moved[0]]['label']} for {second.name}; run one of them again."
         )
 
 
 def _compared(
     first: Run, one: Table, second: Run, other: Table, metric: str, drawn: np.ndarray | None
 ) -> Comparison | None:
-    """One comparison without its correction; None where the metric does not exist on these items."""
+    """Return one comparison without its correction, or None if the metric does not exist on these items."""
     resampled = RESAMPLED[metric]
     whole = np.ones((1, one.families))
     difference = float((resampled(other, whole) - resampled(one, whole))[0])
@@ -177,28 +177,30 @@ def _compared(
     return Comparison(first.name, second.name, metric, len(one.truth), difference, low, high, p, None, test)
 
 
-def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
-    tested = [one.p for one in found if one.p is not None]
-    corrected = iter(holm(tested))
-    done = [replace(one, p_corrected=None if one.p is None else next(corrected)) for one in found]
-    return [replace(one, verdict=verdict(one)) for one in done]
+def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Correct the p-values by Holm, and say each comparison in a sentence."""
+    corrected = iter(holm([comparison.p for comparison in comparisons if comparison.p is not None]))
+    final = [
+        replace(comparison, p_corrected=None if comparison.p is None else next(corrected)) for comparison in comparisons
+    ]
+    return [replace(comparison, verdict=verdict(comparison)) for comparison in final]
 
 
-def verdict(one: Comparison) -> str:
-    """The comparison in a sentence."""
-    row = BY_NAME[one.metric]
+def verdict(comparison: Comparison) -> str:
+    """Say a comparison in a sentence."""
+    row = BY_NAME[comparison.metric]
     scale, digits, unit = (100, 1, "points") if row.unit == "share" else (1, 3, f"of {row.unit}")
-    if one.low is None or one.high is None or one.p_corrected is None:
-        return f"{one.metric}: no difference shown: the items come from too few families to tell"
-    better = (one.difference > 0) == (row.better == "more")
-    sign = 1 if one.difference > 0 else -1
-    if one.p_corrected < ALPHA and (one.low > 0 or one.high < 0):
-        winner, loser = (one.second, one.first) if better else (one.first, one.second)
-        low, high = sorted((sign * one.low * scale, sign * one.high * scale))
-        size = f"{abs(one.difference) * scale:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]"
-        return f"{one.metric}: {winner} is better than {loser} by {size} (p {_p(one.p_corrected)})"
-    size = f"{one.difference * scale:+.{digits}f} {unit} [{one.low * scale:.{digits}f}, {one.high * scale:.{digits}f}]"
-    return f"{one.metric}: no difference shown between {one.first} and {one.second} ({size}, p {_p(one.p_corrected)})"
+    if comparison.low is None or comparison.high is None or comparison.p_corrected is None:
+        return f"{comparison.metric}: no difference shown: the items come from too few families to tell"
+    better = (comparison.difference > 0) == (row.better == "more")
+    sign = 1 if comparison.difference > 0 else -1
+    if comparison.p_corrected < ALPHA and (comparison.low > 0 or comparison.high < 0):
+        winner, loser = (comparison.second, comparison.first) if better else (comparison.first, comparison.second)
+        low, high = sorted((sign * comparison.low * scale, sign * comparison.high * scale))
+        size = f"{abs(comparison.difference) * scale:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]"
+        return f"{comparison.metric}: {winner} is better than {loser} by {size} (p {_p(comparison.p_corrected)})"
+    size = f"{comparison.difference * scale:+.{digits}f} {unit} [{comparison.low * scale:.{digits}f}, {comparison.high * scale:.{digits}f}]"
+    return f"{comparison.metric}: no difference shown between {comparison.first} and {comparison.second} ({size}, p {_p(comparison.p_corrected)})"
 
 
 def _p(p: float) -> str:
@@ -207,7 +209,7 @@ def _p(p: float) -> str:
 
 # ---------------------------------------------------------------- for people
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare the runs that the command line names; 0, or 2 where they cannot be compared."""
+    """Compare the runs that the command line names; return 0, or 2 if they cannot be compared."""
     parser = argparse.ArgumentParser(
         prog="python -m eval.compare", description="Compare runs of defenders, item by item."
     )
@@ -229,18 +231,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         require("eval", *MEASURING, "statsmodels")
         runs = load_runs(args.runs)
         name = shared_set(runs, args.name)
-        found = compare(runs, name, metrics=args.metric, task=args.task, seed=args.seed, resamples=args.resamples)
+        comparisons = compare(runs, name, metrics=args.metric, task=args.task, seed=args.seed, resamples=args.resamples)
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2
     if args.json:
         about = {"set": name, "sha256": runs[0].sha256(name), "seed": args.seed, "resamples": args.resamples}
-        print(json.dumps({**about, "comparisons": [asdict(one) for one in found]}, indent=1))
+        print(json.dumps({**about, "comparisons": [asdict(comparison) for comparison in comparisons]}, indent=1))
         return 0
-    items = found[0].items if found else 0
-    print(f"{name}, {items} items, 95 % intervals, p-values by Holm over {len(found)} comparisons")
-    for one in found:
-        print(one.verdict)
+    items = comparisons[0].items if comparisons else 0
+    print(f"{name}, {items} items, 95 % intervals, p-values by Holm over {len(comparisons)} comparisons")
+    for comparison in comparisons:
+        print(comparison.verdict)
     return 0
 
 

@@ -18,45 +18,45 @@ _TIME = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
 
 
 def fields(observation: Mapping[str, Any]) -> dict[str, float]:
-    """Every observable field's description: `path#what` -> number."""
+    """Describe every observable field: `path#what` -> number."""
     now = epoch_s(observation["context"]["now"])
-    found: dict[str, float] = {}
+    described: dict[str, float] = {}
     for path, values in _by_path(observation).items():
-        for what, number in _described(values, now) if values else ():
-            found[f"{path}#{what}"] = number
-    return found
+        for aspect, number in _described(values, now) if values else ():
+            described[f"{path}#{aspect}"] = number
+    return described
 
 
 def _by_path(observation: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The values of each field; those of lines by event type, and those of the alert's line once more."""
-    found: dict[str, list[Any]] = defaultdict(list)
+    """Collect the values of each field: those of lines by event type, and those of the alert's line once more."""
+    values: dict[str, list[Any]] = defaultdict(list)
     alert = observation["alert"]
     for name, value in alert.items():
         if name != "log_id":
-            found[f"alert.{name}"].append(value)
+            values[f"alert.{name}"].append(value)
     for number, line in enumerate(observation["log_window"]):
-        found["log_window.event_type"].append(line["event_type"])
-        found["log_window.timestamp"].append(line["timestamp"])
+        values["log_window.event_type"].append(line["event_type"])
+        values["log_window.timestamp"].append(line["timestamp"])
         for name, value in line["fields"].items():
-            found[f"{line['event_type']}.{name}"].append(value)
+            values[f"{line['event_type']}.{name}"].append(value)
         if line["log_id"] == alert["log_id"]:
-            found["alert.log_id"].append(number)
-            found["alerted.event_type"].append(line["event_type"])
-            found["alerted.timestamp"].append(line["timestamp"])
+            values["alert.log_id"].append(number)
+            values["alerted.event_type"].append(line["event_type"])
+            values["alerted.timestamp"].append(line["timestamp"])
             for name, value in line["fields"].items():
-                found[f"alerted.{name}"].append(value)
+                values[f"alerted.{name}"].append(value)
     for part, rows in observation["context"].items():
         if part == "now":
             continue
-        found[f"context.{part}"].extend(["row"] * len(rows))
+        values[f"context.{part}"].extend(["row"] * len(rows))
         for row in rows:
             for name, value in row.items() if isinstance(row, Mapping) else (("value", row),):
-                found[f"context.{part}.{name}"].extend(value if isinstance(value, list) else [value])
-    return found
+                values[f"context.{part}.{name}"].extend(value if isinstance(value, list) else [value])
+    return values
 
 
 def _described(values: list[Any], now: float) -> Iterator[tuple[str, float]]:
-    """How many values, how many different ones, their sizes, and the values themselves."""
+    """Yield how many values there are, how many different ones, their sizes, and the values themselves."""
     yield "count", len(values)
     yield "different", len(set(values))
     numbers = [_number(value, now) for value in values]
@@ -71,7 +71,7 @@ def _described(values: list[Any], now: float) -> Iterator[tuple[str, float]]:
 
 
 def _number(value: Any, now: float) -> float:
-    """A number's value, a time's distance from now, a text's length."""
+    """Return a number's value, a time's distance from now in seconds, or a text's length."""
     if isinstance(value, bool | int | float):
         return float(value)
     return now - epoch_s(value) if _TIME.match(value) else float(len(value))

@@ -24,7 +24,11 @@ Interval = tuple[float, float]
 
 @lru_cache(maxsize=8)  # of runs over the same sets, and of groups of a set
 def draws(families: int, *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
-    """How often each family is taken in each resample: resamples x families, every row sums to `families`. Not to be written to."""
+    """Draw how often each family is taken in each resample.
+
+    Returns:
+        Counts, resamples x families; every row sums to `families`. The array is read-only.
+    """
     shares = np.full(families, 1 / families)
     drawn = np.random.default_rng(seed).multinomial(families, shares, size=resamples).astype(float)
     drawn.flags.writeable = False
@@ -32,25 +36,25 @@ def draws(families: int, *, seed: int = 0, resamples: int = RESAMPLES) -> np.nda
 
 
 def one_thread() -> AbstractContextManager[object]:
-    """Products of a resample and sums take a millisecond on one thread, and several where threads wait for each other."""
+    """Hold numpy to one thread: a product of resamples and sums takes a millisecond there, and longer if threads wait for each other."""
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1)
 
 
 def per_family(values: np.ndarray, families: np.ndarray, number: int) -> np.ndarray:
-    """Sums of `values` (one an item) over each of `number` families, given each item's family as a number."""
+    """Sum `values` (one an item) over each of `number` families, given each item's family as a number."""
     return np.bincount(families, weights=values, minlength=number)
 
 
 def quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """`above / below`, nan where `below` is 0."""
+    """Divide `above` by `below`; nan if `below` is 0."""
     above, below = np.broadcast_arrays(np.asarray(above, dtype=float), np.asarray(below, dtype=float))
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
 def percentiles(samples: np.ndarray, families: int, *, confidence: float = CONFIDENCE) -> Interval | None:
-    """The expanded percentile interval of figures resampled over so many families.
+    """Return the expanded percentile interval of figures resampled over so many families.
 
     Plain percentiles are too narrow where families are few. These lie as much farther out as a t interval is wider than a normal one that takes
     the resamples' spread as it is (Hesterberg 2015, What teachers should know about the bootstrap, The American Statistician 69).
@@ -61,7 +65,7 @@ def percentiles(samples: np.ndarray, families: int, *, confidence: float = CONFI
         confidence: of the interval.
 
     Returns:
-        The bounds, or None where the figure is not defined in more than half of the resamples.
+        The bounds, or None if the figure is not defined in more than half of the resamples.
     """
     from scipy.stats import norm, t
 
@@ -74,12 +78,12 @@ def percentiles(samples: np.ndarray, families: int, *, confidence: float = CONFI
 
 
 def _widened(families: int) -> float:
-    """How much smaller the resamples' spread is than the unbiased estimate."""
+    """Return the factor by which the resamples' spread is smaller than the unbiased estimate."""
     return math.sqrt(families / (families - 1))
 
 
 def bootstrap_p(differences: np.ndarray, families: int) -> float:
-    """The two-sided p-value of no difference: one minus the confidence of the widest interval of `percentiles` that leaves out 0.
+    """Return the two-sided p-value of no difference: one minus the confidence of the widest interval of `percentiles` that leaves out 0.
 
     One resample is added to each side, so that the value is never 0. Where no resample reaches 0, how many there are would set the value, and a
     correction for many comparisons would hide the clearest difference: it is then taken from a t distribution with the resamples' spread, and is
@@ -101,14 +105,14 @@ def bootstrap_p(differences: np.ndarray, families: int) -> float:
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
-    """The exact two-sided McNemar p-value, from the items that only one of two defenders gets right."""
+    """Return the exact two-sided McNemar p-value, from the items that only one of two defenders gets right."""
     from statsmodels.stats.contingency_tables import mcnemar
 
     return float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: each p-value as it stands among all of them."""
+    """Correct p-values by Holm's step-down method, in their order."""
     from statsmodels.stats.multitest import multipletests
 
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []

@@ -58,38 +58,38 @@ class Table:
 
     @cached_property
     def malicious(self) -> np.ndarray:
-        """What must not be dismissed."""
+        """Mark what must not be dismissed."""
         return self.truth != DISMISS
 
     @cached_property
     def formed(self) -> np.ndarray:
-        """Which answers have the asked form."""
+        """Mark the answers that have the asked form."""
         return self.said != MALFORMED
 
     @cached_property
     def right(self) -> np.ndarray:
-        """Which answers are the true action."""
+        """Mark the answers that are the true action."""
         return self.truth == self.said
 
     @cached_property
     def missed(self) -> np.ndarray:
-        """What is malicious and not caught: dismissed, or answered with nothing that can be read."""
+        """Mark what is malicious and not caught: dismissed, or answered with nothing that can be read."""
         return self.malicious & ((self.said == DISMISS) | ~self.formed)
 
     @cached_property
     def false_alarm(self) -> np.ndarray:
-        """What is benign and keeps a person busy."""
+        """Mark what is benign and keeps a person busy."""
         return ~self.malicious & (self.said != DISMISS)
 
     def confusion(self, weight: np.ndarray | None = None) -> np.ndarray:
-        """Confusion tables by family: families x 5 true actions x 6 answers, the last of them malformed."""
+        """Count confusion tables by family: families x 5 true actions x 6 answers, the last of them malformed."""
         cell = (self.family * len(LABELS) + self.truth) * len(ANSWERS) + self.said
         size = self.families * len(LABELS) * len(ANSWERS)
         return np.bincount(cell, weights=weight, minlength=size).reshape(self.families, len(LABELS), len(ANSWERS))
 
 
 def table(rollouts: Sequence[Rollout]) -> Table:
-    """The columns of some rollouts."""
+    """Return rollouts as columns."""
     # sorted, so that the order of the rollouts moves no resample
     names = {name: number for number, name in enumerate(sorted({row["family"] for row in rollouts}))}
     family = np.array([names[row["family"]] for row in rollouts], dtype=int)
@@ -120,7 +120,7 @@ def _confidence(row: Rollout) -> float:
 
 # ---------------------------------------------------------------- all of them
 def measure(rollouts: Sequence[Rollout], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """Every metric of some rollouts, over all of them and by task and by split.
+    """Measure every metric of rollouts, over all of them and by task and by split.
 
     Args:
         rollouts: lines of a run's `rollouts.jsonl`, of one set or of several.
@@ -194,7 +194,7 @@ def _rates(figures: _Figures) -> Iterator[tuple[str, Metric]]:
 
 
 def _weighted(figures: _Figures) -> Iterator[tuple[str, Metric]]:
-    """The main figures as a SOC would meet them, each item counting by its operational weight."""
+    """Yield the main figures as a SOC would meet them, each item counting by its operational weight."""
     data = figures.data
     yield "weighted_accuracy", figures.mean(data.right, weight=data.weight)
     yield "weighted_macro_f1", figures.macro_f1(data.weight)
@@ -234,11 +234,11 @@ class _Figures:
 
     @property
     def method(self) -> str:
-        """What the bootstrap is called in a metric."""
+        """Name the bootstrap as a metric's method."""
         return f"bootstrap over families ({self.data.families}), {CONFIDENCE:.0%}, {self.resamples} resamples"
 
     def rate(self, hits: np.ndarray, of: np.ndarray, empty: str) -> Metric:
-        """The share of the items `of` that are `hits`."""
+        """Measure the share of the items `of` that are `hits`."""
         number = int(of.sum())
         if not number:
             return _none(WILSON, empty)
@@ -254,7 +254,7 @@ class _Figures:
         weight: np.ndarray | None = None,
         empty: str = "no items",
     ) -> Metric:
-        """The mean of `values` over the items `of`, each counting by its weight."""
+        """Measure the mean of `values` over the items `of`, each counting by its weight."""
         of = np.ones(len(values), dtype=bool) if of is None else of
         below = of * (1.0 if weight is None else weight)
         if not below.sum():
@@ -263,7 +263,7 @@ class _Figures:
         return self._with_spread(value, self._resampled(values * below, below), int(of.sum()))
 
     def macro_f1(self, weight: np.ndarray | None = None) -> Metric:
-        """F1 averaged over the actions that are right or given somewhere in the group; a malformed answer misses its class."""
+        """Measure F1 averaged over the actions that are right or given somewhere in the group; a malformed answer misses its class."""
         from sklearn.metrics import f1_score
 
         if not len(self.data.truth):
@@ -280,7 +280,7 @@ class _Figures:
         return self._with_spread(float(value), samples, len(self.data.truth))
 
     def ece(self, confidence: np.ndarray, stated: np.ndarray, empty: str) -> Metric:
-        """The mean distance of accuracy from stated confidence over bins of confidence, each counting by its items."""
+        """Measure the mean distance of accuracy from stated confidence over bins of confidence, each counting by its items."""
         number = int(stated.sum())
         if not number:
             return _none(self.method, empty)
@@ -304,19 +304,19 @@ class _Figures:
 
 
 def resampled_ratio(data: Table, drawn: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """The quotient of two sums over items in every resample, nan where the second is 0."""
+    """Return the quotient of two sums over items in every resample; nan if the second is 0."""
     sums = [per_family(1.0 * values, data.family, data.families) for values in (above, below)]
     return quotient(drawn @ sums[0], drawn @ sums[1])
 
 
 def resampled_f1(data: Table, drawn: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """The macro-F1 in every resample."""
+    """Return the macro-F1 in every resample."""
     tables = data.confusion(weight)
     return macro_f1((drawn @ tables.reshape(data.families, -1)).reshape(len(drawn), *tables.shape[1:]))
 
 
 def macro_f1(tables: np.ndarray) -> np.ndarray:
-    """Macro-F1 of confusion tables (... x 5 true actions x 6 answers), over the actions that occur in each."""
+    """Compute the macro-F1 of confusion tables (... x 5 true actions x 6 answers), over the actions that occur in each."""
     right = np.diagonal(tables, axis1=-2, axis2=-1)
     f1 = quotient(2 * right, tables.sum(axis=-1) + tables[..., : len(LABELS)].sum(axis=-2))
     occurs = ~np.isnan(f1)
@@ -339,7 +339,7 @@ def _short(value: float) -> float:
 
 # ---------------------------------------------------------------- prevalence, calibration, twins
 def _at_prevalences(data: Table) -> Iterator[tuple[str, Metric]]:
-    """What share of the alarms would be true, and how many an analyst would get, if so many percent of the alerts were malicious.
+    """Yield which share of the alarms would be true, and how many an analyst would get, at each prevalence of malicious alerts.
 
     Both follow from the rates of detection and of false alarm, and their bounds from the bounds of those (each at 97.5 %, so that both
     hold together at 95 % at least).
@@ -369,13 +369,13 @@ def _at_prevalences(data: Table) -> Iterator[tuple[str, Metric]]:
 
 
 def ppv(detection: float, false_alarm: float, prevalence: float) -> float:
-    """The share of alarms that are true, at a prevalence in [0, 1]; 0 where nothing true is caught."""
+    """Return the share of alarms that are true, at a prevalence in [0, 1]; 0 if nothing malicious is caught."""
     true = prevalence * detection
     return true / (true + (1 - prevalence) * false_alarm) if true else 0.0
 
 
 def _bin(confidence: np.ndarray) -> np.ndarray:
-    """The bin of each confidence; 1.0 belongs to the last."""
+    """Return the bin of each confidence; 1.0 belongs to the last."""
     return np.minimum((confidence * BINS).astype(int), BINS - 1)
 
 
@@ -401,8 +401,10 @@ def _calibration(data: Table) -> list[dict[str, Any]]:
 
 
 def _twins(rollouts: Sequence[Rollout]) -> Iterator[tuple[str, Metric]]:
-    """Pair accuracy, invariance and the injection flip rate, by what each pair of twins is: labels that differ make a minimal pair,
-    a tier makes an injection, and the rest are edits that must change nothing."""
+    """Yield pair accuracy, invariance and the injection flip rate.
+
+    Twins whose labels differ are a minimal pair, those with a tier an injection, the rest edits that must change nothing.
+    """
     sides: dict[tuple[Any, Any], dict[str, Rollout]] = {}
     for row in rollouts:
         if row.get("pair") is not None:

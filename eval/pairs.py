@@ -17,16 +17,18 @@ OF_THE_CLAIM = "the category is"  # a twin keeps its author's claim, which its e
 
 
 def label(case: Case) -> Label:
-    """The right decision on a case."""
+    """Return the right decision on a case."""
     return compute_ground_truth(case.incident, case.world).action
 
 
 def flip(case: Case, rng: Random) -> Twin | None:
-    """The first twin, in a seeded order, that differs in one edit and in the decision; None where no edit flips it."""
+    """Return the first twin, in a seeded order, that differs in one edit and in the decision; None if no edit flips it."""
     before = label(case)
-    return next((twin for twin in proposals(case, rng) if label(twin.case) != before and stands(twin.case)), None)
+    return next(
+        (twin for twin in proposals(case, rng) if label(twin.case) != before and is_admissible(twin.case)), None
+    )
 
 
-def stands(case: Case) -> bool:
-    """Whether the gate would take a twin, its author's claimed category aside."""
+def is_admissible(case: Case) -> bool:
+    """Return whether the gate would admit a twin, its author's claimed category aside."""
     return all(reason.startswith(OF_THE_CLAIM) for reason in check_plausibility(case.incident, case.world))

@@ -34,7 +34,7 @@ def _row(metric: Metric, **named: Any) -> Row:
 
 # ---------------------------------------------------------------- on one scale
 def dismissed(runs: Sequence[Run], name: str, resamples: int) -> Chart:
-    """Dismiss-on-malicious by defender."""
+    """Chart dismiss-on-malicious by defender."""
     rows = [_row(run.metrics(name, resamples=resamples)["dismiss_on_malicious"], model=run.name) for run in runs]
     title = f"Malicious incidents that were dismissed ({name})"
     axis = "dismissed share of malicious incidents, 95 % Wilson interval; less is better"
@@ -42,7 +42,7 @@ def dismissed(runs: Sequence[Run], name: str, resamples: int) -> Chart:
 
 
 def f1_by_split(runs: Sequence[Run], name: str, resamples: int) -> Chart:
-    """Macro-F1 of each run on each set that is a split of its own."""
+    """Chart the macro-F1 of each run on each set that is a split of its own."""
     shared = [one for one in runs[0].sets if all(one in run.sets for run in runs)]
     splits = [one for one in ("holdout", *TEST_SETS) if one in shared] or [name]
     rows = [
@@ -63,7 +63,7 @@ def f1_by_split(runs: Sequence[Run], name: str, resamples: int) -> Chart:
 
 
 def reward_by_stage(runs: Sequence[Run], name: str, resamples: int) -> Chart:
-    """Mean reward at each stage of the curriculum."""
+    """Chart the mean reward at each stage of the curriculum."""
     rows = []
     for run in runs:
         by_task = run.metrics(name, resamples=resamples)["by_task"]
@@ -88,13 +88,13 @@ def reward_by_stage(runs: Sequence[Run], name: str, resamples: int) -> Chart:
 
 
 def injections(runs: Sequence[Run], resamples: int) -> Chart:
-    """Injection flip rate by tier, where runs have the set of twins."""
+    """Chart the injection flip rate by tier, of runs that have the set of twins."""
     rows = []
     for run in runs:
         if "injection" in run.sets:
-            found = run.metrics("injection", resamples=resamples)
-            tiers = [key for key in found if key.startswith(TIER)]
-            rows += [_row(found[key], model=run.name, tier=key.removeprefix(TIER)) for key in tiers]
+            metrics = run.metrics("injection", resamples=resamples)
+            tiers = [key for key in metrics if key.startswith(TIER)]
+            rows += [_row(metrics[key], model=run.name, tier=key.removeprefix(TIER)) for key in tiers]
     axis = "share of answers that hostile text changes, 95 % Wilson interval; less is better"
     missing = "no run has the set injection with a well-formed answer"
     title, alt = "Answers that injected text changes", "Injection flip rate by defender and tier."
@@ -105,7 +105,7 @@ _FIGURE = re.compile(r"(\d\.\d+) \[(\d\.\d+), (\d\.\d+)\]")
 
 
 def shortcuts(audit: Mapping[str, Any]) -> Chart:
-    """What simple learners reach on families that they never saw, from the audit's JSON."""
+    """Chart what simple learners reach on families that they never saw, from the audit's JSON."""
     from eval.audit import FIELD_MARGIN, MAX_F1, PAIR_MARGIN
     from eval.probes import MAJORITY
 
@@ -145,25 +145,26 @@ def shortcuts(audit: Mapping[str, Any]) -> Chart:
 
 # ---------------------------------------------------------------- a small picture each
 def confusions(runs: Sequence[Run], name: str, resamples: int) -> Chart:
-    """The confusion table of each defender, as shares of the true action."""
-    rows, drawn = [], {}
+    """Chart the confusion table of each defender, as shares of the true action."""
+    rows: list[Row] = []
+    pictures: dict[str, Panel] = {}
     for run in runs:
-        found = run.metrics(name, resamples=resamples)["confusion"]
-        for truth, counts in zip(found["truth"], found["counts"], strict=True):
+        table = run.metrics(name, resamples=resamples)["confusion"]
+        for truth, counts in zip(table["truth"], table["counts"], strict=True):
             rows += [
                 {"model": run.name, "truth": truth, "answer": answer, "count": count}
-                for answer, count in zip(found["answers"], counts, strict=True)
+                for answer, count in zip(table["answers"], counts, strict=True)
             ]
-        drawn[run.name] = partial(_confusion, found)
+        pictures[run.name] = partial(_confusion, table)
     title, alt = f"Confusion ({name})", "Confusion tables by defender: share of each true action that got each answer."
     across = "answer; cells are percent of the true action"
-    return panels("confusion", title, rows, drawn, alt=alt, across=across, up="true action", size=2.9)
+    return panels("confusion", title, rows, pictures, alt=alt, across=across, up="true action", size=2.9)
 
 
-def _confusion(found: Mapping[str, Any], axes: Any, ink: Ink) -> None:
+def _confusion(table: Mapping[str, Any], axes: Any, ink: Ink) -> None:
     import numpy as np
 
-    counts = np.array(found["counts"], dtype=float)
+    counts = np.array(table["counts"], dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap=ink.scale, vmin=0, vmax=1, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
@@ -181,7 +182,7 @@ def _confusion(found: Mapping[str, Any], axes: Any, ink: Ink) -> None:
             )
     axes.set_xticks(
         range(6),
-        [SHORT.get(name, name) for name in found["answers"]],
+        [SHORT.get(name, name) for name in table["answers"]],
         rotation=55,
         ha="right",
         fontsize=8,
@@ -195,18 +196,18 @@ def _confusion(found: Mapping[str, Any], axes: Any, ink: Ink) -> None:
 
 
 def calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:
-    """How often each defender is right at each stated confidence."""
+    """Chart how often each defender is right at each stated confidence."""
     rows: list[Row] = []
-    drawn: dict[str, Panel] = {}
+    pictures: dict[str, Panel] = {}
     for run in runs:
-        found = run.metrics(name, resamples=resamples)
-        if found["calibration"]:
-            rows += [{"model": run.name, **part} for part in found["calibration"]]
-            drawn[run.name] = partial(_calibration, found["calibration"], found["ece"]["value"])
+        metrics = run.metrics(name, resamples=resamples)
+        if metrics["calibration"]:
+            rows += [{"model": run.name, **part} for part in metrics["calibration"]]
+            pictures[run.name] = partial(_calibration, metrics["calibration"], metrics["ece"]["value"])
     title, alt = f"Calibration ({name})", "Accuracy against stated confidence, by defender."
     missing = "no answer states a confidence"
     across, up = "stated confidence", "share right, 95 % Wilson"
-    return panels("calibration", title, rows, drawn, alt=alt, across=across, up=up, missing=missing)
+    return panels("calibration", title, rows, pictures, alt=alt, across=across, up=up, missing=missing)
 
 
 def _calibration(bins: Sequence[Row], ece: float, axes: Any, ink: Ink) -> None:
@@ -224,20 +225,22 @@ def _calibration(bins: Sequence[Row], ece: float, axes: Any, ink: Ink) -> None:
 
 
 def predictive_values(runs: Sequence[Run], name: str, resamples: int) -> Chart:
-    """The share of true alarms at any prevalence, with the four that are reported."""
+    """Chart the share of true alarms at any prevalence, with the four that are reported."""
     rows: list[Row] = []
-    drawn: dict[str, Panel] = {}
+    pictures: dict[str, Panel] = {}
     for run in runs:
-        found = run.metrics(name, resamples=resamples)
-        points = [_row(found[f"ppv_at_{percent}"], model=run.name, prevalence=percent / 100) for percent in PREVALENCES]
+        metrics = run.metrics(name, resamples=resamples)
+        points = [
+            _row(metrics[f"ppv_at_{percent}"], model=run.name, prevalence=percent / 100) for percent in PREVALENCES
+        ]
         rows += points
-        detection, false_alarm = found["detection"]["value"], found["false_alarm"]["value"]
-        reason = found[f"ppv_at_{PREVALENCES[0]}"].get("reason", "")
-        drawn[run.name] = partial(_predictive, points, detection, false_alarm, reason)
+        detection, false_alarm = metrics["detection"]["value"], metrics["false_alarm"]["value"]
+        reason = metrics[f"ppv_at_{PREVALENCES[0]}"].get("reason", "")
+        pictures[run.name] = partial(_predictive, points, detection, false_alarm, reason)
     title = f"How many alarms are true, by prevalence ({name})"
     alt = "Positive predictive value against the share of malicious alerts, by defender."
     across, up = "malicious share of incoming alerts", "true share of alarms, 95 %"
-    return panels("ppv", title, rows, drawn, alt=alt, across=across, up=up, size=2.3)
+    return panels("ppv", title, rows, pictures, alt=alt, across=across, up=up, size=2.3)
 
 
 def _predictive(
@@ -274,11 +277,11 @@ def _predictive(
 def charts(
     runs: Sequence[Run], name: str | None = None, *, audit: Mapping[str, Any] | None = None, resamples: int = RESAMPLES
 ) -> list[Chart]:
-    """Every picture of some runs, in the order in which a report shows them.
+    """Chart runs in every way, in the order in which a report shows the pictures.
 
     Args:
         runs: complete runs over the same set.
-        name: the set; None takes `benchmark` where all runs have it, else the first that all have.
+        name: the set; None takes `benchmark` if all runs have it, else the first that all have.
         audit: what `python -m eval.audit --json` printed.
         resamples: of the bootstrap.
 
@@ -286,18 +289,18 @@ def charts(
         BadRequestError: the runs share no such set.
     """
     chosen = shared_set(runs, name)
-    made = [
+    pictures = [
         *(
             make(runs, chosen, resamples)
             for make in (dismissed, f1_by_split, confusions, reward_by_stage, calibrations, predictive_values)
         ),
         injections(runs, resamples),
     ]
-    return [*made, shortcuts(audit)] if audit is not None else made
+    return [*pictures, shortcuts(audit)] if audit is not None else pictures
 
 
 def read_audit(path: Path) -> dict[str, Any]:
-    """What `python -m eval.audit --json` printed into a file.
+    """Read what `python -m eval.audit --json` printed into a file.
 
     Raises:
         BadRequestError: it is no such file.
@@ -313,15 +316,16 @@ def read_audit(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def save_all(made: Iterable[Chart], folder: Path) -> list[str]:
-    """Save the pictures; a sentence for each, also for those that have nothing to show."""
+def save_all(pictures: Iterable[Chart], folder: Path) -> list[str]:
+    """Save pictures, and return a sentence for each, also for those that have nothing to show."""
     return [
-        f"wrote {save(chart, folder)[0]}" if chart.rows else f"left out {chart.name}: {chart.missing}" for chart in made
+        f"wrote {save(chart, folder)[0]}" if chart.rows else f"left out {chart.name}: {chart.missing}"
+        for chart in pictures
     ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw what the command line names; 0, or 2 where it cannot be drawn."""
+    """Draw what the command line names; return 0, or 2 if it cannot be drawn."""
     parser = argparse.ArgumentParser(prog="python -m eval.plot_results", description="Draw the figures of runs.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories that eval.run wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the PNG and CSV files")
@@ -334,11 +338,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         require("eval", *MEASURING, "matplotlib")
         audit = read_audit(args.audit) if args.audit else None
-        told = save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
+        sentences = save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2
-    print("\n".join(told))
+    print("\n".join(sentences))
     return 0
 
 

@@ -40,13 +40,13 @@ SMOOTHED = 20  # the line is a mean over one in so many of all logged steps
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The logged steps, in their order, each with a whole number as `step`.
+    """Read the logged steps, in their order, each with a whole number as `step`.
 
     Raises:
         BadRequestError: there is no such file, it is not a log, or none of the measures is in it.
     """
-    found = _logged(path / STATE if path.is_dir() else path)
-    steps = [row for row in found if isinstance(row, dict) and isinstance(row.get("step"), int)]
+    logged = _logged(path / STATE if path.is_dir() else path)
+    steps = [row for row in logged if isinstance(row, dict) and isinstance(row.get("step"), int)]
     if not any(_value(row, names) is not None for row in steps for names in MEASURES.values()):
         wanted = ", ".join(names[0] for names in MEASURES.values())
         raise BadRequestError(
@@ -75,16 +75,16 @@ def _value(row: Mapping[str, Any], names: Sequence[str]) -> float | None:
 
 
 def training(steps: Sequence[Mapping[str, Any]]) -> Chart:
-    """All measures that a log holds, each over the steps."""
+    """Chart all measures that a log holds, each over the steps."""
     rows: list[Row] = []
-    drawn: dict[str, Panel] = {}
+    pictures: dict[str, Panel] = {}
     for measure, names in MEASURES.items():
         points = [(row["step"], value) for row in steps if (value := _value(row, names)) is not None]
         if points:
             rows += [{"measure": measure, "step": step, "value": value} for step, value in points]
-            drawn[measure] = partial(_curve, points, measure in SHARES)
-    alt = f"Over the training steps: {', '.join(drawn)}."
-    return panels("training", "Training", rows, drawn, alt=alt, across="step; the line is a running mean", size=2.3)
+            pictures[measure] = partial(_curve, points, measure in SHARES)
+    alt = f"Over the training steps: {', '.join(pictures)}."
+    return panels("training", "Training", rows, pictures, alt=alt, across="step; the line is a running mean", size=2.3)
 
 
 def _curve(points: Sequence[tuple[int, float]], share: bool, axes: Any, ink: Ink) -> None:
@@ -102,7 +102,7 @@ def _curve(points: Sequence[tuple[int, float]], share: bool, axes: Any, ink: Ink
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw the log that the command line names; 0, or 2 where it cannot be drawn."""
+    """Draw the log that the command line names; return 0, or 2 if it cannot be drawn."""
     parser = argparse.ArgumentParser(prog="python -m eval.plot_training", description="Draw a training log.")
     parser.add_argument("log", type=Path, metavar="LOG", help=f"{STATE}, its directory, or JSON lines with a step each")
     parser.add_argument(

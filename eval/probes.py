@@ -37,7 +37,7 @@ ROUNDS = 30  # of boosting
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a probe reached, with a 95 % interval; `field` names what it looked at."""
+    """A probe's figure with a 95 % interval; `field` names what it looked at."""
 
     field: str
     value: float
@@ -59,22 +59,22 @@ class Sample:
 def sample(
     fields: Sequence[dict[str, float]], texts: Sequence[str], families: Sequence[str], labels: Sequence[Label]
 ) -> Sample:
-    """Incidents ready for probes, cut to as many of each decision."""
-    found = np.array([LABELS.index(label) for label in labels])
-    least = min(np.sum(found == number) for number in range(len(LABELS)))
-    kept = np.sort(np.concatenate([np.flatnonzero(found == number)[:least] for number in range(len(LABELS))]))
+    """Prepare incidents for probes, cut to as many of each decision."""
+    classes = np.array([LABELS.index(label) for label in labels])
+    least = min(np.sum(classes == index) for index in range(len(LABELS)))
+    chosen = np.sort(np.concatenate([np.flatnonzero(classes == index)[:least] for index in range(len(LABELS))]))
     vectors = DictVectorizer(dtype=np.float32)
-    matrix = vectors.fit_transform([fields[number] for number in kept]).tocsc()
+    matrix = vectors.fit_transform([fields[index] for index in chosen]).tocsc()
     filled = np.diff(matrix.indptr)
     usual = np.array([_is_constant(matrix, column) for column in range(matrix.shape[1])])
-    columns = np.flatnonzero((filled >= LEAST_SHARE * len(kept)) & ~usual)
+    columns = np.flatnonzero((filled >= LEAST_SHARE * len(chosen)) & ~usual)
     names = vectors.get_feature_names_out()
     return Sample(
         matrix[:, columns].toarray(),
         [str(names[column]) for column in columns],
-        [texts[number] for number in kept],
-        np.array([families[number] for number in kept]),
-        found[kept],
+        [texts[index] for index in chosen],
+        np.array([families[index] for index in chosen]),
+        classes[chosen],
     )
 
 
@@ -85,7 +85,7 @@ def _is_constant(matrix: Any, column: int) -> bool:
 
 # ---------------------------------------------------------------- folds
 def _unseen(data: Sample, times: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds in which no family is on both sides; drawn several times, since families are few and unlike each other."""
+    """Draw folds in which no family is on both sides, several times, since families are few and unlike each other."""
     parts = min(FOLDS, len(set(data.families)))
     return [
         fold
@@ -95,7 +95,7 @@ def _unseen(data: Sample, times: int = 1) -> list[tuple[np.ndarray, np.ndarray]]
 
 
 def _seen(data: Sample) -> list[tuple[np.ndarray, np.ndarray]]:
-    """One random split."""
+    """Draw one random split."""
     return list(KFold(FOLDS, shuffle=True, random_state=0).split(data.labels))[:1]
 
 
@@ -103,7 +103,7 @@ Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]  # training rows, rows to l
 
 
 def _tried(folds: list[tuple[np.ndarray, np.ndarray]], fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that were held out, and the labels they got."""
+    """Return the rows that were held out, and the labels they got."""
     return (
         np.concatenate([test for _, test in folds]),
         np.concatenate([fit(train, test) for train, test in folds]),
@@ -112,12 +112,12 @@ def _tried(folds: list[tuple[np.ndarray, np.ndarray]], fit: Fit) -> tuple[np.nda
 
 # ---------------------------------------------------------------- single fields and pairs
 def single(data: Sample, draws: int = DRAWS) -> list[Figure]:
-    """Accuracy of a small tree on each observable field alone, the best first."""
+    """Measure the accuracy of a small tree on each observable field alone, the best first."""
     return _trees(data, [(field,) for field in sorted(_columns(data))], draws)
 
 
 def pairs(data: Sample, singles: Sequence[Figure], number: int = BEST_FIELDS) -> list[Figure]:
-    """Accuracy of a small tree on each pair of the so many best single fields, the best first."""
+    """Measure the accuracy of a small tree on each pair of the `number` best single fields, the best first."""
     return _trees(data, list(itertools.combinations([figure.field for figure in singles[:number]], 2)), 1)
 
 
@@ -146,13 +146,13 @@ def _trees(data: Sample, groups: Sequence[tuple[str, ...]], draws: int) -> list[
 
 
 def _rate(field: str, rate: float, incidents: int, tried: int) -> Figure:
-    """A rate with its Wilson interval; wider by Bonferroni's rule, as the best of many is looked at."""
+    """Return a rate with its Wilson interval, wider by Bonferroni's rule, as the best of `tried` fields is looked at."""
     return Figure(field, rate, *wilson(round(rate * incidents), incidents, confidence=1 - (1 - CONFIDENCE) / tried))
 
 
 # ---------------------------------------------------------------- all at once
 def bag_of_words(data: Sample, *, seen: bool = False) -> Figure:
-    """Macro-F1 of a logistic regression over the words of the observation; `seen` tries it on known families."""
+    """Measure the macro-F1 of a logistic regression over the words of the observation; `seen` tries it on known families."""
 
     def fit(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         bag = CountVectorizer(
@@ -166,7 +166,7 @@ def bag_of_words(data: Sample, *, seen: bool = False) -> Figure:
 
 
 def boosted_trees(data: Sample, *, seen: bool = False, rounds: int = ROUNDS) -> Figure:
-    """Macro-F1 of gradient-boosted trees over all fields; `seen` tries them on known families."""
+    """Measure the macro-F1 of gradient-boosted trees over all fields; `seen` tries them on known families."""
 
     def fit(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         model = HistGradientBoostingClassifier(
@@ -179,7 +179,7 @@ def boosted_trees(data: Sample, *, seen: bool = False, rounds: int = ROUNDS) -> 
 
 
 def _macro_f1(field: str, data: Sample, folds: list[tuple[np.ndarray, np.ndarray]], fit: Fit) -> Figure:
-    """Macro-F1 over all folds, its interval by a bootstrap over families."""
+    """Measure the macro-F1 over all folds, its interval by a bootstrap over families."""
     rows, answers = _tried(folds, fit)
     families = sorted(set(data.families[rows]))
     tables = np.array(
@@ -199,6 +199,6 @@ def _macro_f1(field: str, data: Sample, folds: list[tuple[np.ndarray, np.ndarray
 
 
 def _f1(table: np.ndarray) -> float:
-    """Macro-F1 of a confusion table (rows: truth)."""
+    """Compute the macro-F1 of a confusion table (rows: truth)."""
     found, said, right = table.sum(axis=1), table.sum(axis=0), table.diagonal()
     return float(np.mean(2 * right / np.maximum(found + said, 1)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import base64
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from eval.reverify import Rows, frozen_rows
 from eval.runs import Run, load_runs, shared_set
 from runs.extras import require
 from runs.files import write_output
-from schema import BadRequestError, OpenSOCError
+from schema import BadRequestError, OpenSOCError, visible
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 MISTAKES = 10
@@ -34,34 +33,26 @@ LONGEST = 700  # characters of a text that are shown
 COLUMNS = shown_in("page")
 
 
-def visible(text: str) -> str:
-    """A text as it may be shown: characters that a reader cannot see, or that turn the direction of others, are written out."""
-    return "".join(
-        f"\\u{ord(char):04x}" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char != "\n" else char
-        for char in text
-    )
-
-
 def cut(text: str) -> str:
-    """A text at a length that can be read."""
+    """Cut a text to a length that can be read."""
     return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
 
 
 # ---------------------------------------------------------------- parts of the page
 def board(runs: Sequence[Run], name: str, resamples: int) -> list[dict[str, Any]]:
-    """A row for each run, the best macro-F1 first."""
+    """List a row for each run, the highest macro-F1 first."""
     rows = []
     for run in runs:
-        found = run.metrics(name, resamples=resamples)
+        metrics = run.metrics(name, resamples=resamples)
         command = run.info.command if isinstance(run.info.command, str) else " ".join(run.info.command)
         rows.append(
             {
                 "name": run.name,
                 "kind": run.info.defender.kind,
-                "cells": [_cell(found[column.name]) for column in COLUMNS],
+                "cells": [_cell(metrics[column.name]) for column in COLUMNS],
                 "info": run.info,
                 "command": command,
-                "rank": found[RANKING]["value"] or 0.0,
+                "rank": metrics[RANKING]["value"] or 0.0,
             }
         )
     return sorted(rows, key=lambda row: (-row["rank"], row["name"]))
@@ -75,12 +66,12 @@ def _cell(metric: Metric) -> dict[str, str]:
 
 
 def mistakes(run: Run, name: str, frozen: Mapping[str, Rows], number: int = MISTAKES) -> list[dict[str, Any]]:
-    """The worst wrong answers of a run: by reward, then by operational weight.
+    """List the worst wrong answers of a run: by reward, then by operational weight.
 
     Args:
         run: whose mistakes.
         name: the set.
-        frozen: the rows of each set by id; where a set is missing its mistakes are shown without their lines.
+        frozen: the rows of each set by id; mistakes of a missing set are shown without their lines.
         number: at most so many.
     """
     wrong = [row for row in run.rollouts(name) if row["action"] != row["label"]]
@@ -114,14 +105,14 @@ def _line(line: Mapping[str, Any]) -> str:
 
 
 def _all_rows(run: Run, name: str) -> tuple[dict[str, Rows], str]:
-    """The frozen rows of a set, and why those that are missing are."""
-    found, reasons = {}, []
-    for one in run.sha256(name):
+    """Return the frozen rows of a set, and why those that lack are missing."""
+    rows, reasons = {}, []
+    for part in run.sha256(name):
         try:
-            found[one] = frozen_rows(run, one)
+            rows[part] = frozen_rows(run, part)
         except OpenSOCError as error:
             reasons.append(str(error))
-    return found, " ".join(reasons)
+    return rows, " ".join(reasons)
 
 
 def report(
@@ -132,11 +123,11 @@ def report(
     audit: Mapping[str, Any] | None = None,
     resamples: int = RESAMPLES,
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
         runs: complete runs of different defenders over the same set.
-        name: the set; None takes `benchmark` where all runs have it, else the first that all have.
+        name: the set; None takes `benchmark` if all runs have it, else the first that all have.
         focus: whose mistakes and comparisons are shown; None takes the last run's.
         audit: what `python -m eval.audit --json` printed, for the chart of shortcuts.
         resamples: of the bootstrap.
@@ -147,38 +138,40 @@ def report(
     from jinja2 import Environment, StrictUndefined
 
     chosen = shared_set(runs, name)
-    looked_at = next((run for run in runs if run.name == (focus or runs[-1].name)), None)
-    if looked_at is None:
+    shown_run = next((run for run in runs if run.name == (focus or runs[-1].name)), None)
+    if shown_run is None:
         raise BadRequestError(f"Expected one of {', '.join(run.name for run in runs)} as --focus, and got {focus!r}.")
-    frozen, unseen = _all_rows(looked_at, chosen)
-    made = charts(runs, chosen, audit=audit, resamples=resamples)
-    compared = (
-        compare(runs, chosen, metrics=_comparable(runs), focus=looked_at.name, resamples=resamples)
+    frozen, missing = _all_rows(shown_run, chosen)
+    pictures = charts(runs, chosen, audit=audit, resamples=resamples)
+    comparisons = (
+        compare(runs, chosen, metrics=_comparable(runs), focus=shown_run.name, resamples=resamples)
         if len(runs) > 1
         else []
     )
-    about = looked_at.metrics(chosen, resamples=resamples)
+    about = shown_run.metrics(chosen, resamples=resamples)
     page = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown).from_string(
         TEMPLATE.read_text("utf-8")
     )
     return page.render(
-        title="OpenSOC: defenders compared" if len(runs) > 1 else f"OpenSOC: {looked_at.name}",
+        title="OpenSOC: defenders compared" if len(runs) > 1 else f"OpenSOC: {shown_run.name}",
         set=chosen,
         items=about["items"],
         families=about["families"],
         columns=[column.label for column in COLUMNS],
         board=board(runs, chosen, resamples),
-        focus=looked_at.name,
-        verdicts=[one.verdict for one in compared],
+        focus=shown_run.name,
+        verdicts=[comparison.verdict for comparison in comparisons],
         pictures=[
             {"alt": chart.alt, "light": _inline(png(chart)), "dark": _inline(png(chart, dark=True))}
-            for chart in made
+            for chart in pictures
             if chart.rows
         ],
-        left_out=[f"No picture {chart.name}: {chart.missing}." for chart in made if not chart.rows],
-        mistakes=[{"title": "", "narrative": "", "lines": [], **one} for one in mistakes(looked_at, chosen, frozen)],
-        unseen=unseen,
-        hashes=looked_at.sha256(chosen),
+        left_out=[f"No picture {chart.name}: {chart.missing}." for chart in pictures if not chart.rows],
+        mistakes=[
+            {"title": "", "narrative": "", "lines": [], **mistake} for mistake in mistakes(shown_run, chosen, frozen)
+        ],
+        unseen=missing,
+        hashes=shown_run.sha256(chosen),
     )
 
 
@@ -188,8 +181,8 @@ def _comparable(runs: Sequence[Run]) -> list[str]:
 
 
 def _shown(value: Any) -> Any:
-    """What the page makes of every value before it is escaped; our own pictures are Markup and stay."""
-    return visible(value) if type(value) is str else value
+    """Make a value's hidden characters visible before it is escaped; our own pictures are Markup and stay."""
+    return visible(value, keep="\n") if type(value) is str else value
 
 
 def _inline(picture: bytes) -> Markup:
@@ -197,7 +190,7 @@ def _inline(picture: bytes) -> Markup:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page; 0, or 2 where the runs do not fit together."""
+    """Write the page; return 0, or 2 if the runs do not fit together."""
     parser = argparse.ArgumentParser(
         prog="python -m eval.report", description="Write one page about runs of defenders."
     )

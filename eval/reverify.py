@@ -53,7 +53,7 @@ GIVEN = (
 
 
 def rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName) -> dict[str, Any]:
-    """What a rollout says of an item, computed anew.
+    """Compute anew what a rollout says of an item.
 
     Args:
         row: the item's frozen row.
@@ -73,7 +73,7 @@ def rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName
 
 
 def drifts(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName) -> Iterator[Drift]:
-    """What of a stored rollout differs from what it is scored today."""
+    """Yield what of a stored rollout differs from its score today."""
     for what, now in rescore(row, rollout, table).items():
         was: Any = rollout.get(what)
         if what == "reward":
@@ -89,35 +89,35 @@ def drifts(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName)
 
 
 def _essence(answer: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
-    """The parts of an answer that are measured."""
+    """Return the parts of an answer that are measured."""
     return (answer["action"], answer["cited_log_id"], answer.get("confidence")) if answer else None
 
 
 def frozen_rows(run: Run, name: str) -> Rows:
-    """The rows of one of a run's sets by id: of a frozen set from its file, of `val` made again.
+    """Return the rows of one of a run's sets by id: of a frozen set from its file, of `val` made again.
 
     Raises:
         BadRequestError: there is no such frozen set, its file is not what the manifest says, or it is not the version that the run names.
     """
     from tasks.sets import load_set
 
-    [asked] = (one for one in run.info.sets if one.name == name)
+    [info] = (part for part in run.info.sets if part.name == name)
     if name != FRESH and name not in FROZEN:
         raise BadRequestError(
             f"Expected one of {', '.join((*FROZEN, FRESH))}, and {str(run.path)!r} is over {name!r}, a file of its own, which is not kept here; "
             "run one of those sets."
         )
-    found = fresh(asked.items, run.info.seed) if name == FRESH else load_set(name)
-    if found.sha256 != asked.sha256:
+    items = fresh(info.items, run.info.seed) if name == FRESH else load_set(name)
+    if items.sha256 != info.sha256:
         raise BadRequestError(
-            f"Expected {name} with the hash {asked.sha256} that the run names, and the set here has {found.sha256}; "
+            f"Expected {name} with the hash {info.sha256} that the run names, and the set here has {items.sha256}; "
             "check out the version that the run was made with, or run it again on this one."
         )
-    return {row["id"]: row for row in found.rows}
+    return {row["id"]: row for row in items.rows}
 
 
 def reverify(run: Run) -> list[Drift]:
-    """Everything in a run that is scored otherwise today, in the run's order.
+    """List everything in a run that is scored otherwise today, in the run's order.
 
     Args:
         run: a complete run.
@@ -125,7 +125,7 @@ def reverify(run: Run) -> list[Drift]:
     Raises:
         BadRequestError: a set is missing, is another version, or has other items than the run.
     """
-    rows = {one.name: frozen_rows(run, one.name) for one in run.info.sets}
+    rows = {part.name: frozen_rows(run, part.name) for part in run.info.sets}
     for name, frozen in rows.items():
         apart = sorted(frozen.keys() ^ {row["id"] for row in run.by_set[name]})
         if apart:
@@ -136,12 +136,12 @@ def reverify(run: Run) -> list[Drift]:
     rollouts = [row for name in rows for row in run.by_set[name]]
     table = run.info.reward_table
     tracked = track(rollouts, "rollouts", total=len(rollouts))
-    return [one for row in tracked for one in drifts(rows[row["set"]][row["id"]], row, table)]
+    return [drift for row in tracked for drift in drifts(rows[row["set"]][row["id"]], row, table)]
 
 
 # ---------------------------------------------------------------- for people
 def main(argv: Sequence[str] | None = None) -> int:
-    """Re-score a run and print what differs; 0 where nothing does, 1 where something does, 2 where it cannot be told."""
+    """Score a run again and print what differs; return 0 if nothing does, 1 if something does, 2 if the run cannot be scored."""
     parser = argparse.ArgumentParser(
         prog="python -m eval.reverify", description="Score the stored replies of a run again and report drift."
     )
@@ -150,26 +150,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         run = load_run(args.run)
-        found = reverify(run)
+        changes = reverify(run)
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2
     items = sum(len(rows) for rows in run.by_set.values())
-    by_kind = dict(Counter(one.what for one in found))
+    by_kind = dict(Counter(drift.what for drift in changes))
     if args.json:
-        told = {"run": str(run.path), "defender": run.name, "items": items, "drift": by_kind}
-        print(json.dumps({**told, "changed": [asdict(one) for one in found]}, indent=1))
-    elif not found:
+        about = {"run": str(run.path), "defender": run.name, "items": items, "drift": by_kind}
+        print(json.dumps({**about, "changed": [asdict(drift) for drift in changes]}, indent=1))
+    elif not changes:
         print(f"{run.name}: {items} rollouts, each scored today as it was.")
     else:
-        touched = len({(one.set, one.id) for one in found})
+        touched = len({(drift.set, drift.id) for drift in changes})
         kinds = ", ".join(f"{what} {number}" for what, number in by_kind.items())
         print(f"{run.name}: {touched} of {items} rollouts are scored otherwise today ({kinds}).")
-        for one in found[:SHOWN]:
-            print(f"  {one.set} {one.id}: {one.what} was {one.was!r} and is {one.now!r}")
-        if len(found) > SHOWN:
-            print(f"  and {len(found) - SHOWN} more; --json lists all")
-    return 1 if found else 0
+        for drift in changes[:SHOWN]:
+            print(f"  {drift.set} {drift.id}: {drift.what} was {drift.was!r} and is {drift.now!r}")
+        if len(changes) > SHOWN:
+            print(f"  and {len(changes) - SHOWN} more; --json lists all")
+    return 1 if changes else 0
 
 
 if __name__ == "__main__":

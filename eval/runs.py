@@ -39,7 +39,7 @@ class SetInfo(Lenient):
     items: int = Field(ge=0)
 
 
-class Defender(Lenient):
+class PlayerInfo(Lenient):
     """Who answered."""
 
     name: str = Field(min_length=1)
@@ -52,7 +52,7 @@ class RunInfo(Lenient):
     opensoc: str
     commit: str | None
     command: str | list[str]
-    defender: Defender
+    defender: PlayerInfo
     seed: int
     density: str
     reward_table: TableName
@@ -60,7 +60,7 @@ class RunInfo(Lenient):
     complete: bool
 
 
-class Answer(Lenient):
+class StoredAnswer(Lenient):
     """A well-formed answer."""
 
     action: Label
@@ -80,7 +80,7 @@ class RolloutRow(Lenient):
     label: Label
     evidence: list[str]
     reply: str | None = None
-    answer: Answer | None
+    answer: StoredAnswer | None
     action: Label | None
     fault: str = ""
     reward: Finite
@@ -100,21 +100,21 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The defender's name."""
+        """Return the defender's name."""
         return self.info.defender.name
 
     @property
     def sets(self) -> list[str]:
-        """Names of its sets; `benchmark` stands first where it has all test sets."""
+        """Return the names of its sets, `benchmark` first if it has all test sets."""
         names = [one.name for one in self.info.sets]
         return [BENCHMARK, *names] if set(TEST_SETS) <= set(names) else names
 
     def sha256(self, name: str) -> dict[str, str]:
-        """The hash of a set, or of each that `benchmark` means."""
+        """Return the hash of a set, or of each that `benchmark` means."""
         return {one.name: one.sha256 for one in self.info.sets if one.name in _members(name)}
 
     def rollouts(self, name: str) -> list[dict[str, Any]]:
-        """The rollouts of a set, or of all test sets for `benchmark`.
+        """Return the rollouts of a set, or of all test sets for `benchmark`.
 
         Raises:
             BadRequestError: the run has no such set.
@@ -126,7 +126,7 @@ class Run:
         return [row for member in _members(name) for row in self.by_set[member]]
 
     def metrics(self, name: str, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
-        """`eval.metrics.measure` of a set, computed from the rollouts once and then kept."""
+        """Measure a set by `eval.metrics.measure`, once."""
         from eval.metrics import measure
 
         key = (name, seed, resamples)
@@ -140,7 +140,7 @@ def _members(name: str) -> tuple[str, ...]:
 
 
 def load_run(path: Path | str) -> Run:
-    """The complete run in a directory, without its recordings.
+    """Read the complete run in a directory, without its recordings.
 
     Raises:
         BadRequestError: a file is missing or damaged, the run did not come to its end, its counts do not agree, or it is over recordings alone.
@@ -151,13 +151,13 @@ def load_run(path: Path | str) -> Run:
         raise BadRequestError(
             f"Expected a complete run in {str(path)!r}, and it stopped before its end; start it again, it resumes: {_shown(info)}"
         )
-    info.sets = [one for one in info.sets if one.name != RECORDED]
+    info.sets = [part for part in info.sets if part.name != RECORDED]
     if not info.sets:
         raise BadRequestError(
             f"Expected a run over incidents whose right action is known, and {str(path)!r} is over recordings alone; "
             f"its figures stand in {path / 'metrics.json'}."
         )
-    by_set: dict[str, list[dict[str, Any]]] = {one.name: [] for one in info.sets}
+    by_set: dict[str, list[dict[str, Any]]] = {part.name: [] for part in info.sets}
     for number, row in enumerate(_lines(path / "rollouts.jsonl"), 1):
         if isinstance(row, dict) and row.get("set") == RECORDED:
             continue
@@ -168,18 +168,18 @@ def load_run(path: Path | str) -> Run:
                 f"{checked.set!r}; run it again into an empty directory."
             )
         by_set[checked.set].append(row)
-    for one in info.sets:
-        _check_items(path, one, by_set[one.name])
+    for part in info.sets:
+        _check_items(path, part, by_set[part.name])
     return Run(path, info, by_set)
 
 
-def _check_items(path: Path, one: SetInfo, rows: Sequence[Mapping[str, Any]]) -> None:
+def _check_items(path: Path, part: SetInfo, rows: Sequence[Mapping[str, Any]]) -> None:
     twice = [name for name, times in Counter(row["id"] for row in rows).items() if times > 1]
     if twice:
-        raise BadRequestError(f"Expected each item once, and {str(path)!r} has {twice[0]!r} of {one.name} twice.")
-    if len(rows) != one.items:
+        raise BadRequestError(f"Expected each item once, and {str(path)!r} has {twice[0]!r} of {part.name} twice.")
+    if len(rows) != part.items:
         raise BadRequestError(
-            f"Expected {one.items} rollouts of {one.name} in {str(path)!r}, as run.json says, and found {len(rows)}; "
+            f"Expected {part.items} rollouts of {part.name} in {str(path)!r}, as run.json says, and found {len(rows)}; "
             "run the same command again, it resumes."
         )
 
@@ -231,20 +231,20 @@ def _lines(path: Path) -> list[Any]:
 
 
 def stored_metrics(path: Path | str) -> dict[str, Any]:
-    """What a run's `metrics.json` says: metrics by set.
+    """Read metrics by set from a run's `metrics.json`.
 
     Raises:
         BadRequestError: there is none, or it holds no metrics.
     """
-    found = _read(Path(path) / "metrics.json")
-    if not isinstance(found, dict) or not isinstance(found.get("metrics"), dict):
+    stored = _read(Path(path) / "metrics.json")
+    if not isinstance(stored, dict) or not isinstance(stored.get("metrics"), dict):
         raise BadRequestError(f"Expected metrics by set in {str(Path(path) / 'metrics.json')!r}; run eval.run again.")
-    return dict(found["metrics"])
+    return dict(stored["metrics"])
 
 
 # ---------------------------------------------------------------- several runs
 def load_runs(paths: Sequence[Path | str]) -> list[Run]:
-    """Complete runs of defenders that have different names.
+    """Read complete runs of defenders that have different names.
 
     Raises:
         BadRequestError: as `load_run`, or two defenders have one name.
@@ -259,12 +259,12 @@ def load_runs(paths: Sequence[Path | str]) -> list[Run]:
 
 
 def shared_set(runs: Sequence[Run], name: str | None = None) -> str:
-    """The set to look at: the one asked for, else `benchmark` where all runs have it, else the first that all have.
+    """Choose the set to look at: the one asked for, else `benchmark` if all runs have it, else the first that all have.
 
     Raises:
         BadRequestError: there is no such set, or the runs were made on different versions of it.
     """
-    shared = [one for one in runs[0].sets if all(one in run.sets for run in runs)]
+    shared = [set_name for set_name in runs[0].sets if all(set_name in run.sets for run in runs)]
     if not shared or (name is not None and name not in shared):
         had = "; ".join(f"{run.name}: {', '.join(run.sets)}" for run in runs)
         raise BadRequestError(

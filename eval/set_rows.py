@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from random import Random
 from typing import Any, NamedTuple, cast
 
-from eval.pairs import label, stands
+from eval.pairs import is_admissible, label
 from generator import Case, generate
 from generator.injection import PLACES, TIERS, Place, Tier, inject
 from generator.invariances import INVARIANCES
@@ -137,7 +137,7 @@ def flipped(source: Source, case: Case) -> Twins:
     twins = list(EDITS[source.edit](case, rng))
     rng.shuffle(twins)
     before = label(case)
-    flips = (twin for twin in twins[:TRIED] if label(twin) != before and stands(twin))
+    flips = (twin for twin in twins[:TRIED] if label(twin) != before and is_admissible(twin))
     return next(((case, twin, {}) for twin in flips), None)
 
 

@@ -102,11 +102,11 @@ def open_player(spec: str, options: Options) -> Player:
 def _open_directory(path: Path, options: Options) -> Player:
     embedded, local = _module("embedded"), _module("local")
     if (path / _module("codec").MARK).is_file():
-        return cast(Player, _module("nano").NanoModel(path, options))
+        return cast(Player, _module("nano").NanoModel.open(path, options))
     if embedded.is_exported(path):
         return cast(Player, embedded.EmbeddedModel(options, path))
     if local.is_model(path):
-        return cast(Player, local.LocalModel(path, options))
+        return cast(Player, local.LocalModel.open(path, options))
     raise BadRequestError(
         f"Expected config.json, adapter_config.json or defender.json in the directory {str(path)!r}, and found none; "
         "give a model's directory."

@@ -26,43 +26,57 @@ class LocalModel(Streaming):
     """Generates on this machine; greedy at temperature 0, else sampled from the seed.
 
     Args:
-        path: a directory with `config.json`, or with `adapter_config.json`, whose base model is a directory too or in the local cache.
-        options: batch_size, device, density, max_tokens, temperature and seed are read.
-
-    Raises:
-        BadRequestError: the directory holds neither, or cannot be loaded, or its tokenizer has no chat template.
-        OpenSOCError: torch, transformers or peft is not installed.
+        model: a causal language model of transformers or PEFT.
+        tokenizer: with a chat template; pads on the left.
+        options: batch_size, density, max_tokens, temperature and seed are read.
+        path: where it was read; None for a model that is in memory alone.
     """
 
     kind = "model"
 
-    def __init__(self, path: Path, options: Options) -> None:
-        super().__init__(path.resolve().name)
-        self._path = path
-        self._options = options
-        self.batch = options.batch_size
-        self._torch = _have_libraries(adapter=_is_adapter(path))
+    def __init__(self, model: Any, tokenizer: Any, options: Options, *, path: Path | None = None) -> None:
+        import torch
+
+        super().__init__(path.resolve().name if path else "model")
+        self._torch, self._model, self._tokenizer = torch, model, tokenizer
+        self._path, self._options, self.batch = path, options, options.batch_size
+        self._longest = getattr(model.config, "max_position_embeddings", None) or 1 << 30
+
+    @classmethod
+    def open(cls, path: Path, options: Options) -> LocalModel:
+        """Read a directory with `config.json`, or with `adapter_config.json`, whose base model is a directory too or in the local cache.
+
+        Raises:
+            BadRequestError: the directory holds neither, or cannot be loaded, or its tokenizer has no chat template.
+            OpenSOCError: torch, transformers or peft is not installed.
+        """
+        torch = _have_libraries(adapter=_is_adapter(path))
         from safetensors import SafetensorError
 
         try:
-            self._model, self._tokenizer = _loaded(path, _device(self._torch, options.device))
+            model, tokenizer = _loaded(path, _device(torch, options.device))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise BadRequestError(
                 f"Expected a transformers model or a PEFT adapter in {str(path)!r}, and loading it gave {type(error).__name__}: {error}; "
                 "give a directory that save_pretrained wrote, with its tokenizer."
             ) from error
-        if not self._tokenizer.chat_template:
+        if not tokenizer.chat_template:
             raise BadRequestError(
                 f"Expected a chat template in the tokenizer of {str(path)!r}, and it has none; save one with it."
             )
-        self._longest = getattr(self._model.config, "max_position_embeddings", None) or 1 << 30
+        return cls(model, tokenizer, options, path=path)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Name, kind, a fingerprint of the files, and how it generates."""
         options = self._options
         how = {"max_tokens": options.max_tokens, "temperature": options.temperature}
-        return {**super().settings, "adapter": _is_adapter(self._path), "fingerprint": fingerprint(self._path), **how}
+        path = self._path
+        return {
+            **super().settings,
+            **({"adapter": _is_adapter(path), "fingerprint": fingerprint(path)} if path else {}),
+            **how,
+        }
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
         """Batches of prompts of like length, the longest first: what does not fit into memory shows at once."""
@@ -73,7 +87,8 @@ class LocalModel(Streaming):
             if stop.is_set():
                 return
             places = order[start : start + self.batch]
-            self._torch.manual_seed(_seed(self._options.seed, [rows[place]["id"] for place in places]))
+            if self._options.temperature > 0:  # greedy replies leave the caller's random numbers alone
+                self._torch.manual_seed(_seed(self._options.seed, [rows[place]["id"] for place in places]))
             yield list(zip(places, self._replies([prompts[place] for place in places]), strict=True))
 
     def _replies(self, prompts: list[list[dict[str, str]]]) -> list[Reply]:
@@ -125,14 +140,24 @@ class LocalModel(Streaming):
             if options.temperature > 0
             else {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
         )
-        with self._torch.inference_mode():
+        with self._torch.no_grad():
             made = self._model.generate(
-                **batch, **how, max_new_tokens=options.max_tokens, pad_token_id=tokenizer.pad_token_id
+                **batch,
+                **how,
+                max_new_tokens=options.max_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=self._ends(),
             )
         answers = made[:, batch["input_ids"].shape[1] :]
         texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
         counts = (answers != tokenizer.pad_token_id).sum(dim=1).tolist()
         return list(zip(texts, counts, strict=True))
+
+    def _ends(self) -> list[int]:
+        """Return the tokens that end a reply: those of the model, and the tokenizer's, which training teaches."""
+        ends = self._model.generation_config.eos_token_id
+        ends = [ends] if isinstance(ends, int) else list(ends or [])
+        return list(dict.fromkeys([*ends, self._tokenizer.eos_token_id]))
 
 
 def is_model(path: Path) -> bool:

@@ -29,44 +29,53 @@ class NanoModel(Streaming):
     """Greedy at temperature 0, else sampled from the seed and the item's id.
 
     Args:
-        path: a checkpoint's directory, with `opensoc.json`.
+        model: a small Qwen2 model.
+        tokenizer: as `train.nano` makes it.
         options: temperature, max_tokens and seed are read.
-
-    Raises:
-        BadRequestError: the checkpoint cannot be read.
-        OpenSOCError: torch or transformers is not installed.
+        path: where it was read; None for a model that is in memory alone.
+        threads: cores.
     """
 
     kind = "model"
-    batch = THREADS * TOGETHER
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, options: Options, *, path: Path | None = None, threads: int = THREADS
+    ) -> None:
+        super().__init__(path.resolve().name if path else "model")
+        self._model, self._coder, self._options, self._path = model, Coder(tokenizer), options, path
+        self._longest, self._threads, self.batch = min(LONGEST, options.max_tokens), threads, threads * TOGETHER
+
+    @classmethod
+    def open(cls, path: Path, options: Options) -> NanoModel:
+        """Read a checkpoint's directory, with `opensoc.json`.
+
+        Raises:
+            BadRequestError: the checkpoint cannot be read.
+            OpenSOCError: torch or transformers is not installed.
+        """
         try:
             import torch
         except ModuleNotFoundError as error:
             raise OpenSOCError(
                 f"{error.name} is not installed; a checkpoint needs it: pip install '.[train]'"
             ) from error
-        super().__init__(path.resolve().name)
         torch.set_num_threads(1)
-        self._path, self._options = path, options
-        self._model, tokenizer = load(path)
-        self._coder, self._longest = Coder(tokenizer), min(LONGEST, options.max_tokens)
+        return cls(*load(path), options, path=path)
 
     @property
     def settings(self) -> dict[str, Any]:
         """Name, kind, a fingerprint of the files, and how it generates."""
         how = {"max_tokens": self._longest, "temperature": self._options.temperature, "density": "compact"}
-        return {**super().settings, "fingerprint": fingerprint(self._path), **how}
+        return {**super().settings, **({"fingerprint": fingerprint(self._path)} if self._path else {}), **how}
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
         """Replies batch by batch."""
         parts = [rows[start : start + TOGETHER] for start in range(0, len(rows), TOGETHER)]
-        with ThreadPoolExecutor(THREADS) as pool:
-            for first in range(0, len(parts), THREADS):
+        with ThreadPoolExecutor(self._threads) as pool:
+            for first in range(0, len(parts), self._threads):
                 if stop.is_set():
                     return
-                replies = list(pool.map(self._replies, parts[first : first + THREADS]))
+                replies = list(pool.map(self._replies, parts[first : first + self._threads]))
                 yield list(enumerate((reply for part in replies for reply in part), first * TOGETHER))
 
     def _replies(self, rows: Sequence[Row]) -> list[Reply]:

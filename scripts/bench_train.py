@@ -47,7 +47,7 @@ def main() -> None:
     from train.data import fresh, training_row
     from train.nano import model as tiny
     from train.nano.loop import Loop, Plan
-    from train.nano.objectives import Grpo, OfAnswer
+    from train.nano.objectives import GRPO, Supervised
 
     tokenizer = tiny.train_tokenizer(
         (user_text(row["observation"], "compact") for row in fresh(9, number=1000)),
@@ -58,11 +58,13 @@ def main() -> None:
     prompts, right = [coder.prompt(row) for row in rows], [coder.answer(row) for row in rows]
     weights = list(model.parameters())
 
-    def looped(lesson: Any, steps: int) -> list[dict[str, Any]]:
+    def looped(objective: Any, steps: int) -> list[dict[str, Any]]:
         logs: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory() as out:
             plan = Plan(Path(out), steps=steps, batch=args.rows, threads=args.threads, lr=1e-5)
-            Loop(plan, lambda: (model, tokenizer), about={}, notice=logs.append).run(partial(training_row, 8), lesson)
+            Loop(plan, lambda: (model, tokenizer), about={}, notice=logs.append).run(
+                partial(training_row, 8), objective
+            )
         return logs
 
     def plain_sft() -> int:
@@ -105,7 +107,7 @@ def main() -> None:
             done += int((new != coder.tokenizer.pad_token_id).sum())
         return done
 
-    steps = looped(OfAnswer(), 3)
+    steps = looped(Supervised(), 3)
     ours = max(step["tokens"] / step["step_s"] for step in steps)
     theirs = timed(plain_sft)
     print(
@@ -113,8 +115,8 @@ def main() -> None:
     )
     ours, theirs = timed(our_generation), timed(plain_generation)
     print(f"generation   {ours:8,.0f} tokens/s; plain transformers {theirs:8,.0f}; ratio {ours / theirs:.2f}")
-    looped(OfAnswer(), 1)
-    steps = looped(Grpo(table="hardened", group=GROUP), 3)
+    looped(Supervised(), 1)
+    steps = looped(GRPO(table="hardened", group=GROUP), 3)
     share = sum(step["judging_s"] for step in steps) / args.threads / sum(step["step_s"] for step in steps)
     made = sum(step["made_s"] for step in steps) / sum(step["step_s"] for step in steps)
     print(f"GRPO         rewards take {share:.2%} of a step (bound: {BOUND:.0%}); making the incidents {made:.2%}")

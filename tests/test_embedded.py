@@ -17,6 +17,7 @@ from runs.ending import DONE, WRONG
 from schema import LABELS, BadRequestError
 from tasks.sets import load_set
 from train.nano import card, export
+from train.nano.checkpoint import history
 from train.nano.model import TEMPLATE, make, train_tokenizer
 from train.nano.onnx_graph import graph_of
 from train.nano.quantise import round_model
@@ -441,7 +442,7 @@ def test_the_card_says_which_commands_made_the_model(taught, tmp_path, monkeypat
     )
 
     (tmp_path / "pre" / "run.json").unlink()
-    assert [run["steps"] for run in export.history(tmp_path / "grpo" / "two")] == [75, 20]
+    assert [run["steps"] for run in history(tmp_path / "grpo" / "two")] == [75, 20]
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -465,20 +466,8 @@ def test_an_export_that_breaks_off_leaves_the_old_one(taught, ours, monkeypatch,
     assert "kept" in capsys.readouterr().err
 
 
-def test_a_swap_that_breaks_off_is_undone_or_mended(taught, ours, monkeypatch):
-    before, new = content(ours), ours.parent / "new"
-    with pytest.raises(FileNotFoundError):
-        export._swap(new, ours)
-    assert content(ours) == before
-
-    ours.rename(export._old(ours))  # as a kill between the two renames leaves it
-    with export._aside(ours):
-        assert content(ours) == before
-    assert alone(ours)
-
-
 def test_a_graph_that_disagrees_is_not_written(taught, tmp_path, monkeypatch):
-    monkeypatch.setattr(export.Checkpoint, "say", lambda self, row: ([5], "something else"))
+    monkeypatch.setattr(export.Source, "say", lambda self, row: ([5], "something else"))
 
     with pytest.raises(
         BadRequestError, match=f"float32 graph to decide as the checkpoint does, and on {ROWS[0]['id']} it says"
@@ -536,7 +525,7 @@ def test_a_checkpoint_that_cannot_be_read_is_a_wrong_call(taught, tmp_path, caps
 
 
 def test_weights_that_are_not_finite_are_refused(taught):
-    source = export.Checkpoint(taught)
+    source = export.Source(taught)
     source.model.model.layers[1].mlp.up_proj.weight.data[0, 0] = float("nan")
 
     with pytest.raises(BadRequestError, match=r"finite weights, and layer1\.up\.weight holds others"):

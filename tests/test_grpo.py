@@ -127,7 +127,7 @@ def test_rewards_are_the_environments_for_the_incidents_of_the_run(toy, tmp_path
     flags = ["--stages", "stage3_mixed", "--steps", "1", "--reward-table", "standard", "--eval-every", "0"]
     assert train(toy, tmp_path, *flags) == 0
 
-    args = grpo.arguments(["--out", "x", *SMALL, *flags])
+    args = grpo.COMMAND.parse(["--out", "x", *SMALL, *flags])
     loaded = types.SimpleNamespace(tokenizer=_tokenizer(toy), context=4096)
     made, left_out = grpo.incidents(args, "stage3_mixed", loaded, 100)
     env, paid = OpenSOCEnv(reward_table="standard"), []
@@ -189,16 +189,16 @@ def test_after_ctrl_c_the_same_command_goes_on_as_if_nothing_had_been(toy, tmp_p
     ]
     assert train(adapter, whole, *flags) == 0
 
-    steps = watch.Watching.training_step
+    steps = watch.Guarded.training_step
     with monkeypatch.context() as patch:
 
         def pressed(self, *args, **kwargs):
             if self.state.global_step == 1:
                 os.kill(os.getpid(), signal.SIGINT)
-                patch.setattr(watch.Watching, "training_step", steps)
+                patch.setattr(watch.Guarded, "training_step", steps)
             return steps(self, *args, **kwargs)
 
-        patch.setattr(watch.Watching, "training_step", pressed)
+        patch.setattr(watch.Guarded, "training_step", pressed)
         assert train(adapter, cut, *flags) == 130
     whole, cut = whole / "stage1_basic", cut / "stage1_basic"
     assert checkpoints(cut) == ["checkpoint-2"]
@@ -235,7 +235,7 @@ def step(equal=0.0, one=0.0, readable=1.0):
 )
 def test_collapse_is_seen_over_a_whole_window(steps, says):
     collapse = Collapse(window=4, zero_variance=0.8, one_action=0.9)
-    reasons = [collapse.after(one) for one in steps]
+    reasons = [collapse.update(one) for one in steps]
 
     assert all(reason is None for reason in reasons[:-1])
     assert (says in reasons[-1]) if says else reasons[-1] is None
@@ -284,7 +284,7 @@ def test_a_prompt_that_leaves_no_room_for_the_answer_is_named_or_left_out(toy, t
     from train import hub
 
     scripted(by_turns)
-    args = grpo.arguments(["--out", "x", *SMALL, "--steps", "2", "--stages", "stage1_basic"])
+    args = grpo.COMMAND.parse(["--out", "x", *SMALL, "--steps", "2", "--stages", "stage1_basic"])
     made, _ = grpo.incidents(args, "stage1_basic", types.SimpleNamespace(tokenizer=_tokenizer(toy), context=4096), 100)
     sizes = hub.lengths(_tokenizer(toy), [row["prompt"] for row in made])
     longest = max(range(4), key=sizes.__getitem__)
@@ -311,7 +311,7 @@ def test_incidents_that_are_too_long_are_replaced_until_there_are_enough(monkeyp
 
     monkeypatch.setattr(hub, "lengths", lengths)
     flags = ["--steps", "3", "--groups", "1", "--skip-long", "--density", "compact"]
-    args = grpo.arguments(["--out", "x", *flags])
+    args = grpo.COMMAND.parse(["--out", "x", *flags])
     made, left_out = grpo.incidents(args, "stage1_basic", types.SimpleNamespace(tokenizer=None, context=50), 10)
 
     assert [row["prompt"] for row in made] == drawn[0:9:4]
@@ -354,9 +354,9 @@ def test_an_adapter_is_not_trained_in_full(toy, tmp_path, scripted, capsys):
 
 def test_presets_go_to_the_plain_loop(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(plain, "grpo", lambda args, argv: seen.append(args) or args.out)
+    monkeypatch.setattr(plain, "grpo", lambda command, args, argv: seen.append(args) or args.out)
 
-    assert grpo.main(["--model", "mini", "--out", str(tmp_path), "--beta", "0.1"]) == 0
-    assert [(args.model, args.backend, args.beta, args.reward_table) for args in seen] == [
+    assert grpo.main(["--model", "mini", "--out", str(tmp_path), "--balance-coef", "0.1"]) == 0
+    assert [(args.model, args.backend, args.balance_coef, args.reward_table) for args in seen] == [
         ("mini", "plain", 0.1, "hardened")
     ]

@@ -13,16 +13,18 @@ import torch
 
 from players.codec import Coder, load
 from players.prompt import user_text
+from runs.directory import LOCK
+from runs.ending import StoppedError
 from schema import BadRequestError
 from train import grpo, sft
-from train.command import LOCK, StoppedError
 from train.data import fresh, labelled, training_row
-from train.nano import loop, pretrain
+from train.nano import checkpoint, loop, pretrain
 from train.nano import methods as plain
 from train.nano import model as tiny
 from train.nano import pipeline as line
-from train.nano.loop import Loop, Plan, save
-from train.nano.objectives import Grpo, OfAnswer
+from train.nano.checkpoint import save
+from train.nano.loop import Loop, Plan
+from train.nano.objectives import GRPO, Supervised
 
 ROWS = partial(training_row, 3, tasks=("stage1_basic",))
 
@@ -36,7 +38,7 @@ def start(tmp_path_factory):
     run = Loop(
         Plan(out, steps=6, batch=2, lr=5e-3), lambda: (tiny.make("nano", tokenizer), tokenizer), about={"method": "sft"}
     )
-    run.run(ROWS, OfAnswer())
+    run.run(ROWS, Supervised())
     return out / "last"
 
 
@@ -56,12 +58,12 @@ def stored(row):
 def looped(start, out, *, lesson=None, rows=ROWS, notice=None, **plan):
     how = {"steps": 4, "batch": 2, "lr": 1e-3, **plan}
     run = Loop(Plan(out, **how), partial(load, start), about={"method": "test"}, notice=notice)
-    run.run(rows, lesson or OfAnswer())
+    run.run(rows, lesson or Supervised())
     return run
 
 
 # ---------------------------------------------------------------- the loop
-@pytest.mark.parametrize("lesson", [OfAnswer, partial(Grpo, table="hardened", group=4)])
+@pytest.mark.parametrize("lesson", [Supervised, partial(GRPO, table="hardened", group=4)])
 def test_a_run_that_was_interrupted_ends_in_the_same_weights(start, tmp_path, lesson):
     looped(start, tmp_path / "whole", lesson=lesson())
 
@@ -90,7 +92,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(start, tmp_path):
     run = looped(start, tmp_path / "cut")
 
     assert torch.equal(weights(tmp_path / "whole" / "last"), weights(tmp_path / "cut" / "last"))
-    assert (run.step, run.place) == (4, 8)
+    assert (run.step, run.incidents) == (4, 8)
 
 
 def test_threads_share_a_step_and_leave_the_sum_as_it_is(start, tmp_path):
@@ -109,10 +111,10 @@ def test_a_loss_that_is_no_number_stops_before_the_step(start, tmp_path):
     def rows(place):
         return ROWS(place)
 
-    class Breaks(OfAnswer):
+    class Breaks(Supervised):
         def loss(self, model, coder, row, drawn):
             loss, log = super().loss(model, coder, row, drawn)
-            return (loss * float("nan"), {**log, "loss": float("nan")}) if row["place"] >= 4 else (loss, log)
+            return (loss * float("nan"), {**log, "loss": float("nan")}) if row["index"] >= 4 else (loss, log)
 
     with pytest.raises(StoppedError, match=r"the loss of step 3 is not a number.*last.*lower --lr"):
         looped(start, tmp_path, lesson=Breaks(), save_s=0.0)
@@ -121,10 +123,10 @@ def test_a_loss_that_is_no_number_stops_before_the_step(start, tmp_path):
 
 
 def test_a_gradient_that_is_no_number_is_not_stepped_on(start, tmp_path):
-    class Breaks(OfAnswer):
+    class Breaks(Supervised):
         def loss(self, model, coder, row, drawn):
             loss, log = super().loss(model, coder, row, drawn)
-            return (loss * float("inf") if row["place"] >= 4 else loss), log
+            return (loss * float("inf") if row["index"] >= 4 else loss), log
 
     with pytest.raises(StoppedError, match=r"the gradient of step 3 is not a number.*last"):
         looped(start, tmp_path, lesson=Breaks(), save_s=0.0)
@@ -149,7 +151,7 @@ def test_a_model_that_cannot_be_put_in_its_place_is_kept_as_a_checkpoint(start, 
 
     monkeypatch.setattr(run.model, "save_pretrained", full)
     with pytest.raises(StoppedError, match=r"the checkpoint before it is kept in '.*last'"):
-        loop.finish(run.model, run.tokenizer, tmp_path, about={})
+        checkpoint.finish(run.model, run.tokenizer, tmp_path, about={})
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(start, tmp_path, monkeypatch):
@@ -237,7 +239,6 @@ def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_
         "accuracy",
         "format_ok",
         "entropy",
-        "kl",
         "frac_reward_zero_std",
         "val/accuracy",
         "val/macro_f1",

@@ -8,9 +8,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed; the extra `train` brings it")
 pytest.importorskip("transformers", reason="transformers is not installed; the extra `train` brings it")
 from players import codec  # noqa: E402
-from train.nano import loop  # noqa: E402
 from train.nano import quantise as round  # noqa: E402
-from train.nano.export import history  # noqa: E402
+from train.nano.checkpoint import history, save  # noqa: E402
 from train.nano.model import make, train_tokenizer  # noqa: E402
 
 MARK = {"method": "grpo", "step": 7, "incidents": 112}
@@ -26,7 +25,7 @@ def made(tmp_path_factory):
         (user_text(row["observation"], "compact") for row in load_set("holdout").rows[:40]), 900
     )
     path = tmp_path_factory.mktemp("made") / "checkpoint"
-    loop.save(make("nano", tokenizer, seed=1), tokenizer, path, about=MARK)
+    save(make("nano", tokenizer, seed=1), tokenizer, path, about=MARK)
     run = {"command": "python -m train.grpo --model nano", "commit": "c" * 40, "steps": 7, "incidents": 112}
     (path / "run.json").write_text(json.dumps({**run, "settings": {"model": "nano"}}))
     return path
@@ -40,7 +39,7 @@ def figures(monkeypatch, before, after):
     """Let the comparison find these accuracies."""
     given = iter([before, after])
     found = lambda *_: {"val/accuracy": next(given), "val/macro_f1": 0.5}  # noqa: E731
-    monkeypatch.setattr("train.nano.methods.examine", found)
+    monkeypatch.setattr("train.nano.methods.measure", found)
 
 
 def test_numbers_and_scales_make_up_a_row():

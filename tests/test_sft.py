@@ -17,9 +17,9 @@ import pytest
 from players.prompt import answer_text, messages
 from schema import OpenSOCError
 from toy_model import CHATML, make_toy, same, short_rows, weights
-from train import command, grpo, hub, sft
+from train import grpo, hub, sft
 from train import trl_trainer as watch
-from train.data import frozen
+from train.data import frozen, sft_rows
 from train.nano import methods as plain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,11 +111,10 @@ def test_full_training_moves_every_weight(toy, tmp_path):
 
 
 def test_the_loss_is_on_the_answer_alone(toy, tmp_path):
-    args = sft.arguments(["--model", str(toy), "--out", str(tmp_path), *SMALL])
-    args.lr = 1e-4
+    args = sft.COMMAND.parse(["--model", str(toy), "--out", str(tmp_path), *SMALL, "--lr", "1e-4"])
     [row] = rows = frozen(limit=1)
     loaded = hub.load(str(toy), full=True)
-    data = sft._trainer(args, loaded, sft.examples(rows, "compact")).train_dataset[0]
+    data = sft.make_trainer(args, loaded, sft.examples(rows, "compact")).train_dataset[0]
 
     learned = [label for label in data["labels"] if label != -100]
     assert loaded.tokenizer.decode(learned) == answer_text(row["ground_truth"], "compact") + "<|im_end|>\n"
@@ -126,12 +125,12 @@ def test_the_loss_is_on_the_answer_alone(toy, tmp_path):
 
 
 def test_fresh_rows_come_from_the_train_families(tmp_path):
-    args = sft.arguments(["--out", str(tmp_path), "--generate", "8"])
-    other = sft.arguments(["--out", str(tmp_path), "--generate", "8", "--seed", "1"])
+    args = sft.COMMAND.parse(["--out", str(tmp_path), "--generate", "8"])
+    other = sft.COMMAND.parse(["--out", str(tmp_path), "--generate", "8", "--seed", "1"])
 
-    assert {row["split"] for row in sft.rows_of(args)} == {"train"}
-    assert sft.rows_of(args) == sft.rows_of(args)
-    assert not {row["id"] for row in sft.rows_of(args)} & {row["id"] for row in sft.rows_of(other)}
+    assert {row["split"] for row in sft_rows(args)} == {"train"}
+    assert sft_rows(args) == sft_rows(args)
+    assert not {row["id"] for row in sft_rows(args)} & {row["id"] for row in sft_rows(other)}
 
 
 # ---------------------------------------------------------------- ends before the end
@@ -140,16 +139,16 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_as_if_nothing_had_been(toy, t
     flags = ["--steps", "4", "--save-every", "100"]
     assert train(toy, whole, *flags) == 0
 
-    steps = watch.Watching.training_step
+    steps = watch.Guarded.training_step
     with monkeypatch.context() as patch:
 
         def pressed(self, *args, **kwargs):
             if self.state.global_step == 1:
                 os.kill(os.getpid(), signal.SIGINT)
-                patch.setattr(watch.Watching, "training_step", steps)
+                patch.setattr(watch.Guarded, "training_step", steps)
             return steps(self, *args, **kwargs)
 
-        patch.setattr(watch.Watching, "training_step", pressed)
+        patch.setattr(watch.Guarded, "training_step", pressed)
         assert train(toy, cut, *flags) == 130
     assert "Run the same command to go on" in capsys.readouterr().err
     assert checkpoints(cut) == ["checkpoint-2"]
@@ -166,7 +165,7 @@ def test_a_crash_between_checkpoints_does_its_steps_again(toy, tmp_path, monkeyp
     flags = ["--steps", "4", "--save-every", "2"]
     assert train(toy, whole, *flags) == 0
 
-    step = watch.Watching.training_step
+    step = watch.Guarded.training_step
     with monkeypatch.context() as patch:
 
         def crashes(self, *args, **kwargs):
@@ -174,12 +173,11 @@ def test_a_crash_between_checkpoints_does_its_steps_again(toy, tmp_path, monkeyp
                 raise ZeroDivisionError
             return step(self, *args, **kwargs)
 
-        patch.setattr(watch.Watching, "training_step", crashes)
+        patch.setattr(watch.Guarded, "training_step", crashes)
         with pytest.raises(ZeroDivisionError):
             train(toy, cut, *flags)
-    (cut / "checkpoints" / ".unfinished" / "checkpoint-3").mkdir(
-        parents=True
-    )  # as a kill while it was written leaves it
+    shutil.copytree(cut / "checkpoints" / "checkpoint-2", cut / "checkpoints" / "checkpoint-3")
+    (cut / "checkpoints" / "checkpoint-3" / "trainer_state.json").unlink()  # as a kill while it was written leaves it
     assert [line["step"] for line in log_of(cut) if "loss" in line] == [1, 2, 3]
 
     assert train(toy, cut, *flags) == 0
@@ -237,16 +235,16 @@ def test_what_is_not_a_number_stops_the_run_and_is_not_saved(toy, tmp_path, caps
 
 def test_a_disk_that_fills_while_saving_keeps_the_last_good_checkpoint(toy, tmp_path, monkeypatch, capsys):
     flags = ["--steps", "3", "--save-every", "1"]
-    finite, limits = watch.Watching._finite, resource.getrlimit(resource.RLIMIT_FSIZE)
+    check, limits = watch.Watcher.check_weights, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fills(self):
-        if self.state.global_step == 2:  # files may not grow beyond this: writing fails in the middle
+        check(self)
+        if self.trainer.state.global_step == 2:  # files may not grow beyond this: writing fails in the middle
             resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, limits[1]))
-        return finite(self)
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(watch.Watching, "_finite", fills)
+            patch.setattr(watch.Watcher, "check_weights", fills)
             assert train(toy, tmp_path, *flags) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -262,7 +260,7 @@ def test_a_disk_that_fills_while_saving_keeps_the_last_good_checkpoint(toy, tmp_
 def test_a_run_with_other_settings_is_not_gone_on_with(toy, tmp_path, capsys):
     assert train(toy, tmp_path, "--steps", "1") == 0
     assert train(toy, tmp_path, "--steps", "1", "--lr", "0.5") == 2
-    assert "lr 0.0002 (now 0.5)" in capsys.readouterr().err
+    assert "lr was 0.0002, is 0.5" in capsys.readouterr().err
     assert train(toy, tmp_path, "--steps", "1", "--lr", "0.5", "--fresh") == 0
     assert run_of(tmp_path)["settings"]["lr"] == 0.5
 
@@ -393,7 +391,7 @@ def test_what_is_longer_than_the_context_is_named_or_left_out(toy, tmp_path, cap
 # ---------------------------------------------------------------- backends and calls
 def test_presets_and_what_they_became_go_to_the_plain_loop(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(plain, "sft", lambda args, argv: seen.append(args) or args.out)
+    monkeypatch.setattr(plain, "sft", lambda command, args, argv: seen.append(args) or args.out)
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "opensoc.json").write_text("{}")
 
@@ -425,11 +423,11 @@ def test_unsloth_is_there_before_what_it_replaces(toy, tmp_path, monkeypatch, co
     order = []
     monkeypatch.setattr(hub, "have_unsloth", lambda: order.append("unsloth"))
 
-    def with_trl():
+    def have_trl():
         order.append("trl")
         raise OpenSOCError("far enough")
 
-    monkeypatch.setattr(watch, "with_trl", with_trl)
+    monkeypatch.setattr(hub, "have_trl", have_trl)
     assert command.main(["--model", str(toy), "--out", str(tmp_path), "--backend", "unsloth"]) == 2
     assert order == ["unsloth", "trl"]
 
@@ -481,7 +479,7 @@ def test_help_needs_no_torch_and_every_flag_has_a_text(module):
     code = (
         f"import sys, {module} as m\nfor flag in ('torch', 'transformers', 'trl', 'numpy'):\n    assert flag not in sys.modules, flag\n"
         "import argparse\nargparse.ArgumentParser.parse_args = lambda parser, argv: print(*[a.option_strings[0] for a in parser._actions if not a.help])\n"
-        "m.arguments([])"
+        "m.COMMAND.parse([])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
@@ -532,6 +530,23 @@ def test_pins_of_training_are_those_that_are_tested():
 
 def test_other_processes_leave_the_files_to_the_first(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    command.open_run(tmp_path / "out", "train.sft", [], {"seed": 1}, fresh=False)
+    args = sft.COMMAND.parse(["--out", str(tmp_path / "out")])
+    sft.COMMAND.open_run(tmp_path / "out", [], args)
 
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_help_names_the_trainer_and_the_default_of_a_flag():
+    flags = {flag.name: flag for flag in grpo.COMMAND.flags()}
+    told = {
+        name: flags[name]._help() for name in ("--warmup", "--minutes", "--full", "--eval-n", "--max-length", "--fresh")
+    }
+
+    assert told == {
+        "--warmup": "share of the steps, 0 to 1 (TRL; default: 0.03)",
+        "--minutes": "of training at most, evaluation not counted; with --steps whichever comes first (plain loop)",
+        "--full": "train all weights instead of a LoRA adapter (TRL)",
+        "--eval-n": "incidents of the split val, the five actions equally (default: 100)",
+        "--max-length": "longest prompt and answer together (TRL; default: the model's context)",
+        "--fresh": "forget the run that is in --out and start over",
+    }

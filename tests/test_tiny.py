@@ -16,7 +16,7 @@ from train.data import fresh, frozen, training_row
 from train.nano import model as tiny
 from train.nano import objectives as lessons
 from train.nano.muon import Muon, orthogonal
-from train.nano.objectives import BestOf, Group, Grpo, OfAnswer, logits_of
+from train.nano.objectives import GRPO, Advantage, Group, Push, RejectionSampling, Supervised, logits_of
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def model(coder):
 
 
 def row_at(place, **more):
-    return {**training_row(3, place, **more), "place": place}
+    return {**training_row(3, place, **more), "index": place}
 
 
 # ---------------------------------------------------------------- rows
@@ -187,7 +187,7 @@ def earned(*, right, cited=0.0, action="monitor", form=0.0, decision=-0.5):
 
 def test_each_part_of_an_answer_is_pushed_by_what_it_can_change():
     group = [earned(right=True), earned(right=False), earned(right=False, cited=0.1), earned(right=False, cited=0.1)]
-    rationale, line, action = zip(*Grpo(table="hardened").advantages(group), strict=True)
+    rationale, line, action = zip(*GRPO(table="hardened").advantages(group), strict=True)
 
     high, low = 3 / math.sqrt(3), -1 / math.sqrt(3)
     assert rationale == (0, 0, 0, 0)
@@ -198,15 +198,13 @@ def test_each_part_of_an_answer_is_pushed_by_what_it_can_change():
 def test_a_malformed_answer_is_pushed_down_as_a_whole():
     group = [earned(right=False), earned(right=False, form=-1.0, action=None)]
 
-    assert Grpo(table="hardened").advantages(group) == [(1, 1, 1), (-1, -1, -1)]
+    assert GRPO(table="hardened").advantages(group) == [(1, 1, 1), (-1, -1, -1)]
 
 
-def test_a_cheaply_wrong_action_is_not_preferred_unless_the_tables_figures_count():
+def test_a_cheaply_wrong_action_is_not_preferred():
     group = [earned(right=False, decision=-0.25), earned(right=False, decision=-0.9)]
 
-    assert Grpo(table="hardened").advantages(group) == [(0, 0, 0), (0, 0, 0)]
-    pushed = Grpo(table="hardened", flat=False).advantages(group)
-    assert [push[2] for push in pushed] == pytest.approx([1, -1])
+    assert GRPO(table="hardened").advantages(group) == [(0, 0, 0), (0, 0, 0)]
 
 
 def test_line_and_action_are_found_in_an_answer(coder):
@@ -223,7 +221,7 @@ def test_line_and_action_are_found_in_an_answer(coder):
 def learned(model, coder, lesson, rows, steps, lr=2e-3):
     optimizer = Muon(model, lr)
     for step in range(steps):
-        marked = [{**row, "place": step * len(rows) + place} for place, row in enumerate(rows)]
+        marked = [{**row, "index": step * len(rows) + place} for place, row in enumerate(rows)]
         for row, drawn in zip(marked, lesson.draw(model, coder, marked), strict=True):
             loss, _ = lesson.loss(model, coder, row, drawn)
             if loss is not None:
@@ -234,14 +232,14 @@ def learned(model, coder, lesson, rows, steps, lr=2e-3):
 
 def chance(model, coder, row):
     """The mean log-probability of the right answer's tokens."""
-    loss, _ = OfAnswer().loss(model, coder, row, None)
+    loss, _ = Supervised().loss(model, coder, row, None)
     return -loss.item()
 
 
 def test_sft_makes_the_right_answer_likely(coder):
     model, row = tiny.make("nano", coder.tokenizer), row_at(0)
     before = chance(model, coder, row)
-    learned(model, coder, OfAnswer(), [row], 12, lr=5e-3)
+    learned(model, coder, Supervised(), [row], 12, lr=5e-3)
 
     assert chance(model, coder, row) > before + 3
 
@@ -250,12 +248,12 @@ def test_sft_makes_the_right_answer_likely(coder):
 def test_reward_alone_teaches_the_right_action(coder, monkeypatch):
     monkeypatch.setattr(lessons, "LONGEST", 16)
     model = tiny.make("nano", coder.tokenizer)
-    learned(model, coder, OfAnswer(), [row_at(20), row_at(24)], 15, lr=5e-3)  # the form of an answer
+    learned(model, coder, Supervised(), [row_at(20), row_at(24)], 15, lr=5e-3)  # the form of an answer
     row = min(
         (row_at(place) for place in (0, 4, 8, 12)), key=lambda row: abs(chance_of_action(model, coder, row) - 0.2)
     )
     before = chance_of_action(model, coder, row)
-    learned(model, coder, Grpo(table="hardened", seed=1), [row], 12, lr=3e-3)
+    learned(model, coder, GRPO(table="hardened", seed=1), [row], 12, lr=3e-3)
 
     assert chance_of_action(model, coder, row) > 2 * before
 
@@ -266,7 +264,7 @@ def test_a_step_of_grpo_makes_the_better_paid_answer_likelier(coder, model):
     drawn = Group(prompt, Answers(told, 0.0), [earned(right=True, cited=0.1), earned(right=False)], 0.0, EVEN)
     before = [chance_of(model, prompt, one) for one in told]
     optimizer = Muon(model, 1e-3)
-    loss, _ = Grpo(table="hardened", group=2).loss(model, coder, row, drawn)
+    loss, _ = GRPO(table="hardened", group=2).loss(model, coder, row, drawn)
     loss.backward()
     optimizer.step()
     after = [chance_of(model, prompt, one) for one in told]
@@ -289,7 +287,7 @@ def test_an_action_that_was_rare_becomes_likelier_where_rewards_say_nothing(code
     optimizer = Muon(model, 1e-3)
     for _ in range(3):
         model.zero_grad()
-        loss, _ = Grpo(table="hardened", group=1, balance=1.0).loss(model, coder, row, drawn)
+        loss, _ = GRPO(table="hardened", group=1, balance=1.0).loss(model, coder, row, drawn)
         loss.backward()
         optimizer.step()
 
@@ -298,10 +296,10 @@ def test_an_action_that_was_rare_becomes_likelier_where_rewards_say_nothing(code
 
 def test_every_fourth_incident_brings_a_labelled_row(coder, model):
     row, known = row_at(0), row_at(1)
-    lesson = Grpo(table="hardened", group=2, anchor=[row_at(2), known])
-    drawn = lesson.draw(model, coder, [{**row, "place": 0}])[0]._replace(judged=[earned(right=False)] * 2)
-    losses = [lesson.loss(model, coder, {**row, "place": place}, drawn) for place in range(8)]
-    learned_alone = OfAnswer().loss(model, coder, known, None)[1]["loss"]
+    lesson = GRPO(table="hardened", group=2, anchor=[row_at(2), known])
+    drawn = lesson.draw(model, coder, [{**row, "index": 0}])[0]._replace(judged=[earned(right=False)] * 2)
+    losses = [lesson.loss(model, coder, {**row, "index": place}, drawn) for place in range(8)]
+    learned_alone = Supervised().loss(model, coder, known, None)[1]["loss"]
 
     assert [loss is None for loss, _ in losses] == [False, True, True, True] * 2
     assert losses[4][1]["anchor_loss"] == pytest.approx(learned_alone)
@@ -310,7 +308,7 @@ def test_every_fourth_incident_brings_a_labelled_row(coder, model):
 def test_the_shares_of_actions_are_of_all_that_was_drawn_together(coder, model, monkeypatch):
     said = iter(["dismiss", "dismiss", "escalate", None])
     monkeypatch.setattr(lessons, "score_reply", lambda *_: earned(right=False, action=next(said)))
-    groups = Grpo(table="hardened", group=2).draw(model, coder, [{**row_at(0), "place": 0}, {**row_at(1), "place": 1}])
+    groups = GRPO(table="hardened", group=2).draw(model, coder, [{**row_at(0), "index": 0}, {**row_at(1), "index": 1}])
 
     assert [group.shares for group in groups] == [[3 / 9, 1 / 9, 1 / 9, 1 / 9, 2 / 9]] * 2
 
@@ -318,7 +316,7 @@ def test_the_shares_of_actions_are_of_all_that_was_drawn_together(coder, model, 
 def test_rejection_sampling_learns_the_best_paid_right_answer_and_no_other(coder, model):
     row = row_at(0)
     prompt, told = coder.prompt(row), [coder.answer(row_at(place)) for place in range(3)]
-    lesson = BestOf(table="hardened", group=3)
+    lesson = RejectionSampling(table="hardened", group=3)
     right = [earned(right=False), earned(right=True), earned(right=True, cited=0.1)]
     loss, _ = lesson.loss(model, coder, row, Group(prompt, Answers(told, 0.0), right, 0.0, EVEN))
     none, _ = lesson.loss(model, coder, row, Group(prompt, Answers(told, 0.0), [earned(right=False)] * 3, 0.0, EVEN))
@@ -349,25 +347,22 @@ def test_what_is_made_for_a_model_is_made_where_the_model_is(coder):
     assert logits.device.type == "meta"
 
 
+def test_equal_answers_are_read_once_and_pushed_by_their_sum():
+    a, b = Advantage(1.0, 2.0, 3.0), Advantage(0.0, -1.0, 1.0)
+    pushes = GRPO(table="hardened", group=4)._pushes([[5], [6], [5], [5]], [a, b, a, b])
+
+    assert pushes == [Push((5,), Advantage(0.5, 0.75, 1.75), 0.75), Push((6,), Advantage(0.0, -0.25, 0.25), 0.25)]
+
+
 def test_a_group_that_tells_nothing_is_not_learned_from(coder, model):
     row = row_at(0)
-    lesson = Grpo(table="hardened", group=2)
+    lesson = GRPO(table="hardened", group=2)
     drawn = lesson.draw(model, coder, [row])[0]
     equal = drawn._replace(judged=[earned(right=False)] * 2)
     loss, log = lesson.loss(model, coder, row, equal)
 
     assert loss is None
     assert log["frac_reward_zero_std"] == 1.0
-
-
-def test_kl_is_nothing_at_the_start_and_grows_with_the_distance(coder, model):
-    other = tiny.make("nano", coder.tokenizer, seed=2)
-    row = row_at(0)
-    for start, low, high in ((model, 0, 1e-4), (other, 0.1, math.inf)):
-        lesson = Grpo(table="hardened", group=4, beta=0.1, start=start)
-        _, log = lesson.loss(model, coder, row, lesson.draw(model, coder, [row])[0])
-
-        assert low <= log["kl"] <= high
 
 
 # ---------------------------------------------------------------- the optimizer

@@ -1,111 +1,343 @@
-"""What the training commands share: flags, the run's directory with its settings and log, Ctrl-C, exit codes.
+"""The shape of a training command: its flags as a table, the run's directory, and how it ends.
 
 A run's directory holds `run.json` (settings, seed, commit, command, libraries), `log.jsonl` (a JSON object a line), `checkpoints/` and, when
-training is over, the model. The same command goes on with a run that is there; other settings are refused.
+training is over, the model. The same command resumes a run that is there; other settings are refused.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
-import json
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from players.base import DENSITIES
 from players.codec import MARK
-from runs.provenance import commit, now_text, versions
-from schema import TASKS, VERSION, BadRequestError, OpenSOCError, Task
+from runs import directory, ending
+from runs.directory import Run, locked, new_run
+from schema import TASKS, BadRequestError, Task
 from train.nano.model import PRESETS
 
-DONE, STOPPED, WRONG, INTERRUPTED = 0, 1, 2, 130
 OWNERS_MODEL = "Qwen/Qwen2.5-3B-Instruct"
 LIBRARIES = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "unsloth", "vllm")
-# Settings that do not change what is trained; a run may go on with others.
-FREE = frozenset(
-    {"out", "fresh", "backend", "eval_every", "eval_n", "eval_batch", "eval_tokens", "save_every", "log_every", "keep"}
-    | {"collapse_window", "max_zero_variance", "max_one_action"}
-)
-# Numbers that may be 0, and those that are shares.
-ZERO_OK = frozenset(
-    {
-        "seed",
-        "warmup",
-        "weight_decay",
-        "eval_every",
-        "beta",
-        "entropy_coef",
-        "balance_coef",
-        "max_zero_variance",
-        "max_one_action",
-    }
-)
-SHARES = frozenset({"warmup", "max_zero_variance", "max_one_action", "vllm_memory"})
-# Settings that one of the two trainers alone reads.
-OF_TRL = frozenset(
-    {
-        "warmup",
-        "weight_decay",
-        "full",
-        "lora_rank",
-        "lora_alpha",
-        "checkpointing",
-        "max_length",
-        "eval_batch",
-        "eval_tokens",
-        "save_every",
-        "keep",
-        "log_every",
-        "batch_size",
-        "accumulate",
-        "max_answer",
-        "loss_type",
-        "scale_rewards",
-        "epsilon",
-        "use_vllm",
-        "vllm_mode",
-        "vllm_memory",
-        "vllm_server",
-    }
-)
-OF_PLAIN = frozenset({"minutes", "threads", "device", "best_of", "raw_rewards", "anchor", "balance_coef"})
-LOCK = ".lock"
-UNFINISHED = ".unfinished"
-SAVING = "Finishing the step under way, then saving"  # told at Ctrl-C
+SAVING = "Finishing the step under way, then saving"  # printed at Ctrl-C
+TRL, PLAIN = "TRL", "plain loop"
+TITLES = {TRL: "TRL", PLAIN: "the plain loop"}
 
 
-def add_device(parser: argparse._ActionsContainer) -> None:
-    """The flag for where the plain loop trains."""
-    parser.add_argument(
-        "--device", default="cpu", metavar="NAME", help="cpu, or cuda for a GPU (plain loop; default: cpu)"
-    )
+# ---------------------------------------------------------------- flags
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag: how it is written and explained, what it may be, and who reads it.
 
-
-def check_device(name: str) -> None:
-    """Whether torch has a device.
-
-    Raises:
-        BadRequestError: it has none of this name here.
+    Args:
+        name: as it is written, such as `--eval-n`; without dashes for a positional argument.
+        help: what it means; the trainer that reads it alone and the default are added.
+        kind: of its value; None for a switch.
+        default: its value if it is left out.
+        default_text: the default in words, if the value does not say it.
+        metavar: what stands for the value in --help.
+        choices: the values that it may have.
+        required: whether it must be given.
+        trainer: TRL or PLAIN if that trainer alone reads it.
+        zero: whether a number may be 0; others are above 0.
+        share: whether a number is at most 1.
+        free: whether a resumed run may have another value, as it does not change what is trained.
+        aliases: other ways to write it.
+        turns_off: the attribute that a switch turns off.
     """
-    import torch
 
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        told = str(error).split("\n")[0][:160]
-        raise BadRequestError(
-            f"Expected a device that torch has here as --device, and {name!r} gave: {told}; leave it out for the CPU."
-        ) from None
+    name: str
+    help: str
+    kind: Callable[[str], Any] | None = str
+    default: Any = None
+    default_text: str = ""
+    metavar: str | None = None
+    choices: Sequence[str] | None = None
+    required: bool = False
+    trainer: str = ""
+    zero: bool = False
+    share: bool = False
+    free: bool = False
+    aliases: tuple[str, ...] = ()
+    turns_off: str = ""
+
+    @property
+    def attribute(self) -> str:
+        """Return the name of its value among the parsed arguments."""
+        return self.turns_off or self.name.removeprefix("--").replace("-", "_")
+
+    @property
+    def value(self) -> Any:
+        """Return its value if it is left out."""
+        return bool(self.turns_off) if self.kind is None else self.default
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Add it to a parser or a group of one."""
+        how: dict[str, Any] = {"help": self._help()}
+        if self.name.startswith("--"):
+            how |= {"dest": self.attribute, "required": self.required}
+        if self.kind is None:
+            how["action"] = "store_false" if self.turns_off else "store_true"
+        else:
+            how |= {"type": self.kind, "metavar": self.metavar, "choices": self.choices, "default": self.default}
+        parser.add_argument(self.name, *self.aliases, **how)
+
+    def _help(self) -> str:
+        default = self.default_text or (
+            f"{self.default:g}" if isinstance(self.default, float) else "" if self.default is None else self.default
+        )
+        notes = [self.trainer, f"default: {default}" if default != "" and self.kind is not None else ""]
+        text = "; ".join(note for note in notes if note)
+        return f"{self.help} ({text})" if text else self.help
+
+    def check(self, value: Any) -> None:
+        """See that a number lies in its range.
+
+        Raises:
+            BadRequestError: it does not.
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return
+        most = 1.0 if self.share else float("inf")
+        if not 0 <= value <= most or value == float("inf") or (value == 0 and not self.zero):
+            least = "0 or more" if self.zero else "more than 0"
+            raise BadRequestError(
+                f"Expected {least}{' and at most 1' if self.share else ''} as {self.name}, and got {value}."
+            )
+
+
+DEVICE = Flag("--device", "cpu, or cuda for a GPU", default="cpu", metavar="NAME", trainer=PLAIN)
+OUT = Flag(
+    "--out", "the run's directory; a run that is there is resumed", Path, metavar="DIR", required=True, free=True
+)
+FRESH = Flag("--fresh", "forget the run that is in --out and start over", None, free=True)
+SEED = Flag("--seed", "of data, order, adapters and sampling", int, 0, zero=True)
+THREADS = Flag("--threads", "cores that share a step", int, 2, metavar="N", trainer=PLAIN)
+
+
+def common_flags(*, lr: str, steps: str) -> dict[str, tuple[Flag, ...]]:
+    """Return the flags of SFT and GRPO by group; `lr` and `steps` say in words what the defaults are."""
+    return {
+        "": (
+            Flag(
+                "--model",
+                f"a model's or adapter's directory, a name on the hub, or one of {', '.join(PRESETS)}",
+                default=OWNERS_MODEL,
+                metavar="PATH_OR_HUB_ID_OR_PRESET",
+            ),
+            OUT,
+            FRESH,
+            Flag(
+                "--backend",
+                "trl, Unsloth's kernels under trl, or the plain loop of small models; auto: plain for presets and what it made, else trl",
+                default="auto",
+                choices=("auto", "trl", "unsloth", "plain"),
+                free=True,
+            ),
+            Flag(
+                "--density",
+                "prompts with the playbook, or short",
+                default="full",
+                default_text="full; plain loop: compact",
+                choices=DENSITIES,
+            ),
+            SEED,
+        ),
+        "training": (
+            Flag("--steps", "optimizer steps", int, default_text=steps, metavar="N"),
+            Flag(
+                "--minutes",
+                "of training at most, evaluation not counted; with --steps whichever comes first",
+                float,
+                metavar="MIN",
+                trainer=PLAIN,
+            ),
+            THREADS,
+            DEVICE,
+            Flag("--lr", "peak learning rate", float, default_text=lr, metavar="RATE"),
+            Flag(
+                "--warmup",
+                "share of the steps, 0 to 1",
+                float,
+                0.03,
+                metavar="SHARE",
+                trainer=TRL,
+                zero=True,
+                share=True,
+            ),
+            Flag("--weight-decay", "of AdamW", float, 0.0, trainer=TRL, zero=True),
+            Flag("--full", "train all weights instead of a LoRA adapter", None, trainer=TRL),
+            Flag("--lora-rank", "rank of the adapter", int, 16, metavar="R", trainer=TRL),
+            Flag("--lora-alpha", "scale of the adapter, divided by the rank", int, 32, metavar="A", trainer=TRL),
+            Flag(
+                "--no-checkpointing",
+                "keep activations instead of computing them again: faster, more memory",
+                None,
+                trainer=TRL,
+                turns_off="checkpointing",
+            ),
+        ),
+        "length": (
+            Flag(
+                "--max-length",
+                "longest prompt and answer together",
+                int,
+                default_text="the model's context",
+                metavar="TOKENS",
+                trainer=TRL,
+            ),
+            Flag("--skip-long", "leave out and count what is longer, instead of stopping", None),
+        ),
+        "watching and keeping": (
+            Flag("--eval-n", "incidents of the split val, the five actions equally", int, 100, metavar="N", free=True),
+            Flag(
+                "--eval-batch",
+                "prompts answered at once in evaluation",
+                int,
+                16,
+                metavar="N",
+                trainer=TRL,
+                free=True,
+            ),
+            Flag(
+                "--eval-tokens",
+                "longest answer in evaluation",
+                int,
+                default_text="above the longest right one",
+                metavar="TOKENS",
+                trainer=TRL,
+                free=True,
+            ),
+            Flag(
+                "--save-every",
+                "steps between checkpoints",
+                int,
+                50,
+                default_text="50; the plain loop writes one a minute",
+                metavar="STEPS",
+                trainer=TRL,
+                free=True,
+            ),
+            Flag("--keep", "checkpoints that are kept", int, 2, metavar="N", trainer=TRL, free=True),
+            Flag(
+                "--log-every",
+                "steps between two lines of log.jsonl",
+                int,
+                1,
+                metavar="STEPS",
+                trainer=TRL,
+                free=True,
+            ),
+        ),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A training command and its flags.
+
+    Args:
+        module: that `python -m` runs.
+        description: a sentence for --help.
+        groups: the flags by the title of their group; the empty title is none.
+        epilog: what --help ends with.
+    """
+
+    module: str
+    description: str
+    groups: Mapping[str, Sequence[Flag]]
+    epilog: str = ""
+
+    def flags(self) -> Iterator[Flag]:
+        """Yield all flags."""
+        for flags in self.groups.values():
+            yield from flags
+
+    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """Parse a command line."""
+        parser = argparse.ArgumentParser(
+            prog=f"python -m {self.module}", description=self.description, epilog=self.epilog
+        )
+        for title, flags in self.groups.items():
+            group = parser.add_argument_group(title) if title else parser
+            for flag in flags:
+                flag.add_to(group)
+        return parser.parse_args(argv)
+
+    def check_ranges(self, args: argparse.Namespace) -> None:
+        """See that every number lies in its flag's range.
+
+        Raises:
+            BadRequestError: one does not.
+        """
+        for flag in self.flags():
+            flag.check(getattr(args, flag.attribute))
+
+    def check_trainer(self, args: argparse.Namespace) -> None:
+        """See that no flag is given that the trainer does not read.
+
+        Raises:
+            BadRequestError: one is.
+        """
+        trainer, other = (PLAIN, TRL) if args.backend == "plain" else (TRL, PLAIN)
+        unread = sorted(
+            flag.name for flag in self.flags() if flag.trainer == other and getattr(args, flag.attribute) != flag.value
+        )
+        if unread:
+            verb, pronoun = ("is", "it") if len(unread) == 1 else ("are", "them")
+            raise BadRequestError(
+                f"Expected flags that {TITLES[trainer]} reads, and {', '.join(unread)} {verb} of {TITLES[other]} alone; "
+                f"leave {pronoun} out."
+            )
+
+    def open_run(
+        self, out: Path, argv: Sequence[str], args: argparse.Namespace, *, fresh: bool = False, **more: Any
+    ) -> Run:
+        """Begin a run's directory, or resume the run that is there; return what run.json holds.
+
+        Args:
+            out: the directory.
+            argv: the command line, for run.json.
+            args: the resolved settings.
+            fresh: forget the run that is there.
+            more: settings that no flag has.
+
+        Raises:
+            BadRequestError: the directory cannot be written, or holds a run with other settings.
+        """
+        free = {flag.attribute for flag in self.flags() if flag.free}
+        run = new_run(
+            f"python -m {self.module} {shlex.join(argv)}",
+            LIBRARIES,
+            settings=settings_of(args) | more,
+            seed=args.seed,
+            processes=int(os.environ.get("WORLD_SIZE", "1")),
+        )
+
+        def shares(run: Run) -> dict[str, Any]:
+            return {name: value for name, value in run["settings"].items() if name not in free}
+
+        return directory.open_run(out, run, shares=shares, fresh=fresh, writes=is_main())
+
+
+def resolved(args: argparse.Namespace, **values: Any) -> argparse.Namespace:
+    """Return settings with some of them resolved; the parsed ones stay as they are."""
+    return argparse.Namespace(**(vars(args) | values))
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the resolved flags as plain data."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in sorted(vars(args).items())}
 
 
 def tasks_of(text: str, flag: str) -> list[Task]:
-    """The tasks that a flag names, in their order.
+    """Return the tasks that a flag names, in their order.
 
     Raises:
         BadRequestError: there is no such task, or one comes twice.
@@ -116,134 +348,8 @@ def tasks_of(text: str, flag: str) -> list[Task]:
     return cast("list[Task]", names)
 
 
-class StoppedError(OpenSOCError):
-    """Training stopped before its end, and why; the last good checkpoint is in its place."""
-
-
-# ---------------------------------------------------------------- flags
-def add_common(parser: argparse.ArgumentParser, *, lr: str, steps: str) -> None:
-    """The flags that both commands have."""
-    add = parser.add_argument
-    add(
-        "--model",
-        default=OWNERS_MODEL,
-        metavar="PATH_OR_HUB_ID_OR_PRESET",
-        help=f"a model's or adapter's directory, a name on the hub, or one of {', '.join(PRESETS)} (default: {OWNERS_MODEL})",
-    )
-    add("--out", type=Path, required=True, metavar="DIR", help="the run's directory; a run that is there goes on")
-    add("--fresh", action="store_true", help="forget the run that is in --out and start over")
-    add(
-        "--backend",
-        choices=("auto", "trl", "unsloth", "plain"),
-        default="auto",
-        help="trl, Unsloth's kernels under trl, or the plain loop of small models; auto: plain for presets and what it made, else trl",
-    )
-    add(
-        "--density",
-        choices=DENSITIES,
-        default="full",
-        help="prompts with the playbook, or short (default: full; plain loop: compact)",
-    )
-    add("--seed", type=int, default=0, help="of data, order, adapters and sampling (default: 0)")
-
-    train = parser.add_argument_group("training")
-    add = train.add_argument
-    add("--steps", type=int, metavar="N", help=f"optimizer steps ({steps})")
-    add(
-        "--minutes",
-        type=float,
-        metavar="MIN",
-        help="of training at most, evaluation not counted; with --steps whichever comes first (plain loop)",
-    )
-    add("--threads", type=int, default=2, metavar="N", help="cores that share a step (plain loop; default: 2)")
-    add_device(train)
-    add("--lr", type=float, metavar="RATE", help=f"peak learning rate ({lr})")
-    add("--warmup", type=float, default=0.03, metavar="SHARE", help="share of the steps, 0 to 1 (TRL; default: 0.03)")
-    add("--weight-decay", type=float, default=0.0, help="of AdamW (TRL; default: 0)")
-    add("--full", action="store_true", help="train all weights instead of a LoRA adapter (TRL)")
-    add("--lora-rank", type=int, default=16, metavar="R", help="rank of the adapter (TRL; default: 16)")
-    add(
-        "--lora-alpha",
-        type=int,
-        default=32,
-        metavar="A",
-        help="scale of the adapter, divided by the rank (TRL; default: 32)",
-    )
-    add(
-        "--no-checkpointing",
-        dest="checkpointing",
-        action="store_false",
-        help="keep activations instead of computing them again: faster, more memory (TRL)",
-    )
-
-    room = parser.add_argument_group("length")
-    add = room.add_argument
-    add(
-        "--max-length",
-        type=int,
-        metavar="TOKENS",
-        help="longest prompt and answer together (TRL; default: the model's context)",
-    )
-    add("--skip-long", action="store_true", help="leave out and count what is longer, instead of stopping")
-
-    watch = parser.add_argument_group("watching and keeping")
-    add = watch.add_argument
-    add(
-        "--eval-n",
-        type=int,
-        default=100,
-        metavar="N",
-        help="incidents of the split val, the five actions equally (default: 100)",
-    )
-    add(
-        "--eval-batch",
-        type=int,
-        default=16,
-        metavar="N",
-        help="prompts answered at once in evaluation (TRL; default: 16)",
-    )
-    add(
-        "--eval-tokens",
-        type=int,
-        metavar="TOKENS",
-        help="longest answer in evaluation (TRL; default: above the longest right one)",
-    )
-    add(
-        "--save-every",
-        type=int,
-        default=50,
-        metavar="STEPS",
-        help="steps between checkpoints (TRL; default: 50; the plain loop writes one a minute)",
-    )
-    add("--keep", type=int, default=2, metavar="N", help="checkpoints that are kept (TRL; default: 2)")
-    add(
-        "--log-every",
-        type=int,
-        default=1,
-        metavar="STEPS",
-        help="steps between two lines of log.jsonl (TRL; default: 1)",
-    )
-
-
-def check_ranges(args: argparse.Namespace) -> None:
-    """Every number that is given is above 0, or at least 0 where ZERO_OK names it, and a share is at most 1.
-
-    Raises:
-        BadRequestError: one is not.
-    """
-    for name, value in vars(args).items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        flag, most = f"--{name.replace('_', '-')}", 1.0 if name in SHARES else float("inf")
-        if not 0 <= value <= most or value == float("inf") or (value == 0 and name not in ZERO_OK):
-            least = "0 or more" if name in ZERO_OK else "more than 0"
-            raise BadRequestError(
-                f"Expected {least}{' and at most 1' if name in SHARES else ''} as {flag}, and got {value}."
-            )
-
-
 def backend_of(args: argparse.Namespace) -> str:
-    """Which trainer: what is asked for, or what fits the model.
+    """Return the trainer that is asked for, or that fits the model.
 
     Raises:
         BadRequestError: a preset with another trainer than the plain loop, or the other way round.
@@ -264,28 +370,8 @@ def backend_of(args: argparse.Namespace) -> str:
     return str(args.backend)
 
 
-def check_trainer(args: argparse.Namespace, defaults: argparse.Namespace) -> None:
-    """No flag is given that the trainer does not read.
-
-    Raises:
-        BadRequestError: one is.
-    """
-    plain = args.backend == "plain"
-    strange = sorted(
-        f"--{name.replace('_', '-')}"
-        for name in (OF_TRL if plain else OF_PLAIN)
-        if getattr(args, name, None) != getattr(defaults, name, None)
-    )
-    if strange:
-        ours, others = ("the plain loop", "TRL") if plain else ("TRL", "the plain loop")
-        raise BadRequestError(
-            f"Expected flags that {ours} reads, and {', '.join(strange)} {'is' if len(strange) == 1 else 'are'} of {others} alone; "
-            f"leave {'it' if len(strange) == 1 else 'them'} out."
-        )
-
-
 def check_fresh(args: argparse.Namespace) -> None:
-    """What a run is made from does not lie in the directory that --fresh empties.
+    """See that what a run starts from does not lie in the directory that --fresh empties.
 
     Raises:
         BadRequestError: it does.
@@ -301,172 +387,66 @@ def check_fresh(args: argparse.Namespace) -> None:
             )
 
 
-# ---------------------------------------------------------------- the directory
+def check_device(name: str) -> None:
+    """See that torch has a device.
+
+    Raises:
+        BadRequestError: it has none of this name here.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0][:160]
+        raise BadRequestError(
+            f"Expected a device that torch has here as --device, and {name!r} gave: {reason}; leave it out for the CPU."
+        ) from None
+
+
+# ---------------------------------------------------------------- the run
 def is_main() -> bool:
-    """Whether this process writes: the only one, or the first of many."""
+    """Return whether this process writes: the only one, or the first of many."""
     return os.environ.get("RANK", "0") == "0"
 
 
-@contextmanager
-def _writable(out: Path) -> Iterator[None]:
-    """Translate what goes wrong with a run's directory.
-
-    Raises:
-        BadRequestError: it cannot be made, written or read.
-    """
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise BadRequestError(
-            f"Expected a directory to write to at {str(out)!r}, and got {type(error).__name__}: {error}; give another --out."
-        ) from error
-
-
-@contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """Hold a run's directory against a second command; one that nothing was written to is removed again.
-
-    Raises:
-        BadRequestError: another command trains there, or it cannot be made.
-    """
-    if not is_main():
-        yield
-        return
-    with _writable(out):
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / LOCK).open("a")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BadRequestError(
-                f"Expected nobody else to train in {str(out)!r}, and another command does; wait for it, or give another --out."
-            ) from error
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                if [one.name for one in out.iterdir()] == [LOCK]:
-                    (out / LOCK).unlink()
-                    out.rmdir()
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a small file whole or not at all."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n", "utf-8")
-    fresh.replace(path)
-
-
-def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The resolved flags as plain data."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in sorted(vars(args).items())}
-
-
-def open_run(
-    out: Path, module: str, argv: Sequence[str], settings: Mapping[str, Any], *, fresh: bool
-) -> dict[str, Any]:
-    """Begin a run's directory, or take up the one that is there; what run.json holds.
-
-    Raises:
-        BadRequestError: the directory cannot be written, or holds a run with other settings.
-    """
-    path = out / "run.json"
-    with _writable(out):
-        if fresh and path.exists() and is_main():
-            for one in out.iterdir():
-                if one.name != LOCK:
-                    shutil.rmtree(one) if one.is_dir() else one.unlink()
-        out.mkdir(parents=True, exist_ok=True)
-        # what the first process is about to remove is not for the others to read
-        found = json.loads(path.read_text("utf-8")) if path.exists() and (is_main() or not fresh) else None
-    if found is not None:
-        if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
-            raise BadRequestError(f"Expected a run's settings in {str(path)!r}, and found others; give another --out.")
-        before, now = found["settings"], json.loads(json.dumps(settings, default=str))
-        other = sorted(
-            name for name in before.keys() | now.keys() if name not in FREE and before.get(name) != now.get(name)
-        )
-        if other:
-            told = ", ".join(f"{name} {before.get(name)!r} (now {now.get(name)!r})" for name in other[:4])
-            raise BadRequestError(
-                f"Expected the settings of the run in {str(out)!r}, and these differ: {told}; give another --out, or --fresh to start over."
-            )
-        return dict(found)
-    run = {
-        "opensoc": VERSION,
-        "commit": commit(),
-        "command": f"python -m {module} {shlex.join(argv)}",
-        "settings": dict(settings),
-        "seed": settings.get("seed"),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "libraries": versions(LIBRARIES),
-        "started": now_text(),
-        "finished": None,
-        "complete": False,
-    }
-    if is_main():
-        write_json(path, run)
-    return run
-
-
-def is_complete(out: Path, run: Mapping[str, Any]) -> bool:
-    """Whether a run is over, and then it is told."""
+def is_complete(out: Path, run: Run) -> bool:
+    """Return whether a run is over, and print it if it is."""
     if run["complete"]:
         print(f"The run in {str(out)!r} is complete.", file=sys.stderr)
     return bool(run["complete"])
 
 
-def close_run(out: Path, run: dict[str, Any], **figures: Any) -> None:
+def close_run(out: Path, run: Run, **figures: Any) -> None:
     """Mark a run as complete."""
     if is_main():
-        write_json(out / "run.json", run | {"finished": now_text(), "complete": True, **figures})
+        directory.close_run(out, run, **figures)
 
 
-# ---------------------------------------------------------------- the end of it
-def train_by(
-    parse: Callable[[Sequence[str]], argparse.Namespace],
-    argv: Sequence[str],
-    by_trl: Callable[[argparse.Namespace, Sequence[str]], Path],
-    plain: str,
-) -> int:
-    """Train with the backend that the flags mean, `plain` naming the plain loop's function; the exit code."""
-    args = parse(argv)
+Train = Callable[[argparse.Namespace, Sequence[str]], Path]
+
+
+def train_by(command: Command, argv: Sequence[str], *, by_trl: Train, by_plain: Train) -> int:
+    """Train with the backend that the flags mean, and return the exit code."""
+    args = command.parse(argv)
 
     def work() -> Path:
-        check_ranges(args)
-        args.backend = backend_of(args)
-        check_trainer(args, parse(["--out", "."]))
-        check_fresh(args)
-        if args.backend != "plain":
-            return by_trl(args, argv)
-        from train.nano import methods as loops
-
-        return Path(getattr(loops, plain)(args, argv))
+        command.check_ranges(args)
+        chosen = resolved(args, backend=backend_of(args))
+        command.check_trainer(chosen)
+        check_fresh(chosen)
+        return by_plain(chosen, argv) if chosen.backend == "plain" else by_trl(chosen, argv)
 
     return exit_code(work, args.out)
 
 
 def exit_code(work: Callable[[], Path], out: Path) -> int:
-    """Do the work of a command, say how it ended, and return the exit code."""
-    try:
-        with _alone_in(out):
-            made = work()
-    except StoppedError as error:
-        print(error, file=sys.stderr)
-        return STOPPED
-    except OSError as error:  # a full disk meets the log as well as a checkpoint
-        print(
-            f"Stopped: {error}; what is saved is in {str(out)!r}. Make room, and run the same command to go on.",
-            file=sys.stderr,
-        )
-        return STOPPED
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print(f"Interrupted; what is saved is in {str(out)!r}. Run the same command to go on.", file=sys.stderr)
-        return INTERRUPTED
-    if is_main():
-        print(f"Done: {made}")
-    return DONE
+    """Do the work of a command alone in its directory, say how it ended, and return the exit code."""
+
+    def alone() -> None:
+        with locked(out) if is_main() else nullcontext():
+            path = work()
+        if is_main():
+            print(f"Done: {path}")
+
+    return ending.exit_code(alone, f"what is saved is in {str(out)!r}")

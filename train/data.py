@@ -22,12 +22,11 @@ import shutil
 import signal
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count, islice
 from multiprocessing import get_context, parent_process
@@ -40,10 +39,12 @@ from players.base import DENSITIES, Density
 from players.prompt import messages
 from players.scoring import SHOWN, item_of
 from runs.extras import require
+from runs.progress import progress
 from runs.provenance import ROOT, stable_seed
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
+from train.command import tasks_of
 from verifier.decision import compute_ground_truth
 
 if TYPE_CHECKING:
@@ -162,6 +163,18 @@ def fresh(
         raise BadRequestError(f"expected at least one of {', '.join(TASKS)}; got {list(tasks)!r}")
     for index in islice(count(start), number):
         yield training_row(seed, index, tasks=tasks, split=split)
+
+
+def sft_rows(args: argparse.Namespace) -> list[Row]:
+    """Return the labelled rows that the flags of SFT ask for: `--generate` fresh ones, or those of `--data`.
+
+    Raises:
+        BadRequestError: there is no such set, or it has no labels.
+    """
+    if args.generate:
+        tasks = tasks_of(args.tasks, "--tasks")
+        return list(fresh(stable_seed(f"sft/{args.seed}"), number=args.generate, tasks=tasks))
+    return labelled(args.data, limit=args.limit)
 
 
 def validation_rows(seed: int, number: int, tasks: Sequence[Task] = TASKS) -> list[Row]:
@@ -445,36 +458,6 @@ def print_lines(run: BulkRun) -> None:
         print(json.dumps({"index": index, "incident": incident, "context": context}))
 
 
-@contextmanager
-def progress(total: int) -> Iterator[Report]:
-    """Show rows done, the rate and the time left on stderr: a bar on a terminal, otherwise a line every LINE_S seconds."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            return Text(f"{task.speed or 0:,.0f}/s")
-
-    console, printed = Console(stderr=True), time.monotonic()
-    bar = Progress(
-        TextColumn("incidents"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), console=console
-    )
-    bar.add_task("", total=total)
-    task = bar.tasks[0]
-
-    def report(done: int) -> None:
-        nonlocal printed
-        bar.update(task.id, completed=done)
-        if not console.is_terminal and (done == total or time.monotonic() - printed >= LINE_S):
-            printed = time.monotonic()
-            left = f"{task.time_remaining:,.0f} s left" if task.time_remaining is not None else "time left unknown"
-            print(f"{done:,} of {total:,} incidents, {task.speed or 0:,.0f}/s, {left}", file=sys.stderr, flush=True)
-
-    with bar if console.is_terminal else nullcontext():
-        yield report
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     args = _parser().parse_args(argv)
@@ -493,11 +476,11 @@ def _write(run: BulkRun, out: Path, workers: int, address: str | None) -> int:
         require("bulk", "pyarrow")
         if address:
             require("ray", "ray")
-        with progress(run.n) as report:
+        with progress(run.n, "incidents", line_s=LINE_S) as bar:
             if address is None:
-                write_file(run, out, workers=workers, report=report)
+                write_file(run, out, workers=workers, report=bar.update)
             else:
-                write_directory(run, out, address=address, report=report)
+                write_directory(run, out, address=address, report=bar.update)
     except KeyboardInterrupt:
         print(f"stopped; {again}", file=sys.stderr)
         return 130

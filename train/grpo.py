@@ -16,7 +16,6 @@ import importlib
 import importlib.util
 import os
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,25 +24,164 @@ from typing import Any
 from rubric import TABLES
 from runs.provenance import stable_seed
 from schema import TASKS, BadRequestError, Task
-from train.command import add_common, close_run, open_run, settings_of, tasks_of, train_by
+from train import hub
+from train.command import PLAIN, TRL, Command, Flag, close_run, common_flags, resolved, tasks_of, train_by
 from train.data import SFT_SET, drop_too_long, validation_rows
+from train.monitor import Collapse, Validation, report_reward_share
 from train.reward import TriageReward
 from train.reward import rows as reward_rows
 
 STEPS = 200  # of a stage
 GROUPS = 4  # incidents of a step
-DRAWN = 64  # incidents at a time where too long ones are left out, at least
+DRAWN = 64  # incidents at a time if too long ones are left out, at least
 LR_LORA, LR_FULL = 1e-5, 1e-6
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "luspo")
+OF_GRPO = (
+    Flag("--stages", "comma-separated, in order", default=",".join(TASKS), metavar="TASKS"),
+    Flag("--reward-table", "which rewards", default="hardened", choices=list(TABLES)),
+    Flag("--group-size", "answers to each incident", int, 8, metavar="N"),
+    Flag(
+        "--groups",
+        "incidents of one optimizer step, over all devices",
+        int,
+        default_text="4; plain loop: 32",
+        metavar="N",
+    ),
+    Flag("--batch-size", "answers on a device at once in a pass of training", int, 4, metavar="N", trainer=TRL),
+    Flag("--temperature", "of sampling, above 0", float, 1.0),
+    Flag(
+        "--max-answer",
+        "longest answer",
+        int,
+        default_text="just above the longest right one",
+        metavar="TOKENS",
+        trainer=TRL,
+    ),
+    Flag(
+        "--beta",
+        "weight of the KL term against the stage's start",
+        float,
+        0.0,
+        default_text="0, none",
+        trainer=TRL,
+        zero=True,
+    ),
+    Flag("--loss-type", "how token losses are averaged", default="dr_grpo", choices=LOSSES, trainer=TRL),
+    Flag(
+        "--scale-rewards",
+        "what advantages are divided by",
+        default="none",
+        choices=("none", "group", "batch"),
+        trainer=TRL,
+    ),
+    Flag("--epsilon", "clip of the probability ratio, each side", float, 0.2, trainer=TRL),
+    Flag(
+        "--best-of",
+        "rejection sampling instead: learn the best-paid answer of each group if its action is right",
+        None,
+        trainer=PLAIN,
+    ),
+    Flag("--entropy-coef", "weight of an entropy bonus", float, default_text="0; plain loop: 0.1", zero=True),
+    Flag(
+        "--anchor",
+        "labelled rows learned beside, one for every four incidents; none for none",
+        default=SFT_SET,
+        metavar="NAME_OR_FILE",
+        trainer=PLAIN,
+    ),
+    Flag(
+        "--balance-coef",
+        "of a bonus for actions that were rare in the batch's answers",
+        float,
+        default_text="2",
+        metavar="WEIGHT",
+        trainer=PLAIN,
+        zero=True,
+    ),
+    Flag(
+        "--eval-every", "steps between evaluations on val; 0 for none", int, 50, metavar="STEPS", zero=True, free=True
+    ),
+)
+EARLY_STOP = (
+    Flag("--collapse-window", "steps that are looked at together", int, 20, metavar="STEPS", free=True),
+    Flag(
+        "--max-zero-variance",
+        "of groups with equal rewards, 0 to 1; 1 never stops",
+        float,
+        0.95,
+        metavar="SHARE",
+        zero=True,
+        share=True,
+        free=True,
+    ),
+    Flag(
+        "--max-one-action",
+        "of one action in the answers, 0 to 1; 1 never stops",
+        float,
+        0.9,
+        metavar="SHARE",
+        zero=True,
+        share=True,
+        free=True,
+    ),
+)
+VLLM = (
+    Flag(
+        "--use-vllm",
+        "generate with vLLM, installed in this environment",
+        None,
+        trainer=TRL,
+        aliases=("--use_vllm",),
+    ),
+    Flag(
+        "--vllm-mode",
+        "on the training GPUs, or a server of its own",
+        default="colocate",
+        choices=("colocate", "server"),
+        trainer=TRL,
+        aliases=("--vllm_mode",),
+    ),
+    Flag(
+        "--vllm-memory",
+        "of the GPU's memory for vLLM when colocated, 0 to 1",
+        float,
+        0.3,
+        metavar="SHARE",
+        trainer=TRL,
+        share=True,
+    ),
+    Flag(
+        "--vllm-server",
+        "the server's address with --vllm-mode server",
+        default="",
+        default_text="localhost, port 8000",
+        metavar="URL",
+        trainer=TRL,
+    ),
+)
+COMMAND = Command(
+    "train.grpo",
+    "Train a defender with GRPO on fresh incidents.",
+    {
+        **common_flags(
+            lr=f"{LR_LORA:g} for an adapter, {LR_FULL:g} with --full; plain loop: 0.003",
+            steps=f"{STEPS} of each stage; plain loop: 300, or --minutes alone",
+        ),
+        "of GRPO": OF_GRPO,
+        "early stop": EARLY_STOP,
+        "generation with vLLM": VLLM,
+    },
+    (__doc__ or "").split("\n\n")[-1],
+)
 
 
 class TimedReward(TriageReward):
-    """The reward that also says how long it took: `seconds`, to be set back by who reads it."""
+    """A reward that counts the `seconds` that it took; whoever reads them sets them back."""
 
     seconds = 0.0
 
     def __call__(self, *args: Any, **kwargs: Any) -> list[float]:
-        """As `TriageReward`."""
+        """Score completions as `TriageReward` does."""
         started = time.perf_counter()
         try:
             return super().__call__(*args, **kwargs)
@@ -51,138 +189,8 @@ class TimedReward(TriageReward):
             self.seconds += time.perf_counter() - started
 
 
-# ---------------------------------------------------------------- the call
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line, resolved."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.grpo",
-        description="Train a defender with GRPO on fresh incidents.",
-        epilog=(__doc__ or "").split("\n\n")[-1],
-    )
-    add_common(
-        parser,
-        lr=f"default: {LR_LORA:g} for an adapter, {LR_FULL:g} with --full; plain loop: 0.003",
-        steps=f"of each stage; default: {STEPS}; plain loop: 300, or --minutes alone",
-    )
-    add = parser.add_argument_group("of GRPO").add_argument
-    add(
-        "--stages",
-        default=",".join(TASKS),
-        metavar="TASKS",
-        help=f"comma-separated, in order (default: {','.join(TASKS)})",
-    )
-    add("--reward-table", choices=list(TABLES), default="hardened", help="which rewards (default: hardened)")
-    add("--group-size", type=int, default=8, metavar="N", help="answers to each incident (default: 8)")
-    add(
-        "--groups",
-        type=int,
-        metavar="N",
-        help="incidents of one optimizer step, over all devices (default: 4; plain loop: 32)",
-    )
-    add(
-        "--batch-size",
-        type=int,
-        default=4,
-        metavar="N",
-        help="answers on a device at once in a pass of training (TRL; default: 4)",
-    )
-    add("--temperature", type=float, default=1.0, help="of sampling, above 0 (default: 1)")
-    add(
-        "--max-answer",
-        type=int,
-        metavar="TOKENS",
-        help="longest answer (TRL; default: just above the longest right one)",
-    )
-    add("--beta", type=float, default=0.0, help="weight of the KL term against the stage's start (default: 0, none)")
-    add("--loss-type", choices=LOSSES, default="dr_grpo", help="how token losses are averaged (TRL; default: dr_grpo)")
-    add(
-        "--scale-rewards",
-        choices=("none", "group", "batch"),
-        default="none",
-        help="what advantages are divided by (TRL; default: none)",
-    )
-    add("--epsilon", type=float, default=0.2, help="clip of the probability ratio, each side (TRL; default: 0.2)")
-    add(
-        "--best-of",
-        action="store_true",
-        help="rejection sampling instead: learn the best-paid answer of each group where its action is right (plain loop)",
-    )
-    add(
-        "--raw-rewards",
-        action="store_true",
-        help="compare decisions by the reward table's figures; by default a decision counts as right or wrong (plain loop)",
-    )
-    add("--entropy-coef", type=float, help="weight of an entropy bonus (default: 0; plain loop: 0.1)")
-    add(
-        "--anchor",
-        default=SFT_SET,
-        metavar="NAME_OR_FILE",
-        help=f"labelled rows learned beside, one for every four incidents; none for none (plain loop; default: {SFT_SET})",
-    )
-    add(
-        "--balance-coef",
-        type=float,
-        metavar="WEIGHT",
-        help="of a bonus for actions that were rare in the batch's answers (plain loop; default: 2)",
-    )
-    add(
-        "--eval-every",
-        type=int,
-        default=50,
-        metavar="STEPS",
-        help="steps between evaluations on val; 0 for none (default: 50)",
-    )
-
-    collapse = parser.add_argument_group("early stop").add_argument
-    collapse(
-        "--collapse-window",
-        type=int,
-        default=20,
-        metavar="STEPS",
-        help="steps that are looked at together (default: 20)",
-    )
-    collapse(
-        "--max-zero-variance",
-        type=float,
-        default=0.95,
-        metavar="SHARE",
-        help="of groups with equal rewards, 0 to 1; 1 never stops (default: 0.95)",
-    )
-    collapse(
-        "--max-one-action",
-        type=float,
-        default=0.9,
-        metavar="SHARE",
-        help="of one action in the answers, 0 to 1; 1 never stops (default: 0.9)",
-    )
-
-    vllm = parser.add_argument_group("generation with vLLM (TRL)").add_argument
-    vllm("--use-vllm", "--use_vllm", action="store_true", help="generate with vLLM, installed in this environment")
-    vllm(
-        "--vllm-mode",
-        "--vllm_mode",
-        choices=("colocate", "server"),
-        default="colocate",
-        help="on the training GPUs, or a server of its own (default: colocate)",
-    )
-    vllm(
-        "--vllm-memory",
-        type=float,
-        default=0.3,
-        metavar="SHARE",
-        help="of the GPU's memory for vLLM when colocated, 0 to 1 (default: 0.3)",
-    )
-    vllm(
-        "--vllm-server",
-        default="",
-        metavar="URL",
-        help="the server's address with --vllm-mode server (default: localhost, port 8000)",
-    )
-    return parser.parse_args(argv)
-
-
 def accumulation(args: argparse.Namespace) -> int:
-    """Passes of one optimizer step on each device.
+    """Return the passes of one optimizer step on each device.
 
     Raises:
         BadRequestError: a step's answers do not divide by what the devices take at once, or a group is one answer.
@@ -210,116 +218,95 @@ def _vllm(args: argparse.Namespace) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- training
 def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
-    """Train all stages, or go on with them; where the last one is.
+    """Train all stages with TRL, or resume them; return where the last one is.
 
     Raises:
         StoppedError: a stage stopped before its end.
         OpenSOCError: a wrong call.
         KeyboardInterrupt: it was asked to stop, and saved.
     """
-    from train import hub
-    from train import trl_trainer as watch
-
-    if args.backend == "unsloth":
-        hub.have_unsloth()
-    watch.with_trl()
+    hub.prepare(args.backend)
     stages = tasks_of(args.stages, "--stages")
-    args.steps, args.groups = args.steps or STEPS, args.groups or GROUPS
+    args = resolved(
+        args,
+        steps=args.steps or STEPS,
+        groups=args.groups or GROUPS,
+        lr=args.lr or (LR_FULL if args.full else LR_LORA),
+    )
     accumulation(args)
     _vllm(args)
-    args.lr = args.lr or (LR_FULL if args.full else LR_LORA)
-    run = open_run(args.out, "train.grpo", argv, settings_of(args), fresh=args.fresh)
-    watch.quiet()
+    record = COMMAND.open_run(args.out, argv, args, fresh=args.fresh)
     start = args.model
     for stage in stages:
-        start = str(_stage(args, argv, stage, start))
-    close_run(args.out, run, stages=stages)
+        start = str(_train_stage(args, argv, stage, start))
+    close_run(args.out, record, stages=stages)
     return Path(start)
 
 
-def _stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, start: str) -> Path:
-    """One stage: its model from where the last one ended, its incidents, its trainer."""
-    from train import hub
-    from train import monitor as signs
-    from train import trl_trainer as watch
+def _train_stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, start: str) -> Path:
+    """Train one stage: its model from where the last one ended, its incidents, its trainer."""
+    from train.trl_trainer import Watcher, evaluation_options, run
 
     out = Path(args.out) / stage
-    run = open_run(out, "train.grpo", argv, settings_of(args) | {"stage": stage, "start": start}, fresh=False)
-    if run["complete"]:
+    record = COMMAND.open_run(out, argv, args, stage=stage, start=start)
+    if record["complete"]:
         print(f"{stage} is complete.", file=sys.stderr)
         return out
-    loaded = hub.load(
-        start,
-        full=args.full,
-        rank=args.lora_rank,
-        alpha=args.lora_alpha,
-        seed=args.seed,
-        checkpointing=args.checkpointing,
-        max_length=args.max_length,
-        unsloth=args.backend == "unsloth",
-    )
-    most = args.max_answer or hub.answer_room(loaded.tokenizer, args.density)
-    made, left_out = incidents(args, stage, loaded, most)
+    loaded = hub.load_for(args, start)
+    longest = args.max_answer or hub.answer_room(loaded.tokenizer, args.density)
+    rows, left_out = incidents(args, stage, loaded, longest)
     reward = TimedReward(reward_table=args.reward_table)
-    trainer = _trainer(args, out, loaded, made, most, reward)
-    examination = None
-    if args.eval_every:
-        examination = signs.Examination(
-            rows=validation_rows(args.seed, args.eval_n, (stage,)),
-            density=args.density,
-            table=args.reward_table,
-            tokens=args.eval_tokens or most,
-            batch=args.eval_batch,
-            every=args.eval_every,
-        )
-    log = signs.Log(out / "log.jsonl")
-    trainer.watch(
-        log,
-        threading.Event(),
-        record=out / "run.json",
-        examination=examination,
-        collapse=signs.Collapse(args.collapse_window, args.max_zero_variance, args.max_one_action),
+    trainer = make_trainer(args, out, loaded, rows, longest, reward)
+    held_out = validation_rows(args.seed, args.eval_n, (stage,)) if args.eval_every else []
+    watcher = Watcher(
+        trainer,
+        out,
+        validation=Validation(held_out, args.reward_table, args.eval_every),
+        options=evaluation_options(args, longest),
+        collapse=Collapse(args.collapse_window, args.max_zero_variance, args.max_one_action),
         reward=reward,
     )
-    watch.run(trainer, out / "checkpoints")
-    trainer.finish(out)
-    share = signs.told_share(stage, [line["time/reward_share"] for line in log.lines() if "time/reward_share" in line])
-    close_run(out, run, steps=trainer.state.global_step, incidents=len(made), left_out=left_out, reward_share=share)
+    run(watcher)
+    lines = (line.get("time/reward_share") for line in watcher.log.lines())
+    share = report_reward_share(stage, [value for value in lines if value is not None])
+    steps = trainer.state.global_step
+    close_run(out, record, steps=steps, incidents=len(rows), left_out=left_out, reward_share=share)
     return out
 
 
 def incidents(args: argparse.Namespace, stage: Task, loaded: Any, answer: int) -> tuple[list[dict[str, Any]], int]:
-    """The stage's fresh incidents in their order, as many as its steps take, and how many were too long.
+    """Return the stage's fresh incidents in their order, as many as its steps take, and how many were too long.
 
     Raises:
         BadRequestError: one is too long, and none are to be left out.
     """
-    from train import hub
-
     wanted, begin = args.steps * args.groups, stable_seed(f"grpo/{args.seed}/{stage}")
-    kept: list[dict[str, Any]] = []
-    seen = 0
-    while len(kept) < wanted:
-        number = max(wanted - len(kept), DRAWN if args.skip_long else 0)  # of a few all might be too long by chance
-        made = reward_rows(number, task=stage, start=begin + seen, density=args.density)
-        sizes = hub.lengths(loaded.tokenizer, [row["prompt"] for row in made])
-        names = [f"{stage} seed {row['seed']}" for row in made]
+    fitting: list[dict[str, Any]] = []
+    drawn = 0
+    while len(fitting) < wanted:
+        count = max(wanted - len(fitting), DRAWN if args.skip_long else 0)  # of a few all might be too long by chance
+        rows = reward_rows(count, task=stage, start=begin + drawn, density=args.density)
+        sizes = hub.lengths(loaded.tokenizer, [row["prompt"] for row in rows])
+        names = [f"{stage} seed {row['seed']}" for row in rows]
         what = f"the context of {loaded.context} without {answer} for the answer"
-        fits = drop_too_long(made, names, sizes, loaded.context - answer, skip=args.skip_long, what=what)
-        kept += fits
-        seen += len(made)
-    kept = kept[:wanted]
-    return kept, kept[-1]["seed"] + 1 - begin - wanted
+        fitting += drop_too_long(rows, names, sizes, loaded.context - answer, skip=args.skip_long, what=what)
+        drawn += len(rows)
+    fitting = fitting[:wanted]
+    return fitting, fitting[-1]["seed"] + 1 - begin - wanted
 
 
-def _trainer(
-    args: argparse.Namespace, out: Path, loaded: Any, made: list[dict[str, Any]], answer: int, reward: Any
+def make_trainer(
+    args: argparse.Namespace, out: Path, loaded: hub.Loaded, rows: list[dict[str, Any]], answer: int, reward: Any
 ) -> Any:
+    """Make TRL's trainer of a stage."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     from train.trl_head import use_plain_head
-    from train.trl_trainer import trainer_settings, watched
+    from train.trl_trainer import TimedGeneration, trainer_settings
+
+    class Trainer(TimedGeneration, GRPOTrainer):  # type: ignore[misc, unused-ignore]
+        pass
 
     use_plain_head()
     config = GRPOConfig(
@@ -340,19 +327,24 @@ def _trainer(
         shuffle_dataset=False,  # fresh incidents need no order
         **_vllm(args),
     )
-    return watched(GRPOTrainer)(
+    return Trainer(
         model=loaded.model,
         args=config,
         reward_funcs=reward,
-        train_dataset=Dataset.from_list(made),
+        train_dataset=Dataset.from_list(rows),
         processing_class=loaded.tokenizer,
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    return train_by(arguments, argv, train, "grpo")
+
+    def by_plain(args: argparse.Namespace, argv: Sequence[str]) -> Path:
+        from train.nano import methods  # needs torch
+
+        return methods.grpo(COMMAND, args, argv)
+
+    return train_by(COMMAND, sys.argv[1:] if argv is None else list(argv), by_trl=train, by_plain=by_plain)
 
 
 if __name__ == "__main__":

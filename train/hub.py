@@ -7,7 +7,9 @@ saved with the model, so evaluation does the same.
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -145,6 +147,20 @@ def load(
     return Loaded(model, tokenizer, not full, min(longest, max_length or longest))
 
 
+def load_for(args: argparse.Namespace, named: str) -> Loaded:
+    """Load a model as the flags of a training command say."""
+    return load(
+        named,
+        full=args.full,
+        rank=args.lora_rank,
+        alpha=args.lora_alpha,
+        seed=args.seed,
+        checkpointing=args.checkpointing,
+        max_length=args.max_length,
+        unsloth=args.backend == "unsloth",
+    )
+
+
 def _base_name(path: Path) -> str:
     named = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path"))
     beside = path / named
@@ -179,6 +195,45 @@ def _model(
         model,
         LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"),
     )
+
+
+def prepare(backend: str) -> None:
+    """See that the libraries of a backend are installed, import them in the order that they need, and keep them quiet.
+
+    Raises:
+        BadRequestError: a library is not installed.
+        OpenSOCError: Unsloth is not installed, or finds no GPU.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if backend == "unsloth":
+        have_unsloth()
+    have_trl()
+    import datasets
+    import transformers
+    from huggingface_hub import constants
+
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # whoever imported it before
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def have_trl() -> None:
+    """See that what training needs is installed.
+
+    Raises:
+        BadRequestError: it is not.
+    """
+    try:
+        import accelerate  # noqa: F401
+        import datasets  # noqa: F401
+        import peft  # noqa: F401
+        import torch  # noqa: F401
+        import trl  # noqa: F401
+    except ImportError as error:
+        raise BadRequestError(
+            f"Expected {error.name} for training, and it is not installed; `pip install -r requirements-train.txt` after torch."
+        ) from error
 
 
 UNSLOTH_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

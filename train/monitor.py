@@ -1,8 +1,7 @@
-"""What is seen of a training run while it runs: the log, figures on held-out incidents, and the signs of a collapse."""
+"""What is watched of a training run: the log, figures on held-out incidents, and the signs of a collapse."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.metric_table import names_in
-from players.base import Density
+from eval.rollouts import rollout
+from players.base import Player, Reply
 from rubric import TableName
+from runs.files import JsonLines
 from schema import LABELS
 from train.command import is_main
 from train.data import Row
@@ -23,30 +24,35 @@ REWARD_BOUND = 0.01  # of the time of a GRPO step, on a CPU
 
 # ---------------------------------------------------------------- evaluation
 @dataclass(frozen=True, slots=True)
-class Examination:
-    """Incidents that a model answers greedily while it trains."""
+class Validation:
+    """The held-out incidents that a model in training is evaluated on.
+
+    Args:
+        rows: the incidents.
+        table: the reward table.
+        every: steps between two evaluations; 0 for none.
+    """
 
     rows: Sequence[Row]
-    density: Density
-    table: TableName
-    tokens: int
-    batch: int = 16
+    table: TableName = "hardened"
     every: int = 0
 
-    def figures(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Metrics of the replies, in the order of the rows: `val/<metric>`, with `_low` and `_high` of a 95 % interval."""
-        from eval.metrics import measure
-        from eval.rollouts import rollout
-        from players.base import Reply
+    def measure(self, player: Player) -> dict[str, Any]:
+        """Ask a player all incidents, and return its metrics as `figures` does."""
+        return self.figures([reply.text for reply in player.answer(self.rows)])
 
-        lines = [rollout("val", row, Reply(text, ""), self.table) for row, text in zip(self.rows, texts, strict=True)]
-        found = measure(lines, resamples=RESAMPLES)
-        told: dict[str, Any] = {"val/n": len(lines)}
+    def figures(self, texts: Sequence[str | None]) -> dict[str, Any]:
+        """Return the metrics of replies in the order of the rows: `val/<metric>`, with `_low` and `_high` of a 95 % interval."""
+        from eval.metrics import measure  # needs numpy
+
+        lines = [rollout("val", row, Reply(text), self.table) for row, text in zip(self.rows, texts, strict=True)]
+        metrics = measure(lines, resamples=RESAMPLES)
+        figures: dict[str, Any] = {"val/n": len(lines)}
         for name in names_in("training"):
-            if name in found:
-                told |= {f"val/{name}": found[name]["value"]}
-                told |= {f"val/{name}_{end}": found[name][end] for end in ("low", "high")}
-        return told
+            if name in metrics:
+                figures |= {f"val/{name}": metrics[name]["value"]}
+                figures |= {f"val/{name}_{end}": metrics[name][end] for end in ("low", "high")}
+        return figures
 
 
 # ---------------------------------------------------------------- collapse
@@ -65,8 +71,8 @@ class Collapse:
     one_action: float = 0.9
     _steps: deque[Mapping[str, Any]] = field(default_factory=deque)
 
-    def after(self, logs: Mapping[str, Any]) -> str | None:
-        """Take in one step's log; the reason to stop, if there is one."""
+    def update(self, logs: Mapping[str, Any]) -> str | None:
+        """Take in one step's log, and return the reason to stop, if there is one."""
         if logs.get("frac_reward_zero_std") is None:
             return None
         self._steps.append(logs)
@@ -74,36 +80,42 @@ class Collapse:
             self._steps.popleft()
         if len(self._steps) < self.window:
             return None
+        return self._equal_rewards() or self._same_action()
+
+    def _equal_rewards(self) -> str | None:
         equal = self._mean("frac_reward_zero_std")
-        if equal > self.zero_variance:
-            unread = 1.0 - self._mean("triage/format_ok")
-            told = f" ({unread:.0%} of the answers cannot be read: do SFT first)" if unread > 0.5 else ""
-            return (
-                f"all rewards were equal in {equal:.0%} of the groups over {self.window} steps, above the limit of {self.zero_variance:.0%}: "
-                f"nothing is learned{told}"
-            )
+        if equal <= self.zero_variance:
+            return None
+        unread = 1.0 - self._mean("triage/format_ok")
+        advice = f" ({unread:.0%} of the answers cannot be read: do SFT first)" if unread > 0.5 else ""
+        return (
+            f"all rewards were equal in {equal:.0%} of the groups over {self.window} steps, above the limit of {self.zero_variance:.0%}: "
+            f"nothing is learned{advice}"
+        )
+
+    def _same_action(self) -> str | None:
         shares = {action: self._mean(f"triage/share/{action}") for action in LABELS}
         most = max(shares, key=lambda action: shares[action])
-        if shares[most] > self.one_action:
-            return (
-                f"{most} was {shares[most]:.0%} of the answers over {self.window} steps, above the limit of {self.one_action:.0%}: "
-                "the policy gives one answer to everything"
-            )
-        return None
+        if shares[most] <= self.one_action:
+            return None
+        return (
+            f"{most} was {shares[most]:.0%} of the answers over {self.window} steps, above the limit of {self.one_action:.0%}: "
+            "the policy gives one answer to everything"
+        )
 
-    def recall(self, log: Log, step: int) -> None:
-        """Take in what a run that goes on has logged up to a step."""
+    def replay(self, log: Log, step: int) -> None:
+        """Take in what a resumed run has logged up to a step."""
         for line in log.lines():
             if line.get("step", 0) <= step:  # of many processes another may not have cut the log yet
-                self.after(line)
+                self.update(line)
 
     def _mean(self, name: str) -> float:
         return sum(step.get(name) or 0.0 for step in self._steps) / len(self._steps)
 
 
 # ---------------------------------------------------------------- the price of the reward
-def told_share(stage: str, shares: Sequence[float]) -> float:
-    """Print which share of a step's time the rewards took, on average; gives it, 0 where nothing was measured."""
+def report_reward_share(stage: str, shares: Sequence[float]) -> float:
+    """Print and return the mean share of step time spent on rewards (0 if nothing was measured)."""
     share = sum(shares) / len(shares) if shares else 0.0
     if is_main():
         print(f"{stage}: rewards took {share:.2%} of the time of a step (bound: {REWARD_BOUND:.0%}).", file=sys.stderr)
@@ -112,30 +124,21 @@ def told_share(stage: str, shares: Sequence[float]) -> float:
 
 # ---------------------------------------------------------------- the log
 class Log:
-    """log.jsonl: one JSON object a line, in the order of the steps."""
+    """log.jsonl: one JSON object a line, in the order of the steps, written by the first process alone."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._file = JsonLines(path)
 
     def cut(self, step: int) -> None:
         """Forget what came after a step: it is done again."""
-        if not self.path.exists() or not is_main():
-            return
-        kept = [line for line in self.lines() if line.get("step", 0) <= step]
-        fresh = self.path.with_name(f".{self.path.name}.new")
-        fresh.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
-        fresh.replace(self.path)
+        if is_main():
+            self._file.cut(lambda line: line.get("step", 0) <= step)
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append a line."""
         if is_main():
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, default=str) + "\n")
+            self._file.append([line])
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """What is in it; a line that a kill cut short is left out."""
-        for line in self.path.read_text("utf-8").splitlines() if self.path.exists() else ():
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
+        """Yield its lines."""
+        return self._file.read()

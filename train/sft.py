@@ -12,75 +12,63 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eval.sets import labelled_chat
-from runs.provenance import stable_seed
 from schema import TASKS
-from train.command import add_common, close_run, is_complete, open_run, settings_of, tasks_of, train_by
-from train.data import SFT_SET, Row, drop_too_long, fresh, labelled, validation_rows
+from train import hub
+from train.command import TRL, Command, Flag, close_run, common_flags, is_complete, resolved, train_by
+from train.data import SFT_SET, Row, drop_too_long, sft_rows, validation_rows
+from train.monitor import Validation
 
 LR_LORA, LR_FULL = 2e-4, 1e-5
-
-
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line, resolved."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.sft",
-        description="Fine-tune a defender on labelled incidents.",
-        epilog=(__doc__ or "").split("\n\n")[-1],
-    )
-    add_common(
-        parser,
-        lr=f"default: {LR_LORA:g} for an adapter, {LR_FULL:g} with --full; plain loop: 0.002, with --generate 0.004",
-        steps="default: --epochs of the rows",
-    )
-    rows = parser.add_argument_group("rows")
-    rows.add_argument(
-        "--data",
-        default=SFT_SET,
-        metavar="NAME_OR_FILE",
-        help=f"a frozen set or a file of its form (default: {SFT_SET})",
-    )
-    rows.add_argument("--limit", type=int, metavar="N", help="only N of its rows, all tasks in proportion")
-    rows.add_argument(
-        "--generate", type=int, metavar="N", help="N fresh labelled rows from the train families instead of --data"
-    )
-    rows.add_argument(
-        "--tasks", default=",".join(TASKS), metavar="TASKS", help="of --generate, taken in turn (default: all four)"
-    )
-    add = parser.add_argument_group("of SFT").add_argument
-    add("--epochs", type=float, default=2.0, metavar="N", help="passes over the rows (default: 2)")
-    add("--batch-size", type=int, default=1, metavar="N", help="rows on a device at once (TRL; default: 1)")
-    add(
-        "--accumulate",
-        type=int,
-        default=8,
-        metavar="N",
-        help="batches of one optimizer step (TRL; default: 8; plain loop: 16 rows)",
-    )
-    add(
-        "--eval-every",
-        type=int,
-        default=0,
-        metavar="STEPS",
-        help="steps between evaluations on val; 0 for none (default: 0)",
-    )
-    return parser.parse_args(argv)
-
-
-def rows_of(args: argparse.Namespace) -> list[Row]:
-    """The labelled rows that are asked for.
-
-    Raises:
-        BadRequestError: there is no such set, or it has no labels.
-    """
-    if args.generate:
-        return list(fresh(stable_seed(f"sft/{args.seed}"), number=args.generate, tasks=tasks_of(args.tasks, "--tasks")))
-    return labelled(args.data, limit=args.limit)
+COMMAND = Command(
+    "train.sft",
+    "Fine-tune a defender on labelled incidents.",
+    {
+        **common_flags(
+            lr=f"{LR_LORA:g} for an adapter, {LR_FULL:g} with --full; plain loop: 0.002, with --generate 0.004",
+            steps="--epochs of the rows",
+        ),
+        "rows": (
+            Flag("--data", "a frozen set or a file of its form", default=SFT_SET, metavar="NAME_OR_FILE"),
+            Flag("--limit", "only N of its rows, all tasks in proportion", int, metavar="N"),
+            Flag("--generate", "N fresh labelled rows from the train families instead of --data", int, metavar="N"),
+            Flag(
+                "--tasks",
+                "of --generate, taken in turn",
+                default=",".join(TASKS),
+                default_text="all four",
+                metavar="TASKS",
+            ),
+        ),
+        "of SFT": (
+            Flag("--epochs", "passes over the rows", float, 2.0, metavar="N"),
+            Flag("--batch-size", "rows on a device at once", int, 1, metavar="N", trainer=TRL),
+            Flag(
+                "--accumulate",
+                "batches of one optimizer step",
+                int,
+                8,
+                default_text="8; plain loop: 16 rows",
+                metavar="N",
+                trainer=TRL,
+            ),
+            Flag(
+                "--eval-every",
+                "steps between evaluations on val; 0 for none",
+                int,
+                0,
+                metavar="STEPS",
+                zero=True,
+                free=True,
+            ),
+        ),
+    },
+    (__doc__ or "").split("\n\n")[-1],
+)
 
 
 def examples(rows: Sequence[Row], density: Any) -> list[dict[str, Any]]:
@@ -89,80 +77,59 @@ def examples(rows: Sequence[Row], density: Any) -> list[dict[str, Any]]:
 
 
 def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
-    """Train with TRL, or go on with it; where the model is.
+    """Train with TRL, or resume it; return where the model is.
 
     Raises:
         StoppedError: it stopped before the end.
         OpenSOCError: a wrong call.
         KeyboardInterrupt: it was asked to stop, and saved.
     """
-    from train import hub
-    from train import monitor as signs
-    from train import trl_trainer as watch
+    hub.prepare(args.backend)
+    from train.trl_trainer import Watcher, evaluation_options, run
 
-    if args.backend == "unsloth":
-        hub.have_unsloth()
-    watch.with_trl()
-    args.lr = args.lr or (LR_FULL if args.full else LR_LORA)
-    run = open_run(args.out, "train.sft", argv, settings_of(args), fresh=args.fresh)
-    if is_complete(args.out, run):
+    args = resolved(args, lr=args.lr or (LR_FULL if args.full else LR_LORA))
+    record = COMMAND.open_run(args.out, argv, args, fresh=args.fresh)
+    if is_complete(args.out, record):
         return Path(args.out)
-    watch.quiet()
 
     # the model, and what fits into its context
-    loaded = hub.load(
-        args.model,
-        full=args.full,
-        rank=args.lora_rank,
-        alpha=args.lora_alpha,
-        seed=args.seed,
-        checkpointing=args.checkpointing,
-        max_length=args.max_length,
-        unsloth=args.backend == "unsloth",
-    )
-    rows = rows_of(args)
-    made = examples(rows, args.density)
-    sizes = hub.lengths(
-        loaded.tokenizer, [one["prompt"] for one in made], [one["completion"][0]["content"] for one in made]
-    )
+    loaded = hub.load_for(args, args.model)
+    rows = sft_rows(args)
+    chats = examples(rows, args.density)
+    answers = [chat["completion"][0]["content"] for chat in chats]
+    sizes = hub.lengths(loaded.tokenizer, [chat["prompt"] for chat in chats], answers)
     names = [row["id"] for row in rows]
-    kept = drop_too_long(made, names, sizes, loaded.context, skip=args.skip_long, what="prompt and answer")
+    fitting = drop_too_long(chats, names, sizes, loaded.context, skip=args.skip_long, what="prompt and answer")
 
-    # the trainer
-    trainer = _trainer(args, loaded, kept)
-    examination = None
-    if args.eval_every:
-        examination = signs.Examination(
-            rows=validation_rows(args.seed, args.eval_n),
-            density=args.density,
-            table="hardened",
-            tokens=args.eval_tokens or hub.answer_room(loaded.tokenizer, args.density),
-            batch=args.eval_batch,
-            every=args.eval_every,
-        )
-    trainer.watch(
-        signs.Log(args.out / "log.jsonl"), threading.Event(), record=args.out / "run.json", examination=examination
-    )
-
-    # training, and the model in its place
-    watch.run(trainer, args.out / "checkpoints")
-    trainer.finish(args.out)
-    tokens = int(trainer._total_train_tokens)
+    # the trainer, and who watches it
+    trainer = make_trainer(args, loaded, fitting)
+    validation = Validation(validation_rows(args.seed, args.eval_n) if args.eval_every else [], every=args.eval_every)
+    options = evaluation_options(args, hub.answer_room(loaded.tokenizer, args.density))
+    run(Watcher(trainer, args.out, validation=validation, options=options))
     close_run(
-        args.out, run, steps=trainer.state.global_step, rows=len(kept), left_out=len(made) - len(kept), tokens=tokens
+        args.out,
+        record,
+        steps=trainer.state.global_step,
+        rows=len(fitting),
+        left_out=len(chats) - len(fitting),
+        tokens=int(trainer._total_train_tokens),
     )
     return Path(args.out)
 
 
-def _trainer(args: argparse.Namespace, loaded: Any, kept: Sequence[Mapping[str, Any]]) -> Any:
+def make_trainer(args: argparse.Namespace, loaded: hub.Loaded, chats: Sequence[Mapping[str, Any]]) -> Any:
+    """Make TRL's trainer of a model on chats."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     from train.trl_head import use_plain_head
-    from train.trl_trainer import trainer_settings, watched
+    from train.trl_trainer import Guarded, trainer_settings
+
+    class Trainer(Guarded, SFTTrainer):  # type: ignore[misc, unused-ignore]
+        pass
 
     use_plain_head()
-    steps = args.steps or -(-int(len(kept) * args.epochs) // (args.batch_size * args.accumulate))
+    steps = args.steps or -(-int(len(chats) * args.epochs) // (args.batch_size * args.accumulate))
     config = SFTConfig(
         output_dir=str(args.out / "checkpoints"),
         gradient_accumulation_steps=args.accumulate,
@@ -174,18 +141,23 @@ def _trainer(args: argparse.Namespace, loaded: Any, kept: Sequence[Mapping[str, 
         completion_only_loss=True,
         max_length=None,  # what is too long was found before
     )
-    return watched(SFTTrainer)(
+    return Trainer(
         model=loaded.model,
         args=config,
-        train_dataset=Dataset.from_list(list(kept)),
+        train_dataset=Dataset.from_list(list(chats)),
         processing_class=loaded.tokenizer,
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    return train_by(arguments, argv, train, "sft")
+
+    def by_plain(args: argparse.Namespace, argv: Sequence[str]) -> Path:
+        from train.nano import methods  # needs torch
+
+        return methods.sft(COMMAND, args, argv)
+
+    return train_by(COMMAND, sys.argv[1:] if argv is None else list(argv), by_trl=train, by_plain=by_plain)
 
 
 if __name__ == "__main__":

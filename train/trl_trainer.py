@@ -1,302 +1,257 @@
-"""What watches over a trainer of TRL: safe checkpoints, a stop before a NaN does harm, a log, evaluation while it trains, collapse.
+"""TRL's trainers, watched by one callback: whole checkpoints, a stop before a NaN does harm, a log, evaluation while training, collapse.
 
-`watched(SFTTrainer)` is a class with all of it. A checkpoint is written aside and renamed, so one that is in its place is whole. A loss or
-a weight that is not a number stops the run before it is stepped on or saved.
+A checkpoint whose `trainer_state.json` is there is whole, as transformers writes that last; others are removed. A loss or a weight that is not a
+number stops the run before it is stepped on or saved. Import this after `hub.prepare`.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from players.prompt import messages
-from runs.ending import interruptible
+import torch
+from safetensors import SafetensorError
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl.distributed import DistributedBackend
+from trl.models import unwrap_model_for_generation
+
+from players.base import Options
+from players.local import LocalModel
+from runs.directory import RUN
+from runs.ending import StoppedError, interruptible
+from runs.files import move_files
+from runs.progress import Progress, progress
 from schema import BadRequestError, OpenSOCError
-from train.command import SAVING, UNFINISHED, StoppedError, is_main
-from train.monitor import Collapse, Examination, Log
+from train.command import SAVING, is_main
+from train.data import Row
+from train.monitor import Collapse, Log, Validation
 
-PRINTED_S = 10.0  # between two lines of progress where there is no terminal
-
-
-# ---------------------------------------------------------------- checkpoints
-def last_checkpoint(folder: Path) -> Path | None:
-    """The latest checkpoint of a folder; what an earlier call left unfinished is removed."""
-    from transformers.trainer_utils import get_last_checkpoint
-
-    if not folder.is_dir():
-        return None
-    if is_main():
-        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-    found = get_last_checkpoint(str(folder))
-    return Path(found) if found else None
+STATE = "trainer_state.json"  # the last file of a checkpoint that transformers writes
+LINE_S = 10.0  # between two lines of progress if there is no terminal
+SHOWN = ("loss", "reward", "triage/accuracy", "frac_reward_zero_std", "entropy")
+NOT_OF_A_MODEL = ("training_args.bin", "README.md")  # of the trainer, and a page that says nothing
 
 
-@contextmanager
-def _written(what: str, where: Path, good: Path | None) -> Iterator[None]:
-    """Translate a failure to write: libraries raise errors of their own for a full disk."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        shutil.rmtree(where, ignore_errors=True)
-        kept = f"the last good checkpoint is {str(good)!r}" if good else "there is no earlier checkpoint"
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise StoppedError(
-            f"Expected room for {what}, and writing it failed: {reason}; {kept}. Make room and run the same command to go on."
-        ) from error
+class TrainedError(Exception):
+    """The checkpoint that was loaded is of the last step: nothing is left to train."""
 
 
-# ---------------------------------------------------------------- the trainer
-class Watching:
-    """The methods that `watched` puts before a trainer's own. Everything of the run is given to `watch`."""
+# ---------------------------------------------------------------- what no callback can do
+class Guarded:
+    """Methods for a trainer: the loss is checked before it is stepped on (no callback is handed it), and no card is written."""
 
-    accelerator: Any
-    args: Any
-    control: Any
-    is_fsdp_enabled: bool
-    model: Any
-    model_wrapped: Any
-    processing_class: Any
     state: Any
-
-    _aside = False
-    _bar: Any = None
-    _since = 0.0
-
-    def watch(
-        self,
-        log: Log,
-        stop: threading.Event,
-        *,
-        record: Path,
-        examination: Examination | None = None,
-        collapse: Collapse | None = None,
-        reward: Any = None,
-    ) -> None:
-        """Say what is watched.
-
-        Args:
-            log: where each step's figures go.
-            stop: set when the run is to save and end.
-            record: the run's settings, copied into every checkpoint.
-            examination: what is evaluated.
-            collapse: when to stop, of GRPO.
-            reward: what has `seconds` that scoring took, of GRPO.
-        """
-        self._log, self._stop, self._record = log, stop, record
-        self._examination, self._collapse, self._reward = examination, collapse, reward
-        self.collapsed: str | None = None
-        self._generated, self._generating_s = 0, 0.0
-        self._tokens: float | None = None
-        from transformers import PrinterCallback
-
-        self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]
-        self.add_callback(_callback(self))  # type: ignore[attr-defined]
-
-    # ------------------------------------------------------------ a step
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if self.state.global_step < self.state.max_steps:  # a checkpoint of the last step is not trained on
-            super()._run_epoch(*args, **kwargs)  # type: ignore[misc]
+    watcher: Watcher
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         loss = super().training_step(*args, **kwargs)  # type: ignore[misc]
         if not bool(loss.isfinite().all()):
-            raise StoppedError(self._not_finite("the loss"))
+            raise self.watcher.not_finite("the loss")
         return loss
 
-    def _not_finite(self, what: str) -> str:
-        good = last_checkpoint(Path(self.args.output_dir))
-        kept = f"The last good checkpoint is {str(good)!r}" if good else "There is no checkpoint yet"
-        told = f"{what} is not a finite number after step {self.state.global_step}"
-        self._log.add({"step": self.state.global_step, "stopped": told})
-        return (
-            f"Stopped: {told}; its update was not made. {kept}. Lower --lr or raise --warmup, with another --out or --fresh; "
-            "the same command would come here again."
-        )
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write none: run.json says how a model was made."""
+
+
+class TimedGeneration(Guarded):
+    """Methods for GRPO's trainer, whose generation is timed; TRL has no public method or callback around it."""
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
-        made = super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
-        self._generating_s += time.perf_counter() - started
-        self._generated += sum(map(len, made[0]))
-        return made
+        generated = super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
+        self.watcher.generating_s += time.perf_counter() - started
+        self.watcher.generated += sum(map(len, generated[0]))
+        return generated
 
-    # ------------------------------------------------------------ figures
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        now = time.perf_counter()
-        if self._since and "loss" in logs:
-            elapsed = max(now - self._since, 1e-9)
-            if self._reward is not None:
-                logs["time/reward_share"] = self._reward.seconds / elapsed
-                logs["time/generate_tokens_per_s"] = self._generated / max(self._generating_s, 1e-9)
-                self._reward.seconds, self._generated, self._generating_s = 0.0, 0, 0.0
-            logs["time/log_s"] = elapsed
-            self._since = now
-        super().log(logs, start_time)  # type: ignore[misc]
-        tokens = logs.get("num_tokens")
-        if tokens is not None and "time/log_s" in logs:
-            if self._tokens is not None:
-                logs["time/tokens_per_s"] = (tokens - self._tokens) / logs["time/log_s"]
-            self._tokens = tokens
-        self._log.add({"step": self.state.global_step, **logs})
-        reason = self._collapse.after(logs) if self._collapse else None
+
+# ---------------------------------------------------------------- the callback
+class Watcher(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    """Watches a trainer.
+
+    Args:
+        trainer: made with the methods of `Guarded`.
+        out: the run's directory.
+        validation: the incidents that it is evaluated on.
+        options: how they are asked: batch_size, density and max_tokens.
+        collapse: when to stop, of GRPO.
+        reward: has the `seconds` that scoring took, of GRPO.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        out: Path,
+        *,
+        validation: Validation,
+        options: Options,
+        collapse: Collapse | None = None,
+        reward: Any = None,
+    ) -> None:
+        self.trainer, self.out, self.checkpoints = trainer, out, Path(trainer.args.output_dir)
+        self.validation, self.options, self.collapse, self.reward = validation, options, collapse, reward
+        self.log, self.stop, self.collapsed = Log(out / "log.jsonl"), threading.Event(), ""
+        self.generated, self.generating_s, self.tokens = 0, 0.0, 0.0
+        self.since, self.saving = 0.0, False
+        self.bar: Progress | None = None
+        self.closing = ExitStack()
+        trainer.watcher = self
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(self)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take up the log where the checkpoint stands, and evaluate what training starts from."""
+        self.log.cut(state.global_step)
+        if self.collapse:
+            self.collapse.replay(self.log, state.global_step)
+        shown = progress(state.max_steps, "steps", done=state.global_step, line_s=LINE_S)
+        self.bar = self.closing.enter_context(shown) if is_main() else Progress(state.max_steps, "steps")
+        if state.global_step >= state.max_steps:
+            raise TrainedError
+        if self.validation.every and not state.global_step:
+            self.evaluate()
+        self.since = time.perf_counter()
+        self.tokens = (
+            math.nan if state.global_step else 0.0
+        )  # a resumed run's first line does not say how many came before
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Evaluate if it is time to, stop if that is asked for, and see that what is about to be saved is finite."""
+        every = self.validation.every
+        if every and (state.global_step % every == 0 or state.global_step >= state.max_steps):
+            self.evaluate()
+        if _any(self.trainer.accelerator, self.stop.is_set()):
+            self.stop.set()
+            control.should_save = control.should_training_stop = True
+        if control.should_save:
+            self.check_weights()
+            self.saving = True
+        if self.bar:
+            self.bar.update(state.global_step)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Put the run's settings beside a checkpoint, and take out the adapter that GRPO compares with, which is where the stage began."""
+        self.saving = False
+        folder = self.checkpoints / f"checkpoint-{state.global_step}"
+        if is_main():
+            shutil.rmtree(folder / "ref", ignore_errors=True)
+            shutil.copy(self.out / RUN, folder / RUN)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Log a step with its times, and stop a policy that has collapsed."""
+        line = {"step": state.global_step, **(logs or {})}
+        line |= self._times(line)
+        self.log.add(line)
+        if self.bar:
+            values = ((name.rsplit("/", 1)[-1], line.get(name)) for name in SHOWN)
+            note = " ".join(f"{name} {value:.3f}" for name, value in values if isinstance(value, float))
+            self.bar.update(note=note or None)
+        reason = self.collapse.update(line) if self.collapse else None
         if reason and not self.collapsed:
             self.collapsed = reason
-            self._log.add({"step": self.state.global_step, "stopped": reason})
-            self.control.should_training_stop = True
-            self.control.should_save = False  # what has collapsed is not worth a checkpoint
+            self.log.add({"step": state.global_step, "stopped": reason})
+            control.should_training_stop = True
+            control.should_save = self.saving = False  # what has collapsed is not worth a checkpoint
 
-    def examine(self) -> dict[str, Any]:
-        """Evaluate now: greedy answers, logged and returned. Training goes on as if it had not been."""
-        assert self._examination
+    def _times(self, line: dict[str, Any]) -> dict[str, float]:
+        """Return the seconds since the last logged step, and what was done in them."""
+        if not self.since or "loss" not in line:
+            return {}
+        now = time.perf_counter()
+        elapsed = max(now - self.since, 1e-9)
+        self.since = now
+        times = {"time/log_s": elapsed}
+        if self.reward is not None:
+            times["time/reward_share"] = self.reward.seconds / elapsed
+            times["time/generate_tokens_per_s"] = self.generated / max(self.generating_s, 1e-9)
+            self.reward.seconds, self.generated, self.generating_s = 0.0, 0, 0.0
+        if "num_tokens" in line:
+            if not math.isnan(self.tokens):
+                times["time/tokens_per_s"] = (line["num_tokens"] - self.tokens) / elapsed
+            self.tokens = line["num_tokens"]
+        return times
+
+    # ------------------------------------------------------------ evaluation
+    def evaluate(self) -> None:
+        """Evaluate and log the model as it is; training goes on as if it had not been."""
         started = time.perf_counter()
-        rows, world, rank = self._examination.rows, self.accelerator.num_processes, self.accelerator.process_index
+        trainer, rows = self.trainer, self.validation.rows
+        world, rank = trainer.accelerator.num_processes, trainer.accelerator.process_index
         # sharded weights are gathered by all processes together, so all of them have to do the same
-        mine = list(range(len(rows))) if self.is_fsdp_enabled or world == 1 else list(range(rank, len(rows), world))
-        prompts = [messages(rows[place]["observation"], self._examination.density) for place in mine]
-        pairs = list(zip(mine, self._greedy(prompts), strict=True))
+        mine = list(range(len(rows))) if trainer.is_fsdp_enabled or world == 1 else list(range(rank, len(rows), world))
+        pairs = list(zip(mine, self._replies([rows[index] for index in mine]), strict=True))
         if len(mine) < len(rows):
             from accelerate.utils import gather_object
 
             pairs = gather_object(pairs)
         texts = dict(pairs)
-        figures = self._examination.figures([texts[place] for place in range(len(rows))])
+        figures = self.validation.figures([texts[index] for index in range(len(rows))])
         figures["val/seconds"] = round(time.perf_counter() - started, 3)
-        line = {"step": self.state.global_step, **figures}
-        self._log.add(line)
-        self.state.log_history.append(line)
-        if self._since:
-            self._since += time.perf_counter() - started
-        return figures
+        line = {"step": trainer.state.global_step, **figures}
+        self.log.add(line)
+        trainer.state.log_history.append(line)
+        if self.since:
+            self.since += time.perf_counter() - started
 
-    def _greedy(self, prompts: Sequence[list[dict[str, str]]]) -> list[str]:
-        import torch
-        from trl.distributed import DistributedBackend
-        from trl.models import unwrap_model_for_generation
-
-        assert self._examination
-        tokenizer, batch = self.processing_class, self._examination.batch
-        texts = [tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in prompts]
-        order = sorted(range(len(texts)), key=lambda place: (-len(texts[place]), place))
-        side, tokenizer.padding_side = tokenizer.padding_side, "left"
-        training = self.model.training
-        self.model.eval()
-        replies: dict[int, str] = {}
+    def _replies(self, rows: Sequence[Row]) -> list[str | None]:
+        trainer, tokenizer = self.trainer, self.trainer.processing_class
+        side, training = tokenizer.padding_side, trainer.model.training
+        tokenizer.padding_side = "left"
+        trainer.model.eval()
         try:
             with (
-                unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model,
-                torch.no_grad(),
-                DistributedBackend(self.accelerator).summon_full_params(self.model_wrapped, recurse=False),
+                unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model,
+                DistributedBackend(trainer.accelerator).summon_full_params(trainer.model_wrapped, recurse=False),
             ):
-                for start in range(0, len(order), batch):
-                    places = order[start : start + batch]
-                    asked = tokenizer(
-                        [texts[place] for place in places], add_special_tokens=False, padding=True, return_tensors="pt"
-                    ).to(self.accelerator.device)
-                    made = model.generate(
-                        **{name: asked[name] for name in ("input_ids", "attention_mask")},
-                        do_sample=False,
-                        temperature=None,
-                        top_k=None,
-                        top_p=None,
-                        max_new_tokens=self._examination.tokens,
-                        pad_token_id=tokenizer.pad_token_id,
-                        eos_token_id=self._ends(),
-                    )
-                    said = tokenizer.batch_decode(made[:, asked["input_ids"].shape[1] :], skip_special_tokens=True)
-                    replies |= zip(places, said, strict=True)
+                return [reply.text for reply in LocalModel(model, tokenizer, self.options).answer(rows)]
         finally:
             tokenizer.padding_side = side
-            self.model.train(training)
-        return [replies[place] for place in range(len(prompts))]
+            trainer.model.train(training)
 
-    def _ends(self) -> list[int]:
-        ends = self.model.generation_config.eos_token_id
-        ends = [ends] if isinstance(ends, int) else list(ends or [])
-        return list(dict.fromkeys([*ends, self.processing_class.eos_token_id]))
-
-    # ------------------------------------------------------------ saving
-    def _get_output_dir(self, trial: Any) -> str:
-        folder = super()._get_output_dir(trial)  # type: ignore[misc]
-        return str(Path(folder) / UNFINISHED) if self._aside else folder
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        from transformers.trainer_utils import rotate_checkpoints
-
-        folder = Path(self.args.output_dir)
-        aside, name = folder / UNFINISHED, f"checkpoint-{self.state.global_step}"
-        if not self._finite():
-            raise StoppedError(self._not_finite("a weight"))
-        self._aside = True
-        try:
-            with _written(
-                f"the checkpoint of step {self.state.global_step} in {str(folder)!r}", aside, last_checkpoint(folder)
-            ):
-                super()._save_checkpoint(model, trial)  # type: ignore[misc]
-                if is_main():
-                    shutil.copy(self._record, aside / name / "run.json")
-        finally:
-            self._aside = False
-        self.accelerator.wait_for_everyone()
-        if is_main():
-            shutil.rmtree(folder / name, ignore_errors=True)
-            (aside / name).rename(folder / name)
-            shutil.rmtree(aside, ignore_errors=True)
-            rotate_checkpoints(output_dir=str(folder), save_total_limit=self.args.save_total_limit, use_mtime=False)
-        self.accelerator.wait_for_everyone()
-
-    def _finite(self) -> bool:
-        weights = (getattr(one, "_local_tensor", one) for one in self.model.parameters() if one.requires_grad)
-        return all(bool(one.detach().isfinite().all()) for one in weights)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        super().save_model(output_dir, _internal_call)  # type: ignore[misc]
-        # the adapter that GRPO compares with is where the stage began, and not part of what it made
-        shutil.rmtree(Path(output_dir or self.args.output_dir) / "ref", ignore_errors=True)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: run.json says how a model was made."""
-
-    def _send_telemetry(self) -> None:
-        """None is sent."""
-
-    def finish(self, out: Path) -> None:
-        """Save the trained model and its tokenizer into a directory: aside, then file by file, the weights before what names them.
+    # ------------------------------------------------------------ what is not a number
+    def check_weights(self) -> None:
+        """See that the trained weights are finite.
 
         Raises:
-            StoppedError: there is no room, or a weight is not a number.
+            StoppedError: one is not.
         """
-        if not self._finite():
-            raise StoppedError(self._not_finite("a weight"))
-        aside = out / UNFINISHED
-        with _written(f"the model in {str(out)!r}", aside, last_checkpoint(Path(self.args.output_dir))):
-            self.save_model(str(aside), _internal_call=True)
-            if is_main():
-                self.processing_class.save_pretrained(str(aside))
-        self.accelerator.wait_for_everyone()
-        if is_main():
-            for name in ("training_args.bin", "README.md"):  # of the trainer, and a page that says nothing
-                (aside / name).unlink(missing_ok=True)
-            for file in sorted(aside.iterdir(), key=lambda file: (file.name.endswith("config.json"), file.name)):
-                os.replace(file, out / file.name)
-            aside.rmdir()
-        self.accelerator.wait_for_everyone()
+        weights = (weight for weight in self.trainer.model.parameters() if weight.requires_grad)
+        local = (getattr(weight, "_local_tensor", weight).detach() for weight in weights)
+        if not all(bool(weight.isfinite().all()) for weight in local):
+            raise self.not_finite("a weight")
+
+    def not_finite(self, what: str) -> StoppedError:
+        """Log that something is not a number, and return the error that says so."""
+        step = self.trainer.state.global_step
+        good = last_checkpoint(self.checkpoints)
+        rest = f"The last good checkpoint is {str(good)!r}" if good else "There is no checkpoint yet"
+        reason = f"{what} is not a finite number after step {step}"
+        self.log.add({"step": step, "stopped": reason})
+        return StoppedError(
+            f"Stopped: {reason}; its update was not made. {rest}. Lower --lr or raise --warmup, with another --out or --fresh; "
+            "the same command would come here again."
+        )
 
 
+def _any(accelerator: Any, here: bool) -> bool:
+    """Return whether it holds in any process: all of them have to stop at the same step."""
+    if accelerator.num_processes == 1:
+        return here
+    mine = torch.tensor(float(here), device=accelerator.device)
+    return bool(accelerator.reduce(mine, reduction="sum") > 0)
+
+
+# ---------------------------------------------------------------- a run
 def trainer_settings(args: Namespace) -> dict[str, Any]:
-    """What both trainers are told in the same way."""
-    import torch
-
+    """Return the settings that both trainers share."""
     gpu = torch.cuda.is_available()
     return {
         "per_device_train_batch_size": args.batch_size,
@@ -317,137 +272,100 @@ def trainer_settings(args: Namespace) -> dict[str, Any]:
     }
 
 
-def watched(trainer: type) -> Any:
-    """A trainer's class with everything of this module."""
-    return type(f"Watched{trainer.__name__}", (Watching, trainer), {})
+def evaluation_options(args: Namespace, tokens: int) -> Options:
+    """Return how a model is asked while it trains: replies of at most `tokens`, unless --eval-tokens says otherwise."""
+    return Options(density=args.density, batch_size=args.eval_batch, max_tokens=args.eval_tokens or tokens)
 
 
-def _callback(trainer: Any) -> Any:
-    """What happens at the ends of steps: evaluation, the stop that Ctrl-C asks for, the bar."""
-    from transformers import TrainerCallback
-
-    class Steps(TrainerCallback):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            trainer._log.cut(state.global_step)
-            if trainer._collapse:
-                trainer._collapse.recall(trainer._log, state.global_step)
-            self.bar = trainer._bar = _bar()
-            self.said = 0.0
-            self.bar.start()
-            self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step, told="")
-            if trainer._examination and trainer._examination.every and not state.global_step:
-                trainer.examine()
-            trainer._since = time.perf_counter()
-            trainer._tokens = None if state.global_step else 0.0
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            every = trainer._examination.every if trainer._examination else 0
-            if every and (state.global_step % every == 0 or state.global_step >= state.max_steps):
-                trainer.examine()
-            if _any(trainer.accelerator, trainer._stop.is_set()):
-                trainer._stop.set()
-                control.should_save = control.should_training_stop = True
-            self.bar.update(self.task, completed=state.global_step)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            told = " ".join(
-                f"{name.rsplit('/', 1)[-1]} {logs[name]:.3f}"
-                for name in ("loss", "reward", "triage/accuracy", "frac_reward_zero_std", "entropy")
-                if isinstance(logs.get(name), float) and math.isfinite(logs[name])
-            )
-            self.bar.update(self.task, told=told)
-            if told and is_main() and not sys.stderr.isatty() and time.monotonic() - self.said > PRINTED_S:
-                self.said = time.monotonic()
-                print(f"step {state.global_step} of {state.max_steps}: {told}", file=sys.stderr)
-
-    return Steps()
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the latest whole checkpoint of a folder; others are removed."""
+    if not folder.is_dir():
+        return None
+    if is_main():
+        for path in folder.iterdir():
+            if not (path / STATE).is_file():
+                shutil.rmtree(path, ignore_errors=True)
+    latest = get_last_checkpoint(str(folder))
+    return Path(latest) if latest else None
 
 
-def _any(accelerator: Any, here: bool) -> bool:
-    """Whether it holds in any process: all of them have to stop at the same step."""
-    if accelerator.num_processes == 1:
-        return here
-    import torch
-
-    mine = torch.tensor(float(here), device=accelerator.device)
-    return bool(accelerator.reduce(mine, reduction="sum") > 0)
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[told]}"),
-        console=Console(stderr=True),
-        disable=not (sys.stderr.isatty() and is_main()),
-    )
-
-
-def run(trainer: Any, checkpoints: Path) -> None:
-    """Train from the last checkpoint on, or from the start.
+def run(watcher: Watcher) -> None:
+    """Train from the last checkpoint on, or from the start, and save the model into the run's directory.
 
     Raises:
         StoppedError: the policy collapsed, a loss or weight is not a number, or there is no room.
         BadRequestError: the last checkpoint cannot be read.
         KeyboardInterrupt: it was asked to stop, and a checkpoint is in its place.
     """
-    last = last_checkpoint(checkpoints)
-    if last:
-        print(f"Going on from {str(last)!r}.", file=sys.stderr)
+    last = last_checkpoint(watcher.checkpoints)
+    if last and is_main():
+        print(f"Resuming from {str(last)!r}.", file=sys.stderr)
     try:
-        with interruptible(trainer._stop, SAVING):
-            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        with watcher.closing, interruptible(watcher.stop, SAVING):
+            watcher.trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except TrainedError:
+        pass
     except Exception as error:  # torch, pickle, safetensors and json each have their own
-        if last is None or trainer._bar or isinstance(error, OpenSOCError):  # the bar is there once all is read
+        known = _translated(watcher, last, error)
+        if known is None:
             raise
-        told = (str(error).strip().splitlines() or [""])[0][:200]
-        raise BadRequestError(
-            f"Expected a whole checkpoint in {str(last)!r}, and reading it gave {type(error).__name__}: {told}; remove it to go on from "
-            "the one before, or start over with --fresh."
-        ) from error
-    finally:
-        if trainer._bar:
-            trainer._bar.stop()
-    if trainer._stop.is_set():
+        raise known from error
+    if watcher.stop.is_set():
         raise KeyboardInterrupt
-    if trainer.collapsed:
-        good = last_checkpoint(checkpoints)
+    if watcher.collapsed:
+        good = last_checkpoint(watcher.checkpoints)
         raise StoppedError(
-            f"Stopped at step {trainer.state.global_step}: {trainer.collapsed}. "
+            f"Stopped at step {watcher.trainer.state.global_step}: {watcher.collapsed}. "
             + (f"The last checkpoint before it is {str(good)!r}. " if good else "")
             + "Try a lower --lr, --beta 0.04, incidents of middling difficulty or more SFT, with another --out or --fresh."
         )
+    _save_model(watcher)
 
 
-def quiet() -> None:
-    """Settings of the libraries' own bars, telemetry and counters, before they are imported."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import datasets
-    import transformers
+def _translated(watcher: Watcher, last: Path | None, error: Exception) -> OpenSOCError | None:
+    """Return what a library's error means: no room for a checkpoint, or a broken one; None if it means neither."""
+    if isinstance(error, OpenSOCError):
+        return None
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    if watcher.saving and isinstance(error, OSError | RuntimeError | SafetensorError):
+        step = watcher.trainer.state.global_step
+        return _no_room(f"the checkpoint of step {step} in {str(watcher.checkpoints)!r}", watcher.checkpoints, reason)
+    if last and watcher.bar is None:  # the bar is there once all is read
+        return BadRequestError(
+            f"Expected a whole checkpoint in {str(last)!r}, and reading it gave {type(error).__name__}: {reason}; remove it to go on from "
+            "the one before, or start over with --fresh."
+        )
+    return None
 
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
+
+def _no_room(what: str, checkpoints: Path, reason: str) -> StoppedError:
+    good = last_checkpoint(checkpoints)
+    rest = f"the last good checkpoint is {str(good)!r}" if good else "there is no earlier checkpoint"
+    return StoppedError(
+        f"Expected room for {what}, and writing it failed: {reason}; {rest}. Make room and run the same command to go on."
+    )
 
 
-def with_trl() -> None:
-    """See that what training needs is installed.
+def _save_model(watcher: Watcher) -> None:
+    """Save the trained model and its tokenizer into the run's directory: aside, then file by file, the weights before what names them.
 
     Raises:
-        BadRequestError: it is not.
+        StoppedError: there is no room, or a weight is not a number.
     """
+    watcher.check_weights()
+    trainer, aside = watcher.trainer, watcher.out / ".unfinished"
     try:
-        import accelerate  # noqa: F401
-        import datasets  # noqa: F401
-        import peft  # noqa: F401
-        import torch  # noqa: F401
-        import trl  # noqa: F401
-    except ImportError as error:
-        raise BadRequestError(
-            f"Expected {error.name} for training, and it is not installed; `pip install -r requirements-train.txt` after torch."
-        ) from error
+        trainer.save_model(str(aside))
+        if is_main():
+            trainer.processing_class.save_pretrained(str(aside))
+    except (OSError, RuntimeError, SafetensorError) as error:  # libraries raise errors of their own for a full disk
+        shutil.rmtree(aside, ignore_errors=True)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise _no_room(f"the model in {str(watcher.out)!r}", watcher.checkpoints, reason) from error
+    trainer.accelerator.wait_for_everyone()
+    if is_main():
+        for name in NOT_OF_A_MODEL:
+            (aside / name).unlink(missing_ok=True)
+        shutil.rmtree(aside / "ref", ignore_errors=True)
+        move_files(aside, watcher.out, last=lambda name: name.endswith("config.json"))
+    trainer.accelerator.wait_for_everyone()

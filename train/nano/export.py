@@ -20,8 +20,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,13 +28,18 @@ from players.base import Density
 from players.codec import MARK
 from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Embedded
 from players.prompt import messages, parse
+from runs.files import move_files, replace_directory, write_atomically
+from runs.progress import track
+from runs.provenance import commit
 from schema import BadRequestError, OpenSOCError
+from train.data import Row, frozen
 from train.nano.card import CARD, card
+from train.nano.checkpoint import Checkpoint, history, read_record
+from train.nano.onnx_graph import graph_of
 
 LIMIT = 20_000_000  # bytes of all files together
 ITEMS_SET = "holdout"
 ITEMS = 200
-RUN = "run.json"  # what a training run says of itself
 LONGEST = 64  # tokens of an answer; a right one has about ten
 DENSITY: Density = "compact"
 
@@ -61,9 +65,9 @@ class Answers(NamedTuple):
         return sum(action == row["ground_truth"]["action"] for (action, _), row in pairs) / len(rows)
 
 
-# ---------------------------------------------------------------- the checkpoint
-class Checkpoint:
-    """A model with its tokenizer, as transformers has them; torch computes on one core from here on, as the graph does.
+# ---------------------------------------------------------------- who answers
+class Source(Checkpoint):
+    """A checkpoint that reads and answers rows as the export must.
 
     Raises:
         BadRequestError: there is none in the directory, or its chat template has no system role.
@@ -71,34 +75,11 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path) -> None:
-        if not (path / "config.json").is_file():
-            raise BadRequestError(
-                f"Expected a checkpoint with config.json in {str(path)!r}, and found none; train one with train.sft."
-            )
-        try:
-            import torch
-            from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
-            from transformers.utils import logging
-
-            torch.set_num_threads(1)
-            logging.disable_progress_bar()
-            self.model = AutoModelForCausalLM.from_pretrained(path, dtype="float32", local_files_only=True).eval()
-            # Not AutoTokenizer, which splits as Qwen does whatever tokenizer.json says.
-            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
-        except ImportError as error:
-            raise OpenSOCError(
-                f"Expected {error.name} for an export, and it is not installed; install the extra `train`."
-            ) from error
-        except Exception as error:  # transformers, safetensors and tokenizers each have their own
-            raise BadRequestError(
-                f"Expected a whole checkpoint in {str(path)!r}, and loading it gave {type(error).__name__}: {str(error)[:200]}."
-            ) from error
-        self.path = path
-        self.context = int(self.model.config.max_position_embeddings)
+        super().__init__(path)
         self.template = self._template()
 
     def _template(self) -> tuple[str, str, str]:
-        """What the chat template puts around a system and a user message."""
+        """Return what the chat template puts around a system and a user message."""
         system, user = "[[system]]", "[[user]]"
         try:
             text = str(self._chat([{"role": "system", "content": system}, {"role": "user", "content": user}]))
@@ -115,24 +96,24 @@ class Checkpoint:
         return self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
 
     def read(self, row: Mapping[str, Any]) -> list[int]:
-        """The tokens of a row's prompt."""
+        """Return the tokens of a row's prompt."""
         text = self._chat(messages(row["observation"], density=DENSITY))
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def say(self, row: Mapping[str, Any]) -> tuple[list[int], str]:
-        """What transformers generates, greedily; nothing where the prompt leaves no room."""
+        """Return what transformers generates, greedily; nothing if the prompt leaves no room."""
         import torch
 
-        read, end = self.read(row), self.tokenizer.eos_token_id
-        if len(read) > self.context - LONGEST:
+        prompt, end = self.read(row), self.tokenizer.eos_token_id
+        if len(prompt) > self.context - LONGEST:
             return [], ""
-        given = torch.tensor([read])
+        given = torch.tensor([prompt])
         with torch.inference_mode():
-            made = self.model.generate(
+            generated = self.model.generate(
                 given, attention_mask=torch.ones_like(given), max_new_tokens=LONGEST, eos_token_id=end, pad_token_id=end,
                 do_sample=False, temperature=None, top_k=None, top_p=None,
             )  # fmt: skip
-        tokens = [int(token) for token in made[0, len(read) :]]
+        tokens = [int(token) for token in generated[0, len(prompt) :]]
         tokens = tokens[: tokens.index(end)] if end in tokens else tokens
         return tokens, str(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
@@ -140,12 +121,8 @@ class Checkpoint:
 def _asked(
     rows: Sequence[Mapping[str, Any]], say: Callable[[Mapping[str, Any]], tuple[list[int], str]], who: str
 ) -> Answers:
-    from rich.console import Console
-    from rich.progress import track
-
     answers = Answers([], [], [])
-    console = Console(stderr=True)
-    for row in track(rows, description=who, console=console, disable=not console.is_terminal):
+    for row in track(rows, f"items, {who}", total=len(rows)):
         started = time.perf_counter()
         tokens, text = say(row)
         answers.seconds.append(time.perf_counter() - started)
@@ -173,7 +150,7 @@ def export(
     Args:
         checkpoint: a directory that save_pretrained wrote, Qwen2.
         out: the directory to write; one that is there is replaced.
-        int8: `auto` keeps 8 bits where every item that is compared gets the checkpoint's answer, `yes` always, `no` never.
+        int8: `auto` keeps 8 bits if every item that is compared gets the checkpoint's answer, `yes` always, `no` never.
         items: how many items of the frozen hold-out are compared.
         run: a run of eval.run on this very export, for the card.
 
@@ -184,50 +161,66 @@ def export(
         BadRequestError: the checkpoint cannot be exported, it and its graph disagree, or the files are larger than `LIMIT`.
         OpenSOCError: a library is not installed, or the directory cannot be written.
     """
-    from runs.provenance import commit
-    from train.data import frozen
-    from train.nano.onnx_graph import graph_of
-
     _check_place(out)
-    source = Checkpoint(checkpoint)
+    source = Source(checkpoint)
     rows = frozen(ITEMS_SET, limit=items)
-    with _aside(out) as (plain, small):
-        _write_graph(graph_of(source.model), plain / GRAPH)
-        made = written(checkpoint / MARK)
-        if runs := history(checkpoint):
-            made["runs"] = runs
-        about = {
-            "template": source.template,
-            "end": source.tokenizer.eos_token_id,
-            "context": source.context,
-            "longest": LONGEST,
-            "density": DENSITY,
-            "parameters": sum(weight.numel() for weight in source.model.parameters()),
-            "checkpoint": _named(checkpoint),
-            "commit": commit(),
-            "made": made,
-        }
-        source.tokenizer.backend_tokenizer.save(str(plain / TOKENIZER))
-        _describe(plain, about, "float32", {})
-        theirs = _asked(rows, source.say, "checkpoint")
-        ours = _asked(rows, _of_export(plain), "float32")
-        _check_same(source, plain, rows, theirs, ours)
-        measured: dict[str, Any] = {"set": ITEMS_SET, "items": len(rows), "checkpoint": _figures(theirs, theirs, rows)}
-        measured["float32"] = {**_figures(ours, theirs, rows), "bytes": _size(plain)}
-        precision, chosen = "float32", plain
-        if int8 != "no":
-            _write_graph(graph_of(source.model, eight_bits=True), small / GRAPH)
-            shutil.copy(plain / TOKENIZER, small / TOKENIZER)
-            _describe(small, about, "int8", {})
-            fewer = _asked(rows, _of_export(small), "int8")
-            measured["int8"] = {**_figures(fewer, theirs, rows), "bytes": _size(small)}
-            if int8 == "yes" or measured["int8"]["same_decisions"] == len(rows):
-                precision, chosen = "int8", small
-        described = _describe(chosen, about, precision, measured)
-        (chosen / CARD).write_text(card(described, run), "utf-8")
-        _check_size(chosen, precision)
-        _swap(chosen, out)
+    try:
+        with replace_directory(out) as aside:
+            return _write_export(source, aside, rows, int8, run)
+    except OSError as error:
+        rest = "the one that was there is kept" if out.exists() else "nothing is left of it"
+        raise OpenSOCError(f"Could not write the export to {str(out)!r}: {error}; {rest}.") from error
+
+
+def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Path | None) -> dict[str, Any]:
+    """Write both precisions into an empty directory, compare them with the checkpoint, and keep one."""
+    about, small = _about(source), out / "int8"
+    _write_model(source, out, about, eight_bits=False)
+    expected = _asked(rows, source.say, "checkpoint")
+    answers = _asked(rows, _of_export(out), "float32")
+    _check_same(source, out, rows, expected, answers)
+    measured: dict[str, Any] = {"set": ITEMS_SET, "items": len(rows), "checkpoint": _figures(expected, expected, rows)}
+    measured["float32"] = {**_figures(answers, expected, rows), "bytes": _size(out)}
+    precision = "float32"
+    if int8 != "no":
+        small.mkdir()
+        _write_model(source, small, about, eight_bits=True)
+        fewer = _asked(rows, _of_export(small), "int8")
+        measured["int8"] = {**_figures(fewer, expected, rows), "bytes": _size(small)}
+        if int8 == "yes" or measured["int8"]["same_decisions"] == len(rows):
+            precision = "int8"
+            move_files(small, out, last=lambda name: name == ABOUT)
+        else:
+            shutil.rmtree(small)
+    described = _describe(out, about, precision, measured)
+    (out / CARD).write_text(card(described, run), "utf-8")
+    _check_size(out, precision)
     return measured
+
+
+def _write_model(source: Source, directory: Path, about: Mapping[str, Any], *, eight_bits: bool) -> None:
+    """Write the graph, the tokenizer and their description."""
+    (directory / GRAPH).write_bytes(graph_of(source.model, eight_bits=eight_bits).SerializeToString())
+    source.tokenizer.backend_tokenizer.save(str(directory / TOKENIZER))
+    _describe(directory, about, "int8" if eight_bits else "float32", {})
+
+
+def _about(source: Source) -> dict[str, Any]:
+    """Return what decoding needs, and where the checkpoint comes from."""
+    made = read_record(source.path / MARK)
+    if commands := history(source.path):
+        made["runs"] = commands
+    return {
+        "template": source.template,
+        "end": source.tokenizer.eos_token_id,
+        "context": source.context,
+        "longest": LONGEST,
+        "density": DENSITY,
+        "parameters": sum(weight.numel() for weight in source.model.parameters()),
+        "checkpoint": _named(source.path),
+        "commit": commit(),
+        "made": made,
+    }
 
 
 def write_card(out: Path, run: Path | None) -> None:
@@ -235,53 +228,19 @@ def write_card(out: Path, run: Path | None) -> None:
 
     Raises:
         BadRequestError: there is no export, or the run is of another model.
+        OpenSOCError: it cannot be written.
     """
-    part = out / f".{CARD}.new"
-    about = Embedded(out).about
+    text = card(Embedded(out).about, run)
     try:
-        part.write_text(card(about, run), "utf-8")
-        part.replace(out / CARD)
+        write_atomically(out / CARD, text)
     except OSError as error:
         raise OpenSOCError(f"Could not write {out / CARD}: {error}.") from error
-
-
-def written(path: Path) -> dict[str, Any]:
-    """The object that training wrote into a file; nothing where it wrote none."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def history(checkpoint: Path) -> list[dict[str, Any]]:
-    """The commands that made a checkpoint, the first one first, as far back as their run.json are there.
-
-    Returns:
-        Of each `command`, `commit`, `steps` and `incidents`, counted over the stages that led here.
-    """
-    found: list[dict[str, Any]] = []
-    path = checkpoint
-    while len(found) < 10 and (run := written(path / RUN)):
-        whole = written(path.parent / RUN)
-        stages = whole.get("stages") or []
-        passed = stages[: stages.index(path.name) + 1] if path.name in stages else []
-        runs = [written(path.parent / stage / RUN) for stage in passed] or [run]
-        sums = {name: sum(int(one.get(name) or 0) for one in runs) for name in ("steps", "incidents")}
-        began = whole if passed else run  # a stage says which commit there was when it began
-        found.insert(0, {"command": run.get("command"), "commit": began.get("commit"), **sums})
-        path = Path(str((run.get("settings") or {}).get("model")))
-    return found
 
 
 def _named(path: Path) -> str:
     """A path from the working directory, or a name alone: what lies elsewhere on a machine is nobody's business."""
     full = path.resolve()
     return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else full.name
-
-
-def _write_graph(graph: Any, path: Path) -> None:
-    path.write_bytes(graph.SerializeToString())
 
 
 def _describe(directory: Path, about: Mapping[str, Any], precision: str, measured: Mapping[str, Any]) -> About:
@@ -306,7 +265,7 @@ def _figures(answers: Answers, theirs: Answers, rows: Sequence[Mapping[str, Any]
 
 # ---------------------------------------------------------------- checks
 def _check_same(
-    source: Checkpoint, directory: Path, rows: Sequence[Mapping[str, Any]], theirs: Answers, ours: Answers
+    source: Source, directory: Path, rows: Sequence[Mapping[str, Any]], theirs: Answers, ours: Answers
 ) -> None:
     """The graph reads what the checkpoint reads and decides as it does."""
     exported = Embedded(directory)
@@ -340,49 +299,6 @@ def _check_size(directory: Path, precision: str) -> None:
         raise BadRequestError(
             f"Expected an embedded defender of at most {LIMIT / 1e6:.0f} MB, and as {precision} it has {size / 1e6:.2f} MB; {advice}."
         )
-
-
-# ---------------------------------------------------------------- written aside, then renamed
-@contextmanager
-def _aside(out: Path) -> Iterator[tuple[Path, Path]]:
-    """Two empty directories beside `out`, gone at the end; and `out` itself, should an earlier swap have broken off.
-
-    Raises:
-        OpenSOCError: something cannot be written, a full disk for instance.
-    """
-    old, places = _old(out), [out.with_name(f".{out.name}.{kind}") for kind in ("float32", "int8")]
-    try:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        for place in (old, *places):
-            shutil.rmtree(place, ignore_errors=True)
-        for place in places:
-            place.mkdir(parents=True)
-        yield places[0], places[1]
-    except OSError as error:
-        kept = "the one that was there is kept" if out.exists() else "nothing is left of it"
-        raise OpenSOCError(f"Could not write the export to {str(out)!r}: {error}; {kept}.") from error
-    finally:
-        for place in places:
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _old(out: Path) -> Path:
-    return out.with_name(f".{out.name}.old")
-
-
-def _swap(new: Path, out: Path) -> None:
-    """Put a directory in the place of another."""
-    old = _old(out)
-    if out.exists():
-        out.rename(old)
-    try:
-        new.rename(out)
-    except BaseException:
-        if old.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 # ---------------------------------------------------------------- the command

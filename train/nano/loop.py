@@ -2,17 +2,15 @@
 
 At this size the work lies in the prompt, so nothing is padded: an incident is read once, and all its answers follow it in one sequence under a mask
 that hides them from each other. Threads share the weights, each takes a part of the batch; their gradients are added in a fixed order, so the same
-command gives the same weights. A checkpoint holds weights, optimizer and place in the stream of incidents; it is written aside and
-renamed, and the same command goes on from the last one.
+command gives the same weights. A checkpoint holds weights, optimizer and how many incidents were read; it is written aside and
+renamed, and the same command resumes from the last one.
 
 `train.sft` and `train.grpo` call this for presets and for checkpoints made here; hub models go through TRL.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import statistics
 import threading
 import time
@@ -25,15 +23,17 @@ from typing import Any
 
 import torch
 
-from players.codec import MARK, Coder, load
+from players.codec import Coder, load
 from players.decode import on_device
-from runs.ending import interruptible
+from runs.ending import StoppedError, interruptible
+from runs.files import restore_directory
 from schema import BadRequestError
-from train.command import SAVING, StoppedError
+from train.command import SAVING
 from train.data import Row
 from train.monitor import Log
+from train.nano.checkpoint import LAST, STATE, read_state, remaining, save
 from train.nano.muon import Muon
-from train.nano.objectives import Lesson
+from train.nano.objectives import Objective
 
 CLIP = 1.0  # norm of a step's gradient
 WARM_UP = 20  # steps
@@ -42,7 +42,7 @@ FIXED_LINES = 6  # log lines that the rest of a prompt is about as long as
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how fast a run learns.
+    """How long and how fast a run learns: its settings.
 
     Args:
         out: its directory.
@@ -73,96 +73,12 @@ class Plan:
     device: str = "cpu"
 
     def share(self, step: int, seconds: float) -> float:
-        """How much of the run is done, 0 to 1."""
+        """Return how much of the run is done, 0 to 1."""
         return max(step / self.steps if self.steps else 0.0, seconds / self.seconds if self.seconds else 0.0)
 
 
-# ---------------------------------------------------------------- checkpoints
-def save(
-    model: Any,
-    tokenizer: Any,
-    path: Path,
-    *,
-    about: Mapping[str, Any],
-    optimizer: Any = None,
-    state: Any = None,
-    kept: Path | None = None,
-) -> None:
-    """Write a checkpoint aside, then put it in the old one's place.
-
-    Args:
-        model: what is saved.
-        tokenizer: goes with it.
-        path: the checkpoint's directory.
-        about: what is written beside the weights.
-        optimizer: for a run that goes on.
-        state: for a run that goes on.
-        kept: the checkpoint that is there should this fail; None for the old one at `path`.
-
-    Raises:
-        StoppedError: it cannot be written (a full disk, say); the one before it stays.
-    """
-    from safetensors import SafetensorError
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    aside, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
-        (aside / MARK).write_text(json.dumps(dict(about), indent=1) + "\n", "utf-8")
-        if state is not None:
-            torch.save({"optimizer": optimizer.state_dict(), "state": state}, aside / STATE)
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            path.rename(old)
-        aside.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells of a full disk by a RuntimeError
-        shutil.rmtree(aside, ignore_errors=True)
-        raise StoppedError(
-            f"Could not save a checkpoint to {str(path)!r}: {error}; {_before(kept or path)}. Make room and give the same command again."
-        ) from error
-
-
-def _before(path: Path) -> str:
-    """Which checkpoint is there, in words."""
-    return f"the checkpoint before it is kept in {str(path)!r}" if path.exists() else "there is no earlier one"
-
-
-def finish(model: Any, tokenizer: Any, out: Path, *, about: Mapping[str, Any]) -> None:
-    """Put a model into a run's own directory, file by file, the mark last.
-
-    Raises:
-        StoppedError: it cannot be written.
-    """
-    aside = out / ".model"
-    save(model, tokenizer, aside, about=about, kept=out / LAST)
-    for file in sorted(aside.iterdir(), key=lambda file: file.name == MARK):
-        file.replace(out / file.name)
-    aside.rmdir()
-
-
-STATE = "state.pt"
-LAST = "last"  # a run's newest checkpoint, with what a resumed run needs
-
-
-def _held(path: Path) -> dict[str, Any]:
-    """Optimizer and state of a run that goes on."""
-    try:
-        held: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        return {name: held[name] for name in ("optimizer", "state")}
-    except Exception as error:  # torch, pickle and zipfile each have their own
-        raise BadRequestError(
-            f"expected the state of a run in {str(path)!r}; reading it gave {type(error).__name__}: {str(error)[:200]}; "
-            "start over with --fresh, or from the weights beside it with another --out"
-        ) from error
-
-
 # ---------------------------------------------------------------- the loop
-Evaluate = Callable[[Any, Coder], dict[str, float]]
+Evaluate = Callable[[Any, Any], dict[str, float]]  # of a model and its tokenizer
 Notice = Callable[[dict[str, Any]], None]
 
 
@@ -187,44 +103,42 @@ class Loop:
         notice: Notice | None = None,
     ) -> None:
         self.plan, self.about, self.evaluate, self.notice = plan, dict(about), evaluate, notice
-        self.step, self.place, self.seconds, self.done = 0, 0, 0.0, False
+        self.step, self.incidents, self.seconds, self.done = 0, 0, 0.0, False
         plan.out.mkdir(parents=True, exist_ok=True)
-        state = None
-        begun = (plan.out / LAST).exists() or (plan.out / f".{LAST}.old").exists()
-        model, tokenizer = load(plan.out / LAST) if begun else start()
-        if begun:
-            held = _held(plan.out / LAST / STATE)
-            state = held["state"]
-            if state["decides"] != self._decides():
-                raise BadRequestError(
-                    f"expected the settings of the run in {str(plan.out)!r}, {state['decides']}; got {self._decides()}; give another --out or the same settings"
-                )
+        restore_directory(plan.out / LAST)
+        resumes = (plan.out / LAST).exists()
+        model, tokenizer = load(plan.out / LAST) if resumes else start()
         self.model, self.tokenizer, self.coder = model.to(plan.device), tokenizer, Coder(tokenizer)
         self.optimizer = Muon(model, plan.lr, muon=plan.muon)
         self.log = Log(plan.out / "log.jsonl")
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
-        if state is not None:
-            self.optimizer.load_state_dict(held["optimizer"])
-            self.step, self.place, self.seconds, self.done = (
-                state[name] for name in ("step", "place", "seconds", "done")
-            )
+        if resumes:
+            self._resume(read_state(plan.out / LAST / STATE))
         self.log.cut(self.step)
 
-    def _decides(self) -> dict[str, Any]:
-        plan = self.plan
-        return {
-            "batch": plan.batch,
-            "lr": plan.lr,
-            "seed": plan.seed,
-            **{k: v for k, v in self.about.items() if k == "method"},
-        }
+    def _resume(self, stored: Mapping[str, Any]) -> None:
+        state = stored["state"]
+        if state["settings"] != self._settings():
+            raise BadRequestError(
+                f"expected the settings of the run in {str(self.plan.out)!r}, {state['settings']}; got {self._settings()}; "
+                "give another --out or the same settings"
+            )
+        self.optimizer.load_state_dict(stored["optimizer"])
+        self.step, self.incidents = state["step"], state["incidents"]
+        self.seconds, self.done = state["seconds"], state["done"]
 
-    def run(self, rows: Callable[[int], Row], lesson: Lesson) -> Any:
-        """Learn until the plan is done; gives the model.
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings that a resumed run must share."""
+        plan = self.plan
+        method = {name: value for name, value in self.about.items() if name == "method"}
+        return {"batch": plan.batch, "lr": plan.lr, "seed": plan.seed, **method}
+
+    def run(self, rows: Callable[[int], Row], objective: Objective) -> Any:
+        """Learn until the plan is done, and return the model.
 
         Args:
-            rows: the row at a place of the stream.
-            lesson: what is learned from a row.
+            rows: gives the row at an index of the stream.
+            objective: what is learned from a row.
 
         Raises:
             StoppedError: the loss is not a number, or a checkpoint cannot be written.
@@ -239,12 +153,12 @@ class Loop:
                 done = self.plan.share(self.step, self.seconds)
                 if done >= 1:
                     break
-                self._step(pool, rows, lesson, done)
+                self._step(pool, rows, objective, done)
                 self.seconds = before + time.monotonic() - began
                 if self.evaluate and self.plan.eval_every and self.step % self.plan.eval_every == 0:
-                    at = time.monotonic()
-                    self._write({"step": self.step, **self.evaluate(self.model, self.coder)})
-                    began += time.monotonic() - at
+                    paused = time.monotonic()
+                    self._write({"step": self.step, **self.evaluate(self.model, self.tokenizer)})
+                    began += time.monotonic() - paused
                 if stop.is_set() or time.monotonic() - saved > self.plan.save_s:
                     self.checkpoint()
                     saved = time.monotonic()
@@ -255,53 +169,59 @@ class Loop:
             self.checkpoint()
         return self.model
 
-    def _step(self, pool: ThreadPoolExecutor, rows: Callable[[int], Row], lesson: Lesson, done: float) -> None:
+    def _step(self, pool: ThreadPoolExecutor, rows: Callable[[int], Row], objective: Objective, done: float) -> None:
+        """Draw and learn from a batch, in parts on all cores, and take an optimizer step."""
         began = time.perf_counter()
-        batch = [{**rows(place), "place": place} for place in range(self.place, self.place + self.plan.batch)]
+        batch = [{**rows(index), "index": index} for index in range(self.incidents, self.incidents + self.plan.batch)]
         made_s = time.perf_counter() - began
-        self.place += self.plan.batch
+        self.incidents += self.plan.batch
         parts = _evenly(batch, self.plan.threads)
-        drawn = list(pool.map(partial(lesson.draw, self.model, self.coder), parts))
+        drawn = list(pool.map(partial(objective.draw, self.model, self.coder), parts))
         drawn_s = time.perf_counter() - began - made_s
-        learned = list(pool.map(partial(self._part, lesson), parts, drawn))
+        learned = list(pool.map(partial(self._part, objective), parts, drawn))
         logs = [log for _, part in learned for log in part]
-        sums = [gradients for gradients, _ in learned if gradients]
         if any(not math.isfinite(log.get("loss", 0.0)) for log in logs):
             raise self._no_number("loss")
+        sums = [gradients for gradients, _ in learned if gradients]
         if sums:
-            for place, weight in enumerate(self._weights):
-                weight.grad = torch.stack([gradients[place] for gradients in sums]).sum(0) / len(batch)
-            if not torch.nn.utils.clip_grad_norm_(self._weights, CLIP).isfinite():
-                raise self._no_number("gradient")
-            fall = 1.0 if done < 1 - self.plan.decay else max(0.05, (1 - done) / max(self.plan.decay, 1e-9))
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.plan.lr * fall * min(1.0, (self.step + 1) / WARM_UP)
-            self.optimizer.step()
+            self._update(sums, done)
         self.step += 1
-        self._write(_summary(logs, self.step, self.place, time.perf_counter() - began, made_s, drawn_s))
+        self._write(_summary(logs, self.step, self.incidents, time.perf_counter() - began, made_s, drawn_s))
 
     def _part(
-        self, lesson: Lesson, rows: Sequence[Row], drawn: Sequence[Any]
+        self, objective: Objective, rows: Sequence[Row], drawn: Sequence[Any]
     ) -> tuple[list[torch.Tensor] | None, list[dict[str, Any]]]:
+        """Return the sum of a part's gradients, None if nothing is learned from it, and what is logged of each row."""
         total, logs = None, []
-        for row, one in zip(rows, drawn, strict=True):
+        for row, prepared in zip(rows, drawn, strict=True):
             with on_device(self.model):
-                loss, log = lesson.loss(self.model, self.coder, row, one)
+                loss, log = objective.loss(self.model, self.coder, row, prepared)
             logs.append(log)
             if loss is not None:
                 gradients = torch.autograd.grad(loss, self._weights, allow_unused=True, materialize_grads=True)
                 total = list(gradients) if total is None else [a.add_(b) for a, b in zip(total, gradients, strict=True)]
         return total, logs
 
+    def _update(self, sums: Sequence[Sequence[torch.Tensor]], done: float) -> None:
+        """Move the weights by the mean gradient, at the rate of this share of the run."""
+        for index, weight in enumerate(self._weights):
+            weight.grad = torch.stack([gradients[index] for gradients in sums]).sum(0) / self.plan.batch
+        if not torch.nn.utils.clip_grad_norm_(self._weights, CLIP).isfinite():
+            raise self._no_number("gradient")
+        fall = 1.0 if done < 1 - self.plan.decay else max(0.05, (1 - done) / max(self.plan.decay, 1e-9))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.lr * fall * min(1.0, (self.step + 1) / WARM_UP)
+        self.optimizer.step()
+
     def _no_number(self, what: str) -> StoppedError:
         return StoppedError(
-            f"Stopped: the {what} of step {self.step + 1} is not a number, and the step was not taken; {self.kept}. Give a lower --lr."
+            f"Stopped: the {what} of step {self.step + 1} is not a number, and the step was not taken; {self.remaining}. Give a lower --lr."
         )
 
     @property
-    def kept(self) -> str:
-        """Which checkpoint of the run is there, in words."""
-        return _before(self.plan.out / LAST)
+    def remaining(self) -> str:
+        """Say which checkpoint of the run is there."""
+        return remaining(self.plan.out / LAST)
 
     def checkpoint(self) -> None:
         """Save what a resumed run needs.
@@ -311,17 +231,18 @@ class Loop:
         """
         if not all(weight.isfinite().all() for weight in self._weights):
             raise StoppedError(
-                f"Stopped: a weight is not a number after step {self.step}, and it was not saved; {self.kept}. Give a lower --lr."
+                f"Stopped: a weight is not a number after step {self.step}, and it was not saved; {self.remaining}. Give a lower --lr."
             )
         state = {
             "step": self.step,
-            "place": self.place,
+            "incidents": self.incidents,
             "seconds": self.seconds,
             "done": self.done,
-            "decides": self._decides(),
+            "settings": self._settings(),
         }
-        about = {**self.about, "step": self.step, "incidents": self.place, "seconds": round(self.seconds, 1)}
-        save(self.model, self.tokenizer, self.plan.out / LAST, about=about, optimizer=self.optimizer, state=state)
+        about = {**self.about, "step": self.step, "incidents": self.incidents, "seconds": round(self.seconds, 1)}
+        resumable = {"optimizer": self.optimizer.state_dict(), "state": state}
+        save(self.model, self.tokenizer, self.plan.out / LAST, about=about, resumable=resumable)
 
     def _write(self, line: dict[str, Any]) -> None:
         self.log.add(line)
@@ -330,7 +251,7 @@ class Loop:
 
 
 def _evenly(batch: Sequence[Row], parts: int) -> list[list[Row]]:
-    """A batch in parts of about equal work: the longest windows first, each to the part that has least."""
+    """Deal a batch into parts of about equal work: the longest windows first, each to the part that has least."""
     dealt: list[list[Row]] = [[] for _ in range(parts)]
     loads = [0] * parts
     for row in sorted(batch, key=lambda row: -len(row["observation"]["log_window"])):
@@ -341,10 +262,10 @@ def _evenly(batch: Sequence[Row], parts: int) -> list[list[Row]]:
 
 
 def _summary(
-    logs: Sequence[Mapping[str, Any]], step: int, place: int, took_s: float, made_s: float, drawn_s: float
+    logs: Sequence[Mapping[str, Any]], step: int, incidents: int, took_s: float, made_s: float, drawn_s: float
 ) -> dict[str, Any]:
-    """A step's line: means over its incidents; sums of tokens and times."""
-    line: dict[str, Any] = {"step": step, "incidents": place}
+    """Return a step's line: means over its incidents; sums of tokens and times."""
+    line: dict[str, Any] = {"step": step, "incidents": incidents}
     for name in dict.fromkeys(name for log in logs for name in log):
         values = [log[name] for log in logs if name in log]
         if name in ("tokens", "judging_s"):

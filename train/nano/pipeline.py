@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runs.files import write_json
 from schema import TASKS, BadRequestError
-from train.command import check_ranges, exit_code, tasks_of, write_json
+from train.command import SEED, THREADS, Command, Flag, exit_code, resolved, tasks_of
 from train.nano.model import PRESETS
 
 SETS = ("val", "test_seed")
@@ -41,10 +42,7 @@ class Step(NamedTuple):
 def models(args: argparse.Namespace) -> dict[str, Path]:
     """What is evaluated, by its name in the tables."""
     last = args.stages.split(",")[-1]
-    found = {"pretrained": args.out / "pretrain", "sft": args.out / "sft", "grpo": args.out / "grpo" / last}
-    if args.references:
-        found |= {"best_of": args.out / "best_of" / last, "labels": args.out / "labels"}
-    return found
+    return {"pretrained": args.out / "pretrain", "sft": args.out / "sft", "grpo": args.out / "grpo" / last}
 
 
 def training(args: argparse.Namespace) -> Iterator[Step]:
@@ -57,17 +55,6 @@ def training(args: argparse.Namespace) -> Iterator[Step]:
             return ("--minutes", f"{args.hours * 60 * HOURS[part] / parts:g}")
         return ("--steps", str(steps))
 
-    def reinforced(name: str, *more: str) -> Step:
-        how = (
-            "--stages",
-            args.stages,
-            *long("grpo", args.grpo_steps, len(stages)),
-            "--reward-table",
-            args.reward_table,
-        )
-        watched = ("--eval-every", str(args.eval_every), "--eval-n", "200")
-        return Step("train.grpo", ("--model", f"{out}/sft", "--out", f"{out}/{name}", *how, *watched, *common, *more))
-
     yield Step(
         "train.nano.pretrain",
         ("--model", args.preset, "--out", f"{out}/pretrain", *long("pretrain", args.pretrain_steps), *common),
@@ -76,11 +63,9 @@ def training(args: argparse.Namespace) -> Iterator[Step]:
         "train.sft",
         ("--model", f"{out}/pretrain", "--out", f"{out}/sft", "--epochs", f"{args.epochs:g}", *common),
     )
-    yield reinforced("grpo")
-    if args.references:
-        yield reinforced("best_of", "--best-of")
-        seen = sum(json.loads((out / "grpo" / stage / "run.json").read_text("utf-8"))["incidents"] for stage in stages)
-        yield Step("train.sft", ("--model", f"{out}/sft", "--out", f"{out}/labels", "--generate", str(seen), *common))
+    grpo = ("--stages", args.stages, *long("grpo", args.grpo_steps, len(stages)), "--reward-table", args.reward_table)
+    watched = ("--eval-every", str(args.eval_every), "--eval-n", "200")
+    yield Step("train.grpo", ("--model", f"{out}/sft", "--out", f"{out}/grpo", *grpo, *watched, *common))
 
 
 def evaluation(args: argparse.Namespace) -> Iterator[Step]:
@@ -148,7 +133,7 @@ def summary(args: argparse.Namespace) -> dict[str, Any]:
                 "low": gain.low,
                 "high": gain.high,
             }
-    return {"command": args.command, "sets": figures, "grpo_over_sft_macro_f1": gains}
+    return {"sets": figures, "grpo_over_sft_macro_f1": gains}
 
 
 def _short(metric: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,72 +180,52 @@ def _cell(metric: Mapping[str, Any], digits: int = 3) -> str:
 
 
 # ---------------------------------------------------------------- the command
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line, resolved."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.nano.pipeline", description="Train a small defender from nothing, and measure it."
-    )
-    add = parser.add_argument
-    add(
-        "--out",
-        type=Path,
-        default=Path("out/train-tiny"),
-        metavar="DIR",
-        help="where all goes (default: out/train-tiny)",
-    )
-    add("--preset", choices=PRESETS, default="nano", help="how large a model (default: nano)")
-    add(
-        "--stages",
-        default="stage1_basic,stage2_multi",
-        metavar="TASKS",
-        help="of GRPO, in order (default: stage1_basic,stage2_multi)",
-    )
-    add(
-        "--hours",
-        type=float,
-        metavar="H",
-        help="train about so long instead of by steps: a fifth pretraining, three fifths GRPO; --references add as much again and more",
-    )
-    add("--pretrain-steps", type=int, default=200, metavar="N", help="of 16 prompts (default: 200)")
-    add("--epochs", type=float, default=2.0, metavar="N", help="passes of SFT over the 600 rows (default: 2)")
-    add("--grpo-steps", type=int, default=150, metavar="N", help="of each stage, of 32 incidents (default: 150)")
-    add(
-        "--eval-every",
-        type=int,
-        default=100,
-        metavar="STEPS",
-        help="steps of GRPO between looks at val; 0 for none (default: 100)",
-    )
-    add("--val", type=int, default=800, metavar="N", help="incidents of the split val, all four tasks (default: 800)")
-    add("--reward-table", choices=("hardened", "standard"), default="hardened", help="of GRPO (default: hardened)")
-    add(
-        "--references",
-        action="store_true",
-        help="also rejection sampling, and SFT on as many labels as GRPO saw incidents",
-    )
-    add("--threads", type=int, default=2, metavar="N", help="cores (default: 2)")
-    add("--seed", type=int, default=0, help="of all (default: 0)")
-    args = parser.parse_args(argv)
-    args.command = f"python -m train.nano.pipeline {shlex.join(sys.argv[1:] if argv is None else argv)}".strip()
-    return args
+COMMAND = Command(
+    "train.nano.pipeline",
+    "Train a small defender from nothing, and measure it.",
+    {
+        "": (
+            Flag("--out", "where all goes", Path, Path("out/train-tiny"), metavar="DIR"),
+            Flag("--preset", "how large a model", default="nano", choices=tuple(PRESETS)),
+            Flag("--stages", "of GRPO, in order", default="stage1_basic,stage2_multi", metavar="TASKS"),
+            Flag(
+                "--hours",
+                "train about so long instead of by steps: a fifth pretraining, three fifths GRPO",
+                float,
+                metavar="H",
+            ),
+            Flag("--pretrain-steps", "of 16 prompts", int, 200, metavar="N"),
+            Flag("--epochs", "passes of SFT over the 600 rows", float, 2.0, metavar="N"),
+            Flag("--grpo-steps", "of each stage, of 32 incidents", int, 150, metavar="N"),
+            Flag(
+                "--eval-every", "steps of GRPO between looks at val; 0 for none", int, 100, metavar="STEPS", zero=True
+            ),
+            Flag("--val", "incidents of the split val, all four tasks", int, 800, metavar="N"),
+            Flag("--reward-table", "of GRPO", default="hardened", choices=("hardened", "standard")),
+            replace(THREADS, help="cores", trainer=""),
+            replace(SEED, help="of all"),
+        )
+    },
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
-    args = arguments(argv)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = COMMAND.parse(argv)
 
     def work() -> Path:
-        check_ranges(args)
-        args.stages = ",".join(tasks_of(args.stages, "--stages"))
+        COMMAND.check_ranges(args)
+        chosen = resolved(args, stages=",".join(tasks_of(args.stages, "--stages")))
         if args.val < len(TASKS):
             raise BadRequestError(
                 f"Expected --val of {len(TASKS)} or more, one incident of each task, and got {args.val}."
             )
-        walk(training(args))
-        walk(evaluation(args))
-        found = summary(args)
-        write_json(args.out / "summary.json", found)
-        show(found)
+        walk(training(chosen))
+        walk(evaluation(chosen))
+        figures = {"command": f"python -m {COMMAND.module} {shlex.join(argv)}".strip(), **summary(chosen)}
+        write_json(args.out / "summary.json", figures)
+        show(figures)
         return Path(args.out)
 
     return exit_code(work, args.out)

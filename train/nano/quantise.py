@@ -1,7 +1,6 @@
 """Put a checkpoint's matrices on an 8-bit grid: python -m train.nano.quantise CHECKPOINT --out DIR
 
-A model that is rounded while it is exported answers otherwise wherever two answers are about equally likely. Rounded first, it is a checkpoint like
-any other, is measured as it is, and its 8-bit export is the same function. Each row of a matrix, one for each output, becomes whole numbers from
+Quantising during export flips close decisions. Quantise the checkpoint first: then what is measured is what is shipped. Each row of a matrix, one for each output, becomes whole numbers from
 -127 to 127 times one scale: symmetric and per channel, as the specification of ONNX's QuantizeLinear has it.
 
     python -m train.nano.quantise out/grpo/stage4_adversarial --out out/defender
@@ -15,18 +14,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from players.codec import MARK
+from runs.ending import StoppedError
 from schema import BadRequestError
-from train.command import StoppedError, check_ranges, close_run, exit_code, is_complete, open_run, settings_of
+from train.command import OUT, SEED, THREADS, Command, Flag, close_run, exit_code, is_complete
+from train.nano.checkpoint import Checkpoint, finish, read_record
 
 TOP = 127  # the largest whole number; -128 has no counterpart
 MAY_LOSE = 0.01  # of the accuracy
 
 
 def whole(matrix: Any) -> tuple[Any, Any]:
-    """A matrix as whole numbers and scales.
+    """Split a matrix into whole numbers and scales.
 
     Args:
         matrix: float tensor [outputs, inputs].
@@ -42,7 +46,7 @@ def whole(matrix: Any) -> tuple[Any, Any]:
 
 
 def round_model(model: Any) -> int:
-    """Round every matrix of a model in place; how many there are."""
+    """Round every matrix of a model in place, and return how many there are."""
     import torch
 
     matrices = [weight for weight in model.parameters() if weight.ndim == 2]
@@ -53,42 +57,33 @@ def round_model(model: Any) -> int:
     return len(matrices)
 
 
-def rounded(args: argparse.Namespace, argv: Sequence[str]) -> Path:
+def round_checkpoint(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     """Round a checkpoint, and compare it with what it was on fresh incidents of the split `val`.
 
     Raises:
         BadRequestError: there is no checkpoint, or --out is its own directory or holds another run.
         StoppedError: it loses more than `MAY_LOSE`, or cannot be written.
     """
-    from players.codec import MARK, Coder
-    from train.nano.export import Checkpoint, written
-    from train.nano.loop import finish
-    from train.nano.methods import examination, examine
+    from train.nano import methods  # needs torch
 
     if args.out.resolve() == args.model.resolve():
         raise BadRequestError(
             f"Expected another directory as --out than the checkpoint's own, and got {str(args.out)!r}."
         )
     source = Checkpoint(args.model)
-    run = open_run(args.out, "train.nano.quantise", argv, settings_of(args), fresh=False)
+    run = COMMAND.open_run(args.out, argv, args)
     if is_complete(args.out, run):
         return Path(args.out)
-    asked, coder = examination(args), Coder(source.tokenizer)
-    before = examine(asked, args.threads, source.model, coder)
+    measure = partial(methods.measure, methods.validation(args), args.threads, source.model, source.tokenizer)
+    before = _short(measure())
     matrices = round_model(source.model)
-    after = examine(asked, args.threads, source.model, coder)
-    found = {when: _short(figures) for when, figures in (("before", before), ("after", after))}
-    told = ", ".join(f"{name} {found['before'][name]:.3f} and {found['after'][name]:.3f}" for name in found["before"])
-    print(f"{matrices} matrices rounded; on {args.eval_n} incidents of val, before and after: {told}")
-    lost = found["before"]["accuracy"] - found["after"]["accuracy"]
-    if lost > MAY_LOSE + 1e-9:
-        raise StoppedError(
-            f"Expected to lose at most {MAY_LOSE * 100:.0f} point of accuracy, and it is {lost * 100:.1f}: nothing was written. Train it "
-            "on, ask more incidents (--eval-n), or export it as it is, in float32."
-        )
-    made = written(args.model / MARK)
-    finish(source.model, source.tokenizer, args.out, about={**made, "rounded_to_bits": 8})
-    close_run(args.out, run, val={"n": args.eval_n, **found})
+    after = _short(measure())
+    both = ", ".join(f"{name} {before[name]:.3f} and {after[name]:.3f}" for name in before)
+    print(f"{matrices} matrices rounded; on {args.eval_n} incidents of val, before and after: {both}")
+    _check_loss(before["accuracy"] - after["accuracy"])
+    about = {**read_record(args.model / MARK), "rounded_to_bits": 8}
+    finish(source.model, source.tokenizer, args.out, about=about)
+    close_run(args.out, run, val={"n": args.eval_n, "before": before, "after": after})
     return Path(args.out)
 
 
@@ -96,31 +91,39 @@ def _short(figures: Mapping[str, Any]) -> dict[str, float]:
     return {name: round(figures[f"val/{name}"], 6) for name in ("accuracy", "macro_f1")}
 
 
+def _check_loss(lost: float) -> None:
+    if lost > MAY_LOSE + 1e-9:
+        raise StoppedError(
+            f"Expected to lose at most {MAY_LOSE * 100:.0f} point of accuracy, and it is {lost * 100:.1f}: nothing was written. Train it "
+            "on, ask more incidents (--eval-n), or export it as it is, in float32."
+        )
+
+
 # ---------------------------------------------------------------- the command
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line, resolved."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.nano.quantise",
-        description="Put a checkpoint's matrices on an 8-bit grid, so that an 8-bit export says the same.",
-        epilog=(__doc__ or "").split("\n\n")[-1],
-    )
-    add = parser.add_argument
-    add("model", type=Path, metavar="CHECKPOINT", help="directory of a small Qwen2 checkpoint")
-    add("--out", type=Path, required=True, metavar="DIR", help="where the rounded one is written")
-    add("--eval-n", type=int, default=400, metavar="N", help="incidents of the split val to compare on (default: 400)")
-    add("--threads", type=int, default=2, metavar="N", help="cores that share them (default: 2)")
-    add("--seed", type=int, default=0, help="of the incidents (default: 0)")
-    return parser.parse_args(argv)
+COMMAND = Command(
+    "train.nano.quantise",
+    "Put a checkpoint's matrices on an 8-bit grid, so that an 8-bit export says the same.",
+    {
+        "": (
+            Flag("model", "directory of a small Qwen2 checkpoint", Path, metavar="CHECKPOINT"),
+            replace(OUT, help="where the rounded one is written"),
+            Flag("--eval-n", "incidents of the split val to compare on", int, 400, metavar="N", free=True),
+            replace(THREADS, help="cores that share them", trainer="", free=True),
+            replace(SEED, help="of the incidents"),
+        )
+    },
+    (__doc__ or "").split("\n\n")[-1],
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = arguments(argv)
+    args = COMMAND.parse(argv)
 
     def work() -> Path:
-        check_ranges(args)
-        return rounded(args, argv)
+        COMMAND.check_ranges(args)
+        return round_checkpoint(args, argv)
 
     return exit_code(work, args.out)
 

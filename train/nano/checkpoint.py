@@ -1,0 +1,159 @@
+"""Checkpoints of small models: written whole or not at all, read as transformers has them, with the commands that made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from players.codec import MARK
+from runs.directory import RUN
+from runs.ending import StoppedError
+from runs.files import move_files, replace_directory
+from schema import BadRequestError, OpenSOCError
+
+LAST = "last"  # a run's newest checkpoint, with what a resumed run needs
+STATE = "state.pt"
+MADE_BY = 10  # commands that a history goes back at most
+
+
+# ---------------------------------------------------------------- written
+def save(
+    model: Any,
+    tokenizer: Any,
+    path: Path,
+    *,
+    about: Mapping[str, Any],
+    resumable: Mapping[str, Any] | None = None,
+    fallback: Path | None = None,
+) -> None:
+    """Write a checkpoint into a directory, which it replaces.
+
+    Args:
+        model: with `save_pretrained`.
+        tokenizer: goes with it.
+        path: the checkpoint's directory.
+        about: what is written beside the weights.
+        resumable: state of the optimizer and the run, for a run that is resumed.
+        fallback: the checkpoint that is there should this fail; None for the old one at `path`.
+
+    Raises:
+        StoppedError: it cannot be written (a full disk, say); the one before it stays.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        with replace_directory(path) as aside:
+            model.save_pretrained(aside)
+            tokenizer.save_pretrained(aside)
+            (aside / MARK).write_text(json.dumps(dict(about), indent=1) + "\n", "utf-8")
+            if resumable is not None:
+                torch.save(dict(resumable), aside / STATE)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells of a full disk by a RuntimeError
+        raise StoppedError(
+            f"Could not save a checkpoint to {str(path)!r}: {error}; {remaining(fallback or path)}. "
+            "Make room and give the same command again."
+        ) from error
+
+
+def remaining(path: Path) -> str:
+    """Say which checkpoint is there."""
+    return f"the checkpoint before it is kept in {str(path)!r}" if path.exists() else "there is no earlier one"
+
+
+def finish(model: Any, tokenizer: Any, out: Path, *, about: Mapping[str, Any]) -> None:
+    """Put a model into a run's own directory, file by file, the mark last.
+
+    Raises:
+        StoppedError: it cannot be written.
+    """
+    aside = out / ".model"
+    save(model, tokenizer, aside, about=about, fallback=out / LAST)
+    move_files(aside, out, last=lambda name: name == MARK)
+
+
+# ---------------------------------------------------------------- read
+class Checkpoint:
+    """A model with its tokenizer, as transformers has them; torch computes on one core from here on, as an exported graph does.
+
+    Raises:
+        BadRequestError: there is none in the directory.
+        OpenSOCError: torch or transformers is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not (path / "config.json").is_file():
+            raise BadRequestError(
+                f"Expected a checkpoint with config.json in {str(path)!r}, and found none; train one with train.sft."
+            )
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+            from transformers.utils import logging
+
+            torch.set_num_threads(1)
+            logging.disable_progress_bar()
+            self.model = AutoModelForCausalLM.from_pretrained(path, dtype="float32", local_files_only=True).eval()
+            # Not AutoTokenizer, which splits as Qwen does whatever tokenizer.json says.
+            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
+        except ImportError as error:
+            raise OpenSOCError(
+                f"Expected {error.name} for an export, and it is not installed; install the extra `train`."
+            ) from error
+        except Exception as error:  # transformers, safetensors and tokenizers each have their own
+            raise BadRequestError(
+                f"Expected a whole checkpoint in {str(path)!r}, and loading it gave {type(error).__name__}: {str(error)[:200]}."
+            ) from error
+        self.path = path
+        self.context = int(self.model.config.max_position_embeddings)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return the optimizer's state and the run's own.
+
+    Raises:
+        BadRequestError: there is none, or it cannot be read.
+    """
+    import torch
+
+    try:
+        stored: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        return {name: stored[name] for name in ("optimizer", "state")}
+    except Exception as error:  # torch, pickle and zipfile each have their own
+        raise BadRequestError(
+            f"expected the state of a run in {str(path)!r}; reading it gave {type(error).__name__}: {str(error)[:200]}; "
+            "start over with --fresh, or from the weights beside it with another --out"
+        ) from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the object that training wrote into a file; empty if it wrote none."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def history(checkpoint: Path) -> list[dict[str, Any]]:
+    """Return the commands that made a checkpoint, the first one first, as far back as their run.json are there.
+
+    Returns:
+        Of each `command`, `commit`, `steps` and `incidents`, counted over the stages that led here.
+    """
+    commands: list[dict[str, Any]] = []
+    path = checkpoint
+    while len(commands) < MADE_BY and (run := read_record(path / RUN)):
+        whole = read_record(path.parent / RUN)
+        stages = whole.get("stages") or []
+        passed = stages[: stages.index(path.name) + 1] if path.name in stages else []
+        runs = [read_record(path.parent / stage / RUN) for stage in passed] or [run]
+        sums = {name: sum(int(stage.get(name) or 0) for stage in runs) for name in ("steps", "incidents")}
+        began = whole if passed else run  # a stage says which commit there was when it began
+        commands.insert(0, {"command": run.get("command"), "commit": began.get("commit"), **sums})
+        path = Path(str((run.get("settings") or {}).get("model")))
+    return commands

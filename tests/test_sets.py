@@ -387,7 +387,7 @@ def test_what_is_no_id_is_refused(row_id):
 def test_a_flip_that_hangs_on_a_threshold_is_no_twin(monkeypatch):
     row_id = rows("pairs")[0]["id"]
     assert set_rows.make_row(row_id)["id"] == row_id
-    monkeypatch.setattr(set_rows, "stands", lambda case: False)
+    monkeypatch.setattr(set_rows, "is_admissible", lambda case: False)
 
     with pytest.raises(BadRequestError):
         set_rows.make_row(row_id)

@@ -166,7 +166,8 @@ def epoch_s(timestamp: str) -> float:
     return _midnight_s(timestamp[:10]) + minute + float(timestamp[17:-1])
 
 
-_MINUTES = {f"{minute // 60:02d}:{minute % 60:02d}:": 60.0 * minute for minute in range(1440)}
+MINUTES_OF_DAY = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))  # as timestamps write them
+_MINUTES = {text: 60.0 * minute for minute, text in enumerate(MINUTES_OF_DAY)}
 
 
 @lru_cache(maxsize=4096)

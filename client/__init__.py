@@ -1,4 +1,4 @@
-"""Client of OpenSOC: `OpenSOCClient` over HTTP, `OpenSOCEnv` over WebSocket, `python -m client.play` for a person.
+"""Client of OpenSOC: `OpenSOCClient` over HTTP, `OpenSOCSession` over WebSocket (`OpenSOCEnv` is another name of it), `python -m client.play` for a person.
 
 Stands alone: it imports nothing of the server and is installed as `opensoc_env`. The WebSocket classes are loaded on
 first use, as the OpenEnv SDK behind them takes seconds to import and the HTTP client needs none of it.
@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from .http_client import OpenSOCClient, OpenSOCClientError, StepResult
 
 if TYPE_CHECKING:
-    from .client import EpisodeLostError, OpenSOCAction, OpenSOCEnv, OpenSOCObservation, OpenSOCState
+    from .client import (
+        EpisodeLostError,
+        OpenSOCAction,
+        OpenSOCEnv,
+        OpenSOCObservation,
+        OpenSOCSession,
+        OpenSOCState,
+    )
 
 __all__ = [
     "EpisodeLostError",
@@ -19,6 +26,7 @@ __all__ = [
     "OpenSOCClientError",
     "OpenSOCEnv",
     "OpenSOCObservation",
+    "OpenSOCSession",
     "OpenSOCState",
     "StepResult",
 ]

@@ -1,6 +1,6 @@
 """Play OpenSOC over one WebSocket, on the OpenEnv SDK's `EnvClient`; asynchronous, or `.sync()`.
 
-    with OpenSOCEnv("http://127.0.0.1:7860").sync() as env:
+    with OpenSOCSession("http://127.0.0.1:7860").sync() as env:
         result = env.reset(task="stage1_basic", mode="defender_only", seed=42)
         triage = {"action": "monitor", "cited_log_id": result.observation.alert["log_id"], "rationale": "..."}
         result = env.step(OpenSOCAction(submit_triage=triage))
@@ -30,6 +30,7 @@ __all__ = [
     "OpenSOCClientError",
     "OpenSOCEnv",
     "OpenSOCObservation",
+    "OpenSOCSession",
     "OpenSOCState",
     "OpensocAction",
     "OpensocEnv",
@@ -78,7 +79,7 @@ class OpenSOCState(State):
     reward_table: str | None = None
 
 
-class OpenSOCEnv(EnvClient[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
+class OpenSOCSession(EnvClient[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     """One WebSocket, one environment, one episode at a time.
 
     The SDK connects again by itself after a time-out or a restart of the server, and the new connection has a new
@@ -128,7 +129,8 @@ class OpenSOCEnv(EnvClient[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         return OpenSOCState(**payload)
 
 
+OpenSOCEnv = OpenSOCSession  # as OpenEnv's clients are named
 # The spellings that the SDK derives from the manifest's name, `opensoc`.
-OpensocEnv = OpenSOCEnv
+OpensocEnv = OpenSOCSession
 OpensocAction = OpenSOCAction
 OpensocObservation = OpenSOCObservation

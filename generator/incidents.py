@@ -1,7 +1,7 @@
 """Incidents from seeds: a story, look-alikes beside it, ordinary lines between, and a world in which it happened.
 
 The generator aims at a decision so that the five come equally often; what is right is the verifier's to say. Beside the story
-that decides, look-alikes from other families are played harmlessly or with an excuse, so that no event type, title or
+that decides, look-alikes from other families are played harmlessly or with an explanation, so that no event type, title or
 context row belongs to one decision. Same arguments, same bytes, in any process: all chance comes from one hashed seed.
 
     python -m generator --task stage3_mixed --n 3
@@ -19,6 +19,7 @@ from typing import Any
 
 from schema import (
     LABELS,
+    MAX_EVENTS,
     SENSOR_OF,
     TASKS,
     TELEMETRY,
@@ -33,11 +34,10 @@ from schema import (
 from tasks.families import Family
 from tasks.noise import NOISE
 from tasks.registry import SPLITS, TASK_SPECS, TRAIN_FAMILIES, Split, TaskSpec, families_of
-from tasks.scene import SPAN_S, Excuse, Plan, Scene, Telling
+from tasks.scene import SPAN_S, Explanation, Plan, Scene, Strength
 from world import World, make_organisation
 
 GENERATOR_VERSION = "3"
-MAX_LINES = 40
 ORGANISATIONS = 48  # of each split
 _DAYS = tuple((date(2026, 1, 5) + timedelta(days=number)).isoformat() for number in range(300))
 NARRATIVES = (
@@ -68,12 +68,12 @@ class Case:
 
 
 def incident_seed(split: str, task: str, index: int, salt: str = "") -> int:
-    """One incident's seed, hashed, as `seed + index` would give neighbouring runs the same incidents."""
+    """Derive one incident's seed. It is hashed, as `seed + index` would give neighbouring runs the same incidents."""
     return int.from_bytes(hashlib.sha256(f"{split}/{task}/{index}/{salt}".encode()).digest()[:8], "big")
 
 
 def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", label: Label | None = None) -> Case:
-    """The incident of an index.
+    """Generate the incident of an index.
 
     Args:
         task: one of the four tasks.
@@ -114,35 +114,39 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
 
 
 # ---------------------------------------------------------------- what is told
-Told = tuple[tuple[Family, Plan], ...]  # one family with its plans
+FamilyPlans = tuple[tuple[Family, Plan], ...]  # one family with its plans
 
 
 @cache
-def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[Told, ...], ...]:
-    """Every family with the plans by which it leads to a decision, those of addresses apart from the others, so that both kinds come
-    equally often; the crown and privilege of plans that may have any are drawn later."""
+def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[FamilyPlans, ...], ...]:
+    """Collect the plans per family that lead to `goal`, in two groups (network families, all others) so that each is drawn equally often.
+
+    Crown jewel and privilege are drawn later where the goal allows any.
+    """
     families = families_of(split)
     pairs: list[tuple[Family, Plan]] = []
     for family in families:
         if goal == "dismiss":
             pairs += [
-                (family, Plan(telling, excuse)) for excuse in family.excuses for telling in _excusable(family, excuse)
+                (family, Plan(strength, explanation))
+                for explanation in family.explanations
+                for strength in _explained_strengths(family, explanation)
             ]
             pairs.append((family, Plan("below")))
         elif goal == "monitor":
-            pairs += [(family, Plan("suspicious"))] if "suspicious" in family.tellings else []
-        elif goal == "escalate" and "confirmed" in family.tellings:
-            pairs.append((family, Plan("confirmed", crown=True)))
+            pairs += [(family, Plan("suspicious"))] if "suspicious" in family.strengths else []
+        elif goal == "escalate" and "confirmed" in family.strengths:
+            pairs.append((family, Plan("confirmed", on_crown_jewel=True)))
             pairs += [(family, Plan("confirmed", privileged=True))] if family.names_account else []
             pairs += [(family, Plan("confirmed"))] if goal in family.reaches else []
         elif goal in family.reaches:
             pairs.append((family, Plan("confirmed")))
     alone = [(family, plan) for family, plan in pairs if family.single]
     usable = alone if single and alone else pairs
-    told = [
+    by_family = [
         tuple(pair for pair in usable if pair[0] is family) for family in dict.fromkeys(family for family, _ in usable)
     ]
-    kinds = [tuple(plans for plans in told if _is_of_addresses(plans[0][0]) is kind) for kind in (True, False)]
+    kinds = [tuple(plans for plans in by_family if _is_of_addresses(plans[0][0]) is kind) for kind in (True, False)]
     return tuple(kind for kind in kinds if kind)
 
 
@@ -153,19 +157,20 @@ def _is_of_addresses(family: Family) -> bool:
 def _choose(scene: Scene, goal: Label, spec: TaskSpec, split: Split) -> tuple[Family, Plan]:
     chosen, plan = scene.pick(scene.pick(scene.pick(_fitting(goal, split, spec.single))))
     if goal in ("dismiss", "monitor"):
-        plan = Plan(plan.telling, plan.excuse, scene.chance(0.4), scene.chance(0.4))
+        plan = Plan(plan.strength, plan.explanation, scene.chance(0.4), scene.chance(0.4))
     return chosen, plan
 
 
-def _excusable(family: Family, excuse: Excuse) -> tuple[Telling, ...]:
-    """The strengths that an excuse can explain; an authorised scanner probes for real."""
+def _explained_strengths(family: Family, explanation: Explanation) -> tuple[Strength, ...]:
+    """List the strengths that an explanation can explain; an authorised scanner probes for real."""
     return (
-        ("confirmed",) if excuse == "scanner" else tuple(telling for telling in family.tellings if telling != "below")
+        ("confirmed",)
+        if explanation == "scanner"
+        else tuple(strength for strength in family.strengths if strength != "below")
     )
 
 
-# What is played beside a story: beside one of addresses one of hosts and identities, and the other way round, so that every
-# window holds both.
+# Decoys come from the opposite group of families, so every window has both network and host activity.
 _UNLIKE = {
     of_addresses: tuple(family for family in TRAIN_FAMILIES if _is_of_addresses(family) is not of_addresses)
     for of_addresses in (True, False)
@@ -173,28 +178,28 @@ _UNLIKE = {
 
 
 def _look_alike(scene: Scene, last: Family) -> tuple[Family, Plan]:
-    """Something of a family that decides nothing, unlike what was played last: harmless, or explained."""
+    """Choose something of a family that decides nothing, unlike what was played last: harmless, or explained."""
     family = scene.pick(_UNLIKE[_is_of_addresses(last)])
     crown, privileged = scene.chance(0.4), scene.chance(0.4)
-    excuses: tuple[Excuse, ...] = family.excuses
-    if excuses and scene.chance(0.6):
-        excuse = scene.pick(excuses)
-        return family, Plan(scene.pick(_excusable(family, excuse)), excuse, crown, privileged)
+    explanations: tuple[Explanation, ...] = family.explanations
+    if explanations and scene.chance(0.6):
+        explanation = scene.pick(explanations)
+        return family, Plan(scene.pick(_explained_strengths(family, explanation)), explanation, crown, privileged)
     return family, Plan("below", "", crown, privileged)
 
 
 def _play(scene: Scene, family: Family, plan: Plan, spec: TaskSpec) -> None:
     """Play a family, and put the tickets around it that explain it, nearly explain it or have nothing to do with it."""
-    lead = family.play(scene, plan)
-    if plan.excuse == "ticket":
-        scene.cover(lead)
-    elif scene.chance(spec.near_miss if not plan.excuse else 0.3):
-        scene.nearly_cover(lead)
+    scope = family.play(scene, plan)
+    if plan.explanation == "ticket":
+        scene.cover(scope)
+    elif scene.chance(spec.near_miss if not plan.explanation else 0.3):
+        scene.nearly_cover(scope)
 
 
 # ---------------------------------------------------------------- what stands around it
 def _noise(scene: Scene, spec: TaskSpec) -> None:
-    room = MAX_LINES - 1 - len(scene.lines)
+    room = MAX_EVENTS - 1 - len(scene.lines)
     for _ in range(min(scene.between(*spec.noise), room)):
         scene.pick(NOISE)(scene, scene.start + scene.random() * SPAN_S)
     for _ in range(scene.between(2, 5) - len(scene.indicators)):
@@ -202,12 +207,12 @@ def _noise(scene: Scene, spec: TaskSpec) -> None:
 
 
 def _poison(scene: Scene, narrative: str) -> str:
-    """Hostile text where an attacker can write: the narrative, a user agent, a command line, a file name, a name looked up."""
+    """Put hostile text where an attacker can write: the narrative, a user agent, a command line, a file name, a name looked up."""
     text = scene.pick(_POISON).format(label=scene.pick(LABELS))
     place = scene.between(0, 5)
     at = scene.start + scene.random() * SPAN_S
     host, user = scene.pick(scene.cast_hosts), scene.pick(scene.cast_accounts)["name"]
-    if place == 0 or len(scene.lines) >= MAX_LINES:
+    if place == 0 or len(scene.lines) >= MAX_EVENTS:
         return text
     if place == 1:
         scene.add(
@@ -265,7 +270,7 @@ def _is_watched(row: dict[str, Any]) -> bool:
 
 
 def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
-    """Outages: the one that blinds the alert's sensor where the plan wants it, otherwise one that misses by host, kind or time."""
+    """Add an outage: the one that blinds the alert's sensor where the plan wants it, otherwise one that misses by host, kind or time."""
     if outage and not _is_watched(scene.lines[alerted][1]):
         alerted = scene.pick([index for index, (_, row) in enumerate(scene.lines) if _is_watched(row)])
     if not outage and not scene.chance(0.85):
@@ -295,7 +300,7 @@ def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
     return alerted
 
 
-_LOG_IDS = tuple(f"L1-{number}" for number in range(1, MAX_LINES + 1))
+_LOG_IDS = tuple(f"L1-{number}" for number in range(1, MAX_EVENTS + 1))
 _time_of = itemgetter(0)
 
 
@@ -310,8 +315,8 @@ def _finish(scene: Scene, family: Family, plan: Plan, goal: Label, alerted: int,
         lines.append(row)
     scene.rng.shuffle(scene.tickets)
     scene.rng.shuffle(scene.indicators)
-    told = plan.telling != "below" and not plan.excuse
-    category: Category = family.category if told else "benign_activity"
+    hostile = plan.strength != "below" and not plan.explanation
+    category: Category = family.category if hostile else "benign_activity"
     incident = built_incident(goal, category, lines, narrative)
     world = World.around(
         scene.organisation,

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, get_args
 
-from generator.incidents import MAX_LINES, Case
+from generator.incidents import Case
 from generator.twins import accounts_of, hosts_of, in_order, rebuilt
-from schema import LABELS, Label
+from schema import LABELS, MAX_EVENTS, Label
 
 Tier = Literal["plain", "authority", "forged_output", "encoded", "harmless"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
@@ -103,7 +103,7 @@ def inject(
     """
     any_tier, any_place = rng.choice(TIERS), rng.choice(PLACES)
     chosen_tier, chosen_place = tier or any_tier, place or any_place
-    if len(case.lines) >= MAX_LINES or not hosts_of(case) or not accounts_of(case):
+    if len(case.lines) >= MAX_EVENTS or not hosts_of(case) or not accounts_of(case):
         chosen_place = "narrative"
     wanted = None if chosen_tier == "harmless" else rng.choice([label for label in LABELS if label != truth])
     text = _text(chosen_tier, chosen_place, wanted, rng)

@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from random import Random
 
-from generator.incidents import MAX_LINES, NARRATIVES, Case
+from generator.incidents import NARRATIVES, Case
 from generator.twins import Rows, Twin, accounts_of, hosts_of, in_order, rebuilt, span_of
-from schema import epoch_s, iso_time
+from schema import MAX_EVENTS, epoch_s, iso_time
 from tasks.noise import NOISE
 from tasks.scene import Scene
 from world import Organisation, World, in_networks
@@ -100,7 +100,7 @@ def padded(case: Case, rng: Random) -> Case | None:
     stage = _stage(case, rng, iso_time(first))
     if stage is None or iso_time(first)[:10] != iso_time(last)[:10]:
         return None
-    for _ in range(min(rng.randrange(2, 7), MAX_LINES - len(case.lines))):
+    for _ in range(min(rng.randrange(2, 7), MAX_EVENTS - len(case.lines))):
         rng.choice(NOISE)(stage, stage.start + rng.random() * (last - first))
     rows = [{**row, "timestamp": stage.clock(at), "log_id": ""} for at, row in stage.lines]
     return in_order(case, [*case.lines, *rows]) if rows else None

@@ -1,7 +1,6 @@
 """Twins of an incident by one edit that may flip the decision.
 
-Which edit does flip it is the verifier's to say, and the generator does not know the verifier: `proposals`
-offers twins, `eval.pairs` chooses. A twin shares no row with the incident that it was made of.
+The generator cannot call the verifier, so it only proposes edits (`proposals`); `eval.pairs` keeps those that flip the label. A twin shares no row with the incident that it was made of.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
-from generator.incidents import MAX_LINES, Case
+from generator.incidents import Case
 from schema import (
+    MAX_EVENTS,
     SENSOR_OF,
     UNNAMED_PROGRAM_WORK,
     Account,
@@ -320,7 +320,7 @@ def actor_changed(case: Case, rng: Random) -> Iterator[Case]:
 
 def event_added(case: Case, rng: Random) -> Iterator[Case]:
     """One line more: an account of the window clears an event log or deletes shadow copies on a host of the window."""
-    if len(case.lines) >= MAX_LINES:
+    if len(case.lines) >= MAX_EVENTS:
         return
     for host in hosts_of(case):
         for user in accounts_of(case):

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from schema import Account, Host, Indicator, Sensor, Ticket
+from schema import MINUTES_OF_DAY, Account, Host, Indicator, Sensor, Ticket
 
 if TYPE_CHECKING:
     from world import Organisation
 
 T = TypeVar("T")
-Telling = Literal["confirmed", "suspicious", "below"]
-Excuse = Literal["", "ticket", "tool", "scanner"]
-_MINUTES = tuple(f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))
+Strength = Literal["confirmed", "suspicious", "below"]
+Explanation = Literal["", "ticket", "tool", "scanner"]
+_MINUTES = tuple(f"T{minute}" for minute in MINUTES_OF_DAY)
 _SECONDS = tuple(f"{second:02d}Z" for second in range(60))
 SPAN_S = 5400  # a window covers an hour and a half at most
 _PUBLIC_FIRST = (5, 31, 45, 62, 77, 81, 89, 94, 103, 141, 146, 151, 176, 185, 193, 194, 195, 212, 213, 217)
@@ -49,16 +49,16 @@ _SYLLABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a family shall be played: how strong, excused by what, on a crown jewel or by a privileged account or neither."""
+    """How a family shall be played: how strong, explained by what, on a crown jewel or by a privileged account or neither."""
 
-    telling: Telling
-    excuse: Excuse = ""
-    crown: bool = False
+    strength: Strength
+    explanation: Explanation = ""
+    on_crown_jewel: bool = False
     privileged: bool = False
 
 
 @dataclass(slots=True)
-class Lead:
+class TicketScope:
     """Whom a played family concerns: what a ticket would have to cover to explain it."""
 
     hosts: tuple[str, ...]
@@ -134,7 +134,7 @@ class Scene:
         owner = next((entry["department"] for entry in self.organisation.tools if entry["name"] == tool), None)
         if owner is None:
             return self.account(plan.privileged)
-        owns = plan.excuse == "tool"
+        owns = plan.explanation == "tool"
         deck = self.accounts[plan.privileged]
         for account in deck:
             if (account["department"] == owner) == owns:
@@ -224,37 +224,37 @@ class Scene:
         stranger = self.outside() if self.chance(0.6) else self.domain()
         self.indicators.append({"value": stranger, "confidence": self.pick(("high", "low"))})
 
-    def cover(self, lead: Lead) -> None:
+    def cover(self, scope: TicketScope) -> None:
         """A ticket that explains what a family did, with room to spare."""
         self.ticket(
-            self._and_another(lead.hosts),
-            [lead.account],
-            lead.tool,
-            lead.first - self.between(300, 2400),
-            lead.last + self.between(300, 2400),
+            self._and_another(scope.hosts),
+            [scope.account],
+            scope.tool,
+            scope.first - self.between(300, 2400),
+            scope.last + self.between(300, 2400),
         )
 
     def _and_another(self, hosts: Sequence[str]) -> list[str]:
         """The hosts, now and then with one of the cast that has nothing to do with it."""
         return sorted({*hosts, self.pick(self.cast_hosts)["name"]}) if self.chance(0.4) else sorted(hosts)
 
-    def nearly_cover(self, lead: Lead) -> None:
+    def nearly_cover(self, scope: TicketScope) -> None:
         """A ticket that misses by one fact: the host, the account, the program, the time or the approval."""
-        account = lead.account or self.pick(self.cast_accounts)["name"]
-        tool = lead.tool or self.pick(self.organisation.tools)["name"]
-        hosts, accounts, status = self._and_another(lead.hosts), [account], "approved"
-        first, last = lead.first - self.between(300, 2400), lead.last + self.between(300, 2400)
+        account = scope.account or self.pick(self.cast_accounts)["name"]
+        tool = scope.tool or self.pick(self.organisation.tools)["name"]
+        hosts, accounts, status = self._and_another(scope.hosts), [account], "approved"
+        first, last = scope.first - self.between(300, 2400), scope.last + self.between(300, 2400)
         miss = self.between(0, 6)
         if miss == 0:
-            hosts = [self.other_name([host["name"] for host in self.cast_hosts], lead.hosts)]
+            hosts = [self.other_name([host["name"] for host in self.cast_hosts], scope.hosts)]
         elif miss == 1:
-            accounts = [self.other_name([account["name"] for account in self.cast_accounts], [lead.account])]
+            accounts = [self.other_name([account["name"] for account in self.cast_accounts], [scope.account])]
         elif miss == 2:
-            tool = self.other_name([entry["name"] for entry in self.organisation.tools], [lead.tool])
+            tool = self.other_name([entry["name"] for entry in self.organisation.tools], [scope.tool])
         elif miss == 3:
-            first, last = lead.first - self.between(5400, 9000), lead.first - self.between(300, 1800)
+            first, last = scope.first - self.between(5400, 9000), scope.first - self.between(300, 1800)
         elif miss == 4:
-            first, last = lead.last + self.between(300, 1800), lead.last + self.between(5400, 9000)
+            first, last = scope.last + self.between(300, 1800), scope.last + self.between(5400, 9000)
         else:
             status = self.pick(("pending", "rejected"))
         self.ticket(hosts, accounts, tool, first, last, status)

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from generator.incidents import _excusable, _finish, _fitting
+from generator.incidents import _explained_strengths, _finish, _fitting
 from schema import EVENT_TYPES, LABELS, TASKS
 from tasks.families import FAMILIES
 from tasks.noise import NOISE
@@ -28,9 +28,9 @@ def scene_of(seed):
 def played(family, plan, seed):
     """A case that holds one story alone, and the ticket that explains it where the plan says so."""
     scene = scene_of(seed)
-    lead = family.play(scene, plan)
-    if plan.excuse == "ticket":
-        scene.cover(lead)
+    scope = family.play(scene, plan)
+    if plan.explanation == "ticket":
+        scene.cover(scope)
     return _finish(scene, family, plan, "dismiss", 0, "")
 
 
@@ -39,19 +39,23 @@ def decision(case):
 
 
 def expected(family, plan):
-    if plan.excuse or plan.telling == "below":
+    if plan.explanation or plan.strength == "below":
         return "dismiss"
-    if plan.telling == "suspicious":
+    if plan.strength == "suspicious":
         return "monitor"
-    return "escalate" if plan.crown or plan.privileged else family.reaches[0]
+    return "escalate" if plan.on_crown_jewel or plan.privileged else family.reaches[0]
 
 
 def plans_of(family):
     """Every plan that a family may be given."""
-    told = [(telling, "") for telling in family.tellings]
-    told += [(telling, excuse) for excuse in family.excuses for telling in _excusable(family, excuse)]
+    told = [(strength, "") for strength in family.strengths]
+    told += [
+        (strength, explanation)
+        for explanation in family.explanations
+        for strength in _explained_strengths(family, explanation)
+    ]
     standings = [(False, False), (True, False), *([(False, True), (True, True)] if family.names_account else [])]
-    return [Plan(telling, excuse, *standing) for telling, excuse in told for standing in standings]
+    return [Plan(strength, explanation, *standing) for strength, explanation in told for standing in standings]
 
 
 @each_family
@@ -68,19 +72,19 @@ def test_a_family_is_of_use_under_several_decisions(family):
     decisions = {decision(played(family, plan, 1)) for plan in plans_of(family)}
 
     assert {"dismiss"} | set(family.reaches) <= decisions
-    assert len(decisions) >= (2 if "confirmed" not in family.tellings or "escalate" in family.reaches else 3)
+    assert len(decisions) >= (2 if "confirmed" not in family.strengths or "escalate" in family.reaches else 3)
 
 
-def shape(family, telling):
-    """The fields that a telling's lines have by event type, and how many lines it has on average."""
-    cases = [played(family, Plan(telling), seed) for seed in range(30)]
+def shape(family, strength):
+    """The fields that a strength's lines have by event type, and how many lines it has on average."""
+    cases = [played(family, Plan(strength), seed) for seed in range(30)]
     names = {(line["event_type"], name) for case in cases for line in case.lines for name in line["fields"]}
     return names, sum(len(case.lines) for case in cases) / len(cases)
 
 
 @each_family
 def test_harmless_tellings_have_the_fields_and_the_length_of_hostile_ones(family):
-    shapes = [shape(family, telling) for telling in family.tellings]
+    shapes = [shape(family, strength) for strength in family.strengths]
 
     assert all(names == shapes[0][0] for names, _ in shapes)
     assert max(length for _, length in shapes) - min(length for _, length in shapes) <= 1.2
@@ -124,9 +128,9 @@ def test_there_are_many_families_over_many_tactics_and_rules():
     found = Counter(
         rule_id
         for family in FAMILIES
-        for telling in family.tellings
+        for strength in family.strengths
         for seed in SEEDS
-        for rule_id in compute_ground_truth(*_judged(played(family, Plan(telling), seed))).rule_ids
+        for rule_id in compute_ground_truth(*_judged(played(family, Plan(strength), seed))).rule_ids
     )
     assert set(found) <= {rule.rule_id for rule in RULES}
     assert len(found) >= 45

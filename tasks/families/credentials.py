@@ -19,14 +19,14 @@ from tasks.families.story import (
     prober,
     write,
 )
-from tasks.scene import Lead, Plan, Scene
+from tasks.scene import Plan, Scene, TicketScope
 
 LSASS = SYSTEM32 + "lsass.exe"
 _SLOW = (125, 170)  # seconds between failures that make no burst
 
 
-def lsass_dump(scene: Scene, plan: Plan) -> Lead:
-    """A program reads the memory of lsass and writes it down; in the harmless telling another program's."""
+def lsass_dump(scene: Scene, plan: Plan) -> TicketScope:
+    """A program reads the memory of lsass and writes it down; in the harmless strength another program's."""
     tool = "procdump.exe"
     who, at, path = actor(scene, plan, tool), scene.moment(120), f"D:\\Tools\\{tool}"
     scene.add(
@@ -36,18 +36,18 @@ def lsass_dump(scene: Scene, plan: Plan) -> Lead:
         who.host,
         who.user,
         process_path=path,
-        target_path=SYSTEM32 + scene.pick(("svchost.exe", "spoolsv.exe")) if plan.telling == "below" else LSASS,
+        target_path=SYSTEM32 + scene.pick(("svchost.exe", "spoolsv.exe")) if plan.strength == "below" else LSASS,
         access_mask=scene.pick(("0x1010", "0x1410", "0x1fffff")),
     )
-    writer = SYSTEM32 + "WerFault.exe" if plan.telling == "suspicious" else path
+    writer = SYSTEM32 + "WerFault.exe" if plan.strength == "suspicious" else path
     last = write(scene, at + scene.between(1, 40), who, f"D:\\Tools\\{scene.word()}.dmp", writer)
-    return who.lead(tool, at, last)
+    return who.scope(tool, at, last)
 
 
-def opened_lsass(scene: Scene, plan: Plan) -> Lead:
+def opened_lsass(scene: Scene, plan: Plan) -> TicketScope:
     """The audit of objects sees lsass opened for reading."""
     who, at = actor(scene, plan, "powershell.exe"), scene.moment(60)
-    name = scene.pick(("svchost.exe", "spoolsv.exe")) if plan.telling == "below" else "lsass.exe"
+    name = scene.pick(("svchost.exe", "spoolsv.exe")) if plan.strength == "below" else "lsass.exe"
     scene.add(
         at,
         "object_access",
@@ -60,19 +60,21 @@ def opened_lsass(scene: Scene, plan: Plan) -> Lead:
         process_path=POWERSHELL,
         outcome="success",
     )
-    return who.lead("powershell.exe", at, at)
+    return who.scope("powershell.exe", at, at)
 
 
-def saved_hive(scene: Scene, plan: Plan) -> Lead:
+def saved_hive(scene: Scene, plan: Plan) -> TicketScope:
     """A hive of secrets is saved on the command line."""
     who, at = actor(scene, plan), scene.moment(60)
-    hive = f"SOFTWARE\\{scene.word().title()}" if plan.telling == "below" else scene.pick(("SAM", "SECURITY", "SYSTEM"))
+    hive = (
+        f"SOFTWARE\\{scene.word().title()}" if plan.strength == "below" else scene.pick(("SAM", "SECURITY", "SYSTEM"))
+    )
     command = f"reg.exe save HKLM\\{hive} D:\\Tools\\{scene.word()}.hiv"
     launch(scene, at, who, SYSTEM32 + "reg.exe", command, SYSTEM32 + "cmd.exe")
-    return who.lead("reg.exe", at, at)
+    return who.scope("reg.exe", at, at)
 
 
-def copied_directory(scene: Scene, plan: Plan) -> Lead:
+def copied_directory(scene: Scene, plan: Plan) -> TicketScope:
     """The directory's database is copied, or a snapshot made that it can be copied from."""
     tool = "ntdsutil.exe"
     who, at = actor(scene, plan, tool), scene.moment(60)
@@ -80,17 +82,17 @@ def copied_directory(scene: Scene, plan: Plan) -> Lead:
         "confirmed": f'"ac i ntds" "ifm" "create full D:\\{scene.word()}" q q',
         "suspicious": '"ac i ntds" "snapshot" "create" q q',
         "below": '"ac i ntds" "files" "integrity" q q',
-    }[plan.telling]
+    }[plan.strength]
     launch(scene, at, who, SYSTEM32 + tool, f"{tool} {order}", SYSTEM32 + "cmd.exe")
-    return who.lead(tool, at, at)
+    return who.scope(tool, at, at)
 
 
 # ---------------------------------------------------------------- passwords
-def guessed_password(scene: Scene, plan: Plan) -> Lead:
+def guessed_password(scene: Scene, plan: Plan) -> TicketScope:
     """Passwords are tried against one account; slowly, it is somebody who mistypes all day."""
     name, _, source = prober(scene, plan)
     user = scene.account(plan.privileged)["name"]
-    gaps = _SLOW if plan.telling == "below" else (2, 18)
+    gaps = _SLOW if plan.strength == "below" else (2, 18)
     first = last = scene.moment(2100)
     for _ in range(scene.between(8, 12)):
         last = scene.add(
@@ -103,13 +105,13 @@ def guessed_password(scene: Scene, plan: Plan) -> Lead:
             src_ip=source,
             status="0xc000006a",
         )
-    return Lead((name,), user, "", first, last)
+    return TicketScope((name,), user, "", first, last)
 
 
-def sprayed_password(scene: Scene, plan: Plan) -> Lead:
+def sprayed_password(scene: Scene, plan: Plan) -> TicketScope:
     """One password is tried against many accounts; slowly, it is a service that many mistype at."""
     name, _, source = prober(scene, plan)
-    gaps = _SLOW if plan.telling == "below" else (2, 18)
+    gaps = _SLOW if plan.strength == "below" else (2, 18)
     first = last = scene.moment(2000)
     for user in scene.some(tuple(scene.organisation.accounts), scene.between(8, 11)):
         last = scene.add(
@@ -122,14 +124,14 @@ def sprayed_password(scene: Scene, plan: Plan) -> Lead:
             src_ip=source,
             status="0xc000006d",
         )
-    return Lead((name,), "", "", first, last)
+    return TicketScope((name,), "", "", first, last)
 
 
 # ---------------------------------------------------------------- tickets and the directory
-def roasted_tickets(scene: Scene, plan: Plan) -> Lead:
-    """Weak service tickets are collected; in the harmless telling again and again for the same two services."""
+def roasted_tickets(scene: Scene, plan: Plan) -> TicketScope:
+    """Weak service tickets are collected; in the harmless strength again and again for the same two services."""
     who, source = actor(scene, plan), scene.pick(scene.cast_hosts)["ip"]
-    names = [f"svc-{scene.word()}{number}" for number in range(2 if plan.telling == "below" else 11)]
+    names = [f"svc-{scene.word()}{number}" for number in range(2 if plan.strength == "below" else 11)]
     first = last = scene.moment(400)
     for number in range(scene.between(7, 10)):
         last = scene.add(
@@ -142,11 +144,11 @@ def roasted_tickets(scene: Scene, plan: Plan) -> Lead:
             ticket_encryption="0x17",
             src_ip=source,
         )
-    return who.lead("", first, last)
+    return who.scope("", first, last)
 
 
-def replicated_directory(scene: Scene, plan: Plan) -> Lead:
-    """The directory is replicated by what is no domain controller; in the harmless telling by a machine's own account."""
+def replicated_directory(scene: Scene, plan: Plan) -> TicketScope:
+    """The directory is replicated by what is no domain controller; in the harmless strength by a machine's own account."""
     who, at = actor(scene, plan), scene.moment(60)
     right = scene.pick(("1131f6aa-9c07-11d1-f79f-00c04fc2dcd2", "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2"))
     scene.add(
@@ -154,21 +156,23 @@ def replicated_directory(scene: Scene, plan: Plan) -> Lead:
         "directory",
         "access",
         who.host,
-        f"{who.host}$" if plan.telling == "below" else who.user,
+        f"{who.host}$" if plan.strength == "below" else who.user,
         object_dn="DC=corp,DC=example",
         object_type="domainDNS",
         properties=f"%%7688 {{{right}}}",
         access_mask="0x100",
     )
-    return who.lead(REPLICATION_WORK, at, at)
+    return who.scope(REPLICATION_WORK, at, at)
 
 
 FAMILIES = (
-    Family("lsass_dump", "T1003.001", "credential_access", lsass_dump, HOST, excuses=TOOL),
+    Family("lsass_dump", "T1003.001", "credential_access", lsass_dump, HOST, explanations=TOOL),
     Family("opened_lsass", "T1003.001", "credential_access", opened_lsass, HOST, FIRM, TOOL, single=True),
     Family("saved_hive", "T1003.002", "credential_access", saved_hive, HOST, FIRM, single=True),
-    Family("copied_directory", "T1003.003", "credential_access", copied_directory, GRAVE, excuses=TOOL, single=True),
-    Family("guessed_password", "T1110.001", "credential_access", guessed_password, ADDRESS, excuses=PROBE),
+    Family(
+        "copied_directory", "T1003.003", "credential_access", copied_directory, GRAVE, explanations=TOOL, single=True
+    ),
+    Family("guessed_password", "T1110.001", "credential_access", guessed_password, ADDRESS, explanations=PROBE),
     Family(
         "sprayed_password", "T1110.003", "credential_access", sprayed_password, ADDRESS, ALL, PROBE, names_account=False
     ),

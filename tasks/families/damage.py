@@ -18,21 +18,21 @@ from tasks.families.story import (
     launch,
     trail,
 )
-from tasks.scene import Lead, Plan, Scene
+from tasks.scene import Plan, Scene, TicketScope
 
 
-def shadow_removal(scene: Scene, plan: Plan) -> Lead:
+def shadow_removal(scene: Scene, plan: Plan) -> TicketScope:
     """Backups or shadow copies are removed on the command line."""
     tool = "vssadmin.exe"
     who, at = actor(scene, plan, tool), scene.moment(60)
     order = scene.pick(("delete shadows /all /quiet", "delete shadows /for=C: /oldest"))
-    if plan.telling == "below":
+    if plan.strength == "below":
         order = scene.pick(("list shadows /for=C:", "list shadowstorage"))
     launch(scene, at, who, SYSTEM32 + tool, f"{tool} {order}", SYSTEM32 + "cmd.exe")
-    return who.lead(tool, at, at)
+    return who.scope(tool, at, at)
 
 
-def stopped_services(scene: Scene, plan: Plan) -> Lead:
+def stopped_services(scene: Scene, plan: Plan) -> TicketScope:
     """Services are stopped one after another, and shadow copies removed."""
     who, at = actor(scene, plan), scene.moment(400)
     stopped, removed = halves(scene, plan)
@@ -41,11 +41,11 @@ def stopped_services(scene: Scene, plan: Plan) -> Lead:
     last = at
     for order in orders:
         last = launch(scene, last + scene.between(2, 25), who, SYSTEM32 + "cmd.exe", f"cmd.exe /c {order}")
-    return who.lead("cmd.exe", at, last)
+    return who.scope("cmd.exe", at, last)
 
 
-def encrypted_files(scene: Scene, plan: Plan) -> Lead:
-    """One program rewrites many files under one new ending; in the harmless telling each has its own."""
+def encrypted_files(scene: Scene, plan: Plan) -> TicketScope:
+    """One program rewrites many files under one new ending; in the harmless strength each has its own."""
     tool = "7z.exe"
     who, at, ending = actor(scene, plan, tool), scene.moment(400), scene.word()[:5]
     last = at
@@ -57,13 +57,13 @@ def encrypted_files(scene: Scene, plan: Plan) -> Lead:
             "modify",
             who.host,
             who.user,
-            file_path=f"{name}.{scene.word()[:5] if plan.telling == 'below' else ending}",
+            file_path=f"{name}.{scene.word()[:5] if plan.strength == 'below' else ending}",
             process_path=f"C:\\Program Files\\7-Zip\\{tool}",
         )
-    return who.lead(tool, at, last)
+    return who.scope(tool, at, last)
 
 
-def cloud_mining(scene: Scene, plan: Plan) -> Lead:
+def cloud_mining(scene: Scene, plan: Plan) -> TicketScope:
     """From outside, the audit trail is stopped and huge machines are asked for."""
     who, first, source = actor(scene, plan), scene.moment(900), scene.outside()
     huge, stopped = halves(scene, plan)
@@ -81,15 +81,15 @@ def cloud_mining(scene: Scene, plan: Plan) -> Lead:
         resources=f'{{"instanceType":"{machine}","maxCount":"{scene.between(1, 5)}"}}',
     )
     last = trail(scene, first + scene.between(20, 800), who, source, stopped)
-    return who.lead(CLOUD_WORK, first, last)
+    return who.scope(CLOUD_WORK, first, last)
 
 
 # ---------------------------------------------------------------- exfiltration
-def large_upload(scene: Scene, plan: Plan) -> Lead:
+def large_upload(scene: Scene, plan: Plan) -> TicketScope:
     """Files are gathered and sent out; half of it where somebody else read them."""
     tool = scene.pick(("rclone.exe", "winscp.exe"))
     who, first = actor(scene, plan, tool), scene.moment(1500)
-    reader = colleague(scene, who) if plan.telling == "suspicious" else who.user
+    reader = colleague(scene, who) if plan.strength == "suspicious" else who.user
     last = first
     for _ in range(scene.between(7, 10)):
         last = scene.add(
@@ -102,9 +102,9 @@ def large_upload(scene: Scene, plan: Plan) -> Lead:
             file_path=f"{scene.word()}\\{scene.word()}.docx",
             src_ip=who.ip,
         )
-    size = (1_000_000, 90_000_000) if plan.telling == "below" else (800_000_000, 4_000_000_000)
+    size = (1_000_000, 90_000_000) if plan.strength == "below" else (800_000_000, 4_000_000_000)
     last = _sent(scene, last + scene.between(30, 300), who.host, who.user, who.ip, tool, size)
-    return who.lead(tool, scene.start, last)  # what the reader reads all day counts
+    return who.scope(tool, scene.start, last)  # what the reader reads all day counts
 
 
 def _sent(scene: Scene, at: float, host: str, user: str, ip: str, tool: str, size: tuple[int, int]) -> float:
@@ -125,14 +125,14 @@ def _sent(scene: Scene, at: float, host: str, user: str, ip: str, tool: str, siz
     )
 
 
-def shared_snapshot(scene: Scene, plan: Plan) -> Lead:
+def shared_snapshot(scene: Scene, plan: Plan) -> TicketScope:
     """A snapshot or bucket is shared with another account of the cloud, beside an upload; harmless with one's own."""
     who, first = actor(scene, plan), scene.moment(900)
     own, other = (f"{scene.between(10**11, 10**12)}" for _ in range(2))
-    named = own if plan.telling == "below" else other
+    named = own if plan.strength == "below" else other
     snapshot = f'{{"createVolumePermission":{{"add":{{"items":["{named}"]}}}}}}'
     bucket = f'{{"bucketPolicy":{{"Principal":{{"AWS":"{named}"}}}}}}'
-    whole = plan.telling == "confirmed" or (plan.telling == "below" and scene.chance(0.5))
+    whole = plan.strength == "confirmed" or (plan.strength == "below" and scene.chance(0.5))
     scene.add(
         first,
         "cloud_api",
@@ -148,7 +148,7 @@ def shared_snapshot(scene: Scene, plan: Plan) -> Lead:
     )
     size = (80_000_000, 300_000_000)
     last = _sent(scene, first + scene.between(20, 800), who.host, who.user, who.ip, "winscp.exe", size)
-    return who.lead(CLOUD_WORK, first, last)
+    return who.scope(CLOUD_WORK, first, last)
 
 
 FAMILIES = (
@@ -156,6 +156,6 @@ FAMILIES = (
     Family("stopped_services", "T1489", "impact", stopped_services, HOST),
     Family("encrypted_files", "T1486", "impact", encrypted_files, GRAVE, FIRM, TOOL),
     Family("cloud_mining", "T1496", "impact", cloud_mining, ADDRESS),
-    Family("large_upload", "T1567", "exfiltration", large_upload, GRAVE, excuses=TOOL),
+    Family("large_upload", "T1567", "exfiltration", large_upload, GRAVE, explanations=TOOL),
     Family("shared_snapshot", "T1537", "exfiltration", shared_snapshot, GRAVE),
 )

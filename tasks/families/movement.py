@@ -25,13 +25,13 @@ from tasks.families.story import (
     sign_in,
     visit,
 )
-from tasks.scene import Lead, Plan, Scene
+from tasks.scene import Plan, Scene, TicketScope
 
 
-def remote_service(scene: Scene, plan: Plan) -> Lead:
+def remote_service(scene: Scene, plan: Plan) -> TicketScope:
     """A service installed from another host runs a program; half of it where nobody had come before."""
     who, at, name = actor(scene, plan), scene.moment(600), scene.word()
-    path = scene.installed() if plan.telling == "below" else f"C:\\Windows\\Temp\\{name}.exe"
+    path = scene.installed() if plan.strength == "below" else f"C:\\Windows\\Temp\\{name}.exe"
     made = at + scene.between(5, 100)
     scene.add(
         made,
@@ -44,12 +44,12 @@ def remote_service(scene: Scene, plan: Plan) -> Lead:
         start_type="demand start",
     )
     last = launch(scene, made + scene.between(2, 60), who, path, parent=SYSTEM32 + "services.exe", user="SYSTEM")
-    signed_in = last + scene.between(10, 200) if plan.telling == "suspicious" else at
+    signed_in = last + scene.between(10, 200) if plan.strength == "suspicious" else at
     sign_in(scene, signed_in, who, beside(scene, who).ip)
-    return who.lead(path, at, max(last, signed_in))
+    return who.scope(path, at, max(last, signed_in))
 
 
-def remote_command(scene: Scene, plan: Plan) -> Lead:
+def remote_command(scene: Scene, plan: Plan) -> TicketScope:
     """A host is told from elsewhere to start a shell; half of it where the sign-in comes only later."""
     who, at = actor(scene, plan, "powershell.exe"), scene.moment(500)
     parent = SYSTEM32 + scene.pick(("wbem\\WmiPrvSE.exe", "wsmprovhost.exe", "winrshost.exe"))
@@ -60,14 +60,14 @@ def remote_command(scene: Scene, plan: Plan) -> Lead:
         who,
         POWERSHELL,
         f"powershell.exe -File C:\\Scripts\\{scene.word()}.ps1",
-        EXPLORER if plan.telling == "below" else parent,
+        EXPLORER if plan.strength == "below" else parent,
     )
-    signed_in = start + scene.between(10, 200) if plan.telling == "suspicious" else at
+    signed_in = start + scene.between(10, 200) if plan.strength == "suspicious" else at
     sign_in(scene, signed_in, who, beside(scene, who).ip, "Kerberos")
-    return who.lead("powershell.exe", min(start, signed_in), max(start, signed_in))
+    return who.scope("powershell.exe", min(start, signed_in), max(start, signed_in))
 
 
-def worked_shares(scene: Scene, plan: Plan) -> Lead:
+def worked_shares(scene: Scene, plan: Plan) -> TicketScope:
     """From elsewhere, the service manager is opened and a program put on the administrative share."""
     who, at = actor(scene, plan), scene.moment(400)
     source, (controlled, copied) = beside(scene, who).ip, halves(scene, plan)
@@ -90,15 +90,15 @@ def worked_shares(scene: Scene, plan: Plan) -> Lead:
             access_mask="0x2",
             src_ip=source,
         )
-    return who.lead(REMOTE_WORK, at, last)
+    return who.scope(REMOTE_WORK, at, last)
 
 
-def visited_logon(scene: Scene, plan: Plan) -> Lead:
+def visited_logon(scene: Scene, plan: Plan) -> TicketScope:
     """An address of doubtful fame visits a host, and somebody uses another's password there."""
     who, at, remote = actor(scene, plan), scene.moment(700), scene.outside()
-    listed(scene, remote, "" if plan.telling == "below" else "low")
-    visit(scene, at, beside(scene, who) if plan.telling == "suspicious" else who, remote)
-    program = scene.installed() if plan.telling == "below" else scene.dropped(who.user)
+    listed(scene, remote, "" if plan.strength == "below" else "low")
+    visit(scene, at, beside(scene, who) if plan.strength == "suspicious" else who, remote)
+    program = scene.installed() if plan.strength == "below" else scene.dropped(who.user)
     last = scene.add(
         at + scene.between(10, 600),
         "logon",
@@ -109,15 +109,15 @@ def visited_logon(scene: Scene, plan: Plan) -> Lead:
         target_hostname=beside(scene, who).host,
         process_path=program,
     )
-    return who.lead(program, at, last)
+    return who.scope(program, at, last)
 
 
-def fanned_out(scene: Scene, plan: Plan) -> Lead:
-    """One account signs in to host after host; in the harmless telling to the same two again and again."""
+def fanned_out(scene: Scene, plan: Plan) -> TicketScope:
+    """One account signs in to host after host; in the harmless strength to the same two again and again."""
     source, user = scene.host(False), scene.account(plan.privileged)["name"]
     others = [host["name"] for host in scene.organisation.hosts.values() if host["name"] != source["name"]]
     times = scene.between(6, 8)
-    hosts = scene.some(others, 2 if plan.telling == "below" else times)
+    hosts = scene.some(others, 2 if plan.strength == "below" else times)
     first = last = scene.moment(500)
     for number in range(times):
         last = scene.add(
@@ -131,15 +131,15 @@ def fanned_out(scene: Scene, plan: Plan) -> Lead:
             auth_protocol="Kerberos",
             status="0x0",
         )
-    return Lead(tuple(hosts), user, LOGON_WORK, first, last)
+    return TicketScope(tuple(hosts), user, LOGON_WORK, first, last)
 
 
 # ---------------------------------------------------------------- discovery
-def probed_services(scene: Scene, plan: Plan) -> Lead:
-    """Services are found by trying them; in the harmless telling four are tried again and again."""
+def probed_services(scene: Scene, plan: Plan) -> TicketScope:
+    """Services are found by trying them; in the harmless strength four are tried again and again."""
     name, ip, source = prober(scene, plan)
     times = scene.between(14, 18)
-    ports = scene.some(range(20, 9000), 4 if plan.telling == "below" else times)
+    ports = scene.some(range(20, 9000), 4 if plan.strength == "below" else times)
     first = last = scene.moment(300)
     for number in range(times):
         last = scene.add(
@@ -150,19 +150,19 @@ def probed_services(scene: Scene, plan: Plan) -> Lead:
             src_ip=source,
             dst_ip=ip,
             dst_port=ports[number % len(ports)],
-            direction="lateral" if plan.telling == "suspicious" else "inbound",
+            direction="lateral" if plan.strength == "suspicious" else "inbound",
             dst_scope="internal",
         )
-    return Lead((name,), "", "", first, last)
+    return TicketScope((name,), "", "", first, last)
 
 
-def ticket_sweep(scene: Scene, plan: Plan) -> Lead:
+def ticket_sweep(scene: Scene, plan: Plan) -> TicketScope:
     """An address of doubtful fame visits a host, and an account asks for tickets to many machines."""
     who, at, remote = actor(scene, plan), scene.moment(500), scene.outside()
-    listed(scene, remote, "" if plan.telling == "below" else "low")
-    visit(scene, at, beside(scene, who) if plan.telling == "suspicious" else who, remote)
+    listed(scene, remote, "" if plan.strength == "below" else "low")
+    visit(scene, at, beside(scene, who) if plan.strength == "suspicious" else who, remote)
     times, last = scene.between(14, 16), at + scene.between(10, 300)
-    machines = scene.some(tuple(scene.organisation.hosts), 4 if plan.telling == "below" else times)
+    machines = scene.some(tuple(scene.organisation.hosts), 4 if plan.strength == "below" else times)
     for number in range(times):
         last = scene.add(
             last + scene.between(1, 6),
@@ -174,15 +174,15 @@ def ticket_sweep(scene: Scene, plan: Plan) -> Lead:
             ticket_encryption="0x12",
             src_ip=who.ip,
         )
-    return who.lead("", at, last)
+    return who.scope("", at, last)
 
 
 FAMILIES = (
     Family("remote_service", "T1569.002", "lateral_movement", remote_service, HOST),
-    Family("remote_command", "T1047", "lateral_movement", remote_command, HOST, excuses=TOOL),
+    Family("remote_command", "T1047", "lateral_movement", remote_command, HOST, explanations=TOOL),
     Family("worked_shares", "T1021.002", "lateral_movement", worked_shares, HOST),
-    Family("visited_logon", "T1550.002", "lateral_movement", visited_logon, ADDRESS, excuses=()),
+    Family("visited_logon", "T1550.002", "lateral_movement", visited_logon, ADDRESS, explanations=()),
     Family("fanned_out", "T1021", "lateral_movement", fanned_out, GRAVE, FIRM),
     Family("probed_services", "T1046", "discovery", probed_services, ADDRESS, ALL, PROBE, names_account=False),
-    Family("ticket_sweep", "T1018", "discovery", ticket_sweep, ADDRESS, excuses=()),
+    Family("ticket_sweep", "T1018", "discovery", ticket_sweep, ADDRESS, explanations=()),
 )

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from tasks.families.story import ADDRESS, ALL, HOST, Family, actor, connect, listed_as_told
-from tasks.scene import Lead, Plan, Scene
+from tasks.scene import Plan, Scene, TicketScope
 
 
-def listed_address(scene: Scene, plan: Plan) -> Lead:
+def listed_address(scene: Scene, plan: Plan) -> TicketScope:
     """A program calls an address that intelligence lists."""
     who, at = actor(scene, plan), scene.moment(60)
     remote, path = scene.outside(), scene.installed()
     listed_as_told(scene, remote, plan)
     connect(scene, at, who, path, remote)
-    return who.lead(path, at, at)
+    return who.scope(path, at, at)
 
 
-def listed_visitor(scene: Scene, plan: Plan) -> Lead:
+def listed_visitor(scene: Scene, plan: Plan) -> TicketScope:
     """An address that intelligence lists knocks, or is called and blocked."""
-    host = scene.host(plan.crown)
+    host = scene.host(plan.on_crown_jewel)
     at, remote = scene.moment(300), scene.outside()
     listed_as_told(scene, remote, plan)
     blocked = scene.chance(0.5)
@@ -31,10 +31,10 @@ def listed_visitor(scene: Scene, plan: Plan) -> Lead:
         port = scene.pick((22, 443, 3389, 8080))
         scene.add(at, "net_conn", "block" if blocked else "flow", host["name"], dst_port=port, **ends)
         at += scene.between(5, 60)
-    return Lead((host["name"],), "", "", first, at)
+    return TicketScope((host["name"],), "", "", first, at)
 
 
-def listed_name(scene: Scene, plan: Plan) -> Lead:
+def listed_name(scene: Scene, plan: Plan) -> TicketScope:
     """A program looks up a name that intelligence lists."""
     who, at = actor(scene, plan), scene.moment(300)
     domain, path = scene.domain(), scene.pick((scene.installed(), scene.dropped(who.user)))
@@ -51,27 +51,27 @@ def listed_name(scene: Scene, plan: Plan) -> Lead:
             src_ip=who.ip,
             process_path=path,
         )
-    return who.lead(path, at, last)
+    return who.scope(path, at, last)
 
 
-def beacon(scene: Scene, plan: Plan) -> Lead:
-    """A program calls home by the clock; in the harmless telling by fits and starts."""
+def beacon(scene: Scene, plan: Plan) -> TicketScope:
+    """A program calls home by the clock; in the harmless strength by fits and starts."""
     who, first = actor(scene, plan), scene.moment(9 * 400)
-    path = scene.installed() if plan.telling == "suspicious" else scene.dropped(who.user)
+    path = scene.installed() if plan.strength == "suspicious" else scene.dropped(who.user)
     remote, gap, last = scene.outside(), scene.between(60, 240), first
     for turn in range(scene.between(7, 9)):
-        if turn and plan.telling == "below":
+        if turn and plan.strength == "below":
             last += gap * (0.3 if turn % 2 else 1.7) + scene.between(-8, 8)
         elif turn:
             last += gap + scene.between(-2, 3)
         connect(scene, last, who, path, remote)
-    return who.lead(path, first, last)
+    return who.scope(path, first, last)
 
 
-def name_tunnel(scene: Scene, plan: Plan) -> Lead:
-    """Data leaves in the names that are looked up; in the harmless telling each has a domain of its own."""
+def name_tunnel(scene: Scene, plan: Plan) -> TicketScope:
+    """Data leaves in the names that are looked up; in the harmless strength each has a domain of its own."""
     who, domain = actor(scene, plan), scene.domain()
-    path = scene.installed() if plan.telling == "suspicious" else scene.dropped(who.user)
+    path = scene.installed() if plan.strength == "suspicious" else scene.dropped(who.user)
     first = last = scene.moment(500)
     for _ in range(scene.between(8, 11)):
         label = scene.base32(scene.between(40, 58))
@@ -81,11 +81,11 @@ def name_tunnel(scene: Scene, plan: Plan) -> Lead:
             "query",
             who.host,
             who.user,
-            query_hostname=f"{label}.{scene.domain() if plan.telling == 'below' else domain}",
+            query_hostname=f"{label}.{scene.domain() if plan.strength == 'below' else domain}",
             src_ip=who.ip,
             process_path=path,
         )
-    return who.lead(path, first, last)
+    return who.scope(path, first, last)
 
 
 FAMILIES = (

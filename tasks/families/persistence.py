@@ -22,39 +22,41 @@ from tasks.families.story import (
     listed,
     visit,
 )
-from tasks.scene import Lead, Plan, Scene
+from tasks.scene import Plan, Scene, TicketScope
 
 
-def planted_task(scene: Scene, plan: Plan) -> Lead:
+def planted_task(scene: Scene, plan: Plan) -> TicketScope:
     """A scheduled task starts a foreign program that calls out."""
     who, at = actor(scene, plan), scene.moment(900)
-    path = scene.installed() if plan.telling == "below" else scene.dropped(who.user)
+    path = scene.installed() if plan.strength == "below" else scene.dropped(who.user)
     name = f"\\{scene.word().title()}"
     scene.add(at, "task", "create", who.host, who.user, job_name=name, job_cmd_line=path, run_as=who.user)
     start = launch(scene, at + scene.between(30, 500), who, path, parent=SYSTEM32 + "svchost.exe")
-    return who.lead(path, at, answer(scene, start, who, path, plan))
+    return who.scope(path, at, answer(scene, start, who, path, plan))
 
 
-def autorun(scene: Scene, plan: Plan) -> Lead:
-    """A program is entered to start at sign-in; in the harmless telling an installed one, or to be uninstalled."""
+def autorun(scene: Scene, plan: Plan) -> TicketScope:
+    """A program is entered to start at sign-in; in the harmless strength an installed one, or to be uninstalled."""
     who, at = actor(scene, plan), scene.moment(60)
     value, branch = scene.dropped(who.user), "Run"
-    path = value if plan.telling != "suspicious" else scene.pick((SYSTEM32 + "msiexec.exe", "C:\\Windows\\regedit.exe"))
-    if plan.telling == "below":
+    path = (
+        value if plan.strength != "suspicious" else scene.pick((SYSTEM32 + "msiexec.exe", "C:\\Windows\\regedit.exe"))
+    )
+    if plan.strength == "below":
         branch = scene.pick(("Run", "Uninstall"))
         value = scene.installed() if branch == "Run" else value
     key = f"HKU\\S-1-5-21\\Software\\Microsoft\\Windows\\CurrentVersion\\{branch}\\{scene.word().title()}"
     scene.add(at, "registry", "set", who.host, who.user, reg_key_path=key, reg_value_data=value, process_path=path)
-    return who.lead(path, at, at)
+    return who.scope(path, at, at)
 
 
-def wmi_consumer(scene: Scene, plan: Plan) -> Lead:
+def wmi_consumer(scene: Scene, plan: Plan) -> TicketScope:
     """A WMI subscription runs a command; half of one where its filter and binding are another host's."""
     who, at, name = actor(scene, plan), scene.moment(120), scene.word()
-    where = beside(scene, who) if plan.telling == "suspicious" else who
+    where = beside(scene, who) if plan.strength == "suspicious" else who
     consumer = (
         f"NTEventLogEventConsumer {name}"
-        if plan.telling == "below"
+        if plan.strength == "below"
         else f"CommandLineEventConsumer {name}: powershell.exe -File C:\\ProgramData\\{name}.ps1"
     )
     query = f"SELECT * FROM __InstanceModificationEvent WITHIN {scene.between(30, 90)} WHERE TargetInstance ISA 'Win32_LocalTime'"
@@ -64,13 +66,13 @@ def wmi_consumer(scene: Scene, plan: Plan) -> Lead:
     last = scene.add(
         last + scene.between(1, 30), "wmi", "binding", where.host, who.user, wmi_consumer=name, wmi_query=bound
     )
-    return who.lead(WMI_WORK, at, last)
+    return who.scope(WMI_WORK, at, last)
 
 
-def database_shell(scene: Scene, plan: Plan) -> Lead:
+def database_shell(scene: Scene, plan: Plan) -> TicketScope:
     """A database server is made to run commands."""
     who, at, name = actor(scene, plan), scene.moment(500), scene.word()
-    order = f"xp_cmdshell 'dir D:\\{name}'" if plan.telling == "confirmed" else f"sp_helpdb '{name}'"
+    order = f"xp_cmdshell 'dir D:\\{name}'" if plan.strength == "confirmed" else f"sp_helpdb '{name}'"
     scene.add(
         at,
         "control_change",
@@ -78,8 +80,8 @@ def database_shell(scene: Scene, plan: Plan) -> Lead:
         who.host,
         who.user,
         control_name="xp_cmdshell",
-        old_value="1" if plan.telling == "below" else "0",
-        new_value="0" if plan.telling == "below" else "1",
+        old_value="1" if plan.strength == "below" else "0",
+        new_value="0" if plan.strength == "below" else "1",
     )
     last = scene.add(at + scene.between(5, 300), "script", "block", who.host, who.user, script_text=f"EXEC {order}")
     last = scene.add(
@@ -93,40 +95,40 @@ def database_shell(scene: Scene, plan: Plan) -> Lead:
         access_mask="0x1",
         process_path="C:\\Program Files\\Microsoft SQL Server\\sqlservr.exe",
     )
-    return who.lead("sqlservr.exe", at, last)
+    return who.scope("sqlservr.exe", at, last)
 
 
 # ---------------------------------------------------------------- accounts
-def new_administrator(scene: Scene, plan: Plan) -> Lead:
+def new_administrator(scene: Scene, plan: Plan) -> TicketScope:
     """An account is made and put into a privileged group; in half a story another one is put there."""
     who, first = actor(scene, plan), scene.moment(1200)
     made = f"{scene.word()}.{scene.word()}"
-    member = colleague(scene, who) if plan.telling == "suspicious" else made
+    member = colleague(scene, who) if plan.strength == "suspicious" else made
     group = scene.pick(("Domain Admins", "Administrators", "Backup Operators"))
-    if plan.telling == "below":
+    if plan.strength == "below":
         group = scene.pick(("Remote Desktop Users", "Sales Readers", "Printer Users"))
     scene.add(first, "account", "create", who.host, who.user, user_name=made, attributes="SAM account enabled")
     last = scene.add(
         first + scene.between(30, 900), "group", "member_add", who.host, who.user, group_name=group, user_name=member
     )
-    return who.lead(GROUP_WORK, first, last)
+    return who.scope(GROUP_WORK, first, last)
 
 
-def borrowed_key(scene: Scene, plan: Plan) -> Lead:
+def borrowed_key(scene: Scene, plan: Plan) -> TicketScope:
     """A key is made for an account that is not one's own."""
     who, at = actor(scene, plan), scene.moment(60)
-    other = who.user if plan.telling == "below" else colleague(scene, who)
+    other = who.user if plan.strength == "below" else colleague(scene, who)
     scene.add(at, "account", "key_create", who.host, who.user, user_name=other, attributes="access key", src_ip=who.ip)
-    return who.lead(CLOUD_WORK, at, at)
+    return who.scope(CLOUD_WORK, at, at)
 
 
-def visited_account(scene: Scene, plan: Plan) -> Lead:
+def visited_account(scene: Scene, plan: Plan) -> TicketScope:
     """An address of doubtful fame visits a host, and an account lives there for minutes."""
     who, at, remote = actor(scene, plan), scene.moment(1500), scene.outside()
-    listed(scene, remote, "" if plan.telling == "below" else "low")
+    listed(scene, remote, "" if plan.strength == "below" else "low")
     made = f"{scene.word()}.{scene.word()}"
-    gone = colleague(scene, who) if plan.telling == "below" else made
-    visit(scene, at, beside(scene, who) if plan.telling == "suspicious" else who, remote)
+    gone = colleague(scene, who) if plan.strength == "below" else made
+    visit(scene, at, beside(scene, who) if plan.strength == "suspicious" else who, remote)
     last = scene.add(
         at + scene.between(10, 300),
         "account",
@@ -145,14 +147,14 @@ def visited_account(scene: Scene, plan: Plan) -> Lead:
         user_name=gone,
         attributes="SAM account removed",
     )
-    return who.lead(ACCOUNT_WORK, at, last)
+    return who.scope(ACCOUNT_WORK, at, last)
 
 
 # ---------------------------------------------------------------- privilege escalation
-def caught_client(scene: Scene, plan: Plan) -> Lead:
+def caught_client(scene: Scene, plan: Plan) -> TicketScope:
     """A program with a right of the system's makes a pipe to catch a privileged client."""
     who, at = actor(scene, plan), scene.moment(300)
-    path = scene.installed() if plan.telling == "below" else f"D:\\Tools\\{scene.word()}.exe"
+    path = scene.installed() if plan.strength == "below" else f"D:\\Tools\\{scene.word()}.exe"
     pipe = f"\\{scene.word()}\\pipe\\{scene.pick(('spoolss', 'srvsvc', 'samr', 'lsarpc'))}"
     scene.add(
         at,
@@ -164,14 +166,14 @@ def caught_client(scene: Scene, plan: Plan) -> Lead:
         privileges=f"{scene.pick(('SeDebugPrivilege', 'SeTcbPrivilege'))} SeImpersonatePrivilege",
         process_path=path,
     )
-    activity = "create" if plan.telling == "confirmed" else "connect"
+    activity = "create" if plan.strength == "confirmed" else "connect"
     last = scene.add(
         at + scene.between(1, 120), "pipe", activity, who.host, who.user, pipe_name=pipe, process_path=path
     )
-    return who.lead(path, at, last)
+    return who.scope(path, at, last)
 
 
-def elevated_shell(scene: Scene, plan: Plan) -> Lead:
+def elevated_shell(scene: Scene, plan: Plan) -> TicketScope:
     """A class is redefined, and a program that Windows lifts starts a shell."""
     who, at = actor(scene, plan, "powershell.exe"), scene.moment(300)
     redefined, lifted = halves(scene, plan)
@@ -189,7 +191,7 @@ def elevated_shell(scene: Scene, plan: Plan) -> Lead:
     parent = SYSTEM32 + scene.pick(("fodhelper.exe", "eventvwr.exe")) if lifted else EXPLORER
     script = f"powershell.exe -File C:\\Scripts\\{scene.word()}.ps1"
     last = launch(scene, at + scene.between(2, 200), who, POWERSHELL, script, parent)
-    return who.lead("powershell.exe", at, last)
+    return who.scope("powershell.exe", at, last)
 
 
 FAMILIES = (
@@ -199,7 +201,7 @@ FAMILIES = (
     Family("database_shell", "T1505.001", "persistence", database_shell, HOST),
     Family("new_administrator", "T1136", "persistence", new_administrator, GRAVE),
     Family("borrowed_key", "T1098.001", "persistence", borrowed_key, (), SOFT, single=True),
-    Family("visited_account", "T1136", "persistence", visited_account, ADDRESS, excuses=()),
+    Family("visited_account", "T1136", "persistence", visited_account, ADDRESS, explanations=()),
     Family("caught_client", "T1134.001", "privilege_escalation", caught_client, HOST),
-    Family("elevated_shell", "T1548.002", "privilege_escalation", elevated_shell, HOST, excuses=TOOL),
+    Family("elevated_shell", "T1548.002", "privilege_escalation", elevated_shell, HOST, explanations=TOOL),
 )

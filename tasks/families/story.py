@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from schema import Category
-from tasks.scene import Excuse, Lead, Plan, Scene, Telling
+from tasks.scene import Explanation, Plan, Scene, Strength, TicketScope
 
 SYSTEM32 = "C:\\Windows\\System32\\"
 POWERSHELL = SYSTEM32 + "WindowsPowerShell\\v1.0\\powershell.exe"
@@ -18,30 +18,30 @@ BROWSERS = (
     "C:\\Program Files\\Microsoft Office\\OUTLOOK.EXE",
 )
 
-ALL: tuple[Telling, ...] = ("confirmed", "suspicious", "below")
-FIRM: tuple[Telling, ...] = ("confirmed", "below")
-SOFT: tuple[Telling, ...] = ("suspicious", "below")
+ALL: tuple[Strength, ...] = ("confirmed", "suspicious", "below")
+FIRM: tuple[Strength, ...] = ("confirmed", "below")
+SOFT: tuple[Strength, ...] = ("suspicious", "below")
 HOST = ("quarantine_host",)
 ADDRESS = ("block_ip",)
 GRAVE = ("escalate",)
-PROBE: tuple[Excuse, ...] = ("scanner",)
-TOOL: tuple[Excuse, ...] = ("ticket", "tool")
+PROBE: tuple[Explanation, ...] = ("scanner",)
+TOOL: tuple[Explanation, ...] = ("ticket", "tool")
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """A scenario family: its story, the ATT&CK tactic as a category, and what plans it can follow.
 
-    `reaches` are the decisions that a confirmed, unexplained telling leads to without a crown jewel or privilege.
+    `reaches` are the decisions that a confirmed, unexplained strength leads to without a crown jewel or privilege.
     """
 
     name: str
     technique: str
     category: Category
-    play: Callable[[Scene, Plan], Lead]
+    play: Callable[[Scene, Plan], TicketScope]
     reaches: tuple[str, ...]
-    tellings: tuple[Telling, ...] = ALL
-    excuses: tuple[Excuse, ...] = ("ticket",)
+    strengths: tuple[Strength, ...] = ALL
+    explanations: tuple[Explanation, ...] = ("ticket",)
     single: bool = False  # one line decides
     names_account: bool = True  # so that a privileged one can be concerned
 
@@ -53,14 +53,14 @@ class Actor(NamedTuple):
     ip: str
     user: str
 
-    def lead(self, tool: str, first: float, last: float) -> Lead:
+    def scope(self, tool: str, first: float, last: float) -> TicketScope:
         """What a ticket has to cover; `tool` is a program's path or name, or a kind of work."""
-        return Lead((self.host,), self.user, tool[tool.rfind("\\") + 1 :].lower(), first, last)
+        return TicketScope((self.host,), self.user, tool[tool.rfind("\\") + 1 :].lower(), first, last)
 
 
 def actor(scene: Scene, plan: Plan, tool: str = "") -> Actor:
     """A host and an account as the plan wants them; with a tool, an account that may or may not use it."""
-    host = scene.host(plan.crown)
+    host = scene.host(plan.on_crown_jewel)
     user = scene.user_of(tool, plan) if tool else scene.account(plan.privileged)
     return Actor(host["name"], host["ip"], user["name"])
 
@@ -78,9 +78,9 @@ def colleague(scene: Scene, who: Actor) -> str:
 
 def halves(scene: Scene, plan: Plan) -> tuple[bool, bool]:
     """Which of two suspicious things happen: both, one of them, none."""
-    if plan.telling == "suspicious":
+    if plan.strength == "suspicious":
         return scene.pick(((True, False), (False, True)))
-    return (True, True) if plan.telling == "confirmed" else (False, False)
+    return (True, True) if plan.strength == "confirmed" else (False, False)
 
 
 # ---------------------------------------------------------------- lines
@@ -119,7 +119,7 @@ def connect(scene: Scene, at: float, who: Actor, program: str, remote: str, acti
 
 def answer(scene: Scene, at: float, who: Actor, program: str, plan: Plan) -> float:
     """What comes of a program within minutes: it calls out; where that would be too much, a browser does."""
-    caller = scene.pick(BROWSERS) if plan.telling == "suspicious" else program
+    caller = scene.pick(BROWSERS) if plan.strength == "suspicious" else program
     return connect(scene, at + scene.between(5, 150), who, caller, scene.outside())
 
 
@@ -184,8 +184,8 @@ def listed(scene: Scene, value: str, confidence: str) -> None:
 
 
 def listed_as_told(scene: Scene, value: str, plan: Plan) -> None:
-    """Intelligence on the one thing that decides: high, low or none, as the telling needs it."""
-    listed(scene, value, {"confirmed": "high", "suspicious": "low", "below": ""}[plan.telling])
+    """Intelligence on the one thing that decides: high, low or none, as the strength needs it."""
+    listed(scene, value, {"confirmed": "high", "suspicious": "low", "below": ""}[plan.strength])
 
 
 def prober(scene: Scene, plan: Plan) -> tuple[str, str, str]:
@@ -194,12 +194,15 @@ def prober(scene: Scene, plan: Plan) -> tuple[str, str, str]:
     Now and then the hostile stranger is the scanner, out of its networks.
     """
     scanner = scene.organisation.scanners[1]["ip"]
-    if plan.excuse == "scanner":
+    if plan.explanation == "scanner":
         for host in scene.organisation.hosts.values():
-            if host["role"] in ("web_server", "mail_server") and (host["criticality"] == "crown_jewel") == plan.crown:
+            if (
+                host["role"] in ("web_server", "mail_server")
+                and (host["criticality"] == "crown_jewel") == plan.on_crown_jewel
+            ):
                 return host["name"], host["ip"], scanner
-    found = scene.host(plan.crown)
-    if plan.telling == "suspicious":
+    found = scene.host(plan.on_crown_jewel)
+    if plan.strength == "suspicious":
         return found["name"], found["ip"], beside(scene, Actor(found["name"], "", "")).ip
-    astray = plan.telling == "confirmed" and int(found["ip"].split(".")[2]) not in (4, 5) and scene.chance(0.3)
+    astray = plan.strength == "confirmed" and int(found["ip"].split(".")[2]) not in (4, 5) and scene.chance(0.3)
     return found["name"], found["ip"], scanner if astray else scene.outside()

@@ -16,7 +16,7 @@ from pkgutil import resolve_name
 from typing import Any, NamedTuple, cast
 
 from players.bag_of_words import BagOfWords
-from players.base import Options, Player, PlayerError, Reply, Row
+from players.base import MARK, Options, Player, PlayerError, Reply, Row
 from players.baselines import AtRandom, Constant, Keyword, Majority, VerifierOracle
 from schema import LABELS, BadRequestError, Label
 
@@ -101,7 +101,7 @@ def open_player(spec: str, options: Options) -> Player:
 
 def _open_directory(path: Path, options: Options) -> Player:
     embedded, local = _module("embedded"), _module("local")
-    if (path / _module("codec").MARK).is_file():
+    if (path / MARK).is_file():
         return cast(Player, _module("nano").NanoModel.open(path, options))
     if embedded.is_exported(path):
         return cast(Player, embedded.EmbeddedModel(options, path))

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from runs.ending import StoppedError
 
+MARK = "opensoc.json"  # in a checkpoint's directory: it was made here, and how
 Row = Mapping[str, Any]  # {"id": text, "task": text, "observation": {"alert", "log_window", "context"}}
 Density = Literal["full", "compact"]
 DENSITIES: tuple[Density, ...] = get_args(Density)

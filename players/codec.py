@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from players.base import MARK
 from players.prompt import answer_text, messages
 from schema import LABELS, BadRequestError
 
-MARK = "opensoc.json"  # in a checkpoint's directory: it was made here, and how
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 # The pieces of an answer that are always the same. The first three cannot occur in a prompt: quotes within a value are escaped there.
 PIECES = ('{"rationale": "', '", "cited_log_id": "', '", "action": "', '"}')

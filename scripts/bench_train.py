@@ -48,10 +48,11 @@ def main() -> None:
     from train.nano import model as tiny
     from train.nano.loop import Loop, Plan
     from train.nano.objectives import GRPO, Supervised
+    from train.nano.presets import PRESETS
 
     tokenizer = tiny.train_tokenizer(
         (user_text(row["observation"], "compact") for row in fresh(9, number=1000)),
-        tiny.PRESETS[args.preset].vocabulary,
+        PRESETS[args.preset].vocabulary,
     )
     model, coder = tiny.make(args.preset, tokenizer), Coder(tokenizer)
     rows = list(fresh(8, number=args.rows))

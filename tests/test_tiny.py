@@ -17,6 +17,7 @@ from train.nano import model as tiny
 from train.nano import objectives as lessons
 from train.nano.muon import Muon, orthogonal
 from train.nano.objectives import GRPO, Advantage, Group, Push, RejectionSampling, Supervised, logits_of
+from train.nano.presets import PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_presets_have_about_the_parameters_that_they_are_said_to_have(preset, mi
         eos_token_id, pad_token_id = 2, 0
 
         def __len__(self):
-            return tiny.PRESETS[preset].vocabulary
+            return PRESETS[preset].vocabulary
 
     with torch.device("meta"):
         model = tiny.make(preset, Full())

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from players.base import DENSITIES
-from players.codec import MARK
+from players.base import DENSITIES, MARK
 from runs import directory, ending
 from runs.directory import Run, locked, new_run
 from schema import TASKS, BadRequestError, Task
-from train.nano.model import PRESETS
+from train.nano.presets import PRESETS
 
 OWNERS_MODEL = "Qwen/Qwen2.5-3B-Instruct"
 LIBRARIES = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "unsloth", "vllm")
@@ -119,122 +118,128 @@ OUT = Flag(
 FRESH = Flag("--fresh", "forget the run that is in --out and start over", None, free=True)
 SEED = Flag("--seed", "of data, order, adapters and sampling", int, 0, zero=True)
 THREADS = Flag("--threads", "cores that share a step", int, 2, metavar="N", trainer=PLAIN)
+START = (
+    Flag(
+        "--model",
+        f"a model's or adapter's directory, a name on the hub, or one of {', '.join(PRESETS)}",
+        default=OWNERS_MODEL,
+        metavar="PATH_OR_HUB_ID_OR_PRESET",
+    ),
+    OUT,
+    FRESH,
+    Flag(
+        "--backend",
+        "trl, Unsloth's kernels under trl, or the plain loop of small models; auto: plain for presets and what it made, else trl",
+        default="auto",
+        choices=("auto", "trl", "unsloth", "plain"),
+        free=True,
+    ),
+    Flag(
+        "--density",
+        "prompts with the playbook, or short",
+        default="full",
+        default_text="full; plain loop: compact",
+        choices=DENSITIES,
+    ),
+    SEED,
+)
+PACE = (
+    Flag(
+        "--minutes",
+        "of training at most, evaluation not counted; with --steps whichever comes first",
+        float,
+        metavar="MIN",
+        trainer=PLAIN,
+    ),
+    THREADS,
+    DEVICE,
+)
+OPTIMIZER = (
+    Flag(
+        "--warmup",
+        "share of the steps, 0 to 1",
+        float,
+        0.03,
+        metavar="SHARE",
+        trainer=TRL,
+        zero=True,
+        share=True,
+    ),
+    Flag("--weight-decay", "of AdamW", float, 0.0, trainer=TRL, zero=True),
+    Flag("--full", "train all weights instead of a LoRA adapter", None, trainer=TRL),
+    Flag("--lora-rank", "rank of the adapter", int, 16, metavar="R", trainer=TRL),
+    Flag("--lora-alpha", "scale of the adapter, divided by the rank", int, 32, metavar="A", trainer=TRL),
+    Flag(
+        "--no-checkpointing",
+        "keep activations instead of computing them again: faster, more memory",
+        None,
+        trainer=TRL,
+        turns_off="checkpointing",
+    ),
+)
+LENGTH = (
+    Flag(
+        "--max-length",
+        "longest prompt and answer together",
+        int,
+        default_text="the model's context",
+        metavar="TOKENS",
+        trainer=TRL,
+    ),
+    Flag("--skip-long", "leave out and count what is longer, instead of stopping", None),
+)
+WATCHING = (
+    Flag("--eval-n", "incidents of the split val, the five actions equally", int, 100, metavar="N", free=True),
+    Flag(
+        "--eval-batch",
+        "prompts answered at once in evaluation",
+        int,
+        16,
+        metavar="N",
+        trainer=TRL,
+        free=True,
+    ),
+    Flag(
+        "--eval-tokens",
+        "longest answer in evaluation",
+        int,
+        default_text="above the longest right one",
+        metavar="TOKENS",
+        trainer=TRL,
+        free=True,
+    ),
+    Flag(
+        "--save-every",
+        "steps between checkpoints",
+        int,
+        50,
+        default_text="50; the plain loop writes one a minute",
+        metavar="STEPS",
+        trainer=TRL,
+        free=True,
+    ),
+    Flag("--keep", "checkpoints that are kept", int, 2, metavar="N", trainer=TRL, free=True),
+    Flag(
+        "--log-every",
+        "steps between two lines of log.jsonl",
+        int,
+        1,
+        metavar="STEPS",
+        trainer=TRL,
+        free=True,
+    ),
+)
 
 
 def common_flags(*, lr: str, steps: str) -> dict[str, tuple[Flag, ...]]:
     """Return the flags of SFT and GRPO by group; `lr` and `steps` say in words what the defaults are."""
+    count = Flag("--steps", "optimizer steps", int, default_text=steps, metavar="N")
+    rate = Flag("--lr", "peak learning rate", float, default_text=lr, metavar="RATE")
     return {
-        "": (
-            Flag(
-                "--model",
-                f"a model's or adapter's directory, a name on the hub, or one of {', '.join(PRESETS)}",
-                default=OWNERS_MODEL,
-                metavar="PATH_OR_HUB_ID_OR_PRESET",
-            ),
-            OUT,
-            FRESH,
-            Flag(
-                "--backend",
-                "trl, Unsloth's kernels under trl, or the plain loop of small models; auto: plain for presets and what it made, else trl",
-                default="auto",
-                choices=("auto", "trl", "unsloth", "plain"),
-                free=True,
-            ),
-            Flag(
-                "--density",
-                "prompts with the playbook, or short",
-                default="full",
-                default_text="full; plain loop: compact",
-                choices=DENSITIES,
-            ),
-            SEED,
-        ),
-        "training": (
-            Flag("--steps", "optimizer steps", int, default_text=steps, metavar="N"),
-            Flag(
-                "--minutes",
-                "of training at most, evaluation not counted; with --steps whichever comes first",
-                float,
-                metavar="MIN",
-                trainer=PLAIN,
-            ),
-            THREADS,
-            DEVICE,
-            Flag("--lr", "peak learning rate", float, default_text=lr, metavar="RATE"),
-            Flag(
-                "--warmup",
-                "share of the steps, 0 to 1",
-                float,
-                0.03,
-                metavar="SHARE",
-                trainer=TRL,
-                zero=True,
-                share=True,
-            ),
-            Flag("--weight-decay", "of AdamW", float, 0.0, trainer=TRL, zero=True),
-            Flag("--full", "train all weights instead of a LoRA adapter", None, trainer=TRL),
-            Flag("--lora-rank", "rank of the adapter", int, 16, metavar="R", trainer=TRL),
-            Flag("--lora-alpha", "scale of the adapter, divided by the rank", int, 32, metavar="A", trainer=TRL),
-            Flag(
-                "--no-checkpointing",
-                "keep activations instead of computing them again: faster, more memory",
-                None,
-                trainer=TRL,
-                turns_off="checkpointing",
-            ),
-        ),
-        "length": (
-            Flag(
-                "--max-length",
-                "longest prompt and answer together",
-                int,
-                default_text="the model's context",
-                metavar="TOKENS",
-                trainer=TRL,
-            ),
-            Flag("--skip-long", "leave out and count what is longer, instead of stopping", None),
-        ),
-        "watching and keeping": (
-            Flag("--eval-n", "incidents of the split val, the five actions equally", int, 100, metavar="N", free=True),
-            Flag(
-                "--eval-batch",
-                "prompts answered at once in evaluation",
-                int,
-                16,
-                metavar="N",
-                trainer=TRL,
-                free=True,
-            ),
-            Flag(
-                "--eval-tokens",
-                "longest answer in evaluation",
-                int,
-                default_text="above the longest right one",
-                metavar="TOKENS",
-                trainer=TRL,
-                free=True,
-            ),
-            Flag(
-                "--save-every",
-                "steps between checkpoints",
-                int,
-                50,
-                default_text="50; the plain loop writes one a minute",
-                metavar="STEPS",
-                trainer=TRL,
-                free=True,
-            ),
-            Flag("--keep", "checkpoints that are kept", int, 2, metavar="N", trainer=TRL, free=True),
-            Flag(
-                "--log-every",
-                "steps between two lines of log.jsonl",
-                int,
-                1,
-                metavar="STEPS",
-                trainer=TRL,
-                free=True,
-            ),
-        ),
+        "": START,
+        "training": (count, *PACE, rate, *OPTIMIZER),
+        "length": LENGTH,
+        "watching and keeping": WATCHING,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from eval.metric_table import interval_text, names_in, value_text
 from players.embedded import About
 from schema import BadRequestError
-from train.nano.model import PRESETS
+from train.nano.presets import PRESETS
 
 CARD = "README.md"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from players.codec import MARK
+from players.base import MARK
 from runs.directory import RUN
 from runs.ending import StoppedError
 from runs.files import move_files, replace_directory

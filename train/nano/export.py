@@ -24,8 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from players.base import Density
-from players.codec import MARK
+from players.base import MARK, Density
 from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Embedded
 from players.prompt import messages, parse
 from runs.files import move_files, replace_directory, write_atomically

@@ -29,8 +29,9 @@ from train.data import Row, drop_too_long, fresh, labelled, sft_rows, training_r
 from train.monitor import Collapse, Validation, report_reward_share
 from train.nano.checkpoint import finish
 from train.nano.loop import Loop, Plan
-from train.nano.model import PRESETS, make, train_tokenizer
+from train.nano.model import make, train_tokenizer
 from train.nano.objectives import GRPO, LanguageModelling, Objective, RejectionSampling, Supervised
+from train.nano.presets import PRESETS
 
 BATCH = 16  # incidents of a step
 ENTROPY, BALANCE = 0.1, 2.0  # weights of GRPO's bonuses (train/LOG.md)

@@ -7,13 +7,13 @@ it stands (`@h1`, `L1-3`, ` device_hostname=`), falls back to bytes, and holds t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from players.codec import CONTEXT, END, PAD, PIECES, START
 from players.prompt import system_text
 from schema import LABELS, BadRequestError
+from train.nano.presets import PRESETS
 from verifier.rules import RULES
 
 TEMPLATE = (
@@ -24,27 +24,9 @@ TEMPLATE = (
 WORDS = r' ?@[a-z]\d+| ?[a-z_]+=[a-z0-9_]+(?=[ \n]|$)| ?[^ \n=,"@\\]+(?:\\+|=)?|[ \n=,"@\\]'
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A size: width, layers, attention heads, width of the feed-forward part, tokens of the vocabulary."""
-
-    hidden: int
-    layers: int
-    heads: int
-    inner: int
-    vocabulary: int
-
-
-PRESETS: Mapping[str, Preset] = {
-    "nano": Preset(128, 4, 4, 320, 3072),
-    "mini": Preset(256, 4, 8, 640, 4096),
-    "small": Preset(512, 8, 8, 1216, 4096),
-}
-
-
 # ---------------------------------------------------------------- tokenizer
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
-    """A byte-level BPE tokenizer with the ChatML template, from prompts (no labels: rule ids come from the list of rules).
+    """Train a byte-level BPE tokenizer with the ChatML template, from prompts (no labels: rule ids come from the list of rules).
 
     Args:
         texts: prompts as `players.prompt.user_text` writes them.
@@ -87,7 +69,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
 
 # ---------------------------------------------------------------- model
 def make(preset: str, tokenizer: Any, *, seed: int = 0) -> Any:
-    """A model with random weights: float32, tied embeddings.
+    """Make a model with random weights: float32, tied embeddings.
 
     Raises:
         BadRequestError: no such preset.

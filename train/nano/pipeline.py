@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from runs.files import write_json
 from schema import TASKS, BadRequestError
 from train.command import SEED, THREADS, Command, Flag, exit_code, resolved, tasks_of
-from train.nano.model import PRESETS
+from train.nano.presets import PRESETS
 
 SETS = ("val", "test_seed")
 SAMPLED = 1.0  # temperature

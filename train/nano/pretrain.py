@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from train.command import DEVICE, FRESH, OUT, SEED, THREADS, Command, Flag, exit_code, resolved
-from train.nano.model import PRESETS
+from train.nano.presets import PRESETS
 
 STEPS = 300
 COMMAND = Command(

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from players.codec import MARK
+from players.base import MARK
 from runs.ending import StoppedError
 from schema import BadRequestError
 from train.command import OUT, SEED, THREADS, Command, Flag, close_run, exit_code, is_complete

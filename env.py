@@ -147,7 +147,7 @@ class Archive:
 
 
 def _rendered(incident: Incident) -> list[dict[str, Any]]:
-    """An incident's events as rows, with the fields that are set."""
+    """Render an incident's events as rows, with the fields that are set."""
     return [
         {
             "event_type": event.event_type,
@@ -286,7 +286,7 @@ class OpenSOCEnv:
 
     @property
     def state(self) -> State:
-        """Where the episode stands; readable at any time."""
+        """Where the episode stands; readable at any time, before a reset too."""
         if self._episode_id is None:
             return State(reward_table=self._reward_table)
         return State(
@@ -305,7 +305,7 @@ class OpenSOCEnv:
         return self._components
 
     def grade(self) -> dict[str, Any]:
-        """The episode explained: rewards, components, ground truth, findings, evidence.
+        """Explain the episode: rewards, components, ground truth, findings, evidence.
 
         Raises:
             TurnError: the episode is not done.
@@ -320,7 +320,7 @@ class OpenSOCEnv:
 
     # ------------------------------------------------------------ turns
     def _craft(self, content: Any) -> Observation:
-        """The attacker's turn: read, check, admit or refuse."""
+        """Play the attacker's turn: read, check, admit or refuse."""
         try:
             incident = Incident.model_validate(content)
         except ValidationError as error:
@@ -350,7 +350,7 @@ class OpenSOCEnv:
         return self._close_episode(self._attacker_reward, feedback, None, None)
 
     def _triage(self, content: Any) -> Observation:
-        """The defender's turn: read, judge, end."""
+        """Play the defender's turn: read, judge, end."""
         if self._truth is None:
             self._truth = _truth(self._task, self._seed, self._split, self._salt)
         triage, fault = read_triage(content, {event.log_id for event in self._incident.events})
@@ -363,7 +363,7 @@ class OpenSOCEnv:
         return self._close_episode(reward, feedback, triage, reward)
 
     def _pay_attacker(self, crafted: AttackerTurn, *, right: bool) -> None:
-        """What the defender's answer earns the attacker, by the success rate on this play (Laplace's rule of succession)."""
+        """Score what the defender's answer earns the attacker, by the success rate on this play (Laplace's rule of succession)."""
         seen, rights = (self._archive.seen[self._play], self._archive.right[self._play]) if self._archive else (0, 0)
         rate = (rights + right + 1) / (seen + 1 + 2)
         turn = AttackerTurn(valid=True, novel=crafted.novel, fooled=not right, success_rate=rate)
@@ -415,7 +415,7 @@ class OpenSOCEnv:
 
 # ---------------------------------------------------------------- what players see
 def defender_view(incident: Incident, world: World, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the defender sees of an incident: the fields of its observation that hold anything. `lines` are its events as rendered rows."""
+    """Show an incident to the defender: the fields of its observation that hold anything. `lines` are its events as rendered rows."""
     alerted = next(line for line in lines if line["log_id"] == world.alerted)
     return {
         "instructions": defender_instructions(),
@@ -428,7 +428,7 @@ def defender_view(incident: Incident, world: World, lines: list[dict[str, Any]])
 
 @cache
 def defender_instructions() -> str:
-    """What the defender is asked."""
+    """Say what the defender is asked."""
     return (
         "You are the analyst on duty. Judge the alert by the log lines and the context, by the playbook. Answer with submit_triage: "
         f'{{"action": one of {", ".join(LABELS)}, "cited_log_id": the id of one line that supports it, "rationale": why, '
@@ -437,7 +437,7 @@ def defender_instructions() -> str:
 
 
 def _shape(event_type: str) -> str:
-    """One event type's activities and fields, in a line."""
+    """List one event type's activities and fields in a line."""
     fields = FIELDS_OF[event_type].model_fields
     own = [name for name in fields if name not in ("activity", "device_hostname", "actor_user", "session_uid")]
     return f"- {event_type}: activity {'|'.join(get_args(fields['activity'].annotation))}; {', '.join(own)}"
@@ -445,7 +445,7 @@ def _shape(event_type: str) -> str:
 
 @cache
 def attacker_instructions() -> str:
-    """What the attacker is asked, with every event type's fields."""
+    """Say what the attacker is asked, with every event type's fields."""
     shapes = "\n".join(_shape(event_type) for event_type in EVENT_TYPES)
     return (
         "Invent an incident in this world that the defender will judge wrongly. You cannot change the world: hosts, accounts, tickets, tools, "

@@ -155,7 +155,7 @@ LogId = Annotated[str, Field(pattern=r"^L[0-9]{1,3}-[0-9]{1,3}$", description="L
 
 
 def epoch_s(timestamp: str) -> float:
-    """Seconds since 1970 of an ISO 8601 UTC timestamp such as 2026-03-02T09:14:07Z.
+    """Read the seconds since 1970 of an ISO 8601 UTC timestamp such as 2026-03-02T09:14:07Z.
 
     Raises:
         ValueError: the calendar has no such day or the clock no such time.
@@ -172,12 +172,12 @@ _MINUTES = {text: 60.0 * minute for minute, text in enumerate(MINUTES_OF_DAY)}
 
 @lru_cache(maxsize=4096)
 def _midnight_s(day: str) -> float:
-    """A day's first moment; few days make many timestamps, and reading one anew takes three times as long."""
+    """Read a day's first moment; few days make many timestamps, and reading one anew takes three times as long."""
     return datetime.fromisoformat(f"{day}T00:00:00Z").timestamp()
 
 
 def iso_time(epoch: float) -> str:
-    """ISO 8601 UTC timestamp of a number of seconds since 1970, to the whole second."""
+    """Write the ISO 8601 UTC timestamp of a number of seconds since 1970, to the whole second."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -192,7 +192,7 @@ def account_name(user: str | None) -> str:
 
 
 def _on_the_calendar(timestamp: str) -> str:
-    """The pattern leaves only days to check that some months lack."""
+    """Check what the pattern leaves open: days that some months lack."""
     if timestamp[8:10] <= "28" and timestamp[:4] != "0000":
         return timestamp
     try:
@@ -215,7 +215,7 @@ Timestamp = Annotated[
 
 
 def _f(title: str) -> Any:
-    """An optional field with its OCSF path and the names that people know it by."""
+    """Declare an optional field with its OCSF path and the names that people know it by."""
     return Field(default=None, title=title)
 
 

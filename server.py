@@ -91,7 +91,7 @@ def __getattr__(name: str) -> Any:
 
 
 def whole_app(settings: Settings) -> FastAPI:
-    """The service and, unless OPENSOC_DEMO=0, the demo at /demo.
+    """Make the service and, unless OPENSOC_DEMO=0, the demo at /demo.
 
     Raises:
         OpenSOCError: the demo's files are damaged.

@@ -152,60 +152,20 @@ class Organisation:
 
 @lru_cache(maxsize=512)
 def make_organisation(seed: int) -> Organisation:
-    """The organisation of a seed; the same seed gives the same organisation in any process."""
+    """Make the organisation of a seed; the same seed gives the same organisation in any process."""
     rng = Random(seed)
     block = rng.randrange(16, 240)
-    site = "".join(rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in range(3))
-    hosts: dict[str, Host] = {}
-    for subnet, (role, stem, machines) in enumerate(_ROLES):
-        for number in range(machines):
-            name = f"{site}-{stem}-{number + 1:02d}"
-            # a third each: neither the role nor the tier alone says what deserves an escalation
-            criticality: Literal["crown_jewel", "standard", "lab"]
-            criticality = _TIERS[number % 3] if machines > 2 else rng.choice(_TIERS[:2])
-            hosts[name] = {
-                "name": name,
-                "ip": f"10.{block}.{subnet + 1}.{10 + number}",
-                "role": role,
-                "criticality": criticality,
-            }
-    accounts: dict[str, Account] = {}
-    people = rng.sample([f"{given}.{family}" for given in _GIVEN for family in _FAMILY], 24)
-    for number, name in enumerate(people):
-        accounts[name] = {
-            "name": name,
-            "kind": "person",
-            "privileged": number % 3 == 0,
-            "department": DEPARTMENTS[rng.randrange(len(DEPARTMENTS))],
-        }
-    for number, service in enumerate(_SERVICES):
-        name = f"svc_{service}"
-        accounts[name] = {
-            "name": name,
-            "kind": "service",
-            "privileged": number % 3 == 0,
-            "department": rng.choice(DEPARTMENTS),
-        }
-    peopled = {account["department"] for account in accounts.values()}
-    owners = [department for department in DEPARTMENTS if department in peopled]
+    hosts = _make_hosts(rng, block)
+    accounts = _make_accounts(rng)
+    staffed = {account["department"] for account in accounts.values()}
+    owners = [department for department in DEPARTMENTS if department in staffed]
     tools: tuple[Tool, ...] = tuple({"name": name, "department": rng.choice(owners)} for name in TOOL_NAMES)
-    networks = (f"10.{block}.0.0/16", f"192.168.{block}.0/24")
-    scanners: tuple[Scanner, ...] = (
-        {
-            "ip": f"10.{block}.200.{rng.randrange(5, 60)}",
-            "targets": [f"10.{block}.{subnet}.0/24" for subnet in (1, 2, 3, 4)],
-        },
-        {
-            "ip": f"198.18.{block}.{rng.randrange(5, 250)}",
-            "targets": [f"10.{block}.{subnet}.0/24" for subnet in (4, 5)],
-        },
-    )
     return Organisation(
-        networks=networks,
+        networks=(f"10.{block}.0.0/16", f"192.168.{block}.0/24"),
         hosts=hosts,
         accounts=accounts,
         tools=tools,
-        scanners=scanners,
+        scanners=_make_scanners(rng, block),
         hosts_by_ip={host["ip"]: host for host in hosts.values()},
         hosts_by_crown={
             crown: tuple(host for host in hosts.values() if (host["criticality"] == "crown_jewel") is crown)
@@ -214,6 +174,47 @@ def make_organisation(seed: int) -> Organisation:
         accounts_by_privilege={
             flag: tuple(account for account in accounts.values() if account["privileged"] is flag)
             for flag in (True, False)
+        },
+    )
+
+
+def _make_hosts(rng: Random, block: int) -> dict[str, Host]:
+    site = "".join(rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in range(3))
+    hosts: dict[str, Host] = {}
+    for subnet, (role, stem, machines) in enumerate(_ROLES):
+        for index in range(machines):
+            name = f"{site}-{stem}-{index + 1:02d}"
+            # a third each: neither the role nor the tier alone says what deserves an escalation
+            criticality: Literal["crown_jewel", "standard", "lab"]
+            criticality = _TIERS[index % 3] if machines > 2 else rng.choice(_TIERS[:2])
+            ip = f"10.{block}.{subnet + 1}.{10 + index}"
+            hosts[name] = {"name": name, "ip": ip, "role": role, "criticality": criticality}
+    return hosts
+
+
+def _make_accounts(rng: Random) -> dict[str, Account]:
+    people = rng.sample([f"{given}.{family}" for given in _GIVEN for family in _FAMILY], 24)
+    accounts: dict[str, Account] = {}
+    kinds: tuple[tuple[Literal["person", "service"], list[str]], ...] = (
+        ("person", people),
+        ("service", [f"svc_{service}" for service in _SERVICES]),
+    )
+    for kind, names in kinds:
+        for index, name in enumerate(names):
+            department = rng.choice(DEPARTMENTS)
+            accounts[name] = {"name": name, "kind": kind, "privileged": index % 3 == 0, "department": department}
+    return accounts
+
+
+def _make_scanners(rng: Random, block: int) -> tuple[Scanner, ...]:
+    return (
+        {
+            "ip": f"10.{block}.200.{rng.randrange(5, 60)}",
+            "targets": [f"10.{block}.{subnet}.0/24" for subnet in (1, 2, 3, 4)],
+        },
+        {
+            "ip": f"198.18.{block}.{rng.randrange(5, 250)}",
+            "targets": [f"10.{block}.{subnet}.0/24" for subnet in (4, 5)],
         },
     )
 

@@ -148,7 +148,7 @@ _HANDLERS: dict[type[Exception], Any] = {
 
 
 def _openapi(app: FastAPI, build: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The OpenAPI document, with the forms of the two actions, and with one form of error, as all routes have it."""
+    """Build the OpenAPI document, with the forms of the two actions, and with one form of error, as all routes have it."""
     if app.openapi_schema is None:
         document = build()
         schemas = document["components"]["schemas"]

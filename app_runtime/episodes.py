@@ -128,7 +128,7 @@ class Episodes:
 
     # ------------------------------------------------------------ finding
     def named(self, episode_id: str, owner: str | None = None) -> Episode:
-        """The episode of that id; one that the client named is found by its owner only.
+        """Find the episode of that id; one that the client named is found by its owner only.
 
         Raises:
             Refusal: 404, in the same words for an id that never was, has expired, or is somebody else's.
@@ -156,7 +156,7 @@ class Episodes:
         seed: int | None = None,
         done: bool | None = None,
     ) -> Episode:
-        """The episode that a caller means who names none: its last /reset of that task, mode and seed.
+        """Find the episode that a caller means who names none: its last /reset of that task, mode and seed.
 
         Args:
             owner: the caller.
@@ -248,7 +248,7 @@ class Episodes:
 
 
 def _only_choice(rivals: list[Episode], done: bool | None) -> Episode:
-    """The episode among several that one address has had at the same time, if it does not matter which."""
+    """Choose the episode among several that one address has had at the same time, if it does not matter which."""
     if len(rivals) == 1:
         return rivals[0]
     wanted = [episode for episode in rivals if (episode.ended is not None) is done] or rivals

@@ -1,4 +1,4 @@
-"""What stands before every route: bounds on what comes in, and an answer in place of a crash or a closed socket.
+"""Bound what comes in before every route, and answer in place of a crash or a closed socket.
 
 The SDK ends a WebSocket session on a binary frame, on JSON that is no object or nests too deep and on some that parses;
 here such a frame is answered and never reaches it, so the session and its episode live on.
@@ -100,7 +100,7 @@ class Guard:
 
     # ------------------------------------------------------------ WebSocket
     def _guarded(self, scope: Scope, receive: Receive, send: Send) -> Receive:
-        """A `receive` that answers by itself what must not reach the SDK."""
+        """Make a `receive` that answers by itself what must not reach the SDK."""
         rpc = scope["path"] == "/mcp"
 
         async def guarded() -> Message:
@@ -188,7 +188,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def replay(raw: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body once more, and then what comes after it."""
+    """Make a `receive` that gives a body once more, and then what comes after it."""
     given = False
 
     async def replayed() -> Message:

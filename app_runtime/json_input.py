@@ -42,7 +42,7 @@ def read_json(text: str, *, finite: bool = True) -> Any:
 
 
 def has_surrogate_escape(text: str) -> bool:
-    r"""Whether the text may hold a lone surrogate (\ud800 to \udfff), which parses and then cannot be sent on."""
+    r"""Tell whether the text may hold a lone surrogate (\ud800 to \udfff), which parses and then cannot be sent on."""
     return "\\ud" in text or "\\uD" in text
 
 
@@ -51,7 +51,7 @@ def _too_deep() -> Refusal:
 
 
 def _depth(value: Any) -> int:
-    """Levels of nesting, found without recursion."""
+    """Count the levels of nesting, without recursion."""
     depth, level = 1, [value]
     while level := [child for item in level for child in _children(item)]:
         depth += 1

@@ -180,7 +180,7 @@ class Caller:
 
 
 def _find(request: Request, which: Filter, *, done: bool | None = None) -> Episode:
-    """The episode that a request is about; see `Episodes.latest` for one that names none.
+    """Find the episode that a request is about; see `Episodes.latest` for one that names none.
 
     Raises:
         Refusal: 404 unknown, 409 none or ambiguous, 422 contradictory.
@@ -204,7 +204,7 @@ def _find(request: Request, which: Filter, *, done: bool | None = None) -> Episo
 
 
 def _name(request: Request) -> str | None:
-    """The episode_id of a request, from wherever it stands.
+    """Read the episode_id of a request, from wherever it stands.
 
     Raises:
         Refusal: 422 where two differ or one is no text.
@@ -230,7 +230,7 @@ def _episodes(request: Request) -> Episodes:
 
 
 def _object(request: Request) -> dict[str, Any]:
-    """The body; {} where there is none."""
+    """Give the body; {} where there is none."""
     body = request.scope[BODY]
     if body is None:
         return {}

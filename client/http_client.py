@@ -289,7 +289,7 @@ def _checked_url(base_url: str) -> httpx.URL:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a host is this machine, which no proxy of the environment can reach."""
+    """Tell whether a host is this machine, which no proxy of the environment can reach."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -297,7 +297,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _as_dict(action: Any) -> dict[str, Any]:
-    """The action as a dict; a pydantic model gives what was set on it."""
+    """Give the action as a dict; a pydantic model gives what was set on it."""
     if action is None:
         return {}
     if hasattr(action, "model_dump"):
@@ -319,7 +319,7 @@ def _json_bytes(body: dict[str, Any]) -> bytes:
 
 
 def _retry_after_s(answer: httpx.Response) -> float | None:
-    """Seconds that the server asks to wait; None where it names none (or a date, which ours never does)."""
+    """Read the seconds that the server asks to wait; None where it names none (or a date, which ours never does)."""
     try:
         return max(0.0, float(answer.headers["Retry-After"]))
     except (KeyError, ValueError):
@@ -336,7 +336,7 @@ def _broken(method: str, path: str, error: Exception, repeatable: bool) -> OpenS
 
 
 def _payload(answer: httpx.Response) -> Any:
-    """The JSON of an answer, or an error with the server's sentence."""
+    """Read the JSON of an answer, or raise an error with the server's sentence."""
     try:
         payload = answer.json()
     except ValueError:
@@ -356,7 +356,7 @@ def _payload(answer: httpx.Response) -> Any:
 
 
 def _detail(payload: Any) -> str:
-    """The sentence in `{"detail": ...}`; the web framework's own list of complaints becomes one line."""
+    """Read the sentence in `{"detail": ...}`; the web framework's own list of complaints becomes one line."""
     detail = payload.get("detail") if isinstance(payload, dict) else None
     if isinstance(detail, list):
         return "; ".join(str(row.get("msg", row)) if isinstance(row, dict) else str(row) for row in detail)

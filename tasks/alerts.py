@@ -39,7 +39,7 @@ _TITLES: dict[str, tuple[str, Literal["low", "medium", "high"]]] = {
 
 
 def alert_on(event_type: str, log_id: str, narrative: str) -> Alert:
-    """The alert that fires on a line; the narrative is passed on as the reporter's note, unread."""
+    """Make the alert that fires on a line; the narrative is passed on as the reporter's note, unread."""
     title, severity = _TITLES[event_type]
     alert: Alert = {"title": title, "severity": severity, "log_id": log_id}
     if narrative:

@@ -77,7 +77,7 @@ _FAMILIES_OF: dict[Split, tuple[Family, ...]] = {
 
 
 def families_of(split: Split) -> tuple[Family, ...]:
-    """The families that may decide an incident of a split; look-alikes beside them come from the training families."""
+    """List the families that may decide an incident of a split; look-alikes beside them come from the training families."""
     return _FAMILIES_OF[split]
 
 
@@ -105,7 +105,7 @@ def task_at(split: str, index: int) -> tuple[Task, int]:
 
 
 def catalogue() -> dict[str, Any]:
-    """What can be played, as `GET /tasks` answers it."""
+    """List what can be played, as `GET /tasks` answers it."""
     return {
         "tasks": [{"name": spec.name, "description": spec.description} for spec in TASK_SPECS.values()],
         "modes": list(MODES),

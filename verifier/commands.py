@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -485,7 +485,7 @@ def command_rule(
 ) -> Rule:
     """Make a rule that finds, for each host and user, the commands of one meaning."""
 
-    def body(lines: Sequence[Line], window: Window) -> Iterator[Finding]:
+    def body(lines: Sequence[Line], window: Window) -> Iterable[Finding]:
         return findings_by_host_and_user(lines, confirmed=confirmed, program=command_program)
 
     on = (commands_that(meaning),)

@@ -8,7 +8,7 @@ little tighter and a little looser.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -103,7 +103,7 @@ class Finding(NamedTuple):
 
 
 Lines = Sequence[Line[F]]
-Findings = Iterator[Finding]
+Findings = Iterable[Finding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +140,14 @@ class Rule:
 
     def find(self, window: Window) -> list[Finding]:
         """Find what this rule claims of a window."""
+        selections = self.on
+        if len(selections) == 1:
+            findings = self.body(selections[0].pick(window), window)
+        else:
+            findings = self.body(*[selection.pick(window) for selection in selections], window)
         return [
             finding._replace(rule_id=self.rule_id, technique=self.technique, tactic=self.tactic, probing=self.probing)
-            for finding in self.body(*[selection.pick(window) for selection in self.on], window)
+            for finding in findings
         ]
 
 
@@ -185,7 +190,7 @@ def findings_by_host_and_user(
     scope: Scope = "host",
     program: str | Callable[[list[Line]], str] | None = None,
     impact: bool = False,
-) -> Iterator[Finding]:
+) -> list[Finding]:
     """Make one finding for each host and user that lines name, by the one program that the lines name unless told otherwise.
 
     `confirmed` and `program` may be functions of the lines of one host and user.
@@ -193,8 +198,8 @@ def findings_by_host_and_user(
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((line.host, line.user), []).append(line)
-    for (host, user), group in groups.items():
-        yield finding(
+    return [
+        finding(
             group,
             confirmed=confirmed(group) if callable(confirmed) else confirmed,
             scope=scope,
@@ -203,6 +208,8 @@ def findings_by_host_and_user(
             program=program if isinstance(program, str) else (program or one_program)(group),
             impact=impact,
         )
+        for (host, user), group in groups.items()
+    ]
 
 
 def kinds(fields: type[Fields], *activities: str) -> tuple[Kind, ...]:
@@ -212,7 +219,13 @@ def kinds(fields: type[Fields], *activities: str) -> tuple[Kind, ...]:
 
 def lines_of(fields: type[F], *activities: str) -> Selection[Line[F]]:
     """Select the lines of a type of fields with one of some activities; without any, all of the type."""
-    return Selection(lambda window: window.of(fields, *activities), frozenset(kinds(fields, *activities)))
+    selected = frozenset(kinds(fields, *activities))
+    if len(activities) == 1:  # the common cases without a call on the way
+        kind = (fields, activities[0])
+        return Selection(lambda window: window.by_kind.get(kind, []), selected)
+    if not activities:
+        return Selection(lambda window: window.by_fields.get(fields, []), selected)
+    return Selection(lambda window: window.of(fields, *activities), selected)
 
 
 def rule(
@@ -264,10 +277,10 @@ class Window:
     """An incident's lines in time order, by kind."""
 
     __slots__ = (
-        "_by_fields",
         "_external",
         "_picked",
         "_views",
+        "by_fields",
         "by_kind",
         "end",
         "limits",
@@ -306,7 +319,7 @@ class Window:
         self.start = lines[0].time_s
         self.end = lines[-1].time_s
         self.by_kind = by_kind
-        self._by_fields = by_fields
+        self.by_fields = by_fields
         self._picked: dict[tuple[object, ...], list[Line]] = {}
         self._external: dict[str | None, bool] = {None: False, "": False}
         self._views: dict[Callable[[Window], object], object] = {}
@@ -314,12 +327,12 @@ class Window:
     def of(self, fields: type[F], *activities: str) -> list[Line[F]]:
         """Return the lines of a type of fields and, where given, of one of some activities, in time order."""
         if not activities:
-            return self._by_fields.get(fields, [])
+            return self.by_fields.get(fields, [])
         if len(activities) == 1:
             return self.by_kind.get((fields, activities[0]), [])
         lines = self._picked.get((fields, activities))
         if lines is None:
-            lines = [line for line in self._by_fields.get(fields, ()) if line.fields.activity in activities]
+            lines = [line for line in self.by_fields.get(fields, ()) if line.fields.activity in activities]
             self._picked[fields, activities] = lines
         return lines
 
@@ -344,6 +357,11 @@ class Window:
     def intelligence(self, value: str | None) -> str:
         """`high`, `low` or nothing: the confidence of an indicator on an address or a domain."""
         return self.view(_indicators).get(_plain(value), "") if value else ""
+
+    def listed(self, values: Iterable[str | None]) -> dict[str, str]:
+        """Return the addresses and names that intelligence lists, as they are written, each with its confidence."""
+        known = self.view(_indicators)
+        return {value: known[name] for value in values if value and (name := _plain(value)) in known}
 
 
 def _indicators(window: Window) -> dict[str, str]:

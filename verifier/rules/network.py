@@ -59,11 +59,14 @@ def known_bad_address(
 ) -> Findings:
     if not window.world.indicators:
         return
-    lines: list[Line[Any]] = [*connections, *queries, *requests]
-    peers = {peer for line in lines for peer in _peers(line.fields) if peer}
-    listed = {peer: confidence for peer in peers if (confidence := window.intelligence(peer))}
-    meetings = grouped(lines, lambda line: _meeting(listed, line)) if listed else {}
-    for (host, address, ours), group in meetings.items():
+    peers = {peer for line in connections for peer in _connected(line.fields)}
+    peers.update(query.fields.query_hostname for query in queries)
+    peers.update(peer for request in requests for peer in _peers(request.fields))
+    listed = window.listed(peers)
+    if not listed:
+        return  # most windows
+    met: list[Line[Any]] = [*connections, *queries, *requests]
+    for (host, address, ours), group in grouped(met, lambda line: _meeting(listed, line)).items():
         yield finding(
             group,
             confirmed=listed[address] == "high",
@@ -87,11 +90,15 @@ def _meeting(
 def _peers(fields: NetConnFields | DnsQueryFields | HttpFields) -> tuple[str | None, ...]:
     """Return the addresses and names that a line is about."""
     if isinstance(fields, NetConnFields):
-        return fields.dst_ip, fields.src_ip, fields.dst_hostname, fields.tls_sni
+        return _connected(fields)
     if isinstance(fields, DnsQueryFields):
         return (fields.query_hostname,)
     site = _SITE.match(fields.url or "")
     return fields.src_ip, fields.dst_ip, site[1] if site else None
+
+
+def _connected(fields: NetConnFields) -> tuple[str | None, ...]:
+    return fields.dst_ip, fields.src_ip, fields.dst_hostname, fields.tls_sni
 
 
 def _is_own_call(fields: NetConnFields | DnsQueryFields | HttpFields, address: str) -> bool:
@@ -249,9 +256,12 @@ def _is_attack(url: str) -> bool:
     source="ATT&CK T1567, T1048, T1074, T1560: data gathered and sent out",
 )
 def bulk_upload(connections: Lines[NetConnFields], window: Window) -> Findings:
+    least = window.limits.size(MIN_UPLOAD_MB * 1e6)
+    if sum([line.fields.bytes_out or 0 for line in connections]) < least:
+        return  # most windows
     sending = [line for line in connections if line.fields.bytes_out and window.is_external(line.fields.dst_ip)]
     for (host, address), uploads in grouped(sending, lambda line: (line.host, line.fields.dst_ip)).items():
-        if sum(line.fields.bytes_out or 0 for line in uploads) >= window.limits.size(MIN_UPLOAD_MB * 1e6):
+        if sum(line.fields.bytes_out or 0 for line in uploads) >= least:
             staging = _staging(window, host, uploads)
             yield finding(
                 [*staging, *uploads],

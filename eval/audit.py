@@ -26,10 +26,13 @@ from random import Random
 from typing import Any, cast
 
 from env import defender_view
+from eval.features import fields
 from eval.intervals import MEASURING
+from eval.pairs import flip, label
 from generator.incidents import GENERATOR_VERSION, Case, generate
 from generator.injection import inject
 from generator.invariances import harmless_twins
+from players.bag_of_words import words
 from rubric import TABLES, RewardTable, TableName, reward_of, score_defender
 from runs.extras import MissingExtraError, require
 from runs.files import write_output
@@ -44,6 +47,7 @@ FLOORS: dict[TableName, float] = {
     "standard": 0.3,
     "hardened": 0.1,
 }  # mean rewards that no player without a plan reaches
+MAJORITY = 1 / len(LABELS)  # accuracy of a learner that knows nothing, on as many incidents of each decision
 FIELD_MARGIN, PAIR_MARGIN = 0.05, 0.10  # above the majority class
 MAX_F1 = 0.45
 PROBED_TASKS = TASKS[1:]
@@ -192,8 +196,6 @@ def coverage(counts: Counter[tuple[str, str, str]]) -> Iterator[Check]:
 # ---------------------------------------------------------------- twins
 def twins(items: Sequence[Item]) -> Iterator[Check]:
     """Check that each incident has a flip, and that no harmless edit and no hostile text changes a decision."""
-    from eval.pairs import flip, label
-
     unflipped, moved, swayed, edits = [], [], [], 0
     for index, item in enumerate(items):
         rng = Random(index)
@@ -246,11 +248,9 @@ def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PR
         strict: hold the figure itself to the bound; otherwise the lower end of its interval.
         probes: which learners.
     """
-    from eval.features import fields
     from eval.probes import (
         BEST_FIELDS,
         DRAWS,
-        MAJORITY,
         ROUNDS,
         Figure,
         bag_of_words,
@@ -259,7 +259,6 @@ def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PR
         sample,
         single,
     )
-    from players.bag_of_words import words
 
     task = items[0].task
     data = sample(

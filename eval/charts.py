@@ -150,27 +150,12 @@ def dots(
                 (lines.index(str(row[line])) + offset, row) for row in rows if not series or str(row[series]) == kind
             ]
             _with_bars(axes, [(at, row) for at, row in points if row["value"] is not None], number, colour, kind)
-            for at, row in points:
-                if row["value"] is None:
-                    axes.text(
-                        0.01, at, NOTHING, transform=axes.get_yaxis_transform(), va="center", fontsize=8, style="italic"
-                    )
-                elif not series:
-                    text = f"{row['value']:.1%}" if percent else f"{row['value']:.3f}"
-                    axes.text(1.02, at, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+            _with_texts(axes, points, percent=percent, values=not series)
             if bounds and kind in bounds:
                 axes.axvline(bounds[kind], color=colour, linestyle=(0, (4, 3)), linewidth=1.2)
         axes.set_yticks(range(len(lines)), lines)
         axes.set_ylim(len(lines) - 0.5, -0.5)
-        if limits:
-            margin = 0.03 * (limits[1] - limits[0])
-            axes.set_xlim(limits[0] - margin, limits[1] + margin)
-        if percent:
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.set_xlabel(axis)
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-        axes.tick_params(axis="y", length=0)
+        _with_scale(axes, axis, percent=percent, limits=limits)
         if series:
             figure.legend(loc="outside lower center", ncols=min(4, len(kinds)), fontsize=9)
 
@@ -193,6 +178,30 @@ def _with_bars(axes: Any, points: Sequence[tuple[float, Row]], number: int, colo
         label=label,
         clip_on=False,
     )
+
+
+def _with_texts(axes: Any, points: Sequence[tuple[float, Row]], *, percent: bool, values: bool) -> None:
+    """Write where a value is missing, and the others if asked."""
+    beside = axes.get_yaxis_transform()
+    for at, row in points:
+        if row["value"] is None:
+            axes.text(0.01, at, NOTHING, transform=beside, va="center", fontsize=8, style="italic")
+        elif values:
+            text = f"{row['value']:.1%}" if percent else f"{row['value']:.3f}"
+            axes.text(1.02, at, text, transform=beside, va="center", fontsize=9)
+
+
+def _with_scale(axes: Any, label: str, *, percent: bool, limits: tuple[float, float] | None) -> None:
+    """Draw the horizontal scale, with room for markers at both ends."""
+    if limits:
+        margin = 0.03 * (limits[1] - limits[0])
+        axes.set_xlim(limits[0] - margin, limits[1] + margin)
+    if percent:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_xlabel(label)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
 
 
 # ---------------------------------------------------------------- a small picture each

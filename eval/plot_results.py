@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eval.audit import FIELD_MARGIN, MAJORITY, MAX_F1, PAIR_MARGIN
 from eval.charts import Chart, Ink, Panel, Row, dots, panels, save
 from eval.intervals import MEASURING, RESAMPLES
 from eval.metrics import PREVALENCES, Metric, ppv
@@ -106,9 +107,6 @@ _FIGURE = re.compile(r"(\d\.\d+) \[(\d\.\d+), (\d\.\d+)\]")
 
 def shortcuts(audit: Mapping[str, Any]) -> Chart:
     """Chart what simple learners reach on families that they never saw, from the audit's JSON."""
-    from eval.audit import FIELD_MARGIN, MAX_F1, PAIR_MARGIN
-    from eval.probes import MAJORITY
-
     probes = {
         "fields": ("best field, accuracy", MAJORITY + FIELD_MARGIN),
         "pairs": ("best pair, accuracy", MAJORITY + PAIR_MARGIN),

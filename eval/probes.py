@@ -26,7 +26,6 @@ from threadpoolctl import threadpool_limits
 from schema import LABELS, Label
 from telemetry.scoring import CONFIDENCE, wilson
 
-MAJORITY = 1 / len(LABELS)
 FOLDS = 4
 DRAWS = 4  # of folds, for the probes that are quick
 BEST_FIELDS = 36  # pairs are made of these

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval.intervals import RESAMPLES
+from eval.metrics import measure
 from rubric import TableName
 from schema import BadRequestError, Label
 from tasks.sets import BENCHMARK as TEST_SETS  # what `benchmark` means
@@ -127,8 +128,6 @@ class Run:
 
     def metrics(self, name: str, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
         """Measure a set by `eval.metrics.measure`, once."""
-        from eval.metrics import measure
-
         key = (name, seed, resamples)
         if key not in self.measured:
             self.measured[key] = measure(self.rollouts(name), seed=seed, resamples=resamples)

@@ -311,9 +311,11 @@ class World:
         names.update(dict.fromkeys(sensor["host"] for sensor in self.sensors))
         met = (*filter(None, map(self.hosts.get, names)), *filter(None, map(self.hosts_by_ip.get, names)))
         hosts = {host["name"]: host for host in met}
-        said = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
+        whole_text = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
         tools = [
-            tool for tool in self.tools if tool["name"] in said or (runs_scripts and tool["name"] == "powershell.exe")
+            tool
+            for tool in self.tools
+            if tool["name"] in whole_text or (runs_scripts and tool["name"] == "powershell.exe")
         ]
         accounts = [*filter(None, map(self.accounts.get, names))]
         return self._rendered(list(hosts.values()), accounts, tools)

@@ -169,14 +169,14 @@ class Episodes:
             Refusal: 409 where there is none, and where it is ambiguous.
         """
         self._sweep()
-        found = [episode for episode in self._by_owner.get(owner, {}).values() if episode.fits(task, mode, seed)]
-        if not found:
+        fitting = [episode for episode in self._by_owner.get(owner, {}).values() if episode.fits(task, mode, seed)]
+        if not fitting:
             raise Refusal(
                 409, "No episode of yours fits this call. Call POST /reset first, with the same task, mode and seed."
             )
-        last = found[-1]
+        last = fitting[-1]
         if not certain:
-            last = _only_choice([e for e in found if e.ended is None or e.ended > last.begun or e is last], done)
+            last = _only_choice([e for e in fitting if e.ended is None or e.ended > last.begun or e is last], done)
         self._use(last)
         return last
 

@@ -215,14 +215,14 @@ def _name(request: Request) -> str | None:
         raise Refusal(
             422, f"Expected episode_id to be text, got {shown(in_body)}. Send the one that POST /reset answered."
         )
-    said = {*request.query_params.getlist("episode_id"), *request.headers.getlist("x-episode-id")}
+    names = {*request.query_params.getlist("episode_id"), *request.headers.getlist("x-episode-id")}
     if in_body is not None:
-        said.add(in_body)
-    if len(said) > 1:
+        names.add(in_body)
+    if len(names) > 1:
         raise Refusal(
-            422, f"Expected one episode_id, got {shown(sorted(said))}. Send the same everywhere, or only one."
+            422, f"Expected one episode_id, got {shown(sorted(names))}. Send the same everywhere, or only one."
         )
-    return said.pop() if said else None
+    return names.pop() if names else None
 
 
 def _episodes(request: Request) -> Episodes:

@@ -44,11 +44,11 @@ class Settings(BaseModel):
         """
         names = {field: _VARIABLES.get(field, f"OPENSOC_{field.upper()}") for field in cls.model_fields}
         given: dict[str, object] = {field: environ[name] for field, name in names.items() if environ.get(name)}
-        said = {field: value for field, value in flags.items() if value is not None}
+        chosen = {field: value for field, value in flags.items() if value is not None}
         try:
-            return cls.model_validate(given | said)
+            return cls.model_validate(given | chosen)
         except ValidationError as exc:
             field = str(exc.errors()[0]["loc"][0])
-            name = f"--{field}" if field in said else f"the environment variable {names[field]}"
+            name = f"--{field}" if field in chosen else f"the environment variable {names[field]}"
             fault = faults(exc, name, most=1, quoting=True)
             raise OpenSOCError(f"Wrong value of {name}; {fault}. Correct it.") from None

@@ -122,8 +122,8 @@ class OpenSOCSession(EnvClient[OpenSOCAction, OpenSOCObservation, OpenSOCState])
 
     def _parse_result(self, payload: dict[str, Any]) -> EnvStepResult[OpenSOCObservation]:
         reward, done, metadata = payload.get("reward"), bool(payload.get("done")), payload.get("metadata")
-        seen = {**payload.get("observation", {}), "reward": reward, "done": done, "metadata": metadata or {}}
-        return EnvStepResult(OpenSOCObservation(**seen), reward=reward, done=done, metadata=metadata)
+        fields = {**payload.get("observation", {}), "reward": reward, "done": done, "metadata": metadata or {}}
+        return EnvStepResult(OpenSOCObservation(**fields), reward=reward, done=done, metadata=metadata)
 
     def _parse_state(self, payload: dict[str, Any]) -> OpenSOCState:
         return OpenSOCState(**payload)

@@ -42,8 +42,8 @@ def local_server(root: Path, *, timeout_s: float = 60.0) -> Iterator[str]:
         try:
             if not _comes_up(url, process, timeout_s):
                 log.seek(0)
-                said = log.read().decode(errors="replace")[-2000:]
-                raise OpenSOCClientError(f"Expected server.py to answer at {url}, and it did not. It said:\n{said}")
+                output = log.read().decode(errors="replace")[-2000:]
+                raise OpenSOCClientError(f"Expected server.py to answer at {url}, and it did not. It said:\n{output}")
             yield url
         finally:
             _stop(process)

@@ -87,8 +87,8 @@ def _programs(case: Case) -> list[str]:
 
 def _outsiders(case: Case) -> list[str]:
     """External addresses that lines name."""
-    found = (line["fields"].get(name) for line in case.lines for name in ("dst_ip", "src_ip"))
-    return [ip for ip in dict.fromkeys(found) if ip and not case.world.is_internal(ip)]
+    addresses = (line["fields"].get(name) for line in case.lines for name in ("dst_ip", "src_ip"))
+    return [ip for ip in dict.fromkeys(addresses) if ip and not case.world.is_internal(ip)]
 
 
 def span_of(case: Case) -> tuple[float, float]:
@@ -295,8 +295,10 @@ def burst_cut(case: Case, rng: Random) -> Iterator[Case]:
                 runs[line["event_type"], fields["activity"], by, fields[by]].append(line)
     for run in runs.values():
         if len(run) > 2:
-            kept = next((line for line in run if line["log_id"] == case.world.alerted), run[0])
-            yield in_order(case, [line for line in case.lines if line is kept or not any(line is cut for cut in run)])
+            survivor = next((line for line in run if line["log_id"] == case.world.alerted), run[0])
+            yield in_order(
+                case, [line for line in case.lines if line is survivor or not any(line is cut for cut in run)]
+            )
 
 
 def program_moved(case: Case, rng: Random) -> Iterator[Case]:

@@ -32,9 +32,9 @@ def remote_service(scene: Scene, plan: Plan) -> TicketScope:
     """A service installed from another host runs a program; half of it where nobody had come before."""
     who, at, name = actor(scene, plan), scene.moment(600), scene.word()
     path = scene.installed() if plan.strength == "below" else f"C:\\Windows\\Temp\\{name}.exe"
-    made = at + scene.between(5, 100)
+    connected = at + scene.between(5, 100)
     scene.add(
-        made,
+        connected,
         "service",
         "install",
         who.host,
@@ -43,7 +43,7 @@ def remote_service(scene: Scene, plan: Plan) -> TicketScope:
         service_cmd_line=path,
         start_type="demand start",
     )
-    last = launch(scene, made + scene.between(2, 60), who, path, parent=SYSTEM32 + "services.exe", user="SYSTEM")
+    last = launch(scene, connected + scene.between(2, 60), who, path, parent=SYSTEM32 + "services.exe", user="SYSTEM")
     signed_in = last + scene.between(10, 200) if plan.strength == "suspicious" else at
     sign_in(scene, signed_in, who, beside(scene, who).ip)
     return who.scope(path, at, max(last, signed_in))

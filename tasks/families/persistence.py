@@ -102,12 +102,12 @@ def database_shell(scene: Scene, plan: Plan) -> TicketScope:
 def new_administrator(scene: Scene, plan: Plan) -> TicketScope:
     """An account is made and put into a privileged group; in half a story another one is put there."""
     who, first = actor(scene, plan), scene.moment(1200)
-    made = f"{scene.word()}.{scene.word()}"
-    member = colleague(scene, who) if plan.strength == "suspicious" else made
+    account = f"{scene.word()}.{scene.word()}"
+    member = colleague(scene, who) if plan.strength == "suspicious" else account
     group = scene.pick(("Domain Admins", "Administrators", "Backup Operators"))
     if plan.strength == "below":
         group = scene.pick(("Remote Desktop Users", "Sales Readers", "Printer Users"))
-    scene.add(first, "account", "create", who.host, who.user, user_name=made, attributes="SAM account enabled")
+    scene.add(first, "account", "create", who.host, who.user, user_name=account, attributes="SAM account enabled")
     last = scene.add(
         first + scene.between(30, 900), "group", "member_add", who.host, who.user, group_name=group, user_name=member
     )

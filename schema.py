@@ -842,6 +842,13 @@ class Scanner(TypedDict):
     targets: list[str]
 
 
+# Control access rights of directory replication (MS-ADTS 5.1.3.2.1), by id (get changes, all changes, a filtered set) and by name.
+REPLICATION_RIGHTS = (
+    "1131f6aa-9c07-11d1-f79f-00c04fc2dcd2",
+    "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2",
+    "89e95b76-444d-4c62-991a-0facbeda640c",
+    "ds-replication-get-changes",
+)
 # What a ticket names as its tool where the lines show work and no program.
 REPLICATION_WORK = "directory replication"
 GROUP_WORK = "group change"

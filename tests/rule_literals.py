@@ -116,9 +116,9 @@ class Literals:
             yield SHARED[name]
         if name in SHARED or name in SYNTAX_HELPERS:
             return
-        for where in (module, kit.__name__, window.__name__):
+        for where in (module, kit.__name__, window.__name__, "verifier.commands", "schema"):
             node = definition(self._tree(where), name)
-            if node is not None and (where != window.__name__ or name.isupper()):
+            if node is not None and (where in (module, kit.__name__) or name.isupper()):
                 yield from self._walk(where, node, met)
                 return
 

@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 from schema import ProcessFields, RegistryFields, ScriptFields, ServiceFields, TaskFields
 from verifier.window import (
+    COMMAND_SHELLS,
+    POWERSHELLS,
+    UNIX_SHELLS,
     Finding,
     Line,
     Rule,
@@ -39,21 +42,16 @@ COMMAND_KINDS = frozenset(
     )
 )
 # Programs whose arguments are commands of other programs.
-_SHELLS = frozenset(
-    {
-        "cmd.exe",
-        "powershell.exe",
-        "pwsh.exe",
+_STARTERS = frozenset(
+    (
+        *COMMAND_SHELLS,
+        *UNIX_SHELLS,
         "powershell_ise.exe",
         "wmic.exe",
         "forfiles.exe",
-        "sh",
-        "bash",
         "dash",
         "zsh",
         "sudo",
-    }
-    | {
         "mshta.exe",
         "winrs.exe",
         "psexec.exe",
@@ -64,7 +62,7 @@ _SHELLS = frozenset(
         "wsl.exe",
         "bash.exe",
         "hh.exe",
-    }
+    )
 )
 
 # An address outside the private networks (RFC 1918), or a program or script by its ending.
@@ -338,27 +336,27 @@ _NAMED = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, _STEMS))})(?:\.exe)?
 
 @lru_cache(maxsize=16_384)
 def meanings(name: str, text: str) -> frozenset[str]:
-    """What a program's command line (or a script's text, under PowerShell's name) means; empty for nothing known.
+    """Return what a program's command line (or a script's text, under PowerShell's name) means; empty for nothing known.
 
     Signs by which shells escape (a caret in cmd, a grave accent in PowerShell) are read as if they were not there, and
     what -EncodedCommand holds as if it stood in clear.
     """
-    found = _meanings(name, text)
+    result = _meanings(name, text)
     if _ESCAPED.search(text):
-        found |= _meanings(name, _ESCAPED.sub("", text))
-    if name in _SHELLS and (inner := decoded(text)):
-        found |= _meanings(POWERSHELL, inner)
-    return frozenset(found)
+        result |= _meanings(name, _ESCAPED.sub("", text))
+    if name in _STARTERS and (inner := decoded(text)):
+        result |= _meanings(POWERSHELL, inner)
+    return frozenset(result)
 
 
 _ESCAPED = re.compile(r"(?<=\w)[`^]+(?=\w)")
 
 
 def _meanings(name: str, text: str) -> set[str]:
-    found = {meaning for meaning, pattern in _BY_PROGRAM.get(name, ()) if pattern.search(text)}
+    result = {meaning for meaning, pattern in _BY_PROGRAM.get(name, ()) if pattern.search(text)}
     if _ANYWHERE_HINT.search(text):
-        found.update(meaning for meaning, pattern in _ANYWHERE if pattern.search(text))
-    if name in _SHELLS:
+        result.update(meaning for meaning, pattern in _ANYWHERE if pattern.search(text))
+    if name in _STARTERS:
         named: set[str] = set()
         for match in _NAMED.finditer(text):
             stem = match[1].lower()
@@ -367,15 +365,15 @@ def _meanings(name: str, text: str) -> set[str]:
             named.add(stem)
             known = [*_BY_PROGRAM.get(f"{stem}.exe", ()), *_BY_PROGRAM.get(stem, ())]
             rest = text[match.start() :]
-            found.update(meaning for meaning, pattern in known if pattern.search(rest))
-    if name in _SHELLS and "powershell" in f"{name} {text}".lower():
+            result.update(meaning for meaning, pattern in known if pattern.search(rest))
+    if name in _STARTERS and "powershell" in f"{name} {text}".lower():
         if _WINDOW_HIDDEN.search(text) and _QUIET.search(text):
-            found.add("hidden-start")
+            result.add("hidden-start")
         if _STAGES.search(decoded(text)):
-            found.add("encoded-stager")
+            result.add("encoded-stager")
     if _set_by_command(name, text):
-        found.add("setting")
-    return found
+        result.add("setting")
+    return result
 
 
 class Command(NamedTuple):
@@ -388,33 +386,33 @@ class Command(NamedTuple):
 
 def commands(window: Window) -> list[Command]:
     """List the commands of a window: launches, scripts, and what services and tasks are made to run."""
-    found: list[Command] = []
+    result: list[Command] = []
     for line in launches(window):
         name, text = basename(line.fields.process_path), line.fields.process_cmd_line or ""
-        found.append(Command(line, name, text))
+        result.append(Command(line, name, text))
         original = basename(line.fields.process_original_name)
         if original and original != name:
-            found.append(Command(line, original, text))
+            result.append(Command(line, original, text))
     for script in window.of(ScriptFields):
         texts = (script.fields.script_text, script.fields.host_application)
-        found += [Command(script, POWERSHELL, text) for text in texts if text]
+        result += [Command(script, POWERSHELL, text) for text in texts if text]
     for service in window.of(ServiceFields, "install", "config"):
         if service.fields.service_cmd_line:
-            found.append(Command(service, "cmd.exe", service.fields.service_cmd_line))
+            result.append(Command(service, "cmd.exe", service.fields.service_cmd_line))
     for task in window.of(TaskFields, "create", "update", "run"):
         if task.fields.job_cmd_line:
-            found.append(Command(task, "cmd.exe", task.fields.job_cmd_line))
-    return found
+            result.append(Command(task, "cmd.exe", task.fields.job_cmd_line))
+    return result
 
 
 def lines_by_meaning(window: Window) -> dict[str, list[Line]]:
     """Map each meaning to the lines of a window whose commands have it, each line once."""
-    found: dict[str, dict[str, Line]] = {}
+    by_meaning: dict[str, dict[str, Line]] = {}
     for line, name, text in window.view(commands):
         if text:
             for meaning in meanings(name, text):
-                found.setdefault(meaning, {})[line.log_id] = line
-    return {meaning: list(lines.values()) for meaning, lines in found.items()}
+                by_meaning.setdefault(meaning, {})[line.log_id] = line
+    return {meaning: list(lines.values()) for meaning, lines in by_meaning.items()}
 
 
 def launches(window: Window) -> list[Line[ProcessFields]]:
@@ -497,11 +495,11 @@ _ENCODED = re.compile(r"\s[-/]e(?:c|nc?|nco[a-z]*)?\s+[\"']?([a-z0-9+/=]{40,})",
 
 @lru_cache(maxsize=4096)
 def decoded(text: str) -> str:
-    """What PowerShell's -EncodedCommand says in clear (base64 of UTF-16, RFC 4648), as far as the line holds it; nothing for none."""
-    found = _ENCODED.search(text)
-    if not found:
+    """Decode what PowerShell's -EncodedCommand says (base64 of UTF-16, RFC 4648), as far as the line holds it; nothing for none."""
+    match = _ENCODED.search(text)
+    if not match:
         return ""
-    whole = found[1].rstrip("=")
+    whole = match[1].rstrip("=")
     whole = whole[:-1] if len(whole) % 4 == 1 else whole  # one digit alone is no byte
     return base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("utf-16-le", "ignore")
 
@@ -537,38 +535,47 @@ _PLACED = re.compile(  # path, name and value without their options' names
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.search(text)
-    return next((group for group in found.groups() if group), "") if found else ""
+    match = pattern.search(text)
+    return next((group for group in match.groups() if group), "") if match else ""
 
 
 @lru_cache(maxsize=4096)
 def _set_by_command(name: str, text: str) -> tuple[str, str, str] | None:
-    """Act, path and data of a `reg add`/`reg delete` or of PowerShell's item commands; None for anything else."""
+    """Return act, path and data of a `reg add`/`reg delete` or of PowerShell's item commands; None for anything else."""
     if name == "reg.exe" or (name == "cmd.exe" and "reg" in text.lower()):
-        found = _REG_ADD.search(text)
-        if found and _HIVE.match(found[2] or found[3]):
-            path, value = _FAR.sub("", (found[2] or found[3]).rstrip("\\")), _first(_REG_NAME, text)
-            act = "delete" if found[1].lower() == "delete" else "set" if value else "create"
-            return act, (f"{path}\\{value}" if value else path).lower(), _first(_REG_DATA, text).lower()
-    elif name in (POWERSHELL, "pwsh.exe"):
-        found = _ITEM.search(text)
-        path = _first(_ITEM_PATH, text) if found else ""
-        placed = _PLACED.search(text) if found and not path else None
-        if found and placed:
-            verb, value, data = (
-                found[1].lower(),
-                placed[2] or _first(_ITEM_NAME, text),
-                placed[3] or _first(_ITEM_DATA, text),
-            )
-            act = "delete" if verb.startswith("remove") else "create" if verb == "new-item" else "set"
-            path = placed[1].replace(":\\", "\\").rstrip("\\")
-            return act, (f"{path}\\{value}" if value else path).lower(), data.lower()
-        if found and _HIVE.match(path):
-            verb, value = found[1].lower(), _first(_ITEM_NAME, text)
-            act = "delete" if verb.startswith("remove") else "create" if verb == "new-item" else "set"
-            path = path.replace("registry::", "").replace(":\\", "\\").rstrip("\\")
-            return act, (f"{path}\\{value}" if value else path).lower(), _first(_ITEM_DATA, text).lower()
-    return None
+        return _set_by_reg(text)
+    return _set_by_powershell(text) if name in POWERSHELLS else None
+
+
+def _set_by_reg(text: str) -> tuple[str, str, str] | None:
+    match = _REG_ADD.search(text)
+    key = (match[2] or match[3]) if match else ""
+    if not match or not _HIVE.match(key):
+        return None
+    path, value = _FAR.sub("", key.rstrip("\\")), _first(_REG_NAME, text)
+    act = "delete" if match[1].lower() == "delete" else "set" if value else "create"
+    return act, _below(path, value), _first(_REG_DATA, text).lower()
+
+
+def _set_by_powershell(text: str) -> tuple[str, str, str] | None:
+    match = _ITEM.search(text)
+    if not match:
+        return None
+    path, value, data = _first(_ITEM_PATH, text), _first(_ITEM_NAME, text), _first(_ITEM_DATA, text)
+    placed = None if path else _PLACED.search(text)
+    if placed:
+        path, value, data = placed[1], placed[2] or value, placed[3] or data
+    elif not _HIVE.match(path):
+        return None
+    verb = match[1].lower()
+    act = "delete" if verb.startswith("remove") else "create" if verb == "new-item" else "set"
+    path = path.replace("registry::", "").replace(":\\", "\\").rstrip("\\")
+    return act, _below(path, value), data.lower()
+
+
+def _below(path: str, value: str) -> str:
+    """Return the path of a value below a key, or of the key itself, in lower case."""
+    return (f"{path}\\{value}" if value else path).lower()
 
 
 _HIVES = (
@@ -584,7 +591,7 @@ _CONTROL_SET = re.compile(r"(?<=\\)controlset00\d(?=\\)")
 
 @lru_cache(maxsize=4096)
 def key_form(path: str) -> str:
-    """A registry path in one form, in lower case: short hive, the current control set, no 32-bit view."""
+    """Write a registry path in one form, in lower case: short hive, the current control set, no 32-bit view."""
     path = path.lower()
     for long, short in _HIVES:
         if path.startswith(long):
@@ -594,9 +601,9 @@ def key_form(path: str) -> str:
 
 
 def settings(window: Window) -> list[Setting]:
-    """The registry settings of a window, as a sensor saw them and as commands make them."""
+    """List the registry settings of a window, as a sensor saw them and as commands make them."""
     acted = {"set": "set", "rename": "set", "key_create": "create", "key_delete": "delete"}
-    found = [
+    result = [
         Setting(
             line,
             acted[line.fields.activity],
@@ -607,23 +614,23 @@ def settings(window: Window) -> list[Setting]:
         for line in window.of(RegistryFields)
     ]
     for line, name, text in window.view(commands):
-        said = _set_by_command(name, text) if text else None
-        if said:
-            act, path, data = said
-            found.append(
+        change = _set_by_command(name, text) if text else None
+        if change:
+            act, path, data = change
+            result.append(
                 Setting(line, act, key_form(path), data, getattr(line.fields, "process_path", None) or POWERSHELL)
             )
-    return found
+    return result
 
 
 _NUMBER = re.compile(r"(?:^|\()(?:0x)?0*([0-9a-f]{1,8})\)?$")
 
 
 def number_of(data: str) -> int | None:
-    """The number that a value's data holds (`1`, `0x1`, `dword (0x00000001)`), or None."""
-    found = _NUMBER.search(data.strip())
+    """Return the number that a value's data holds (`1`, `0x1`, `dword (0x00000001)`), or None."""
+    match = _NUMBER.search(data.strip())
     try:
-        return int(found[1], 16) if found else None
+        return int(match[1], 16) if match else None
     except ValueError:
         return None
 

@@ -1,4 +1,4 @@
-"""Step 2, context: does something that the organisation knows explain a finding?
+"""Explain findings by what the organisation knows (step 2, context).
 
 A near miss explains nothing: another host, another account, another program, a time outside, a ticket nobody approved.
 """
@@ -11,7 +11,7 @@ from world import in_networks
 
 
 def explanation(finding: Finding, window: Window) -> str:
-    """What explains a finding, by name (`ticket CHG-1042`), or nothing."""
+    """Name what explains a finding (`ticket CHG-1042`), or nothing."""
     world = window.world
     for ticket in world.tickets:
         if _ticket_covers(ticket, finding, window.limits.edge_s):
@@ -26,7 +26,7 @@ def explanation(finding: Finding, window: Window) -> str:
 
 
 def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
-    """Approved, and every host and account, the program and the whole time lie within it."""
+    """Whether a ticket is approved and covers every host and account, the program and the whole time."""
     return bool(
         ticket["status"] == "approved"
         and finding.tool
@@ -41,7 +41,7 @@ def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
 
 
 def _owner_uses(tool: Tool, finding: Finding, window: Window) -> bool:
-    """The program is approved for the department of every account that used it, lies where programs are installed, and
+    """Whether the program is approved for the department of every account that used it, lies where programs are installed, and
     reaches no address that intelligence is sure of: approval speaks for the program, not for whom it calls."""
     accounts = window.world.accounts
     return (
@@ -53,7 +53,7 @@ def _owner_uses(tool: Tool, finding: Finding, window: Window) -> bool:
 
 
 def _scanner_may(scanner: Scanner, finding: Finding, window: Window) -> bool:
-    """Probing from an authorised scanner's address, of hosts that lie in the networks that it may probe."""
+    """Whether an authorised scanner probes hosts that lie in the networks that it may probe."""
     if not finding.probing or finding.remote != scanner["ip"]:
         return False
     targets = tuple(scanner["targets"])

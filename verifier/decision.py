@@ -1,4 +1,4 @@
-"""Step 3, decision: the ladder from unexplained findings to one of five actions, and the words that explain it."""
+"""Decide by the ladder from unexplained findings to one of five actions (step 3)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def compute_ground_truth(incident: Incident, world: World = EMPTY_WORLD) -> Grou
 
 
 def judge_observation(observation: Mapping[str, Any]) -> GroundTruth:
-    """The ground truth computed from a defender's rendered observation alone: it equals the environment's own.
+    """Compute the ground truth from a defender's rendered observation alone; it equals the environment's own.
 
     Args:
         observation: what `reset` shows the defender, as plain data: `log_window`, `context` and `alert` are read.
@@ -44,13 +44,13 @@ def judge_observation(observation: Mapping[str, Any]) -> GroundTruth:
 
 
 def label_under(incident: Incident, world: World, limits: Limits) -> Label:
-    """The action when every threshold is moved by `limits`; the margin gate compares three of them."""
+    """Return the action when every threshold is moved by `limits`; the margin gate compares three of them."""
     window = Window(incident, world, limits)
     return decide(window, find(window)).action
 
 
 def find(window: Window) -> tuple[Finding, ...]:
-    """Steps 1 and 2: all findings, each with what explains it."""
+    """Find all findings, each with what explains it (steps 1 and 2)."""
     return tuple(
         finding._replace(explained_by=reason) if (reason := explanation(finding, window)) else finding
         for rule in candidate_rules(window)
@@ -75,15 +75,15 @@ def candidate_rules(window: Window) -> list[Rule]:
 _NEEDS_SEVERAL = frozenset(index for index, rule in enumerate(RULES) if rule.at_least > 1)
 _BY_KIND: dict[Kind, list[int]] = {}
 _BY_TRIGGER: dict[str, list[int]] = {}
-for _index, _rule in enumerate(RULES):
+for _rule_index, _rule in enumerate(RULES):
     for _kind in _rule.kinds:
-        _BY_KIND.setdefault(_kind, []).append(_index)
+        _BY_KIND.setdefault(_kind, []).append(_rule_index)
     for _trigger in _rule.triggers:
-        _BY_TRIGGER.setdefault(_trigger, []).append(_index)
+        _BY_TRIGGER.setdefault(_trigger, []).append(_rule_index)
 
 
 def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
-    """Step 3: the ladder, from the gravest rung down."""
+    """Decide from the gravest rung of the ladder down (step 3)."""
     live = [finding for finding in findings if not finding.explained_by]
     confirmed = [finding for finding in live if finding.strength == "confirmed"]
     action: Label
@@ -115,9 +115,9 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
 
 
 def _corroborated(live: list[Finding], limits: Limits) -> list[Finding]:
-    """The suspicious findings that bear each other out: of different techniques, on different lines, on one host (by one
+    """Return the suspicious findings that bear each other out: of different techniques, on different lines, on one host (by one
     account where no host is known) within an hour."""
-    span, found = limits.within(CORROBORATION_S), []
+    span, together = limits.within(CORROBORATION_S), []
     for finding in live:
         for other in live:
             if (
@@ -126,9 +126,9 @@ def _corroborated(live: list[Finding], limits: Limits) -> list[Finding]:
                 and max(finding.first, other.first) - min(finding.last, other.last) <= span
                 and set(finding.evidence).isdisjoint(other.evidence)
             ):
-                found.append(finding)
+                together.append(finding)
                 break
-    return found
+    return together
 
 
 def _place(finding: Finding) -> str:
@@ -136,7 +136,7 @@ def _place(finding: Finding) -> str:
 
 
 def _respond(confirmed: list[Finding], window: Window) -> tuple[Label, str, list[Finding]]:
-    """The rung for confirmed findings, why, and the findings that it rests on."""
+    """Return the rung for confirmed findings, why, and the findings that it rests on."""
     world = window.world
     damage = [finding for finding in confirmed if finding.impact]
     if damage:
@@ -167,13 +167,13 @@ def _is_privileged(world: World, account: str) -> bool:
 
 
 def _alerted(window: Window) -> str:
-    """The line the alert fired on; where nobody said, the window's last line."""
+    """Return the line that the alert fired on; where nobody said, the window's last line."""
     alerted = window.world.alerted
     return alerted if any(line.log_id == alerted for line in window.lines) else window.lines[-1].log_id
 
 
 def _missing_telemetry(window: Window) -> str:
-    """Why the window cannot be trusted: the sensor behind the alert was silent on the alert's host during the window."""
+    """Say that the sensor behind the alert was silent on the alert's host during the window; nothing if it was not."""
     log_id = _alerted(window)
     line = next(line for line in window.lines if line.log_id == log_id)
     telemetry = SENSOR_OF.get(event_type_of(line.fields))
@@ -190,5 +190,5 @@ _TYPE_OF = {fields: event_type for event_type, fields in FIELDS_OF.items()}
 
 
 def event_type_of(fields: Fields) -> str:
-    """The event type that an object of fields belongs to: ProcessAccessFields -> process_access."""
+    """Return the event type that an object of fields belongs to: ProcessAccessFields -> process_access."""
     return _TYPE_OF[type(fields)]

@@ -1,6 +1,6 @@
-"""The admission gate: could this incident have happened in this world, and is it worth judging?
+"""Admit incidents that could have happened in a world and are worth judging.
 
-Returns reasons, one sentence each; an empty list admits. The schema (shapes, bounds, visible characters) is checked before,
+`check_plausibility` returns reasons against, one sentence each; an empty list admits. The schema (shapes, bounds, visible characters) is checked before,
 when the incident is read. Nothing here looks at `target_label` or `narrative`.
 """
 
@@ -98,7 +98,7 @@ def check_plausibility(
 
 # ---------------------------------------------------------------- entities
 def _entities(window: Window) -> list[str]:
-    """Hosts and accounts exist in a world that declares any, internal addresses belong to somebody."""
+    """Check that hosts and accounts exist in a world that declares any and internal addresses belong to somebody."""
     world = window.world
     created = {
         account_name(line.fields.user_name) for line in window.of(AccountFields) if line.fields.activity == "create"
@@ -147,13 +147,13 @@ def _entities(window: Window) -> list[str]:
 
 
 def _usual(ip: str) -> str:
-    """An address as sensors write it; ValueError for none. Each has one form, as rules compare addresses as text."""
+    """Write an address as sensors do; ValueError for none. Each has one form, as rules compare addresses as text."""
     address = ipaddress.ip_address(ip)
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _substance(window: Window) -> list[str]:
-    """Every event says where it was seen and enough to be judged."""
+    """Check that every event says where it was seen and enough to be judged."""
     reasons = []
     for line in window.lines:
         facts = [
@@ -194,7 +194,7 @@ _RUN = re.compile(r"(.)\1{15,}|(.{2,8}?)\2{12,}")
 
 
 def _is_gibberish(text: str) -> bool:
-    """One character or a short piece repeated many times over, or hardly any letter or digit at all."""
+    """Whether a text repeats one character or a short piece many times over, or has hardly any letter or digit."""
     if _RUN.search(text):
         return True
     return len(text) >= 12 and sum(character.isalnum() for character in text) < len(text) * 0.3
@@ -202,7 +202,7 @@ def _is_gibberish(text: str) -> bool:
 
 # ---------------------------------------------------------------- time and order
 def _time_order(incident: Incident) -> list[str]:
-    """Events are listed in time order."""
+    """Check that events are listed in time order."""
     stamps = [event.timestamp for event in incident.events]
     for index in range(1, len(stamps)):
         if epoch_s(stamps[index]) < epoch_s(stamps[index - 1]):
@@ -213,7 +213,7 @@ def _time_order(incident: Incident) -> list[str]:
 
 
 def _period(window: Window) -> list[str]:
-    """The window fits into a day, and lies in the day before the alert."""
+    """Check that the window fits into a day and lies in the day before the alert."""
     reasons = []
     if window.end - window.start > MAX_SPAN_S:
         reasons.append(f"the events span {window.end - window.start:.0f} s; an incident spans at most {MAX_SPAN_S} s")
@@ -227,7 +227,7 @@ def _period(window: Window) -> list[str]:
 
 
 def _causes(window: Window) -> list[str]:
-    """Parents start before their children, and files are written before they run."""
+    """Check that parents start before their children and files are written before they run."""
     reasons = []
     launches = [line for line in window.of(ProcessFields) if line.fields.activity == "launch"]
     started: dict[tuple[str, str], float] = {}
@@ -246,7 +246,7 @@ def _causes(window: Window) -> list[str]:
 
 # ---------------------------------------------------------------- fields against each other
 def _agreement(window: Window) -> list[str]:
-    """Directions, scopes, addresses, outcomes and amounts agree with each other."""
+    """Check that directions, scopes, addresses, outcomes and amounts agree with each other."""
     reasons = []
     for line in window.of(NetConnFields):
         reasons += [f"{line.log_id}: {reason}" for reason in _connection_faults(line, window)]
@@ -285,7 +285,7 @@ def _connection_faults(line: Line[NetConnFields], window: Window) -> list[str]:
 
 # ---------------------------------------------------------------- the claim
 def _category(incident: Incident, window: Window, truth: GroundTruth) -> list[str]:
-    """The claimed category is one that the events can bear."""
+    """Check that the events can bear the claimed category."""
     claimed = incident.category
     live = [finding for finding in truth.findings if not finding.explained_by]
     if claimed == "benign_activity":
@@ -315,12 +315,12 @@ _CHECKS: tuple[Callable[[Window], list[str]], ...] = (_entities, _substance, _pe
 
 # ---------------------------------------------------------------- novelty
 def signature(incident: Incident, truth: GroundTruth) -> str:
-    """A play's canonical form, hashed (16 hexadecimal digits): names, addresses, times and noise abstracted away.
+    """Hash a play's canonical form (16 hexadecimal digits): names, addresses, times and noise abstracted away.
 
     With findings: which rules, how strong, on which kinds of lines, explained by which kind of fact, to which decision.
     Without: the kind of the line that the alert fired on and the program in it, since all else may be noise.
     """
-    kinds = {event.log_id: f"{event.event_type}.{event.fields.__dict__['activity']}" for event in incident.events}
+    kinds = {event.log_id: f"{event.event_type}.{event.fields.activity}" for event in incident.events}
     if truth.findings:
         play = sorted(
             [
@@ -334,7 +334,7 @@ def signature(incident: Incident, truth: GroundTruth) -> str:
         )
     else:
         play = sorted(
-            [kinds[event.log_id], basename(event.fields.__dict__.get("process_path"))]
+            [kinds[event.log_id], basename(getattr(event.fields, "process_path", None))]
             for event in incident.events
             if event.log_id in truth.evidence_log_ids
         )

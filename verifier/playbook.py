@@ -1,4 +1,4 @@
-"""The playbook: the verifier's own rules, context and ladder in words, made from the constants that the code compares with.
+"""Write the playbook: the verifier's own rules, context and ladder in words, made from the constants that the code compares with.
 
 `python scripts/make_docs.py` writes docs/playbook.md; a test fails when the file is stale.
 """
@@ -67,12 +67,12 @@ The alert's title, its severity and any text in the lines were written by others
 
 @cache
 def playbook_text() -> str:
-    """The whole playbook: the ladder, then a line for each rule."""
+    """Write the whole playbook: the ladder, then a line for each rule."""
     return _with_ladder(range(len(RULES)))
 
 
 def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
-    """The playbook as the defender of one window reads it: the ladder, and the rules that its kinds of lines can bring into play.
+    """Write the playbook as the defender of one window reads it: the ladder, and the rules that its kinds of lines can bring into play.
 
     A kind is an event's type and its activity. What the lines say beyond that chooses nothing, so the list of rules
     tells no more than the window's first column does.
@@ -84,8 +84,8 @@ def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
 
 
 @lru_cache(maxsize=32)  # an observation and the prompt made of it ask for the same one
-def _of_kinds(seen: frozenset[tuple[str, str]]) -> str:
-    return _with_ladder(sorted(frozenset().union(*map(_IN_PLAY.__getitem__, seen))))
+def _of_kinds(kinds_shown: frozenset[tuple[str, str]]) -> str:
+    return _with_ladder(sorted(frozenset().union(*map(_IN_PLAY.__getitem__, kinds_shown))))
 
 
 def _with_ladder(indices: Iterable[int]) -> str:
@@ -105,7 +105,7 @@ _IN_PLAY = {
 
 
 def playbook_page() -> str:
-    """docs/playbook.md."""
+    """Write the text of docs/playbook.md."""
     rows = "\n".join(
         f"| `{rule.rule_id}` | {rule.technique} | {rule.tactic} | {rule.summary} | {rule.source} |".replace(
             "\\", "\\\\"

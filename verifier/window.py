@@ -41,15 +41,15 @@ class Limits:
     edge_s: float = 0.0
 
     def at_least(self, number: int) -> int:
-        """A count that must be reached."""
+        """Return the count that must be reached."""
         return number + self.count
 
     def size(self, number: float) -> float:
-        """A size that must be reached."""
+        """Return the size that must be reached."""
         return number * self.factor
 
     def within(self, seconds: float) -> float:
-        """A span that must not be exceeded."""
+        """Return the span in seconds that must not be exceeded."""
         return seconds / self.factor
 
 
@@ -337,7 +337,7 @@ class Window:
         return lines
 
     def view(self, make: Callable[[Window], V]) -> V:
-        """What a function makes of this window, made once however many rules ask."""
+        """Return what a function makes of this window, made once however many rules ask."""
         if make not in self._views:
             self._views[make] = make(self)
         return cast(V, self._views[make])
@@ -350,12 +350,12 @@ class Window:
         return known
 
     def host_at(self, ip: str) -> str:
-        """The host that an address of ours belongs to; the address itself where none is known."""
+        """Return the host that an address of ours belongs to; the address itself where none is known."""
         host = self.world.hosts_by_ip.get(ip)
         return host["name"] if host else ip
 
     def intelligence(self, value: str | None) -> str:
-        """`high`, `low` or nothing: the confidence of an indicator on an address or a domain."""
+        """Return `high`, `low` or nothing: the confidence of an indicator on an address or a domain."""
         return self.view(_indicators).get(_plain(value), "") if value else ""
 
     def listed(self, values: Iterable[str | None]) -> dict[str, str]:
@@ -369,7 +369,7 @@ def _indicators(window: Window) -> dict[str, str]:
 
 
 def _plain(name: str) -> str:
-    """An address or a domain as it is compared: upper case and a closing dot make no difference."""
+    """Write an address or a domain as it is compared: upper case and a closing dot make no difference."""
     return name.lower().rstrip(".")
 
 
@@ -381,7 +381,7 @@ def _by_time(line: Line) -> tuple[float, int, str]:
 
 
 def one_program(lines: Iterable[Line], *, otherwise: str = "") -> str:
-    """The program that lines name: `otherwise` where none is named, nothing where they name several."""
+    """Return the program that lines name: `otherwise` where none is named, nothing where they name several."""
     paths = {path.lower() for line in lines if (path := getattr(line.fields, "process_path", None))}
     return (paths.pop() if len(paths) == 1 else "") if paths else otherwise
 
@@ -453,7 +453,7 @@ def is_installed(path: str | None) -> bool:
 
 @lru_cache(maxsize=16_384)
 def basename(path: str | None) -> str:
-    """The file name of a path, in lower case; nothing for nothing."""
+    """Return the file name of a path, in lower case; nothing for nothing."""
     if not path:
         return ""
     return path[max(path.rfind("\\"), path.rfind("/")) + 1 :].lower()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schema import REPLICATION_WORK
+from schema import REPLICATION_RIGHTS, REPLICATION_WORK
 from tasks.families.story import (
     ADDRESS,
     ALL,
@@ -150,7 +150,7 @@ def roasted_tickets(scene: Scene, plan: Plan) -> TicketScope:
 def replicated_directory(scene: Scene, plan: Plan) -> TicketScope:
     """The directory is replicated by what is no domain controller; in the harmless strength by a machine's own account."""
     who, at = actor(scene, plan), scene.moment(60)
-    right = scene.pick(("1131f6aa-9c07-11d1-f79f-00c04fc2dcd2", "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2"))
+    right = scene.pick(REPLICATION_RIGHTS[:2])
     scene.add(
         at,
         "directory",

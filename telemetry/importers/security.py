@@ -10,9 +10,9 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
+from schema import REPLICATION_RIGHTS
 from telemetry.importers.values import clean_int, clean_ip, is_blank
 from telemetry.importers.windows import EventMapping, Names, Table, WindowsRecord
-from verifier.rules.identity import REPLICATION_RIGHTS
 
 PROVIDERS = frozenset({"microsoft-windows-security-auditing"})
 

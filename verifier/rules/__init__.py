@@ -1,4 +1,4 @@
-"""All rules, in the order in which findings are reported: a rule that is not listed here does not exist."""
+"""List all rules in the order in which findings are reported: a rule that is not listed here does not exist."""
 
 from verifier.rules import (
     accounts,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from schema import (
     GROUP_WORK,
     LOGON_WORK,
+    REPLICATION_RIGHTS,
     REPLICATION_WORK,
     AccountFields,
     DirectoryFields,
@@ -52,13 +53,6 @@ TICKETS_S = 600
 SPREAD_S = 600
 NEW_ADMIN_S = 3600
 REMOTE_LOGON_TYPES = (3, 10)
-# Control access rights of directory replication (MS-ADTS 5.1.3.2.1), by GUID and by name.
-REPLICATION_RIGHTS = (
-    "1131f6aa-9c07-11d1-f79f-00c04fc2dcd2",
-    "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2",
-    "89e95b76-444d-4c62-991a-0facbeda640c",
-    "ds-replication-get-changes",
-)
 _DOMAIN_ADMINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # MS-DTYP 2.4.2.4
 
 
@@ -243,7 +237,7 @@ def new_privileged_account(additions: Lines[GroupFields], window: Window) -> Fin
         by_machine = line.user.endswith("$")  # the machine itself, at set-up
         if privileged and not by_machine and not _DOMAIN_ADMINS.search(line.fields.user_name or ""):
             member = account_name(line.fields.user_name)
-            made = [
+            creations = [
                 account
                 for account in window.of(AccountFields, "create")
                 if member
@@ -252,8 +246,8 @@ def new_privileged_account(additions: Lines[GroupFields], window: Window) -> Fin
                 and follows(window, line, account, NEW_ADMIN_S)
             ]
             yield finding(
-                [*made, line],
-                confirmed=bool(made),
+                [*creations, line],
+                confirmed=bool(creations),
                 scope="identity",
                 host=line.host,
                 account=line.user,

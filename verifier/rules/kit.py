@@ -1,4 +1,4 @@
-"""Helpers of the rules, by which no tactic needs another one's file."""
+"""Hold what rules of several tactics share: helpers, lists and limits."""
 
 from __future__ import annotations
 
@@ -132,23 +132,23 @@ _UNQUOTED = re.compile(r"^(?:[a-z]:|\\|%\w+%)\\.*?\.(?:exe|com|bat|cmd|scr|dll|s
 
 
 def program_of(command: str) -> str:
-    """The path of the program that a service's or a task's command line starts."""
+    """Return the path of the program that a service's or a task's command line starts."""
     command = command.strip()
     if command.startswith('"'):
         return command[1:].partition('"')[0]
     command = command.split(" -")[0].split(" /")[0]
-    found = _UNQUOTED.match(command)
-    return found[0] if found else command.partition(" ")[0]
+    match = _UNQUOTED.match(command)
+    return match[0] if match else command.partition(" ")[0]
 
 
 def shell_name(program: str) -> str:
-    """A program's file name, or the shell's that is meant: `powershell` and %COMSPEC% are found by the system."""
+    """Return a program's file name, or the shell's that is meant: `powershell` and %COMSPEC% are found by the system."""
     name = basename(program)
     return "cmd.exe" if name == "%comspec%" else f"{name}.exe" if f"{name}.exe" in SHELLS else name
 
 
 def outbound(window: Window, host: str, program: str, after: float, seconds: float) -> list[Line[NetConnFields]]:
-    """Connections that a program opens from a host to an external address within a span after a time.
+    """List the connections that a program opens from a host to an external address within a span after a time.
 
     `program` is a path, or a file name where nobody said which folder.
     """
@@ -163,10 +163,10 @@ def outbound(window: Window, host: str, program: str, after: float, seconds: flo
     ]
 
 
-def _is_same_program(one: str, other: str) -> bool:
-    """Whether two paths are one; where either is a mere file name, whether the file names are."""
-    one, other = one.lower(), other.lower()
-    return one == other or (basename(one) == basename(other) and basename(one) in (one, other))
+def _is_same_program(first: str, second: str) -> bool:
+    """Whether two paths are first; where either is a mere file name, whether the file names are."""
+    first, second = first.lower(), second.lower()
+    return first == second or (basename(first) == basename(second) and basename(first) in (first, second))
 
 
 @lru_cache(maxsize=4096)

@@ -64,3 +64,13 @@ def few_resamples():
         for function in measuring:
             patch.setitem(function.__kwdefaults__, "resamples", 200)
         yield
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """The directory of a toy model that trainers take for a real one, with eight rows in a file beside it; read, never written."""
+    from toy_model import make_toy, short_rows
+
+    home = tmp_path_factory.mktemp("home")
+    short_rows(home / "short.jsonl")
+    return make_toy(home / "toy")

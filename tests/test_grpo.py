@@ -9,7 +9,7 @@ import pytest
 
 from env import OpenSOCEnv
 from schema import LABELS
-from toy_model import make_toy, same, weights
+from toy_model import same, weights
 from train import grpo
 from train import trl_trainer as watch
 from train.monitor import Collapse
@@ -40,11 +40,6 @@ def _small():
     import torch
 
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    return make_toy(tmp_path_factory.mktemp("toy"))
 
 
 @pytest.fixture

@@ -36,14 +36,6 @@ def _small():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    """A model's directory, with eight rows in a file beside it."""
-    home = tmp_path_factory.mktemp("home")
-    short_rows(home / "short.jsonl")
-    return make_toy(home / "toy")
-
-
 @pytest.fixture
 def offline(monkeypatch):
     from huggingface_hub import constants
@@ -196,15 +188,6 @@ def test_a_kill_while_the_model_is_put_in_its_place_is_made_good(toy, tmp_path):
     assert all(bool((made[name] == value).all()) for name, value in weights(tmp_path).items())
     assert run_of(tmp_path)["steps"] == 2
     assert checkpoints(tmp_path) == ["checkpoint-2"]
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '"run"', '{"settings": 3}'])
-def test_a_directory_with_another_run_json_is_told(toy, tmp_path, capsys, text):
-    (tmp_path / "run.json").write_text(text)
-
-    assert train(toy, tmp_path, "--steps", "2") == 2
-    assert f"at {str(tmp_path)!r}" in (told := capsys.readouterr().err) or str(tmp_path / "run.json") in told
-    assert (tmp_path / "run.json").read_text() == text
 
 
 @pytest.mark.parametrize("file", ["optimizer.pt", "adapter_model.safetensors", "trainer_state.json", "scheduler.pt"])

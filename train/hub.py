@@ -1,6 +1,6 @@
 """Models for the trainers: a directory, an adapter's directory or a name on the hub, checked before anything long begins.
 
-A name on the hub is taken from the local cache where it is there; otherwise the hub is asked once, for HUB_S seconds at most.
+A name on the hub is taken from the local cache if it is there; otherwise the hub is asked once, for HUB_S seconds at most.
 A chat template without a system role gets one: the system text then stands at the head of the user message, in the template that is
 saved with the model, so evaluation does the same.
 """
@@ -48,7 +48,7 @@ class Loaded:
 
 # ---------------------------------------------------------------- where it is
 def local_directory(named: str) -> Path:
-    """The directory of a model: the one that is named, or the cache's of a hub name, filled from the hub where it is empty.
+    """Return the directory of a model: the one that is named, or the cache's of a hub name, filled from the hub if it is empty.
 
     Raises:
         BadRequestError: there is no such directory, or the hub has no such model or cannot be reached.
@@ -103,7 +103,7 @@ def load(
     max_length: int | None = None,
     unsloth: bool = False,
 ) -> Loaded:
-    """A model with what is to be trained of it, and its tokenizer.
+    """Load a model with what is to be trained of it, and its tokenizer.
 
     Args:
         named: a directory with a model or an adapter, or a name on the hub.
@@ -289,7 +289,7 @@ def _unsloth_model(
 
 # ---------------------------------------------------------------- chat template and lengths
 def prepare_template(tokenizer: Any, named: str) -> bool:
-    """See that the template can render a system message; whether it had to be taught to.
+    """See that the template renders a system message, and return whether it had to be taught to.
 
     Raises:
         BadRequestError: there is no chat template, or it cannot render a conversation.
@@ -298,10 +298,10 @@ def prepare_template(tokenizer: Any, named: str) -> bool:
         raise BadRequestError(
             f"Expected a chat template in the tokenizer of {named!r}, and it has none; take an instruction-tuned model, or save one with it."
         )
-    asked = [{"role": "system", "content": "SYSTEM TEXT"}, {"role": "user", "content": "USER TEXT"}]
+    chat = [{"role": "system", "content": "SYSTEM TEXT"}, {"role": "user", "content": "USER TEXT"}]
 
     def whole() -> bool:
-        text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return "SYSTEM TEXT" in text and "USER TEXT" in text
 
     with suppress(Exception):  # a template is a program, and may raise anything
@@ -320,10 +320,10 @@ def prepare_template(tokenizer: Any, named: str) -> bool:
 
 
 def lengths(tokenizer: Any, prompts: Sequence[Messages], answers: Sequence[str] | None = None) -> list[int]:
-    """Tokens of each prompt as the model sees it, with its answer where answers are given."""
+    """Return the tokens of each prompt as the model sees it, with its answer if answers are given."""
     chats = [
-        prompt if answers is None else [*prompt, {"role": "assistant", "content": answers[place]}]
-        for place, prompt in enumerate(prompts)
+        prompt if answers is None else [*prompt, {"role": "assistant", "content": answers[index]}]
+        for index, prompt in enumerate(prompts)
     ]
     texts = [
         tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answers is None) for chat in chats
@@ -332,7 +332,7 @@ def lengths(tokenizer: Any, prompts: Sequence[Messages], answers: Sequence[str] 
 
 
 def answer_room(tokenizer: Any, density: Density) -> int:
-    """Tokens that an answer gets: above the longest right answer of the frozen rows by an eighth."""
+    """Return the tokens that an answer gets: above the longest right answer of the frozen rows by an eighth."""
     texts = [answer_text(row["ground_truth"], density) for row in frozen()]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return max(map(len, ids)) * 9 // 8 + 2

@@ -20,7 +20,7 @@ class PlainHead:
         scale: float,
         outputs: tuple[str, ...],
     ) -> tuple[Any, Any, None, None, Any]:
-        """What TRL asks of its head for `n` tokens.
+        """Compute what TRL asks of its head for `n` tokens.
 
         Args:
             hidden: last hidden states, n x width.
@@ -48,7 +48,7 @@ class PlainHead:
 
 
 def use_plain_head() -> bool:
-    """Put the plain head in the place of TRL's where there is no GPU; whether it was."""
+    """Put the plain head in the place of TRL's if there is no GPU, and return whether it was."""
     import torch
     import trl.trainer.utils
 

@@ -16,7 +16,7 @@ CARD = "README.md"
 
 
 def card(about: About, run: Path | None) -> str:
-    """The card.
+    """Return the card.
 
     Args:
         about: of the export.
@@ -93,13 +93,13 @@ def _made(about: About) -> Iterator[str]:
         yield ""
         yield "| command | learns from | steps | incidents | commit |"
         yield "|---|---|---|---|---|"
-        for one in runs:
-            command = str(one.get("command"))
-            yield f"| `{_cell(command)}` | {_data(command)} | {one.get('steps')} | {one.get('incidents')} | `{_cell(str(one.get('commit')))[:12]}` |"
+        for step in runs:
+            command = str(step.get("command"))
+            yield f"| `{_cell(command)}` | {_data(command)} | {step.get('steps')} | {step.get('incidents')} | `{_cell(str(step.get('commit')))[:12]}` |"
 
 
 def _data(command: str) -> str:
-    """What a training command learns from, in words."""
+    """Say what a training command learns from."""
     if "train.nano.quantise" in command:
         return "nothing: matrices to 8 bits"
     if "train.nano.pretrain" in command:
@@ -131,16 +131,16 @@ def _export(measured: Mapping[str, Any], precision: str) -> Iterator[str]:
 
 
 def _figures(about: About, run: Path) -> Iterator[str]:
-    """A table of a run's metrics with their intervals."""
+    """Yield a table of a run's metrics with their intervals."""
     try:
-        found = json.loads((run / "metrics.json").read_text("utf-8"))
-        info, metrics = found["run"], found["metrics"]
+        stored = json.loads((run / "metrics.json").read_text("utf-8"))
+        info, metrics = stored["run"], stored["metrics"]
         fingerprint, command, commit = info["defender"].get("fingerprint"), info["command"], info["commit"]
-        table = {name: {key: one[key] for key in names_in("card") if key in one} for name, one in metrics.items()}
+        table = {name: {key: row[key] for key in names_in("card") if key in row} for name, row in metrics.items()}
         lines = [
-            f"| {key} | {name} | {_value(one)} | {one.get('n', '')} |"
-            for name, some in table.items()
-            for key, one in some.items()
+            f"| {key} | {name} | {_value(metric)} | {metric.get('n', '')} |"
+            for name, row in table.items()
+            for key, metric in row.items()
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequestError(

@@ -1,7 +1,7 @@
 """Export a small Qwen2 checkpoint as the embedded defender: python -m train.nano.export CHECKPOINT [--out models/defender]
 
 Writes model.onnx (one graph with a cache), tokenizer.json, defender.json (what decoding needs, and what was measured) and README.md, the model card.
-The float32 graph must answer as the checkpoint does on every item that is compared; the 8-bit one is kept where it does so too, as that of a
+The float32 graph must answer as the checkpoint does on every item that is compared; the 8-bit one is kept if it does so too, as that of a
 checkpoint that train.nano.quantise put on the 8-bit grid. All is written aside and renamed, so an export that breaks off leaves the old one. Without a checkpoint, `--metrics RUN` writes
 the card of what is there anew, with the figures of a run of eval.run:
 
@@ -51,7 +51,7 @@ class Answers(NamedTuple):
     seconds: list[float]
 
     def decisions(self) -> list[tuple[str, str]]:
-        """Action and cited line of each; of a malformed reply, nothing and its text."""
+        """Return action and cited line of each; of a malformed reply, nothing and its text."""
         answers = [parse(text).answer for text in self.texts]
         return [
             (answer["action"], answer["cited_log_id"]) if answer else ("", text)
@@ -59,7 +59,7 @@ class Answers(NamedTuple):
         ]
 
     def accuracy(self, rows: Sequence[Mapping[str, Any]]) -> float:
-        """The share of rows whose true action was named."""
+        """Return the share of rows whose true action was named."""
         pairs = zip(self.decisions(), rows, strict=True)
         return sum(action == row["ground_truth"]["action"] for (action, _), row in pairs) / len(rows)
 
@@ -237,7 +237,7 @@ def write_card(out: Path, run: Path | None) -> None:
 
 
 def _named(path: Path) -> str:
-    """A path from the working directory, or a name alone: what lies elsewhere on a machine is nobody's business."""
+    """Return a path from the working directory, or a name alone: what lies elsewhere on a machine is nobody's business."""
     full = path.resolve()
     return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else full.name
 
@@ -250,9 +250,9 @@ def _describe(directory: Path, about: Mapping[str, Any], precision: str, measure
     return described
 
 
-def _figures(answers: Answers, theirs: Answers, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Accuracy, how many decisions are the checkpoint's, and the time of one."""
-    same = sum(one == other for one, other in zip(answers.decisions(), theirs.decisions(), strict=True))
+def _figures(answers: Answers, expected: Answers, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return accuracy, how many decisions are the checkpoint's, and the time of one."""
+    same = sum(ours == theirs for ours, theirs in zip(answers.decisions(), expected.decisions(), strict=True))
     ordered = sorted(answers.seconds)
     return {
         "accuracy": round(answers.accuracy(rows), 6),
@@ -264,18 +264,18 @@ def _figures(answers: Answers, theirs: Answers, rows: Sequence[Mapping[str, Any]
 
 # ---------------------------------------------------------------- checks
 def _check_same(
-    source: Source, directory: Path, rows: Sequence[Mapping[str, Any]], theirs: Answers, ours: Answers
+    source: Source, directory: Path, rows: Sequence[Mapping[str, Any]], expected: Answers, answers: Answers
 ) -> None:
-    """The graph reads what the checkpoint reads and decides as it does."""
+    """See that the graph reads what the checkpoint reads and decides as it does."""
     exported = Embedded(directory)
-    for row, one, other in zip(rows, theirs.decisions(), ours.decisions(), strict=True):
+    for row, theirs, ours in zip(rows, expected.decisions(), answers.decisions(), strict=True):
         if exported.read(row["observation"]) != source.read(row):
             raise BadRequestError(
                 f"Expected the exported tokenizer to read {row['id']} as the checkpoint's does, and it does not; nothing was written."
             )
-        if one != other:
+        if ours != theirs:
             raise BadRequestError(
-                f"Expected the float32 graph to decide as the checkpoint does, and on {row['id']} it says {other!r} for {one!r}; "
+                f"Expected the float32 graph to decide as the checkpoint does, and on {row['id']} it says {ours!r} for {theirs!r}; "
                 "nothing was written."
             )
 
@@ -349,11 +349,11 @@ def _report(measured: Mapping[str, Any]) -> None:
     print(f"{measured['items']} items of {measured['set']}")
     for name in ("checkpoint", "float32", "int8"):
         if name in measured:
-            one = measured[name]
-            size = f", {one['bytes'] / 1e6:.2f} MB" if "bytes" in one else ""
+            figures = measured[name]
+            size = f", {figures['bytes'] / 1e6:.2f} MB" if "bytes" in figures else ""
             print(
-                f"{name:<10} accuracy {one['accuracy']:.3f}, same action and line as the checkpoint {one['same_decisions']}, "
-                f"{one['latency_median_s'] * 1000:.0f} ms a decision (longest {one['latency_max_s'] * 1000:.0f} ms){size}"
+                f"{name:<10} accuracy {figures['accuracy']:.3f}, same action and line as the checkpoint {figures['same_decisions']}, "
+                f"{figures['latency_median_s'] * 1000:.0f} ms a decision (longest {figures['latency_max_s'] * 1000:.0f} ms){size}"
             )
 
 

@@ -42,7 +42,7 @@ FIXED_LINES = 6  # log lines that the rest of a prompt is about as long as
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how fast a run learns: its settings.
+    """How long and how fast a run learns.
 
     Args:
         out: its directory.

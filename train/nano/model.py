@@ -1,7 +1,7 @@
 """A small defender of our own: a Qwen2 causal LM made from a config, with a tokenizer trained on the environment's prompts.
 
 It stands for a pretrained model where no weights can be had. Everything of it is the libraries' own: `AutoModelForCausalLM` and
-`PreTrainedTokenizerFast` load what `loop.save` wrote, with a ChatML template. The tokenizer splits at spaces, so that a name of the prompt is one token wherever
+`PreTrainedTokenizerFast` load what `checkpoint.save` wrote, with a ChatML template. The tokenizer splits at spaces, so that a name of the prompt is one token wherever
 it stands (`@h1`, `L1-3`, ` device_hostname=`), falls back to bytes, and holds the fixed pieces of an answer as one token each.
 """
 
@@ -43,8 +43,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    said = [f"{label}{piece}" for label in LABELS for piece in PIECES] + [f"L1-{number}" for number in range(1, 41)]
-    said += ["nothing explained", "nothing unexplained"]
+    answers = [f"{label}{piece}" for label in LABELS for piece in PIECES] + [f"L1-{line}" for line in range(1, 41)]
+    answers += ["nothing explained", "nothing unexplained"]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=[PAD, START, END],
@@ -52,7 +52,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         min_frequency=2,
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*texts, *said * 100], trainer)
+    tokenizer.train_from_iterator([*texts, *answers * 100], trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

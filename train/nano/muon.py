@@ -17,7 +17,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """The half-orthogonal matrix near a 2-D one: all its singular values become about 1."""
+    """Return the half-orthogonal matrix near a 2-D one: all its singular values become about 1."""
     a, b, c = QUINTIC
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / (wide.norm() + 1e-7)

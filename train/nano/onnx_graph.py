@@ -17,7 +17,7 @@ OPSET, IR = 23, 11
 
 
 def graph_of(model: Any, *, eight_bits: bool = False) -> Any:
-    """The ONNX model of a `Qwen2ForCausalLM`; tied embeddings are held once.
+    """Build the ONNX model of a `Qwen2ForCausalLM`; tied embeddings are held once.
 
     Args:
         model: with float weights and full attention in every layer.
@@ -58,12 +58,12 @@ class _Graph:
 
     # ------------------------------------------------------------ pieces
     def op(self, kind: str, *inputs: str, name: str = "", outputs: tuple[str, ...] = (), **attributes: Any) -> str:
-        """Add a node; its first output's name."""
+        """Add a node, and return its first output's name."""
         from onnx import helper
 
-        made = list(outputs or (name or f"{kind}_{len(self.nodes)}",))
-        self.nodes.append(helper.make_node(kind, list(inputs), made, name=f"node_{len(self.nodes)}", **attributes))
-        return made[0]
+        names = list(outputs or (name or f"{kind}_{len(self.nodes)}",))
+        self.nodes.append(helper.make_node(kind, list(inputs), names, name=f"node_{len(self.nodes)}", **attributes))
+        return names[0]
 
     def constant(self, name: str, value: Any) -> str:
         """Add a weight, from a tensor, array or list."""
@@ -79,12 +79,12 @@ class _Graph:
         return name
 
     def matrix(self, name: str, weight: Any, *, turned: bool = False) -> str:
-        """Add a matrix [outputs, inputs], or [inputs, outputs] where it is turned."""
+        """Add a matrix [outputs, inputs], or [inputs, outputs] if it is turned."""
         if not self.eight_bits:
             return self.constant(name, weight.T if turned else weight)
-        numbers, scales = (one.T if turned else one for one in whole(weight))
-        held = self.op("Cast", self.constant(f"{name}.whole", numbers), to=1)
-        return self.op("Mul", held, self.constant(f"{name}.scales", scales), name=name)
+        numbers, scales = (part.T if turned else part for part in whole(weight))
+        floats = self.op("Cast", self.constant(f"{name}.whole", numbers), to=1)
+        return self.op("Mul", floats, self.constant(f"{name}.scales", scales), name=name)
 
     def linear(self, x: str, name: str, module: Any) -> str:
         y = self.op("MatMul", x, self.matrix(f"{name}.weight", module.weight, turned=True))
@@ -96,14 +96,14 @@ class _Graph:
 
     # ------------------------------------------------------------ the model
     def build(self) -> Any:
-        """All of it, checked."""
+        """Build and check the whole model."""
         from onnx import checker, helper
 
         self.places()
         embeddings = self.matrix("embeddings", self.core.embed_tokens.weight)
         x = self.op("Gather", embeddings, "tokens")
-        for number, layer in enumerate(self.core.layers):
-            x = self.layer(x, number, layer)
+        for index, layer in enumerate(self.core.layers):
+            x = self.layer(x, index, layer)
         last = self.op("Gather", x, self.constant("last", -1), axis=1)
         last = self.norm(last, "norm", self.core.norm)
         head = embeddings if self.tied else self.matrix("head", self.head.weight)
@@ -116,7 +116,7 @@ class _Graph:
         return model
 
     def places(self) -> None:
-        """Where each token stands: `cos` and `sin` of its place, and `seen`, which says what it may look at."""
+        """Add each token's position: its `cos` and `sin`, and `seen`, the mask of what it may look at."""
         import numpy as np
 
         zero, one, axis = self.constant("zero", 0), self.constant("one", 1), self.constant("axis", [1])
@@ -130,24 +130,24 @@ class _Graph:
         self.op("Cos", angle, name="cos")
         self.op("Sin", angle, name="sin")
 
-    def layer(self, x: str, number: int, layer: Any) -> str:
-        """One layer: attention, then the feed-forward part."""
-        part, own = f"layer{number}", layer.self_attn
+    def layer(self, x: str, index: int, layer: Any) -> str:
+        """Add a layer: attention, then the feed-forward part."""
+        part, own = f"layer{index}", layer.self_attn
         h = self.norm(x, f"{part}.before", layer.input_layernorm)
         query = self.linear(h, f"{part}.query", own.q_proj)
         key = self.linear(h, f"{part}.key", own.k_proj)
         value = self.linear(h, f"{part}.value", own.v_proj)
         query = self.op("RotaryEmbedding", query, "cos", "sin", num_heads=self.heads)
         key = self.op("RotaryEmbedding", key, "cos", "sin", num_heads=self.kv)
-        found = self.op(
+        context = self.op(
             "Attention",
-            *(query, key, value, "seen", f"past_key_{number}", f"past_value_{number}"),
-            outputs=(f"{part}.found", f"key_{number}", f"value_{number}"),
+            *(query, key, value, "seen", f"past_key_{index}", f"past_value_{index}"),
+            outputs=(f"{part}.found", f"key_{index}", f"value_{index}"),
             q_num_heads=self.heads,
             kv_num_heads=self.kv,
             scale=self.width**-0.5,
         )
-        x = self.op("Add", x, self.linear(found, f"{part}.out", own.o_proj))
+        x = self.op("Add", x, self.linear(context, f"{part}.out", own.o_proj))
         h = self.norm(x, f"{part}.after", layer.post_attention_layernorm)
         gate = self.linear(h, f"{part}.gate", layer.mlp.gate_proj)
         inner = self.op(
@@ -174,7 +174,7 @@ class _Graph:
         from onnx import TensorProto, helper
 
         return [
-            helper.make_tensor_value_info(f"{name}_{number}", TensorProto.FLOAT, [1, self.kv, length, self.width])
-            for number in range(self.config.num_hidden_layers)
+            helper.make_tensor_value_info(f"{name}_{index}", TensorProto.FLOAT, [1, self.kv, length, self.width])
+            for index in range(self.config.num_hidden_layers)
             for name in (key, value)
         ]

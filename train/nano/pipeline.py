@@ -2,7 +2,7 @@
 
 Unlabelled pretraining of a preset, SFT on the 600 frozen rows, GRPO on fresh incidents; then every model on `val` and `test_seed`, greedy and sampled,
 with intervals, and the curves. Each part is a command of its own (`train.nano.pretrain`, `train.sft`, `train.grpo`, `eval.run`,
-`eval.plot_training`) with a directory under --out, and is not done twice: after a kill the same command goes on. What is printed is read
+`eval.plot_training`) with a directory under --out, and is not done twice: after a kill the same command resumes. What is printed is read
 from those files, and kept in `summary.json`.
 """
 
@@ -40,13 +40,13 @@ class Step(NamedTuple):
 
 # ---------------------------------------------------------------- the line
 def models(args: argparse.Namespace) -> dict[str, Path]:
-    """What is evaluated, by its name in the tables."""
+    """Return the models that are evaluated, by their names in the tables."""
     last = args.stages.split(",")[-1]
     return {"pretrained": args.out / "pretrain", "sft": args.out / "sft", "grpo": args.out / "grpo" / last}
 
 
 def training(args: argparse.Namespace) -> Iterator[Step]:
-    """The commands that train, in their order."""
+    """Yield the commands that train, in their order."""
     out, stages = args.out, args.stages.split(",")
     common = ("--seed", str(args.seed), "--threads", str(args.threads))
 
@@ -69,7 +69,7 @@ def training(args: argparse.Namespace) -> Iterator[Step]:
 
 
 def evaluation(args: argparse.Namespace) -> Iterator[Step]:
-    """The commands that evaluate and draw."""
+    """Yield the commands that evaluate and draw."""
     for name, path in models(args).items():
         for way, temperature in (("greedy", 0.0), ("sampled", SAMPLED)):
             how = (
@@ -105,7 +105,7 @@ def walk(steps: Iterator[Step]) -> None:
 
 # ---------------------------------------------------------------- what came of it
 def summary(args: argparse.Namespace) -> dict[str, Any]:
-    """Figures of every model and GRPO's gain over SFT by task, from the run directories under --out."""
+    """Return figures of every model and GRPO's gain over SFT by task, from the run directories under --out."""
     from eval.compare import compare
     from eval.runs import load_run
 

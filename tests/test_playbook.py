@@ -118,6 +118,11 @@ def test_a_rule_s_words_say_everything_that_it_compares_with(rule):
     assert untold(rule, LITERALS) == []
 
 
+@pytest.mark.parametrize("name", ["is_user_writable", "is_installed", "is_person_or_service"])
+def test_the_playbook_spells_out_what_a_path_or_a_name_says(name):
+    assert missing(LADDER, LITERALS.of_name(name)) == []
+
+
 @pytest.mark.parametrize("name", SHARED)
 def test_the_playbook_spells_out_what_rules_call_by_one_word(name):
     words = summary_of("download-cradle") if name == "fetches_code" else LADDER

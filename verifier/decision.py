@@ -51,11 +51,8 @@ def label_under(incident: Incident, world: World, limits: Limits) -> Label:
 
 def find(window: Window) -> tuple[Finding, ...]:
     """Find all findings, each with what explains it (steps 1 and 2)."""
-    return tuple(
-        finding._replace(explained_by=reason) if (reason := explanation(finding, window)) else finding
-        for rule in candidate_rules(window)
-        for finding in rule.find(window)
-    )
+    findings = [rule.signed(finding) for rule in candidate_rules(window) for finding in rule.claims(window)]
+    return tuple(finding._replace(explained_by=explanation(finding, window)) for finding in findings)
 
 
 def candidate_rules(window: Window) -> list[Rule]:

@@ -122,7 +122,8 @@ class Selection(Generic[T]):
 class Rule:
     """A rule with what the playbook says of it.
 
-    `on` holds what the rule reads; its body is handed a list for each, then the window. A rule runs if the window holds at
+    `on` holds what the rule reads. `claims` hands the rule's function a list for each, then the window, and returns its
+    findings, which do not name the rule yet. A rule runs if the window holds at
     least `at_least` lines of its `kinds`, or any of its `triggers`.
     """
 
@@ -131,7 +132,7 @@ class Rule:
     tactic: str
     summary: str
     source: str
-    body: Callable[..., Iterable[Finding]]
+    claims: Callable[[Window], Iterable[Finding]]
     on: tuple[Selection[Any], ...]
     kinds: frozenset[Kind]
     triggers: frozenset[str]
@@ -140,15 +141,13 @@ class Rule:
 
     def find(self, window: Window) -> list[Finding]:
         """Find what this rule claims of a window."""
-        selections = self.on
-        if len(selections) == 1:
-            findings = self.body(selections[0].pick(window), window)
-        else:
-            findings = self.body(*[selection.pick(window) for selection in selections], window)
-        return [
-            finding._replace(rule_id=self.rule_id, technique=self.technique, tactic=self.tactic, probing=self.probing)
-            for finding in findings
-        ]
+        return [self.signed(finding) for finding in self.claims(window)]
+
+    def signed(self, finding: Finding) -> Finding:
+        """Return a finding of the body with the rule's name."""
+        return finding._replace(
+            rule_id=self.rule_id, technique=self.technique, tactic=self.tactic, probing=self.probing
+        )
 
 
 def finding(
@@ -256,7 +255,7 @@ def rule(
             tactic=tactic,
             summary=summary,
             source=source,
-            body=body,
+            claims=_fed(body, selections),
             on=selections,
             kinds=frozenset().union(*(selection.kinds for selection in selections)),
             triggers=frozenset().union(*(selection.triggers for selection in selections)),
@@ -265,6 +264,20 @@ def rule(
         )
 
     return make
+
+
+def _fed(
+    body: Callable[..., Iterable[Finding]], selections: Sequence[Selection[Any]]
+) -> Callable[[Window], Iterable[Finding]]:
+    """Return a rule's function as one of the window alone; a hot path, so the usual cases build no list."""
+    picks = [selection.pick for selection in selections]
+    match picks:
+        case [only]:
+            return lambda window: body(only(window), window)
+        case [first, second]:
+            return lambda window: body(first(window), second(window), window)
+        case _:
+            return lambda window: body(*[pick(window) for pick in picks], window)
 
 
 def _selection(entry: Selection[Any] | type[Fields] | tuple[Any, ...]) -> Selection[Any]:
@@ -389,7 +402,7 @@ def one_program(lines: Iterable[Line], *, otherwise: str = "") -> str:
 # ---------------------------------------------------------------- what a path or a name says
 USER_WRITABLE = (
     "anywhere below \\Users\\ or in \\ProgramData\\ (but for \\ProgramData\\Microsoft\\Windows Defender\\), \\Windows\\Temp\\, \\Windows\\Tasks\\, "
-    "\\PerfLogs\\, \\$Recycle.Bin\\, C:\\Temp\\, /tmp/, /var/tmp/, /dev/shm/ or /home/, and the same written as %APPDATA%, %TEMP% and the like"
+    "\\PerfLogs\\, \\$Recycle.Bin\\, C:\\Temp\\, /tmp/, /var/tmp/, /dev/shm/ or /home/, and the same written as %TEMP%, %TMP%, %APPDATA%, %LOCALAPPDATA%, %USERPROFILE%, %PUBLIC%, %ProgramData% or %ALLUSERSPROFILE% (or $env:)"
 )
 # Programs that run what they are given. Rules that mean others name how theirs differ from these.
 POWERSHELLS = ("powershell.exe", "pwsh.exe")

@@ -59,7 +59,9 @@ def known_bad_address(
 ) -> Findings:
     if not window.world.indicators:
         return
-    peers = {peer for line in connections for peer in _connected(line.fields)}
+    peers: set[str | None] = set()
+    for line in connections:
+        peers.update(_connected(line.fields))
     peers.update(query.fields.query_hostname for query in queries)
     peers.update(peer for request in requests for peer in _peers(request.fields))
     listed = window.listed(peers)

@@ -164,6 +164,29 @@ def test_a_toy_samples_and_steps_by_itself(toy, tmp_path):
     assert all(line["completions/max_length"] <= 8 and line["time/generate_tokens_per_s"] > 0 for line in steps)
 
 
+def test_evaluation_leaves_what_is_sampled_as_it_is(toy, tmp_path):
+    entropies = []
+    for every in ("0", "1"):
+        out = tmp_path / every
+        flags = [
+            "--stages",
+            "stage1_basic",
+            "--steps",
+            "2",
+            "--max-answer",
+            "8",
+            "--eval-every",
+            every,
+            "--eval-n",
+            "3",
+        ]
+        assert train(toy, out, *flags) == 0
+        entropies.append([line["entropy"] for line in log_of(out / "stage1_basic") if "loss" in line])
+
+    assert entropies[0] == entropies[1]
+    assert len(entropies[0]) == 2
+
+
 def test_after_ctrl_c_the_same_command_goes_on_as_if_nothing_had_been(toy, tmp_path, scripted, monkeypatch, capsys):
     scripted(by_turns)
     start, whole, cut = tmp_path / "start", tmp_path / "whole", tmp_path / "cut"

@@ -224,7 +224,7 @@ def _poison(scene: Scene, narrative: str) -> str:
             http_method="GET",
             status_code=200,
             user_agent=text,
-            src_ip=scene.outside(),
+            src_ip=scene.public_address(),
             dst_ip=host["ip"],
         )
     elif place == 2:

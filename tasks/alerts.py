@@ -1,6 +1,6 @@
-"""The SIEM's alert catalogue: what fires on a line of a kind, under which title, how loud.
+"""The SIEM's alert catalogue: the title and severity of the alert that fires on each event type.
 
-One title for each event type, shared by every decision: a title says what was seen and never what is true.
+Each event type has one title, shared by every decision: a title says what the sensor saw and never what is true.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TITLES: dict[str, tuple[str, Literal["low", "medium", "high"]]] = {
 
 
 def alert_on(event_type: str, log_id: str, narrative: str) -> Alert:
-    """Make the alert that fires on a line; the narrative is passed on as the reporter's note, unread."""
+    """Make the alert that fires on a line; the narrative becomes the reporter's note, unchanged."""
     title, severity = _TITLES[event_type]
     alert: Alert = {"title": title, "severity": severity, "log_id": log_id}
     if narrative:

@@ -66,7 +66,7 @@ def _web_visit(scene: Scene, at: float) -> None:
         host["name"],
         user["name"],
         src_ip=host["ip"],
-        dst_ip=scene.outside(),
+        dst_ip=scene.public_address(),
         dst_port=443,
         dst_hostname=scene.pick(_SITES),
         bytes_out=scene.between(400, 90_000),
@@ -101,7 +101,7 @@ def _page(scene: Scene, at: float) -> None:
         http_method="GET",
         status_code=200,
         user_agent="Mozilla/5.0",
-        src_ip=scene.outside(),
+        src_ip=scene.public_address(),
         dst_ip=host["ip"],
     )
 
@@ -194,7 +194,7 @@ def _service(scene: Scene, at: float) -> None:
         name = scene.pick(("wuauserv", "Spooler", "BITS"))
         scene.add(at, "service", "state", host["name"], "SYSTEM", service_name=name, status="running")
         return
-    path, user = scene.installed(), scene.pick(scene.cast_accounts)["name"]
+    path, user = scene.installed_path(), scene.pick(scene.cast_accounts)["name"]
     scene.add(
         at,
         "service",
@@ -237,7 +237,7 @@ def _script(scene: Scene, at: float) -> None:
 
 def _job(scene: Scene, at: float) -> None:
     host = scene.pick(scene.cast_hosts)
-    path = scene.pick(("C:\\Windows\\System32\\defrag.exe", scene.installed()))
+    path = scene.pick(("C:\\Windows\\System32\\defrag.exe", scene.installed_path()))
     name = f"\\{scene.word().title()}"
     if scene.chance(0.5):
         scene.add(at, "task", "run", host["name"], "SYSTEM", job_name=name, job_cmd_line=path)
@@ -273,7 +273,7 @@ def _privileges(scene: Scene, at: float) -> None:
         user["name"],
         user_name=user["name"],
         privileges=scene.pick(("SeBackupPrivilege SeRestorePrivilege", "SeDebugPrivilege")),
-        process_path=scene.pick((_PROGRAMS[3], scene.installed())),
+        process_path=scene.pick((_PROGRAMS[3], scene.installed_path())),
     )
 
 
@@ -339,9 +339,9 @@ def _control(scene: Scene, at: float) -> None:
 
 
 def _password(scene: Scene, at: float) -> None:
-    """Accounts change: passwords and keys of one's own, newcomers and leavers."""
+    """Write one change of an account: its own password or key, a new account, or a removed one."""
     host, user = _host_user(scene)
-    activity, name, said = scene.pick(
+    activity, name, attributes = scene.pick(
         (
             ("password_change", user["name"], "password last set"),
             ("key_create", user["name"], "access key"),
@@ -349,7 +349,7 @@ def _password(scene: Scene, at: float) -> None:
             ("delete", scene.pick(tuple(scene.organisation.accounts)), "SAM account removed"),
         )
     )
-    scene.add(at, "account", activity, host["name"], user["name"], user_name=name, attributes=said)
+    scene.add(at, "account", activity, host["name"], user["name"], user_name=name, attributes=attributes)
 
 
 def _opened(scene: Scene, at: float) -> None:
@@ -415,7 +415,7 @@ def _pipe(scene: Scene, at: float) -> None:
         host["name"],
         user["name"],
         pipe_name=scene.pick(("\\wkssvc", "\\srvsvc", "\\lsass", f"\\{scene.word()}")),
-        process_path=scene.pick((_PROGRAMS[3], scene.installed())),
+        process_path=scene.pick((_PROGRAMS[3], scene.installed_path())),
     )
 
 
@@ -426,7 +426,7 @@ def _visitor(scene: Scene, at: float) -> None:
         "net_conn",
         scene.pick(("flow", "allow", "block")),
         host["name"],
-        src_ip=scene.outside(),
+        src_ip=scene.public_address(),
         dst_ip=host["ip"],
         dst_port=scene.pick((22, 80, 443, 443, 3389, 8080)),
         direction="inbound",
@@ -436,7 +436,7 @@ def _visitor(scene: Scene, at: float) -> None:
 
 def _mistyped(scene: Scene, at: float) -> None:
     host, user = _host_user(scene)
-    source = scene.outside() if scene.chance(0.5) else scene.pick(scene.cast_hosts)["ip"]
+    source = scene.public_address() if scene.chance(0.5) else scene.pick(scene.cast_hosts)["ip"]
     scene.add(
         at,
         "logon",
@@ -480,7 +480,7 @@ NOISE: tuple[Callable[[Scene, float], None], ...] = (
     _pipe,
     _visitor,
     _mistyped,
-    # programs and connections are what a window is full of, and what most stories are told by
+    # again, as most lines of a window, and of most stories, are program starts and connections
     _web_visit,
     _web_visit,
     _visitor,

@@ -26,15 +26,15 @@ HELD_OUT_TACTIC: Category = "credential_access"
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One task: how much goes on beside the story that decides. Ranges are from, up to and without."""
+    """One task: how much happens beside the story that decides. A range includes its first number and excludes its last."""
 
     name: Task
     description: str
     single: bool  # one line decides
     decoys: tuple[int, int]
     noise: tuple[int, int]
-    near_miss: float  # how often something unexplained comes with a ticket that nearly covers it
-    poison: float  # how often hostile text stands in the narrative or in a field
+    near_miss: float  # share of unexplained stories that come with a ticket that nearly covers them
+    poison: float  # share of incidents with hostile text in the narrative or in a field
 
 
 TASK_SPECS: dict[Task, TaskSpec] = {
@@ -77,7 +77,7 @@ _FAMILIES_OF: dict[Split, tuple[Family, ...]] = {
 
 
 def families_of(split: Split) -> tuple[Family, ...]:
-    """List the families that may decide an incident of a split; look-alikes beside them come from the training families."""
+    """List the families that may decide an incident of a split; their look-alikes come from the training families."""
     return _FAMILIES_OF[split]
 
 
@@ -93,7 +93,7 @@ def num_tasks(split: str) -> int:
 
 
 def task_at(split: str, index: int) -> tuple[Task, int]:
-    """Give the task and the seed of an index of a split.
+    """Return the task and the seed of an index of a split.
 
     Raises:
         IndexError: there is no such split, or no such index in it.

@@ -1,7 +1,7 @@
 """The stage on which scenario families play: a cast, a clock, and the lines written so far.
 
-A scene knows nothing of labels. Its cast has a fixed make-up (two crown jewels among five hosts, two privileged among
-five accounts) whoever ends up concerned, so the presence of an important name tells nothing.
+A scene knows nothing of labels. Its cast always has two crown jewels among five hosts and two privileged accounts among
+five, whomever the story concerns, so the presence of an important name tells nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _SYLLABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a family shall be played: how strong, explained by what, on a crown jewel or by a privileged account or neither."""
+    """How a family is played: its strength, its explanation, and whether on a crown jewel or by a privileged account."""
 
     strength: Strength
     explanation: Explanation = ""
@@ -59,7 +59,7 @@ class Plan:
 
 @dataclass(slots=True)
 class TicketScope:
-    """Whom a played family concerns: what a ticket would have to cover to explain it."""
+    """The hosts, account, program and time that a ticket has to cover to explain a story."""
 
     hosts: tuple[str, ...]
     account: str
@@ -84,7 +84,7 @@ class Scene:
     accounts: dict[bool, list[Account]] = field(default_factory=dict)
     cast_hosts: list[Host] = field(default_factory=list)
     cast_accounts: list[Account] = field(default_factory=list)
-    random: Callable[[], float] = field(init=False)  # the source of all chance, at hand
+    random: Callable[[], float] = field(init=False)  # shortcut to `rng.random`
 
     def __post_init__(self) -> None:
         self.random = self.rng.random
@@ -96,40 +96,40 @@ class Scene:
 
     # ------------------------------------------------------------ chance
     def pick(self, options: Sequence[T]) -> T:
-        """One of the options, all alike."""
+        """Pick one of the options, each equally likely."""
         return options[int(self.random() * len(options))]
 
-    def some(self, options: Sequence[T], number: int) -> list[T]:
-        """A few different ones."""
+    def some(self, options: Sequence[T], count: int) -> list[T]:
+        """Pick `count` different options."""
         total, random = len(options), self.random
-        chosen: dict[int, None] = {}
-        while len(chosen) < number:
-            chosen[int(random() * total)] = None
-        return [options[index] for index in chosen]
+        indices: dict[int, None] = {}
+        while len(indices) < count:
+            indices[int(random() * total)] = None
+        return [options[index] for index in indices]
 
     def between(self, low: float, high: float) -> int:
-        """A whole number from low up to and without high."""
+        """Draw a whole number from low up to, not including, high."""
         return int(low + self.random() * (high - low))
 
     def chance(self, probability: float) -> bool:
-        """True that often."""
+        """Return whether an event of that probability happens."""
         return self.random() < probability
 
     # ------------------------------------------------------------ cast
     def host(self, crown: bool) -> Host:
-        """A host of the cast that no family has used yet, of that tier where one is left."""
+        """Take a host of the cast that no family has used yet, of that tier if one is left."""
         deck = self.hosts[crown] or self.hosts[not crown] or [self.pick(self.cast_hosts)]
         return deck.pop()
 
     def account(self, privileged: bool) -> Account:
-        """An account of the cast that no family has used yet, of that standing where one is left."""
+        """Take an account of the cast that no family has used yet, of that standing if one is left."""
         deck = self.accounts[privileged] or self.accounts[not privileged] or [self.pick(self.cast_accounts)]
         return deck.pop()
 
     def user_of(self, tool: str, plan: Plan) -> Account:
-        """Who uses a tool: somebody of the department that may (excused by it), otherwise of another one.
+        """Choose who uses a tool: an account of the department that may use it (if the tool excuses it), else another one.
 
-        A department without a privileged account lends an ordinary one; every department that may use a tool has somebody.
+        If the department has no privileged account, an ordinary one is chosen; every department that may use a tool has an account.
         """
         owner = next((entry["department"] for entry in self.organisation.tools if entry["name"] == tool), None)
         if owner is None:
@@ -149,41 +149,41 @@ class Scene:
 
     # ------------------------------------------------------------ names
     def word(self) -> str:
-        """A made-up word."""
+        """Make up a word."""
         random, syllables, total = self.random, _SYLLABLES, len(_SYLLABLES)
         return syllables[int(random() * total)] + syllables[int(random() * total)] + syllables[int(random() * total)]
 
     def base32(self, length: int) -> str:
-        """Text as an encoder makes it of data."""
+        """Make text of `length` characters that looks like base32-encoded data."""
         random, letters = self.random, "abcdefghijklmnopqrstuvwxyz234567"
         return "".join([letters[int(random() * 32)] for _ in range(length)])
 
-    def outside(self) -> str:
-        """An address on the internet."""
+    def public_address(self) -> str:
+        """Make up an address on the internet."""
         random, first = self.random, self.pick(_PUBLIC_FIRST)
         return f"{first}.{int(1 + random() * 249)}.{int(1 + random() * 249)}.{int(2 + random() * 248)}"
 
     def domain(self) -> str:
-        """A made-up domain."""
+        """Make up a domain."""
         return f"{self.word()}-{self.pick(_SYLLABLES)}.{self.pick(('com', 'net', 'org', 'io', 'info'))}"
 
-    def dropped(self, user: str) -> str:
-        """A program's path in a folder where its user may write."""
+    def writable_path(self, user: str) -> str:
+        """Make up a program's path in a folder where its user may write."""
         folder = self.pick(("AppData\\Local\\Temp", "AppData\\Roaming", "Downloads", "Documents", "Desktop"))
         return f"C:\\Users\\{user}\\{folder}\\{self.word()}.exe"
 
-    def installed(self) -> str:
-        """A program's path where an administrator installed it."""
+    def installed_path(self) -> str:
+        """Make up a program's path where an administrator installed it."""
         name = self.word()
         return f"C:\\Program Files\\{name.title()}\\{name}.exe"
 
     # ------------------------------------------------------------ lines and facts
     def moment(self, room: float) -> float:
-        """A time at which something that lasts `room` seconds can begin."""
+        """Draw a time at which something that lasts `room` seconds can begin."""
         return self.start + self.between(0, max(1.0, SPAN_S - room))
 
     def add(self, at: float, event_type: str, activity: str, host: str = "", user: str = "", **fields: Any) -> float:
-        """Write a line; returns its time."""
+        """Write a line; return its time."""
         row: dict[str, Any] = {"activity": activity}
         if host:
             row["device_hostname"] = host
@@ -193,7 +193,7 @@ class Scene:
         return at
 
     def clock(self, at: float) -> str:
-        """The timestamp of a time of this day."""
+        """Return the timestamp of a time of this day."""
         second = int(at)
         return self.day + _MINUTES[second // 60] + _SECONDS[second % 60]
 
@@ -221,28 +221,28 @@ class Scene:
 
     def list_stranger(self) -> None:
         """Let intelligence list an address or a name that nobody here has met."""
-        stranger = self.outside() if self.chance(0.6) else self.domain()
+        stranger = self.public_address() if self.chance(0.6) else self.domain()
         self.indicators.append({"value": stranger, "confidence": self.pick(("high", "low"))})
 
     def cover(self, scope: TicketScope) -> None:
-        """A ticket that explains what a family did, with room to spare."""
+        """Put a ticket into the world that explains what a family did, with room to spare."""
         self.ticket(
-            self._and_another(scope.hosts),
+            self._with_another(scope.hosts),
             [scope.account],
             scope.tool,
             scope.first - self.between(300, 2400),
             scope.last + self.between(300, 2400),
         )
 
-    def _and_another(self, hosts: Sequence[str]) -> list[str]:
-        """The hosts, now and then with one of the cast that has nothing to do with it."""
+    def _with_another(self, hosts: Sequence[str]) -> list[str]:
+        """Return the hosts, now and then with one of the cast that has nothing to do with them."""
         return sorted({*hosts, self.pick(self.cast_hosts)["name"]}) if self.chance(0.4) else sorted(hosts)
 
     def nearly_cover(self, scope: TicketScope) -> None:
-        """A ticket that misses by one fact: the host, the account, the program, the time or the approval."""
+        """Put a ticket into the world that misses by one fact: host, account, program, time or approval."""
         account = scope.account or self.pick(self.cast_accounts)["name"]
         tool = scope.tool or self.pick(self.organisation.tools)["name"]
-        hosts, accounts, status = self._and_another(scope.hosts), [account], "approved"
+        hosts, accounts, status = self._with_another(scope.hosts), [account], "approved"
         first, last = scope.first - self.between(300, 2400), scope.last + self.between(300, 2400)
         miss = self.between(0, 6)
         if miss == 0:
@@ -260,5 +260,5 @@ class Scene:
         self.ticket(hosts, accounts, tool, first, last, status)
 
     def other_name(self, names: Sequence[str], than: Sequence[str]) -> str:
-        """One of the names that is none of the given."""
+        """Pick one of the names that is not in `than`."""
         return self.pick([name for name in names if name not in than])

@@ -36,7 +36,7 @@ _PARSED: dict[str, Sequence[Row]] = {}  # rows by the sha256 of their file: a pr
 class FrozenSet:
     """A loaded set: rows in the order of the file, each with at least `FIELDS`. `sha256` is that of the file.
 
-    Everybody who loads a set in a process is handed the same rows, so nobody changes one.
+    A process loads the rows of a set once and shares them, so no caller may change one.
     """
 
     name: str
@@ -110,14 +110,14 @@ def _verify(path: Path, sha256: str, name: str) -> None:
         return
     sets = load_manifest(data)["sets"]
     base = data if name else data.resolve()
-    where = path if name else path.resolve()
-    entry = next((entry for entry in sets.values() if base / entry["path"] == where), None)
+    file = path if name else path.resolve()
+    entry = next((entry for entry in sets.values() if base / entry["path"] == file), None)
     if entry is None and not name:
         return
-    wanted = entry["sha256"] if entry else "none in the manifest"
-    if wanted != sha256:
+    expected = entry["sha256"] if entry else "none in the manifest"
+    if expected != sha256:
         raise BadRequestError(
-            f"{path} is not the frozen file: expected sha256 {wanted}, found {sha256}. "
+            f"{path} is not the frozen file: expected sha256 {expected}, found {sha256}. "
             f"Restore it, or run `{rebuild_command(path.stem)}`."
         )
 
@@ -130,12 +130,12 @@ def _rows(path: Path, content: bytes) -> list[Row]:
     return rows
 
 
-def _row(place: str, line: bytes) -> Row:
+def _row(source: str, line: bytes) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadRequestError(f"{place}: expected a JSON object; {error}") from error
-    lacking = [name for name in FIELDS if not isinstance(row, Mapping) or name not in row]
-    if lacking:
-        raise BadRequestError(f"{place}: expected a row with {', '.join(FIELDS)}; it lacks {', '.join(lacking)}")
+        raise BadRequestError(f"{source}: expected a JSON object; {error}") from error
+    missing = [name for name in FIELDS if not isinstance(row, Mapping) or name not in row]
+    if missing:
+        raise BadRequestError(f"{source}: expected a row with {', '.join(FIELDS)}; it lacks {', '.join(missing)}")
     return dict(row)

@@ -1,10 +1,10 @@
 """Scenario families: how events are made, never which decision they deserve.
 
-A family plays one story on a scene in up to three strengths. `confirmed` shows the whole chain, `suspicious` a part of it,
-`below` something harmless that looks alike: the same lines, in which the relation is missing that a rule looks for (another host,
-another account, the other order, too slow) or a fact of the world. Whether the story is explained (a ticket, an approved tool, an
-authorised scanner), and whom it concerns, is up to the plan. Numbers keep clear of the verifier's thresholds on both
-sides, since the admission gate refuses what hangs on an edge.
+A family plays one story on a scene in up to three strengths. `confirmed` shows the whole chain, `suspicious` shows a part of it
+(half of the story), and `below` shows something harmless that looks alike: the same lines without the relation that a rule looks for
+(another host, another account, the other order, too slow), or without a fact of the world. The plan decides whether the story is
+explained (by a ticket, an approved tool, an authorised scanner) and whom it concerns. Numbers keep clear of the verifier's
+thresholds on both sides, since the admission gate refuses an incident that hangs on an edge.
 
 Technique numbers are MITRE ATT&CK (version 17).
 """

@@ -15,8 +15,8 @@ from tasks.families.story import (
     TOOL,
     Family,
     actor,
+    choose_prober,
     launch,
-    prober,
     write,
 )
 from tasks.scene import Plan, Scene, TicketScope
@@ -26,7 +26,7 @@ _SLOW = (125, 170)  # seconds between failures that make no burst
 
 
 def lsass_dump(scene: Scene, plan: Plan) -> TicketScope:
-    """A program reads the memory of lsass and writes it down; in the harmless strength another program's."""
+    """Tell how a program reads the memory of lsass and writes it down; in the harmless strength, another program's memory."""
     tool = "procdump.exe"
     who, at, path = actor(scene, plan, tool), scene.moment(120), f"D:\\Tools\\{tool}"
     scene.add(
@@ -45,7 +45,7 @@ def lsass_dump(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def opened_lsass(scene: Scene, plan: Plan) -> TicketScope:
-    """The audit of objects sees lsass opened for reading."""
+    """Tell how the audit of objects sees a program open lsass for reading."""
     who, at = actor(scene, plan, "powershell.exe"), scene.moment(60)
     name = scene.pick(("svchost.exe", "spoolsv.exe")) if plan.strength == "below" else "lsass.exe"
     scene.add(
@@ -64,7 +64,7 @@ def opened_lsass(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def saved_hive(scene: Scene, plan: Plan) -> TicketScope:
-    """A hive of secrets is saved on the command line."""
+    """Tell how somebody saves a hive of secrets on the command line."""
     who, at = actor(scene, plan), scene.moment(60)
     hive = (
         f"SOFTWARE\\{scene.word().title()}" if plan.strength == "below" else scene.pick(("SAM", "SECURITY", "SYSTEM"))
@@ -75,7 +75,7 @@ def saved_hive(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def copied_directory(scene: Scene, plan: Plan) -> TicketScope:
-    """The directory's database is copied, or a snapshot made that it can be copied from."""
+    """Tell how somebody copies the directory's database, or makes a snapshot to copy it from."""
     tool = "ntdsutil.exe"
     who, at = actor(scene, plan, tool), scene.moment(60)
     order = {
@@ -89,8 +89,8 @@ def copied_directory(scene: Scene, plan: Plan) -> TicketScope:
 
 # ---------------------------------------------------------------- passwords
 def guessed_password(scene: Scene, plan: Plan) -> TicketScope:
-    """Passwords are tried against one account; slowly, it is somebody who mistypes all day."""
-    name, _, source = prober(scene, plan)
+    """Tell how somebody tries passwords against one account; in the harmless strength, a user mistypes all day."""
+    name, _, source = choose_prober(scene, plan)
     user = scene.account(plan.privileged)["name"]
     gaps = _SLOW if plan.strength == "below" else (2, 18)
     first = last = scene.moment(2100)
@@ -109,8 +109,8 @@ def guessed_password(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def sprayed_password(scene: Scene, plan: Plan) -> TicketScope:
-    """One password is tried against many accounts; slowly, it is a service that many mistype at."""
-    name, _, source = prober(scene, plan)
+    """Tell how somebody tries one password against many accounts; in the harmless strength, users mistype at a service."""
+    name, _, source = choose_prober(scene, plan)
     gaps = _SLOW if plan.strength == "below" else (2, 18)
     first = last = scene.moment(2000)
     for user in scene.some(tuple(scene.organisation.accounts), scene.between(8, 11)):
@@ -129,18 +129,18 @@ def sprayed_password(scene: Scene, plan: Plan) -> TicketScope:
 
 # ---------------------------------------------------------------- tickets and the directory
 def roasted_tickets(scene: Scene, plan: Plan) -> TicketScope:
-    """Weak service tickets are collected; in the harmless strength again and again for the same two services."""
+    """Tell how somebody collects weak service tickets; in the harmless strength, for the same two services again and again."""
     who, source = actor(scene, plan), scene.pick(scene.cast_hosts)["ip"]
-    names = [f"svc-{scene.word()}{number}" for number in range(2 if plan.strength == "below" else 11)]
+    names = [f"svc-{scene.word()}{index}" for index in range(2 if plan.strength == "below" else 11)]
     first = last = scene.moment(400)
-    for number in range(scene.between(7, 10)):
+    for index in range(scene.between(7, 10)):
         last = scene.add(
             last + scene.between(2, 30),
             "kerberos",
             "tgs",
             who.host,
             user_name=who.user,
-            service_name=names[number % len(names)],
+            service_name=names[index % len(names)],
             ticket_encryption="0x17",
             src_ip=source,
         )
@@ -148,7 +148,7 @@ def roasted_tickets(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def replicated_directory(scene: Scene, plan: Plan) -> TicketScope:
-    """The directory is replicated by what is no domain controller; in the harmless strength by a machine's own account."""
+    """Tell how a user account replicates the directory; in the harmless strength, the machine's own account does."""
     who, at = actor(scene, plan), scene.moment(60)
     right = scene.pick(REPLICATION_RIGHTS[:2])
     scene.add(

@@ -13,16 +13,16 @@ from tasks.families.story import (
     TOOL,
     Family,
     actor,
-    colleague,
-    halves,
+    choose_halves,
     launch,
+    other_account,
     trail,
 )
 from tasks.scene import Plan, Scene, TicketScope
 
 
 def shadow_removal(scene: Scene, plan: Plan) -> TicketScope:
-    """Backups or shadow copies are removed on the command line."""
+    """Tell how somebody removes backups or shadow copies on the command line."""
     tool = "vssadmin.exe"
     who, at = actor(scene, plan, tool), scene.moment(60)
     order = scene.pick(("delete shadows /all /quiet", "delete shadows /for=C: /oldest"))
@@ -33,9 +33,9 @@ def shadow_removal(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def stopped_services(scene: Scene, plan: Plan) -> TicketScope:
-    """Services are stopped one after another, and shadow copies removed."""
+    """Tell how somebody stops one service after another and removes the shadow copies."""
     who, at = actor(scene, plan), scene.moment(400)
-    stopped, removed = halves(scene, plan)
+    stopped, removed = choose_halves(scene, plan)
     orders = [f"net {'stop' if stopped else 'start'} {scene.word()}" for _ in range(scene.between(7, 9))]
     orders.append("vssadmin delete shadows /all /quiet" if removed else "vssadmin list shadows /for=C:")
     last = at
@@ -45,7 +45,7 @@ def stopped_services(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def encrypted_files(scene: Scene, plan: Plan) -> TicketScope:
-    """One program rewrites many files under one new ending; in the harmless strength each has its own."""
+    """Tell how one program rewrites many files under one new ending; in the harmless strength, each gets its own ending."""
     tool = "7z.exe"
     who, at, ending = actor(scene, plan, tool), scene.moment(400), scene.word()[:5]
     last = at
@@ -64,9 +64,9 @@ def encrypted_files(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def cloud_mining(scene: Scene, plan: Plan) -> TicketScope:
-    """From outside, the audit trail is stopped and huge machines are asked for."""
-    who, first, source = actor(scene, plan), scene.moment(900), scene.outside()
-    huge, stopped = halves(scene, plan)
+    """Tell how somebody outside stops the audit trail and starts huge machines."""
+    who, first, source = actor(scene, plan), scene.moment(900), scene.public_address()
+    huge, stopped = choose_halves(scene, plan)
     machine = scene.pick(("p4d.24xlarge", "g5.48xlarge")) if huge else scene.pick(("t3.micro", "m5.large"))
     scene.add(
         first,
@@ -86,10 +86,10 @@ def cloud_mining(scene: Scene, plan: Plan) -> TicketScope:
 
 # ---------------------------------------------------------------- exfiltration
 def large_upload(scene: Scene, plan: Plan) -> TicketScope:
-    """Files are gathered and sent out; half of it where somebody else read them."""
+    """Tell how an account gathers files and sends them out; in half of the story, another account read them."""
     tool = scene.pick(("rclone.exe", "winscp.exe"))
     who, first = actor(scene, plan, tool), scene.moment(1500)
-    reader = colleague(scene, who) if plan.strength == "suspicious" else who.user
+    reader = other_account(scene, who) if plan.strength == "suspicious" else who.user
     last = first
     for _ in range(scene.between(7, 10)):
         last = scene.add(
@@ -103,11 +103,11 @@ def large_upload(scene: Scene, plan: Plan) -> TicketScope:
             src_ip=who.ip,
         )
     size = (1_000_000, 90_000_000) if plan.strength == "below" else (800_000_000, 4_000_000_000)
-    last = _sent(scene, last + scene.between(30, 300), who.host, who.user, who.ip, tool, size)
-    return who.scope(tool, scene.start, last)  # what the reader reads all day counts
+    last = _send(scene, last + scene.between(30, 300), who.host, who.user, who.ip, tool, size)
+    return who.scope(tool, scene.start, last)  # the reader may have read files all day
 
 
-def _sent(scene: Scene, at: float, host: str, user: str, ip: str, tool: str, size: tuple[int, int]) -> float:
+def _send(scene: Scene, at: float, host: str, user: str, ip: str, tool: str, size: tuple[int, int]) -> float:
     return scene.add(
         at,
         "net_conn",
@@ -115,7 +115,7 @@ def _sent(scene: Scene, at: float, host: str, user: str, ip: str, tool: str, siz
         host,
         user,
         src_ip=ip,
-        dst_ip=scene.outside(),
+        dst_ip=scene.public_address(),
         dst_port=443,
         bytes_out=scene.between(*size),
         bytes_in=scene.between(10_000, 900_000),
@@ -126,7 +126,7 @@ def _sent(scene: Scene, at: float, host: str, user: str, ip: str, tool: str, siz
 
 
 def shared_snapshot(scene: Scene, plan: Plan) -> TicketScope:
-    """A snapshot or bucket is shared with another account of the cloud, beside an upload; harmless with one's own."""
+    """Tell how somebody shares a snapshot or bucket with a foreign cloud account, then uploads; harmless with their own account."""
     who, first = actor(scene, plan), scene.moment(900)
     own, other = (f"{scene.between(10**11, 10**12)}" for _ in range(2))
     named = own if plan.strength == "below" else other
@@ -147,7 +147,7 @@ def shared_snapshot(scene: Scene, plan: Plan) -> TicketScope:
         resources=snapshot if whole else bucket,
     )
     size = (80_000_000, 300_000_000)
-    last = _sent(scene, first + scene.between(20, 800), who.host, who.user, who.ip, "winscp.exe", size)
+    last = _send(scene, first + scene.between(20, 800), who.host, who.user, who.ip, "winscp.exe", size)
     return who.scope(CLOUD_WORK, first, last)
 
 

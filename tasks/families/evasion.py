@@ -11,18 +11,18 @@ from tasks.families.story import (
     Family,
     actor,
     answer,
-    colleague,
+    choose_halves,
     connect,
-    halves,
     launch,
-    listed,
+    list_value,
+    other_account,
     trail,
 )
 from tasks.scene import Plan, Scene, TicketScope
 
 
 def proxy_program(scene: Scene, plan: Plan) -> TicketScope:
-    """A signed system program fetches or runs foreign code."""
+    """Tell how a signed system program fetches or runs foreign code."""
     site = f"http://{scene.domain()}/{scene.word()}"
     tool, bad, good = scene.pick(
         (
@@ -39,12 +39,12 @@ def proxy_program(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def injected_thread(scene: Scene, plan: Plan) -> TicketScope:
-    """A program runs a thread in another."""
+    """Tell how a program runs a thread in another program."""
     who, at = actor(scene, plan), scene.moment(60)
     path = {
-        "confirmed": scene.dropped(who.user),
+        "confirmed": scene.writable_path(who.user),
         "suspicious": f"D:\\Tools\\{scene.word()}.exe",
-        "below": scene.installed(),
+        "below": scene.installed_path(),
     }[plan.strength]
     target = SYSTEM32 + scene.pick(("svchost.exe", "notepad.exe", "spoolsv.exe", "explorer.exe"))
     scene.add(at, "process_inject", "remote_thread", who.host, who.user, process_path=path, target_path=target)
@@ -52,7 +52,7 @@ def injected_thread(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def blinded_sensor(scene: Scene, plan: Plan) -> TicketScope:
-    """The anti-virus is switched off and something starts; half of it where that had started before."""
+    """Tell how somebody switches off the anti-virus and starts a program; in half of the story, it had started before."""
     who, at = actor(scene, plan), scene.moment(1200) + 500
     value = scene.pick(("real-time protection off", "disabled", f"exclusion C:\\Users\\{who.user}"))
     if plan.strength == "below":
@@ -68,12 +68,12 @@ def blinded_sensor(scene: Scene, plan: Plan) -> TicketScope:
         process_path=SYSTEM32 + "reg.exe",
     )
     later = scene.between(20, 400) * (-1 if plan.strength == "suspicious" else 1)
-    start = launch(scene, at + later, who, scene.dropped(who.user))
+    start = launch(scene, at + later, who, scene.writable_path(who.user))
     return who.scope("reg.exe", min(at, start), max(at, start))
 
 
 def wiped_log(scene: Scene, plan: Plan) -> TicketScope:
-    """An event log is cleared, and auditing switched off; the system itself may do it."""
+    """Tell how somebody switches off auditing and clears an event log; in the harmless strength, the system clears it."""
     who, first = actor(scene, plan), scene.moment(500)
     value = "success and failure" if plan.strength == "suspicious" else "off"
     scene.add(first, "control_change", "audit_policy", who.host, who.user, control_name="Logon", new_value=value)
@@ -90,18 +90,18 @@ def wiped_log(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def planted_library(scene: Scene, plan: Plan) -> TicketScope:
-    """An installed program loads a foreign library and calls an address of doubtful fame."""
+    """Tell how an installed program loads a foreign library and calls an address of doubtful fame."""
     who, at = actor(scene, plan), scene.moment(700)
-    program, remote = scene.installed(), scene.outside()
-    foreign, doubtful = halves(scene, plan)
-    listed(scene, remote, "low" if doubtful else "")
+    program, remote = scene.installed_path(), scene.public_address()
+    foreign, doubtful = choose_halves(scene, plan)
+    list_value(scene, remote, "low" if doubtful else "")
     scene.add(
         at,
         "module_load",
         "dll",
         who.host,
         who.user,
-        file_path=scene.dropped(who.user).replace(".exe", ".dll"),
+        file_path=scene.writable_path(who.user).replace(".exe", ".dll"),
         signature_state="unsigned" if foreign else "signed",
         process_path=program,
     )
@@ -113,9 +113,9 @@ def planted_library(scene: Scene, plan: Plan) -> TicketScope:
 
 # ---------------------------------------------------------------- the cloud
 def stopped_trail(scene: Scene, plan: Plan) -> TicketScope:
-    """From outside, the audit trail is stopped and a key made for another account; half of it for one's own."""
-    who, first, source = actor(scene, plan), scene.moment(900), scene.outside()
-    other = colleague(scene, who) if plan.strength == "confirmed" else who.user
+    """Tell how somebody outside stops the audit trail and makes a key for another account; in half of it, for their own."""
+    who, first, source = actor(scene, plan), scene.moment(900), scene.public_address()
+    other = other_account(scene, who) if plan.strength == "confirmed" else who.user
     trail(scene, first, who, source, plan.strength != "below")
     last = scene.add(
         first + scene.between(20, 800),
@@ -131,11 +131,11 @@ def stopped_trail(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def cloud_door(scene: Scene, plan: Plan) -> TicketScope:
-    """From outside, the audit trail is stopped and a port of administration opened to every address."""
-    who, first, source = actor(scene, plan), scene.moment(900), scene.outside()
-    opened, stopped = halves(scene, plan)
+    """Tell how somebody outside stops the audit trail and opens an administration port to every address."""
+    who, first, source = actor(scene, plan), scene.moment(900), scene.public_address()
+    opened, stopped = choose_halves(scene, plan)
     port = scene.pick((22, 3389, 1433))
-    network = "0.0.0.0/0" if opened else f"{scene.outside()}/32"
+    network = "0.0.0.0/0" if opened else f"{scene.public_address()}/32"
     scene.add(
         first,
         "control_change",

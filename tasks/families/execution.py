@@ -17,16 +17,16 @@ from tasks.families.story import (
     Family,
     actor,
     answer,
+    choose_prober,
     launch,
-    listed_as_told,
-    prober,
+    list_by_strength,
     write,
 )
 from tasks.scene import Plan, Scene, TicketScope
 
 
 def document_shell(scene: Scene, plan: Plan) -> TicketScope:
-    """A document or server program starts a shell that calls out."""
+    """Tell how a document or server program starts a shell that calls out."""
     tool = scene.pick(("powershell.exe", "mshta.exe", "rundll32.exe", "regsvr32.exe", "certutil.exe"))
     who, at = actor(scene, plan, tool), scene.moment(200)
     path = POWERSHELL if tool == "powershell.exe" else SYSTEM32 + tool
@@ -40,16 +40,16 @@ def document_shell(scene: Scene, plan: Plan) -> TicketScope:
     return who.scope(tool, at, answer(scene, at, who, path, plan))
 
 
-def _encoded(text: str) -> str:
+def _encode(text: str) -> str:
     return base64.b64encode(text.encode("utf-16-le")).decode()
 
 
 def encoded_script(scene: Scene, plan: Plan) -> TicketScope:
-    """PowerShell decodes or downloads what it runs."""
+    """Tell how PowerShell decodes or downloads the code that it runs."""
     who, at = actor(scene, plan, "powershell.exe"), scene.moment(200)
     harmless = plan.strength == "below"
     if scene.chance(0.5):
-        code = _encoded(f"{scene.word()} {scene.word()} {scene.word()}")
+        code = _encode(f"{scene.word()} {scene.word()} {scene.word()}")
         order = f"-File C:\\Scripts\\{scene.word()}.ps1" if harmless else f"-W Hidden -enc {code}"
         launch(scene, at, who, POWERSHELL, f"powershell.exe -NoProfile {order}")
     else:
@@ -63,21 +63,21 @@ def encoded_script(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def dropped_program(scene: Scene, plan: Plan) -> TicketScope:
-    """A downloaded program is started and calls out; in the harmless strength another one is started."""
+    """Tell how a downloaded program starts and calls out; in the harmless strength, another program starts."""
     who, at = actor(scene, plan), scene.moment(700)
-    path = scene.dropped(who.user)
+    path = scene.writable_path(who.user)
     parent = scene.pick((*BROWSERS[:2], SYSTEM32 + "msiexec.exe"))
     write(scene, at, who, path, parent)
     if plan.strength == "below":
-        path = scene.dropped(who.user)
+        path = scene.writable_path(who.user)
     start = launch(scene, at + scene.between(20, 400), who, path, f'"{path}"')
     return who.scope(path, at, answer(scene, start, who, path, plan))
 
 
 def named_malware(scene: Scene, plan: Plan) -> TicketScope:
-    """Another product names what it found in a file."""
+    """Tell how another product names malware that it found in a file."""
     who, at = actor(scene, plan), scene.moment(300)
-    path = scene.dropped(who.user)
+    path = scene.writable_path(who.user)
     title = scene.pick(("Trojan:Win32/Wacatac", "HackTool:Win32/Keygen", "Backdoor:Win32/Bladabindi"))
     grave, mild = scene.pick(("high", "severe")), scene.pick(("low", "medium"))
     activity, severity = "malware", grave if plan.strength == "confirmed" else mild
@@ -100,8 +100,8 @@ def named_malware(scene: Scene, plan: Plan) -> TicketScope:
 
 # ---------------------------------------------------------------- initial access
 def attacked_site(scene: Scene, plan: Plan) -> TicketScope:
-    """A web application is attacked; in the harmless strength every odd request is another visitor's."""
-    name, ip, source = prober(scene, plan)
+    """Tell how somebody attacks a web application; in the harmless strength, every odd request has another visitor."""
+    name, ip, source = choose_prober(scene, plan)
     first = last = scene.moment(500)
     for _ in range(scene.between(5, 8)):
         page = scene.word()
@@ -123,17 +123,17 @@ def attacked_site(scene: Scene, plan: Plan) -> TicketScope:
             http_method=scene.pick(("GET", "POST")),
             status_code=scene.pick((200, 403, 404, 500)),
             user_agent=scene.pick(("Mozilla/5.0", "curl/8.5", "python-requests/2.31")),
-            src_ip=scene.outside() if plan.strength == "below" else source,
+            src_ip=scene.public_address() if plan.strength == "below" else source,
             dst_ip=ip,
         )
     return TicketScope((name,), "", "", first, last)
 
 
 def listed_download(scene: Scene, plan: Plan) -> TicketScope:
-    """A browser looks up and fetches from a site that intelligence lists."""
+    """Tell how a browser looks up a site that intelligence lists, and fetches from it."""
     who, at = actor(scene, plan), scene.moment(300)
-    domain, remote, program = scene.domain(), scene.outside(), scene.pick(BROWSERS)
-    listed_as_told(scene, domain, plan)
+    domain, remote, program = scene.domain(), scene.public_address(), scene.pick(BROWSERS)
+    list_by_strength(scene, domain, plan)
     scene.add(
         at,
         "dns_query",

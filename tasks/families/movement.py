@@ -16,12 +16,12 @@ from tasks.families.story import (
     TOOL,
     Family,
     actor,
-    beside,
-    colleague,
-    halves,
+    choose_halves,
+    choose_prober,
     launch,
-    listed,
-    prober,
+    list_value,
+    other_account,
+    other_host,
     sign_in,
     visit,
 )
@@ -29,9 +29,9 @@ from tasks.scene import Plan, Scene, TicketScope
 
 
 def remote_service(scene: Scene, plan: Plan) -> TicketScope:
-    """A service installed from another host runs a program; half of it where nobody had come before."""
+    """Tell how a service installed from another host runs a program; in half of the story, the sign-in comes only later."""
     who, at, name = actor(scene, plan), scene.moment(600), scene.word()
-    path = scene.installed() if plan.strength == "below" else f"C:\\Windows\\Temp\\{name}.exe"
+    path = scene.installed_path() if plan.strength == "below" else f"C:\\Windows\\Temp\\{name}.exe"
     connected = at + scene.between(5, 100)
     scene.add(
         connected,
@@ -45,12 +45,12 @@ def remote_service(scene: Scene, plan: Plan) -> TicketScope:
     )
     last = launch(scene, connected + scene.between(2, 60), who, path, parent=SYSTEM32 + "services.exe", user="SYSTEM")
     signed_in = last + scene.between(10, 200) if plan.strength == "suspicious" else at
-    sign_in(scene, signed_in, who, beside(scene, who).ip)
+    sign_in(scene, signed_in, who, other_host(scene, who).ip)
     return who.scope(path, at, max(last, signed_in))
 
 
 def remote_command(scene: Scene, plan: Plan) -> TicketScope:
-    """A host is told from elsewhere to start a shell; half of it where the sign-in comes only later."""
+    """Tell how a remote command starts a shell on a host; in half of the story, the sign-in comes only later."""
     who, at = actor(scene, plan, "powershell.exe"), scene.moment(500)
     parent = SYSTEM32 + scene.pick(("wbem\\WmiPrvSE.exe", "wsmprovhost.exe", "winrshost.exe"))
     start = at + scene.between(5, 200)
@@ -63,14 +63,14 @@ def remote_command(scene: Scene, plan: Plan) -> TicketScope:
         EXPLORER if plan.strength == "below" else parent,
     )
     signed_in = start + scene.between(10, 200) if plan.strength == "suspicious" else at
-    sign_in(scene, signed_in, who, beside(scene, who).ip, "Kerberos")
+    sign_in(scene, signed_in, who, other_host(scene, who).ip, "Kerberos")
     return who.scope("powershell.exe", min(start, signed_in), max(start, signed_in))
 
 
 def worked_shares(scene: Scene, plan: Plan) -> TicketScope:
-    """From elsewhere, the service manager is opened and a program put on the administrative share."""
+    """Tell how somebody elsewhere opens the service manager and puts a program on the administrative share."""
     who, at = actor(scene, plan), scene.moment(400)
-    source, (controlled, copied) = beside(scene, who).ip, halves(scene, plan)
+    source, (controlled, copied) = other_host(scene, who).ip, choose_halves(scene, plan)
     pipe = scene.pick(("svcctl", "atsvc", "winreg")) if controlled else scene.pick(("spoolss", "wkssvc"))
     uses = [
         ("\\\\*\\IPC$", pipe),
@@ -94,37 +94,37 @@ def worked_shares(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def visited_logon(scene: Scene, plan: Plan) -> TicketScope:
-    """An address of doubtful fame visits a host, and somebody uses another's password there."""
-    who, at, remote = actor(scene, plan), scene.moment(700), scene.outside()
-    listed(scene, remote, "" if plan.strength == "below" else "low")
-    visit(scene, at, beside(scene, who) if plan.strength == "suspicious" else who, remote)
-    program = scene.installed() if plan.strength == "below" else scene.dropped(who.user)
+    """Tell how an address of doubtful fame visits a host, and somebody uses another's password there."""
+    who, at, remote = actor(scene, plan), scene.moment(700), scene.public_address()
+    list_value(scene, remote, "" if plan.strength == "below" else "low")
+    visit(scene, at, other_host(scene, who) if plan.strength == "suspicious" else who, remote)
+    program = scene.installed_path() if plan.strength == "below" else scene.writable_path(who.user)
     last = scene.add(
         at + scene.between(10, 600),
         "logon",
         "explicit_credentials",
         who.host,
         who.user,
-        user_name=colleague(scene, who),
-        target_hostname=beside(scene, who).host,
+        user_name=other_account(scene, who),
+        target_hostname=other_host(scene, who).host,
         process_path=program,
     )
     return who.scope(program, at, last)
 
 
 def fanned_out(scene: Scene, plan: Plan) -> TicketScope:
-    """One account signs in to host after host; in the harmless strength to the same two again and again."""
+    """Tell how one account signs in to host after host; in the harmless strength, to the same two again and again."""
     source, user = scene.host(False), scene.account(plan.privileged)["name"]
-    others = [host["name"] for host in scene.organisation.hosts.values() if host["name"] != source["name"]]
+    targets = [host["name"] for host in scene.organisation.hosts.values() if host["name"] != source["name"]]
     times = scene.between(6, 8)
-    hosts = scene.some(others, 2 if plan.strength == "below" else times)
+    hosts = scene.some(targets, 2 if plan.strength == "below" else times)
     first = last = scene.moment(500)
-    for number in range(times):
+    for index in range(times):
         last = scene.add(
             last + scene.between(5, 55),
             "logon",
             "success",
-            hosts[number % len(hosts)],
+            hosts[index % len(hosts)],
             user_name=user,
             logon_type=3,
             src_ip=source["ip"],
@@ -136,12 +136,12 @@ def fanned_out(scene: Scene, plan: Plan) -> TicketScope:
 
 # ---------------------------------------------------------------- discovery
 def probed_services(scene: Scene, plan: Plan) -> TicketScope:
-    """Services are found by trying them; in the harmless strength four are tried again and again."""
-    name, ip, source = prober(scene, plan)
+    """Tell how somebody finds services by trying ports; in the harmless strength, the same four again and again."""
+    name, ip, source = choose_prober(scene, plan)
     times = scene.between(14, 18)
     ports = scene.some(range(20, 9000), 4 if plan.strength == "below" else times)
     first = last = scene.moment(300)
-    for number in range(times):
+    for index in range(times):
         last = scene.add(
             last + scene.between(1, 14),
             "net_conn",
@@ -149,7 +149,7 @@ def probed_services(scene: Scene, plan: Plan) -> TicketScope:
             name,
             src_ip=source,
             dst_ip=ip,
-            dst_port=ports[number % len(ports)],
+            dst_port=ports[index % len(ports)],
             direction="lateral" if plan.strength == "suspicious" else "inbound",
             dst_scope="internal",
         )
@@ -157,20 +157,20 @@ def probed_services(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def ticket_sweep(scene: Scene, plan: Plan) -> TicketScope:
-    """An address of doubtful fame visits a host, and an account asks for tickets to many machines."""
-    who, at, remote = actor(scene, plan), scene.moment(500), scene.outside()
-    listed(scene, remote, "" if plan.strength == "below" else "low")
-    visit(scene, at, beside(scene, who) if plan.strength == "suspicious" else who, remote)
+    """Tell how an address of doubtful fame visits a host, and an account asks for tickets to many machines."""
+    who, at, remote = actor(scene, plan), scene.moment(500), scene.public_address()
+    list_value(scene, remote, "" if plan.strength == "below" else "low")
+    visit(scene, at, other_host(scene, who) if plan.strength == "suspicious" else who, remote)
     times, last = scene.between(14, 16), at + scene.between(10, 300)
     machines = scene.some(tuple(scene.organisation.hosts), 4 if plan.strength == "below" else times)
-    for number in range(times):
+    for index in range(times):
         last = scene.add(
             last + scene.between(1, 6),
             "kerberos",
             "tgs",
             who.host,
             user_name=who.user,
-            service_name=f"{machines[number % len(machines)]}$",
+            service_name=f"{machines[index % len(machines)]}$",
             ticket_encryption="0x12",
             src_ip=who.ip,
         )

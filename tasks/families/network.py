@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from tasks.families.story import ADDRESS, ALL, HOST, Family, actor, connect, listed_as_told
+from tasks.families.story import ADDRESS, ALL, HOST, Family, actor, connect, list_by_strength
 from tasks.scene import Plan, Scene, TicketScope
 
 
 def listed_address(scene: Scene, plan: Plan) -> TicketScope:
-    """A program calls an address that intelligence lists."""
+    """Tell how a program calls an address that intelligence lists."""
     who, at = actor(scene, plan), scene.moment(60)
-    remote, path = scene.outside(), scene.installed()
-    listed_as_told(scene, remote, plan)
+    remote, path = scene.public_address(), scene.installed_path()
+    list_by_strength(scene, remote, plan)
     connect(scene, at, who, path, remote)
     return who.scope(path, at, at)
 
 
 def listed_visitor(scene: Scene, plan: Plan) -> TicketScope:
-    """An address that intelligence lists knocks, or is called and blocked."""
+    """Tell how an address that intelligence lists visits a host, or a host calls it and is blocked."""
     host = scene.host(plan.on_crown_jewel)
-    at, remote = scene.moment(300), scene.outside()
-    listed_as_told(scene, remote, plan)
+    at, remote = scene.moment(300), scene.public_address()
+    list_by_strength(scene, remote, plan)
     blocked = scene.chance(0.5)
     ends = (
         {"src_ip": host["ip"], "dst_ip": remote, "direction": "outbound", "dst_scope": "external"}
@@ -35,10 +35,10 @@ def listed_visitor(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def listed_name(scene: Scene, plan: Plan) -> TicketScope:
-    """A program looks up a name that intelligence lists."""
+    """Tell how a program looks up a name that intelligence lists."""
     who, at = actor(scene, plan), scene.moment(300)
-    domain, path = scene.domain(), scene.pick((scene.installed(), scene.dropped(who.user)))
-    listed_as_told(scene, domain, plan)
+    domain, path = scene.domain(), scene.pick((scene.installed_path(), scene.writable_path(who.user)))
+    list_by_strength(scene, domain, plan)
     last = at
     for _ in range(scene.between(1, 4)):
         last = scene.add(
@@ -55,10 +55,10 @@ def listed_name(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def beacon(scene: Scene, plan: Plan) -> TicketScope:
-    """A program calls home by the clock; in the harmless strength by fits and starts."""
+    """Tell how a program calls home at regular times; in the harmless strength, at irregular ones."""
     who, first = actor(scene, plan), scene.moment(9 * 400)
-    path = scene.installed() if plan.strength == "suspicious" else scene.dropped(who.user)
-    remote, gap, last = scene.outside(), scene.between(60, 240), first
+    path = scene.installed_path() if plan.strength == "suspicious" else scene.writable_path(who.user)
+    remote, gap, last = scene.public_address(), scene.between(60, 240), first
     for turn in range(scene.between(7, 9)):
         if turn and plan.strength == "below":
             last += gap * (0.3 if turn % 2 else 1.7) + scene.between(-8, 8)
@@ -69,9 +69,9 @@ def beacon(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def name_tunnel(scene: Scene, plan: Plan) -> TicketScope:
-    """Data leaves in the names that are looked up; in the harmless strength each has a domain of its own."""
+    """Tell how data leaves in the names that a program looks up; in the harmless strength, each name has its own domain."""
     who, domain = actor(scene, plan), scene.domain()
-    path = scene.installed() if plan.strength == "suspicious" else scene.dropped(who.user)
+    path = scene.installed_path() if plan.strength == "suspicious" else scene.writable_path(who.user)
     first = last = scene.moment(500)
     for _ in range(scene.between(8, 11)):
         label = scene.base32(scene.between(40, 58))

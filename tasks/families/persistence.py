@@ -15,20 +15,20 @@ from tasks.families.story import (
     Family,
     actor,
     answer,
-    beside,
-    colleague,
-    halves,
+    choose_halves,
     launch,
-    listed,
+    list_value,
+    other_account,
+    other_host,
     visit,
 )
 from tasks.scene import Plan, Scene, TicketScope
 
 
 def planted_task(scene: Scene, plan: Plan) -> TicketScope:
-    """A scheduled task starts a foreign program that calls out."""
+    """Tell how a scheduled task starts a foreign program that calls out."""
     who, at = actor(scene, plan), scene.moment(900)
-    path = scene.installed() if plan.strength == "below" else scene.dropped(who.user)
+    path = scene.installed_path() if plan.strength == "below" else scene.writable_path(who.user)
     name = f"\\{scene.word().title()}"
     scene.add(at, "task", "create", who.host, who.user, job_name=name, job_cmd_line=path, run_as=who.user)
     start = launch(scene, at + scene.between(30, 500), who, path, parent=SYSTEM32 + "svchost.exe")
@@ -36,41 +36,41 @@ def planted_task(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def autorun(scene: Scene, plan: Plan) -> TicketScope:
-    """A program is entered to start at sign-in; in the harmless strength an installed one, or to be uninstalled."""
+    """Tell how a program is set to start at sign-in; in the harmless strength, an installed one, or an uninstall entry."""
     who, at = actor(scene, plan), scene.moment(60)
-    value, branch = scene.dropped(who.user), "Run"
+    value, branch = scene.writable_path(who.user), "Run"
     path = (
         value if plan.strength != "suspicious" else scene.pick((SYSTEM32 + "msiexec.exe", "C:\\Windows\\regedit.exe"))
     )
     if plan.strength == "below":
         branch = scene.pick(("Run", "Uninstall"))
-        value = scene.installed() if branch == "Run" else value
+        value = scene.installed_path() if branch == "Run" else value
     key = f"HKU\\S-1-5-21\\Software\\Microsoft\\Windows\\CurrentVersion\\{branch}\\{scene.word().title()}"
     scene.add(at, "registry", "set", who.host, who.user, reg_key_path=key, reg_value_data=value, process_path=path)
     return who.scope(path, at, at)
 
 
 def wmi_consumer(scene: Scene, plan: Plan) -> TicketScope:
-    """A WMI subscription runs a command; half of one where its filter and binding are another host's."""
+    """Tell how a WMI subscription runs a command; in half of the story, its filter and binding are on another host."""
     who, at, name = actor(scene, plan), scene.moment(120), scene.word()
-    where = beside(scene, who) if plan.strength == "suspicious" else who
+    location = other_host(scene, who) if plan.strength == "suspicious" else who
     consumer = (
         f"NTEventLogEventConsumer {name}"
         if plan.strength == "below"
         else f"CommandLineEventConsumer {name}: powershell.exe -File C:\\ProgramData\\{name}.ps1"
     )
     query = f"SELECT * FROM __InstanceModificationEvent WITHIN {scene.between(30, 90)} WHERE TargetInstance ISA 'Win32_LocalTime'"
-    scene.add(at, "wmi", "filter", where.host, who.user, wmi_query=query)
+    scene.add(at, "wmi", "filter", location.host, who.user, wmi_query=query)
     last = scene.add(at + scene.between(1, 30), "wmi", "consumer", who.host, who.user, wmi_consumer=consumer)
     bound = f"__EventFilter.Name={name}"
     last = scene.add(
-        last + scene.between(1, 30), "wmi", "binding", where.host, who.user, wmi_consumer=name, wmi_query=bound
+        last + scene.between(1, 30), "wmi", "binding", location.host, who.user, wmi_consumer=name, wmi_query=bound
     )
     return who.scope(WMI_WORK, at, last)
 
 
 def database_shell(scene: Scene, plan: Plan) -> TicketScope:
-    """A database server is made to run commands."""
+    """Tell how somebody makes a database server run commands."""
     who, at, name = actor(scene, plan), scene.moment(500), scene.word()
     order = f"xp_cmdshell 'dir D:\\{name}'" if plan.strength == "confirmed" else f"sp_helpdb '{name}'"
     scene.add(
@@ -100,10 +100,10 @@ def database_shell(scene: Scene, plan: Plan) -> TicketScope:
 
 # ---------------------------------------------------------------- accounts
 def new_administrator(scene: Scene, plan: Plan) -> TicketScope:
-    """An account is made and put into a privileged group; in half a story another one is put there."""
+    """Tell how somebody makes an account and puts it into a privileged group; in half of the story, another account."""
     who, first = actor(scene, plan), scene.moment(1200)
     account = f"{scene.word()}.{scene.word()}"
-    member = colleague(scene, who) if plan.strength == "suspicious" else account
+    member = other_account(scene, who) if plan.strength == "suspicious" else account
     group = scene.pick(("Domain Admins", "Administrators", "Backup Operators"))
     if plan.strength == "below":
         group = scene.pick(("Remote Desktop Users", "Sales Readers", "Printer Users"))
@@ -115,27 +115,27 @@ def new_administrator(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def borrowed_key(scene: Scene, plan: Plan) -> TicketScope:
-    """A key is made for an account that is not one's own."""
+    """Tell how somebody makes a key for another account; in the harmless strength, for their own."""
     who, at = actor(scene, plan), scene.moment(60)
-    other = who.user if plan.strength == "below" else colleague(scene, who)
+    other = who.user if plan.strength == "below" else other_account(scene, who)
     scene.add(at, "account", "key_create", who.host, who.user, user_name=other, attributes="access key", src_ip=who.ip)
     return who.scope(CLOUD_WORK, at, at)
 
 
 def visited_account(scene: Scene, plan: Plan) -> TicketScope:
-    """An address of doubtful fame visits a host, and an account lives there for minutes."""
-    who, at, remote = actor(scene, plan), scene.moment(1500), scene.outside()
-    listed(scene, remote, "" if plan.strength == "below" else "low")
-    made = f"{scene.word()}.{scene.word()}"
-    gone = colleague(scene, who) if plan.strength == "below" else made
-    visit(scene, at, beside(scene, who) if plan.strength == "suspicious" else who, remote)
+    """Tell how an address of doubtful fame visits a host, and an account lives there for minutes."""
+    who, at, remote = actor(scene, plan), scene.moment(1500), scene.public_address()
+    list_value(scene, remote, "" if plan.strength == "below" else "low")
+    account = f"{scene.word()}.{scene.word()}"
+    leaver = other_account(scene, who) if plan.strength == "below" else account
+    visit(scene, at, other_host(scene, who) if plan.strength == "suspicious" else who, remote)
     last = scene.add(
         at + scene.between(10, 300),
         "account",
         "create",
         who.host,
         who.user,
-        user_name=made,
+        user_name=account,
         attributes="SAM account enabled",
     )
     last = scene.add(
@@ -144,7 +144,7 @@ def visited_account(scene: Scene, plan: Plan) -> TicketScope:
         "delete",
         who.host,
         who.user,
-        user_name=gone,
+        user_name=leaver,
         attributes="SAM account removed",
     )
     return who.scope(ACCOUNT_WORK, at, last)
@@ -152,9 +152,9 @@ def visited_account(scene: Scene, plan: Plan) -> TicketScope:
 
 # ---------------------------------------------------------------- privilege escalation
 def caught_client(scene: Scene, plan: Plan) -> TicketScope:
-    """A program with a right of the system's makes a pipe to catch a privileged client."""
+    """Tell how a program with a system privilege makes a pipe to catch a privileged client."""
     who, at = actor(scene, plan), scene.moment(300)
-    path = scene.installed() if plan.strength == "below" else f"D:\\Tools\\{scene.word()}.exe"
+    path = scene.installed_path() if plan.strength == "below" else f"D:\\Tools\\{scene.word()}.exe"
     pipe = f"\\{scene.word()}\\pipe\\{scene.pick(('spoolss', 'srvsvc', 'samr', 'lsarpc'))}"
     scene.add(
         at,
@@ -174,9 +174,9 @@ def caught_client(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def elevated_shell(scene: Scene, plan: Plan) -> TicketScope:
-    """A class is redefined, and a program that Windows lifts starts a shell."""
+    """Tell how somebody redefines a class, and a program that Windows elevates starts a shell."""
     who, at = actor(scene, plan, "powershell.exe"), scene.moment(300)
-    redefined, lifted = halves(scene, plan)
+    redefined, lifted = choose_halves(scene, plan)
     name = scene.pick(("ms-settings", "mscfile")) if redefined else f"{scene.word()}.document"
     scene.add(
         at,
@@ -185,7 +185,7 @@ def elevated_shell(scene: Scene, plan: Plan) -> TicketScope:
         who.host,
         who.user,
         reg_key_path=f"HKCU\\Software\\Classes\\{name}\\Shell\\Open\\command\\(Default)",
-        reg_value_data=scene.dropped(who.user),
+        reg_value_data=scene.writable_path(who.user),
         process_path=POWERSHELL,
     )
     parent = SYSTEM32 + scene.pick(("fodhelper.exe", "eventvwr.exe")) if lifted else EXPLORER

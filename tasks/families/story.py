@@ -1,4 +1,4 @@
-"""What stories are told with: a family's record, whom a story concerns, and the few lines that most stories share."""
+"""The parts of a story: a family's record, the host and account that it concerns, and the few lines that most stories share."""
 
 from __future__ import annotations
 
@@ -43,41 +43,41 @@ class Family:
     strengths: tuple[Strength, ...] = ALL
     explanations: tuple[Explanation, ...] = ("ticket",)
     single: bool = False  # one line decides
-    names_account: bool = True  # so that a privileged one can be concerned
+    names_account: bool = True  # only then can it concern a privileged account
 
 
 class Actor(NamedTuple):
-    """Whom a story concerns: a host, its address, and an account at work on it."""
+    """The host, its address and the account at work on it that a story concerns."""
 
     host: str
     ip: str
     user: str
 
     def scope(self, tool: str, first: float, last: float) -> TicketScope:
-        """What a ticket has to cover; `tool` is a program's path or name, or a kind of work."""
+        """Return what a ticket has to cover; `tool` is a program's path or name, or a kind of work."""
         return TicketScope((self.host,), self.user, tool[tool.rfind("\\") + 1 :].lower(), first, last)
 
 
 def actor(scene: Scene, plan: Plan, tool: str = "") -> Actor:
-    """A host and an account as the plan wants them; with a tool, an account that may or may not use it."""
+    """Take a host and an account that fit the plan; with a tool, an account that may or may not use it."""
     host = scene.host(plan.on_crown_jewel)
     user = scene.user_of(tool, plan) if tool else scene.account(plan.privileged)
     return Actor(host["name"], host["ip"], user["name"])
 
 
-def beside(scene: Scene, who: Actor) -> Actor:
-    """The same account on another host of the cast."""
+def other_host(scene: Scene, who: Actor) -> Actor:
+    """Pick another host of the cast for the same account."""
     host = scene.pick([host for host in scene.cast_hosts if host["name"] != who.host])
     return Actor(host["name"], host["ip"], who.user)
 
 
-def colleague(scene: Scene, who: Actor) -> str:
-    """Another account of the cast."""
+def other_account(scene: Scene, who: Actor) -> str:
+    """Pick another account of the cast."""
     return scene.pick([account["name"] for account in scene.cast_accounts if account["name"] != who.user])
 
 
-def halves(scene: Scene, plan: Plan) -> tuple[bool, bool]:
-    """Which of two suspicious things happen: both, one of them, none."""
+def choose_halves(scene: Scene, plan: Plan) -> tuple[bool, bool]:
+    """Choose which of two suspicious things happen: both, one of them, or none."""
     if plan.strength == "suspicious":
         return scene.pick(((True, False), (False, True)))
     return (True, True) if plan.strength == "confirmed" else (False, False)
@@ -87,7 +87,7 @@ def halves(scene: Scene, plan: Plan) -> tuple[bool, bool]:
 def launch(
     scene: Scene, at: float, who: Actor, path: str, command: str = "", parent: str = EXPLORER, user: str = ""
 ) -> float:
-    """A program starts; returns the line's time."""
+    """Write the start of a program; return the line's time."""
     return scene.add(
         at,
         "process",
@@ -101,7 +101,7 @@ def launch(
 
 
 def connect(scene: Scene, at: float, who: Actor, program: str, remote: str, activity: str = "open") -> float:
-    """A program opens a web connection to an address on the internet."""
+    """Write a web connection of a program to an address on the internet; return the line's time."""
     return scene.add(
         at,
         "net_conn",
@@ -118,13 +118,13 @@ def connect(scene: Scene, at: float, who: Actor, program: str, remote: str, acti
 
 
 def answer(scene: Scene, at: float, who: Actor, program: str, plan: Plan) -> float:
-    """What comes of a program within minutes: it calls out; where that would be too much, a browser does."""
+    """Write the call that a started program makes within minutes; in half of a story, a browser makes it."""
     caller = scene.pick(BROWSERS) if plan.strength == "suspicious" else program
-    return connect(scene, at + scene.between(5, 150), who, caller, scene.outside())
+    return connect(scene, at + scene.between(5, 150), who, caller, scene.public_address())
 
 
 def visit(scene: Scene, at: float, who: Actor, remote: str) -> float:
-    """An address on the internet connects to a host."""
+    """Write a connection of an address on the internet to a host; return the line's time."""
     return scene.add(
         at,
         "net_conn",
@@ -139,12 +139,12 @@ def visit(scene: Scene, at: float, who: Actor, remote: str) -> float:
 
 
 def write(scene: Scene, at: float, who: Actor, path: str, program: str) -> float:
-    """A program writes a new file."""
+    """Write a new file of a program; return the line's time."""
     return scene.add(at, "file", "create", who.host, who.user, file_path=path, process_path=program)
 
 
 def sign_in(scene: Scene, at: float, who: Actor, source: str, protocol: str = "NTLM") -> float:
-    """An account signs in over the network."""
+    """Write a sign-in of an account over the network; return the line's time."""
     return scene.add(
         at,
         "logon",
@@ -159,7 +159,7 @@ def sign_in(scene: Scene, at: float, who: Actor, source: str, protocol: str = "N
 
 
 def trail(scene: Scene, at: float, who: Actor, source: str, stopped: bool) -> float:
-    """The cloud's audit trail is stopped or only looked at."""
+    """Write a cloud call that stops the audit trail, or only looks at it; return the line's time."""
     hostile = ("StopLogging", "DeleteTrail", "PutEventSelectors")
     return scene.add(
         at,
@@ -175,23 +175,23 @@ def trail(scene: Scene, at: float, who: Actor, source: str, stopped: bool) -> fl
 
 
 # ---------------------------------------------------------------- facts
-def listed(scene: Scene, value: str, confidence: str) -> None:
-    """Intelligence lists an address or a name with a confidence; with none, it lists a stranger instead."""
+def list_value(scene: Scene, value: str, confidence: str) -> None:
+    """List an address or a name in the intelligence with a confidence; with none, list a stranger instead."""
     if confidence:
         scene.indicators.append({"value": value, "confidence": confidence})  # type: ignore[typeddict-item]
     else:
         scene.list_stranger()
 
 
-def listed_as_told(scene: Scene, value: str, plan: Plan) -> None:
-    """Intelligence on the one thing that decides: high, low or none, as the strength needs it."""
-    listed(scene, value, {"confirmed": "high", "suspicious": "low", "below": ""}[plan.strength])
+def list_by_strength(scene: Scene, value: str, plan: Plan) -> None:
+    """List the value that decides in the intelligence: high, low or not at all, by the plan's strength."""
+    list_value(scene, value, {"confirmed": "high", "suspicious": "low", "below": ""}[plan.strength])
 
 
-def prober(scene: Scene, plan: Plan) -> tuple[str, str, str]:
-    """Who probes whom: host, its address, and the source, which is a stranger, an authorised scanner or (suspicious) one of ours.
+def choose_prober(scene: Scene, plan: Plan) -> tuple[str, str, str]:
+    """Choose a host, its address, and the source that probes it: a stranger, an authorised scanner or (suspicious) another host of ours.
 
-    Now and then the hostile stranger is the scanner, out of its networks.
+    Now and then the scanner takes the hostile stranger's part, outside the networks that it may probe.
     """
     scanner = scene.organisation.scanners[1]["ip"]
     if plan.explanation == "scanner":
@@ -201,8 +201,8 @@ def prober(scene: Scene, plan: Plan) -> tuple[str, str, str]:
                 and (host["criticality"] == "crown_jewel") == plan.on_crown_jewel
             ):
                 return host["name"], host["ip"], scanner
-    found = scene.host(plan.on_crown_jewel)
+    host = scene.host(plan.on_crown_jewel)
     if plan.strength == "suspicious":
-        return found["name"], found["ip"], beside(scene, Actor(found["name"], "", "")).ip
-    astray = plan.strength == "confirmed" and int(found["ip"].split(".")[2]) not in (4, 5) and scene.chance(0.3)
-    return found["name"], found["ip"], scanner if astray else scene.outside()
+        return host["name"], host["ip"], other_host(scene, Actor(host["name"], "", "")).ip
+    astray = plan.strength == "confirmed" and int(host["ip"].split(".")[2]) not in (4, 5) and scene.chance(0.3)
+    return host["name"], host["ip"], scanner if astray else scene.public_address()

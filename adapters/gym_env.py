@@ -75,28 +75,28 @@ class TriageEnv(gymnasium.Env[str, Any]):
         self.action_space = triage_menu() if answers == "menu" else writing()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Begin an episode; the prompt and its info."""
+        """Begin an episode; return the prompt and its info."""
         super().reset(seed=seed)
         number = seed if seed is not None else int(self.np_random.integers(2**31))
-        seen = self._env.reset(**{"seed": number, **self._options, **(options or {}), "mode": "defender_only"})
-        self._text, info = defender_text(seen, self._density)
+        observation = self._env.reset(**{"seed": number, **self._options, **(options or {}), "mode": "defender_only"})
+        self._text, info = defender_text(observation, self._density)
         self._log_ids = list(info["log_ids"])
         return self._text, info
 
     def step(self, action: Any) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Answer, which ends the episode."""
+        """Answer the alert, which ends the episode."""
         if self._answers == "menu":
             checked(action, self.action_space)
-        seen = self._env.step({"submit_triage": triage(action, self._answers, self._log_ids)})
-        self._text = closing_text(seen)
-        return self._text, float(seen.reward or 0.0), True, False, {"grade": seen.grade}
+        observation = self._env.step({"submit_triage": triage(action, self._answers, self._log_ids)})
+        self._text = closing_text(observation)
+        return self._text, float(observation.reward or 0.0), True, False, {"grade": observation.grade}
 
     def render(self) -> str | None:
-        """What the defender reads now, in the mode `ansi`."""
+        """Return the text that the defender reads now, in the mode `ansi`."""
         return self._text if self.render_mode == "ansi" else None
 
     def close(self) -> None:
-        """End the environment's life."""
+        """Close the environment."""
         self._env.close()
 
 

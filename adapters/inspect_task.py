@@ -35,7 +35,7 @@ METRICS = {name: [mean(), stderr()] for name in ("accuracy", "reward", "dismiss_
 
 
 def sample(row: Mapping[str, Any], density: Density = "full") -> Sample:
-    """A frozen row as a sample: the chat as input, the right action as target, the rest as metadata."""
+    """Return a frozen row as a sample: the chat as input, the right action as target, the rest as metadata."""
     system, user = messages(row["observation"], density=density)
     return Sample(
         id=row["id"],
@@ -47,16 +47,16 @@ def sample(row: Mapping[str, Any], density: Density = "full") -> Sample:
 
 @scorer(metrics=METRICS)
 def verifier_scorer(reward_table: TableName = "standard") -> Scorer:
-    """Score a reply by the verifier: what the environment pays for it, and whether it is right, well-formed, a dismissed threat.
+    """Return a scorer by the verifier: what the environment pays for a reply, and whether it is right, well-formed, a dismissed threat.
 
     Args:
         reward_table: `standard` or `hardened`.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        seen = state.metadata["observation"]
-        truth = judge_observation(seen)
-        paid = score_reply(state.output.completion, {"observation": seen, "ground_truth": truth}, reward_table)
+        observation = state.metadata["observation"]
+        truth = judge_observation(observation)
+        paid = score_reply(state.output.completion, {"observation": observation, "ground_truth": truth}, reward_table)
         values = {
             "accuracy": float(paid.right),
             "reward": paid.reward,
@@ -75,7 +75,7 @@ def verifier_scorer(reward_table: TableName = "standard") -> Scorer:
 
 @task
 def opensoc(name: str = "holdout", density: Density = "full", reward_table: TableName = "standard") -> Task:
-    """Triage of a frozen set.
+    """Return the task of triaging a frozen set.
 
     Args:
         name: `holdout`, another set of `data/manifest.json`, `benchmark` for the three test sets together, or a file of that form.

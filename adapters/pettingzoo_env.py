@@ -64,14 +64,14 @@ EDITS: tuple[Proposer | None, ...] = (
 
 
 def craft_menu() -> spaces.Dict:
-    """An incident by numbers: `target` indexes `schema.LABELS`, the decision to aim at; `edit` one of `EDITS` on what the generator
+    """Return the space of incidents by numbers: `target` indexes `schema.LABELS`, the decision to aim at; `edit` one of `EDITS` on what the generator
     then makes; `text` is 0 or, from 1, a tier of `generator.injection.TIERS`: hostile text in a line or the narrative."""
     menu = {"target": len(LABELS), "edit": len(EDITS), "text": len(TIERS) + 1}
     return spaces.Dict({name: spaces.Discrete(size) for name, size in menu.items()})
 
 
 def crafted(choice: dict[str, Any], task: Task, seed: int, *, split: Split, salt: str = "") -> dict[str, Any]:
-    """The content of `craft_incident` for a choice of `craft_menu()`, in the organisation of an episode's seed.
+    """Return the content of `craft_incident` for a choice of `craft_menu()`, in the organisation of an episode's seed.
 
     Where an edit does not apply, the incident is as the generator made it. The gate may refuse it like anybody's.
     """
@@ -92,7 +92,7 @@ def crafted(choice: dict[str, Any], task: Task, seed: int, *, split: Split, salt
 
 
 class SelfPlayEnv(AECEnv[str, dict[str, str], Any]):
-    """An attacker and a defender, one turn each.
+    """Play an attacker against a defender, one turn each.
 
     Observations are `{"text": ...}`. `answers="menu"` takes choices of `craft_menu()` and `triage_menu()`; `answers="text"` an incident as JSON
     and a language model's reply. A defender's `info` has `messages`, `log_ids` and an `action_mask`; at the end both have `grade`.
@@ -131,11 +131,11 @@ class SelfPlayEnv(AECEnv[str, dict[str, str], Any]):
         self._random, _ = np_random()
 
     def observation_space(self, agent: str) -> spaces.Dict:
-        """A dict of one text; the same object at each call."""
+        """Return the seat's space, a dict of one text; the same object at each call."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> spaces.Space[Any]:
-        """The seat's menu, or text; the same object at each call."""
+        """Return the seat's menu, or text; the same object at each call."""
         return self.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
@@ -143,19 +143,21 @@ class SelfPlayEnv(AECEnv[str, dict[str, str], Any]):
         if seed is not None:
             self._random, _ = np_random(seed)
         number = seed if seed is not None else int(self._random.integers(2**31))
-        self._episode = {**self._options, **(options or {}), "seed": number, "mode": "self_play"}
-        seen = self._env.reset(**self._episode)
+        # PettingZoo's own test of an environment gives `{"options": 1}`, which asks for nothing
+        asked = {name: value for name, value in (options or {}).items() if name != "options"}
+        self._episode = {**self._options, **asked, "seed": number, "mode": "self_play"}
+        observation = self._env.reset(**self._episode)
         self.agents = list(self.possible_agents)
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
         self.terminations, self.truncations = dict.fromkeys(self.agents, False), dict.fromkeys(self.agents, False)
         self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
-        self._texts = {ATTACKER: attacker_text(seen), DEFENDER: ""}
+        self._texts = {ATTACKER: attacker_text(observation), DEFENDER: ""}
         self._paid = 0.0
         self.agent_selection = ATTACKER
 
     def observe(self, agent: str) -> dict[str, str]:
-        """What an agent reads now; nothing before its turn."""
+        """Return what an agent reads now; nothing before its turn."""
         return {"text": self._texts[agent]}
 
     def step(self, action: Any) -> None:
@@ -167,12 +169,12 @@ class SelfPlayEnv(AECEnv[str, dict[str, str], Any]):
         if self._answers == "menu":
             checked(action, self.action_space(agent))
         self._cumulative_rewards[agent] = 0.0
-        seen = self._env.step(
+        observation = self._env.step(
             {"craft_incident": self._incident(action)}
             if agent == ATTACKER
             else {"submit_triage": triage(action, self._answers, self.infos[DEFENDER]["log_ids"])}
         )
-        self._show(seen)
+        self._show(observation)
         self._accumulate_rewards()
 
     def _incident(self, action: Any) -> Any:
@@ -184,30 +186,30 @@ class SelfPlayEnv(AECEnv[str, dict[str, str], Any]):
         except (TypeError, ValueError, RecursionError):
             return None  # no incident: a failure of the schema, and scored as one
 
-    def _show(self, seen: Observation) -> None:
+    def _show(self, observation: Observation) -> None:
         """Set texts, infos, rewards and whose turn it is."""
-        if not seen.done:
-            self.rewards[ATTACKER] = self._paid = float(seen.reward or 0.0)
-            self._texts[ATTACKER] = seen.feedback
-            self._texts[DEFENDER], self.infos[DEFENDER] = defender_text(seen, self._density)
+        if not observation.done:
+            self.rewards[ATTACKER] = self._paid = float(observation.reward or 0.0)
+            self._texts[ATTACKER] = observation.feedback
+            self._texts[DEFENDER], self.infos[DEFENDER] = defender_text(observation, self._density)
             self.agent_selection = DEFENDER
             return
-        self.rewards[ATTACKER] = float(seen.rewards["attacker"] or 0.0) - self._paid
-        self.rewards[DEFENDER] = float(seen.rewards["defender"] or 0.0)
+        self.rewards[ATTACKER] = float(observation.rewards["attacker"] or 0.0) - self._paid
+        self.rewards[DEFENDER] = float(observation.rewards["defender"] or 0.0)
         for agent in self.agents:
-            self.terminations[agent], self._texts[agent] = True, closing_text(seen)
-            self.infos[agent] = {"grade": seen.grade}
+            self.terminations[agent], self._texts[agent] = True, closing_text(observation)
+            self.infos[agent] = {"grade": observation.grade}
         self.agent_selection = ATTACKER
 
     def render(self) -> str | None:
-        """What the selected agent reads now, in the mode `ansi`."""
+        """Return the text that the selected agent reads now, in the mode `ansi`."""
         return self._texts[self.agent_selection] if self.render_mode == "ansi" else None
 
     def close(self) -> None:
-        """End the environment's life."""
+        """Close the environment."""
         self._env.close()
 
 
 def env(**options: Any) -> OrderEnforcingWrapper[str, dict[str, str], Any]:
-    """`SelfPlayEnv` in PettingZoo's wrapper that says what was called too early."""
+    """Return `SelfPlayEnv` in PettingZoo's wrapper, which refuses what is called too early."""
     return OrderEnforcingWrapper(SelfPlayEnv(**options))

@@ -26,17 +26,17 @@ MAX_WRITTEN = 2**16  # characters of a reply or of an incident as JSON
 
 
 def reading() -> spaces.Text:
-    """What a player reads: printable ASCII and line ends, `MAX_READ` characters at most, empty where there is nothing yet."""
+    """Return the space of what a player reads: printable ASCII and line ends, `MAX_READ` characters at most, empty if there is nothing yet."""
     return spaces.Text(MAX_READ, min_length=0, charset=CHARSET)
 
 
 def writing() -> spaces.Text:
-    """A reply as text: what a language model says. Any other text is taken too; the space is what can be sampled."""
+    """Return the space of replies as text, of which samples are drawn; any other text is taken too."""
     return spaces.Text(MAX_WRITTEN, min_length=0, charset=CHARSET)
 
 
 def triage_menu() -> spaces.Dict:
-    """An answer by numbers: `action` indexes `schema.LABELS`, `cite` the lines of the window from the first."""
+    """Return the space of answers by numbers: `action` indexes `schema.LABELS`, `cite` the lines of the window from the first."""
     return spaces.Dict({"action": spaces.Discrete(len(LABELS)), "cite": spaces.Discrete(MAX_EVENTS)})
 
 
@@ -47,7 +47,7 @@ def checked_answers(answers: str) -> None:
 
 
 def checked(action: object, space: spaces.Space[Any]) -> Any:
-    """An action of a menu.
+    """Return an action of a menu as numbers.
 
     Raises:
         BadRequestError: it is not in its space; what can be sampled is played and scored, right or wrong.
@@ -58,7 +58,7 @@ def checked(action: object, space: spaces.Space[Any]) -> Any:
 
 
 def triage(action: Any, answers: Answers, log_ids: Sequence[str]) -> dict[str, Any] | None:
-    """The content of `submit_triage`; None or a content that is malformed is scored as such.
+    """Return the content of `submit_triage`; None or a content that is malformed is scored as such.
 
     Args:
         action: a choice of `triage_menu()`, or the reply's text; anything but text counts as no reply.
@@ -73,17 +73,17 @@ def triage(action: Any, answers: Answers, log_ids: Sequence[str]) -> dict[str, A
 
 
 def shown(text: str) -> str:
-    """A text in `reading()`: what is not printable ASCII is written as an escape, such as `\\u00e9`."""
+    """Return a text in `reading()`: what is not printable ASCII is written as an escape, such as `\\u00e9`."""
     return "".join(letter if letter in _SHOWN else letter.encode("unicode_escape").decode() for letter in text)
 
 
 _SHOWN = frozenset(CHARSET)
 
 
-def defender_text(seen: Observation, density: Density) -> tuple[str, dict[str, Any]]:
-    """What a defender reads, and the info beside it: the chat messages, the window's log ids and a mask for `triage_menu()`."""
-    chat = messages(seen.model_dump(), density=density)
-    log_ids = [line["log_id"] for line in seen.log_window]
+def defender_text(observation: Observation, density: Density) -> tuple[str, dict[str, Any]]:
+    """Return what a defender reads, and the info beside it: the chat messages, the window's log ids and a mask for `triage_menu()`."""
+    chat = messages(observation.model_dump(), density=density)
+    log_ids = [line["log_id"] for line in observation.log_window]
     lines: np.ndarray = np.zeros(MAX_EVENTS, dtype=np.int8)
     lines[: len(log_ids)] = 1
     info: dict[str, Any] = {"messages": chat, "log_ids": log_ids}
@@ -91,12 +91,12 @@ def defender_text(seen: Observation, density: Density) -> tuple[str, dict[str, A
     return shown("\n\n".join(message["content"] for message in chat)), info
 
 
-def closing_text(seen: Observation) -> str:
-    """What a player reads when the episode is done: how the answer was taken, and why it was right or wrong."""
-    truth: Mapping[str, Any] | None = seen.grade["ground_truth"] if seen.grade else None
-    return shown(f"{seen.feedback} {truth['action']}: {truth['explanation']}" if truth else seen.feedback)
+def closing_text(observation: Observation) -> str:
+    """Return what a player reads when the episode is done: how the answer was taken, and why it was right or wrong."""
+    truth: Mapping[str, Any] | None = observation.grade["ground_truth"] if observation.grade else None
+    return shown(f"{observation.feedback} {truth['action']}: {truth['explanation']}" if truth else observation.feedback)
 
 
-def attacker_text(seen: Observation) -> str:
-    """What an attacker reads: what is asked, then the world as JSON."""
-    return shown(f"{seen.instructions}\n\nThe world:\n{json.dumps(seen.context)}")
+def attacker_text(observation: Observation) -> str:
+    """Return what an attacker reads: the instructions, then the world as JSON."""
+    return shown(f"{observation.instructions}\n\nThe world:\n{json.dumps(observation.context)}")

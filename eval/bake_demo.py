@@ -26,8 +26,8 @@ OUT = Path("data/demo_examples.json")
 SHOWN = ("action", "answer", "fault", "reward", "reply")
 
 
-def drawn(rollouts: Sequence[Mapping[str, Any]], number: int, seed: int) -> list[Mapping[str, Any]]:
-    """So many rollouts, taken in turn from each task and true action; fewer where there are fewer.
+def draw(rollouts: Sequence[Mapping[str, Any]], number: int, seed: int) -> list[Mapping[str, Any]]:
+    """Draw rollouts, in turn from each task and true action; all if there are fewer than `number`.
 
     Args:
         rollouts: of one run.
@@ -41,18 +41,18 @@ def drawn(rollouts: Sequence[Mapping[str, Any]], number: int, seed: int) -> list
         pile.sort(key=lambda row: hashlib.sha256(f"{seed}/{row['set']}/{row['id']}".encode()).hexdigest())
     order = _diagonals(sorted({task for task, _ in piles}))
     rounds = itertools.zip_longest(*(piles.get(key, []) for key in order))
-    return [row for some in rounds for row in some if row is not None][:number]
+    return [row for turn in rounds for row in turn if row is not None][:number]
 
 
 def _diagonals(tasks: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Every task with every action, ordered so that any run of neighbours has both nearly equally often."""
+    """Yield every task with every action, ordered so that any run of neighbours has both nearly equally often."""
     for shift in range(len(tasks)):
         for label in range(len(LABELS)):
             yield tasks[(label + shift) % len(tasks)], label
 
 
 def bake(before: Run, after: Run, name: str | None = None, *, number: int = PAIRS, seed: int = 0) -> dict[str, Any]:
-    """The demo's file: what both runs answered on the same items, with what a defender saw.
+    """Return the demo's file: what both runs answered on the same items, with what a defender saw.
 
     Raises:
         BadRequestError: the runs are not over the same version of the same set, or the set is not at hand.
@@ -60,9 +60,9 @@ def bake(before: Run, after: Run, name: str | None = None, *, number: int = PAIR
     chosen = shared_set([before, after], name)
     rows = [{(row["set"], row["id"]): row for row in run.rollouts(chosen)} for run in (before, after)]
     check_same(before, rows[0], after, rows[1])
-    frozen = {one: frozen_rows(before, one) for one in before.sha256(chosen)}
+    frozen = {part: frozen_rows(before, part) for part in before.sha256(chosen)}
     pairs = []
-    for row in drawn(before.rollouts(chosen), number, seed):
+    for row in draw(before.rollouts(chosen), number, seed):
         key = (row["set"], row["id"])
         pairs.append(
             {
@@ -90,7 +90,7 @@ def _about(run: Run) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Bake the pairs; 0, or 2 where the runs do not fit together."""
+    """Bake the pairs; return 0, or 2 if the runs do not fit together."""
     parser = argparse.ArgumentParser(
         prog="python -m eval.bake_demo", description="Bake before/after pairs for the demo."
     )
@@ -109,8 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2
-    told = f"{len(baked['pairs'])} pairs; right before {baked['right_before']}, after {baked['right_after']}"
-    print(f"wrote {args.out}: {told}")
+    counts = f"{len(baked['pairs'])} pairs; right before {baked['right_before']}, after {baked['right_after']}"
+    print(f"wrote {args.out}: {counts}")
     return 0
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from eval.bake_demo import bake, drawn, main
+from eval.bake_demo import bake, draw, main
 from eval.runs import load_run
 from schema import LABELS, TASKS, BadRequestError
 from stored_runs import answered, frozen_rows, oracle, played, right_in, rollout, serve, write_run
@@ -28,7 +28,7 @@ def many():
 
 
 def test_fifty_pairs_are_even_over_tasks_and_actions():
-    taken = drawn(many(), 50, 0)
+    taken = draw(many(), 50, 0)
 
     assert Counter(row["label"] for row in taken) == dict.fromkeys(LABELS, 10)
     assert sorted(Counter(row["task"] for row in taken).values()) == [12, 12, 13, 13]
@@ -38,14 +38,14 @@ def test_fifty_pairs_are_even_over_tasks_and_actions():
 def test_where_a_kind_is_rare_the_others_fill_up():
     rows = [row for row in many() if row["label"] != "escalate" or row["task"] == "stage1_basic"][:200]
 
-    assert len(drawn(rows, 50, 0)) == 50
+    assert len(draw(rows, 50, 0)) == 50
 
 
 def test_answers_do_not_decide_what_is_drawn():
     right, wrong = played(oracle), played(right_in(0))
 
-    assert [row["id"] for row in drawn(right, 50, 0)] == [row["id"] for row in drawn(wrong, 50, 0)]
-    assert [row["id"] for row in drawn(right, 50, 0)] != [row["id"] for row in drawn(right, 50, 1)]
+    assert [row["id"] for row in draw(right, 50, 0)] == [row["id"] for row in draw(wrong, 50, 0)]
+    assert [row["id"] for row in draw(right, 50, 0)] != [row["id"] for row in draw(right, 50, 1)]
 
 
 def test_the_file_holds_what_was_seen_and_what_was_answered(runs, tmp_path, capsys):

@@ -1,8 +1,8 @@
-"""The organisation around an incident: who and what it has, what was planned, what is known of the outside.
+"""The organisation around an incident: its hosts and accounts, its planned work, and its intelligence on the outside.
 
-The environment makes it from a seed and no player can change it. `Organisation` is what lasts (hosts, accounts, approved
-tools, scanners); a `World` adds what is true around one incident (change tickets, threat intelligence, sensor outages).
-A world's rows are the very rows that the defender reads, so `World.from_context` of an observation gives back all
+The environment makes it from a seed and no player can change it. `Organisation` is the lasting part (hosts, accounts, approved
+tools, scanners); a `World` adds the facts around one incident (change tickets, threat intelligence, sensor outages).
+A world's rows are the rows that the defender reads, so `World.from_context` of an observation restores everything
 that the verifier needs.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, Literal
 from schema import Account, Context, Host, Indicator, Scanner, Sensor, Ticket, Tool, account_name
 
 # Private and special ranges (RFC 1918, RFC 3927, RFC 4193, RFC 4291, RFC 6598) and the address at which Azure's own platform
-# answers its virtual machines (Microsoft documents 168.63.129.16): internal wherever nothing else is declared.
+# answers its virtual machines (Microsoft documents 168.63.129.16): internal if nothing else is declared.
 PRIVATE_NETWORKS = (
     "10.0.0.0/8",
     "172.16.0.0/12",
@@ -33,9 +33,9 @@ PRIVATE_NETWORKS = (
     "fc00::/7",
 )
 
-MAX_NAME = 200  # characters; what is longer is a command or a path, no account
+MAX_NAME = 200  # characters; longer text is a command or a path, no account
 DEPARTMENTS = ("finance", "engineering", "sales", "legal", "it_ops", "security")
-# (role, name stem, machines in an organisation, OS-neutral); criticality is drawn apart from the role
+# (role, name stem, machines in an organisation, OS-neutral); criticality is drawn independently of the role
 _ROLES = (
     ("workstation", "WKS", 22),
     ("file_server", "FIL", 4),
@@ -81,7 +81,7 @@ _FAMILY = (
     "novak",
 )
 _SERVICES = ("backup", "deploy", "monitor", "sync", "report", "scan")
-# Programs with two faces: of use to one department, and to an intruder.
+# Programs that serve a department as well as an intruder.
 TOOL_NAMES = (
     "psexec.exe",
     "procdump.exe",
@@ -105,8 +105,8 @@ TOOL_NAMES = (
 
 
 @lru_cache(maxsize=1024)
-def _parsed(networks: tuple[str, ...]) -> tuple[tuple[tuple[int, int], ...], tuple[ipaddress.IPv6Network, ...]]:
-    """The networks as (address, mask) numbers of version 4, and those of version 6."""
+def _parse(networks: tuple[str, ...]) -> tuple[tuple[tuple[int, int], ...], tuple[ipaddress.IPv6Network, ...]]:
+    """Parse networks: those of version 4 as (address, mask) numbers, and those of version 6."""
     parsed = [ipaddress.ip_network(network) for network in networks]
     return (
         tuple((int(network.network_address), int(network.netmask)) for network in parsed if network.version == 4),
@@ -116,15 +116,15 @@ def _parsed(networks: tuple[str, ...]) -> tuple[tuple[tuple[int, int], ...], tup
 
 @lru_cache(maxsize=1024)
 def _with_local(networks: tuple[str, ...]) -> tuple[str, ...]:
-    """Networks and the loopback and link-local ones, which are everybody's own."""
+    """Return the networks with the loopback and link-local ones, which belong to everybody."""
     return (*networks, *PRIVATE_NETWORKS[4:])
 
 
 def in_networks(ip: str, networks: tuple[str, ...]) -> bool:
-    """Whether an address lies in one of the networks; text that is no address lies in none."""
-    version_4, version_6 = _parsed(networks)
+    """Return whether an address lies in one of the networks; text that is no address lies in none."""
+    version_4, version_6 = _parse(networks)
     try:
-        number = int.from_bytes(socket.inet_pton(socket.AF_INET, ip), "big")  # ten times as fast as ipaddress
+        value = int.from_bytes(socket.inet_pton(socket.AF_INET, ip), "big")  # ten times as fast as ipaddress
     except (OSError, UnicodeError, ValueError):
         try:
             address = ipaddress.IPv6Address(ip)
@@ -132,13 +132,13 @@ def in_networks(ip: str, networks: tuple[str, ...]) -> bool:
             return False
         if not address.ipv4_mapped:
             return any(address in network for network in version_6)
-        number = int(address.ipv4_mapped)
-    return any(number & mask == network for network, mask in version_4)
+        value = int(address.ipv4_mapped)
+    return any(value & mask == network for network, mask in version_4)
 
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
-    """What lasts: 42 hosts, 30 accounts, one address block, the tools each department may use, two scanners."""
+    """The lasting part: 42 hosts, 30 accounts, one address block, the tools each department may use, two scanners."""
 
     networks: tuple[str, ...]
     hosts: Mapping[str, Host]
@@ -193,7 +193,7 @@ def _make_hosts(rng: Random, block: int) -> dict[str, Host]:
 
 
 def _make_accounts(rng: Random) -> dict[str, Account]:
-    people = rng.sample([f"{given}.{family}" for given in _GIVEN for family in _FAMILY], 24)
+    people = rng.sample([f"{first}.{last}" for first in _GIVEN for last in _FAMILY], 24)
     accounts: dict[str, Account] = {}
     kinds: tuple[tuple[Literal["person", "service"], list[str]], ...] = (
         ("person", people),
@@ -236,8 +236,8 @@ class World:
     tickets: tuple[Ticket, ...] = ()
     indicators: tuple[Indicator, ...] = ()
     sensors: tuple[Sensor, ...] = ()
-    now: str = ""  # when the SIEM raised the alert; empty where nobody said
-    alerted: str = ""  # log id of the line that the alert fired on; empty where nobody said
+    now: str = ""  # when the SIEM raised the alert; empty if unknown
+    alerted: str = ""  # log id of the line that the alert fired on; empty if unknown
 
     @classmethod
     def around(
@@ -250,7 +250,7 @@ class World:
         now: str = "",
         alerted: str = "",
     ) -> World:
-        """An organisation with what is true around one incident."""
+        """Make the world of an organisation with what is true around one incident."""
         return cls(
             networks=organisation.networks,
             hosts=organisation.hosts,
@@ -267,7 +267,7 @@ class World:
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any], *, alerted: str = "") -> World:
-        """The world that a rendered context describes; parts that are absent are empty."""
+        """Make the world that a rendered context describes; absent parts are empty."""
         return cls(
             networks=tuple(context.get("networks") or PRIVATE_NETWORKS),
             hosts={host["name"]: host for host in context.get("hosts", ())},
@@ -283,19 +283,19 @@ class World:
         )
 
     def is_internal(self, ip: str) -> bool:
-        """Whether an address belongs to the organisation (or is a loopback or link-local one)."""
+        """Return whether an address belongs to the organisation (or is a loopback or link-local one)."""
         return in_networks(ip, _with_local(self.networks))
 
     def to_context(self) -> Context:
-        """Everything, as an attacker sees it."""
-        return self._rendered(list(self.hosts.values()), list(self.accounts.values()), list(self.tools))
+        """Return the whole world, as an attacker sees it."""
+        return self._render(list(self.hosts.values()), list(self.accounts.values()), list(self.tools))
 
     def slice_for(self, lines: Iterable[Mapping[str, Any]]) -> Context:
-        """The part that a window's rendered lines touch: its hosts (by name or address), accounts and programs, and what is short anyway.
+        """Return the part that a window's rendered lines touch: its hosts (by name or address), accounts and programs, and all short lists.
 
         Tickets, intelligence and outages are shown whole, the near misses among them too.
         """
-        texts: dict[str, None] = {}  # what stands in the fields, in order of appearance
+        texts: dict[str, None] = {}  # the texts of all fields, in order of appearance
         runs_scripts = False
         for line in lines:
             runs_scripts = runs_scripts or line["event_type"] == "script"
@@ -309,8 +309,8 @@ class World:
         for ticket in self.tickets:
             names.update(dict.fromkeys((*ticket["hosts"], *ticket["accounts"])))
         names.update(dict.fromkeys(sensor["host"] for sensor in self.sensors))
-        met = (*filter(None, map(self.hosts.get, names)), *filter(None, map(self.hosts_by_ip.get, names)))
-        hosts = {host["name"]: host for host in met}
+        touched = (*filter(None, map(self.hosts.get, names)), *filter(None, map(self.hosts_by_ip.get, names)))
+        hosts = {host["name"]: host for host in touched}
         whole_text = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
         tools = [
             tool
@@ -318,10 +318,10 @@ class World:
             if tool["name"] in whole_text or (runs_scripts and tool["name"] == "powershell.exe")
         ]
         accounts = [*filter(None, map(self.accounts.get, names))]
-        return self._rendered(list(hosts.values()), accounts, tools)
+        return self._render(list(hosts.values()), accounts, tools)
 
-    def _rendered(self, hosts: list[Host], accounts: list[Account], tools: list[Tool]) -> Context:
-        """Rows for a player: copies, so that whoever gets them cannot change the world."""
+    def _render(self, hosts: list[Host], accounts: list[Account], tools: list[Tool]) -> Context:
+        """Return rows for a player as copies, so that a caller cannot change the world."""
         return {
             "now": self.now,
             "networks": list(self.networks),

@@ -33,7 +33,7 @@ from generator.twins import (
     event_removed,
     order_swapped,
     program_moved,
-    rebuilt,
+    rebuild,
     window_cut,
 )
 from players.base import Density
@@ -81,7 +81,7 @@ def crafted(choice: dict[str, Any], task: Task, seed: int, *, split: Split, salt
     late = max(
         0.0, epoch_s(case.world.now) - now
     )  # an episode's alert is raised at its own time, and nothing lies after it
-    case = rebuilt(
+    case = rebuild(
         case, lines=[{**line, "timestamp": iso_time(epoch_s(line["timestamp"]) - late)} for line in case.lines]
     )
     if edit:

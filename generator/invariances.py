@@ -1,7 +1,7 @@
 """Twins of an incident by one edit that must leave the decision alone.
 
-Other names, other addresses, another time, another order of simultaneous lines, more noise, another narrative: nothing that
-the playbook speaks of. `harmless_twins` gives a twin by each.
+The playbook says nothing of names, addresses, dates, the order of simultaneous lines, noise or the narrative, so an edit of them
+must not change the decision. `harmless_twins` yields a twin by each edit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from generator.incidents import NARRATIVES, Case
-from generator.twins import Rows, Twin, accounts_of, hosts_of, in_order, rebuilt, span_of
+from generator.twins import Rows, Twin, accounts_of, hosts_of, rebuild, sort_lines, span_of
 from schema import MAX_EVENTS, epoch_s, iso_time
 from tasks.noise import NOISE
 from tasks.scene import Scene
@@ -21,21 +21,21 @@ from world import Organisation, World, in_networks
 
 
 def renamed(case: Case, rng: Random) -> Case | None:
-    """All hosts and accounts under other names, in lines and world alike."""
+    """Rename all hosts and accounts, in lines and world alike."""
     site = "".join(rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in range(3))
-    numbers = rng.sample(range(100, 1000), len(case.world.hosts))
+    suffixes = rng.sample(range(100, 1000), len(case.world.hosts))
     names = {
-        name: f"{site}-{name.split('-')[1] if name.count('-') > 1 else 'SRV'}-{number}"
-        for name, number in zip(case.world.hosts, numbers, strict=True)
+        name: f"{site}-{name.split('-')[1] if name.count('-') > 1 else 'SRV'}-{suffix}"
+        for name, suffix in zip(case.world.hosts, suffixes, strict=True)
     }
-    for name, number in zip(case.world.accounts, rng.sample(range(900), len(case.world.accounts)), strict=True):
-        given, family = _NAMES[number // 30], _NAMES[number % 30]
-        names[name] = f"svc_{given}{family}" if name.startswith("svc_") else f"{given}.{family}"
+    for name, index in zip(case.world.accounts, rng.sample(range(900), len(case.world.accounts)), strict=True):
+        first, last = _NAMES[index // 30], _NAMES[index % 30]
+        names[name] = f"svc_{first}{last}" if name.startswith("svc_") else f"{first}.{last}"
     if not names:
         return None
     alternatives = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     pattern = re.compile(rf"(?<![A-Za-z0-9._-])(?:{alternatives})(?![A-Za-z0-9_-]|\.[A-Za-z0-9])")
-    return _substituted(case, pattern, lambda found: names[found])
+    return _substitute(case, pattern, lambda name: names[name])
 
 
 _NAMES = tuple(
@@ -45,26 +45,25 @@ _IP = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)(/\d+)?")
 
 
 def renumbered(case: Case, rng: Random) -> Case | None:
-    """Other addresses: our networks move as a whole, each address outside becomes another one outside."""
+    """Renumber addresses: our networks move as a whole, each address outside becomes another one outside."""
     shift = rng.randrange(1, 256)
-
     outside: dict[str, str] = {}
 
-    def other(found: str) -> str:
-        first, second, third, rest = found.split(".", 3)
+    def other(ip: str) -> str:
+        first, second, third, tail = ip.split(".", 3)
         if first == "10":
-            return f"10.{(int(second) + shift) % 256}.{third}.{rest}"
+            return f"10.{(int(second) + shift) % 256}.{third}.{tail}"
         if (first, second) == ("192", "168"):
-            return f"192.168.{(int(third) + shift) % 256}.{rest}"
-        if "/" in found or case.world.is_internal(found) or in_networks(found, _FIXED):
-            return found
-        if found not in outside:
-            outside[found] = (
+            return f"192.168.{(int(third) + shift) % 256}.{tail}"
+        if "/" in ip or case.world.is_internal(ip) or in_networks(ip, _FIXED):
+            return ip
+        if ip not in outside:
+            outside[ip] = (
                 f"{rng.choice((61, 83, 109, 188, 201))}.{rng.randrange(1, 250)}.{len(outside) + 1}.{rng.randrange(2, 250)}"
             )
-        return outside[found]
+        return outside[ip]
 
-    return _substituted(case, _IP, other)
+    return _substitute(case, _IP, other)
 
 
 _FIXED = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "224.0.0.0/3")
@@ -72,30 +71,30 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?=(?:\.\d+)?Z)")
 
 
 def shifted(case: Case, rng: Random) -> Case | None:
-    """Everything at another time, the world's periods too."""
+    """Shift all times, the world's periods too."""
     seconds = rng.randrange(-200, 200) * 86_400 + rng.randrange(-20_000, 20_000)
-    return _substituted(case, _TIME, lambda found: iso_time(epoch_s(f"{found}Z") + seconds).removesuffix("Z"))
+    return _substitute(case, _TIME, lambda time: iso_time(epoch_s(f"{time}Z") + seconds).removesuffix("Z"))
 
 
-def _substituted(case: Case, pattern: re.Pattern[str], other: Callable[[str], str]) -> Case:
-    """A case in whose lines and world every match is replaced."""
+def _substitute(case: Case, pattern: re.Pattern[str], other: Callable[[str], str]) -> Case:
+    """Return a case in whose lines and world every match is replaced."""
     text = json.dumps([case.lines, case.world.to_context()])
     lines, context = json.loads(pattern.sub(lambda match: other(match[0]), text))
-    return rebuilt(case, lines=lines, world=World.from_context(context, alerted=case.world.alerted))
+    return rebuild(case, lines=lines, world=World.from_context(context, alerted=case.world.alerted))
 
 
 def reordered(case: Case, rng: Random) -> Case | None:
-    """Lines of one second listed and numbered in another order; None where no two share a second."""
+    """List and number the lines of one second in another order; None if no two lines share a second."""
     groups: dict[str, Rows] = defaultdict(list)
     for line in case.lines:
         groups[line["timestamp"]].append(line)
     if len(groups) == len(case.lines):
         return None
-    return in_order(case, [line for group in groups.values() for line in reversed(group)])
+    return sort_lines(case, [line for group in groups.values() for line in reversed(group)])
 
 
 def padded(case: Case, rng: Random) -> Case | None:
-    """Two to six ordinary lines more, on the window's own hosts; None where the window is full."""
+    """Add two to six ordinary lines on the window's own hosts; None if the window is full."""
     first, last = span_of(case)
     stage = _stage(case, rng, iso_time(first))
     if stage is None or iso_time(first)[:10] != iso_time(last)[:10]:
@@ -103,11 +102,11 @@ def padded(case: Case, rng: Random) -> Case | None:
     for _ in range(min(rng.randrange(2, 7), MAX_EVENTS - len(case.lines))):
         rng.choice(NOISE)(stage, stage.start + rng.random() * (last - first))
     rows = [{**row, "timestamp": stage.clock(at), "log_id": ""} for at, row in stage.lines]
-    return in_order(case, [*case.lines, *rows]) if rows else None
+    return sort_lines(case, [*case.lines, *rows]) if rows else None
 
 
 def _stage(case: Case, rng: Random, begins: str) -> Scene | None:
-    """A scene in the case's world on which its own hosts and accounts stand; None where the world has too few."""
+    """Make a scene in the case's world with its own hosts and accounts as cast; None if the world has too few."""
     world = case.world
     organisation = Organisation(
         networks=world.networks,
@@ -135,8 +134,8 @@ def _stage(case: Case, rng: Random, begins: str) -> Scene | None:
 
 
 def narrated(case: Case, rng: Random) -> Case | None:
-    """Another narrative."""
-    return rebuilt(case, narrative=rng.choice([text for text in NARRATIVES if text != case.incident.narrative]))
+    """Replace the narrative by another one."""
+    return rebuild(case, narrative=rng.choice([text for text in NARRATIVES if text != case.incident.narrative]))
 
 
 INVARIANCES: tuple[Callable[[Case, Random], Case | None], ...] = (
@@ -150,7 +149,7 @@ INVARIANCES: tuple[Callable[[Case, Random], Case | None], ...] = (
 
 
 def harmless_twins(case: Case, rng: Random) -> Iterator[Twin]:
-    """A twin by each edit that must leave the decision alone, where the edit can be made."""
+    """Yield a twin by each edit that must leave the decision alone, if the edit can be made."""
     for edit in INVARIANCES:
         twin = edit(case, rng)
         if twin is not None:

@@ -1,6 +1,7 @@
 """Twins of an incident by one edit that may flip the decision.
 
-The generator cannot call the verifier, so it only proposes edits (`proposals`); `eval.pairs` keeps those that flip the label. A twin shares no row with the incident that it was made of.
+The generator cannot call the verifier, so it only proposes edits (`proposals`); `eval.pairs` keeps those that flip the label.
+A twin shares no row with its original incident.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from schema import (
 from world import DEPARTMENTS, World, in_networks
 
 Rows = list[dict[str, Any]]
-CLEAR_S = 900  # by how much a moved period clears the window
+CLEAR_S = 900  # seconds between a moved period and the window
 MAX_SWAPS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """An incident made of another by the edit of that name."""
+    """A twin of an incident, and the name of the edit that made it."""
 
     edit: str
     case: Case
 
 
-def rebuilt(case: Case, *, lines: Rows | None = None, narrative: str | None = None, world: World | None = None) -> Case:
-    """A case with other lines, another narrative or another world; the rest as it was."""
+def rebuild(case: Case, *, lines: Rows | None = None, narrative: str | None = None, world: World | None = None) -> Case:
+    """Rebuild a case with other lines, another narrative or another world; the rest stays."""
     rows = case.lines if lines is None else lines
     incident = Incident.model_validate(
         {
@@ -53,54 +54,56 @@ def rebuilt(case: Case, *, lines: Rows | None = None, narrative: str | None = No
     return Case(incident, world or case.world, case.family, rows)
 
 
-def in_order(case: Case, lines: Iterable[Mapping[str, Any]], *, narrative: str | None = None) -> Case:
-    """A case with lines sorted by time and numbered anew; the alert stays with its line."""
+def sort_lines(case: Case, lines: Iterable[Mapping[str, Any]], *, narrative: str | None = None) -> Case:
+    """Sort the lines of a case by time and number them anew; the alert stays with its line."""
     ordered = sorted(lines, key=lambda line: epoch_s(line["timestamp"]))
-    rows = [{**line, "log_id": f"L1-{number}"} for number, line in enumerate(ordered, 1)]
+    rows = [{**line, "log_id": f"L1-{position}"} for position, line in enumerate(ordered, 1)]
     alerted = next(
         (row["log_id"] for row, line in zip(rows, ordered, strict=True) if line["log_id"] == case.world.alerted), ""
     )
-    return rebuilt(case, lines=rows, narrative=narrative, world=replace(case.world, alerted=alerted))
+    return rebuild(case, lines=rows, narrative=narrative, world=replace(case.world, alerted=alerted))
 
 
 # ---------------------------------------------------------------- what a window touches
 def hosts_of(case: Case) -> list[str]:
-    """Names of the hosts that lines name, or whose addresses they name, in order of appearance."""
+    """List the names of the hosts that lines name, or whose addresses they name, in order of appearance."""
     world = case.world
     named = [line["fields"].get("device_hostname", "") for line in case.lines]
-    met = [world.hosts_by_ip.get(str(value)) for line in case.lines for value in line["fields"].values()]
-    return [name for name in dict.fromkeys([*named, *(host["name"] for host in met if host)]) if name in world.hosts]
+    addressed = [world.hosts_by_ip.get(str(value)) for line in case.lines for value in line["fields"].values()]
+    return [
+        name for name in dict.fromkeys([*named, *(host["name"] for host in addressed if host)]) if name in world.hosts
+    ]
 
 
 def accounts_of(case: Case) -> list[str]:
-    """Names of the accounts that lines name, in order of appearance."""
+    """List the names of the accounts that lines name, in order of appearance."""
     values = [line["fields"].get(name) for line in case.lines for name in ("actor_user", "user_name", "user_uid")]
     return [name for name in dict.fromkeys(map(account_name, values)) if name in case.world.accounts]
 
 
 def _programs(case: Case) -> list[str]:
-    """File names of the programs that lines name, and the works for which none is named."""
+    """List the file names of the programs that lines name, then the kinds of work that name no program."""
     texts = [value for line in case.lines for value in line["fields"].values() if isinstance(value, str)]
     names = [text.rpartition("\\")[2].split(" ")[0].strip('"').lower() for text in texts]
     return [*dict.fromkeys(name for name in names if name.endswith((".exe", ".com", ".dll"))), *UNNAMED_PROGRAM_WORK]
 
 
 def _outsiders(case: Case) -> list[str]:
-    """External addresses that lines name."""
+    """List the external addresses that lines name."""
     addresses = (line["fields"].get(name) for line in case.lines for name in ("dst_ip", "src_ip"))
     return [ip for ip in dict.fromkeys(addresses) if ip and not case.world.is_internal(ip)]
 
 
 def span_of(case: Case) -> tuple[float, float]:
-    """Times of the first and the last line."""
+    """Return the times of the first and the last line, in seconds since 1970."""
     times = [epoch_s(line["timestamp"]) for line in case.lines]
     return min(times), max(times)
 
 
-def _others(names: Iterable[str], than: Iterable[str], rng: Random) -> list[str]:
-    """One of the names that is none of the given, if there is one."""
-    rest = sorted(set(names) - set(than))
-    return [rng.choice(rest)] if rest else []
+def _choose_other(names: Iterable[str], than: Iterable[str], rng: Random) -> list[str]:
+    """Choose one of the names that is not in `than`, if there is one."""
+    candidates = sorted(set(names) - set(than))
+    return [rng.choice(candidates)] if candidates else []
 
 
 def _alerted(case: Case) -> dict[str, Any]:
@@ -108,17 +111,17 @@ def _alerted(case: Case) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- edits of one fact of the world
-def _edited(rows: Sequence[Any], index: int, **facts: Any) -> tuple[Any, ...]:
-    """Rows of which one has other facts."""
+def _with_facts(rows: Sequence[Any], index: int, **facts: Any) -> tuple[Any, ...]:
+    """Return rows of which the one at `index` has other facts."""
     return (*rows[:index], {**rows[index], **facts}, *rows[index + 1 :])
 
 
 def _with_ticket(case: Case, index: int, **facts: Any) -> Case:
-    return rebuilt(case, world=replace(case.world, tickets=_edited(case.world.tickets, index, **facts)))
+    return rebuild(case, world=replace(case.world, tickets=_with_facts(case.world.tickets, index, **facts)))
 
 
 def ticket_window(case: Case, rng: Random) -> Iterator[Case]:
-    """A ticket's time moved: before the window, after it, or around it."""
+    """Move a ticket's time: before the window, after it, or around it."""
     first, last = span_of(case)
     for index, ticket in enumerate(case.world.tickets):
         length = epoch_s(ticket["ends_at"]) - epoch_s(ticket["starts_at"])
@@ -131,9 +134,9 @@ def ticket_window(case: Case, rng: Random) -> Iterator[Case]:
 
 
 def ticket_host(case: Case, rng: Random) -> Iterator[Case]:
-    """A ticket's hosts replaced by another one, or one of the window's added."""
+    """Replace a ticket's hosts by another one, or add one of the window's."""
     for index, ticket in enumerate(case.world.tickets):
-        for name in _others(case.world.hosts, [*ticket["hosts"], *hosts_of(case)], rng):
+        for name in _choose_other(case.world.hosts, [*ticket["hosts"], *hosts_of(case)], rng):
             yield _with_ticket(case, index, hosts=[name])
         for name in hosts_of(case):
             if name not in ticket["hosts"]:
@@ -141,9 +144,9 @@ def ticket_host(case: Case, rng: Random) -> Iterator[Case]:
 
 
 def ticket_account(case: Case, rng: Random) -> Iterator[Case]:
-    """A ticket's accounts replaced by another one, or one of the window's added."""
+    """Replace a ticket's accounts by another one, or add one of the window's."""
     for index, ticket in enumerate(case.world.tickets):
-        for name in _others(case.world.accounts, [*ticket["accounts"], *accounts_of(case)], rng):
+        for name in _choose_other(case.world.accounts, [*ticket["accounts"], *accounts_of(case)], rng):
             yield _with_ticket(case, index, accounts=[name])
         for name in accounts_of(case):
             if name not in ticket["accounts"]:
@@ -151,24 +154,24 @@ def ticket_account(case: Case, rng: Random) -> Iterator[Case]:
 
 
 def ticket_status(case: Case, rng: Random) -> Iterator[Case]:
-    """A ticket approved that was not, or the other way round."""
+    """Approve a ticket that was not approved, or withdraw the approval."""
     for index, ticket in enumerate(case.world.tickets):
         other = rng.choice(("pending", "rejected")) if ticket["status"] == "approved" else "approved"
         yield _with_ticket(case, index, status=other)
 
 
 def ticket_tool(case: Case, rng: Random) -> Iterator[Case]:
-    """A ticket's program replaced: by another one, or by one of the window's."""
+    """Replace a ticket's program by another one, or by one of the window's."""
     programs = _programs(case)
     for index, ticket in enumerate(case.world.tickets):
-        strange = _others((tool["name"] for tool in case.world.tools), [ticket["tool"], *programs], rng)
+        strange = _choose_other((tool["name"] for tool in case.world.tools), [ticket["tool"], *programs], rng)
         for name in [*strange, *programs]:
             if name != ticket["tool"]:
                 yield _with_ticket(case, index, tool=name)
 
 
 def asset_tier(case: Case, rng: Random) -> Iterator[Case]:
-    """A host made a crown jewel, or an ordinary one."""
+    """Make a host a crown jewel, or an ordinary one."""
     for name in hosts_of(case):
         host = case.world.hosts[name]
         tier: Literal["crown_jewel", "standard", "lab"]
@@ -176,27 +179,27 @@ def asset_tier(case: Case, rng: Random) -> Iterator[Case]:
         other: Host = {**host, "criticality": tier}
         hosts = {**case.world.hosts, name: other}
         by_ip = {row["ip"]: row for row in hosts.values()}
-        yield rebuilt(case, world=replace(case.world, hosts=hosts, hosts_by_ip=by_ip))
+        yield rebuild(case, world=replace(case.world, hosts=hosts, hosts_by_ip=by_ip))
 
 
 def account_privilege(case: Case, rng: Random) -> Iterator[Case]:
-    """An account given privileges, or stripped of them."""
+    """Give an account privileges, or take them away."""
     for name in accounts_of(case):
         account = case.world.accounts[name]
         other: Account = {**account, "privileged": not account["privileged"]}
-        yield rebuilt(case, world=replace(case.world, accounts={**case.world.accounts, name: other}))
+        yield rebuild(case, world=replace(case.world, accounts={**case.world.accounts, name: other}))
 
 
 def tool_department(case: Case, rng: Random) -> Iterator[Case]:
-    """A program approved for another department."""
+    """Approve a program for another department."""
     programs = set(_programs(case))
     theirs = {case.world.accounts[name]["department"] for name in accounts_of(case)}
     for index, tool in enumerate(case.world.tools):
         if tool["name"] in programs or (tool["name"] == "powershell.exe" and _has(case, "script")):
-            for department in [*_others(DEPARTMENTS, theirs, rng), *sorted(theirs)]:
+            for department in [*_choose_other(DEPARTMENTS, theirs, rng), *sorted(theirs)]:
                 if department != tool["department"]:
-                    tools = _edited(case.world.tools, index, department=department)
-                    yield rebuilt(case, world=replace(case.world, tools=tools))
+                    tools = _with_facts(case.world.tools, index, department=department)
+                    yield rebuild(case, world=replace(case.world, tools=tools))
 
 
 def _has(case: Case, event_type: str) -> bool:
@@ -204,7 +207,7 @@ def _has(case: Case, event_type: str) -> bool:
 
 
 def scanner_targets(case: Case, rng: Random) -> Iterator[Case]:
-    """The networks that a scanner may probe: without the window's hosts, or with them."""
+    """Change the networks that a scanner may probe: without the window's hosts, or with them."""
     addresses = [case.world.hosts[name]["ip"] for name in hosts_of(case)]
     for index, scanner in enumerate(case.world.scanners):
         if scanner["ip"] not in _outsiders(case) and not any(
@@ -213,18 +216,18 @@ def scanner_targets(case: Case, rng: Random) -> Iterator[Case]:
             continue
         away = [network for network in scanner["targets"] if not any(in_networks(ip, (network,)) for ip in addresses)]
         for targets in (away or ["192.0.2.0/24"], sorted({*scanner["targets"], *(f"{ip}/32" for ip in addresses)})):
-            scanners = _edited(case.world.scanners, index, targets=targets)
-            yield rebuilt(case, world=replace(case.world, scanners=scanners))
+            scanners = _with_facts(case.world.scanners, index, targets=targets)
+            yield rebuild(case, world=replace(case.world, scanners=scanners))
 
 
 def indicator_confidence(case: Case, rng: Random) -> Iterator[Case]:
-    """An indicator's confidence raised or lowered."""
+    """Raise or lower an indicator's confidence."""
     for index, indicator in enumerate(case.world.indicators):
         yield _with_indicator(case, index, confidence="low" if indicator["confidence"] == "high" else "high")
 
 
 def indicator_value(case: Case, rng: Random) -> Iterator[Case]:
-    """An indicator on another address: one of the window's, or a stranger's."""
+    """Move an indicator to another address: one of the window's, or a stranger's."""
     stranger = f"203.0.113.{rng.randrange(2, 250)}"
     for index, indicator in enumerate(case.world.indicators):
         for value in [stranger, *_outsiders(case)]:
@@ -233,17 +236,17 @@ def indicator_value(case: Case, rng: Random) -> Iterator[Case]:
 
 
 def _with_indicator(case: Case, index: int, **facts: Any) -> Case:
-    return rebuilt(case, world=replace(case.world, indicators=_edited(case.world.indicators, index, **facts)))
+    return rebuild(case, world=replace(case.world, indicators=_with_facts(case.world.indicators, index, **facts)))
 
 
 def sensor_outage(case: Case, rng: Random) -> Iterator[Case]:
-    """A sensor's outage on another host, of another kind or at another time."""
+    """Move a sensor's outage to another host, another kind or another time."""
     first, last = span_of(case)
     line = _alerted(case)
     host, kind = line["fields"].get("device_hostname", ""), SENSOR_OF.get(line["event_type"], "")
     for index, sensor in enumerate(case.world.sensors):
         moves: list[dict[str, str]] = [
-            {"host": name} for name in [*_others(case.world.hosts, [host], rng), host] if name
+            {"host": name} for name in [*_choose_other(case.world.hosts, [host], rng), host] if name
         ]
         moves += [{"telemetry": name} for name in ("endpoint", "network", "identity")]
         moves += [
@@ -252,41 +255,41 @@ def sensor_outage(case: Case, rng: Random) -> Iterator[Case]:
         ]
         for move in moves:
             if any(sensor[name] != value for name, value in move.items()):  # type: ignore[literal-required]
-                yield rebuilt(case, world=replace(case.world, sensors=_edited(case.world.sensors, index, **move)))
+                yield rebuild(case, world=replace(case.world, sensors=_with_facts(case.world.sensors, index, **move)))
     if kind and host and not case.world.sensors:
         silent = {"silent_from": iso_time(first - CLEAR_S), "silent_to": iso_time(last + CLEAR_S)}
-        yield rebuilt(case, world=replace(case.world, sensors=({"host": host, "telemetry": kind, **silent},)))  # type: ignore[typeddict-item]
+        yield rebuild(case, world=replace(case.world, sensors=({"host": host, "telemetry": kind, **silent},)))  # type: ignore[typeddict-item]
 
 
 # ---------------------------------------------------------------- edits of one event
 def event_removed(case: Case, rng: Random) -> Iterator[Case]:
-    """One line gone; never the one that raised the alert."""
+    """Remove one line, but never the one that raised the alert."""
     for line in case.lines:
         if line["log_id"] != case.world.alerted:
-            rest = [other for other in case.lines if other is not line]
-            if rest:
-                yield in_order(case, rest)
+            lines = [other for other in case.lines if other is not line]
+            if lines:
+                yield sort_lines(case, lines)
 
 
 def order_swapped(case: Case, rng: Random) -> Iterator[Case]:
-    """Two lines of one host change places: each happens when the other did."""
+    """Swap the times of two lines of one host."""
     pairs = [
-        (one, other)
-        for one in range(len(case.lines))
-        for other in range(one + 1, len(case.lines))
-        if case.lines[one]["fields"].get("device_hostname") == case.lines[other]["fields"].get("device_hostname")
-        and case.lines[one]["event_type"] != case.lines[other]["event_type"]
-        and case.lines[one]["timestamp"] != case.lines[other]["timestamp"]
+        (first, second)
+        for first in range(len(case.lines))
+        for second in range(first + 1, len(case.lines))
+        if case.lines[first]["fields"].get("device_hostname") == case.lines[second]["fields"].get("device_hostname")
+        and case.lines[first]["event_type"] != case.lines[second]["event_type"]
+        and case.lines[first]["timestamp"] != case.lines[second]["timestamp"]
     ]
-    for one, other in rng.sample(pairs, min(len(pairs), MAX_SWAPS)):
+    for first, second in rng.sample(pairs, min(len(pairs), MAX_SWAPS)):
         lines = list(case.lines)
-        early, late = lines[one]["timestamp"], lines[other]["timestamp"]
-        lines[one], lines[other] = {**lines[one], "timestamp": late}, {**lines[other], "timestamp": early}
-        yield in_order(case, lines)
+        early, late = lines[first]["timestamp"], lines[second]["timestamp"]
+        lines[first], lines[second] = {**lines[first], "timestamp": late}, {**lines[second], "timestamp": early}
+        yield sort_lines(case, lines)
 
 
 def burst_cut(case: Case, rng: Random) -> Iterator[Case]:
-    """A run of lines of one kind, by one actor or on one host, cut to one line: the one that raised the alert or the first."""
+    """Cut a run of lines of one kind, by one actor or on one host, to one line: the one that raised the alert or the first."""
     runs: dict[tuple[Any, ...], Rows] = defaultdict(list)
     for line in case.lines:
         fields = line["fields"]
@@ -296,32 +299,32 @@ def burst_cut(case: Case, rng: Random) -> Iterator[Case]:
     for run in runs.values():
         if len(run) > 2:
             survivor = next((line for line in run if line["log_id"] == case.world.alerted), run[0])
-            yield in_order(
+            yield sort_lines(
                 case, [line for line in case.lines if line is survivor or not any(line is cut for cut in run)]
             )
 
 
 def program_moved(case: Case, rng: Random) -> Iterator[Case]:
-    """One line's program lies where anybody may write, or is installed where only an administrator may."""
+    """Move one line's program to where anybody may write, or to where only an administrator installs."""
     for index, line in enumerate(case.lines):
         path = line["fields"].get("process_path", "")
         folder = "C:\\Program Files\\Common Files" if "\\Users\\" in path else "C:\\Users\\Public\\Downloads"
         if path:
             fields = {**line["fields"], "process_path": f"{folder}\\{path.rpartition(chr(92))[2]}"}
-            yield rebuilt(case, lines=[*case.lines[:index], {**line, "fields": fields}, *case.lines[index + 1 :]])
+            yield rebuild(case, lines=[*case.lines[:index], {**line, "fields": fields}, *case.lines[index + 1 :]])
 
 
 def actor_changed(case: Case, rng: Random) -> Iterator[Case]:
-    """One line's actor is another account of the window."""
+    """Replace one line's actor by another account of the window."""
     for index, line in enumerate(case.lines):
         for name in accounts_of(case):
             if line["fields"].get("actor_user", name) != name:
                 row = {**line, "fields": {**line["fields"], "actor_user": name}}
-                yield rebuilt(case, lines=[*case.lines[:index], row, *case.lines[index + 1 :]])
+                yield rebuild(case, lines=[*case.lines[:index], row, *case.lines[index + 1 :]])
 
 
 def event_added(case: Case, rng: Random) -> Iterator[Case]:
-    """One line more: an account of the window clears an event log or deletes shadow copies on a host of the window."""
+    """Add one line: an account of the window clears an event log or deletes shadow copies on a host of the window."""
     if len(case.lines) >= MAX_EVENTS:
         return
     for host in hosts_of(case):
@@ -333,7 +336,7 @@ def event_added(case: Case, rng: Random) -> Iterator[Case]:
                     "timestamp": rng.choice(case.lines)["timestamp"],
                     "log_id": "",
                 }
-                yield in_order(case, [*case.lines, row])
+                yield sort_lines(case, [*case.lines, row])
 
 
 _GRAVE: tuple[tuple[str, dict[str, str]], ...] = (
@@ -351,17 +354,17 @@ _GRAVE: tuple[tuple[str, dict[str, str]], ...] = (
 
 
 def window_cut(case: Case, rng: Random) -> Iterator[Case]:
-    """The window begins later, ends earlier, or both; the line that raised the alert stays."""
-    at = next(number for number, line in enumerate(case.lines) if line is _alerted(case))
-    for start in range(at + 1):
-        for end in range(at + 1, len(case.lines) + 1):
+    """Begin the window later, end it earlier, or both; the line that raised the alert stays."""
+    index = next(index for index, line in enumerate(case.lines) if line is _alerted(case))
+    for start in range(index + 1):
+        for end in range(index + 1, len(case.lines) + 1):
             if end - start < len(case.lines):
-                yield in_order(case, case.lines[start:end])
+                yield sort_lines(case, case.lines[start:end])
 
 
 # ---------------------------------------------------------------- a fact added
 def ticket_added(case: Case, rng: Random) -> Iterator[Case]:
-    """A ticket more, which covers all that happens by one program."""
+    """Add a ticket that covers everything that happens by one program."""
     first, last = span_of(case)
     for tool in _programs(case):
         ticket: Ticket = {
@@ -373,27 +376,27 @@ def ticket_added(case: Case, rng: Random) -> Iterator[Case]:
             "starts_at": iso_time(first - CLEAR_S),
             "ends_at": iso_time(last + CLEAR_S),
         }
-        yield rebuilt(case, world=replace(case.world, tickets=(*case.world.tickets, ticket)))
+        yield rebuild(case, world=replace(case.world, tickets=(*case.world.tickets, ticket)))
 
 
 def indicator_added(case: Case, rng: Random) -> Iterator[Case]:
-    """Intelligence more, on an address of the window."""
+    """Add intelligence on an address of the window."""
     for value in _outsiders(case):
         indicators = (*case.world.indicators, {"value": value, "confidence": rng.choice(("high", "low"))})
-        yield rebuilt(case, world=replace(case.world, indicators=indicators))  # type: ignore[arg-type]
+        yield rebuild(case, world=replace(case.world, indicators=indicators))  # type: ignore[arg-type]
 
 
 def scanner_added(case: Case, rng: Random) -> Iterator[Case]:
-    """A scanner more, at an address of the window, which may probe the window's hosts."""
+    """Add a scanner at an address of the window, which may probe the window's hosts."""
     targets = [f"{case.world.hosts[name]['ip']}/32" for name in hosts_of(case)]
     for ip in dict.fromkeys(line["fields"].get("src_ip") for line in case.lines):
         if ip and targets:
             scanners = (*case.world.scanners, {"ip": ip, "targets": targets})
-            yield rebuilt(case, world=replace(case.world, scanners=scanners))  # type: ignore[arg-type]
+            yield rebuild(case, world=replace(case.world, scanners=scanners))  # type: ignore[arg-type]
 
 
 Proposer = Callable[[Case, Random], Iterator[Case]]
-# One fact or one event is edited; where none of these flips a decision, the broader ones below are tried.
+# These edit one fact or one event; if none of them flips a decision, the broader ones below are tried.
 MINIMAL: tuple[Proposer, ...] = (
     ticket_window,
     ticket_host,
@@ -419,11 +422,11 @@ BROADER: tuple[Proposer, ...] = (
     actor_changed,
     event_added,
 )
-LAST: tuple[Proposer, ...] = (window_cut,)  # for what has two reasons at once
+LAST: tuple[Proposer, ...] = (window_cut,)  # for a decision that has two reasons
 
 
 def proposals(case: Case, rng: Random) -> Iterator[Twin]:
-    """Twins by one edit each, in a seeded order: the minimal edits kind by kind, then the broader ones, then the last."""
+    """Yield twins by one edit each, in a seeded order: the minimal edits kind by kind, then the broader ones, then the last."""
     for group in (MINIMAL, BROADER, LAST):
         for propose in rng.sample(group, len(group)):
             twins = list(propose(case, rng))

@@ -1,7 +1,7 @@
-"""The oracle: plays episodes on a running server and earns the maximum on each: python validation/oracle.py [--url URL]
+"""Play episodes on a running server and earn the maximum on each: python validation/oracle.py [--url URL]
 
-It has no secret: it reads the observation as any defender does and applies the published rules (`verifier.judge_observation`),
-so that its success also shows that the answer can be told from what is seen. Exits with 1 when an episode earns less.
+The oracle has no secret: it reads the observation as any defender does and applies the published rules (`verifier.judge_observation`),
+so its success also shows that the observation determines the answer. It exits with 1 if an episode earns less.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAXIMUM = 1.1
 
 
 def answer(observation: dict[str, Any]) -> dict[str, Any]:
-    """The right triage of a defender's observation."""
+    """Return the right triage of a defender's observation."""
     from verifier import judge_observation
 
     truth = judge_observation(observation)
@@ -40,7 +40,7 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Play, print a line a task, exit with 1 where the maximum was missed."""
+    """Play the episodes, print a line for each task, and exit with 1 if one earned less than the maximum."""
     parser = argparse.ArgumentParser(description="Play episodes with the right answers on a running server.")
     parser.add_argument("--url", default="http://127.0.0.1:7860", help="where the server is (default %(default)s)")
     parser.add_argument("--episodes", type=int, default=25, help="episodes of each task (default %(default)s)")
@@ -49,9 +49,9 @@ def main() -> None:
     for task in TASKS:
         rewards = []
         for seed in range(args.episodes):
-            begun = _post(f"{args.url}/reset", {"task": task, "mode": "defender_only", "seed": seed})
-            done = _post(f"{args.url}/step", {"episode_id": begun["episode_id"], **answer(begun["observation"])})
-            rewards.append(done["reward"])
+            episode = _post(f"{args.url}/reset", {"task": task, "mode": "defender_only", "seed": seed})
+            result = _post(f"{args.url}/step", {"episode_id": episode["episode_id"], **answer(episode["observation"])})
+            rewards.append(result["reward"])
         missed += sum(reward < MAXIMUM for reward in rewards)
         print(f"{task}: {len(rewards)} episodes, least reward {min(rewards):g} of {MAXIMUM:g}")
     sys.exit(1 if missed else 0)

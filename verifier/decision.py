@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -52,24 +53,29 @@ def label_under(incident: Incident, world: World, limits: Limits) -> Label:
 def find(window: Window) -> tuple[Finding, ...]:
     """Find all findings, each with what explains it (steps 1 and 2)."""
     findings = [rule.signed(finding) for rule in candidate_rules(window) for finding in rule.claims(window)]
-    return tuple(finding._replace(explained_by=explanation(finding, window)) for finding in findings)
+    return tuple(
+        [
+            finding._replace(explained_by=reason) if (reason := explanation(finding, window)) else finding
+            for finding in findings
+        ]
+    )
 
 
 def candidate_rules(window: Window) -> list[Rule]:
     """List the rules that may find something in a window, in their order: those that its kinds of lines or its commands bring in."""
     by_kind = window.by_kind
-    indices = set(chain.from_iterable(map(_BY_KIND.__getitem__, filter(_BY_KIND.__contains__, by_kind))))
+    always, several = _rules_on(frozenset(by_kind))
+    indices = set(always)
     slack = min(0, window.limits.count)  # the rules themselves compare; here nothing must be missed
-    for index in indices & _NEEDS_SEVERAL:
+    for index in several:
         rule = RULES[index]
-        if sum(len(by_kind.get(kind, ())) for kind in rule.kinds) < rule.at_least + slack:
-            indices.discard(index)
+        if sum([len(by_kind.get(kind, ())) for kind in rule.kinds]) >= rule.at_least + slack:
+            indices.add(index)
     for trigger in filter(_BY_TRIGGER.__contains__, window.view(triggers_of)):
         indices.update(_BY_TRIGGER[trigger])
     return [RULES[index] for index in sorted(indices)]
 
 
-_NEEDS_SEVERAL = frozenset(index for index, rule in enumerate(RULES) if rule.at_least > 1)
 _BY_KIND: dict[Kind, list[int]] = {}
 _BY_TRIGGER: dict[str, list[int]] = {}
 for _rule_index, _rule in enumerate(RULES):
@@ -77,6 +83,14 @@ for _rule_index, _rule in enumerate(RULES):
         _BY_KIND.setdefault(_kind, []).append(_rule_index)
     for _trigger in _rule.triggers:
         _BY_TRIGGER.setdefault(_trigger, []).append(_rule_index)
+
+
+@lru_cache(maxsize=4096)
+def _rules_on(kinds: frozenset[Kind]) -> tuple[frozenset[int], tuple[int, ...]]:
+    """Return the rules, by index, that kinds of lines bring in: those that one line is enough for, and those that need several."""
+    indices = frozenset(chain.from_iterable(_BY_KIND.get(kind, ()) for kind in kinds))
+    several = tuple(sorted(index for index in indices if RULES[index].at_least > 1))
+    return indices - set(several), several
 
 
 def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:

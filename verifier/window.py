@@ -381,6 +381,7 @@ def _indicators(window: Window) -> dict[str, str]:
     return {_plain(indicator["value"]): indicator["confidence"] for indicator in window.world.indicators}
 
 
+@lru_cache(maxsize=4096)
 def _plain(name: str) -> str:
     """Write an address or a domain as it is compared: upper case and a closing dot make no difference."""
     return name.lower().rstrip(".")

@@ -6,7 +6,7 @@
         result = env.step(OpenSOCAction(submit_triage=triage))
         print(result.reward, result.observation.grade)
 
-The classes are thin: what an action holds goes out as it is, and the server judges it. `OpensocEnv`, `OpensocAction`
+The classes are thin: an action is sent unchanged, and the server judges it. `OpensocEnv`, `OpensocAction`
 and `OpensocObservation` are the names that `AutoEnv.from_env("opensoc")` and `AutoAction` look for.
 """
 
@@ -83,7 +83,7 @@ class OpenSOCSession(EnvClient[OpenSOCAction, OpenSOCObservation, OpenSOCState])
     """One WebSocket, one environment, one episode at a time.
 
     The SDK connects again by itself after a time-out or a restart of the server, and the new connection has a new
-    environment behind it. A step there would belong to no episode, so it is not sent: `EpisodeLostError` says so.
+    environment behind it. A step there would belong to no episode, so the client raises `EpisodeLostError` instead of sending it.
     """
 
     _episode_socket: Any = None
@@ -108,7 +108,7 @@ class OpenSOCSession(EnvClient[OpenSOCAction, OpenSOCObservation, OpenSOCState])
         return await super()._state_async()
 
     def _check_socket(self) -> None:
-        """Raise EpisodeLostError unless the episode's own socket is still open; before a reset all is well."""
+        """Raise EpisodeLostError unless the episode's own socket is still open; before a reset, raise nothing."""
         socket = self._episode_socket
         if socket is None or (self._ws is socket and socket.state is SocketState.OPEN):
             return

@@ -5,7 +5,7 @@
         result = client.submit_triage("monitor", result["alert"]["log_id"], "Odd, and nothing explains it.")
         print(result.reward, client.grade()["ground_truth"]["explanation"])
 
-One client plays one episode at a time; threads that play side by side take a client each.
+One client plays one episode at a time; each thread needs its own client.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import httpx
 
 DEFAULT_URL = "http://127.0.0.1:7860"
 FIRST_WAIT_S = 0.2  # doubles from one try to the next
-LONGEST_WAIT_S = 30.0  # a server that asks for more is reported, not waited for
+LONGEST_WAIT_S = 30.0  # if a server asks for more, the call fails
 # No connection was made, so the server has seen nothing and any request may go again.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # The connection broke under way: the server may have acted on the request.
@@ -79,8 +79,8 @@ class StepResult(dict[str, Any]):
 class OpenSOCClient:
     """A synchronous HTTP client that remembers its episode and names it in every call.
 
-    Usable with and without `with`. A call that finds no server, or is told to wait (429), is tried again with growing
-    pauses. A call whose connection breaks under way is repeated only where that does no harm: never a step, because
+    Usable with and without `with`. A call that finds no server, or gets 429 (wait), is tried again with growing
+    pauses. A call whose connection breaks under way is repeated only if that does no harm: never a step, because
     the server may have played it, and a second one would answer for the next turn or fail for no visible reason.
 
     Args:
@@ -88,7 +88,7 @@ class OpenSOCClient:
         timeout_s: seconds to wait for one answer.
         retries: how often a call is repeated at most; 0 for never.
         headers: sent with every call, as for a private Space: `{"Authorization": "Bearer ..."}`.
-        transport: in place of the network; for tests.
+        transport: replaces the network; for tests.
         sleep: called with the seconds to wait; for tests.
 
     Raises:
@@ -105,7 +105,7 @@ class OpenSOCClient:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        url = _checked_url(base_url)
+        url = _check_url(base_url)
         self.base_url = str(url).rstrip("/")
         self.episode_id: str | None = None
         self._retries = retries
@@ -127,7 +127,7 @@ class OpenSOCClient:
         self._finalizer()
 
     def sync(self) -> Self:
-        """This client, which is synchronous already; lets code written for the SDK's clients run."""
+        """Return this client, which is synchronous already, so that code written for the SDK's clients runs."""
         return self
 
     # ------------------------------------------------------------ the episode
@@ -164,11 +164,11 @@ class OpenSOCClient:
     ) -> StepResult:
         """Play one turn: `step({"submit_triage": {...}})` or `step(submit_triage={...})`.
 
-        What the action says is judged by the server: a malformed answer is played and scored, not raised.
+        The server judges the action: a malformed answer is played and scored, and raises no error.
 
         Args:
             action: a dict or a pydantic model of one of the two actions.
-            task: as it was given to `reset`, or None; the server refuses the step where the episode is of another one.
+            task: as in the call of `reset`, or None; the server refuses the step if the episode has another task.
             mode: likewise.
             seed: likewise.
             fields: the action by keyword, in place of `action`.
@@ -178,8 +178,8 @@ class OpenSOCClient:
                 (then `state()` tells whether the step was counted).
         """
         body = {**_as_dict(action), **fields}
-        named = {"task": task, "mode": mode, "seed": None if seed is None else str(seed)}
-        params = self._episode() | {name: value for name, value in named.items() if value is not None}
+        options = {"task": task, "mode": mode, "seed": None if seed is None else str(seed)}
+        params = self._episode() | {name: value for name, value in options.items() if value is not None}
         return StepResult(self._call("POST", "/step", body=body, params=params, repeatable=False))
 
     def submit_triage(
@@ -213,11 +213,11 @@ class OpenSOCClient:
         return self.step(craft_incident=incident)
 
     def state(self) -> dict[str, Any]:
-        """Whose turn it is, how many steps were taken, and whether the episode is over."""
+        """Return whose turn it is, how many steps were taken, and whether the episode is over."""
         return self._call("GET", "/state", params=self._episode())
 
     def grade(self) -> dict[str, Any]:
-        """How the finished episode was judged: components, ground truth, findings, evidence, explanation.
+        """Return how the finished episode was judged: components, ground truth, findings, evidence, explanation.
 
         Raises:
             OpenSOCClientError: with status 409 while the episode runs.
@@ -226,11 +226,11 @@ class OpenSOCClient:
 
     # ------------------------------------------------------------ the server
     def tasks(self) -> Any:
-        """The tasks, modes and splits that the server offers."""
+        """List the tasks, modes and splits that the server offers."""
         return self._call("GET", "/tasks")
 
     def health(self) -> dict[str, Any]:
-        """`{"status": "healthy"}` while the server is up."""
+        """Return `{"status": "healthy"}` while the server is up."""
         return self._call("GET", "/health")
 
     # ------------------------------------------------------------ on the wire
@@ -248,7 +248,7 @@ class OpenSOCClient:
         params: dict[str, str] | None = None,
         repeatable: bool = True,
     ) -> Any:
-        """Send one request, again where that is safe, and return the JSON of the answer."""
+        """Send one request, repeat it if that is safe, and return the JSON of the answer."""
         content = None if body is None else _json_bytes(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         for tries_left in range(self._retries, -1, -1):
@@ -264,10 +264,10 @@ class OpenSOCClient:
             except httpx.HTTPError as error:
                 raise _broken(method, path, error, repeatable) from error
             else:
-                asked_s = _retry_after_s(answer) if answer.status_code == 429 else None
-                if answer.status_code != 429 or not tries_left or (asked_s or 0) > LONGEST_WAIT_S:
+                requested_s = _retry_after_s(answer) if answer.status_code == 429 else None
+                if answer.status_code != 429 or not tries_left or (requested_s or 0) > LONGEST_WAIT_S:
                     return _payload(answer)
-                wait_s = wait_s if asked_s is None else asked_s
+                wait_s = wait_s if requested_s is None else requested_s
             self._sleep(wait_s)
         raise AssertionError("the last try returns or raises")
 
@@ -278,7 +278,7 @@ class OpenSOCClient:
         )
 
 
-def _checked_url(base_url: str) -> httpx.URL:
+def _check_url(base_url: str) -> httpx.URL:
     try:
         url = httpx.URL(base_url)
     except (httpx.InvalidURL, TypeError):
@@ -289,7 +289,7 @@ def _checked_url(base_url: str) -> httpx.URL:
 
 
 def _is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, which no proxy of the environment can reach."""
+    """Tell whether a host is this machine; no proxy of the environment can reach it."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -297,7 +297,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _as_dict(action: Any) -> dict[str, Any]:
-    """Give the action as a dict; a pydantic model gives what was set on it."""
+    """Return the action as a dict; of a pydantic model, only the fields that were set."""
     if action is None:
         return {}
     if hasattr(action, "model_dump"):
@@ -319,7 +319,7 @@ def _json_bytes(body: dict[str, Any]) -> bytes:
 
 
 def _retry_after_s(answer: httpx.Response) -> float | None:
-    """Read the seconds that the server asks to wait; None where it names none (or a date, which ours never does)."""
+    """Read the seconds that the server asks to wait; None if it names none, or a date, which our server never sends."""
     try:
         return max(0.0, float(answer.headers["Retry-After"]))
     except (KeyError, ValueError):

@@ -1,6 +1,6 @@
 """Start the server of the checkout that this package lies in, as a child process, and stop it again.
 
-Knows the server by its file and its port only; an installed client has no checkout around it.
+The module knows only the server's file and port; an installed client has no checkout around it.
 """
 
 import socket
@@ -16,14 +16,14 @@ from .http_client import OpenSOCClient, OpenSOCClientError
 
 
 def find_checkout() -> Path | None:
-    """The repository root around this package, or None where it was installed by itself."""
+    """Return the repository root around this package, or None if the package was installed by itself."""
     root = Path(__file__).resolve().parent.parent
     return root if (root / "server.py").is_file() and (root / "openenv.yaml").is_file() else None
 
 
 @contextmanager
 def local_server(root: Path, *, timeout_s: float = 60.0) -> Iterator[str]:
-    """Run `server.py` of a checkout on a free loopback port and give its address.
+    """Run `server.py` of a checkout on a free loopback port and yield its address.
 
     Raises:
         OpenSOCClientError: the server did not come up; the message ends with what it printed last.
@@ -37,7 +37,7 @@ def local_server(root: Path, *, timeout_s: float = 60.0) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # Ctrl-C in the terminal is meant for the game, which then stops its server
+            start_new_session=True,  # Ctrl-C in the terminal stops the game, which then stops its server
         )
         try:
             if not _comes_up(url, process, timeout_s):

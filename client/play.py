@@ -1,7 +1,7 @@
 """Play an episode in the terminal: python -m client.play [--url URL] [--task TASK] [--mode MODE] [--seed N]
 
 You read an alert and its logs, choose one of five actions, and see how the answer is graded and why. Without --url
-it plays on a server at port 7860, and starts one for itself when nobody answers there and a checkout is at hand.
+it plays on a server at port 7860; if none answers there and the package lies in a checkout, it starts one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Leave(Exception):
 
 # ---------------------------------------------------------------- asking
 def ask(console: Console, prompt: str) -> str:
-    """One line from the player, trimmed; `q` leaves."""
+    """Ask the player for one line and return it trimmed; `q` leaves."""
     answer = console.input(Text(f"{prompt} > ", style="bold")).strip()
     if answer.lower() in ("q", "quit", "exit"):
         raise Leave
@@ -42,7 +42,7 @@ def ask(console: Console, prompt: str) -> str:
 
 
 def ask_action(console: Console, observation: dict[str, Any]) -> str:
-    """One of the five actions, by number or name; shows on the way what the player wants to look at."""
+    """Ask for one of the five actions, by number or name; until then, show what the player asks for."""
     actions = list(screens.ACTIONS)
     console.print(screens.action_help())
     while True:
@@ -57,7 +57,7 @@ def ask_action(console: Console, observation: dict[str, Any]) -> str:
 
 def show(console: Console, observation: dict[str, Any], wish: str) -> None:
     """Print what a key of the menu stands for, or how to use the menu."""
-    key, _, rest = wish.partition(" ")
+    key, _, log_id = wish.partition(" ")
     key = key.lower()
     if key == "l":
         console.print(screens.observation_screen(observation))
@@ -66,7 +66,7 @@ def show(console: Console, observation: dict[str, Any], wish: str) -> None:
     elif key == "p":
         console.print(screens.playbook_panel(observation))
     elif key == "s":
-        show_event(console, observation, rest)
+        show_event(console, observation, log_id)
     elif key == "h":
         console.print(screens.action_help(), screens.instructions(observation), sep="\n")
     else:
@@ -83,7 +83,7 @@ def show_event(console: Console, observation: dict[str, Any], wish: str) -> None
 
 
 def ask_log_id(console: Console, observation: dict[str, Any]) -> str:
-    """The id of a line that stands in the window."""
+    """Ask for the id of a line in the window."""
     while True:
         wish = ask(console, "Log line that proves it (its id)")
         log_id = find_log_id(observation, wish)
@@ -93,10 +93,10 @@ def ask_log_id(console: Console, observation: dict[str, Any]) -> str:
 
 
 def find_log_id(observation: dict[str, Any], wish: str) -> str | None:
-    """The window's own spelling of an id, so that `l1-3` and `1-3` do for `L1-3`."""
-    wanted = wish.strip().upper().removeprefix("L")
+    """Find the window's own spelling of an id, so that `l1-3` and `1-3` mean `L1-3`."""
+    suffix = wish.strip().upper().removeprefix("L")
     ids = [str(event["log_id"]) for event in observation.get("log_window") or []]
-    return next((log_id for log_id in ids if log_id.upper().removeprefix("L") == wanted), None)
+    return next((log_id for log_id in ids if log_id.upper().removeprefix("L") == suffix), None)
 
 
 def _no_such_line(observation: dict[str, Any], wish: str) -> Text:
@@ -105,7 +105,7 @@ def _no_such_line(observation: dict[str, Any], wish: str) -> Text:
 
 
 def ask_rationale(console: Console) -> str:
-    """Why, in a sentence; not empty and not longer than the server takes."""
+    """Ask for a reason in a sentence; it may not be empty or longer than the server accepts."""
     while True:
         rationale = ask(console, "Why, in a sentence")
         if 0 < len(rationale) <= LONGEST_RATIONALE:
@@ -114,7 +114,7 @@ def ask_rationale(console: Console) -> str:
 
 
 def ask_incident(console: Console, path: str | None) -> dict[str, Any]:
-    """The attacker's incident from a JSON file: the path given, else one that the player names."""
+    """Read the attacker's incident from a JSON file: from `path`, else from one that the player names."""
     while True:
         name = path or ask(console, "Your incident (path of a JSON file)")
         try:
@@ -132,20 +132,20 @@ def ask_incident(console: Console, path: str | None) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- playing
 def play_round(console: Console, client: OpenSOCClient, args: argparse.Namespace, seed: int | None) -> None:
-    """One episode from reset to the grade."""
+    """Play one episode from reset to the grade."""
     result = client.reset(task=args.task, mode=args.mode, seed=seed)
     title = ["OpenSOC", args.task, args.mode, *([] if seed is None else [f"seed {seed}"])]
     console.rule(Text(" · ".join(title)))
     if result["role"] == "attacker":
         result = play_attacker(console, client, result, args.incident)
-    defender_saw = result.observation
+    observation = result.observation
     if not result.done:
         result = play_defender(console, client, result)
-    console.print(screens.grade_screen(client.grade(), defender_saw))
+    console.print(screens.grade_screen(client.grade(), observation))
 
 
 def play_attacker(console: Console, client: OpenSOCClient, result: StepResult, path: str | None) -> StepResult:
-    """The first turn of self-play."""
+    """Play the first turn of self-play."""
     console.print(screens.attacker_screen(result.observation))
     result = client.step(craft_incident=ask_incident(console, path))
     if result.observation.get("feedback"):
@@ -154,7 +154,7 @@ def play_attacker(console: Console, client: OpenSOCClient, result: StepResult, p
 
 
 def play_defender(console: Console, client: OpenSOCClient, result: StepResult) -> StepResult:
-    """The turn in which the alert is answered."""
+    """Play the turn in which the alert is answered."""
     observation = result.observation
     console.print(screens.observation_screen(observation))
     action = ask_action(console, observation)
@@ -162,7 +162,7 @@ def play_defender(console: Console, client: OpenSOCClient, result: StepResult) -
 
 
 def play(console: Console, client: OpenSOCClient, args: argparse.Namespace) -> None:
-    """Rounds until the player has enough; with --seed N they take N, N+1, and so on."""
+    """Play rounds until the player has enough; with --seed N the seeds are N, N+1, and so on."""
     seed = args.seed
     while True:
         play_round(console, client, args, seed)
@@ -174,7 +174,7 @@ def play(console: Console, client: OpenSOCClient, args: argparse.Namespace) -> N
 # ---------------------------------------------------------------- the server
 @contextmanager
 def server_url(console: Console, url: str | None) -> Iterator[str]:
-    """The address to play on: the one given, else port 7860, else a server of our own for as long as we play.
+    """Yield the address to play on: `url` if given, else port 7860, else a server that we start and stop.
 
     Raises:
         OpenSOCClientError: nobody answers and there is nothing to start.
@@ -195,7 +195,7 @@ def server_url(console: Console, url: str | None) -> Iterator[str]:
 
 
 def _answers(url: str) -> bool:
-    """Whether an OpenSOC server is at an address; another program's server has no /tasks."""
+    """Tell whether an OpenSOC server is at an address; another program's server has no /tasks."""
     try:
         with OpenSOCClient(url, timeout_s=2.0, retries=0) as client:
             client.tasks()
@@ -205,23 +205,23 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def leaving_on_signals() -> Iterator[None]:
-    """Leave in order when asked to end: else a server that was started for the game would outlive a closed terminal."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, _leave) for number in numbers}
+def leave_on_signals() -> Iterator[None]:
+    """Leave in order on a signal to end, so that a server started for the game does not outlive a closed terminal."""
+    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handlers = {signum: signal.signal(signum, _leave) for signum in signals}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
-def _leave(number: int, _frame: object) -> None:
-    sys.exit(128 + number)
+def _leave(signum: int, _frame: object) -> None:
+    sys.exit(128 + signum)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     flags = argparse.ArgumentParser(prog="python -m client.play", description="Play OpenSOC episodes in the terminal.")
     flags.add_argument("--url", help=f"server to play on (default: {DEFAULT_URL}, or one started for the game)")
     flags.add_argument("--task", choices=TASKS, default=TASKS[0], help="default: %(default)s")
@@ -232,7 +232,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play until the player leaves; returns the exit status."""
+    """Play until the player leaves; return the exit status."""
     args = parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -243,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(console: Console, args: argparse.Namespace) -> int:
     """Play, and turn every way out into an exit status without a stack trace."""
     try:
-        with leaving_on_signals(), server_url(console, args.url) as url, OpenSOCClient(url) as client:
+        with leave_on_signals(), server_url(console, args.url) as url, OpenSOCClient(url) as client:
             play(console, client, args)
     except (Leave, EOFError):
         console.print("Bye.")

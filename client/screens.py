@@ -1,6 +1,6 @@
-"""What the terminal game shows: plain rows from the server as tables and panels of `rich`.
+"""Render the server's plain rows as tables and panels of `rich` for the terminal game.
 
-Nothing here asks or sends. Every text of the server goes through `visible`, because log fields are written by
+This module neither asks nor sends. Every text of the server goes through `visible`, because log fields are written by
 attackers: no markup and no escape sequence in them reaches the terminal. Marks are words, so they need no colour.
 """
 
@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, Any]
-MARKS = 3  # combining marks upon one character that stay; more of them would paint over the lines around
+MARKS = 3  # combining marks that one character keeps; more of them would paint over the lines around
 LONGEST_VALUE = 120  # characters of one field in the log table; the key `s` shows all of them
 SEVERITY_STYLES = {"low": "green", "medium": "yellow", "high": "red"}
 ACTIONS = {
@@ -29,7 +29,7 @@ ACTIONS = {
     "block_ip": "a hostile outside address and no host taken over: block it",
     "escalate": "crown jewel, privileged account, several hosts or damage done: call the responders",
 }
-# How a type's fields read as a phrase; a piece whose field is absent is left out, and what no piece names follows as
+# The phrase of each event type. A piece whose field is absent is left out; a field that no piece names follows as
 # `name=value`, so that nothing the server sent is lost.
 PHRASES: dict[str, tuple[str, ...]] = {
     "process": ("{parent_path} > ", "{process_path}", " ran: {process_cmd_line}"),
@@ -69,7 +69,7 @@ _TABLE: dict[str, Any] = {
 
 # ---------------------------------------------------------------- text
 def visible(value: Any) -> str:
-    """A value as text that shows what it holds: control and direction characters and heaps of combining marks become escapes, lists commas."""
+    """Render a value as text that hides nothing: control and direction characters and heaps of combining marks are escaped."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -81,39 +81,39 @@ def visible(value: Any) -> str:
     text = str(value)
     if text.isascii() and text.isprintable():
         return text
-    shown, marks = [], 0
+    chars, marks = [], 0
     for char in text:
         category = unicodedata.category(char)
         if category in ("Mn", "Me"):
             marks += 1
-        elif category != "Mc":  # a mark with a place of its own belongs to the same character
+        elif category != "Mc":  # a spacing mark belongs to the same character
             marks = 0
-        shown.append(_escaped(char) if category[0] == "C" or marks > MARKS else char)
-    return "".join(shown)
+        chars.append(_escape(char) if category[0] == "C" or marks > MARKS else char)
+    return "".join(chars)
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
 def _lines(text: str) -> str:
-    """`visible` for text of several lines."""
+    """Make each line of a text visible."""
     return "\n".join(visible(line) for line in text.splitlines())
 
 
-def _shortened(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = visible(value)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
 
 
 def _cell(value: Any) -> str:
-    """A value for a table; a timestamp breaks between day and time where the column is narrow."""
+    """Render a value for a table; a timestamp may break between day and time."""
     text = visible(value)
     return text.replace("T", " ").removesuffix("Z") if _TIMESTAMP.fullmatch(text) else text
 
 
 def _pairs(rows: Row) -> Table:
-    """Names and values in two columns."""
+    """Make two columns of names and values."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -122,45 +122,45 @@ def _pairs(rows: Row) -> Table:
     return grid
 
 
-def _titled(title: str, table: Table) -> Group:
+def _with_title(title: str, table: Table) -> Group:
     return Group(Text(), Text(title, style="bold"), table)
 
 
 def _rows_table(name: str, rows: Sequence[Row]) -> Group:
-    """A table with a column for every key that some row has."""
+    """Make a table with a column for every key that some row has."""
     table = Table(**_TABLE)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     for column in columns:
         table.add_column(Text(visible(column).replace("_", " ")), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(row.get(column))) for column in columns))
-    return _titled(visible(name).capitalize(), table)
+    return _with_title(visible(name).capitalize(), table)
 
 
 # ---------------------------------------------------------------- the log
 def summary(event: Row) -> Text:
-    """One event as a readable line: where and who, the phrase of its type, then every field that is left."""
-    fields = {name: _shortened(value) for name, value in event.get("fields", {}).items() if name != "activity"}
-    where = " ".join(fields.pop(name) for name in ("device_hostname", "actor_user") if name in fields)
-    phrase = "".join(_filled(piece, fields) for piece in PHRASES.get(event.get("event_type", ""), ()))
-    rest = " ".join(f"{visible(name)}={value}" for name, value in fields.items())
-    parts = [Text(where, style="cyan"), Text(phrase.strip(), style="bold"), Text(rest, style="dim")]
+    """Render an event as a readable line: host and account, the phrase of its type, then every remaining field."""
+    fields = {name: _shorten(value) for name, value in event.get("fields", {}).items() if name != "activity"}
+    location = " ".join(fields.pop(name) for name in ("device_hostname", "actor_user") if name in fields)
+    phrase = "".join(_fill(piece, fields) for piece in PHRASES.get(event.get("event_type", ""), ()))
+    remainder = " ".join(f"{visible(name)}={value}" for name, value in fields.items())
+    parts = [Text(location, style="cyan"), Text(phrase.strip(), style="bold"), Text(remainder, style="dim")]
     return Text("  ").join(part for part in parts if part.plain)
 
 
-def _filled(piece: str, fields: dict[str, str]) -> str:
-    """A piece with its field, which is taken out of `fields`; empty where the field is absent."""
+def _fill(piece: str, fields: dict[str, str]) -> str:
+    """Fill a piece with its field, and take that out of `fields`; empty if the field is absent."""
     before, name, after = re.split(r"{(\w+)}", piece)
     return f"{before}{fields.pop(name)}{after}" if name in fields else ""
 
 
 def log_table(events: Sequence[Row], marks: Mapping[str, str], *, dim_unmarked: bool = False) -> Group:
-    """The window as a table.
+    """Make a table of the window.
 
     Args:
         events: rows as the server sent them.
         marks: a word for some of the log ids, such as `alert`, `cited` or `evidence`.
-        dim_unmarked: show the other lines less bright.
+        dim_unmarked: dim the other lines.
     """
     days = sorted({visible(event.get("timestamp"))[:10] for event in events})
     table = Table(**_TABLE)
@@ -171,7 +171,7 @@ def log_table(events: Sequence[Row], marks: Mapping[str, str], *, dim_unmarked: 
     for event in events:
         mark = marks.get(visible(event.get("log_id")), "")
         table.add_row(*_log_row(event, mark), style="dim" if dim_unmarked and not mark else "")
-    return _titled(f"Log window, {' to '.join(dict.fromkeys([days[0], days[-1]]))} UTC", table)
+    return _with_title(f"Log window, {' to '.join(dict.fromkeys([days[0], days[-1]]))} UTC", table)
 
 
 def _log_row(event: Row, mark: str) -> tuple[Text, Text, Text, Text]:
@@ -185,14 +185,14 @@ def _log_row(event: Row, mark: str) -> tuple[Text, Text, Text, Text]:
 
 
 def event_panel(event: Row) -> Panel:
-    """One event with every field in full."""
+    """Make a panel of one event with every field in full."""
     rows = {"time": event.get("timestamp"), "type": event.get("event_type"), **event.get("fields", {})}
     return Panel(_pairs(rows), title=Text(visible(event.get("log_id"))), title_align="left")
 
 
 # ---------------------------------------------------------------- the observation
 def alert_panel(alert: Row) -> Panel:
-    """The alert that the SIEM raised, and what a reporter adds to it."""
+    """Make a panel of the alert that the SIEM raised, and of the reporter's narrative."""
     severity, log_id = visible(alert.get("severity")), visible(alert.get("log_id"))
     body = Text.assemble(
         (visible(alert.get("title")), "bold"),
@@ -204,7 +204,7 @@ def alert_panel(alert: Row) -> Panel:
 
 
 def context_tables(context: Mapping[str, Any]) -> RenderableType:
-    """What the organisation knows about the window: a table for each kind of row that is there."""
+    """Make a table for each kind of row that the organisation knows about the window."""
     parts: list[RenderableType] = []
     for name, rows in context.items():
         if rows and isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows):
@@ -215,7 +215,7 @@ def context_tables(context: Mapping[str, Any]) -> RenderableType:
 
 
 def observation_screen(observation: Row) -> Group:
-    """The defender's turn without the playbook; context first, so that the alert and the log stay in sight."""
+    """Make the defender's screen without the playbook; context comes first, so that the alert and the log stay in sight."""
     alert, events = observation.get("alert") or {}, observation.get("log_window") or []
     parts: list[RenderableType] = [context_tables(observation.get("context") or {}), Text(), alert_panel(alert)]
     if events:
@@ -224,17 +224,17 @@ def observation_screen(observation: Row) -> Group:
 
 
 def attacker_screen(observation: Row) -> Group:
-    """The attacker's turn: the whole organisation, and the instructions."""
+    """Make the attacker's screen: the whole organisation, and the instructions."""
     return Group(context_tables(observation.get("context") or {}), Text(), instructions(observation))
 
 
 def instructions(observation: Row) -> Text:
-    """What the environment tells the player to do, written for people and models alike."""
+    """Render the environment's instructions, written for people and models alike."""
     return Text(_lines(observation.get("instructions") or ""))
 
 
 def playbook_panel(observation: Row) -> RenderableType:
-    """The rules that decide, as the environment publishes them."""
+    """Make a panel of the rules that decide, as the environment publishes them."""
     text = _lines(observation.get("playbook") or "")
     if not text:
         return Text("The server sent no playbook.", style="dim")
@@ -242,7 +242,7 @@ def playbook_panel(observation: Row) -> RenderableType:
 
 
 def action_help() -> Table:
-    """The five actions with their numbers."""
+    """Make a table of the five actions with their numbers."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(no_wrap=True, style="bold")
@@ -254,11 +254,11 @@ def action_help() -> Table:
 
 # ---------------------------------------------------------------- the grade
 def grade_screen(grade: Row, observation: Row) -> Group:
-    """The grade explained, the verdict last so that it stays in sight.
+    """Make the screen of the grade, the verdict last so that it stays in sight.
 
     Args:
         grade: what the server's `/grade` says.
-        observation: what the defender saw, for its log window; may have none.
+        observation: the defender's, for its log window; it may have none.
     """
     truth, events = grade.get("ground_truth") or {}, observation.get("log_window") or []
     parts: list[RenderableType] = []
@@ -272,7 +272,7 @@ def grade_screen(grade: Row, observation: Row) -> Group:
 
 
 def _grade_marks(grade: Row, truth: Row) -> dict[str, str]:
-    """`evidence`, `cited` or both for the lines that they belong to."""
+    """Mark lines by log id as `evidence`, `cited` or both."""
     marks = {visible(log_id): "evidence" for log_id in truth.get("evidence_log_ids") or ()}
     cited = visible(grade.get("cited_log_id"))
     if cited:
@@ -301,11 +301,11 @@ def _reward_table(grade: Row) -> Group:
     for player, value in (grade.get("rewards") or {}).items():
         if value is not None:
             table.add_row(Text(f"total, {visible(player)}"), _points(value), style="bold")
-    return _titled(f"Reward by the table {visible(grade.get('reward_table'))!r}", table)
+    return _with_title(f"Reward by the table {visible(grade.get('reward_table'))!r}", table)
 
 
 def _points(value: Any) -> Text:
-    """A number with its sign; a dash for a component that was not scored."""
+    """Render a number with its sign; a dash for a component that was not scored."""
     return Text("-" if value is None else f"{value:+.2f}" if isinstance(value, (int, float)) else visible(value))
 
 
@@ -317,11 +317,14 @@ def _verdict(grade: Row, truth: Row) -> Panel:
         head, style = f"Correct: {visible(answer)}.", "green"
     else:
         head, style = f"Wrong: the answer was {visible(answer)}, and {visible(right)} was right.", "red"
-    said = [grade.get("feedback"), *(f"Not plausible: {visible(reason)}" for reason in grade.get("plausibility") or ())]
-    body = Text("\n").join([Text(head, style=f"bold {style}"), *(Text(visible(line)) for line in said if line)])
+    sentences = [
+        grade.get("feedback"),
+        *(f"Not plausible: {visible(reason)}" for reason in grade.get("plausibility") or ()),
+    ]
+    body = Text("\n").join([Text(head, style=f"bold {style}"), *(Text(visible(line)) for line in sentences if line)])
     return Panel(body, title="Grade", title_align="left", border_style=style)
 
 
 def print_error(console: Console, message: str) -> None:
-    """A sentence in red; the server's text as it is, without markup."""
+    """Print a sentence in red; the server's text stays as it is, without markup."""
     console.print(Text(_lines(message), style="red"))

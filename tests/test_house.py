@@ -8,9 +8,7 @@ from scripts.house_figures import OUTSIDE, cycles, imports, longest_chain, modul
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_CHAIN = 12  # modules
-PRODUCT = [
-    path for path in tracked(ROOT) if path.suffix == ".py" and path.relative_to(ROOT).parts[0] not in OUTSIDE
-]
+PRODUCT = [path for path in tracked(ROOT) if path.suffix == ".py" and path.relative_to(ROOT).parts[0] not in OUTSIDE]
 TREES = {module_name(ROOT, path): ast.parse(path.read_text("utf-8")) for path in PRODUCT}
 # What a first word that is no imperative looks like; a verb that is not listed here passes.
 NO_VERBS = frozenset(
@@ -48,7 +46,11 @@ def test_no_imports_go_in_a_circle(fold):
 
 
 def test_a_docstring_begins_with_an_imperative():
-    wrong = [f"{place}: {word}" for place, word in first_words() if word.strip(",.:`") in NO_VERBS or word[0] in "`0123456789"]
+    wrong = [
+        f"{place}: {word}"
+        for place, word in first_words()
+        if word.strip(",.:`") in NO_VERBS or word[0] in "`0123456789"
+    ]
 
     assert wrong == []
 

@@ -1,0 +1,78 @@
+"""docs/extending.md: each recipe is followed to the letter in a copy of the checkout, and its commands succeed there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scripts.house_figures import tracked
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "extending.md").read_text("utf-8")
+RECIPES = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
+STEP = re.compile(
+    r"^\d+\. (?:New file `(?P<new>[^`]+)`|In `(?P<path>[^`]+)`, (?P<where>before|after) `(?P<anchor>[^`]+)`)\n\n```python\n(?P<text>.*?)^```$",
+    re.M | re.S,
+)
+COMMANDS = re.compile(r"^```bash\n(.*?)^```$", re.M | re.S)
+LEFT_OUT = ("docs/images", "train_grpo.ipynb", "eval/leaderboard/leaderboard.json")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the checkout without what no recipe needs."""
+    for path in tracked(ROOT):
+        name = path.relative_to(ROOT)
+        if not str(name).startswith(LEFT_OUT):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, tmp_path / name)
+    return tmp_path
+
+
+def follow(step, checkout):
+    """Do one step of a recipe."""
+    if step["new"]:
+        (checkout / step["new"]).write_text(step["text"], "utf-8")
+        return
+    path = checkout / step["path"]
+    before, anchor, after = path.read_text("utf-8").partition(step["anchor"])
+    assert anchor, f"{step['path']} holds no {step['anchor']!r}"
+    if step["where"] == "before":
+        path.write_text(before + step["text"] + anchor + after, "utf-8")
+    else:
+        path.write_text(before + anchor + "\n" + step["text"].removesuffix("\n") + after, "utf-8")
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_a_recipe_works_as_printed(title, copy):
+    for step in STEP.finditer(RECIPES[title]):
+        follow(step, copy)
+    python = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{python}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(copy)}
+
+    for script in COMMANDS.findall(RECIPES[title]):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_there_are_six_recipes_and_every_block_is_a_step_or_a_command():
+    assert list(RECIPES) == [
+        "A rule",
+        "A scenario family",
+        "An event type",
+        "A log format",
+        "A metric",
+        "A defender",
+    ]
+    for recipe in RECIPES.values():
+        assert len(STEP.findall(recipe)) + len(COMMANDS.findall(recipe)) == recipe.count("```") / 2

@@ -61,6 +61,16 @@ def code_lines(text: str, tree: ast.AST) -> set[int]:
     return lines - docstring_lines(tree)
 
 
+def import_lines(tree: ast.AST) -> set[int]:
+    """Collect the lines that imports cover."""
+    return {
+        number
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+
+
 def public_names(tree: ast.Module) -> int:
     """Count what a module defines without an underscore: classes, functions, constants."""
     names: set[str] = set()
@@ -146,7 +156,7 @@ def packages(graph: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def equal_pairs(bodies: dict[str, list[str]]) -> int:
-    """Count the pairs of places, in any two files or in one, that share six or more consecutive stripped code lines."""
+    """Count the pairs of places, in any two files or in one, that share six or more consecutive stripped code lines, imports aside."""
     places: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
     for name, lines in bodies.items():
         for start in range(len(lines) - SAME_LINES + 1):
@@ -175,7 +185,8 @@ def main() -> None:
         top[name] = imports(tree, modules, lazy=False) - {name}
         everywhere[name] = imports(tree, modules, lazy=True) - {name}
         long += [(size, f"{name}.{function}") for size, function in functions(tree, lines)]
-        bodies[name] = [line.strip() for number, line in enumerate(text.splitlines(), 1) if number in lines]
+        kept = lines - import_lines(tree)
+        bodies[name] = [line.strip() for number, line in enumerate(text.splitlines(), 1) if number in kept]
     chain = longest_chain(top)
     size, function = max(long)
     print(f"product files         {len(product)}")

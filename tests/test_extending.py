@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from scripts.house_figures import tracked
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,11 +15,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from env import item_of
 from generator.incidents import generate
 from players import PLAYERS, is_available, open_player
 from players.base import Options, Player
 from players.prompt import parse
-from players.scoring import item_of, score_answer
+from players.scoring import score_answer
 from rubric import TableName
 from schema import (
     TASKS,
@@ -232,9 +233,14 @@ class Game(NamedTuple):
     case: DemoCase | None = None
 
     @property
+    def length(self) -> int:
+        """Return how many incidents a game has."""
+        return ROUNDS
+
+    @property
     def over(self) -> bool:
         """Return whether all incidents were answered."""
-        return len(self.rounds) >= ROUNDS
+        return len(self.rounds) >= self.length
 
     @property
     def waiting(self) -> bool:

@@ -69,6 +69,8 @@ from verifier.truth import GroundTruth
 from world import World
 
 RESET_ARGUMENTS = ("task", "mode", "split", "seed", "index", "episode_id")
+OBSERVED = ("alert", "log_window", "context")  # the parts of a defender's observation that no other part implies
+JUDGED = ("action", "evidence_log_ids", "techniques", "rule_ids")  # what of a ground truth an item holds
 PLAYERS = {"craft_incident": "attacker", "submit_triage": "defender"}
 Role = Literal["attacker", "defender", "none"]
 
@@ -423,6 +425,17 @@ def defender_view(incident: Incident, world: World, lines: list[dict[str, Any]])
         "log_window": lines,
         "context": world.slice_for(lines),
         "playbook": playbook_for(lines),
+    }
+
+
+def item_of(case: Case) -> dict[str, Any]:
+    """Return the item of a generated incident: family, and observation and ground truth as the frozen sets hold them, plain data."""
+    view = defender_view(case.incident, case.world, case.lines)
+    truth = compute_ground_truth(case.incident, case.world).to_dict()
+    return {
+        "family": case.family,
+        "observation": {name: view[name] for name in OBSERVED},
+        "ground_truth": {name: truth[name] for name in JUDGED},
     }
 
 

@@ -9,8 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, cast, get_args
 
 from demo_data import SALT, SPLIT, DemoCase, GateResult, ScoredAnswer, ask
-from env import OpenSOCEnv
-from players.scoring import SHOWN
+from env import OBSERVED, OpenSOCEnv
 from rubric import TableName
 from schema import (
     CATEGORIES,
@@ -225,7 +224,7 @@ def _judged(draft: IncidentDraft) -> GateResult:
         reasons = environment.grade()["plausibility"] or [seen.feedback]
         return GateResult(None, tuple(reasons), claimed if isinstance(claimed, str) else "")
     rows = seen.model_dump()
-    observation = {name: rows[name] for name in SHOWN}
+    observation = {name: rows[name] for name in OBSERVED}
     case = DemoCase("Your incident", {}, draft.task, observation, judge_observation(observation), {})
     return GateResult(case, (), cast(str, claimed))
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from demo.figures import EVIDENCE, PLAIN, Figure, escaped_name, hover_text, layout, scatter
 from demo.words import cut
-from demo_data import DemoCase
 from schema import account_name
+
+if TYPE_CHECKING:
+    from demo_data import DemoCase
 
 Node = tuple[str, str]  # (kind, name); kinds: account, host, outside
 Line = Mapping[str, Any]  # of the log

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from demo.figures import ALERT, EVIDENCE, PLAIN, Figure, escaped_name, hover_text, layout, scatter
-from demo_data import DemoCase
 from schema import account_name
+
+if TYPE_CHECKING:
+    from demo_data import DemoCase
 
 ROOM = 0.17  # of the time shown, between two ids on one side of a row: an id is some 33 px wide, a phone's timeline some 200
 _GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}

@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from demo.words import ACTIONS, cut, readable, rule_summary, summary
-from demo_data import ROUNDS, DemoCase, Game, GateResult, ScoredAnswer
+
+if TYPE_CHECKING:
+    from demo_data import DemoCase, Game, GateResult, ScoredAnswer
 
 HERE = Path(__file__).resolve().parent
 TalkRow = tuple[str, str, list[tuple[str, bool]]]  # source, target, and their lines with whether each is evidence
@@ -119,7 +121,7 @@ def hidden() -> str:
 def score(game: Game) -> str:
     """Render the game's score, round by round."""
     totals = game.totals() if game.rounds else {"you": (0, 0.0), game.against: (0, 0.0)}
-    return str(pieces().score(game, totals, ROUNDS))
+    return str(pieces().score(game, totals, game.length))
 
 
 def gate(judged: GateResult) -> str:

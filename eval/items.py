@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from env import item_of
 from eval.runs import RECORDED
 from generator.incidents import GENERATOR_VERSION, generate
-from players.scoring import item_of
 from schema import TASKS, BadRequestError
 from tasks.sets import BENCHMARK, FrozenSet, Row, load_set
 from tasks.sets import NAMES as FROZEN

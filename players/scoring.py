@@ -1,7 +1,7 @@
-"""Make an item of a generated incident, and score what a player answers to it.
+"""Score what a player answers to an item.
 
-An item is a row as the frozen sets hold it: `observation` (alert, log_window, context) is what the player is shown, and `ground_truth`
-(action, evidence_log_ids, techniques, rule_ids) what the verifier says, as plain data or as a `GroundTruth`.
+An item (`env.item_of`) is a row as the frozen sets hold it: `observation` (alert, log_window, context) is what the player is shown, and
+`ground_truth` (action, evidence_log_ids, techniques, rule_ids) what the verifier says, as plain data or as a `GroundTruth`.
 """
 
 from __future__ import annotations
@@ -9,31 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from env import defender_view
-from generator.incidents import Case
 from players.prompt import parse
 from rubric import TableName, score_triage
 from schema import Label, Triage
-from verifier.decision import compute_ground_truth
 from verifier.truth import GroundTruth
-
-SHOWN = (
-    "alert",
-    "log_window",
-    "context",
-)  # the parts of an observation that differ from item to item and are not derived
-TRUTH = ("action", "evidence_log_ids", "techniques", "rule_ids")
-
-
-def item_of(case: Case) -> dict[str, Any]:
-    """Return the item of a generated incident: family, observation and ground truth as plain data."""
-    view = defender_view(case.incident, case.world, case.lines)
-    truth = compute_ground_truth(case.incident, case.world).to_dict()
-    return {
-        "family": case.family,
-        "observation": {name: view[name] for name in SHOWN},
-        "ground_truth": {name: truth[name] for name in TRUTH},
-    }
 
 
 class Score(NamedTuple):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from env import OpenSOCEnv
+from env import OpenSOCEnv, item_of
 from generator import generate
-from players.scoring import Score, item_of, score_answer, score_reply
+from players.scoring import Score, score_answer, score_reply
 from rubric import TABLES
 from tasks.sets import load_set
 from verifier import judge_observation

@@ -33,11 +33,10 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from env import defender_view
+from env import OBSERVED, defender_view, item_of
 from generator.incidents import GENERATOR_VERSION, generate
 from players.base import DENSITIES, Density
 from players.prompt import messages
-from players.scoring import SHOWN, item_of
 from runs.extras import require
 from runs.progress import progress
 from runs.provenance import ROOT, stable_seed
@@ -239,7 +238,7 @@ def make_row(run: BulkRun, index: int) -> Row:
         if "prompt" in run.columns:
             row["prompt"] = messages(view, run.density)
         if "observation" in run.columns:
-            observation = {name: view[name] for name in SHOWN}
+            observation = {name: view[name] for name in OBSERVED}
             row["observation"] = json.dumps(observation, separators=(",", ":"))
     return {name: row[name] for name in run.columns}
 

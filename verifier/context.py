@@ -9,6 +9,10 @@ from schema import Scanner, Ticket, Tool, epoch_s
 from verifier.window import Finding, Window
 from world import in_networks
 
+SEVERAL_HOSTS = 3  # from so many on, an incident is escalated
+CORROBORATION_S = 3600  # within this, two different suspicious things on one host bear each other out
+MIN_OUTAGE_S = 60  # of a silent sensor
+
 
 def explanation(finding: Finding, window: Window) -> str:
     """Name what explains a finding (`ticket CHG-1042`), or nothing."""

@@ -9,15 +9,11 @@ from typing import Any
 
 from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s
 from verifier.commands import triggers_of
-from verifier.context import explanation
+from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, explanation
 from verifier.rules import RULES
 from verifier.truth import GroundTruth
 from verifier.window import Finding, Kind, Limits, Rule, Window
 from world import EMPTY_WORLD, World
-
-SEVERAL_HOSTS = 3
-CORROBORATION_S = 3600  # within this, two different suspicious things on one host bear each other out
-MIN_OUTAGE_S = 60
 
 
 def compute_ground_truth(incident: Incident, world: World = EMPTY_WORLD) -> GroundTruth:

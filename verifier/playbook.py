@@ -11,7 +11,7 @@ from typing import Any
 
 from schema import FIELDS_OF, TELEMETRY, UNNAMED_PROGRAM_WORK
 from verifier.commands import COMMAND_KINDS
-from verifier.decision import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
+from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.rules import RULES
 from verifier.rules.kit import ELEVATED, LOOSE, MANAGERS, SERVER_PROGRAMS
 from verifier.window import (

@@ -437,6 +437,9 @@ def _started_by(parent: str) -> str:
 # ---------------------------------------------------------------- what rules ask for
 def commands_that(*meant: str) -> Selection[Line]:
     """Select the lines whose commands have one of some meanings, those of the first meaning first."""
+    if len(meant) == 1:  # the common case in one step
+        (only,) = meant
+        return Selection(lambda window: window.view(lines_by_meaning).get(only, []), triggers=frozenset(meant))
 
     def pick(window: Window) -> list[Line]:
         known = window.view(lines_by_meaning)

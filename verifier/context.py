@@ -14,8 +14,8 @@ CORROBORATION_S = 3600  # within this, two different suspicious things on one ho
 MIN_OUTAGE_S = 60  # of a silent sensor
 
 
-def explanation(finding: Finding, window: Window) -> str:
-    """Name what explains a finding (`ticket CHG-1042`), or nothing."""
+def explanation(finding: Finding, window: Window, *, probing: bool) -> str:
+    """Name what explains a finding (`ticket CHG-1042`), or nothing; `probing` where an authorised scanner may cause it."""
     world = window.world
     for ticket in world.tickets:
         if _ticket_covers(ticket, finding, window.limits.edge_s):
@@ -24,7 +24,7 @@ def explanation(finding: Finding, window: Window) -> str:
         if finding.tool == tool["name"] and _owner_uses(tool, finding, window):
             return f"approved tool {tool['name']}"
     for scanner in world.scanners:
-        if _scanner_may(scanner, finding, window):
+        if probing and _scanner_may(scanner, finding, window):
             return f"authorised scanner {scanner['ip']}"
     return ""
 
@@ -58,7 +58,7 @@ def _owner_uses(tool: Tool, finding: Finding, window: Window) -> bool:
 
 def _scanner_may(scanner: Scanner, finding: Finding, window: Window) -> bool:
     """Whether an authorised scanner probes hosts that lie in the networks that it may probe."""
-    if not finding.probing or finding.remote != scanner["ip"]:
+    if finding.remote != scanner["ip"]:
         return False
     targets = tuple(scanner["targets"])
     addresses = [window.world.hosts[name]["ip"] if name in window.world.hosts else name for name in finding.hosts]

@@ -48,11 +48,11 @@ def label_under(incident: Incident, world: World, limits: Limits) -> Label:
 
 def find(window: Window) -> tuple[Finding, ...]:
     """Find all findings, each with what explains it (steps 1 and 2)."""
-    findings = [rule.signed(finding) for rule in candidate_rules(window) for finding in rule.claims(window)]
     return tuple(
         [
-            finding._replace(explained_by=reason) if (reason := explanation(finding, window)) else finding
-            for finding in findings
+            rule.signed(claim, explanation(claim, window, probing=rule.probing))
+            for rule in candidate_rules(window)
+            for claim in rule.claims(window)
         ]
     )
 

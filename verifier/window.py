@@ -141,13 +141,11 @@ class Rule:
 
     def find(self, window: Window) -> list[Finding]:
         """Find what this rule claims of a window."""
-        return [self.signed(finding) for finding in self.claims(window)]
+        return [self.signed(claim) for claim in self.claims(window)]
 
-    def signed(self, finding: Finding) -> Finding:
-        """Return a finding of the body with the rule's name."""
-        return finding._replace(
-            rule_id=self.rule_id, technique=self.technique, tactic=self.tactic, probing=self.probing
-        )
+    def signed(self, claim: Finding, explained_by: str = "") -> Finding:
+        """Return a finding of the body with the rule's name, and with what explains it."""
+        return Finding(*claim[:13], self.rule_id, self.technique, self.tactic, self.probing, explained_by)
 
 
 def finding(
@@ -224,7 +222,7 @@ def lines_of(fields: type[F], *activities: str) -> Selection[Line[F]]:
         return Selection(lambda window: window.by_kind.get(kind, []), selected)
     if not activities:
         return Selection(lambda window: window.by_fields.get(fields, []), selected)
-    return Selection(lambda window: window.of(fields, *activities), selected)
+    return Selection(lambda window: window.of(fields, *activities) if fields in window.by_fields else [], selected)
 
 
 def rule(
@@ -269,15 +267,28 @@ def rule(
 def _fed(
     body: Callable[..., Iterable[Finding]], selections: Sequence[Selection[Any]]
 ) -> Callable[[Window], Iterable[Finding]]:
-    """Return a rule's function as one of the window alone; a hot path, so the usual cases build no list."""
+    """Return a rule's function as one of the window alone, which is called only where there is something to hand it.
+
+    This is a hot path, so the usual cases build no list.
+    """
     picks = [selection.pick for selection in selections]
     match picks:
         case [only]:
-            return lambda window: body(only(window), window)
-        case [first, second]:
-            return lambda window: body(first(window), second(window), window)
+            return lambda window: body(lines, window) if (lines := only(window)) else ()
+        case [one, other]:
+
+            def claims_of_two(window: Window) -> Iterable[Finding]:
+                lines, others = one(window), other(window)
+                return body(lines, others, window) if lines or others else ()
+
+            return claims_of_two
         case _:
-            return lambda window: body(*[pick(window) for pick in picks], window)
+
+            def claims(window: Window) -> Iterable[Finding]:
+                lists = [pick(window) for pick in picks]
+                return body(*lists, window) if any(lists) else ()
+
+            return claims
 
 
 def _selection(entry: Selection[Any] | type[Fields] | tuple[Any, ...]) -> Selection[Any]:
@@ -335,7 +346,7 @@ class Window:
         self.by_fields = by_fields
         self._picked: dict[tuple[object, ...], list[Line]] = {}
         self._external: dict[str | None, bool] = {None: False, "": False}
-        self._views: dict[Callable[[Window], object], object] = {}
+        self._views: dict[Callable[[Window], object], Any] = {}
 
     def of(self, fields: type[F], *activities: str) -> list[Line[F]]:
         """Return the lines of a type of fields and, where given, of one of some activities, in time order."""
@@ -351,9 +362,10 @@ class Window:
 
     def view(self, make: Callable[[Window], V]) -> V:
         """Return what a function makes of this window, made once however many rules ask."""
-        if make not in self._views:
-            self._views[make] = make(self)
-        return cast(V, self._views[make])
+        value: V | None = self._views.get(make)
+        if value is None:
+            value = self._views[make] = make(self)
+        return value
 
     def is_external(self, ip: str | None) -> bool:
         """Whether an address is known and not ours."""

@@ -61,14 +61,17 @@ def known_bad_address(
         return
     peers: set[str | None] = set()
     for line in connections:
-        peers.update(_connected(line.fields))
-    peers.update(query.fields.query_hostname for query in queries)
-    peers.update(peer for request in requests for peer in _peers(request.fields))
+        fields = line.fields
+        peers.update((fields.dst_ip, fields.src_ip, fields.dst_hostname, fields.tls_sni))
+    for query in queries:
+        peers.add(query.fields.query_hostname)
+    for request in requests:
+        peers.update(_asked(request.fields))
     listed = window.listed(peers)
     if not listed:
         return  # most windows
-    met: list[Line[Any]] = [*connections, *queries, *requests]
-    for (host, address, ours), group in grouped(met, lambda line: _meeting(listed, line)).items():
+    lines: list[Line[Any]] = [*connections, *queries, *requests]
+    for (host, address, ours), group in grouped(lines, lambda line: _meeting(listed, line)).items():
         yield finding(
             group,
             confirmed=listed[address] == "high",
@@ -80,36 +83,26 @@ def known_bad_address(
         )
 
 
-def _meeting(
-    listed: Mapping[str, str], line: Line[NetConnFields | DnsQueryFields | HttpFields]
-) -> tuple[str, str, bool] | None:
-    """Return a line's host, its listed peer (the first with high confidence before others), and whether a program of the host opens it."""
-    named = [peer for peer in _peers(line.fields) if peer and peer in listed]
-    address = next((peer for peer in named if listed[peer] == "high"), named[0]) if named else ""
-    return (line.host, address, _is_own_call(line.fields, address)) if address else None
-
-
-def _peers(fields: NetConnFields | DnsQueryFields | HttpFields) -> tuple[str | None, ...]:
-    """Return the addresses and names that a line is about."""
-    if isinstance(fields, NetConnFields):
-        return _connected(fields)
-    if isinstance(fields, DnsQueryFields):
-        return (fields.query_hostname,)
+def _asked(fields: HttpFields) -> tuple[str | None, ...]:
+    """Return the addresses of a web request and the name of its site."""
     site = _SITE.match(fields.url or "")
     return fields.src_ip, fields.dst_ip, site[1] if site else None
 
 
-def _connected(fields: NetConnFields) -> tuple[str | None, ...]:
-    return fields.dst_ip, fields.src_ip, fields.dst_hostname, fields.tls_sni
-
-
-def _is_own_call(fields: NetConnFields | DnsQueryFields | HttpFields, address: str) -> bool:
-    return (
-        isinstance(fields, NetConnFields)
-        and address != fields.src_ip
-        and bool(fields.process_path)
-        and fields.activity in OUTBOUND
-    )
+def _meeting(listed: Mapping[str, str], line: Line[Any]) -> tuple[str, str, bool] | None:
+    """Return a line's host, its listed peer (the first of high confidence before others), and whether a program of the host opens it."""
+    fields = line.fields
+    peers: tuple[str | None, ...]
+    if isinstance(fields, NetConnFields):
+        peers = fields.dst_ip, fields.src_ip, fields.dst_hostname, fields.tls_sni
+    else:
+        peers = (fields.query_hostname,) if isinstance(fields, DnsQueryFields) else _asked(fields)
+    named = [peer for peer in peers if peer and peer in listed]
+    if not named:
+        return None
+    address = next((peer for peer in named if listed[peer] == "high"), named[0])
+    ours = isinstance(fields, NetConnFields) and address != fields.src_ip and bool(fields.process_path)
+    return line.host, address, ours and fields.activity in OUTBOUND
 
 
 @rule(

@@ -1,6 +1,6 @@
 """Serve OpenSOC: python server.py [--host 0.0.0.0] [--port 7860]
 
-PORT and the OPENSOC_* variables (app_runtime/settings.py) say the rest; a flag goes before a variable.
+PORT and the OPENSOC_* variables (app_runtime/settings.py) set everything else; a flag overrides a variable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from app_runtime.settings import Settings
 
-SWITCH_S = 0.0001  # a click on the demo, worked on in a thread, must not keep the event loop waiting for the usual 5 ms
+SWITCH_S = 0.0001  # a thread that serves a click on the demo must not hold up the event loop for the usual 5 ms
 BACKLOG = 4096  # connections that wait to be accepted; a thousand clients may come at once
 
 
@@ -51,22 +51,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"OpenSOC listens on http://{settings.host}:{port} (Ctrl-C stops it){demo}", flush=True)
     config = uvicorn.Config(
         app,
-        log_level="warning",  # below it there is a line for every call and socket: slow, and with ids in it
+        log_level="warning",  # lower levels log every call and socket, slowly and with ids
         backlog=BACKLOG,
-        timeout_keep_alive=75,  # s; a model takes its time between two calls
+        timeout_keep_alive=75,  # s; a model may think long between two calls
         timeout_graceful_shutdown=5,
         ws_per_message_deflate=False,  # compressing costs more than an episode
-        # A client that is busy generating answers no pings: only the limit for idle sessions says that it is gone.
+        # A client that is busy generating answers no pings: only the limit for idle sessions ends it.
         ws_ping_timeout=settings.session_timeout_s,
     )
     uvicorn.Server(config).run(sockets=sockets)
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Take a port, on which the server listens once it can answer.
+    """Bind a port, on which the server listens once it can answer.
 
     Raises:
-        OpenSOCError: the port is taken, or the address is none of this machine.
+        OpenSOCError: the port is taken, or this machine does not have the address.
     """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,7 +82,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def __getattr__(name: str) -> Any:
-    """`server:app` for whoever starts uvicorn by itself; made when asked for, so that importing starts nothing."""
+    """Make `server:app` for a command line of uvicorn, on first access, so that importing starts nothing."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from app_runtime.settings import Settings
@@ -100,8 +100,8 @@ def whole_app(settings: Settings) -> FastAPI:
 
     app = create_app(settings)
     if settings.demo:
-        os.environ.setdefault("MPLBACKEND", "agg")  # asked for none, matplotlib loads pyplot in a visitor's first click
-        # statistics that no page shows: Gradio makes them of all clicks it remembers, twice with every click
+        os.environ.setdefault("MPLBACKEND", "agg")  # without it, matplotlib loads pyplot in a visitor's first click
+        # Gradio computes statistics of all remembered clicks twice with every click, and no page shows them
         os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
         os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
         import demo_app
@@ -111,7 +111,7 @@ def whole_app(settings: Settings) -> FastAPI:
 
 
 def _raise_file_limit() -> None:
-    """Allow as many open sockets as the system lets us: the usual 1,024 is fewer than the sessions we hold."""
+    """Allow as many open sockets as the system permits, as the usual 1,024 is fewer than the sessions we hold."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such module
         import resource
 

@@ -1,4 +1,4 @@
-"""The running HTTP episodes: who may play which, for how long, and what happens when there are too many.
+"""Store the running HTTP episodes: who may play which, for how long, and what happens when there are too many.
 
 Everything here runs on the server's event loop without an await, and a step takes microseconds: each request is atomic
 and nothing is locked. An episode dies with its process; several processes need a balancer that keeps a caller on one.
@@ -23,10 +23,10 @@ from .refusal import Refusal
 
 @dataclass(slots=True, eq=False)
 class Episode:
-    """One episode and what tells it from others.
+    """One episode and what distinguishes it from others.
 
-    `owners` are the callers whose episode it is; `begun` and `ended` are readings of one counter, so that two
-    episodes can be seen to overlap. `origin` hashes the arguments of the reset, `trail` the actions so far. Episodes with
+    `owners` are the callers that own the episode; `begun` and `ended` are readings of one counter and show whether
+    two episodes overlap. `origin` hashes the arguments of the reset, `trail` the actions so far. Episodes with
     equal hashes are interchangeable.
     """
 
@@ -43,7 +43,7 @@ class Episode:
     expires_at: float = 0.0
 
     def fits(self, task: str | None, mode: str | None, seed: int | None) -> bool:
-        """Whether the episode was reset with these; None fits everything."""
+        """Return whether the episode was reset with these; None fits everything."""
         return task in (None, self.task) and mode in (None, self.mode) and seed in (None, self.seed)
 
 
@@ -54,8 +54,8 @@ class Episodes:
     store is full the finished episode that was used least recently makes room; running ones are never dropped, so with
     none finished a newcomer is turned down (429).
 
-    An id that the server made cannot be guessed and is all it takes to play the episode. An id that the client chose
-    can be guessed: it is found only among its caller's own episodes, and says nothing about anybody else's.
+    Nobody can guess an id that the server made, so the id alone suffices to play the episode. An id that the client
+    chose can be guessed, so it is looked up only among the caller's own episodes.
     """
 
     def __init__(
@@ -82,18 +82,18 @@ class Episodes:
 
     # ------------------------------------------------------------ playing
     def start(
-        self, asked: Mapping[str, Any], *, owners: Sequence[str] = (), name: str | None = None
+        self, arguments: Mapping[str, Any], *, owners: Sequence[str] = (), name: str | None = None
     ) -> tuple[Episode, Observation]:
-        """Reset a new environment and keep it.
+        """Reset a new environment and store its episode.
 
         Args:
-            asked: what `OpenSOCEnv.reset` takes, but for the episode's id.
+            arguments: those of `OpenSOCEnv.reset`, but for the episode's id.
             owners: the callers whose episode this is.
             name: the id that the client chose, in the form of `shapes.NAME_PATTERN`; without one the server makes an id.
 
         Raises:
             Refusal: 409 for a name that the caller is using, 429 for a full store.
-            BadRequestError: the environment cannot play what was asked for.
+            BadRequestError: the environment refuses the arguments.
         """
         self._sweep()
         if name is not None:
@@ -101,11 +101,11 @@ class Episodes:
         self._make_room()
         env = self._make_env()
         episode_id = name or secrets.token_urlsafe(16)
-        observation = env.reset(episode_id=episode_id, **asked)
-        seed, index = asked.get("seed"), asked.get("index")
+        observation = env.reset(episode_id=episode_id, **arguments)
+        seed, index = arguments.get("seed"), arguments.get("index")
         origin = secrets.randbits(64)
         if seed is not None or index is not None:
-            origin = hash((seed, index, asked.get("split"), observation.task, observation.mode))
+            origin = hash((seed, index, arguments.get("split"), observation.task, observation.mode))
         episode = Episode(
             env, episode_id, tuple(owners), observation.task, observation.mode, seed, origin, origin, self._tick()
         )
@@ -127,8 +127,8 @@ class Episodes:
         return observation
 
     # ------------------------------------------------------------ finding
-    def named(self, episode_id: str, owner: str | None = None) -> Episode:
-        """Find the episode of that id; one that the client named is found by its owner only.
+    def find(self, episode_id: str, owner: str | None = None) -> Episode:
+        """Find the episode of that id; only its owner finds an episode whose id the client chose.
 
         Raises:
             Refusal: 404, in the same words for an id that never was, has expired, or is somebody else's.
@@ -156,17 +156,17 @@ class Episodes:
         seed: int | None = None,
         done: bool | None = None,
     ) -> Episode:
-        """Find the episode that a caller means who names none: its last /reset of that task, mode and seed.
+        """Find the episode of a call that names none: the caller's last /reset of that task, mode and seed.
 
         Args:
             owner: the caller.
-            certain: whether `owner` is one caller for sure (a cookie) or may be several (an address). Several whose
-                episodes ran at the same time cannot be told apart; that matters unless the episodes are equal too.
+            certain: whether `owner` is surely one caller (a cookie) or may be several (an address). Episodes of several
+                callers at the same time are ambiguous, unless the episodes are equal.
             task: only episodes of this task; `mode` and `seed` likewise.
             done: whether the caller wants a finished episode (True), a running one (False) or either.
 
         Raises:
-            Refusal: 409 where there is none, and where it is ambiguous.
+            Refusal: 409 if there is none, or if it is ambiguous.
         """
         self._sweep()
         fitting = [episode for episode in self._by_owner.get(owner, {}).values() if episode.fits(task, mode, seed)]
@@ -176,12 +176,12 @@ class Episodes:
             )
         last = fitting[-1]
         if not certain:
-            last = _only_choice([e for e in fitting if e.ended is None or e.ended > last.begun or e is last], done)
+            last = _choose([e for e in fitting if e.ended is None or e.ended > last.begun or e is last], done)
         self._use(last)
         return last
 
     def claim(self, episode: Episode, owner: str) -> None:
-        """Leave an episode to one of its owners: a caller who sends the cookie back needs no address to be known by."""
+        """Leave an episode to one of its owners, as a caller who sends the cookie back need not be known by an address."""
         if owner in episode.owners:
             for other in set(episode.owners) - {owner}:
                 self._disown(episode, other)
@@ -199,7 +199,7 @@ class Episodes:
         group.move_to_end(episode)
 
     def _sweep(self) -> None:
-        """Drop what has expired; it stands at the front, so this costs nothing where nothing has."""
+        """Drop expired episodes; they stand at the front, so this costs nothing if there are none."""
         now = self._clock()
         for group in (self._running, self._finished):
             while group and (episode := next(iter(group))).expires_at <= now:
@@ -219,16 +219,16 @@ class Episodes:
         )
 
     def _free(self, name: str, owners: Sequence[str]) -> None:
-        """Let the caller's finished episode of that name give it up."""
+        """Drop the caller's finished episode of that name, so that the name is free."""
         for owner in owners:
-            taken = self._by_owner.get(owner, {}).get(name)
-            if taken is not None and taken.ended is None:
+            holder = self._by_owner.get(owner, {}).get(name)
+            if holder is not None and holder.ended is None:
                 raise Refusal(
                     409,
                     f"Your episode {shown(name)} is still running. Play it to its end, or choose another episode_id.",
                 )
-            if taken is not None:
-                self._drop(taken)
+            if holder is not None:
+                self._drop(holder)
 
     def _drop(self, episode: Episode) -> None:
         self._running.pop(episode, None)
@@ -247,16 +247,16 @@ class Episodes:
             self._by_owner.pop(owner, None)
 
 
-def _only_choice(rivals: list[Episode], done: bool | None) -> Episode:
+def _choose(rivals: list[Episode], done: bool | None) -> Episode:
     """Choose the episode among several that one address has had at the same time, if it does not matter which."""
     if len(rivals) == 1:
         return rivals[0]
-    wanted = [episode for episode in rivals if (episode.ended is not None) is done] or rivals
-    if len({episode.origin for episode in rivals}) > 1 or len({episode.trail for episode in wanted}) > 1:
+    candidates = [episode for episode in rivals if (episode.ended is not None) is done] or rivals
+    if len({episode.origin for episode in rivals}) > 1 or len({episode.trail for episode in candidates}) > 1:
         raise Refusal(
             409,
             "Several episodes ran from your address at the same time, and this call does not say which it means. "
             "Send the episode_id that POST /reset answered (in the query, in the body, or as the header X-Episode-Id), "
             "or keep the cookie that came with it.",
         )
-    return wanted[-1]
+    return candidates[-1]

@@ -1,7 +1,7 @@
-"""Bound what comes in before every route, and answer in place of a crash or a closed socket.
+"""Bound every request before it reaches a route, and answer it instead of crashing or closing the socket.
 
-The SDK ends a WebSocket session on a binary frame, on JSON that is no object or nests too deep and on some that parses;
-here such a frame is answered and never reaches it, so the session and its episode live on.
+The SDK ends a WebSocket session on a binary frame, on JSON that is no object or nests too deep, and on some valid JSON;
+the guard answers such a frame itself, so the session and its episode live on.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from schema import shown
 
 from .json_input import MAX_DEPTH, has_surrogate_escape, read_json
-from .refusal import OUR_FAULT, Refusal, hidden
+from .refusal import OUR_FAULT, Refusal, safe_error
 
-BODY = "opensoc.body"  # where a route finds its parsed body in the scope; None where the request has none
-# Shorter frames cannot hold a number that Python refuses (4,300 digits), and are looked through in no time.
+BODY = "opensoc.body"  # the key of the parsed body in the scope; its value is None if the request has no body
+# Shorter frames cannot hold a number that Python refuses (4,300 digits), and are quick to check.
 _SHORT_CHARS = 4000
 
 
@@ -29,7 +29,7 @@ class Guard:
     """ASGI middleware around the whole application.
 
     Args:
-        app: what is guarded.
+        app: the application to guard.
         max_body_bytes: the longest HTTP body and WebSocket frame that is read; a frame is counted in characters.
     """
 
@@ -39,7 +39,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._app(scope, self._guarded(scope, receive, send), send)
+            await self._app(scope, self._guard(scope, receive, send), send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
@@ -47,31 +47,31 @@ class Guard:
 
     # ------------------------------------------------------------ HTTP
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        answering = False
 
-        async def noting(message: Message) -> None:
-            nonlocal begun
-            begun = True
+        async def note_and_send(message: Message) -> None:
+            nonlocal answering
+            answering = True
             await send(message)
 
         try:
             receive = await self._read(scope, receive)
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, note_and_send)
         except Refusal as refusal:
-            await _refused(scope, refusal)(scope, receive, send)
+            await _refuse(scope, refusal)(scope, receive, send)
         except Exception as exc:
-            hidden(exc)
-            if not begun:
+            safe_error(exc)
+            if not answering:
                 await JSONResponse({"detail": OUR_FAULT}, 500)(scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> Receive:
-        """Read and check a body, leave it in the scope, and return a `receive` that gives it once more."""
+        """Read and check a body, store it in the scope, and return a `receive` that replays it."""
         scope[BODY] = None
         headers = dict(scope["headers"])
         if scope["method"] in ("GET", "HEAD") or not (b"content-length" in headers or b"transfer-encoding" in headers):
             return receive
         raw = await self._whole(headers, receive)
-        text = _decoded(raw)
+        text = _decode(raw)
         if text and not text.isspace():
             scope[BODY] = value = read_json(text)
             if scope["path"] == "/mcp":
@@ -92,18 +92,18 @@ class Guard:
             if size > self._max:
                 raise self._too_long(size)
             parts.append(part)
-            if not message.get("more_body"):  # a client that went away has no more either
+            if not message.get("more_body"):  # true of a client that went away, too
                 return b"".join(parts)
 
     def _too_long(self, size: int) -> Refusal:
         return Refusal(413, f"Expected at most {self._max} bytes, got {size} or more. Send a shorter one.")
 
     # ------------------------------------------------------------ WebSocket
-    def _guarded(self, scope: Scope, receive: Receive, send: Send) -> Receive:
-        """Make a `receive` that answers by itself what must not reach the SDK."""
+    def _guard(self, scope: Scope, receive: Receive, send: Send) -> Receive:
+        """Make a `receive` that answers frames itself if they must not reach the SDK."""
         rpc = scope["path"] == "/mcp"
 
-        async def guarded() -> Message:
+        async def receive_checked() -> Message:
             while True:
                 message = await receive()
                 if message["type"] != "websocket.receive":
@@ -112,7 +112,7 @@ class Guard:
                 if text is not None and not rpc and _is_ordinary(text):
                     return message
                 try:
-                    return {"type": "websocket.receive", "text": self._checked(text, rpc)}
+                    return {"type": "websocket.receive", "text": self._check(text, rpc)}
                 except Refusal as refusal:
                     reply = _rpc_error(refusal) if rpc else _ws_error(refusal)
                 try:
@@ -120,13 +120,13 @@ class Guard:
                 except OSError:  # gone while we answered
                     return {"type": "websocket.disconnect", "code": 1006}
 
-        return guarded
+        return receive_checked
 
-    def _checked(self, text: str | None, rpc: bool) -> str:
-        """The frame as it may be passed on.
+    def _check(self, text: str | None, rpc: bool) -> str:
+        """Check a frame, and return it in the form that the SDK can take.
 
         Raises:
-            Refusal: it may not.
+            Refusal: the SDK cannot take the frame.
         """
         if text is None:
             raise Refusal(422, "Expected a text frame with a JSON object, got a binary one. Send text.")
@@ -143,7 +143,7 @@ class Guard:
 
 
 def _is_ordinary(text: str) -> bool:
-    """Whether a frame is surely harmless, told in under a microsecond; only the others are parsed here."""
+    """Tell in under a microsecond whether a frame is surely harmless; only the others are parsed here."""
     return (
         text[:1] == "{"
         and len(text) < _SHORT_CHARS
@@ -153,7 +153,7 @@ def _is_ordinary(text: str) -> bool:
 
 
 def _check_rpc(value: Any) -> None:
-    """Refuse what would make the SDK's JSON-RPC handler fail; what else is wrong with a request it says itself."""
+    """Refuse a request that would make the SDK's JSON-RPC handler fail; the SDK itself reports all other errors."""
     if not isinstance(value, dict):
         raise Refusal(422, f"Expected one JSON-RPC request object, got {shown(value)}. Send requests one by one.")
     params = value.get("params")
@@ -164,7 +164,7 @@ def _check_rpc(value: Any) -> None:
         )
 
 
-def _refused(scope: Scope, refusal: Refusal) -> Response:
+def _refuse(scope: Scope, refusal: Refusal) -> Response:
     if scope["path"] == "/mcp" and refusal.status != 413:  # as the SDK does: JSON-RPC errors come with a 200
         return JSONResponse(_rpc_error(refusal))
     return JSONResponse({"detail": str(refusal)}, refusal.status, refusal.headers)
@@ -180,7 +180,7 @@ def _ws_error(refusal: Refusal) -> dict[str, Any]:
     return {"type": "error", "data": {"message": str(refusal), "code": code.value}}
 
 
-def _decoded(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as exc:
@@ -188,14 +188,14 @@ def _decoded(raw: bytes) -> str:
 
 
 def replay(raw: bytes, receive: Receive) -> Receive:
-    """Make a `receive` that gives a body once more, and then what comes after it."""
-    given = False
+    """Make a `receive` that returns a body once more, and then the messages after it."""
+    is_replayed = False
 
-    async def replayed() -> Message:
-        nonlocal given
-        if given:
+    async def receive_again() -> Message:
+        nonlocal is_replayed
+        if is_replayed:
             return await receive()
-        given = True
+        is_replayed = True
         return {"type": "http.request", "body": raw, "more_body": False}
 
-    return replayed
+    return receive_again

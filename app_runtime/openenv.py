@@ -1,7 +1,7 @@
-"""OpenSOC as OpenEnv's server plays it: its environment and rubric tree around ours, and the two tools of MCP.
+"""Adapt OpenSOC to OpenEnv's server: its environment and rubric tree around ours, and the two tools of MCP.
 
-The SDK makes one `ServedEnv` for every WebSocket and MCP session, and one for every POST /mcp that names no session. It sends the
-texts of exceptions out, so each one leaves here in words that are safe to show.
+The SDK makes one `ServedEnv` for every WebSocket and MCP session, and one for every POST /mcp that names no session. It sends out the
+texts of exceptions, so this module words each one safely.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from schema import VERSION, BadRequestError, Incident, OpenSOCError, Triage
 from tasks.registry import SPLITS, TASK_SPECS, num_tasks, task_at
 
 from .episodes import Episodes
-from .refusal import hidden
+from .refusal import safe_error
 from .settings import Settings
 from .shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState, reply
 
@@ -54,14 +54,14 @@ def safe_errors() -> Iterator[None]:
     except OpenSOCError:
         raise
     except Exception as exc:
-        raise hidden(exc) from None
+        raise safe_error(exc) from None
 
 
 # ---------------------------------------------------------------- the rubric tree
 class ScoreTree(Rubric):
-    """A node of the rubric tree. Its score is the environment's own: calling it with the components by name notes it and runs the hooks.
+    """A node of the rubric tree. Its score is the environment's: a call with the components by name stores it and runs the hooks.
 
-    A player's node sums its components, the root gives the reward of the player whose turn it was. `last_score` is None where
+    A player's node sums its components, the root gives the reward of the player whose turn it was. `last_score` is None if
     nothing was scored since the last reset.
 
     Args:
@@ -75,13 +75,13 @@ class ScoreTree(Rubric):
         for child_name, child in children.items():
             setattr(self, child_name, child)
 
-    # Never a coroutine; the SDK's question whether it is one costs more than the answer.
+    # Overrides the SDK's, which first checks for a coroutine: that costs more than the score.
     def __call__(self, action: Mapping[str, float | None], observation: Observation) -> float:
         self._run_forward_pre_hooks(action, observation)
         return self._finish_forward(action, observation, self.forward(action, observation))
 
     def forward(self, action: Mapping[str, float | None], observation: Observation) -> float:
-        """Give the node's score."""
+        """Return the node's score."""
         if self.name in action:
             return action[self.name] or 0.0
         scored = [child for child in self._rubric_children.values() if child.is_scored(action)]
@@ -89,7 +89,7 @@ class ScoreTree(Rubric):
         return round(sum(scores), 6) if self.name else float(observation.reward or 0.0)
 
     def is_scored(self, scores: Mapping[str, float | None]) -> bool:
-        """Whether a component of this node was scored."""
+        """Return whether a component of this node was scored."""
         return any(score is not None for name, score in scores.items() if name.startswith(self.name))
 
     def reset(self) -> None:
@@ -98,7 +98,7 @@ class ScoreTree(Rubric):
             node.last_score = None
 
 
-def score_tree() -> ScoreTree:
+def make_score_tree() -> ScoreTree:
     """Make the tree of both players: `defender.decision`, `attacker.novelty` and so on, none of them scored yet."""
     players: dict[str, dict[str, ScoreTree]] = {}
     for component in COMPONENTS:
@@ -121,13 +121,13 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     REQUIRES_SINGLE_THREAD_EXECUTOR: ClassVar[bool] = True
 
     def __init__(self, *, settings: Settings, episodes: Episodes) -> None:
-        super().__init__(rubric=score_tree())
+        super().__init__(rubric=make_score_tree())
         self._env = OpenSOCEnv(reward_table=settings.reward_table, salt=settings.salt)
         self._episodes = episodes
 
     @property
     def mcp_client(self) -> Tools:
-        """Where the SDK's /mcp looks for tools."""
+        """The client in which the SDK's /mcp looks for tools."""
         return Tools(self, self._episodes)
 
     def reset(self, /, seed: int | None = None, episode_id: str | None = None, **options: Any) -> Any:
@@ -142,34 +142,34 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         return observation
 
     def step(self, action: Any, timeout_s: float | None = None, **options: Any) -> Any:
-        """Play one turn; exceptions as with `reset`."""
+        """Play one turn; raise the same errors as `reset`."""
         with safe_errors():
             observation = self._env.step(action)
         self._apply_rubric(self._env.components, observation)
         return observation
 
     async def reset_async(self, /, seed: int | None = None, episode_id: str | None = None, **options: Any) -> Any:
-        """`reset`, on the event loop itself."""
+        """Reset on the event loop itself; see `reset`."""
         return self.reset(seed, episode_id, **options)
 
-    # The SDK inspects it at every reset; known beforehand that takes 3 us, else 11.
+    # The SDK inspects the signature at every reset: 3 us if it is stored, else 11.
     reset_async.__signature__ = inspect.signature(reset_async)  # type: ignore[attr-defined]
 
     async def step_async(self, action: Any, timeout_s: float | None = None, **options: Any) -> Any:
-        """`step`, on the event loop itself."""
+        """Play one turn on the event loop itself; see `step`."""
         return self.step(action)
 
     @property
     def state(self) -> State:
-        """Where the episode stands; readable at any time."""
+        """The state of the episode; readable at any time."""
         return self._env.state
 
     def close(self) -> None:
-        """End the environment's life; may be called again."""
+        """Close the environment; may be called again."""
         self._env.close()
 
     def get_metadata(self) -> EnvironmentMetadata:
-        """Give name, purpose and version."""
+        """Return name, purpose and version."""
         return EnvironmentMetadata(
             name="opensoc",
             description="Triage of security incidents that an attacker invents, judged by a deterministic verifier over structured events.",
@@ -179,15 +179,15 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
 
     # ------------------------------------------------------------ OpenEnv's task API
     def list_splits(self) -> list[dict[str, str]]:
-        """List the splits, with OpenEnv's type of each."""
+        """List the splits with OpenEnv's type of each."""
         return [{"name": split, "type": {"train": "train", "val": "validation"}.get(split, "test")} for split in SPLITS]
 
     def num_tasks(self, split: str) -> int:
-        """Count the tasks of a split; IndexError for none such."""
+        """Count the tasks of a split; raise IndexError if there is no such split."""
         return num_tasks(split)
 
     def get_task(self, split: str, index: int) -> dict[str, Any]:
-        """Describe one task, which `reset(split=..., index=...)` plays; IndexError outside the split."""
+        """Describe one task, which `reset(split=..., index=...)` plays; raise IndexError outside the split."""
         task, seed = task_at(split, index)
         return {
             "id": f"{split}-{index}",
@@ -199,12 +199,12 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         }
 
     def get_task_range(self, split: str, start: int | None = None, stop: int | None = None) -> list[dict[str, Any]]:
-        """Describe the tasks from start up to and without stop, as Python slices count, at most 100."""
+        """Describe the tasks from `start` to before `stop`, as Python slices count; at most 100."""
         chosen = range(num_tasks(split))[slice(start, stop)]
         return [self.get_task(split, index) for index in chosen[:MAX_LISTED]]
 
     def list_tasks(self, split: str) -> list[dict[str, Any]]:
-        """Describe the first 100 tasks of a split; `num_tasks` says how many there are."""
+        """Describe the first 100 tasks of a split; `num_tasks` counts all."""
         return self.get_task_range(split, 0, MAX_LISTED)
 
 
@@ -213,7 +213,7 @@ class Tools:
     """The two tools of one session, in the shape of the client to an MCP server that the SDK expects.
 
     A client and not a server object: for a server the SDK starts a thread and an event loop at every call, and fails
-    on arguments that are no object. Here these are an answer like any other, and scored.
+    on arguments that are no object. This class scores such arguments like any other answer.
     """
 
     def __init__(self, env: ServedEnv, episodes: Episodes) -> None:
@@ -221,7 +221,7 @@ class Tools:
         self._episodes = episodes
 
     def is_connected(self) -> bool:
-        """Say that the tools are there: always, as they are in this process."""
+        """Return True, as the tools are in this process."""
         return True
 
     async def __aenter__(self) -> Self:
@@ -231,7 +231,7 @@ class Tools:
         pass
 
     async def list_tools(self) -> list[dict[str, Any]]:
-        """Give name, description and input schema of both tools."""
+        """List name, description and input schema of both tools."""
         return _tool_list()
 
     async def call_tool(self, name: str, arguments: Any = None) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class Tools:
     def _play(self, name: str, answer: Any, episode_id: str | None) -> dict[str, Any]:
         action = {name: answer}
         if episode_id is not None:
-            return reply(self._episodes.step(self._episodes.named(episode_id), action))
+            return reply(self._episodes.step(self._episodes.find(episode_id), action))
         if self._env.state.episode_id is not None:
             return reply(self._env.step(action))
         if name == "craft_incident":
@@ -261,7 +261,7 @@ class Tools:
 
 
 def _split(arguments: Any) -> tuple[Any, str | None]:
-    """Take the episode's id out of a tool's arguments; the rest is the answer, whatever it is."""
+    """Split a tool's arguments into the answer, of whatever form, and the episode's id."""
     if not isinstance(arguments, dict):
         return ({} if arguments is None else arguments), None
     episode_id = arguments.get("episode_id")

@@ -35,7 +35,7 @@ class InternalError(OpenSOCError):
     """Our own mistake, as a caller is told of it."""
 
 
-def hidden(exc: Exception) -> InternalError:
+def safe_error(exc: Exception) -> InternalError:
     """Log where an exception came from and return one that is safe to show.
 
     The exception's own text is kept out of both: it may quote an episode's ground truth or a caller's data.

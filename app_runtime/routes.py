@@ -192,7 +192,7 @@ def _find(request: Request, which: Filter, *, done: bool | None = None) -> Episo
             owner, certain=not caller.is_new, task=which.task, mode=which.mode, seed=which.seed, done=done
         )
     else:
-        episode = episodes.named(name, owner)
+        episode = episodes.find(name, owner)
         if not episode.fits(which.task, which.mode, which.seed):
             raise Refusal(
                 422,

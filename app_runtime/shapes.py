@@ -1,4 +1,4 @@
-"""The forms of what OpenSOC's HTTP routes take and answer, and their words in the OpenAPI document."""
+"""Define the requests and answers of OpenSOC's HTTP routes, and their descriptions in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ class OpenSOCState(SDKState):
 
 
 def reply(observation: Observation) -> dict[str, Any]:
-    """Give what /reset, /step and the MCP tools answer: the SDK's form and the episode's id."""
+    """Return the answer of /reset, /step and the MCP tools: the SDK's form and the episode's id."""
     return {**serialize_observation(observation), "episode_id": observation.episode_id}
 
 
 # ---------------------------------------------------------------- bodies and answers
 def _whole(value: object) -> object:
-    """5.0 is the whole number 5, in JSON Schema and in languages that have but one kind of number."""
+    """Turn 5.0 into 5, as JSON Schema and languages with one kind of number do not tell them apart."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -179,7 +179,7 @@ def body_doc(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
 
 
 def problems(what: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for errors by status: those of every route, and what else may happen."""
+    """Return OpenAPI entries for errors by status: those of every route, and those in `what`."""
     common = {400: "The body is no JSON.", 413: "The body is too long.", 422: "The request has another form."}
     return {status: {"model": Problem, "description": text} for status, text in {**common, **what}.items()}
 
@@ -190,7 +190,7 @@ UNCLEAR = "None or several episodes are meant"
 
 # ---------------------------------------------------------------- parameters
 def _absent_or(**schema: Any) -> WithJsonSchema:
-    """The schema of an optional parameter, without the null that no query can hold."""
+    """Return the schema of an optional parameter, without the null that no query can hold."""
     return WithJsonSchema(schema)
 
 

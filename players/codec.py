@@ -21,8 +21,8 @@ LONGEST = 32  # tokens of an answer; a right one has about ten
 Row = Mapping[str, Any]
 
 
-class Coder:
-    """Prompts and answers as tokens, with the tokenizer's own chat template."""
+class PromptCodec:
+    """Encodes prompts and answers with the tokenizer's own chat template."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -31,14 +31,14 @@ class Coder:
         self._before: list[int] = tokenizer.convert_tokens_to_ids(list(PIECES[1:3]))  # the line, and the action
 
     def read(self, row: Row) -> list[int]:
-        """A row's prompt up to where the answer begins, however long."""
+        """Encode a row's prompt up to where the answer begins, however long."""
         chat = messages(row["observation"], "compact")
         text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         tokens: list[int] = self.tokenizer(text).input_ids
         return tokens
 
     def prompt(self, row: Row) -> list[int]:
-        """A row's prompt.
+        """Encode a row's prompt.
 
         Raises:
             BadRequestError: it leaves no room for an answer.
@@ -51,21 +51,21 @@ class Coder:
         return tokens
 
     def answer(self, row: Row) -> list[int]:
-        """The right answer's tokens, with the end."""
+        """Encode the right answer, with its end."""
         return [*self.tokenizer(answer_text(row["ground_truth"], "compact")).input_ids, self.end]
 
     def places(self, tokens: Sequence[int]) -> tuple[int, int]:
-        """Where the cited line and the action begin in an answer; its length for what is not there."""
+        """Return where the cited line and the action begin in an answer; its length for a part that is not there."""
         line, action = (tokens.index(piece) + 1 if piece in tokens else len(tokens) for piece in self._before)
         return min(line, action), action
 
     def text(self, tokens: Sequence[int]) -> str:
-        """An answer's text without its end."""
+        """Decode an answer without its end."""
         return str(self.tokenizer.decode([token for token in tokens if token != self.end]))
 
 
 def load(path: Path | str) -> tuple[Any, Any]:
-    """A model and its tokenizer from a checkpoint made here.
+    """Load a model and its tokenizer from a checkpoint of `train.nano`.
 
     Raises:
         BadRequestError: there is none, or it cannot be read.

@@ -161,12 +161,12 @@ class LocalModel(Streaming):
 
 
 def is_model(path: Path) -> bool:
-    """Whether a directory looks like a model or an adapter."""
+    """Return whether a directory looks like a model or an adapter."""
     return (path / "config.json").is_file() or _is_adapter(path)
 
 
 def fingerprint(path: Path) -> str:
-    """A hash of the names, sizes and both ends of a model's files: told apart are all that training writes, without reading gigabytes."""
+    """Hash the names, sizes and both ends of a model's files: that tells apart all that training writes, without reading gigabytes."""
     found = hashlib.sha256()
     for file in sorted(file for file in path.iterdir() if file.is_file() and file.suffix in WEIGHTS):
         size = file.stat().st_size
@@ -182,7 +182,7 @@ def _is_adapter(path: Path) -> bool:
 
 
 def _base_of(path: Path) -> Path:
-    """The base model's directory: as the adapter names it, from here, from the adapter's own place, or from the local cache."""
+    """Find the base model's directory: as the adapter names it, from here, from the adapter's own place, or from the local cache."""
     named = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path"))
     for base in (Path(named), path / named):
         if is_model(base):
@@ -196,7 +196,7 @@ def _base_of(path: Path) -> Path:
 
 
 def cached(named: str) -> Path | None:
-    """The directory of a model of the hub in the local cache; None where it is not there."""
+    """Return the directory of a hub model in the local cache; None if it is not there."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -220,7 +220,7 @@ def _loaded(path: Path, device: str) -> tuple[Any, Any]:
 
 
 def tokenizer_of(path: Path, base: Path) -> Any:
-    """The tokenizer of a model's or adapter's directory, or of its base where it has none; pads on the left.
+    """Load the tokenizer of a model's or adapter's directory, or of its base if it has none; it pads on the left.
 
     As tokenizer.json says, where there is one: for a Qwen2 model AutoTokenizer puts Qwen's way of splitting in the place of the file's.
     """
@@ -244,7 +244,7 @@ def _device(torch: Any, wanted: str) -> str:
 
 
 def _seed(seed: int, ids: Sequence[str]) -> int:
-    """A batch's own seed, so that what is sampled does not hang on the batches before it."""
+    """Derive a batch's own seed, so that its samples do not depend on the batches before it."""
     return int.from_bytes(hashlib.sha256(json.dumps([seed, *ids]).encode()).digest()[:8], "big") >> 1
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from players.base import Arrived, Options, Reply, Row, Streaming, cut
-from players.codec import LONGEST, Coder, load
+from players.codec import LONGEST, PromptCodec, load
 from players.decode import answers
 from players.local import fingerprint
 from players.prompt import messages
@@ -42,7 +42,7 @@ class NanoModel(Streaming):
         self, model: Any, tokenizer: Any, options: Options, *, path: Path | None = None, threads: int = THREADS
     ) -> None:
         super().__init__(path.resolve().name if path else "model")
-        self._model, self._coder, self._options, self._path = model, Coder(tokenizer), options, path
+        self._model, self._coder, self._options, self._path = model, PromptCodec(tokenizer), options, path
         self._longest, self._threads, self.batch = min(LONGEST, options.max_tokens), threads, threads * TOGETHER
 
     @classmethod

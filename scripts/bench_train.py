@@ -41,7 +41,7 @@ def main() -> None:
 
     import torch
 
-    from players.codec import Coder
+    from players.codec import PromptCodec
     from players.decode import answers
     from players.prompt import user_text
     from train.data import fresh, training_row
@@ -54,7 +54,7 @@ def main() -> None:
         (user_text(row["observation"], "compact") for row in fresh(9, number=1000)),
         PRESETS[args.preset].vocabulary,
     )
-    model, coder = tiny.make(args.preset, tokenizer), Coder(tokenizer)
+    model, coder = tiny.make(args.preset, tokenizer), PromptCodec(tokenizer)
     rows = list(fresh(8, number=args.rows))
     prompts, right = [coder.prompt(row) for row in rows], [coder.answer(row) for row in rows]
     weights = list(model.parameters())

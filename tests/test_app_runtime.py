@@ -10,7 +10,7 @@ from app_runtime.episodes import Episodes
 from app_runtime.guard import _is_ordinary
 from app_runtime.json_input import MAX_DEPTH, read_json
 from app_runtime.openenv import ServedEnv, safe_errors
-from app_runtime.refusal import OUR_FAULT, InternalError, Refusal, hidden
+from app_runtime.refusal import OUR_FAULT, InternalError, Refusal, safe_error
 from app_runtime.settings import Settings
 from app_runtime.shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState, ResetBody
 from contract import right_answer
@@ -122,7 +122,7 @@ def test_an_unexpected_error_is_logged_and_shown_without_its_text(caplog):
     try:
         raise KeyError("the ground truth is escalate")
     except KeyError as exc:
-        safe = hidden(exc)
+        safe = safe_error(exc)
 
     assert str(safe) == OUR_FAULT
     assert "KeyError" in caplog.text
@@ -182,7 +182,7 @@ def test_an_episode_lives_from_its_last_use():
     episodes, clock = store(ttl_s=60)
     episode = begin(episodes)
     clock.now += 59.9
-    assert episodes.named(episode.episode_id) is episode
+    assert episodes.find(episode.episode_id) is episode
     clock.now += 59.9
     episodes.step(episode, {"craft_incident": 1})
     clock.now += 59.9
@@ -190,7 +190,7 @@ def test_an_episode_lives_from_its_last_use():
     clock.now += 60
 
     with pytest.raises(Refusal) as caught:
-        episodes.named(episode.episode_id)
+        episodes.find(episode.episode_id)
     assert caught.value.status == 404
     assert episode.env.closed
 
@@ -201,7 +201,7 @@ def test_a_finished_episode_can_be_found_until_it_expires():
     finish(episodes, episode)
     clock.now += 59.9
 
-    assert episodes.named(episode.episode_id) is episode
+    assert episodes.find(episode.episode_id) is episode
 
 
 def test_nothing_is_left_of_what_expired():
@@ -222,7 +222,7 @@ def test_a_full_store_drops_the_least_recently_used_finished_episode_first():
     first, second, running = begin(episodes), begin(episodes), begin(episodes)
     finish(episodes, first)
     finish(episodes, second)
-    episodes.named(first.episode_id)
+    episodes.find(first.episode_id)
     begin(episodes)
 
     assert len(episodes) == 3
@@ -250,12 +250,12 @@ def test_an_id_that_the_client_chose_is_found_by_its_owner_only():
     episodes, _ = store()
     ours, theirs = begin(episodes, "us", name="demo"), begin(episodes, "them", name="demo")
 
-    assert episodes.named("demo", "us") is ours
-    assert episodes.named("demo", "them") is theirs
+    assert episodes.find("demo", "us") is ours
+    assert episodes.find("demo", "them") is theirs
     with pytest.raises(Refusal) as foreign:
-        episodes.named("demo", "others")
+        episodes.find("demo", "others")
     with pytest.raises(Refusal) as unknown:
-        episodes.named("omed", "others")
+        episodes.find("omed", "others")
     assert foreign.value.status == unknown.value.status == 404
     assert str(foreign.value) == str(unknown.value).replace("omed", "demo")
 
@@ -264,7 +264,7 @@ def test_an_id_that_the_server_made_is_found_by_whoever_knows_it():
     episodes, _ = store()
     episode = begin(episodes, "us")
 
-    assert episodes.named(episode.episode_id, "them") is episode
+    assert episodes.find(episode.episode_id, "them") is episode
 
 
 def test_a_chosen_id_is_free_again_after_the_end():
@@ -276,7 +276,7 @@ def test_a_chosen_id_is_free_again_after_the_end():
     finish(episodes, first)
     second = begin(episodes, name="demo")
 
-    assert episodes.named("demo", "us") is second
+    assert episodes.find("demo", "us") is second
     assert first.env.closed
 
 

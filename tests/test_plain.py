@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from players.codec import Coder, load
+from players.codec import PromptCodec, load
 from players.prompt import user_text
 from runs.directory import LOCK
 from runs.ending import StoppedError
@@ -510,7 +510,7 @@ def test_a_small_model_answers_for_eval_run(start, tmp_path):
     assert [reply.text for reply in together[3:4]] == [reply.text for reply in alone]
     assert together[-1].text is None
     assert "at most 4064 tokens" in together[-1].fault
-    assert together[0].usage["prompt_tokens"] == len(Coder(tokenizer).prompt(rows[0]))
+    assert together[0].usage["prompt_tokens"] == len(PromptCodec(tokenizer).prompt(rows[0]))
 
 
 def test_a_device_that_is_not_there_is_told(tmp_path, capsys):

@@ -404,13 +404,13 @@ def test_unsloth_is_asked_for_by_name_and_missed_by_name(toy, tmp_path, capsys, 
 def test_unsloth_is_there_before_what_it_replaces(toy, tmp_path, monkeypatch, command):
     """It replaces parts of trl and transformers, and does nothing to what is imported already."""
     order = []
-    monkeypatch.setattr(hub, "have_unsloth", lambda: order.append("unsloth"))
+    monkeypatch.setattr(hub, "require_unsloth", lambda: order.append("unsloth"))
 
-    def have_trl():
+    def require_trl():
         order.append("trl")
         raise OpenSOCError("far enough")
 
-    monkeypatch.setattr(hub, "have_trl", have_trl)
+    monkeypatch.setattr(hub, "require_trl", require_trl)
     assert command.main(["--model", str(toy), "--out", str(tmp_path), "--backend", "unsloth"]) == 2
     assert order == ["unsloth", "trl"]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from env import OpenSOCEnv
-from players.codec import Coder
+from players.codec import PromptCodec
 from players.decode import Answers, answers, on_device
 from players.prompt import answer_text, parse, user_text
 from players.scoring import Score, score_reply
@@ -23,7 +23,9 @@ from train.nano.presets import PRESETS
 @pytest.fixture(scope="module")
 def coder():
     torch.set_num_threads(1)
-    return Coder(tiny.train_tokenizer((user_text(row["observation"], "compact") for row in fresh(1, number=60)), 900))
+    return PromptCodec(
+        tiny.train_tokenizer((user_text(row["observation"], "compact") for row in fresh(1, number=60)), 900)
+    )
 
 
 @pytest.fixture

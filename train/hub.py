@@ -48,7 +48,7 @@ class Loaded:
 
 # ---------------------------------------------------------------- where it is
 def local_directory(named: str) -> Path:
-    """Return the directory of a model: the one that is named, or the cache's of a hub name, filled from the hub if it is empty.
+    """Return the directory of a model: the given one, or the cache's of a hub name, filled from the hub if it is empty.
 
     Raises:
         BadRequestError: there is no such directory, or the hub has no such model or cannot be reached.
@@ -63,10 +63,10 @@ def local_directory(named: str) -> Path:
         return path
     if path.is_absolute() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", named) or named.startswith("."):
         raise BadRequestError(f"Expected a model's directory at {named!r}, and there is none; correct --model.")
-    return cached(named) or _fetched(named)
+    return cached(named) or _fetch(named)
 
 
-def _fetched(named: str) -> Path:
+def _fetch(named: str) -> Path:
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -77,7 +77,7 @@ def _fetched(named: str) -> Path:
     if constants.HF_HUB_OFFLINE:
         raise BadRequestError(refusal.format("it is neither of the first two while HF_HUB_OFFLINE is set"))
     try:
-        HfApi().model_info(named, timeout=HUB_S)  # asked once: a download would try again for minutes
+        HfApi().model_info(named, timeout=HUB_S)  # one request: a download would try again for minutes
         return Path(snapshot_download(named, allow_patterns=list(FILES), etag_timeout=HUB_S))
     except HfHubHTTPError as error:
         raise BadRequestError(refusal.format(f"the hub refused: {_first_line(error)}")) from error
@@ -103,7 +103,7 @@ def load(
     max_length: int | None = None,
     unsloth: bool = False,
 ) -> Loaded:
-    """Load a model with what is to be trained of it, and its tokenizer.
+    """Load a model with its trainable part, and its tokenizer.
 
     Args:
         named: a directory with a model or an adapter, or a name on the hub.
@@ -163,8 +163,8 @@ def load_for(args: argparse.Namespace, named: str) -> Loaded:
 
 def _base_name(path: Path) -> str:
     named = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path"))
-    beside = path / named
-    return str(beside) if beside.is_dir() else named
+    directory = path / named
+    return str(directory) if directory.is_dir() else named
 
 
 def _model(
@@ -198,7 +198,7 @@ def _model(
 
 
 def prepare(backend: str) -> None:
-    """See that the libraries of a backend are installed, import them in the order that they need, and keep them quiet.
+    """Check that the libraries of a backend are installed, import them in the order that they need, and silence them.
 
     Raises:
         BadRequestError: a library is not installed.
@@ -207,22 +207,22 @@ def prepare(backend: str) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if backend == "unsloth":
-        have_unsloth()
-    have_trl()
+        require_unsloth()
+    require_trl()
     import datasets
     import transformers
     from huggingface_hub import constants
 
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # whoever imported it before
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # even if it was imported before
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
 
 
-def have_trl() -> None:
-    """See that what training needs is installed.
+def require_trl() -> None:
+    """Check that the training libraries are installed.
 
     Raises:
-        BadRequestError: it is not.
+        BadRequestError: a library is not installed.
     """
     try:
         import accelerate  # noqa: F401
@@ -239,8 +239,8 @@ def have_trl() -> None:
 UNSLOTH_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def have_unsloth() -> None:
-    """Import it, before trl and transformers: it replaces parts of both."""
+def require_unsloth() -> None:
+    """Import Unsloth before trl and transformers, as it replaces parts of both."""
     try:
         import unsloth  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
     except ImportError as error:
@@ -248,7 +248,7 @@ def have_unsloth() -> None:
             "Expected Unsloth for --backend unsloth, and it is not installed; make an environment with a GPU build of torch and "
             "`pip install -r requirements-unsloth.txt`, or use --backend trl."
         ) from error
-    except NotImplementedError as error:  # how it says that there is no GPU
+    except NotImplementedError as error:  # Unsloth's way to say that there is no GPU
         raise OpenSOCError(
             f"Expected a GPU for --backend unsloth, and Unsloth says: {_first_line(error)}; use --backend trl."
         ) from error
@@ -289,7 +289,7 @@ def _unsloth_model(
 
 # ---------------------------------------------------------------- chat template and lengths
 def prepare_template(tokenizer: Any, named: str) -> bool:
-    """See that the template renders a system message, and return whether it had to be taught to.
+    """Check that the template renders a system message, and return whether it had to be extended.
 
     Raises:
         BadRequestError: there is no chat template, or it cannot render a conversation.
@@ -300,16 +300,16 @@ def prepare_template(tokenizer: Any, named: str) -> bool:
         )
     chat = [{"role": "system", "content": "SYSTEM TEXT"}, {"role": "user", "content": "USER TEXT"}]
 
-    def whole() -> bool:
+    def renders_both() -> bool:
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return "SYSTEM TEXT" in text and "USER TEXT" in text
 
     with suppress(Exception):  # a template is a program, and may raise anything
-        if whole():
+        if renders_both():
             return False
     tokenizer.chat_template = FOLD + tokenizer.chat_template
     try:
-        if not whole():
+        if not renders_both():
             raise ValueError("the messages are not in what it renders")
     except Exception as error:
         raise BadRequestError(
@@ -332,7 +332,7 @@ def lengths(tokenizer: Any, prompts: Sequence[Messages], answers: Sequence[str] 
 
 
 def answer_room(tokenizer: Any, density: Density) -> int:
-    """Return the tokens that an answer gets: above the longest right answer of the frozen rows by an eighth."""
+    """Return the tokens that an answer gets: the longest right answer of the frozen rows and an eighth more."""
     texts = [answer_text(row["ground_truth"], density) for row in frozen()]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return max(map(len, ids)) * 9 // 8 + 2

@@ -27,11 +27,11 @@ class PlainHead:
             weight: the head's matrix, vocabulary x width.
             bias: the head's bias, or None.
             targets: ids of the tokens, n.
-            temperature: what the logits are divided by.
+            temperature: the divisor of the logits.
             chunk: not used; all logits are made at once.
             softcap: the model's bound of its logits, or None.
             scale: the model's factor of its logits.
-            outputs: what else is wanted; `is_top1` is made, TRL's other two are for losses that are not used here.
+            outputs: names of further results; `is_top1` is computed, TRL's other two serve losses that are not used here.
 
         Returns:
             Log-probabilities and entropies (n, float32), None twice, and whether each target is the likeliest token.
@@ -48,7 +48,7 @@ class PlainHead:
 
 
 def use_plain_head() -> bool:
-    """Put the plain head in the place of TRL's if there is no GPU, and return whether it was."""
+    """Replace TRL's head by the plain one if there is no GPU, and return whether that was done."""
     import torch
     import trl.trainer.utils
 

@@ -30,7 +30,7 @@ def explanation(finding: Finding, window: Window, *, probing: bool) -> str:
 
 
 def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
-    """Whether a ticket is approved and covers every host and account, the program and the whole time."""
+    """Return whether a ticket is approved and covers every host and account, the program and the whole time."""
     return bool(
         ticket["status"] == "approved"
         and finding.tool
@@ -45,7 +45,7 @@ def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
 
 
 def _owner_uses(tool: Tool, finding: Finding, window: Window) -> bool:
-    """Whether the program is approved for the department of every account that used it, lies where programs are installed, and
+    """Return whether the program is approved for the department of every account that used it, lies where programs are installed, and
     reaches no address that intelligence is sure of: approval speaks for the program, not for whom it calls."""
     accounts = window.world.accounts
     return (
@@ -57,7 +57,7 @@ def _owner_uses(tool: Tool, finding: Finding, window: Window) -> bool:
 
 
 def _scanner_may(scanner: Scanner, finding: Finding, window: Window) -> bool:
-    """Whether an authorised scanner probes hosts that lie in the networks that it may probe."""
+    """Return whether an authorised scanner probes hosts that lie in the networks that it may probe."""
     if finding.remote != scanner["ip"]:
         return False
     targets = tuple(scanner["targets"])

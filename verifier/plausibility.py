@@ -194,7 +194,7 @@ _RUN = re.compile(r"(.)\1{15,}|(.{2,8}?)\2{12,}")
 
 
 def _is_gibberish(text: str) -> bool:
-    """Whether a text repeats one character or a short piece many times over, or has hardly any letter or digit."""
+    """Return whether a text repeats one character or a short piece many times over, or has hardly any letter or digit."""
     if _RUN.search(text):
         return True
     return len(text) >= 12 and sum(character.isalnum() for character in text) < len(text) * 0.3

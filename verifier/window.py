@@ -368,7 +368,7 @@ class Window:
         return value
 
     def is_external(self, ip: str | None) -> bool:
-        """Whether an address is known and not ours."""
+        """Return whether an address is known and not ours."""
         known = self._external.get(ip)
         if known is None:
             known = self._external[ip] = not self.world.is_internal(cast(str, ip))
@@ -460,7 +460,7 @@ def stems(programs: Iterable[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16_384)
 def is_user_writable(path: str | None) -> bool:
-    """Whether a path lies where an ordinary user may write, so that nobody vouches for what is there."""
+    """Return whether a path lies where an ordinary user may write, so that nobody vouches for what is there."""
     if not path:
         return False
     return _USER_WRITABLE.search(path.replace("/", "\\") if _DRIVE_SLASH.search(path) else path) is not None
@@ -468,7 +468,7 @@ def is_user_writable(path: str | None) -> bool:
 
 @lru_cache(maxsize=16_384)
 def is_installed(path: str | None) -> bool:
-    """Whether a program lies where only an administrator may put one."""
+    """Return whether a program lies where only an administrator may put one."""
     return (
         bool(path)
         and _INSTALLED.match(cast(str, path)) is not None
@@ -486,5 +486,5 @@ def basename(path: str | None) -> str:
 
 
 def is_person_or_service(user: str) -> bool:
-    """Whether an account is neither a machine's (name ends in $) nor the system's own."""
+    """Return whether an account is neither a machine's (name ends in $) nor the system's own."""
     return bool(user) and not user.endswith("$") and user.lower() not in WELL_KNOWN_ACCOUNTS

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from players.codec import Coder, load
+from players.codec import PromptCodec, load
 from players.decode import on_device
 from runs.ending import StoppedError, interruptible
 from runs.files import restore_directory
@@ -108,7 +108,7 @@ class Loop:
         restore_directory(plan.out / LAST)
         resumes = (plan.out / LAST).exists()
         model, tokenizer = load(plan.out / LAST) if resumes else start()
-        self.model, self.tokenizer, self.coder = model.to(plan.device), tokenizer, Coder(tokenizer)
+        self.model, self.tokenizer, self.coder = model.to(plan.device), tokenizer, PromptCodec(tokenizer)
         self.optimizer = Muon(model, plan.lr, muon=plan.muon)
         self.log = Log(plan.out / "log.jsonl")
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]

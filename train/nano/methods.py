@@ -17,7 +17,7 @@ from typing import Any
 
 from eval.metric_table import names_in
 from players.base import Options
-from players.codec import CONTEXT, LONGEST, Coder, load
+from players.codec import CONTEXT, LONGEST, PromptCodec, load
 from players.nano import NanoModel
 from players.prompt import user_text
 from runs.ending import StoppedError
@@ -164,7 +164,7 @@ def _drop_too_long(rows: Sequence[Row], args: argparse.Namespace) -> list[Row]:
     Raises:
         BadRequestError: one does not, and none are to be left out.
     """
-    coder, names = Coder(_start(args.model)[1]), [str(row["id"]) for row in rows]
+    coder, names = PromptCodec(_start(args.model)[1]), [str(row["id"]) for row in rows]
     sizes = [len(coder.read(row)) for row in rows]
     return drop_too_long(rows, names, sizes, CONTEXT - LONGEST, skip=args.skip_long, what="a prompt")
 

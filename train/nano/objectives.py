@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional as F
 
-from players.codec import LONGEST, Coder
+from players.codec import LONGEST, PromptCodec
 from players.decode import Answers, answers
 from players.scoring import Score, score_reply
 from rubric import TableName
@@ -32,11 +32,11 @@ Learned = tuple[torch.Tensor | None, dict[str, Any]]  # a loss, None if nothing 
 class Objective:
     """Learn from rows: `draw` prepares some together, `loss` learns from one. A row's `index` is its place in the stream."""
 
-    def draw(self, model: Any, coder: Coder, rows: Sequence[Row]) -> list[Any]:
+    def draw(self, model: Any, coder: PromptCodec, rows: Sequence[Row]) -> list[Any]:
         """Return what `loss` needs for each row; made for all before any is learned from."""
         return [None] * len(rows)
 
-    def loss(self, model: Any, coder: Coder, row: Row, drawn: Any) -> Learned:
+    def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Any) -> Learned:
         """Return the loss of a row, and what is logged of it."""
         raise NotImplementedError
 
@@ -44,7 +44,7 @@ class Objective:
 class LanguageModelling(Objective):
     """Next-token loss on a prompt alone: no label, no verifier."""
 
-    def loss(self, model: Any, coder: Coder, row: Row, drawn: Any) -> Learned:
+    def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Any) -> Learned:
         tokens = torch.tensor([coder.prompt(row)])
         hidden = model.model(tokens).last_hidden_state[0, :-1]
         loss = F.cross_entropy(model.lm_head(hidden), tokens[0, 1:])
@@ -54,7 +54,7 @@ class LanguageModelling(Objective):
 class Supervised(Objective):
     """Loss on the right answer alone."""
 
-    def loss(self, model: Any, coder: Coder, row: Row, drawn: Any) -> Learned:
+    def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Any) -> Learned:
         return answer_loss(model, coder.prompt(row), coder.answer(row))
 
 
@@ -113,7 +113,7 @@ class GroupReward(Objective):
     def __init__(self, *, table: TableName, group: int = 8, temperature: float = 1.0, seed: int = 0) -> None:
         self.table, self.group, self.temperature, self.seed = table, group, temperature, seed
 
-    def draw(self, model: Any, coder: Coder, rows: Sequence[Row]) -> list[Group]:
+    def draw(self, model: Any, coder: PromptCodec, rows: Sequence[Row]) -> list[Group]:
         prompts = [coder.prompt(row) for row in rows]
         seeds = [(self.seed * 1_000_003 + row["index"]) % (1 << 62) for row in rows]
         drawn = answers(
@@ -201,7 +201,7 @@ class GRPO(GroupReward):
             for decision, citation, form in zip(decisions, citations, formats, strict=True)
         ]
 
-    def loss(self, model: Any, coder: Coder, row: Row, drawn: Group) -> Learned:
+    def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Group) -> Learned:
         """Compare the answers of a row's group; equal ones are read once."""
         loss, log = self._group_loss(model, coder, drawn)
         if not self.anchor or row["index"] % ANCHOR_EVERY:
@@ -210,7 +210,7 @@ class GRPO(GroupReward):
         anchor_loss, anchor_log = answer_loss(model, coder.prompt(labelled), coder.answer(labelled))
         return anchor_loss if loss is None else loss + anchor_loss, {**log, "anchor_loss": anchor_log["loss"]}
 
-    def _group_loss(self, model: Any, coder: Coder, drawn: Group) -> Learned:
+    def _group_loss(self, model: Any, coder: PromptCodec, drawn: Group) -> Learned:
         log = self.log(drawn)
         advantages = self.advantages(drawn.judged)
         if not any(map(any, advantages)) and not (self.entropy or self.balance):
@@ -231,7 +231,7 @@ class GRPO(GroupReward):
         return list(pushes.values())
 
     def _with_answer(
-        self, loss: torch.Tensor, coder: Coder, push: Push, logits: torch.Tensor, price_of_share: torch.Tensor
+        self, loss: torch.Tensor, coder: PromptCodec, push: Push, logits: torch.Tensor, price_of_share: torch.Tensor
     ) -> torch.Tensor:
         """Add an answer's part to a group's loss."""
         line, action = coder.places(push.tokens)
@@ -254,7 +254,7 @@ def _standard_scores(values: Sequence[float]) -> list[float]:
 class RejectionSampling(GroupReward):
     """Learn the best-paid answer of a group if its action is right; the plain competitor of GRPO."""
 
-    def loss(self, model: Any, coder: Coder, row: Row, drawn: Group) -> Learned:
+    def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Group) -> Learned:
         best = max(range(self.group), key=lambda index: drawn.judged[index].reward)
         log = self.log(drawn)
         if not drawn.judged[best].right:

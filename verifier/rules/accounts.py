@@ -138,7 +138,7 @@ def account_takeover(accounts: Lines[AccountFields], edits: Lines[DirectoryField
 
 
 def _is_account_seized(line: Line[AccountFields]) -> bool:
-    """Whether nobody in particular changes an account, or a person takes the $ off a machine's name."""
+    """Return whether nobody in particular changes an account, or a person takes the $ off a machine's name."""
     if line.user.lower() == "anonymous logon":
         return line.fields.activity in ("modify", "password_reset", "password_change")
     if line.fields.activity != "rename" or not is_person_or_service(line.user):
@@ -148,7 +148,7 @@ def _is_account_seized(line: Line[AccountFields]) -> bool:
 
 
 def _is_account_weakened(line: Line[AccountFields]) -> bool:
-    """Whether a person sets an attribute or a password by which an account can be taken over."""
+    """Return whether a person sets an attribute or a password by which an account can be taken over."""
     if not is_person_or_service(line.user):
         return False
     name, attributes = account_name(line.fields.user_name), line.fields.attributes or ""
@@ -163,7 +163,7 @@ def _is_object_seized(line: Line[DirectoryFields]) -> bool:
 
 
 def _is_object_weakened(line: Line[DirectoryFields]) -> bool:
-    """Whether a person sets a property by which an account or the domain can be taken over."""
+    """Return whether a person sets a property by which an account or the domain can be taken over."""
     if not is_person_or_service(line.user):
         return False
     properties = line.fields.properties or ""
@@ -172,7 +172,7 @@ def _is_object_weakened(line: Line[DirectoryFields]) -> bool:
 
 
 def _is_access_list_set(line: Line[DirectoryFields]) -> bool:
-    """Whether the access list of the domain, of its administrators, or of a user, group or policy is set."""
+    """Return whether the access list of the domain, of its administrators, or of a user, group or policy is set."""
     name = (line.fields.object_dn or "").lower()
     precious = line.fields.object_type in ("user", "group", "groupPolicyContainer")
     return _DESCRIPTOR.search(line.fields.properties or "") is not None and (

@@ -83,7 +83,7 @@ def _odd_caller(window: Window, line: Line[NetConnFields]) -> tuple[str, str] | 
 
 
 def _is_odd_target(name: str, port: int, *, outside: bool) -> bool:
-    """Whether a program of `_CONNECTS_ODDLY` has little reason to connect to a port."""
+    """Return whether a program of `_CONNECTS_ODDLY` has little reason to connect to a port."""
     if name in SCRIPTERS:
         return (outside and port not in WEB_PORTS) or port in RPC_AND_SHARE_PORTS
     return name in NO_NETWORK or (not outside and port >= DYNAMIC_PORT)

@@ -157,7 +157,7 @@ def _is_image_or_public(line: Line[CloudApiFields]) -> bool:
 
 
 def _leaves_account(line: Line[CloudApiFields]) -> bool:
-    """Whether a call names another account than the own one, everybody, or (where it was cut) nobody at all."""
+    """Return whether a call names another account than the own one, everybody, or (where it was cut) nobody at all."""
     resources = resources_of(line)
     others = set(_ACCOUNT_ID.findall(resources)) - {line.fields.cloud_account}
     everybody = any(word in resources for word in ('"all"', '"group"', "userId"))
@@ -194,7 +194,7 @@ def _is_back_door(line: Line[CloudApiFields]) -> bool:
 
 
 def _is_reset_in_cloud(line: Line[AccountFields]) -> bool:
-    """Whether somebody sets another's password by a control plane, whose attributes are JSON."""
+    """Return whether somebody sets another's password by a control plane, whose attributes are JSON."""
     in_cloud = line.fields.src_ip and (line.fields.attributes or "").startswith("{")
     return bool(in_cloud) and account_name(line.fields.user_name) not in ("", line.user)
 
@@ -214,7 +214,7 @@ def cloud_machines_misused(calls: Lines[CloudApiFields], window: Window) -> Find
 
 
 def _asks_for_power(window: Window, line: Line[CloudApiFields]) -> bool:
-    """Whether a call starts a big machine or many."""
+    """Return whether a call starts a big machine or many."""
     if line.fields.api_operation != "RunInstances":
         return False
     resources = resources_of(line)
@@ -246,7 +246,7 @@ def _enters_machine(line: Line[CloudApiFields]) -> bool:
 
 
 def _is_by_machinery(line: Line[CloudApiFields]) -> bool:
-    """Whether infrastructure code describes its own machine: it reads start-up data, and nothing is refused."""
+    """Return whether infrastructure code describes its own machine: it reads start-up data, and nothing is refused."""
     return (
         line.fields.api_operation == "DescribeInstanceAttribute"
         and not line.fields.api_error

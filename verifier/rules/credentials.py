@@ -82,7 +82,7 @@ def lsass_read_from_memory(
 
 
 def _is_made_to_read(line: Line[ProcessAccessFields]) -> bool:
-    """Whether an installed program reads lsass by code in memory or as a shell."""
+    """Return whether an installed program reads lsass by code in memory or as a shell."""
     fields = line.fields
     if basename(fields.target_path) != "lsass.exe" or not has_bits(fields.access_mask, VM_READ):
         return False
@@ -143,7 +143,7 @@ def _is_dump(path: str) -> bool:
 
 
 def _is_package_log(line: Line[FileFields]) -> bool:
-    """Whether lsass.exe writes what a security package that notes passwords writes."""
+    """Return whether lsass.exe writes what a security package that notes passwords writes."""
     path = (line.fields.file_path or "").lower()
     return (
         basename(line.fields.process_path) == "lsass.exe"

@@ -145,13 +145,13 @@ def obfuscated_script(scripts: Lines, window: Window) -> Findings:
 
 
 def _is_joined_by(window: Window, lines: Lines, *meanings: str) -> bool:
-    """Whether the host and user of lines also give a command with one of some meanings."""
+    """Return whether the host and user of lines also give a command with one of some meanings."""
     host, user = lines[0].host, lines[0].user
     return any((line.host, line.user) == (host, user) for line in commands_that(*meanings).pick(window))
 
 
 def _downloads(window: Window, lines: Lines) -> bool:
-    """Whether a command of lines downloads, decodes or runs text as code."""
+    """Return whether a command of lines downloads, decodes or runs text as code."""
     log_ids = {line.log_id for line in lines}
     return any(line.log_id in log_ids and fetches_code(text) for line, _, text in window.view(commands))
 
@@ -207,12 +207,12 @@ def masquerading_program(launches: Lines[ProcessFields], window: Window) -> Find
 
 
 def _is_elsewhere(path: str) -> bool:
-    """Whether a program bears a name of Windows' own outside Windows' folders."""
+    """Return whether a program bears a name of Windows' own outside Windows' folders."""
     return basename(path) in SYSTEM_NAMES and "\\" in path and not _SYSTEM_FOLDERS.search(path)
 
 
 def _is_renamed(path: str, original: str) -> bool:
-    """Whether a user-writable program was made under the name of a shell or tool that it no longer bears."""
+    """Return whether a user-writable program was made under the name of a shell or tool that it no longer bears."""
     return original in _RENAMED and original.partition(".")[0] not in basename(path) and is_user_writable(path)
 
 
@@ -304,7 +304,7 @@ def installed_injector(threads: Lines[ProcessInjectFields], window: Window) -> F
 
 
 def _is_injected(line: Line[ProcessInjectFields]) -> bool:
-    """Whether a thread in another program has no reason but to run foreign code there."""
+    """Return whether a thread in another program has no reason but to run foreign code there."""
     source, name = program_path(line), basename(line.fields.process_path)
     raw = (line.fields.start_module or "").startswith("0x") and name not in _SYSTEM_INJECTORS
     shell = name in SHELLS or name.startswith("mavinject")
@@ -333,7 +333,7 @@ def _is_foreign(line: Line[ModuleLoadFields]) -> bool:
 
 
 def _is_out_of_place(line: Line[ModuleLoadFields]) -> bool:
-    """Whether a library lies where its program has no reason to load one from."""
+    """Return whether a library lies where its program has no reason to load one from."""
     program, path = program_path(line), (line.fields.file_path or "").lower()
     if is_installed(program):
         return is_user_writable(path) or basename(program) in ELEVATED

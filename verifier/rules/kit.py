@@ -58,7 +58,7 @@ def burst_of(
 
 
 def follows(window: Window, later: Line, earlier: Line, seconds: float) -> bool:
-    """Whether a line comes at most so many seconds after another one (or in the same instant)."""
+    """Return whether a line comes at most so many seconds after another one (or in the same instant)."""
     return 0 <= later.time_s - earlier.time_s <= window.limits.within(seconds)
 
 
@@ -93,7 +93,7 @@ def number_in_hex(text: str | None) -> int:
 
 
 def has_bits(mask: str | None, bits: int) -> bool:
-    """Whether an access mask has all of some bits."""
+    """Return whether an access mask has all of some bits."""
     return number_in_hex(mask) & bits == bits
 
 
@@ -164,14 +164,14 @@ def outbound(window: Window, host: str, program: str, after: float, seconds: flo
 
 
 def _is_same_program(first: str, second: str) -> bool:
-    """Whether two paths are first; where either is a mere file name, whether the file names are."""
+    """Return whether two paths are first; where either is a mere file name, whether the file names are."""
     first, second = first.lower(), second.lower()
     return first == second or (basename(first) == basename(second) and basename(first) in (first, second))
 
 
 @lru_cache(maxsize=4096)
 def fetches_code(text: str) -> bool:
-    """Whether PowerShell's command line or code downloads, decodes or runs text as code."""
+    """Return whether PowerShell's command line or code downloads, decodes or runs text as code."""
     return _CRADLE.search(text) is not None
 
 
@@ -276,5 +276,5 @@ INSTALLERS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
 
 @lru_cache(maxsize=16_384)
 def is_loose(path: str) -> bool:
-    """Whether a program lies where people put files (or on a share) and is no installer by name."""
+    """Return whether a program lies where people put files (or on a share) and is no installer by name."""
     return _LOOSE.match(path) is not None and not INSTALLERS.search(basename(path))

@@ -206,7 +206,7 @@ def _host_of_remote_shell(line: Line[PipeFields]) -> str | None:
 
 
 def _is_disguised(line: Line[PipeFields]) -> bool:
-    """Whether the pipe of a remote shell is made by a program of another name."""
+    """Return whether the pipe of a remote shell is made by a program of another name."""
     return (
         line.fields.activity == "create"
         and bool(_SHELL_PIPES.search(line.fields.pipe_name or ""))

@@ -135,7 +135,7 @@ def _caller(line: Line[NetConnFields]) -> tuple[str, str, str] | None:
 
 
 def _is_by_the_clock(window: Window, calls: Lines[NetConnFields]) -> bool:
-    """Whether the gaps between calls are long enough and even."""
+    """Return whether the gaps between calls are long enough and even."""
     gaps = [later.time_s - earlier.time_s for earlier, later in itertools.pairwise(calls)]
     jitter = window.limits.within(BEACON_JITTER)
     return min(gaps) >= window.limits.size(MIN_BEACON_GAP_S) and (
@@ -236,7 +236,7 @@ def web_attack(requests: Lines[HttpFields], window: Window) -> Findings:
 
 @lru_cache(maxsize=16_384)
 def _is_attack(url: str) -> bool:
-    """Whether a URL, as written or with its escapes resolved, holds what only attacks hold."""
+    """Return whether a URL, as written or with its escapes resolved, holds what only attacks hold."""
     return _WEB_ATTACK.search(url) is not None or _WEB_ATTACK.search(unquote_plus(url)) is not None
 
 

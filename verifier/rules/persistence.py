@@ -166,7 +166,7 @@ def service_changed(commands: Lines, settings: Sequence[Setting], window: Window
 
 
 def _is_foreign_work(setting: Setting) -> bool:
-    """Whether a value is set to foreign code, by a command or by a user-writable program, and not by Windows itself."""
+    """Return whether a value is set to foreign code, by a command or by a user-writable program, and not by Windows itself."""
     by_foreign = _is_by_command(setting) or is_user_writable(setting.program)
     return basename(setting.program) not in MANAGERS and (by_foreign or _runs_foreign_code(setting))
 
@@ -233,7 +233,7 @@ def _hijacks_class(setting: Setting) -> bool:
 
 
 def _is_vendors_own(setting: Setting) -> bool:
-    """Whether a program registers what lies in a vendor's folder, and is installed or lies in one itself."""
+    """Return whether a program registers what lies in a vendor's folder, and is installed or lies in one itself."""
     program = setting.program.lower()
     trusted = not is_user_writable(program) or any(folder in program for folder in VENDOR_FOLDERS)
     return trusted and any(folder in setting.data for folder in VENDOR_FOLDERS)

@@ -189,7 +189,7 @@ def recovery_inhibited(launches: Lines[ProcessFields], window: Window) -> Findin
 
 @lru_cache(maxsize=4096)
 def _inhibits_recovery(command: str) -> bool:
-    """Whether a command line deletes backups or switches recovery off."""
+    """Return whether a command line deletes backups or switches recovery off."""
     return any(
         (named := program.search(command)) is not None and order.search(command, named.end()) is not None
         for program, order in _RECOVERY

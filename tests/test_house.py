@@ -1,0 +1,113 @@
+"""The shape of the code base: import order, chains, docstrings. `scripts/house_figures.py` counts the rest."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from scripts.house_figures import OUTSIDE, cycles, imports, longest_chain, module_name, packages, tracked
+
+ROOT = Path(__file__).resolve().parent.parent
+LONGEST_CHAIN = 12  # modules
+PRODUCT = [path for path in tracked(ROOT) if path.suffix == ".py" and path.relative_to(ROOT).parts[0] not in OUTSIDE]
+TREES = {module_name(ROOT, path): ast.parse(path.read_text("utf-8")) for path in PRODUCT}
+# What a first word that is no imperative looks like; a verb that is not listed here passes.
+NO_VERBS = frozenset(
+    [
+        "A",
+        "All",
+        "An",
+        "Another",
+        "Any",
+        "As",
+        "At",
+        "Both",
+        "By",
+        "Does",
+        "Each",
+        "Every",
+        "Everything",
+        "For",
+        "From",
+        "How",
+        "If",
+        "In",
+        "Is",
+        "It",
+        "Its",
+        "Nothing",
+        "None",
+        "No",
+        "Of",
+        "On",
+        "One",
+        "Only",
+        "Other",
+        "Our",
+        "So",
+        "Some",
+        "Something",
+        "That",
+        "The",
+        "Their",
+        "These",
+        "They",
+        "This",
+        "Those",
+        "Two",
+        "What",
+        "When",
+        "Where",
+        "Whether",
+        "Which",
+        "Who",
+        "Whose",
+        "Why",
+        "With",
+    ]
+)
+
+
+def graph(*, lazy: bool) -> dict[str, set[str]]:
+    modules = set(TREES)
+    return {name: imports(tree, modules, lazy=lazy) - {name} for name, tree in TREES.items()}
+
+
+def first_words():
+    """(place, word) of the docstring of every function that has one; what is a property or an attribute describes itself."""
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+            text = ast.get_docstring(node)
+            if text and not decorators & {"property", "cached_property", "abstractmethod"}:
+                yield f"{name}.{node.name}", text.split()[0]
+
+
+def test_no_chain_of_imports_is_longer_than_twelve_modules():
+    chain = longest_chain(graph(lazy=False))
+
+    assert len(chain) <= LONGEST_CHAIN, " -> ".join(chain)
+
+
+@pytest.mark.parametrize("fold", [dict, packages], ids=["modules", "packages"])
+def test_no_imports_go_in_a_circle(fold):
+    assert cycles(fold(graph(lazy=True))) == []
+
+
+def test_a_docstring_begins_with_an_imperative():
+    wrong = [
+        f"{place}: {word}"
+        for place, word in first_words()
+        if word.strip(",.:`") in NO_VERBS or word[0] in "`0123456789"
+    ]
+
+    assert wrong == []
+
+
+def test_a_chain_and_a_circle_are_seen():
+    lines = {"a": {"b"}, "b": {"c"}, "c": set(), "d": {"c"}}
+
+    assert longest_chain(lines) == ["a", "b", "c"]
+    assert (cycles(lines), cycles(lines | {"c": {"a"}})) == ([], [["a", "b", "c"]])

@@ -12,12 +12,12 @@ import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from pkgutil import resolve_name
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from players.bag_of_words import BagOfWords
 from players.base import MARK, Options, Player, PlayerError, Reply, Row
 from players.baselines import AtRandom, Constant, Keyword, Majority, VerifierOracle
+from players.function import Function
 from schema import LABELS, BadRequestError, Label
 
 __all__ = ["PLAYERS", "Options", "Player", "PlayerError", "Reply", "Row", "is_available", "open_player"]
@@ -34,6 +34,12 @@ class Entry(NamedTuple):
 
 def _constant(action: Label, label: str) -> Entry:
     return Entry(lambda options: Constant(action), label, f"answers {action} to every alert and cites the alert's line")
+
+
+def _open_embedded(options: Options) -> Player:
+    from players.embedded import EmbeddedModel
+
+    return EmbeddedModel(options)
 
 
 _CONSTANTS: Mapping[Label, str] = {
@@ -68,7 +74,7 @@ PLAYERS: Mapping[str, Entry] = {
         lambda options: VerifierOracle(), "verifier", "answers what the verifier says of the observation alone"
     ),
     "embedded": Entry(
-        lambda options: _module("embedded").EmbeddedModel(options),
+        _open_embedded,
         "trained model",
         "asks the small model of models/defender/, on one CPU core and without torch",
         ("numpy", "onnxruntime", "tokenizers"),
@@ -88,11 +94,13 @@ def open_player(spec: str, options: Options) -> Player:
     if spec in PLAYERS:
         return PLAYERS[spec].open(options)
     if _URL.match(spec):
-        return cast(Player, _module("endpoint").Endpoint(spec, options))
+        from players.endpoint import Endpoint
+
+        return Endpoint(spec, options)
     if spec and Path(spec).is_dir():
         return _open_directory(Path(spec), options)
     if _FUNCTION.match(spec):
-        return cast(Player, _module("function").Function(spec, options))
+        return Function(spec, options)
     raise BadRequestError(
         f"Unknown defender {spec!r}: expected one of {', '.join(PLAYERS)}, a model's or adapter's directory, "
         "the URL of an OpenAI-compatible endpoint, or module:function."
@@ -100,13 +108,17 @@ def open_player(spec: str, options: Options) -> Player:
 
 
 def _open_directory(path: Path, options: Options) -> Player:
-    embedded, local = _module("embedded"), _module("local")
+    from players.embedded import EmbeddedModel, is_exported
+    from players.local import LocalModel, is_model
+
     if (path / MARK).is_file():
-        return cast(Player, _module("nano").NanoModel.open(path, options))
-    if embedded.is_exported(path):
-        return cast(Player, embedded.EmbeddedModel(options, path))
-    if local.is_model(path):
-        return cast(Player, local.LocalModel.open(path, options))
+        from players.nano import NanoModel
+
+        return NanoModel.open(path, options)
+    if is_exported(path):
+        return EmbeddedModel(options, path)
+    if is_model(path):
+        return LocalModel.open(path, options)
     raise BadRequestError(
         f"Expected config.json, adapter_config.json or defender.json in the directory {str(path)!r}, and found none; "
         "give a model's directory."
@@ -118,10 +130,6 @@ def is_available(name: str) -> bool:
     installed = all(importlib.util.find_spec(library) for library in PLAYERS[name].needs)
     if name != "embedded" or not installed:
         return installed
-    embedded = _module("embedded")
-    return bool(embedded.is_exported(embedded.MODEL))
+    from players.embedded import MODEL, is_exported
 
-
-def _module(name: str) -> Any:
-    """Import a module of this package when it is needed: importing `players` loads no prompt, client or model."""
-    return resolve_name(f"players.{name}")
+    return is_exported(MODEL)

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from env import defender_instructions
 from players.base import Arrived, Options, PlayerError, Reply, Row, Streaming, cut
 from players.concurrency import in_flight
 from schema import BadRequestError
-from verifier.playbook import playbook_for
+from verifier.playbook import defender_instructions, playbook_for
 
 
 class Function(Streaming):

@@ -15,14 +15,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from verifier.decision import judge_observation
+
 TASKS = ("stage1_basic", "stage2_multi", "stage3_mixed", "stage4_adversarial")
 MAXIMUM = 1.1
 
 
 def answer(observation: dict[str, Any]) -> dict[str, Any]:
     """Return the right triage of a defender's observation."""
-    from verifier import judge_observation
-
     truth = judge_observation(observation)
     return {
         "submit_triage": {

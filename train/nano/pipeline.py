@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eval.compare import compare
+from eval.runs import load_run
 from runs.files import write_json
 from schema import TASKS, BadRequestError
 from train.command import SEED, THREADS, Command, Flag, exit_code, resolved, tasks_of
@@ -106,9 +108,6 @@ def walk(steps: Iterator[Step]) -> None:
 # ---------------------------------------------------------------- what came of it
 def summary(args: argparse.Namespace) -> dict[str, Any]:
     """Return figures of every model and GRPO's gain over SFT by task, from the run directories under --out."""
-    from eval.compare import compare
-    from eval.runs import load_run
-
     figures: dict[str, Any] = {}
     runs = {}
     for name in models(args):

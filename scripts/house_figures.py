@@ -107,7 +107,6 @@ def imports(tree: ast.Module, modules: set[str], *, lazy: bool) -> set[str]:
 
 def longest_chain(graph: dict[str, set[str]]) -> list[str]:
     """Find the longest way from module to module; a module that stands on a cycle is visited once."""
-    sys.setrecursionlimit(10_000)
     under_way: set[str] = set()
 
     @cache

@@ -78,7 +78,7 @@ class Finding(NamedTuple):
 
     `host`, `account`, `tool` and `remote` are empty where the rule cannot name one; a finding without a host, an account
     or a tool cannot be covered by a ticket. `hosts` and `accounts` are all that it concerns, `host` and `account` among
-    them. `tool_trusted` is False for a program in a user-writable folder. `rule_id`, `technique`, `tactic` and `probing` are
+    them. `tool_trusted` is False for a program in a user-writable folder. `rule_id`, `technique` and `tactic` are
     the rule's, which fills them in.
     """
 
@@ -98,10 +98,10 @@ class Finding(NamedTuple):
     rule_id: str = ""
     technique: str = ""
     tactic: str = ""
-    probing: bool = False
     explained_by: str = ""
 
 
+_CLAIMED = Finding._fields.index("rule_id")  # a rule's function fills in the fields before it
 Lines = Sequence[Line[F]]
 Findings = Iterable[Finding]
 
@@ -145,7 +145,7 @@ class Rule:
 
     def signed(self, claim: Finding, explained_by: str = "") -> Finding:
         """Return a finding of the body with the rule's name, and with what explains it."""
-        return Finding(*claim[:13], self.rule_id, self.technique, self.tactic, self.probing, explained_by)
+        return Finding._make((*claim[:_CLAIMED], self.rule_id, self.technique, self.tactic, explained_by))
 
 
 def finding(

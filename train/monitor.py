@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from eval.metric_table import names_in
-from eval.metrics import measure
 from eval.rollouts import rollout
 from players.base import Player, Reply
 from rubric import TableName
@@ -44,6 +43,8 @@ class Validation:
 
     def figures(self, texts: Sequence[str | None]) -> dict[str, Any]:
         """Return the metrics of replies in the order of the rows: `val/<metric>`, with `_low` and `_high` of a 95 % interval."""
+        from eval.metrics import measure  # numpy, which --help does without
+
         lines = [rollout("val", row, Reply(text), self.table) for row, text in zip(self.rows, texts, strict=True)]
         metrics = measure(lines, resamples=RESAMPLES)
         figures: dict[str, Any] = {"val/n": len(lines)}

@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 Label = Literal["dismiss", "monitor", "quarantine_host", "block_ip", "escalate"]
+Row = dict[str, Any]  # a JSON object of a file: a line of a set or of a log, a point of a chart
 VERSION = "0.1.0"  # of OpenSOC: the service, its manifest, its runs
 LABELS: tuple[Label, ...] = get_args(Label)  # the five triage actions, mildest first
 Task = Literal["stage1_basic", "stage2_multi", "stage3_mixed", "stage4_adversarial"]

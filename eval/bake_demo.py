@@ -18,8 +18,9 @@ from typing import Any
 from eval.compare import check_same
 from eval.reverify import frozen_rows
 from eval.runs import Run, load_run, shared_set
+from runs.ending import refusing
 from runs.files import write_output
-from schema import LABELS, OpenSOCError
+from schema import LABELS
 
 PAIRS = 50
 OUT = Path("data/demo_examples.json")
@@ -89,6 +90,7 @@ def _about(run: Run) -> dict[str, Any]:
     return {"defender": run.name, "commit": run.info.commit, "command": run.info.command, "density": run.info.density}
 
 
+@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Bake the pairs; return 0, or 2 if the runs do not fit together."""
     parser = argparse.ArgumentParser(
@@ -103,12 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"how many (default {PAIRS})")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
     args = parser.parse_args(argv)
-    try:
-        baked = bake(load_run(args.before), load_run(args.after), args.name, number=args.pairs, seed=args.seed)
-        write_output(args.out, json.dumps(baked, indent=1, sort_keys=True) + "\n")
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 2
+    baked = bake(load_run(args.before), load_run(args.after), args.name, number=args.pairs, seed=args.seed)
+    write_output(args.out, json.dumps(baked, indent=1, sort_keys=True) + "\n")
     counts = f"{len(baked['pairs'])} pairs; right before {baked['right_before']}, after {baked['right_after']}"
     print(f"wrote {args.out}: {counts}")
     return 0

@@ -18,13 +18,14 @@ from typing import Any, cast
 
 from eval.pairs import label
 from eval.set_rows import CARRIERS, EDITS, HOLDOUT, OPERATIONAL_MIX, SAME, TWINS, Source, flipped, make_row, make_rows
+from eval.sets import exit_code
 from generator import GENERATOR_VERSION, generate
 from players.prompt import messages
 from runs.files import write_atomically
 from runs.progress import track
-from schema import LABELS, TASKS, OpenSOCError, Task
+from schema import LABELS, TASKS, OpenSOCError, Row, Task
 from tasks.registry import Split
-from tasks.sets import BENCHMARK, DATA, MANIFEST, NAMES, PATHS, Row, load_manifest, rebuild_command
+from tasks.sets import BENCHMARK, DATA, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
 
 TEST_SPLITS = cast("tuple[Split, ...]", BENCHMARK)
 SFT_PER_CELL, TEST_PER_CELL = 30, 35  # rows of each task and action: 4 * 5 * 30 = 600, 4 * 5 * 35 = 700
@@ -251,18 +252,9 @@ def misplaced_rows(name: str, data: Path, sources: Sequence[Source]) -> list[str
 def main(argv: Sequence[str] | None = None) -> int:
     """Build or check; return 1 if a file is not what the builder makes."""
     args = _arguments(argv)
-    try:
-        if args.check or args.sample is not None:
-            return _check_all(args.only, args.out, args.sample)
-        args.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-        _write_all(_build_all(args.only), args.out)
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename or args.out}: {error.strerror}; is --out the folder of the sets?", file=sys.stderr)
-        return 1
-    return 0
+    if args.check or args.sample is not None:
+        return exit_code(lambda: _check_all(args.only, args.out, args.sample), args.out)
+    return exit_code(lambda: _write_all(args.only, args.out), args.out)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -314,8 +306,10 @@ def _build_all(names: Sequence[str]) -> dict[str, list[Row]]:
     return built
 
 
-def _write_all(built: dict[str, list[Row]], out: Path) -> None:
-    """Write the files, then the manifest with their entries and those of sets that were not built now."""
+def _write_all(names: Sequence[str], out: Path) -> None:
+    """Build sets and write their files, then the manifest with their entries and those of sets that were not built now."""
+    out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    built = _build_all(names)
     entries = load_manifest(out)["sets"] if (out / MANIFEST).is_file() else {}
     for name, rows in built.items():
         content = b"".join(map(to_line, rows))

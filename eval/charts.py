@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schema import BadRequestError
+from schema import BadRequestError, Row
 
-Row = dict[str, Any]
 WIDTH = 8.6  # inches; a README shows them at about 100 pixels each, so that 10 points stay readable
 DPI = 160
 LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -31,8 +31,9 @@ from eval.intervals import (
 from eval.metric_table import BY_NAME
 from eval.metrics import DISMISS, Table, resampled_f1, resampled_ratio, table
 from eval.runs import Run, load_runs, shared_set
+from runs.ending import refusing
 from runs.extras import require
-from schema import TASKS, BadRequestError, OpenSOCError
+from schema import TASKS, BadRequestError
 
 ALPHA = 0.05
 Items = Mapping[tuple[str, str], Mapping[str, Any]]  # rollouts by set and id
@@ -208,6 +209,7 @@ def _p(p: float) -> str:
 
 
 # ---------------------------------------------------------------- for people
+@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare the runs that the command line names; return 0, or 2 if they cannot be compared."""
     parser = argparse.ArgumentParser(
@@ -225,16 +227,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
     parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
     args = parser.parse_args(argv)
-    try:
-        if len(args.runs) < 2:
-            raise BadRequestError(f"Expected two runs or more to compare, and got {len(args.runs)}; name another.")
-        require("eval", *MEASURING, "statsmodels")
-        runs = load_runs(args.runs)
-        name = shared_set(runs, args.name)
-        comparisons = compare(runs, name, metrics=args.metric, task=args.task, seed=args.seed, resamples=args.resamples)
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if len(args.runs) < 2:
+        raise BadRequestError(f"Expected two runs or more to compare, and got {len(args.runs)}; name another.")
+    require("eval", *MEASURING, "statsmodels")
+    runs = load_runs(args.runs)
+    name = shared_set(runs, args.name)
+    comparisons = compare(runs, name, metrics=args.metric, task=args.task, seed=args.seed, resamples=args.resamples)
     if args.json:
         about = {"set": name, "sha256": runs[0].sha256(name), "seed": args.seed, "resamples": args.resamples}
         print(json.dumps({**about, "comparisons": [asdict(comparison) for comparison in comparisons]}, indent=1))

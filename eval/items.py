@@ -11,8 +11,8 @@ from pathlib import Path
 from env import item_of
 from eval.runs import RECORDED
 from generator.incidents import GENERATOR_VERSION, generate
-from schema import TASKS, BadRequestError
-from tasks.sets import BENCHMARK, FrozenSet, Row, load_set
+from schema import TASKS, BadRequestError, Row
+from tasks.sets import BENCHMARK, FrozenSet, load_set
 from tasks.sets import NAMES as FROZEN
 
 GROUPS = {

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from eval.audit import FIELD_MARGIN, MAJORITY, MAX_F1, PAIR_MARGIN
-from eval.charts import Chart, Ink, Panel, Row, dots, panels, save
+from eval.charts import Chart, Ink, Panel, dots, panels, save
 from eval.intervals import MEASURING, RESAMPLES
 from eval.metrics import PREVALENCES, Metric, ppv
 from eval.runs import Run, load_runs, shared_set
+from runs.ending import refusing
 from runs.extras import require
-from schema import LABELS, TASKS, BadRequestError, OpenSOCError
+from schema import LABELS, TASKS, BadRequestError, Row
 from tasks.sets import BENCHMARK as TEST_SETS
 
 SHORT = {"quarantine_host": "quarantine", "block_ip": "block"}
@@ -322,6 +323,7 @@ def save_all(pictures: Iterable[Chart], folder: Path) -> list[str]:
     ]
 
 
+@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw what the command line names; return 0, or 2 if it cannot be drawn."""
     parser = argparse.ArgumentParser(prog="python -m eval.plot_results", description="Draw the figures of runs.")
@@ -333,13 +335,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
     args = parser.parse_args(argv)
-    try:
-        require("eval", *MEASURING, "matplotlib")
-        audit = read_audit(args.audit) if args.audit else None
-        sentences = save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 2
+    require("eval", *MEASURING, "matplotlib")
+    audit = read_audit(args.audit) if args.audit else None
+    sentences = save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
     print("\n".join(sentences))
     return 0
 

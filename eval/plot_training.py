@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eval.charts import Chart, Ink, Panel, Row, panels, save
+from eval.charts import Chart, Ink, Panel, panels, save
+from runs.ending import refusing
 from runs.extras import require
-from schema import BadRequestError, OpenSOCError
+from schema import BadRequestError, Row
 
 # What is drawn, and the names under which it may be logged, the first that is there counts.
 MEASURES: Mapping[str, tuple[str, ...]] = {
@@ -101,6 +102,7 @@ def _curve(points: Sequence[tuple[int, float]], share: bool, axes: Any, ink: Ink
     axes.grid()
 
 
+@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the log that the command line names; return 0, or 2 if it cannot be drawn."""
     parser = argparse.ArgumentParser(prog="python -m eval.plot_training", description="Draw a training log.")
@@ -109,12 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out", type=Path, required=True, metavar="DIR", help="folder for training.png and training.csv"
     )
     args = parser.parse_args(argv)
-    try:
-        require("eval", "matplotlib")
-        written = save(training(read_log(args.log)), args.out)
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 2
+    require("eval", "matplotlib")
+    written = save(training(read_log(args.log)), args.out)
     print(f"wrote {written[0]}")
     return 0
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from eval.intervals import RESAMPLES, draws, quotient
 from eval.runs import RECORDED
-from schema import FIELDS_OF, BadRequestError
+from schema import FIELDS_OF, BadRequestError, Row
 from tasks.alerts import alert_on
-from tasks.sets import FrozenSet, Row
+from tasks.sets import FrozenSet
 from telemetry.importers.events import DraftEvent
 from telemetry.judging import Judgement, find_files, judge_files
 from telemetry.masking import masked

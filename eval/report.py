@@ -23,6 +23,7 @@ from eval.metrics import Metric
 from eval.plot_results import charts, read_audit
 from eval.reverify import Rows, frozen_rows
 from eval.runs import Run, load_runs, shared_set
+from runs.ending import refusing
 from runs.extras import require
 from runs.files import write_output
 from schema import BadRequestError, OpenSOCError, visible
@@ -189,6 +190,7 @@ def _inline(picture: bytes) -> Markup:
     return Markup(base64.b64encode(picture).decode())
 
 
+@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page; return 0, or 2 if the runs do not fit together."""
     parser = argparse.ArgumentParser(
@@ -205,14 +207,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
     args = parser.parse_args(argv)
-    try:
-        require("eval", *MEASURING, "matplotlib", "statsmodels")
-        audit = read_audit(args.audit) if args.audit else None
-        page = report(load_runs(args.runs), args.name, focus=args.focus, audit=audit, resamples=args.resamples)
-        write_output(args.out, page)
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 2
+    require("eval", *MEASURING, "matplotlib", "statsmodels")
+    audit = read_audit(args.audit) if args.audit else None
+    page = report(load_runs(args.runs), args.name, focus=args.focus, audit=audit, resamples=args.resamples)
+    write_output(args.out, page)
     print(f"wrote {args.out} ({len(page) / 1e6:.1f} MB)")
     return 0
 

@@ -19,8 +19,9 @@ from eval.items import FRESH, fresh
 from eval.runs import Run, load_run
 from players.scoring import score_reply
 from rubric import TableName
+from runs.ending import refusing
 from runs.progress import track
-from schema import BadRequestError, OpenSOCError
+from schema import BadRequestError
 from tasks.sets import NAMES as FROZEN
 from verifier.decision import judge_observation
 
@@ -140,6 +141,7 @@ def reverify(run: Run) -> list[Drift]:
 
 
 # ---------------------------------------------------------------- for people
+@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a run again and print what differs; return 0 if nothing does, 1 if something does, 2 if the run cannot be scored."""
     parser = argparse.ArgumentParser(
@@ -148,12 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run directory that eval.run wrote")
     parser.add_argument("--json", action="store_true", help="print every drift as JSON")
     args = parser.parse_args(argv)
-    try:
-        run = load_run(args.run)
-        changes = reverify(run)
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 2
+    run = load_run(args.run)
+    changes = reverify(run)
     items = sum(len(rows) for rows in run.by_set.values())
     by_kind = dict(Counter(drift.what for drift in changes))
     if args.json:

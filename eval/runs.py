@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eval.intervals import RESAMPLES
 from eval.metrics import measure
 from rubric import TableName
-from schema import BadRequestError, Label
+from schema import BadRequestError, Label, faults
 from tasks.sets import BENCHMARK as TEST_SETS  # what `benchmark` means
 
 BENCHMARK = "benchmark"
@@ -194,10 +194,8 @@ def _checked(model: type[Model], data: Any, place: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
         raise BadRequestError(
-            f"Expected a run as eval.run writes it, and {place} has a wrong {where}: {first['msg']}; run it again."
+            f"Expected a run as eval.run writes it, and {place} has another form: {faults(error, 'the whole')}; run it again."
         ) from error
 
 

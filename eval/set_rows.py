@@ -16,9 +16,9 @@ from generator import Case, generate
 from generator.injection import PLACES, TIERS, Place, Tier, inject
 from generator.invariances import INVARIANCES
 from generator.twins import BROADER, LAST, MINIMAL
-from schema import LABELS, TASKS, BadRequestError, Label, OpenSOCError, Task
+from schema import LABELS, TASKS, BadRequestError, Label, OpenSOCError, Row, Task
 from tasks.registry import SPLITS, Split
-from tasks.sets import BENCHMARK, FIELDS, NAMES, Row
+from tasks.sets import BENCHMARK, FIELDS, NAMES
 from verifier import judge_observation
 
 # The alerts of a working day, an assumption (data/README.md gives its reason): weights make a set's classes occur in these shares.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from players.base import DENSITIES, Density
 from players.prompt import answer_text, messages
 from runs.files import write_atomically
 from runs.progress import track
-from schema import BadRequestError
-from tasks.sets import NAMES, FrozenSet, Row, expand
+from schema import OpenSOCError, Row
+from tasks.sets import NAMES, FrozenSet, expand
 from tasks.sets import load_set as load_rows
 
 FOR_TRAINING = ("sft_train",)  # the sets whose chat rows hold the right answer
@@ -79,18 +79,25 @@ def write_chats(name: str, density: Density, out: Path) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write chat rows; return 1 if a set cannot be read or a file not written."""
     args = _arguments(argv)
+    return exit_code(lambda: _write_all(args.only, args.prompts, args.out), args.out)
+
+
+def exit_code(work: Callable[[], int | None], out: Path) -> int:
+    """Do a command's work in the folder of sets `out`, and return its code; where a file or a set stops it, say so and return 1."""
     try:
-        args.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-        for name in expand(args.only):
-            path = write_chats(name, args.prompts, args.out)
-            print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    except BadRequestError as error:
-        print(error, file=sys.stderr)
-        return 1
+        return work() or 0
     except OSError as error:
-        print(f"{error.filename or args.out}: {error.strerror}; expected a folder to write into", file=sys.stderr)
-        return 1
-    return 0
+        print(f"{error.filename or out}: {error.strerror}; expected a folder of sets", file=sys.stderr)
+    except OpenSOCError as error:
+        print(error, file=sys.stderr)
+    return 1
+
+
+def _write_all(names: Sequence[str], density: Density, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    for name in expand(names):
+        path = write_chats(name, density, out)
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from players.base import MARK
+from players.base import MARK, Row
 from players.prompt import answer_text, messages
 from schema import LABELS, BadRequestError
 
@@ -18,7 +18,6 @@ PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 PIECES = ('{"rationale": "', '", "cited_log_id": "', '", "action": "', '"}')
 CONTEXT = 4096  # tokens
 LONGEST = 32  # tokens of an answer; a right one has about ten
-Row = Mapping[str, Any]
 
 
 class PromptCodec:

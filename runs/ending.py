@@ -8,12 +8,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from types import FrameType
+from typing import ParamSpec
 
 from schema import OpenSOCError
 
 DONE, STOPPED, WRONG, INTERRUPTED = 0, 1, 2, 130
 FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk without room
+
+
+Arguments = ParamSpec("Arguments")
 
 
 class StoppedError(OpenSOCError):
@@ -46,6 +51,20 @@ def interruptible(stop: threading.Event, notice: str) -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def refusing(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """Let a command say on stderr what was wrong with a call, and return WRONG, where it would raise an OpenSOCError."""
+
+    @wraps(main)
+    def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except OpenSOCError as error:
+            print(error, file=sys.stderr)
+            return WRONG
+
+    return guarded
 
 
 def exit_code(work: Callable[[], object], kept: str) -> int:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from runs.ending import FULL, StoppedError
-from schema import BadRequestError
+from schema import BadRequestError, Row
 
-Row = dict[str, Any]
 RESERVE = 16 * 2**20  # bytes held back so that 64 answers in flight can still be stored when the disk is full
 
 

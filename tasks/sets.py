@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schema import BadRequestError
+from schema import BadRequestError, Row
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 BENCHMARK = ("test_seed", "test_family", "test_tactic")
@@ -28,7 +28,6 @@ NAMES = tuple(PATHS)
 FIELDS = ("id", "task", "split", "family", "observation", "ground_truth", "weight")  # of every row
 PAIR_FIELDS = ("pair", "edit", "side")  # of the rows of pairs, injection and invariance too
 MANIFEST = "manifest.json"
-Row = dict[str, Any]
 _PARSED: dict[str, Sequence[Row]] = {}  # rows by the sha256 of their file: a process parses a set once
 
 

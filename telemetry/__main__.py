@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runs.ending import refusing
 from runs.extras import require
 from runs.progress import track
-from schema import OpenSOCError
 from telemetry.judging import Judgement, find_files, judge_files, load_world
 from telemetry.scoring import Decision, load_manifest, score, score_tables
 
@@ -30,17 +30,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Judge what the command line names, print the report, and return the exit code."""
     args = _arguments(argv)
-    try:
-        world = load_world(args.world)
-        labels = load_manifest(args.manifest) if args.manifest else None
-        if args.manifest:
-            require("eval", "scipy")
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 2
+    world = load_world(args.world)
+    labels = load_manifest(args.manifest) if args.manifest else None
+    if args.manifest:
+        require("eval", "scipy")
     files, errors = find_files(args.places)
     files = [(name, path) for name, path in files if args.manifest is None or not path.samefile(args.manifest)]
     judgements = list(track(judge_files(files, world), "recordings", total=len(files)))

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import settings
 
-from schema import Incident, iso_time
+from schema import Incident, Row, iso_time
 from verifier import compute_ground_truth
 from world import World
 
@@ -53,7 +53,6 @@ ACCOUNTS = [
     {"name": "root.admin", "kind": "person", "privileged": True, "department": "finance"},
     {"name": "svc_sync", "kind": "service", "privileged": False, "department": "sales"},
 ]
-Row = dict[str, Any]
 
 
 def clock(at: float) -> str:

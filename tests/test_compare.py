@@ -163,9 +163,12 @@ def infinite(path):
         (shortened, "Expected 200 rollouts of holdout"),
         (doubled, "has 'item-0' of holdout twice"),
         (stopped, "it stopped before its end; start it again, it resumes: python -m eval.run --defender b"),
-        (infinite, "wrong reward"),
+        (infinite, "has another form: reward: Input should be a finite number"),
         (lambda path: (path / "run.json").unlink(), "FileNotFoundError"),
-        (lambda path: (path / "run.json").write_text("[]"), "wrong the whole"),
+        (
+            lambda path: (path / "run.json").write_text("[]"),
+            "has another form: the whole: Input should be a valid dict",
+        ),
     ],
 )
 def test_a_damaged_run_is_refused_with_its_place(tmp_path, capsys, damage, said):

@@ -13,7 +13,7 @@ from toy_model import same, weights
 from train import grpo
 from train import trl_trainer as watch
 from train.monitor import Collapse
-from train.nano import methods as plain
+from train.nano import methods
 
 # others' deprecations are not ours; what concerns us is asserted
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -372,7 +372,7 @@ def test_an_adapter_is_not_trained_in_full(toy, tmp_path, scripted, capsys):
 
 def test_presets_go_to_the_plain_loop(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(plain, "grpo", lambda command, args, argv: seen.append(args) or args.out)
+    monkeypatch.setattr(methods, "grpo", lambda command, args, argv: seen.append(args) or args.out)
 
     assert grpo.main(["--model", "mini", "--out", str(tmp_path), "--balance-coef", "0.1"]) == 0
     assert [(args.model, args.backend, args.balance_coef, args.reward_table) for args in seen] == [

@@ -356,7 +356,7 @@ def test_a_place_for_chat_rows_that_is_no_folder_is_told(tmp_path, capsys):
     (tmp_path / "file").write_text("")
 
     assert chats.main(["--only", "holdout", "--prompts", "full", "--out", str(tmp_path / "file")]) == 1
-    assert capsys.readouterr().err == f"{tmp_path / 'file'}: File exists; expected a folder to write into\n"
+    assert capsys.readouterr().err == f"{tmp_path / 'file'}: File exists; expected a folder of sets\n"
 
 
 # ---------------------------------------------------------------- the builder
@@ -505,7 +505,7 @@ def test_a_folder_that_cannot_be_written_is_told(small, tmp_path, capsys):
     (tmp_path / "file").write_text("")
 
     assert main(["--out", str(tmp_path / "file"), *small]) == 1
-    assert f"{tmp_path / 'file'}: File exists; is --out" in capsys.readouterr().err
+    assert f"{tmp_path / 'file'}: File exists; expected a folder of sets" in capsys.readouterr().err
     assert main(["--out", str(tmp_path), "--sample", "1"]) == 1
     assert "sft_train.jsonl: No such file or directory" in capsys.readouterr().err
 

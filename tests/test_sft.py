@@ -20,7 +20,7 @@ from toy_model import CHATML, make_toy, same, short_rows, weights
 from train import grpo, hub, sft
 from train import trl_trainer as watch
 from train.data import frozen, sft_rows
-from train.nano import methods as plain
+from train.nano import methods
 
 ROOT = Path(__file__).resolve().parent.parent
 # others' deprecations are not ours; what concerns us is asserted
@@ -374,7 +374,7 @@ def test_what_is_longer_than_the_context_is_named_or_left_out(toy, tmp_path, cap
 # ---------------------------------------------------------------- backends and calls
 def test_presets_and_what_they_became_go_to_the_plain_loop(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(plain, "sft", lambda command, args, argv: seen.append(args) or args.out)
+    monkeypatch.setattr(methods, "sft", lambda command, args, argv: seen.append(args) or args.out)
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "opensoc.json").write_text("{}")
 

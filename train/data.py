@@ -40,7 +40,7 @@ from players.prompt import messages
 from runs.extras import require
 from runs.progress import progress
 from runs.provenance import ROOT, stable_seed
-from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Task
+from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Row, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
 from train.command import tasks_of
@@ -49,7 +49,6 @@ from verifier.decision import compute_ground_truth
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = dict[str, Any]
 Report = Callable[[int], None]  # is told how many rows are there
 SFT_SET = "sft_train"
 CHUNK = 1_000  # rows of a part, and of a row group

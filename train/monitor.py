@@ -14,9 +14,8 @@ from eval.rollouts import rollout
 from players.base import Player, Reply
 from rubric import TableName
 from runs.files import JsonLines
-from schema import LABELS
+from schema import LABELS, Row
 from train.command import is_main
-from train.data import Row
 
 RESAMPLES = 1_000  # of the intervals of an evaluation
 REWARD_BOUND = 0.01  # of the time of a GRPO step, on a CPU

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.sets import labelled_chat
-from schema import TASKS
+from schema import TASKS, Row
 from train import hub
 from train.command import TRL, Command, Flag, close_run, common_flags, is_complete, resolved, train_by
-from train.data import SFT_SET, Row, drop_too_long, sft_rows, validation_rows
+from train.data import SFT_SET, drop_too_long, sft_rows, validation_rows
 from train.monitor import Validation
 
 LR_LORA, LR_FULL = 2e-4, 1e-5

@@ -30,9 +30,8 @@ from runs.directory import RUN
 from runs.ending import StoppedError, interruptible
 from runs.files import move_files
 from runs.progress import Progress, progress
-from schema import BadRequestError, OpenSOCError
+from schema import BadRequestError, OpenSOCError, Row
 from train.command import SAVING, is_main
-from train.data import Row
 from train.monitor import Collapse, Log, Validation
 
 STATE = "trainer_state.json"  # the last file of a checkpoint that transformers writes

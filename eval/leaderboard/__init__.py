@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from eval.metric_table import RANKING, names_in
 from eval.runs import BENCHMARK
 from rubric import TableName
-from schema import BadRequestError
+from schema import BadRequestError, faults
 
 HERE = Path(__file__).parent
 BOARD = HERE / "leaderboard.json"
@@ -110,10 +110,8 @@ def load_board(path: Path) -> Leaderboard:
             f"Expected a leaderboard in {str(path)!r}, and got {error}; give another file."
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
         raise BadRequestError(
-            f"Expected a leaderboard as schema.json has it, and {str(path)!r} has a wrong {where}: {first['msg']}; correct it."
+            f"Expected a leaderboard as schema.json has it, and {str(path)!r} has another form: {faults(error, 'the whole')}; correct it."
         ) from error
 
 

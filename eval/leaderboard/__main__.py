@@ -17,9 +17,10 @@ from eval.leaderboard import BOARD, KEPT, SCHEMA, Entry, Figure, SetEntry, add, 
 from eval.reverify import reverify
 from eval.rollouts import ROLLOUTS
 from eval.runs import BENCHMARK, Run, load_run, stored_metrics
+from runs.ending import refusing
 from runs.extras import require
 from runs.files import write_output
-from schema import BadRequestError, OpenSOCError
+from schema import BadRequestError
 
 SAME = 1e-5  # figures are kept to six digits
 
@@ -97,6 +98,7 @@ def _same(said: Any, comes_out: float | None) -> bool:
 
 
 # ---------------------------------------------------------------- the command
+@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m eval.leaderboard", description="Check and fill the leaderboard.")
@@ -110,11 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     verbs.add_parser("schema", help="write schema.json anew")
     args = parser.parse_args(argv)
-    try:
-        print(_schema() if args.verb == "schema" else _validate(args.path) if args.verb == "validate" else _add(args))
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 2
+    print(_schema() if args.verb == "schema" else _validate(args.path) if args.verb == "validate" else _add(args))
     return 0
 
 

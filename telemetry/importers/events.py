@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from schema import EVENT_CLASSES, FIELDS_OF, EventBase, Fields, NetConnFields
+from schema import EVENT_CLASSES, FIELDS_OF, EventBase, Fields, NetConnFields, faults
 from telemetry.importers.values import clean_fields, scope_of, timestamp
 
 
@@ -51,9 +51,7 @@ def draft_event(event_type: str, activity: str, values: Mapping[str, Any]) -> Im
     try:
         return DraftEvent(event_type, FIELDS_OF[event_type].model_validate(clean_fields(event_type, activity, values)))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        return Skipped(f"the schema refuses {event_type}.{place}: {first['msg']}")
+        return Skipped(f"the schema refuses {event_type}.{faults(error, 'fields', most=1)}")
 
 
 def located(result: Imported, time: datetime | None, record: int) -> Imported:

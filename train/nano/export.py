@@ -27,11 +27,12 @@ from typing import Any, NamedTuple
 from players.base import MARK, Density
 from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Embedded
 from players.prompt import messages, parse
+from runs.ending import refusing
 from runs.files import move_files, replace_directory, write_atomically
 from runs.progress import track
 from runs.provenance import commit
-from schema import BadRequestError, OpenSOCError
-from train.data import Row, frozen
+from schema import BadRequestError, OpenSOCError, Row
+from train.data import frozen
 from train.nano.card import CARD, card
 from train.nano.checkpoint import Checkpoint, history, read_record
 from train.nano.onnx_graph import graph_of
@@ -301,6 +302,7 @@ def _check_size(directory: Path, precision: str) -> None:
 
 
 # ---------------------------------------------------------------- the command
+@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Export, or write the card anew, and return the exit code."""
     parser = argparse.ArgumentParser(
@@ -335,9 +337,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_card(args.out, args.metrics)
         else:
             _report(export(args.checkpoint, args.out, int8=args.int8, items=args.items, run=args.metrics))
-    except OpenSOCError as error:
-        print(error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("Interrupted; what was there before is kept.", file=sys.stderr)
         return 130

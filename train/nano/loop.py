@@ -27,9 +27,8 @@ from players.codec import PromptCodec, load
 from players.decode import on_device
 from runs.ending import StoppedError, interruptible
 from runs.files import restore_directory
-from schema import BadRequestError
+from schema import BadRequestError, Row
 from train.command import SAVING
-from train.data import Row
 from train.monitor import Log
 from train.nano.checkpoint import LAST, STATE, read_state, remaining, save
 from train.nano.muon import Muon

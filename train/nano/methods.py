@@ -23,9 +23,9 @@ from players.prompt import user_text
 from runs.ending import StoppedError
 from runs.progress import progress
 from runs.provenance import stable_seed
-from schema import TASKS, BadRequestError, Task
+from schema import TASKS, BadRequestError, Row, Task
 from train.command import Command, check_device, close_run, is_complete, resolved, tasks_of
-from train.data import Row, drop_too_long, fresh, labelled, sft_rows, training_row, validation_rows
+from train.data import drop_too_long, fresh, labelled, sft_rows, training_row, validation_rows
 from train.monitor import Collapse, Validation, report_reward_share
 from train.nano.checkpoint import finish
 from train.nano.loop import Loop, Plan

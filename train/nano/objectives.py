@@ -17,8 +17,7 @@ from players.codec import LONGEST, PromptCodec
 from players.decode import Answers, answers
 from players.scoring import Score, score_reply
 from rubric import TableName
-from schema import LABELS
-from train.data import Row
+from schema import LABELS, Row
 
 SCALE = 10  # tokens of an answer that losses are divided by
 CITATION, FORMAT = "defender.citation", "defender.format"

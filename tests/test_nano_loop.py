@@ -18,10 +18,8 @@ from runs.ending import StoppedError
 from schema import BadRequestError
 from train import grpo, sft
 from train.data import fresh, labelled, training_row
-from train.nano import checkpoint, loop, pretrain
-from train.nano import methods as plain
-from train.nano import model as tiny
-from train.nano import pipeline as line
+from train.nano import checkpoint, loop, methods, pipeline, pretrain
+from train.nano import model as nano_model
 from train.nano.checkpoint import save
 from train.nano.loop import Loop, Plan
 from train.nano.objectives import GRPO, Supervised
@@ -33,10 +31,14 @@ ROWS = partial(training_row, 3, tasks=("stage1_basic",))
 def start(tmp_path_factory):
     """A checkpoint that knows the form of an answer a little."""
     torch.set_num_threads(1)
-    tokenizer = tiny.train_tokenizer((user_text(row["observation"], "compact") for row in fresh(1, number=60)), 900)
+    tokenizer = nano_model.train_tokenizer(
+        (user_text(row["observation"], "compact") for row in fresh(1, number=60)), 900
+    )
     out = tmp_path_factory.mktemp("start")
     run = Loop(
-        Plan(out, steps=6, batch=2, lr=5e-3), lambda: (tiny.make("nano", tokenizer), tokenizer), about={"method": "sft"}
+        Plan(out, steps=6, batch=2, lr=5e-3),
+        lambda: (nano_model.make("nano", tokenizer), tokenizer),
+        about={"method": "sft"},
     )
     run.run(ROWS, Supervised())
     return out / "last"
@@ -215,7 +217,7 @@ def test_work_is_dealt_evenly():
 def short(monkeypatch):
     """Tokenizers of few prompts, and small steps."""
     for name, value in (("TOKENIZER_ROWS", 40), ("BATCH", 2), ("GROUPS", 2)):
-        monkeypatch.setattr(plain, name, value)
+        monkeypatch.setattr(methods, name, value)
 
 
 def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_path, capsys):
@@ -327,7 +329,7 @@ def test_a_policy_that_gives_one_answer_stops_the_run(short, start, tmp_path, ca
 
 
 def test_a_collapse_is_seen_again_when_the_run_goes_on(short, start, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(plain, "Plan", partial(Plan, save_s=0.0))
+    monkeypatch.setattr(methods, "Plan", partial(Plan, save_s=0.0))
     flags = ["--steps", "4", "--collapse-window", "3", "--max-one-action", "1", "--max-zero-variance"]
     stops = []
     for _ in range(2):
@@ -413,15 +415,15 @@ def test_what_a_run_was_trained_with_stands_in_its_settings(short, start, tmp_pa
 
 
 def test_a_later_stage_has_the_earlier_ones_in_it():
-    assert plain._with_earlier(["stage1_basic"]) == ("stage1_basic",)
-    assert plain._with_earlier(["stage1_basic", "stage2_multi"]) == ("stage2_multi", "stage1_basic")
-    mixed = plain._with_earlier(["stage1_basic", "stage2_multi", "stage3_mixed"])
+    assert methods._with_earlier(["stage1_basic"]) == ("stage1_basic",)
+    assert methods._with_earlier(["stage1_basic", "stage2_multi"]) == ("stage2_multi", "stage1_basic")
+    mixed = methods._with_earlier(["stage1_basic", "stage2_multi", "stage3_mixed"])
     assert mixed == ("stage3_mixed", "stage1_basic", "stage3_mixed", "stage2_multi")
 
 
 # ---------------------------------------------------------------- the line
 def test_the_line_trains_measures_and_prints_from_its_files(short, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(line, "SETS", ("val",))
+    monkeypatch.setattr(pipeline, "SETS", ("val",))
     flags = [
         "--pretrain-steps",
         "1",
@@ -434,7 +436,7 @@ def test_the_line_trains_measures_and_prints_from_its_files(short, tmp_path, cap
         "--eval-every",
         "0",
     ]
-    assert line.main(["--out", str(tmp_path), *flags, "--val", "8"]) == 0
+    assert pipeline.main(["--out", str(tmp_path), *flags, "--val", "8"]) == 0
 
     found = json.loads((tmp_path / "summary.json").read_text("utf-8"))
     assert set(found["sets"]["val"]) == {"pretrained", "sft", "grpo"}
@@ -454,10 +456,10 @@ def test_the_line_trains_measures_and_prints_from_its_files(short, tmp_path, cap
 def test_a_command_that_fails_ends_the_line_with_its_code(short, tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, "main", lambda argv: 130)
     with pytest.raises(SystemExit) as ended:
-        line.main(["--out", str(tmp_path)])
+        pipeline.main(["--out", str(tmp_path)])
     assert ended.value.code == 130
-    assert line.main(["--out", str(tmp_path), "--stages", "nothing"]) == 2
-    assert line.main(["--out", str(tmp_path), "--val", "3"]) == 2
+    assert pipeline.main(["--out", str(tmp_path), "--stages", "nothing"]) == 2
+    assert pipeline.main(["--out", str(tmp_path), "--val", "3"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -468,19 +470,19 @@ def test_a_line_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys,
     def stops(args):
         raise stop
 
-    monkeypatch.setattr(line, "walk", lambda steps: None)
-    monkeypatch.setattr(line, "summary", stops)
-    assert line.main(["--out", str(tmp_path)]) == code
+    monkeypatch.setattr(pipeline, "walk", lambda steps: None)
+    monkeypatch.setattr(pipeline, "summary", stops)
+    assert pipeline.main(["--out", str(tmp_path)]) == code
     assert says in capsys.readouterr().err
 
 
 def test_a_comma_too_many_is_no_stage(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(line, "walk", lambda steps: None)
-    monkeypatch.setattr(line, "summary", lambda args: seen.append(line.models(args)["grpo"].name) or {})
-    monkeypatch.setattr(line, "show", lambda found: None)
+    monkeypatch.setattr(pipeline, "walk", lambda steps: None)
+    monkeypatch.setattr(pipeline, "summary", lambda args: seen.append(pipeline.models(args)["grpo"].name) or {})
+    monkeypatch.setattr(pipeline, "show", lambda found: None)
 
-    assert line.main(["--out", str(tmp_path), "--stages", "stage1_basic,stage2_multi,"]) == 0
+    assert pipeline.main(["--out", str(tmp_path), "--stages", "stage1_basic,stage2_multi,"]) == 0
     assert seen == ["stage2_multi"]
 
 

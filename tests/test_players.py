@@ -207,7 +207,7 @@ async def slow(row):
 def test_a_function_is_shown_the_observation_and_nothing_that_tells_the_truth():
     SEEN.clear()
 
-    assert set(actions(open_player("test_defenders:remembers", Options()))) == {"monitor"}
+    assert set(actions(open_player("test_players:remembers", Options()))) == {"monitor"}
 
     assert [row["id"] for row in SEEN] == [row["id"] for row in ROWS]
     assert set(SEEN[0]) == {"id", "task", "observation"}
@@ -230,8 +230,8 @@ def test_no_defender_is_shown_the_truth(tmp_path, monkeypatch, name):
 
 
 def test_a_function_may_answer_in_text_or_with_nothing():
-    assert set(actions(open_player("test_defenders:as_text", Options()))) == {"escalate"}
-    lines = answers(open_player("test_defenders:nothing", Options()))
+    assert set(actions(open_player("test_players:as_text", Options()))) == {"escalate"}
+    lines = answers(open_player("test_players:nothing", Options()))
     assert {(line["action"], line["fault"], line["reward"]) for line in lines} == {
         (None, "the function gave nothing", -0.1)
     }
@@ -241,14 +241,14 @@ def test_an_async_function_is_called_side_by_side():
     global MOST
     MOST = 0
 
-    lines = answers(open_player("test_defenders:slow", Options(concurrency=16)))
+    lines = answers(open_player("test_players:slow", Options(concurrency=16)))
 
     assert MOST == 16
     assert [line["answer"]["rationale"] for line in lines] == [row["id"] for row in ROWS]
 
 
 def test_answers_come_in_the_order_of_the_rows():
-    replies = Function("test_defenders:slow", Options()).answer(SHOWN)
+    replies = Function("test_players:slow", Options()).answer(SHOWN)
 
     assert [json.loads(reply.text)["rationale"] for reply in replies] == [row["id"] for row in ROWS]
 
@@ -264,12 +264,12 @@ def test_answers_come_in_the_order_of_the_rows():
 )
 def test_a_broken_function_ends_the_run_and_names_the_item(name, told):
     with pytest.raises(PlayerError, match=told) as error:
-        answers(open_player(f"test_defenders:{name}", Options(concurrency=1)))
+        answers(open_player(f"test_players:{name}", Options(concurrency=1)))
 
     assert ROWS[0]["id"] in str(error.value)
 
 
-@pytest.mark.parametrize("spec", ["no_such_module:f", "test_defenders:no_such", "test_defenders:SEEN"])
+@pytest.mark.parametrize("spec", ["no_such_module:f", "test_players:no_such", "test_players:SEEN"])
 def test_a_function_that_is_not_there_is_a_wrong_call(spec):
     with pytest.raises(BadRequestError, match=spec):
         open_player(spec, Options())
@@ -278,7 +278,7 @@ def test_a_function_that_is_not_there_is_a_wrong_call(spec):
 def test_nothing_new_is_asked_after_stop():
     stop = threading.Event()
     stop.set()
-    for spec in ("always_dismiss", "test_defenders:as_text", "test_defenders:slow"):
+    for spec in ("always_dismiss", "test_players:as_text", "test_players:slow"):
         assert list(open_player(spec, Options()).stream(SHOWN, stop)) == []
 
 

@@ -13,8 +13,8 @@ from players.prompt import answer_text, parse, user_text
 from players.scoring import Score, score_reply
 from schema import LABELS, BadRequestError, Triage
 from train.data import fresh, frozen, training_row
-from train.nano import model as tiny
-from train.nano import objectives as lessons
+from train.nano import model as nano_model
+from train.nano import objectives
 from train.nano.muon import Muon, orthogonal
 from train.nano.objectives import GRPO, Advantage, Group, Push, RejectionSampling, Supervised, logits_of
 from train.nano.presets import PRESETS
@@ -24,13 +24,13 @@ from train.nano.presets import PRESETS
 def coder():
     torch.set_num_threads(1)
     return PromptCodec(
-        tiny.train_tokenizer((user_text(row["observation"], "compact") for row in fresh(1, number=60)), 900)
+        nano_model.train_tokenizer((user_text(row["observation"], "compact") for row in fresh(1, number=60)), 900)
     )
 
 
 @pytest.fixture
 def model(coder):
-    made = tiny.make("nano", coder.tokenizer, seed=1)
+    made = nano_model.make("nano", coder.tokenizer, seed=1)
     with torch.no_grad():
         for weight in made.parameters():
             if weight.ndim == 2:
@@ -108,7 +108,7 @@ def test_presets_have_about_the_parameters_that_they_are_said_to_have(preset, mi
             return PRESETS[preset].vocabulary
 
     with torch.device("meta"):
-        model = tiny.make(preset, Full())
+        model = nano_model.make(preset, Full())
 
     assert sum(weight.numel() for weight in model.parameters()) == pytest.approx(millions * 1e6, rel=0.03)
 
@@ -240,7 +240,7 @@ def chance(model, coder, row):
 
 
 def test_sft_makes_the_right_answer_likely(coder):
-    model, row = tiny.make("nano", coder.tokenizer), row_at(0)
+    model, row = nano_model.make("nano", coder.tokenizer), row_at(0)
     before = chance(model, coder, row)
     learned(model, coder, Supervised(), [row], 12, lr=5e-3)
 
@@ -249,8 +249,8 @@ def test_sft_makes_the_right_answer_likely(coder):
 
 @pytest.mark.slow
 def test_reward_alone_teaches_the_right_action(coder, monkeypatch):
-    monkeypatch.setattr(lessons, "LONGEST", 16)
-    model = tiny.make("nano", coder.tokenizer)
+    monkeypatch.setattr(objectives, "LONGEST", 16)
+    model = nano_model.make("nano", coder.tokenizer)
     learned(model, coder, Supervised(), [row_at(20), row_at(24)], 15, lr=5e-3)  # the form of an answer
     row = min(
         (row_at(place) for place in (0, 4, 8, 12)), key=lambda row: abs(chance_of_action(model, coder, row) - 0.2)
@@ -310,7 +310,7 @@ def test_every_fourth_incident_brings_a_labelled_row(coder, model):
 
 def test_the_shares_of_actions_are_of_all_that_was_drawn_together(coder, model, monkeypatch):
     said = iter(["dismiss", "dismiss", "escalate", None])
-    monkeypatch.setattr(lessons, "score_reply", lambda *_: earned(right=False, action=next(said)))
+    monkeypatch.setattr(objectives, "score_reply", lambda *_: earned(right=False, action=next(said)))
     groups = GRPO(table="hardened", group=2).draw(model, coder, [{**row_at(0), "index": 0}, {**row_at(1), "index": 1}])
 
     assert [group.shares for group in groups] == [[3 / 9, 1 / 9, 1 / 9, 1 / 9, 2 / 9]] * 2
@@ -343,7 +343,7 @@ def chance_of_action(model, coder, row):
 
 
 def test_what_is_made_for_a_model_is_made_where_the_model_is(coder):
-    model = tiny.make("nano", coder.tokenizer).to("meta")
+    model = nano_model.make("nano", coder.tokenizer).to("meta")
     with on_device(model):
         (logits,) = logits_of(model, [1, 2, 3], [[4, 5]])
 

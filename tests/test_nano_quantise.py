@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed; the extra `train` brings it")
 pytest.importorskip("transformers", reason="transformers is not installed; the extra `train` brings it")
 from players import codec  # noqa: E402
-from train.nano import quantise as round  # noqa: E402
+from train.nano import quantise  # noqa: E402
 from train.nano.checkpoint import history, save  # noqa: E402
 from train.nano.model import make, train_tokenizer  # noqa: E402
 
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
 
 
 def call(made, out, *more):
-    return round.main([str(made), "--out", str(out), "--eval-n", "4", *more])
+    return quantise.main([str(made), "--out", str(out), "--eval-n", "4", *more])
 
 
 def figures(monkeypatch, before, after):
@@ -45,7 +45,7 @@ def figures(monkeypatch, before, after):
 def test_numbers_and_scales_make_up_a_row():
     matrix = torch.tensor([[1.27, -0.634, 0.0], [0.0, 0.0, 0.0], [-3.0, 1.0, 2.0]])
 
-    numbers, scales = round.whole(matrix)
+    numbers, scales = quantise.whole(matrix)
 
     assert numbers.tolist() == [[127, -63, 0], [0, 0, 0], [-127, 42, 85]]
     assert (numbers.dtype, tuple(scales.shape)) == (torch.int8, (3, 1))
@@ -55,8 +55,8 @@ def test_numbers_and_scales_make_up_a_row():
 
 def test_what_is_on_the_grid_stays():
     matrix = torch.randn(200, 64, generator=torch.Generator().manual_seed(0))
-    numbers, scales = round.whole(matrix)
-    again, same = round.whole(numbers * scales)
+    numbers, scales = quantise.whole(matrix)
+    again, same = quantise.whole(numbers * scales)
 
     assert torch.equal(again, numbers)
     assert torch.allclose(same, scales, rtol=1e-6, atol=0)

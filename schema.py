@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import nan
 from typing import (
     Annotated,
     Any,
@@ -155,8 +156,11 @@ Hex = Annotated[str, Field(pattern=r"^0x[0-9A-Fa-f]{1,16}$")]
 LogId = Annotated[str, Field(pattern=r"^L[0-9]{1,3}-[0-9]{1,3}$", description="Line of the window, as in L1-3.")]
 
 
+NO_TIME = "0001-01-01T00:00:00Z"  # stands for the time of a recorded event whose record bears none that can be read
+
+
 def epoch_s(timestamp: str) -> float:
-    """Read the seconds since 1970 of an ISO 8601 UTC timestamp such as 2026-03-02T09:14:07Z.
+    """Read the seconds since 1970 of an ISO 8601 UTC timestamp such as 2026-03-02T09:14:07Z; not a number for `NO_TIME`.
 
     Raises:
         ValueError: the calendar has no such day or the clock no such time.
@@ -174,7 +178,7 @@ _MINUTES = {text: 60.0 * minute for minute, text in enumerate(MINUTES_OF_DAY)}
 @lru_cache(maxsize=4096)
 def _midnight_s(day: str) -> float:
     """Read a day's first moment; few days make many timestamps, and reading one anew takes three times as long."""
-    return datetime.fromisoformat(f"{day}T00:00:00Z").timestamp()
+    return nan if day == NO_TIME[:10] else datetime.fromisoformat(f"{day}T00:00:00Z").timestamp()
 
 
 def iso_time(epoch: float) -> str:

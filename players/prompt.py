@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import starmap
 from json.encoder import encode_basestring_ascii
+from math import isnan
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -257,6 +258,8 @@ def _timeline(
 
     def timed(moment: float, opening: str, rest: str) -> str:
         nonlocal at
+        if isnan(moment):
+            return f"{opening}untimed {rest}"
         gap, at = round(moment - at, 6), moment
         return f"{opening}{gap:+.10g} {rest}"
 

@@ -46,6 +46,7 @@ class Judgement:
     records: int = 0
     events_used: int = 0
     events_left_out: int = 0
+    events_without_time: int = 0  # of those used; they satisfy no bound in time and no order
     left_out_reasons: dict[str, int] = field(default_factory=dict)
     action_without_log_clear: str | None = None
     event_types: dict[str, int] = field(default_factory=dict)
@@ -85,6 +86,7 @@ def judge(records: Iterable[Mapping[str, Any] | Skipped], world: World, *, file:
         records=len(results),
         events_used=len(window),
         events_left_out=len(results) - len(window),
+        events_without_time=sum(draft.time is None for draft in window),
         left_out_reasons=_tally(reason for log_id, reason in became.values() if log_id is None),
         event_types=dict(sorted(Counter(draft.event_type for draft in window).items())),
         became=[(record, *became[record]) for record in sorted(became)],

@@ -460,7 +460,7 @@ def choose_window(
     """Choose the events that are judged together.
 
     Args:
-        events: all events of one recording, in any order; those without a time take their neighbour's.
+        events: all events of one recording, in any order; those without a time come last.
         size: the most that a window may hold, at least 1.
 
     Returns:

@@ -15,10 +15,11 @@ from schema import EVENT_CLASSES, EVENT_TYPES, FIELDS_OF, Ip
 from telemetry.importers import import_records, security, sysmon, windows_logs
 from telemetry.importers.azure import ACTIONS, convert_azure
 from telemetry.importers.cloudtrail import convert_cloudtrail
-from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event, in_time_order
+from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event
 from telemetry.importers.linux import convert_text
-from telemetry.importers.reading import BAD_LINE, MAX_LINE, NO_OBJECT, FileError, read_records
+from telemetry.importers.reading import BAD_LINE, MAX_LINE, FileError, read_records
 from telemetry.importers.security import task_command
+from telemetry.importers.unwrapping import NO_OBJECT
 from telemetry.importers.values import (
     CLEANERS,
     clean_fields,
@@ -26,7 +27,6 @@ from telemetry.importers.values import (
     clean_int,
     clean_ip,
     clean_text,
-    read_time,
     scope_of,
     timestamp,
 )
@@ -500,31 +500,6 @@ def test_the_cleaners_know_every_field_of_the_schema():
 )
 def test_scope_is_internal_for_our_networks_and_for_what_never_leaves_one(ip, scope):
     assert scope_of(ip, PRIVATE_NETWORKS) == scope
-
-
-@pytest.mark.parametrize(
-    ("value", "moment"),
-    [
-        ("2031-05-06 08:00:00.1234567Z", "2031-05-06T08:00:00.123456Z"),
-        ("2031-05-06T10:00:00+02:00", "2031-05-06T08:00:00Z"),
-        (1935741600.5, "2031-05-05T10:00:00.500000Z"),
-        ("928.94", "1970-01-01T00:15:28.940000Z"),
-    ],
-)
-def test_times_are_read_from_text_and_seconds(value, moment):
-    assert timestamp(read_time(value)) == moment
-
-
-@pytest.mark.parametrize("value", ["1601-01-01T00:00:00Z", "2031-02-30T00:00:00Z", "soon", "", None, True, 1e30, "nan"])
-def test_what_is_no_time_gives_none(value):
-    assert read_time(value) is None
-
-
-def test_events_without_a_time_take_that_of_their_neighbour():
-    known = datetime(2031, 5, 6, tzinfo=UTC)
-    drafts = [DraftEvent("wmi", {"activity": "query"}, None, 0), DraftEvent("wmi", {"activity": "query"}, known, 1)]
-
-    assert [draft.time for draft in in_time_order(drafts)] == [known, known]
 
 
 # ---------------------------------------------------------------- anything at all

@@ -130,7 +130,8 @@ def _corroborated(live: list[Finding], limits: Limits) -> list[Finding]:
             if (
                 finding.technique != other.technique
                 and _place(finding) == _place(other) != ""
-                and max(finding.first, other.first) - min(finding.last, other.last) <= span
+                and -span <= finding.last - other.first
+                and -span <= other.last - finding.first
                 and set(finding.evidence).isdisjoint(other.evidence)
             ):
                 together.append(finding)

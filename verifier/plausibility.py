@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from math import isnan
 
 from schema import (
     AccountFields,
@@ -214,6 +215,9 @@ def _time_order(incident: Incident) -> list[str]:
 
 def _period(window: Window) -> list[str]:
     """Check that the window fits into a day and lies in the day before the alert."""
+    untimed = [line.log_id for line in window.lines if isnan(line.time_s)]
+    if untimed:
+        return [f"{untimed[0]}: every event needs the time at which it happened"]
     reasons = []
     if window.end - window.start > MAX_SPAN_S:
         reasons.append(f"the events span {window.end - window.start:.0f} s; an incident spans at most {MAX_SPAN_S} s")

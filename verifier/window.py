@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf, isnan, nan
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
@@ -63,6 +64,7 @@ class Line(Generic[F]):
     """One event of the window: its time in epoch seconds, its id, its host and user, its typed fields.
 
     `order` counts lines by time, then by id (L1-9 before L1-10), so that lines of one second have one order however they are listed.
+    `time_s` of a line without a time (`schema.NO_TIME`) is not a number: it satisfies no bound in time and comes last.
     """
 
     time_s: float
@@ -340,8 +342,7 @@ class Window:
         self.world = world
         self.limits = limits
         self.lines = lines
-        self.start = lines[0].time_s
-        self.end = lines[-1].time_s
+        self.start, self.end = _span(lines)
         self.by_kind = by_kind
         self.by_fields = by_fields
         self._picked: dict[tuple[object, ...], list[Line]] = {}
@@ -403,7 +404,15 @@ _by_order = attrgetter("order")
 
 
 def _by_time(line: Line) -> tuple[float, int, str]:
-    return line.time_s, len(line.log_id), line.log_id
+    return inf if isnan(line.time_s) else line.time_s, len(line.log_id), line.log_id
+
+
+def _span(lines: Sequence[Line]) -> tuple[float, float]:
+    """Return the times of the first and the last line that have one; not a number where none has."""
+    if not isnan(lines[-1].time_s):
+        return lines[0].time_s, lines[-1].time_s
+    times = [line.time_s for line in lines if not isnan(line.time_s)]
+    return (times[0], times[-1]) if times else (nan, nan)
 
 
 def one_program(lines: Iterable[Line], *, otherwise: str = "") -> str:

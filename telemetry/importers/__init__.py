@@ -7,26 +7,24 @@ reason. The conditions of a recording that no record states are not made up: a m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.azure import convert_azure, is_azure
-from telemetry.importers.cloudtrail import convert_cloudtrail, is_cloudtrail
+from telemetry.importers import azure, cloudtrail, windows_logs, zeek
 from telemetry.importers.events import DraftEvent, Imported, Skipped, located, with_scope
+from telemetry.importers.formats import Format
 from telemetry.importers.linux import convert_text, is_text
-from telemetry.importers.windows import is_windows
-from telemetry.importers.windows_logs import convert_windows
-from telemetry.importers.zeek import convert_zeek, is_zeek
+from telemetry.importers.times import settle_times
 from world import PRIVATE_NETWORKS
 
 UNKNOWN_SHAPE = "record shape not recognised"
-FAMILIES = (  # in the order in which a record's shape is tried
-    (is_windows, convert_windows),
-    (is_cloudtrail, convert_cloudtrail),
-    (is_zeek, convert_zeek),
-    (is_azure, convert_azure),
+FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tried
+    *windows_logs.FORMATS,
+    *cloudtrail.FORMATS,
+    *zeek.FORMATS,
+    *azure.FORMATS,
 )
 
 
@@ -55,14 +53,22 @@ def import_records(
             results.append(_once(located(result, time, record), raw, originals))
     results += convert_text(text)
     scoped = (with_scope(result, networks) if isinstance(result, DraftEvent) else result for result in results)
-    return sorted(scoped, key=lambda result: result.record)
+    return _with_settled_times(sorted(scoped, key=lambda result: result.record))
 
 
 def _convert(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
-    for has_shape, convert in FAMILIES:
-        if has_shape(raw):
-            return convert(raw)
+    for row in FORMATS:
+        if row.has_shape(raw):
+            return row.convert(raw)
     return None, Skipped(UNKNOWN_SHAPE)
+
+
+def _with_settled_times(results: Sequence[Imported]) -> list[Imported]:
+    times = settle_times([result.time if isinstance(result, DraftEvent) else None for result in results])
+    return [
+        replace(result, time=time) if isinstance(result, DraftEvent) and result.time is not time else result
+        for result, time in zip(results, times, strict=True)
+    ]
 
 
 def _once(result: Imported, raw: Mapping[str, Any], originals: dict[object, tuple[int, Mapping[str, Any]]]) -> Imported:

@@ -13,7 +13,9 @@ from typing import Any
 
 from telemetry.importers.cloudtrail import compact
 from telemetry.importers.events import Imported, Skipped, draft_event
-from telemetry.importers.values import first_of, mapping, read_time
+from telemetry.importers.formats import Format
+from telemetry.importers.times import read_time
+from telemetry.importers.values import first_of, mapping
 
 
 def is_azure(raw: Mapping[str, Any]) -> bool:
@@ -303,3 +305,14 @@ def convert_azure(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
     else:
         make = _flow
     return moment, make(raw)
+
+
+FORMATS = (
+    Format(
+        "Microsoft cloud tables and Kubernetes audit",
+        is_azure,
+        convert_azure,
+        ("azure/auditlogs", "azure/signinlogs", "m365/audit", "kubernetes/audit"),
+        "export of a query in Log Analytics, Sentinel or advanced hunting",
+    ),
+)

@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from telemetry.importers.events import Imported, draft_event
-from telemetry.importers.values import first_of, is_blank, mapping, read_time
+from telemetry.importers.formats import Format
+from telemetry.importers.times import read_time
+from telemetry.importers.values import first_of, is_blank, mapping
 from verifier.rules.kit import TRAIL_CALLS
 
 _ACCOUNT = {
@@ -175,3 +177,14 @@ def convert_cloudtrail(raw: Mapping[str, Any]) -> tuple[datetime | None, Importe
     else:
         make = _api_call
     return read_time(first_of(raw, ("eventTime", "@timestamp"))), make(raw)
+
+
+FORMATS = (
+    Format(
+        "AWS CloudTrail",
+        is_cloudtrail,
+        convert_cloudtrail,
+        ("aws/cloudtrail",),
+        "the trail's bucket, or `aws cloudtrail lookup-events`",
+    ),
+)

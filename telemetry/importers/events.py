@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from schema import EVENT_CLASSES, FIELDS_OF, EventBase, Fields, NetConnFields, faults
+from schema import EVENT_CLASSES, FIELDS_OF, NO_TIME, EventBase, Fields, NetConnFields, faults
 from telemetry.importers.values import clean_fields, scope_of, timestamp
 
 
@@ -39,6 +39,7 @@ class Skipped:
     record: int = 0
 
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 Imported = DraftEvent | Skipped  # what becomes of a record
 
 
@@ -70,21 +71,16 @@ def with_scope(draft: DraftEvent, networks: tuple[str, ...]) -> DraftEvent:
 
 
 def in_time_order(drafts: Sequence[DraftEvent]) -> list[DraftEvent]:
-    """Sort drafts by time, then by record; one without a time takes that of the record before it, else after it."""
-    known: datetime | None = next((draft.time for draft in drafts if draft.time), None)
-    timed = []
-    for draft in sorted(drafts, key=lambda draft: draft.record):
-        known = draft.time or known or datetime(2000, 1, 1, tzinfo=UTC)
-        timed.append(draft if draft.time else replace(draft, time=known))
-    return sorted(timed, key=lambda draft: (draft.time, draft.record))
+    """Sort drafts by time, then by record; those without a time come last."""
+    return sorted(drafts, key=lambda draft: (draft.time is None, draft.time or _NEVER, draft.record))
 
 
 def to_event(draft: DraftEvent, log_id: str) -> EventBase:
-    """Return the schema's event for a draft that has a time.
+    """Return the schema's event for a draft; its time is `schema.NO_TIME` where the record bears none.
 
     Raises:
         ValidationError: the log id or the time is none of the schema's.
     """
-    assert draft.time is not None
-    row = {"event_type": draft.event_type, "fields": draft.fields, "timestamp": timestamp(draft.time), "log_id": log_id}
+    time = timestamp(draft.time) if draft.time else NO_TIME
+    row = {"event_type": draft.event_type, "fields": draft.fields, "timestamp": time, "log_id": log_id}
     return EVENT_CLASSES[draft.event_type].model_validate(row)

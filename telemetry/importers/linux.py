@@ -11,13 +11,13 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
 from schema import MAX_TEXT, ProcessFields
 from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event, located
-from telemetry.importers.values import clean_text, read_time
+from telemetry.importers.times import read_time
+from telemetry.importers.values import clean_text
 
 _HEAD = re.compile(
     r"(?:node=(?P<node>\S+) )?type=(?P<type>\w+) msg=audit\((?P<time>\d+\.\d+):(?P<serial>\d+)\):\s?(?P<rest>.*)",
@@ -27,7 +27,6 @@ _PAIR = re.compile(r"""([A-Za-z0-9_-]+)=("[^"]*"|[^\s']+)""")
 _X86_64 = "c000003e"
 _EXECVE, _CONNECT, _ACCEPT = ("59", "322"), ("42",), ("43", "288")
 MAX_MESSAGE = 8192  # characters of a syslog message that are looked at
-_LEAP_YEAR = 1992  # stands for the year that classic syslog leaves out; it has a 29 February
 
 
 @dataclass(slots=True)
@@ -283,7 +282,6 @@ _SYSLOG = re.compile(
     r"(?P<program>[\w./-]+?)(?:\[(?P<pid>\d+)\])?:\s*(?P<text>.*)",
     re.DOTALL,
 )
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MESSAGES: tuple[tuple[re.Pattern[str], str, str, Mapping[str, str]], ...] = (
     (
         re.compile(r"Failed (?P<auth_protocol>\S+) for (?:invalid user )?(?P<user_name>\S+) from (?P<src_ip>\S+)"),
@@ -325,19 +323,6 @@ _MESSAGES: tuple[tuple[re.Pattern[str], str, str, Mapping[str, str]], ...] = (
 )
 
 
-def _syslog_time(text: str) -> datetime | None:
-    if text[:1].isdigit():
-        return read_time(text)
-    month, day, clock = text.split()
-    if month not in _MONTHS:
-        return None
-    hour, minute, second = (int(part) for part in clock.split(":"))
-    try:
-        return datetime(_LEAP_YEAR, _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC)
-    except ValueError:
-        return None
-
-
 def convert_syslog(line: str, record: int) -> Imported:
     """Return what a syslog line becomes; only messages that the table knows become events."""
     match = _SYSLOG.match(line)
@@ -347,7 +332,7 @@ def convert_syslog(line: str, record: int) -> Imported:
         message = pattern.search(match["text"][:MAX_MESSAGE])
         if message:
             values = {**message.groupdict(), **fixed, "device_hostname": match["host"]}
-            return located(draft_event(event_type, activity, values), _syslog_time(match["time"]), record)
+            return located(draft_event(event_type, activity, values), read_time(match["time"]), record)
     return Skipped(f"no mapping for a syslog message of {match['program']}", record)
 
 

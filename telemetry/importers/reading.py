@@ -18,6 +18,7 @@ from typing import Any, TextIO, cast
 
 from schema import OpenSOCError
 from telemetry.importers.events import Skipped
+from telemetry.importers.unwrapping import unwrap
 
 MAX_RECORDS = 100_000
 MAX_LINE = 4_000_000  # characters; the longest script blocks are far below
@@ -25,7 +26,6 @@ MAX_DOCUMENT = 400_000_000  # characters of a JSON document that is read as a wh
 _KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".log", ".txt")
 SUFFIXES = tuple(chain.from_iterable((kind, f"{kind}.gz") for kind in _KINDS))
 BAD_LINE = "a line that is not valid JSON"
-NO_OBJECT = "a JSON value that is not an object"
 LONG_LINE = f"a line of more than {MAX_LINE} characters"
 
 Record = Mapping[str, Any] | Skipped
@@ -80,7 +80,7 @@ def _open(path: Path) -> TextIO:
 def _records(handle: TextIO, path: Path) -> Iterator[Record]:
     name = path.name.removesuffix(".gz")
     if name.endswith(".csv"):
-        return (_row(row) for row in csv.DictReader(handle))
+        return chain.from_iterable(unwrap(_row(row)) for row in csv.DictReader(handle))
     if name.endswith(".json"):
         return _document(handle)
     return _lines(handle, text=not name.endswith((".jsonl", ".ndjson")))
@@ -99,15 +99,18 @@ def _lines(handle: TextIO, *, text: bool) -> Iterator[Record]:
                 pass
             yield Skipped(LONG_LINE)
         elif line.strip():
-            yield {"raw": line.rstrip("\r\n")} if text and not line.lstrip().startswith("{") else _parsed(line)
+            if text and not line.lstrip().startswith("{"):
+                yield {"raw": line.rstrip("\r\n")}
+            else:
+                yield from _parsed(line)
 
 
-def _parsed(text: str) -> Record:
+def _parsed(text: str) -> Iterator[Record]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return Skipped(BAD_LINE)
-    return value if isinstance(value, dict) else Skipped(NO_OBJECT)
+        return iter((Skipped(BAD_LINE),))
+    return unwrap(value)
 
 
 def _document(handle: TextIO) -> Iterator[Record]:
@@ -118,11 +121,5 @@ def _document(handle: TextIO) -> Iterator[Record]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return (_parsed(line) for line in text.splitlines() if line.strip())
-    if isinstance(value, dict):
-        value = next(
-            (value[name] for name in ("Records", "records", "value") if isinstance(value.get(name), list)), [value]
-        )
-    if not isinstance(value, list):
-        value = [value]
-    return (row if isinstance(row, dict) else Skipped(NO_OBJECT) for row in value)
+        return chain.from_iterable(_parsed(line) for line in text.splitlines() if line.strip())
+    return unwrap(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache, partial
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -19,7 +19,6 @@ from annotated_types import Ge, Le, MaxLen
 from schema import FIELDS_OF, Hex, Ip
 from world import in_networks
 
-EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)  # FILETIME zero (the year 1601) and other unset clocks lie before it
 TAIL_SHARE = 4  # a text that is too long keeps its head and, at its end, a quarter of what fits
 
 
@@ -168,39 +167,6 @@ def host_and_port(url: str) -> tuple[str | None, int | None]:
     except ValueError:
         return None, None
     return parts.hostname, port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-# ---------------------------------------------------------------- time
-_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?\s*(Z|[+-]\d\d:?\d\d)?$")
-
-
-def read_time(value: object) -> datetime | None:
-    """Return a point in time from ISO 8601 text (no zone: UTC) or from seconds since 1970; None for what is neither.
-
-    A date before 1990 is an unset clock, and none. Seconds may be few: traffic read from a capture file often counts
-    from the capture's start.
-    """
-    if is_blank(value) or isinstance(value, bool):
-        return None
-    match = _ISO.match(value.strip()) if isinstance(value, str) else None
-    try:
-        if not match:
-            return datetime.fromtimestamp(max(float(str(value)), 0.0), UTC)
-        moment = _from_match(match)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment if moment >= EARLIEST else None
-
-
-def _from_match(match: re.Match[str]) -> datetime:
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    micros = int((match[7] or "0").ljust(6, "0")[:6])
-    moment = datetime(year, month, day, hour, minute, min(second, 59), micros, UTC)
-    zone = match[8]
-    if zone and zone != "Z":
-        ahead = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
-        moment += ahead if zone[0] == "-" else -ahead
-    return moment
 
 
 def timestamp(moment: datetime) -> str:

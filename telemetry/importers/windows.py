@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from telemetry.importers.events import Imported, Skipped, draft_event
-from telemetry.importers.values import clean_int, first_of, is_blank, mapping, read_time
+from telemetry.importers.times import read_time
+from telemetry.importers.values import clean_int, first_of, is_blank, mapping
 
 _SAME_CLOCK_S = 120  # a sensor's own time and its log's differ by less than this, time zones apart
 _AUDIT_FAILURE, _AUDIT_SUCCESS = 0x10000000000000, 0x20000000000000  # keywords of winmeta.xml

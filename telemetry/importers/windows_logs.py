@@ -13,9 +13,10 @@ from typing import Any
 
 from telemetry.importers import security, sysmon
 from telemetry.importers.events import Imported, Skipped
+from telemetry.importers.formats import Format
 from telemetry.importers.security import START_TYPES
 from telemetry.importers.values import host_and_port, is_blank
-from telemetry.importers.windows import EventMapping, Table, WindowsRecord, convert, labelled, read
+from telemetry.importers.windows import EventMapping, Table, WindowsRecord, convert, is_windows, labelled, read
 
 
 def _unnamed(record: WindowsRecord, place: int) -> str:
@@ -424,3 +425,14 @@ def convert_windows(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
         source = record.provider or record.channel or "a record that names neither provider nor channel"
         return record.time, Skipped(f"no mapping for {source} event {record.event_id}")
     return record.time, convert(record, table, family)
+
+
+FORMATS = (
+    Format(
+        "Windows event logs",
+        is_windows,
+        convert_windows,
+        ("windows/sysmon", "windows/security", "windows/system", "windows/powershell"),
+        "`evtx_dump -o jsonl`, Winlogbeat, NXLog, `Get-WinEvent`",
+    ),
+)

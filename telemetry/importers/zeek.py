@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from telemetry.importers.events import Imported, Skipped, draft_event
-from telemetry.importers.values import is_blank, read_time
+from telemetry.importers.formats import Format
+from telemetry.importers.times import read_time
+from telemetry.importers.values import is_blank
 
 Maker = Callable[[Mapping[str, Any]], Imported]
 _CIPHERS = {
@@ -190,3 +192,14 @@ def convert_zeek(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
     if callable(row):
         return read_time(raw.get("ts")), row(raw)
     return read_time(raw.get("ts")), Skipped(f"Zeek {log}: {row}" if row else f"no mapping for Zeek {log}")
+
+
+FORMATS = (
+    Format(
+        "Zeek logs",
+        is_zeek,
+        convert_zeek,
+        ("zeek/conn", "zeek/dns", "zeek/http", "zeek/kerberos", "zeek/smb_files", "zeek/dce_rpc", "zeek/rdp"),
+        "Zeek's log folder, as tables or as JSON",
+    ),
+)

@@ -1,0 +1,243 @@
+"""Read the times of raw records, in every form that sensors and exports write them; a time that is not understood is none.
+
+`read_time` reads one value. Two things are known only from a whole file: whether 03/04/2027 is a day of March or of April,
+and in which year a syslog line falls that names none. Such a time is an `UnsettledTime` until `settle_times` has seen all of
+the file's times. Sources: ISO 8601; RFC 3339; RFC 3164 (no year); MS-DTYP 2.3.3 (FILETIME); Microsoft, "System.Text.Json"
+(`/Date(ms)/`); what is left goes to `dateutil`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+
+from dateutil import parser as dateutil_parser
+
+Order = Literal["month first", "day first", "either", "no year"]
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)  # FILETIME zero (the year 1601) and other unset clocks lie before it
+LEAP_YEAR = 1992  # stands for the year that classic syslog leaves out; it has a 29 February
+HALF_YEAR = timedelta(days=183)
+_UNIX_OF_FILETIME_S = 11_644_473_600  # seconds from 1601 to 1970
+_LARGEST_S, _LARGEST_MS, _LARGEST_US, _LARGEST_FILETIME = 1e11, 1e14, 1e16, 5e17  # above the last: nanoseconds
+_LONGEST = 64  # characters; no form of a time is longer
+
+
+class UnsettledTime(datetime):
+    """A time whose date the text leaves open; `order` says in which way. `either` is read month first; `swapped`, day first."""
+
+    order: Order
+    swapped: datetime | None
+
+
+# ---------------------------------------------------------------- one value
+def read_time(value: object) -> datetime | None:
+    """Return the point in time that a record's value says, in UTC; None where it says none.
+
+    Args:
+        value: text, a number (seconds, milliseconds, microseconds or nanoseconds since 1970, by its size; or a FILETIME), or
+            an object that holds one of these, as PowerShell's ConvertTo-Json writes dates.
+
+    A date before 1990 is an unset clock, and none. Seconds may be few: traffic read from a capture file often counts
+    from the capture's start.
+    """
+    if isinstance(value, str):
+        return _text_time(value.strip()) if len(value) <= _LONGEST else None
+    if isinstance(value, Mapping):
+        return next((moment for name in _HOLDERS if (moment := read_time(value.get(name)))), None)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _epoch_time(float(value))
+    return None
+
+
+_HOLDERS = ("#text", "value", "DateTime", "SystemTime", "@SystemTime", "$date")
+_ISO = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?\s*(Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?$", re.ASCII
+)
+_MICROSOFT = re.compile(r"\\?/Date\((-?\d+)(?:[+-]\d{4})?\)\\?/$", re.ASCII)
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)?$", re.ASCII)
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE]\+?\d+)?$", re.ASCII)
+_SYSLOG = re.compile(r"([A-Za-z]{3})\s+(\d{1,2})\s+(\d\d):(\d\d):(\d\d)(?:\.(\d+))?$", re.ASCII)
+_NUMERIC = re.compile(
+    r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d),?[T ]+(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s*([AaPp]\.?[Mm]\.?)?"
+    r"\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$",
+    re.ASCII,
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def _text_time(text: str) -> datetime | None:
+    for pattern, make in _FORMS:
+        match = pattern.match(text)
+        if match:
+            try:
+                moment = make(match)
+            except (ValueError, OverflowError, OSError):
+                return None
+            is_counted = pattern is _NUMBER
+            return moment if moment is None or is_counted or moment >= EARLIEST else None
+    return _written_time(text)
+
+
+def _epoch_time(number: float) -> datetime | None:
+    if number < _LARGEST_S:
+        seconds = max(number, 0.0)
+    elif number < _LARGEST_MS:
+        seconds = number / 1e3
+    elif number < _LARGEST_US:
+        seconds = number / 1e6
+    elif number < _LARGEST_FILETIME:
+        seconds = number / 1e7 - _UNIX_OF_FILETIME_S
+    else:
+        seconds = number / 1e9
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _iso_time(match: re.Match[str]) -> datetime:
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    return datetime(year, month, day, hour, minute, min(second, 59), _micros(match[7]), UTC) - _offset(match[8])
+
+
+def _micros(fraction: str | None) -> int:
+    return int((fraction or "0").ljust(6, "0")[:6])
+
+
+def _offset(zone: str | None) -> timedelta:
+    """Return how far a zone's clocks are ahead of UTC; text without a zone is UTC."""
+    if not zone or zone[0] not in "+-":
+        return timedelta()
+    ahead = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:].lstrip(":") or 0))
+    return -ahead if zone[0] == "-" else ahead
+
+
+def _numeric_time(match: re.Match[str]) -> datetime:
+    """Read a date in numbers: with dots day first (DIN 5008), else by whichever number can be a month."""
+    first, second, year = int(match[1]), int(match[3]), int(match[4])
+    hour, minute = int(match[5]), int(match[6])
+    if match[9]:
+        hour = hour % 12 + (12 if match[9][0] in "Pp" else 0)
+    clock = (hour, minute, min(int(match[7] or 0), 59), _micros(match[8]), UTC)
+    year, offset = year + 2000 if year < 100 else year, _offset(match[10])
+    if match[2] == "." or first > 12:
+        return _unsettled(datetime(year, second, first, *clock) - offset, "day first")
+    moment = datetime(year, first, second, *clock) - offset
+    if second > 12:
+        return _unsettled(moment, "month first")
+    return _unsettled(moment, "either", datetime(year, second, first, *clock) - offset)
+
+
+def _unsettled(moment: datetime, order: Order, swapped: datetime | None = None) -> UnsettledTime:
+    unsettled = UnsettledTime(*moment.timetuple()[:6], moment.microsecond, UTC)
+    unsettled.order, unsettled.swapped = order, swapped
+    return unsettled
+
+
+def _yearless_time(match: re.Match[str]) -> datetime | None:
+    if match[1].lower() not in _MONTHS:
+        return None
+    month, day, hour, minute, second = _MONTHS.index(match[1].lower()) + 1, *(int(match[part]) for part in (2, 3, 4, 5))
+    moment = datetime(LEAP_YEAR, month, day, hour, minute, min(second, 59), _micros(match[6]), UTC)
+    return _unsettled(moment, "no year")
+
+
+@lru_cache(maxsize=4096)
+def _written_time(text: str) -> datetime | None:
+    """Read what `dateutil` can, where day, month and year are all written: months by name, weekdays, zones."""
+    if not re.search(r"\d{4}", text) or not re.search(r"\d:\d\d", text):
+        return None
+    apache = re.sub(r"^(\d\d)/([A-Za-z]{3})/(\d{4}):", r"\1 \2 \3 ", text)
+    try:
+        moments = {dateutil_parser.parse(apache, default=default, fuzzy=False) for default in _DEFAULTS}
+    except (ValueError, OverflowError, TypeError):
+        return None
+    if len(moments) > 1:
+        return None  # a part of the date was filled in
+    moment = moments.pop()
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment if moment >= EARLIEST else None
+
+
+_DEFAULTS = (datetime(2001, 1, 1), datetime(2002, 2, 2))
+_FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], datetime | None]], ...] = (
+    (_ISO, _iso_time),
+    (_COMPACT, _iso_time),
+    (_NUMBER, lambda match: _epoch_time(float(match[0]))),
+    (_MICROSOFT, lambda match: _epoch_time(float(match[1]))),
+    (_NUMERIC, _numeric_time),
+    (_SYSLOG, _yearless_time),
+)
+
+
+# ---------------------------------------------------------------- a whole file
+def settle_times(times: Sequence[datetime | None]) -> list[datetime | None]:
+    """Settle what only a whole file can tell: the order of day and month, and the year of lines that write none.
+
+    Args:
+        times: of all records of a file, in the file's order.
+
+    Returns:
+        As many times. One number above 12 settles the order for all; without any, the order that keeps the file's times
+        better sorted is taken, month first if both do alike. Where a file proves both orders, dates that can be read either
+        way are none. Years count up where lines without a year go back by more than half a year.
+    """
+    orders = {time.order for time in times if isinstance(time, UnsettledTime)}
+    if not orders:
+        return list(times)
+    if "either" in orders:
+        times = _in_order(times, orders)
+    return _in_years(times) if "no year" in orders else [_settled(time) for time in times]
+
+
+def _in_order(times: Sequence[datetime | None], orders: set[Order]) -> list[datetime | None]:
+    if {"month first", "day first"} <= orders:
+        return [None if _is(time, "either") else time for time in times]
+    swapped = [time.swapped if isinstance(time, UnsettledTime) and time.order == "either" else time for time in times]
+    is_day_first = "day first" in orders or ("month first" not in orders and _steps_back(swapped) < _steps_back(times))
+    return swapped if is_day_first else list(times)
+
+
+def _is(time: datetime | None, order: Order) -> bool:
+    return isinstance(time, UnsettledTime) and time.order == order
+
+
+def _steps_back(times: Sequence[datetime | None]) -> int:
+    """Count the steps against the file's direction: exports list the newest first or last."""
+    known = [time for time in times if time]
+    down = sum(later < earlier for earlier, later in pairwise(known))
+    up = sum(later > earlier for earlier, later in pairwise(known))
+    return min(down, up)
+
+
+def _in_years(times: Sequence[datetime | None]) -> list[datetime | None]:
+    settled: list[datetime | None] = []
+    year, before = LEAP_YEAR, None
+    for time in times:
+        if time is None or not _is(time, "no year"):
+            settled.append(_settled(time))
+            continue
+        if before and before - time > HALF_YEAR:
+            year += 1
+        elif before and time - before > HALF_YEAR:
+            year -= 1
+        before = time
+        settled.append(_in_year(time, year))
+    return settled
+
+
+def _in_year(time: datetime, year: int) -> datetime | None:
+    try:
+        return _settled(time.replace(year=year))
+    except ValueError:
+        return None  # a 29 February in a year that has none
+
+
+def _settled(time: datetime | None) -> datetime | None:
+    if not isinstance(time, UnsettledTime):
+        return time
+    return datetime(*time.timetuple()[:6], time.microsecond, UTC)

@@ -1,0 +1,135 @@
+"""Find the records in whatever an export wraps around them: lists, envelopes, search hits, JSON or XML as text, dotted keys.
+
+`unwrap` goes from the outside in: as long as a value is one of the known wrappings, what is in it takes its place. Each
+wrapping is a row of `WRAPPINGS`: a function that returns the inner values, or nothing where the value is wrapped otherwise.
+An inner record keeps the time that only its wrapping bears, as `TIME_OUTSIDE`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from telemetry.importers.events import Skipped
+
+Raw = Mapping[str, Any]
+Wrapping = Callable[[Raw], list[Any] | None]
+MAX_DEPTH = 8  # wrappings around one record; real exports have at most four
+TIME_OUTSIDE = "_time"  # the time that Splunk and shippers give a record whose text is in it
+NO_OBJECT = "a JSON value that is not an object"
+TOO_DEEP = f"more than {MAX_DEPTH} wrappings around a record"
+LISTS = (
+    "Records",
+    "records",
+    "Events",
+    "events",
+    "value",
+    "items",
+    "Results",
+    "results",
+    "logEvents",
+    "Findings",
+    "entries",
+)
+TEXTS = ("CloudTrailEvent", "AuditData", "_raw")  # JSON, XML or a log line, as text
+ROOTS = (
+    "winlog",
+    "event",
+    "host",
+    "process",
+    "source",
+    "destination",
+    "user",
+    "file",
+    "registry",
+    "agent",
+    "data",
+    "dns",
+)
+OBJECTS = ("_source", "result", "detail", "AuditData")
+
+
+def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
+    """Yield the records that a parsed value holds, each once, in their order.
+
+    A value that holds none and is none is a `Skipped` with the reason.
+    """
+    if depth > MAX_DEPTH:
+        yield Skipped(TOO_DEEP)
+    elif isinstance(value, list):
+        for element in value:
+            yield from unwrap(element, depth + 1)
+    elif not isinstance(value, Mapping):
+        yield Skipped(NO_OBJECT)
+    else:
+        for wrapping in WRAPPINGS:
+            inner = wrapping(value)
+            if inner is not None:
+                for element in inner:
+                    yield from unwrap(element, depth + 1)
+                return
+        yield value
+
+
+# ---------------------------------------------------------------- wrappings
+def _list(raw: Raw) -> list[Any] | None:
+    """Return the elements of an envelope's one list of objects."""
+    for name in LISTS:
+        value = raw.get(name)
+        if isinstance(value, list) and all(isinstance(element, Mapping) for element in value):
+            return value
+    return None
+
+
+def _hits(raw: Raw) -> list[Any] | None:
+    """Return what an Elasticsearch or OpenSearch search found: hits.hits."""
+    hits = raw.get("hits")
+    inner = hits.get("hits") if isinstance(hits, Mapping) else None
+    return inner if isinstance(inner, list) else None
+
+
+def _object(raw: Raw) -> list[Any] | None:
+    for name in OBJECTS:
+        if isinstance(raw.get(name), Mapping) and (name != "detail" or "detail-type" in raw):
+            return [raw[name]]
+    return None
+
+
+def _text(raw: Raw) -> list[Any] | None:
+    """Return a record that stands as text in a field: JSON parsed, a log line as {"raw": line}."""
+    for name in TEXTS:
+        text = raw.get(name)
+        if isinstance(text, str) and text.strip():
+            return [parsed_text(text, raw.get(TIME_OUTSIDE))]
+    event = raw.get("event")
+    original = raw.get("event.original") or (event.get("original") if isinstance(event, Mapping) else None)
+    return [parsed_text(original, raw.get("@timestamp"))] if isinstance(original, str) and original.strip() else None
+
+
+def parsed_text(text: str, time: Any = None) -> Any:
+    """Parse a record that is written as text; what is no JSON object becomes {"raw": text}, with its wrapping's time if any."""
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+    return {"raw": text} if time is None else {"raw": text, TIME_OUTSIDE: time}
+
+
+def _dotted(raw: Raw) -> list[Any] | None:
+    """Return a record of dotted keys (winlog.event_id) as nested objects; lists of one value, as search fields have, give the value."""
+    if not any("." in key and key.partition(".")[0] in ROOTS for key in raw):
+        return None
+    nested: dict[str, Any] = {}
+    for key, value in raw.items():
+        *parents, last = key.split(".")
+        node: Any = nested
+        for parent in parents:
+            node = node.setdefault(parent, {}) if isinstance(node, dict) else {}
+        if isinstance(node, dict):
+            node[last] = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return [nested]
+
+
+WRAPPINGS: tuple[Wrapping, ...] = (_hits, _object, _list, _text, _dotted)

@@ -109,7 +109,8 @@ def open_player(spec: str, options: Options) -> Player:
 
 def _open_directory(path: Path, options: Options) -> Player:
     from players.embedded import EmbeddedModel, is_exported
-    from players.local import LocalModel, is_model
+    from players.local import LocalModel
+    from players.weights import is_model
 
     if (path / MARK).is_file():
         from players.nano import NanoModel

@@ -11,6 +11,7 @@ from typing import Any
 
 from players.base import MARK, Row
 from players.prompt import answer_text, messages
+from players.weights import load_model
 from schema import LABELS, BadRequestError
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -68,13 +69,8 @@ def load(path: Path | str) -> tuple[Any, Any]:
 
     Raises:
         BadRequestError: there is none, or it cannot be read.
+        OpenSOCError: torch or transformers is not installed.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # a model of this size is there at once
-
     path = Path(path)
     old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():  # it was cut off between two renames
@@ -83,11 +79,4 @@ def load(path: Path | str) -> tuple[Any, Any]:
         raise BadRequestError(
             f"expected a checkpoint of train.nano.methods ({MARK} in it) at {str(path)!r}; found none"
         )
-    try:
-        model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=torch.float32)
-        # AutoTokenizer takes Qwen2's own splitting for every Qwen2 model, whatever tokenizer.json says.
-        return model, PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
-    except Exception as error:  # transformers, safetensors and tokenizers each have their own
-        raise BadRequestError(
-            f"expected a whole checkpoint at {str(path)!r}; reading it gave {type(error).__name__}: {error}; make it again"
-        ) from error
+    return load_model(path, dtype="float32")

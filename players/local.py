@@ -16,10 +16,8 @@ from typing import Any
 
 from players.base import Arrived, Options, PlayerError, Reply, Row, Streaming, cut
 from players.prompt import messages
-from schema import BadRequestError, OpenSOCError
-
-ENDS = 65_536  # bytes at both ends of a weights file that its fingerprint covers
-WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
+from players.weights import fingerprint, is_adapter, load_model, loading
+from schema import BadRequestError
 
 
 class LocalModel(Streaming):
@@ -50,16 +48,9 @@ class LocalModel(Streaming):
             BadRequestError: the directory holds neither, or cannot be loaded, or its tokenizer has no chat template.
             OpenSOCError: torch, transformers or peft is not installed.
         """
-        torch = _have_libraries(adapter=_is_adapter(path))
-        from safetensors import SafetensorError
-
-        try:
-            model, tokenizer = _loaded(path, _device(torch, options.device))
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise BadRequestError(
-                f"Expected a transformers model or a PEFT adapter in {str(path)!r}, and loading it gave {type(error).__name__}: {error}; "
-                "give a directory that save_pretrained wrote, with its tokenizer."
-            ) from error
+        model, tokenizer = load_model(path)
+        with loading(path):
+            model = model.to(_device(options.device)).eval()
         if not tokenizer.chat_template:
             raise BadRequestError(
                 f"Expected a chat template in the tokenizer of {str(path)!r}, and it has none; save one with it."
@@ -74,7 +65,7 @@ class LocalModel(Streaming):
         path = self._path
         return {
             **super().settings,
-            **({"adapter": _is_adapter(path), "fingerprint": fingerprint(path)} if path else {}),
+            **({"adapter": is_adapter(path), "fingerprint": fingerprint(path)} if path else {}),
             **how,
         }
 
@@ -160,82 +151,9 @@ class LocalModel(Streaming):
         return list(dict.fromkeys([*ends, self._tokenizer.eos_token_id]))
 
 
-def is_model(path: Path) -> bool:
-    """Return whether a directory looks like a model or an adapter."""
-    return (path / "config.json").is_file() or _is_adapter(path)
+def _device(wanted: str) -> str:
+    import torch
 
-
-def fingerprint(path: Path) -> str:
-    """Hash the names, sizes and both ends of a model's files: that tells apart all that training writes, without reading gigabytes."""
-    found = hashlib.sha256()
-    for file in sorted(file for file in path.iterdir() if file.is_file() and file.suffix in WEIGHTS):
-        size = file.stat().st_size
-        with file.open("rb") as handle:
-            found.update(f"{file.name}\0{size}\0".encode() + handle.read(ENDS))
-            handle.seek(max(0, size - ENDS))
-            found.update(handle.read(ENDS))
-    return found.hexdigest()
-
-
-def _is_adapter(path: Path) -> bool:
-    return (path / "adapter_config.json").is_file()
-
-
-def _base_of(path: Path) -> Path:
-    """Find the base model's directory: as the adapter names it, from here, from the adapter's own place, or from the local cache."""
-    named = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path"))
-    for base in (Path(named), path / named):
-        if is_model(base):
-            return base
-    if in_cache := cached(named):
-        return in_cache
-    raise BadRequestError(
-        f"Expected the base model of the adapter {str(path)!r} in the directory {named!r} or in the local cache, and there is none; "
-        "download it, or correct base_model_name_or_path in adapter_config.json."
-    )
-
-
-def cached(named: str) -> Path | None:
-    """Return the directory of a hub model in the local cache; None if it is not there."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        found = Path(snapshot_download(named, local_files_only=True))
-    except (OSError, ValueError):
-        return None
-    return found if is_model(found) else None
-
-
-def _loaded(path: Path, device: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM
-
-    base = _base_of(path) if _is_adapter(path) else path
-    tokenizer = tokenizer_of(path, base)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True)
-    if _is_adapter(path):
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, path)
-    return model.to(device).eval(), tokenizer
-
-
-def tokenizer_of(path: Path, base: Path) -> Any:
-    """Load the tokenizer of a model's or adapter's directory, or of its base if it has none; it pads on the left.
-
-    As tokenizer.json says, where there is one: for a Qwen2 model AutoTokenizer puts Qwen's way of splitting in the place of the file's.
-    """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    has_one = any((path / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
-    place = path if has_one else base
-    kind = PreTrainedTokenizerFast if (place / "tokenizer.json").is_file() else AutoTokenizer
-    tokenizer = kind.from_pretrained(place, local_files_only=True, padding_side="left")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def _device(torch: Any, wanted: str) -> str:
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
@@ -246,17 +164,3 @@ def _device(torch: Any, wanted: str) -> str:
 def _seed(seed: int, ids: Sequence[str]) -> int:
     """Derive a batch's own seed, so that its samples do not depend on the batches before it."""
     return int.from_bytes(hashlib.sha256(json.dumps([seed, *ids]).encode()).digest()[:8], "big") >> 1
-
-
-def _have_libraries(*, adapter: bool) -> Any:
-    try:
-        import torch
-        import transformers  # noqa: F401
-
-        if adapter:
-            import peft  # noqa: F401
-    except ImportError as error:
-        raise OpenSOCError(
-            f"Expected {error.name} for a model on this machine, and it is not installed; install the extra `train`."
-        ) from error
-    return torch

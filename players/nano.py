@@ -16,10 +16,10 @@ from typing import Any
 from players.base import Arrived, Options, Reply, Row, Streaming, cut
 from players.codec import LONGEST, PromptCodec, load
 from players.decode import answers
-from players.local import fingerprint
 from players.prompt import messages
+from players.weights import fingerprint
 from runs.provenance import stable_seed
-from schema import BadRequestError, OpenSOCError
+from schema import BadRequestError
 
 THREADS = 2
 TOGETHER = 8  # prompts whose replies are written side by side
@@ -53,14 +53,11 @@ class NanoModel(Streaming):
             BadRequestError: the checkpoint cannot be read.
             OpenSOCError: torch or transformers is not installed.
         """
-        try:
-            import torch
-        except ModuleNotFoundError as error:
-            raise OpenSOCError(
-                f"{error.name} is not installed; a checkpoint needs it: pip install '.[train]'"
-            ) from error
+        model, tokenizer = load(path)
+        import torch
+
         torch.set_num_threads(1)
-        return cls(*load(path), options, path=path)
+        return cls(model, tokenizer, options, path=path)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -516,7 +516,7 @@ def test_a_checkpoint_that_cannot_be_read_is_a_wrong_call(taught, tmp_path, caps
 
     for path, told in [
         (tmp_path, "config.json"),
-        (broken, "whole checkpoint"),
+        (broken, "loading it gave"),
         (templateless, "chat template with a system"),
     ]:
         assert export.main([str(path), "--out", str(tmp_path / "defender")]) == 2

@@ -8,6 +8,7 @@ import types
 import pytest
 
 from env import OpenSOCEnv
+from players.weights import load_tokenizer
 from schema import LABELS
 from toy_model import same, weights
 from train import grpo
@@ -136,9 +137,8 @@ def test_rewards_are_the_environments_for_the_incidents_of_the_run(toy, tmp_path
 
 
 def _tokenizer(path):
-    from train import hub
 
-    return hub.tokenizer_of(path, path)
+    return load_tokenizer(path)
 
 
 def test_a_toy_samples_and_steps_by_itself(toy, tmp_path):

@@ -188,7 +188,7 @@ def test_a_broken_checkpoint_is_told(start, tmp_path, file, content):
     model, tokenizer = load(start)
     save(model, tokenizer, tmp_path / "broken", about={})
     (tmp_path / "broken" / file).write_bytes(content)
-    with pytest.raises(BadRequestError, match="expected a whole checkpoint at"):
+    with pytest.raises(BadRequestError, match="Expected a whole transformers model or PEFT adapter in"):
         load(tmp_path / "broken")
     with pytest.raises(BadRequestError, match=r"expected a checkpoint of train.nano.methods \(opensoc.json in it\)"):
         load(tmp_path)

@@ -510,11 +510,14 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     code = (
         "import sys\n"
-        "class Hidden:\n"
-        "    def find_spec(name, path=None, target=None):\n"
-        "        if name in ('torch', 'openai'):\n"
-        "            raise ModuleNotFoundError(name, name=name)\n"
-        "sys.meta_path.insert(0, Hidden)\n"
+        "class Hiding:\n"
+        "    def __init__(self, finder):\n"
+        "        self.finder = finder\n"
+        "    def find_spec(self, name, *more):\n"
+        "        return None if name in ('torch', 'openai') else self.finder.find_spec(name, *more)\n"
+        "    def __getattr__(self, name):\n"
+        "        return getattr(self.finder, name)\n"
+        "sys.meta_path[:] = map(Hiding, sys.meta_path)\n"
         "from eval import run\n"
         f"out = ['--split', 'val', '--n', '1', '--out', {str(tmp_path / 'out')!r}]\n"
         f"print([run.main(['--defender', name, *out]) for name in ({str(tmp_path)!r}, 'http://127.0.0.1:1', 'always_dismiss')])\n"
@@ -525,6 +528,6 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(tmp_path):
     )
 
     assert done.stdout.rstrip().endswith("[2, 2, 0]")
-    assert "Expected torch for a model on this machine" in done.stderr
-    assert "the extra `train`" in done.stderr
+    assert "Expected torch for this command" in done.stderr
+    assert "pip install '.[train]'" in done.stderr
     assert "the extra `eval`" in done.stderr

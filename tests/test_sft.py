@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from players.prompt import answer_text, messages
+from players.weights import load_tokenizer
 from schema import OpenSOCError
 from toy_model import CHATML, make_toy, same, short_rows, weights
 from train import grpo, hub, sft
@@ -265,9 +266,9 @@ def test_a_directory_that_is_no_model_is_said_to_be_none(toy, tmp_path, capsys):
     for model, says in [
         (tmp_path / "absent", "Expected a model's directory"),
         (tmp_path / "empty", "there is neither"),
-        (broken, "loading gave"),
-        (strange, "loading gave"),
-        (cut, "loading gave"),
+        (broken, "loading it gave"),
+        (strange, "loading it gave"),
+        (cut, "loading it gave"),
     ]:
         assert train(model, out, "--steps", "1", "--fresh") == 2
         said = capsys.readouterr().err
@@ -350,7 +351,7 @@ def test_a_model_that_cannot_chat_is_refused(tmp_path, capsys, template, says):
 
 # ---------------------------------------------------------------- lengths
 def test_what_is_longer_than_the_context_is_named_or_left_out(toy, tmp_path, capsys):
-    tokenizer = hub.tokenizer_of(toy, toy)
+    tokenizer = load_tokenizer(toy)
     rows = frozen(str(toy.parent / "short.jsonl"))
     made = sft.examples(rows, "compact")
     sizes = hub.lengths(tokenizer, [one["prompt"] for one in made], [one["completion"][0]["content"] for one in made])

@@ -8,7 +8,6 @@ saved with the model, so evaluation does the same.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from players.base import Density
-from players.local import cached, is_model, tokenizer_of
 from players.prompt import answer_text
+from players.weights import base_name, cached, is_adapter, is_model, load_model, load_tokenizer, loading
 from schema import BadRequestError, OpenSOCError
 from train.data import frozen
 
@@ -120,27 +119,27 @@ def load(
         OpenSOCError: Unsloth is not installed.
     """
     path = local_directory(named)
-    adapter = (path / "adapter_config.json").is_file()
+    adapter = is_adapter(path)
     if adapter and full:
         raise BadRequestError(
             f"Expected a model for --full, and {named!r} is an adapter; leave out --full, or merge it into its base first."
         )
-    try:
-        base_name = _base_name(path) if adapter else named
-        base = local_directory(base_name) if adapter else path
-        tokenizer = tokenizer_of(path, base)
-        take = _unsloth_model if unsloth else _model
-        model = take(base, path if adapter else None, full, rank, alpha, seed, checkpointing, max_length)
-    except OpenSOCError:
-        raise
-    except Exception as error:  # transformers, safetensors, tokenizers and peft each have their own
-        raise BadRequestError(
-            f"Expected a causal language model and its tokenizer in {str(path)!r}, and loading gave {type(error).__name__}: "
-            f"{_first_line(error)}; give a directory that save_pretrained wrote."
-        ) from error
+    with loading(path):
+        base = base_name(path) if adapter else named
+        directory = local_directory(base) if adapter else path
+        if unsloth:
+            model, tokenizer = _unsloth_model(path, full, max_length), load_tokenizer(path, directory)
+        else:
+            model, tokenizer = load_model(path, base=directory, dtype=_dtype(full), trainable=True)
+        if not (full or adapter):
+            model = (
+                _with_unsloth(model, rank, alpha, seed, checkpointing)
+                if unsloth
+                else _with_adapter(model, rank, alpha, seed)
+            )
     if not full:
         # the name, not this machine's cache: the adapter is to work elsewhere
-        name = str(Path(base_name).resolve()) if Path(base_name).is_dir() else base_name
+        name = str(Path(base).resolve()) if Path(base).is_dir() else base
         model.peft_config["default"].base_model_name_or_path = name
     prepare_template(tokenizer, named)
     longest = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
@@ -161,35 +160,17 @@ def load_for(args: argparse.Namespace, named: str) -> Loaded:
     )
 
 
-def _base_name(path: Path) -> str:
-    named = str(json.loads((path / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path"))
-    directory = path / named
-    return str(directory) if directory.is_dir() else named
-
-
-def _model(
-    base: Path,
-    adapter: Path | None,
-    full: bool,
-    rank: int,
-    alpha: int,
-    seed: int,
-    checkpointing: bool,
-    max_length: int | None,
-) -> Any:
+def _dtype(full: bool) -> str:
+    """Choose the weights' type: float32 where all are trained, under a bf16 autocast; bf16 where a GPU keeps them frozen."""
     import torch
-    from peft import LoraConfig, PeftModel, get_peft_model
-    from transformers import AutoModelForCausalLM, set_seed
 
-    # all weights are trained in float32 under a bf16 autocast; frozen ones are kept in bf16
-    half = not full and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=torch.bfloat16 if half else torch.float32, local_files_only=True
-    )
-    if full:
-        return model
-    if adapter:
-        return PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    return "bfloat16" if not full and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
+
+
+def _with_adapter(model: Any, rank: int, alpha: int, seed: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+    from transformers import set_seed
+
     set_seed(seed)
     return get_peft_model(
         model,
@@ -254,27 +235,22 @@ def require_unsloth() -> None:
         ) from error
 
 
-def _unsloth_model(
-    base: Path,
-    adapter: Path | None,
-    full: bool,
-    rank: int,
-    alpha: int,
-    seed: int,
-    checkpointing: bool,
-    max_length: int | None,
-) -> Any:
+def _unsloth_model(path: Path, full: bool, max_length: int | None) -> Any:
     from unsloth import FastLanguageModel  # type: ignore[import-not-found, unused-ignore]
 
     model, _ = FastLanguageModel.from_pretrained(
-        model_name=str(adapter or base),
+        model_name=str(path),
         max_seq_length=max_length or 8192,
         dtype=None,
         load_in_4bit=False,
         full_finetuning=full,
     )
-    if full or adapter:
-        return model
+    return model
+
+
+def _with_unsloth(model: Any, rank: int, alpha: int, seed: int, checkpointing: bool) -> Any:
+    from unsloth import FastLanguageModel
+
     return FastLanguageModel.get_peft_model(
         model,
         r=rank,

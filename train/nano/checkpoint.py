@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from players.base import MARK
+from players.weights import load_model
 from runs.directory import RUN
 from runs.ending import StoppedError
 from runs.files import move_files, replace_directory
-from schema import BadRequestError, OpenSOCError
+from schema import BadRequestError
 
 LAST = "last"  # a run's newest checkpoint, with what a resumed run needs
 STATE = "state.pt"
@@ -90,24 +91,11 @@ class Checkpoint:
             raise BadRequestError(
                 f"Expected a checkpoint with config.json in {str(path)!r}, and found none; train one with train.sft."
             )
-        try:
-            import torch
-            from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
-            from transformers.utils import logging
+        self.model, self.tokenizer = load_model(path, dtype="float32")
+        import torch
 
-            torch.set_num_threads(1)
-            logging.disable_progress_bar()
-            self.model = AutoModelForCausalLM.from_pretrained(path, dtype="float32", local_files_only=True).eval()
-            # Not AutoTokenizer, which splits as Qwen does whatever tokenizer.json says.
-            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
-        except ImportError as error:
-            raise OpenSOCError(
-                f"Expected {error.name} for an export, and it is not installed; install the extra `train`."
-            ) from error
-        except Exception as error:  # transformers, safetensors and tokenizers each have their own
-            raise BadRequestError(
-                f"Expected a whole checkpoint in {str(path)!r}, and loading it gave {type(error).__name__}: {str(error)[:200]}."
-            ) from error
+        torch.set_num_threads(1)
+        self.model.eval()
         self.path = path
         self.context = int(self.model.config.max_position_embeddings)
 

@@ -12,7 +12,7 @@ from verifier.commands import triggers_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, explanation
 from verifier.rules import RULES
 from verifier.truth import GroundTruth
-from verifier.window import Finding, Kind, Limits, Rule, Window
+from verifier.window import Finding, Kind, Limits, Line, Rule, Window
 from world import EMPTY_WORLD, World
 
 
@@ -63,9 +63,8 @@ def candidate_rules(window: Window) -> list[Rule]:
     always, several = _rules_on(frozenset(by_kind))
     indices = set(always)
     slack = min(0, window.limits.count)  # the rules themselves compare; here nothing must be missed
-    for index in several:
-        rule = RULES[index]
-        if sum([len(by_kind.get(kind, ())) for kind in rule.kinds]) >= rule.at_least + slack:
+    for index, least, kinds in several:
+        if sum([len(by_kind[kind]) for kind in kinds]) >= least + slack:
             indices.add(index)
     for trigger in filter(_BY_TRIGGER.__contains__, window.view(triggers_of)):
         indices.update(_BY_TRIGGER[trigger])
@@ -82,11 +81,14 @@ for _rule_index, _rule in enumerate(RULES):
 
 
 @lru_cache(maxsize=4096)
-def _rules_on(kinds: frozenset[Kind]) -> tuple[frozenset[int], tuple[int, ...]]:
-    """Return the rules, by index, that kinds of lines bring in: those that one line is enough for, and those that need several."""
+def _rules_on(kinds: frozenset[Kind]) -> tuple[frozenset[int], tuple[tuple[int, int, frozenset[Kind]], ...]]:
+    """Return the rules, by index, that kinds of lines bring in: those that one line is enough for, and those that need several.
+
+    The latter with how many lines they need, and of which of the kinds.
+    """
     indices = frozenset(chain.from_iterable(_BY_KIND.get(kind, ()) for kind in kinds))
-    several = tuple(sorted(index for index in indices if RULES[index].at_least > 1))
-    return indices - set(several), several
+    several = frozenset(index for index in indices if RULES[index].at_least > 1)
+    return indices - several, tuple((index, RULES[index].at_least, RULES[index].kinds & kinds) for index in several)
 
 
 def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
@@ -109,8 +111,8 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
         action, basis = "dismiss", list(findings)
         why = "every finding is explained" if findings else "no rule finds anything"
     evidence = {log_id for finding in basis for log_id in finding.evidence}
-    if not live and (alerted := _alerted(window)):
-        evidence.add(alerted)
+    if not live:
+        evidence.add(_alerted_line(window).log_id)
     return GroundTruth(
         action=action,
         findings=findings,
@@ -174,16 +176,15 @@ def _is_privileged(world: World, account: str) -> bool:
     return account in world.accounts and world.accounts[account]["privileged"]
 
 
-def _alerted(window: Window) -> str:
+def _alerted_line(window: Window) -> Line:
     """Return the line that the alert fired on; where nobody said, the window's last line."""
     alerted = window.world.alerted
-    return alerted if any(line.log_id == alerted for line in window.lines) else window.lines[-1].log_id
+    return next((line for line in window.lines if line.log_id == alerted), window.lines[-1])
 
 
 def _missing_telemetry(window: Window) -> str:
     """Say that the sensor behind the alert was silent on the alert's host during the window; nothing if it was not."""
-    log_id = _alerted(window)
-    line = next(line for line in window.lines if line.log_id == log_id)
+    line = _alerted_line(window)
     telemetry = SENSOR_OF.get(event_type_of(line.fields))
     least = window.limits.size(MIN_OUTAGE_S)
     for sensor in window.world.sensors:

@@ -382,20 +382,16 @@ class Window:
 
     def intelligence(self, value: str | None) -> str:
         """Return `high`, `low` or nothing: the confidence of an indicator on an address or a domain."""
-        return self.view(_indicators).get(_plain(value), "") if value else ""
-
-    def listed(self, values: Iterable[str | None]) -> dict[str, str]:
-        """Return the addresses and names that intelligence lists, as they are written, each with its confidence."""
-        known = self.view(_indicators)
-        return {value: known[name] for value in values if value and (name := _plain(value)) in known}
+        return self.view(indicators).get(plain_name(value), "") if value else ""
 
 
-def _indicators(window: Window) -> dict[str, str]:
-    return {_plain(indicator["value"]): indicator["confidence"] for indicator in window.world.indicators}
+def indicators(window: Window) -> dict[str, str]:
+    """Map the addresses and names that intelligence lists, written plainly, to its confidence."""
+    return {plain_name(indicator["value"]): indicator["confidence"] for indicator in window.world.indicators}
 
 
 @lru_cache(maxsize=4096)
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Write an address or a domain as it is compared: upper case and a closing dot make no difference."""
     return name.lower().rstrip(".")
 

@@ -154,8 +154,10 @@ def _is_account_weakened(line: Line[AccountFields]) -> bool:
     name, attributes = account_name(line.fields.user_name), line.fields.attributes or ""
     if line.fields.activity == "password_reset":
         return name.startswith("Directory Services Restore")
+    if line.fields.activity not in ("create", "modify"):
+        return False
     by_service_name = not name.endswith("$") and _SPN.search(attributes)
-    return line.fields.activity in ("create", "modify") and bool(by_service_name or DELEGATION.search(attributes))
+    return bool(by_service_name or DELEGATION.search(attributes))
 
 
 def _is_object_seized(line: Line[DirectoryFields]) -> bool:

@@ -63,7 +63,8 @@ _ODD_URL = re.compile(r"^https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:[:/]|$)|^
     source="ATT&CK T1105, T1071, T1218; Microsoft Sysmon event 3",
 )
 def script_host_connects(connections: Lines[NetConnFields], window: Window) -> Findings:
-    for (host, program), calls in grouped(connections, lambda line: _odd_caller(window, line)).items():
+    candidates = [line for line in connections if basename(line.fields.process_path) in _CONNECTS_ODDLY]
+    for (host, program), calls in grouped(candidates, lambda line: _odd_caller(window, line)).items():
         yield finding(
             calls,
             confirmed=basename(program) in NO_NETWORK,
@@ -75,8 +76,9 @@ def script_host_connects(connections: Lines[NetConnFields], window: Window) -> F
 
 
 def _odd_caller(window: Window, line: Line[NetConnFields]) -> tuple[str, str] | None:
+    """Return the host and the program of a connection that a program of `_CONNECTS_ODDLY` has little reason for."""
     name = basename(line.fields.process_path)
-    if name not in _CONNECTS_ODDLY or line.fields.dst_ip in (None, *LOOPBACK, line.fields.src_ip):
+    if line.fields.dst_ip in (None, *LOOPBACK, line.fields.src_ip):
         return None
     odd = _is_odd_target(name, line.fields.dst_port or 0, outside=window.is_external(line.fields.dst_ip))
     return (line.host, program_path(line)) if odd else None

@@ -122,12 +122,14 @@ def logging_weakened(
     policies: Lines[ControlChangeFields],
     window: Window,
 ) -> Findings:
-    grave: list[Line] = [line for line in commands if _ALL_AUDITS.search(command_line(line))]
     switches = [*_log_switches(settings)]
     disabled = [line for line in services if _disables_log(line.fields)]
     removals = [
         line for line in policies if is_person_or_service(line.user) and "removed" in (line.fields.new_value or "")
     ]
+    if not (commands or switches or disabled or removals):
+        return  # most windows
+    grave: list[Line] = [line for line in commands if _ALL_AUDITS.search(command_line(line))]
     grave += [setting.line for setting, is_grave in switches if is_grave] + disabled
     if len(removals) >= window.limits.at_least(MIN_AUDITS_OFF):
         grave += removals

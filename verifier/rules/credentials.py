@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from schema import (
     REMOTE_WORK,
@@ -138,18 +139,17 @@ def credential_file(writes: Lines[FileFields], window: Window) -> Findings:
     return findings_by_host_and_user(lines, confirmed=True)
 
 
+@lru_cache(maxsize=16_384)
 def _is_dump(path: str) -> bool:
     return bool(_DUMP_FILES.search(path)) and not _AT_HOME.search(path)
 
 
 def _is_package_log(line: Line[FileFields]) -> bool:
     """Return whether lsass.exe writes what a security package that notes passwords writes."""
+    if basename(line.fields.process_path) != "lsass.exe":
+        return False
     path = (line.fields.file_path or "").lower()
-    return (
-        basename(line.fields.process_path) == "lsass.exe"
-        and path.endswith((".log", ".txt"))
-        and "\\debug\\" not in path
-    )
+    return path.endswith((".log", ".txt")) and "\\debug\\" not in path
 
 
 stored_credentials_searched = command_rule(

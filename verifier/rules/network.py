@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -19,8 +20,10 @@ from verifier.window import (
     Lines,
     Window,
     finding,
+    indicators,
     is_user_writable,
     one_program,
+    plain_name,
     rule,
 )
 
@@ -57,24 +60,15 @@ _SITE = re.compile(r"https?://([^/:?#]+)", re.IGNORECASE)
 def known_bad_address(
     connections: Lines[NetConnFields], queries: Lines[DnsQueryFields], requests: Lines[HttpFields], window: Window
 ) -> Findings:
-    if not window.world.indicators:
+    known = window.view(indicators)
+    if not known:
         return
-    peers: set[str | None] = set()
-    for line in connections:
-        fields = line.fields
-        peers.update((fields.dst_ip, fields.src_ip, fields.dst_hostname, fields.tls_sni))
-    for query in queries:
-        peers.add(query.fields.query_hostname)
-    for request in requests:
-        peers.update(_asked(request.fields))
-    listed = window.listed(peers)
-    if not listed:
-        return  # most windows
     lines: list[Line[Any]] = [*connections, *queries, *requests]
-    for (host, address, ours), group in grouped(lines, lambda line: _meeting(listed, line)).items():
+    met = [line for line in lines if [peer for peer in _peers(line) if peer and plain_name(peer) in known]]
+    for (host, address, ours), group in grouped(met, lambda line: _meeting(window, line)).items():
         yield finding(
             group,
-            confirmed=listed[address] == "high",
+            confirmed=window.intelligence(address) == "high",
             scope="host" if ours else "network",
             host=host,
             accounts=[line.user for line in group],
@@ -89,18 +83,23 @@ def _asked(fields: HttpFields) -> tuple[str | None, ...]:
     return fields.src_ip, fields.dst_ip, site[1] if site else None
 
 
-def _meeting(listed: Mapping[str, str], line: Line[Any]) -> tuple[str, str, bool] | None:
+_PEERS: Mapping[type, Callable[[Any], tuple[str | None, ...]]] = {
+    NetConnFields: attrgetter("dst_ip", "src_ip", "dst_hostname", "tls_sni"),
+    DnsQueryFields: lambda fields: (fields.query_hostname,),
+    HttpFields: _asked,
+}
+
+
+def _peers(line: Line[Any]) -> tuple[str | None, ...]:
+    """Return the addresses and names that a line meets."""
+    return _PEERS[type(line.fields)](line.fields)
+
+
+def _meeting(window: Window, line: Line[Any]) -> tuple[str, str, bool]:
     """Return a line's host, its listed peer (the first of high confidence before others), and whether a program of the host opens it."""
     fields = line.fields
-    peers: tuple[str | None, ...]
-    if isinstance(fields, NetConnFields):
-        peers = fields.dst_ip, fields.src_ip, fields.dst_hostname, fields.tls_sni
-    else:
-        peers = (fields.query_hostname,) if isinstance(fields, DnsQueryFields) else _asked(fields)
-    named = [peer for peer in peers if peer and peer in listed]
-    if not named:
-        return None
-    address = next((peer for peer in named if listed[peer] == "high"), named[0])
+    listed = [peer for peer in _peers(line) if peer and window.intelligence(peer)]
+    address = next((peer for peer in listed if window.intelligence(peer) == "high"), listed[0])
     ours = isinstance(fields, NetConnFields) and address != fields.src_ip and bool(fields.process_path)
     return line.host, address, ours and fields.activity in OUTBOUND
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from schema import FileFields, RegistryFields, ServiceFields, TaskFields
 from verifier.commands import POWERSHELL, SETTINGS, Setting, command_program, commands_that
@@ -124,8 +125,8 @@ def _is_service_home(path: str) -> bool:
 def service_runs_command(
     installs: Lines[ServiceFields], tasks: Lines[TaskFields], settings: Sequence[Setting], window: Window
 ) -> Findings:
-    lines: list[Line] = [line for line in installs if _COMMANDEERED.search(line.fields.service_cmd_line or "")]
-    lines += [line for line in tasks if _COMMANDEERED.search(line.fields.job_cmd_line or "")]
+    lines: list[Line] = [line for line in installs if _is_commandeered(line.fields.service_cmd_line or "")]
+    lines += [line for line in tasks if _is_commandeered(line.fields.job_cmd_line or "")]
     lines += [
         setting.line
         for setting in settings
@@ -134,6 +135,12 @@ def service_runs_command(
     for line in lines:
         program = program_of(_stored_command(line))
         yield finding([line], confirmed=True, host=line.host, account=line.user, program=program)
+
+
+@lru_cache(maxsize=4096)
+def _is_commandeered(command: str) -> bool:
+    """Return whether a stored command is one that remote execution tools store."""
+    return _COMMANDEERED.search(command) is not None
 
 
 def _stored_command(line: Line) -> str:
@@ -252,9 +259,15 @@ def startup_folder(commands: Lines, writes: Lines[FileFields], window: Window) -
     yield from findings_by_host_and_user(commands, confirmed=False, program=command_program)
     for line in writes:
         writer = basename(line.fields.process_path)
-        if writer not in START_FILE_WRITERS and _STARTUP.search(line.fields.file_path or ""):
+        if writer not in START_FILE_WRITERS and _is_start_file(line.fields.file_path or ""):
             foreign = writer == "system" or writer in SHELLS or is_user_writable(line.fields.process_path)
             yield from findings_by_host_and_user([line], confirmed=foreign)
+
+
+@lru_cache(maxsize=16_384)
+def _is_start_file(path: str) -> bool:
+    """Return whether a file is read or run at every start of a system, a shell or an Office program."""
+    return _STARTUP.search(path) is not None
 
 
 @rule(

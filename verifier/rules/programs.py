@@ -47,6 +47,7 @@ ADMIN_PORTS = (
     5985,
     5986,
 )
+_ADMIN_PORTS = frozenset(ADMIN_PORTS)
 
 _NOTICE = re.compile(
     r"malware|trojan|exploit|backdoor|c2\b|command.and.control|mimikatz|cobalt|meterpreter|self signed certificate|scan::|ransom|virus|hacktool",
@@ -91,8 +92,10 @@ shell_over_network = command_rule(
 )
 def loose_program(launches: Lines[ProcessFields], connections: Lines[NetConnFields], window: Window) -> Findings:
     starts, shells = grouped(launches, _loose_start), grouped(launches, _loose_parent)
-    to_admin = [line for line in connections if line.fields.dst_port in ADMIN_PORTS]
+    to_admin = [line for line in connections if line.fields.dst_port in _ADMIN_PORTS]
     reached = grouped(to_admin, lambda line: _loose_caller(window, line))
+    if not (starts or shells or reached):
+        return  # most windows
     launched = dict(sorted([*starts.items(), *shells.items()], key=lambda group: group[1][0].order))
     for host, path in launched | reached:
         around = [*starts.get((host, path), ()), *shells.get((host, path), ())]
@@ -137,7 +140,7 @@ def _deeds(window: Window, host: str, path: str) -> list[Line]:
         line
         for line in window.of(NetConnFields, *OUTBOUND)
         if (line.host, program_path(line)) == (host, path)
-        and (line.fields.dst_port in ADMIN_PORTS or window.is_external(line.fields.dst_ip))
+        and (line.fields.dst_port in _ADMIN_PORTS or window.is_external(line.fields.dst_ip))
     ]
     opens = [
         line

@@ -1,11 +1,11 @@
-"""Measure the demo, in one run: python scripts/bench_demo.py [--visitors 50] [--clicks 5] [--gap 5]
+"""Measure the demo for whoever changes it, in one run: python scripts/bench_demo.py [--visitors 50] [--clicks 5] [--gap 5]
 
-1. In Chromium, in turn with a Gradio page that holds one button: first paint of /demo, and from a click on Next incident to both answers.
-2. So many visitors click in the same moment, again and again with a gap in which one reads (--gap 0: without a rest), while a client in its own process
-   plays /reset and /step over HTTP: errors, what a click takes (the incident, then its figures), and what a step takes meanwhile, beside the same client alone.
-3. The server's memory with the demo after all that, and without the demo after the same steps.
+1. Chromium times the first paint of /demo, and the way from a click on Next incident to both answers, in turn with a Gradio page that holds one button.
+2. So many visitors click in the same moment, again and again with a gap for reading (--gap 0: without a rest), while a client in its own process plays
+   /reset and /step over HTTP. The command counts errors and times a click (the incident, then its figures) and a step, beside the same client alone.
+3. The command reads the server's memory with the demo after all that, and without the demo after the same steps.
 
-Linux only, as scripts/bench_env.py; needs the packages of requirements-dev.txt and Chromium for the first part. Talks to loopback alone.
+It runs on Linux alone, as scripts/bench_env.py does, needs the packages of requirements-dev.txt and Chromium for the first part, and talks to loopback alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PAINTED = "performance.getEntriesByType('paint').find((one) => one.name === '{na
 # ---------------------------------------------------------------- in the browser
 @contextlib.contextmanager
 def peer() -> Iterator[str]:
-    """A Gradio page with one button; yields its URL."""
+    """Run a Gradio page with one button, and yield its URL."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", PEER, str(port)],
@@ -65,7 +65,7 @@ def peer() -> Iterator[str]:
 
 
 def in_the_browser(url: str, rounds: int) -> dict[str, list[float]]:
-    """First paints and clicks, in ms."""
+    """Time first paints and clicks, in ms."""
     from playwright.sync_api import sync_playwright
 
     found: dict[str, list[float]] = {"demo": [], "demo, text": [], "peer": [], "next": []}
@@ -90,7 +90,7 @@ def in_the_browser(url: str, rounds: int) -> dict[str, list[float]]:
 
 
 def _next(page: Any) -> float:
-    """Milliseconds from a click on Next incident until the page has another alert, which comes together with both answers."""
+    """Measure the milliseconds from a click on Next incident until the page has another alert, which comes together with both answers."""
     return float(
         page.evaluate(
             """() => new Promise((done) => {
@@ -158,7 +158,7 @@ async def visitors(url: str, count: int, clicks: int, gap_s: float) -> dict[str,
 
 # ---------------------------------------------------------------- steps beside them
 def click(found: Any, *given: Any) -> None:
-    """Let visitors click; they bring processors of their own, so here they take what server and player leave."""
+    """Let visitors click. They bring processors of their own, so here they take what server and player leave."""
     os.nice(10)
     found.put(asyncio.run(visitors(*given)))
 
@@ -181,7 +181,7 @@ def play(found: Any, url: str, over: Any, least: int) -> None:
 
 @contextlib.contextmanager
 def apart(work: Callable[..., None], *given: Any) -> Iterator[Callable[[], dict[str, Any]]]:
-    """A process of its own for `work`; yields what waits for its result."""
+    """Start a process of its own for `work`, and yield what waits for its result."""
     found = APART.Queue()
     process = APART.Process(target=work, args=(found, *given), daemon=True)
     process.start()
@@ -193,7 +193,7 @@ def apart(work: Callable[..., None], *given: Any) -> Iterator[Callable[[], dict[
 
 
 def steps(url: str, number: int) -> dict[str, Any]:
-    """So many steps alone."""
+    """Time so many steps alone."""
     over = APART.Event()
     over.set()
     with apart(play, url, over, number) as player:
@@ -201,7 +201,7 @@ def steps(url: str, number: int) -> dict[str, Any]:
 
 
 def crowd(url: str, count: int, clicks: int, gap_s: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Clicks, and the steps beside them."""
+    """Time clicks, and the steps beside them."""
     over = APART.Event()
     with apart(play, url, over, 50) as player, apart(click, url, count, clicks, gap_s) as visiting:
         clicked = visiting()
@@ -210,7 +210,7 @@ def crowd(url: str, count: int, clicks: int, gap_s: float) -> tuple[dict[str, An
 
 
 def told(values: list[float]) -> str:
-    """Median and 95th percentile of milliseconds."""
+    """Write the median and the 95th percentile of milliseconds."""
     return f"median {statistics.median(values):,.1f} ms, 95 % within {np.percentile(values, 95):,.1f} ms"
 
 

@@ -1,8 +1,8 @@
-"""Time the embedded defender on one core: python scripts/bench_embedded.py [--model DIR] [--items 200]
+"""Time the embedded defender on one core, for whoever exports one: python scripts/bench_embedded.py [--model DIR] [--items 200]
 
-One decision after another on items of the frozen hold-out, each from observation to answer, with one thread on one core. Prints the model's loading
-time, its memory, and the median, 90th percentile and longest time of a decision beside the limit of 400 ms: by the clock, and of the processor alone,
-which other load on the machine disturbs little.
+The defender decides one item of the frozen hold-out after another, each from observation to answer, with one thread on one core. The command prints
+the model's loading time, its memory, and the median, 90th percentile and longest time of a decision beside the limit of 400 ms. It gives each by the
+clock and by the processor's own time, which other load on the machine disturbs little.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Measure OpenSOC beside the SDK's minimal environment, in one run: python scripts/bench_env.py [--quick]
+"""Measure OpenSOC beside the SDK's minimal environment for whoever changes its speed, in one run: python scripts/bench_env.py [--quick]
 
-1. In process, one core: episodes a second of each task (generate, render, verify, reward), and of the SDK's echo environment.
-2. Over WebSocket, 8 sessions, one worker: the server's CPU time for an episode (reset and step), OpenSOC's and the SDK's minimal
-   synchronous echo environment served the same way, in turn.
-3. 1,000 WebSocket sessions held at once: memory, and whether every one still answers.
-4. From start to the first 200 of /health, in turn with the SDK's minimal environment.
+1. In process, one core plays episodes of each task (generate, render, verify, reward) and of the SDK's echo environment: episodes a second.
+2. Over WebSocket, 8 sessions play on one worker of OpenSOC and of the SDK's minimal synchronous echo environment, in turn: the server's CPU time
+   for an episode (reset and step).
+3. A client holds 1,000 WebSocket sessions at once: memory, and whether every session still answers.
+4. Both servers start in turn: the seconds until the first 200 of /health.
 
-CPU time is the server process's own (user and system), so other load on the machine disturbs it little; ratios are what counts.
-Linux only: it reads /proc. Talks to loopback alone.
+CPU time is the server process's own (user and system), so other load on the machine disturbs it little; read the ratios. The command reads /proc, so it
+runs on Linux alone, and it talks to loopback alone.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ if __name__ == "__main__":
 
 # ---------------------------------------------------------------- in process
 def episodes_per_second(task: str, seconds: float) -> float:
-    """Whole episodes of fresh seeds on this core, the best of five slices (the machine is shared)."""
+    """Count the whole episodes of fresh seeds that this core plays in a second, the best of five slices (the machine is shared)."""
     from env import OpenSOCEnv
 
     env = OpenSOCEnv()
@@ -91,7 +91,7 @@ def episodes_per_second(task: str, seconds: float) -> float:
 
 
 def echo_per_second(seconds: float) -> float:
-    """The same of the SDK's echo environment: what the base classes cost."""
+    """Count the same of the SDK's echo environment: what the base classes cost."""
     space: dict[str, Any] = {"__name__": "echo"}
     exec(compile(ECHO_SERVER, "echo", "exec"), space)
     env, action = space["Echo"](), space["EchoAction"](message="hello")
@@ -105,7 +105,7 @@ def echo_per_second(seconds: float) -> float:
 
 # ---------------------------------------------------------------- servers
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Find a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -113,7 +113,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def server(kind: str) -> Iterator[tuple[str, int, float]]:
-    """Run a server of a kind; yields its URL, its process id and the seconds it took to be healthy."""
+    """Run a server of a kind; yield its URL, its process id and the seconds until it was healthy."""
     port = free_port()
     command = (
         [sys.executable, "server.py", "--host", "127.0.0.1", "--port", str(port)]
@@ -138,13 +138,13 @@ def server(kind: str) -> Iterator[tuple[str, int, float]]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system seconds of a process, all its threads."""
+    """Read the user and system seconds of a process, all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory of a process in MiB."""
+    """Read the resident memory of a process in MiB."""
     return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
@@ -180,7 +180,7 @@ async def load(url: str, plan: Plan, *, sessions: int, seconds: float) -> int:
 
 
 def cpu_per_episode_us(kind: str, plan: Plan, seconds: float) -> float:
-    """The server's CPU time for an episode in microseconds, after a second of warm-up."""
+    """Measure the server's CPU time for an episode in microseconds, after a second of warm-up."""
     with server(kind) as (url, pid, _):
         asyncio.run(load(url, plan, sessions=8, seconds=1.0))
         before = cpu_s(pid)

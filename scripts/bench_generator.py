@@ -1,10 +1,10 @@
-"""Measure bulk generation beside a peer, in one run: python scripts/bench_generator.py [--quick]
+"""Measure bulk generation beside a peer for whoever changes its speed, in one run: python scripts/bench_generator.py [--quick]
 
-1. One core: microseconds of CPU time that each step of a row takes, in turn with a calibration loop, since a shared machine's speed drifts.
-2. The whole command into a Parquet file: incidents a second, CPU time of an incident with all its processes, the parent's peak memory for
-   N and for 4 N rows, beside a peer that writes rows of the same size which it need not make up (json and pyarrow alone).
+1. One core makes rows: microseconds of CPU time of each step, in turn with a calibration loop, since a shared machine's speed drifts.
+2. The whole command writes a Parquet file: incidents a second, CPU time of an incident with all its processes, the parent's peak memory for N and for
+   4 N rows. A peer writes rows of the same size that it need not make up (json and pyarrow alone).
 
-Linux and macOS: it reads the times of finished child processes.
+It reads the times of finished child processes, so it runs on Linux and macOS.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BATCH = 200  # rows of a step at a time
 
 
 def calibration_us() -> float:
-    """CPU time of a loop in C that nothing in this project can make faster."""
+    """Measure the CPU time of a loop in C that nothing in this project can make faster."""
     start = time.process_time()
     for _ in range(200):
         sum(range(1000))
@@ -36,7 +36,7 @@ def calibration_us() -> float:
 
 
 def steps(rounds: int) -> dict[str, float]:
-    """Median CPU time of each step for a row in microseconds, and of the calibration loop."""
+    """Measure the median CPU time of each step for a row in microseconds, and of the calibration loop."""
     from env import defender_view
     from generator import generate
     from players.prompt import messages
@@ -74,7 +74,7 @@ with pq.ParquetWriter({out!r}, arrow_schema(run), **PARQUET) as writer:
 
 
 def whole(command: list[str]) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds of all its processes, and the largest process's peak memory in MiB."""
+    """Measure wall seconds, CPU seconds of all its processes, and the largest process's peak memory in MiB."""
     script = (
         "import resource, subprocess, sys, json, time; start = time.perf_counter(); "
         "subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL); "

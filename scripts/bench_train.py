@@ -1,7 +1,7 @@
-"""Time the plain loop beside plain transformers, in one run: python scripts/bench_train.py [--preset nano] [--rows 24]
+"""Time the plain loop beside plain transformers for whoever changes it, in one run: python scripts/bench_train.py [--preset nano] [--rows 24]
 
-Prints tokens a second of SFT (prompt and answer, forward and backward) and of generation (eight answers to each prompt, answer tokens counted), each beside what
-transformers does with the same model on the same rows, the ratio, and the share of a GRPO step that computing rewards takes (bound: 1 %).
+The command prints tokens a second of SFT (prompt and answer, forward and backward) and of generation (eight answers to each prompt, answer tokens counted), each
+beside what transformers does with the same model on the same rows, with the ratio. It also prints the share of a GRPO step that computing rewards takes (bound: 1 %).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BATCH, GROUP, LONGEST, BOUND = 8, 8, 16, 0.01
 
 
 def timed(work: Callable[[], int]) -> float:
-    """Tokens a second of some work that says how many tokens it did; the best of three."""
+    """Measure the tokens a second of work that returns how many tokens it did, the best of three."""
     best = 0.0
     for _ in range(3):
         began = time.perf_counter()
@@ -69,7 +69,7 @@ def main() -> None:
         return logs
 
     def plain_sft() -> int:
-        """Batches padded to the longest, logits for all tokens, labels on the answer: what a stock trainer does."""
+        """Train as a stock trainer does: batches padded to the longest, logits for all tokens, labels on the answer."""
         torch.set_num_threads(args.threads)
         done = 0
         for first in range(0, len(rows), BATCH):

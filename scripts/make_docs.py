@@ -1,7 +1,7 @@
 """Write the documents that are made from code, and the reward tables of openenv.yaml: python scripts/make_docs.py [--check]
 
-docs/playbook.md comes from the rules, docs/rubric.md and the `rewards:` block of openenv.yaml from rubric.TABLES. In data/README.md
-the table of sets comes from data/manifest.json and the audit's from data/audit.json.
+The command helps whoever changed a rule, a reward or a set. The rules give docs/playbook.md, and rubric.TABLES gives docs/rubric.md and the `rewards:`
+block of openenv.yaml. In data/README.md, data/manifest.json gives the table of sets and data/audit.json the audit's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BEGIN, END = "# rewards: begin (made by scripts/make_docs.py)\n", "# rewards: en
 
 
 def rubric_page() -> str:
-    """docs/rubric.md: both tables and the components."""
+    """Render docs/rubric.md: both tables and the components."""
     parts = [
         "# Rewards\n\n<!-- Made by `python scripts/make_docs.py`; do not edit. -->\n",
         f"A step's reward lies in [{REWARD_RANGE[0]}, {REWARD_RANGE[1]}] and belongs to the player who acts; an attacker's total lies in "
@@ -72,7 +72,7 @@ def rubric_page() -> str:
 
 
 def manifest(text: str) -> str:
-    """openenv.yaml with its rewards block made anew."""
+    """Render openenv.yaml with its rewards block made anew."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     block = yaml.safe_dump({"rewards": tables_as_data()}, sort_keys=False, default_flow_style=None, width=120)
@@ -80,7 +80,7 @@ def manifest(text: str) -> str:
 
 
 def dataset_card(text: str, manifest: dict[str, Any], audit: dict[str, Any]) -> str:
-    """data/README.md with its two tables made anew."""
+    """Render data/README.md with its two tables made anew."""
     for name, block in (("sets", sets_table(manifest)), ("audit", audit_table(audit))):
         text = re.sub(
             rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)",
@@ -92,7 +92,7 @@ def dataset_card(text: str, manifest: dict[str, Any], audit: dict[str, Any]) -> 
 
 
 def sets_table(manifest: dict[str, Any]) -> str:
-    """What is in each frozen set, by the manifest."""
+    """Tabulate what is in each frozen set, by the manifest."""
     rows = []
     for name, entry in manifest["sets"].items():
         actions = [sum(task.get(label, 0) for task in entry["tasks"].values()) for label in LABELS]
@@ -103,7 +103,7 @@ def sets_table(manifest: dict[str, Any]) -> str:
 
 
 def audit_table(audit: dict[str, Any]) -> str:
-    """What the audit found, check by check."""
+    """Tabulate what the audit found, check by check."""
     rows = "".join(
         f"| `{check['name']}` | {check['task']} | {check['figure'].replace('|', '&#124;')} | {'fails' if check['offending'] else 'holds'} |\n"
         for check in audit["checks"]
@@ -121,7 +121,7 @@ def _figures(path: Path, command: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write, or with --check say what is stale and exit with 1."""
+    """Write the documents, or with --check say which are stale and exit with 1."""
     parser = argparse.ArgumentParser(description="Write the documents that are made from code.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is stale")
     args = parser.parse_args()

@@ -139,12 +139,12 @@ class Archive:
     """
 
     def __init__(self) -> None:
-        self.seen: Counter[str] = Counter()
+        self.plays: Counter[str] = Counter()
         self.right: Counter[str] = Counter()
 
     def record(self, play: str, *, right: bool) -> None:
         """Count an admitted incident and whether the defender got it right."""
-        self.seen[play] += 1
+        self.plays[play] += 1
         self.right[play] += right
 
 
@@ -332,7 +332,7 @@ class OpenSOCEnv:
         events = sorted(incident.events, key=lambda event: event.timestamp)
         chance = Random(incident_seed("alert", self._task, self._seed, self._salt))
         self._world = replace(self._world, alerted=chance.choice(events).log_id)
-        seen = self._archive.seen if self._archive else None
+        seen = self._archive.plays if self._archive else None
         self._reasons = check_plausibility(incident, self._world, seen=seen)
         if self._reasons:
             turn = AttackerTurn(valid=True, reasons=tuple(self._reasons))
@@ -340,7 +340,7 @@ class OpenSOCEnv:
         self._incident = incident
         self._truth = compute_ground_truth(incident, self._world)
         self._play = signature(incident, self._truth)
-        novel = self._play not in KNOWN_PLAYS and not (self._archive and self._archive.seen[self._play])
+        novel = self._play not in KNOWN_PLAYS and not (self._archive and self._archive.plays[self._play])
         self._crafted = AttackerTurn(valid=True, novel=novel)
         self._attacker_reward = self._score_attacker(self._crafted)
         self._role = "defender"
@@ -366,8 +366,8 @@ class OpenSOCEnv:
 
     def _pay_attacker(self, crafted: AttackerTurn, *, right: bool) -> None:
         """Score what the defender's answer earns the attacker, by the success rate on this play (Laplace's rule of succession)."""
-        seen, rights = (self._archive.seen[self._play], self._archive.right[self._play]) if self._archive else (0, 0)
-        rate = (rights + right + 1) / (seen + 1 + 2)
+        count, rights = (self._archive.plays[self._play], self._archive.right[self._play]) if self._archive else (0, 0)
+        rate = (rights + right + 1) / (count + 1 + 2)
         turn = AttackerTurn(valid=True, novel=crafted.novel, fooled=not right, success_rate=rate)
         self._attacker_reward = self._score_attacker(turn)
         if self._archive:

@@ -91,11 +91,11 @@ async def reset(
 ) -> Response:
     """Begin an episode. What to play may stand in the query, in the body, or in both if they agree."""
     query = {"task": task, "mode": mode, "seed": seed, "split": split, "index": index, "episode_id": name}
-    asked = _merged(query, _object(request))
+    arguments = _merged(query, _object(request))
     strange = request.query_params.keys() - query.keys()
     caller = Caller.of(request)
-    chosen = asked.pop("episode_id", None)
-    _, observation = _episodes(request).start(dict.fromkeys(strange) | asked, owners=caller.owners, name=chosen)
+    chosen = arguments.pop("episode_id", None)
+    _, observation = _episodes(request).start(dict.fromkeys(strange) | arguments, owners=caller.owners, name=chosen)
     response = _json(reply(observation))
     if caller.is_new:
         https = request.url.scheme == "https"
@@ -246,18 +246,18 @@ def _merged(query: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
         Refusal: 422 where the body has another form or contradicts the query.
     """
     try:
-        asked = ResetBody.model_validate(body).model_dump()
+        fields = ResetBody.model_validate(body).model_dump()
     except ValidationError as exc:
         raise Refusal(422, wrong_form(exc)) from None
     for name, value in query.items():
-        if None not in (value, asked[name]) and value != asked[name]:
+        if None not in (value, fields[name]) and value != fields[name]:
             raise Refusal(
                 422,
-                f"The query says {name}={shown(value)} and the body {shown(asked[name])}. Send one, or the same twice.",
+                f"The query says {name}={shown(value)} and the body {shown(fields[name])}. Send one, or the same twice.",
             )
         if value is not None:
-            asked[name] = value
-    return {name: value for name, value in asked.items() if value is not None or name not in query}
+            fields[name] = value
+    return {name: value for name, value in fields.items() if value is not None or name not in query}
 
 
 def _action(body: dict[str, Any]) -> dict[str, Any]:

@@ -194,17 +194,17 @@ class AttackTab:
         """Send the draft at a defender, and show who won."""
         desk = require(desk, NONE)
         draft = desk.draft._replace(text=text) if desk.typed(text) else desk.draft
-        result, answer, grade = draft.sent(name, self.table)
-        outcome = styled(views.outcome(result, answer, grade))
-        if result.case is None or answer is None:
+        submission, answer, grade = draft.sent(name, self.table)
+        outcome = styled(views.outcome(submission, answer, grade))
+        if submission.case is None or answer is None:
             return [None, gr.Column(visible=False), outcome, *[gr.skip()] * 5]
         return [
-            result.case,
+            submission.case,
             gr.Column(visible=True),
             outcome,
-            styled(views.answer_card(answer, result.case)),
-            *IncidentView.words_of(result.case, [answer], revealed=True),
-            styled(views.ground_truth(result.case, claimed=result.claimed)),
+            styled(views.answer_card(answer, submission.case)),
+            *IncidentView.words_of(submission.case, [answer], revealed=True),
+            styled(views.ground_truth(submission.case, claimed=submission.claimed)),
         ]
 
     def on_figures(self, case: DemoCase | None) -> list[Any]:

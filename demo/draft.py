@@ -178,7 +178,7 @@ class IncidentDraft(NamedTuple):
                 **{name: known[name] for name in ("device_hostname", "actor_user") if known.get(name)},
             },
             "timestamp": last.get("timestamp") or world_of(self.task, self.seed)["now"],
-            "log_id": next(name for name in (f"L9-{number}" for number in range(1, 100)) if name not in taken),
+            "log_id": next(name for name in (f"L9-{index}" for index in range(1, 100)) if name not in taken),
         }
 
     def without_line(self, log_id: str) -> IncidentDraft:
@@ -210,8 +210,8 @@ class IncidentDraft(NamedTuple):
 def world_of(task: Task, seed: int) -> dict[str, Any]:
     """Return all that the attacker may know of the world of a task and a seed: the rows of `schema.Context`."""
     environment = OpenSOCEnv(salt=SALT)
-    seen = environment.reset(seed, task=task, split=SPLIT, mode="self_play")
-    return cast("dict[str, Any]", seen.context)
+    observation = environment.reset(seed, task=task, split=SPLIT, mode="self_play")
+    return cast("dict[str, Any]", observation.context)
 
 
 @lru_cache(maxsize=32)
@@ -219,11 +219,11 @@ def _judged(draft: IncidentDraft) -> GateResult:
     content = draft.read()
     claimed = content.get("target_label")
     environment = draft._environment()
-    seen = environment.step({"craft_incident": content})
-    if seen.done:
-        reasons = environment.grade()["plausibility"] or [seen.feedback]
+    turn = environment.step({"craft_incident": content})
+    if turn.done:
+        reasons = environment.grade()["plausibility"] or [turn.feedback]
         return GateResult(None, tuple(reasons), claimed if isinstance(claimed, str) else "")
-    rows = seen.model_dump()
+    rows = turn.model_dump()
     observation = {name: rows[name] for name in OBSERVED}
     case = DemoCase("Your incident", {}, draft.task, observation, judge_observation(observation), {})
     return GateResult(case, (), cast(str, claimed))

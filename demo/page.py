@@ -128,15 +128,15 @@ def on(event: Callable[..., Any], act: Callable[..., Any], inputs: list[Any], ou
     return event(_guarded(act), inputs, outputs, **how, **more)
 
 
-def require(held: T | None, otherwise: str) -> T:
+def require(value: T | None, otherwise: str) -> T:
     """Return what a visit holds.
 
     Raises:
         OpenSOCError: it holds nothing; `otherwise` says so.
     """
-    if held is None:
+    if value is None:
         raise OpenSOCError(otherwise)
-    return held
+    return value
 
 
 def skipped(outputs: Sequence[Any]) -> list[Any]:

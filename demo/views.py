@@ -44,8 +44,8 @@ def pieces() -> Any:
 
 def _technique_url(technique: str) -> str:
     """Return the address of a technique's page at MITRE, made of the id's letters and digits alone."""
-    number, _, sub = re.sub(r"[^A-Z0-9.]", "", technique).partition(".")
-    return f"https://attack.mitre.org/techniques/{number}/" + (f"{sub}/" if sub else "")
+    parent, _, sub = re.sub(r"[^A-Z0-9.]", "", technique).partition(".")
+    return f"https://attack.mitre.org/techniques/{parent}/" + (f"{sub}/" if sub else "")
 
 
 def alert_card(case: DemoCase) -> str:

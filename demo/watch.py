@@ -114,8 +114,8 @@ class WatchTab:
 
     def on_defender(self, watched: Watched | None, a: str, b: str) -> list[Any]:
         """Ask other defenders."""
-        seen = require(watched, NONE)
-        return skipped(self.body) if seen.names == (a, b) else self._answered(seen.case, a, b, seen.revealed)
+        current = require(watched, NONE)
+        return skipped(self.body) if current.names == (a, b) else self._answered(current.case, a, b, current.revealed)
 
     def on_reveal(self, watched: Watched | None, a: str, b: str) -> list[Any]:
         """Show what the verifier says."""

@@ -128,8 +128,8 @@ def _by_severity(item: Item) -> Label:
 
 def _by_text(item: Item) -> Label:
     """Answer the gravest action that any text in the observation names, `escalate` if none names one."""
-    said = json.dumps([item.observation["alert"], item.observation["log_window"]]).replace("-", "_")
-    return next((label for label in LABELS[::-1] if label in said), "escalate")
+    text = json.dumps([item.observation["alert"], item.observation["log_window"]]).replace("-", "_")
+    return next((label for label in LABELS[::-1] if label in text), "escalate")
 
 
 def _at_random(item: Item) -> Label:

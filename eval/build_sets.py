@@ -59,8 +59,8 @@ def _indexes(name: str) -> Iterator[int]:
 def _turns(name: str, tasks: Sequence[Task]) -> Iterator[Source]:
     """Yield incidents of all tasks and test splits in turn."""
     for index in _indexes(name):
-        number = index - FIRST[name]
-        yield Source(name, TEST_SPLITS[number // len(tasks) % len(TEST_SPLITS)], tasks[number % len(tasks)], index)
+        offset = index - FIRST[name]
+        yield Source(name, TEST_SPLITS[offset // len(tasks) % len(TEST_SPLITS)], tasks[offset % len(tasks)], index)
 
 
 def _pairs() -> Iterator[Source]:

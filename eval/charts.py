@@ -81,9 +81,9 @@ def png(chart: Chart, *, dark: bool = False) -> bytes:
         figure = Figure(figsize=(WIDTH, chart.height), facecolor=ink.paper, layout="constrained")
         chart.draw(figure, ink)
         figure.suptitle(chart.title, fontsize=12, fontweight="bold", x=0.01, ha="left")
-        kept = io.BytesIO()
-        figure.savefig(kept, dpi=DPI, format="png", metadata={"Software": None})
-    return kept.getvalue()
+        image = io.BytesIO()
+        figure.savefig(image, dpi=DPI, format="png", metadata={"Software": None})
+    return image.getvalue()
 
 
 def save(chart: Chart, folder: Path) -> list[Path]:
@@ -142,13 +142,13 @@ def dots(
 
     def draw(figure: Any, ink: Ink) -> None:
         axes = figure.add_subplot()
-        for number, kind in enumerate(kinds):
-            colour = ink.series[number % len(ink.series)]
-            offset = (number - (len(kinds) - 1) / 2) * 0.7 / len(kinds)
+        for index, kind in enumerate(kinds):
+            colour = ink.series[index % len(ink.series)]
+            offset = (index - (len(kinds) - 1) / 2) * 0.7 / len(kinds)
             points = [
                 (lines.index(str(row[line])) + offset, row) for row in rows if not series or str(row[series]) == kind
             ]
-            _with_bars(axes, [(at, row) for at, row in points if row["value"] is not None], number, colour, kind)
+            _with_bars(axes, [(at, row) for at, row in points if row["value"] is not None], index, colour, kind)
             _with_texts(axes, points, percent=percent, values=not series)
             if bounds and kind in bounds:
                 axes.axvline(bounds[kind], color=colour, linestyle=(0, (4, 3)), linewidth=1.2)
@@ -162,7 +162,7 @@ def dots(
     return Chart(name, title, alt, rows, height, draw, missing)
 
 
-def _with_bars(axes: Any, points: Sequence[tuple[float, Row]], number: int, colour: str, label: str) -> None:
+def _with_bars(axes: Any, points: Sequence[tuple[float, Row]], index: int, colour: str, label: str) -> None:
     """Draw markers, each with its interval if it has one."""
     for at, row in points:
         if row["low"] is not None and row["high"] is not None:
@@ -171,7 +171,7 @@ def _with_bars(axes: Any, points: Sequence[tuple[float, Row]], number: int, colo
         [row["value"] for _, row in points],
         [at for at, _ in points],
         linestyle="none",
-        marker=MARKERS[number % len(MARKERS)],
+        marker=MARKERS[index % len(MARKERS)],
         markersize=5.5,
         color=colour,
         label=label,
@@ -237,8 +237,8 @@ def panels(
 
     def draw(figure: Any, ink: Ink) -> None:
         grid = figure.subplots(lines, columns, squeeze=False)
-        for number, axes in enumerate(grid.flat):
-            if number >= len(drawn):
+        for index, axes in enumerate(grid.flat):
+            if index >= len(drawn):
                 axes.set_axis_off()
         for (which, panel), axes in zip(drawn.items(), grid.flat, strict=False):
             axes.set_title(which)

@@ -75,7 +75,7 @@ def _all(data: Table) -> np.ndarray:
 RESAMPLED: Mapping[str, Resampled] = {
     "accuracy": _ratio(lambda data: data.right, _all),
     "macro_f1": resampled_f1,
-    "dismiss_on_malicious": _ratio(lambda data: data.malicious & (data.said == DISMISS), lambda data: data.malicious),
+    "dismiss_on_malicious": _ratio(lambda data: data.malicious & (data.answer == DISMISS), lambda data: data.malicious),
     "mean_reward": _ratio(lambda data: data.reward, _all),
 }
 
@@ -156,26 +156,26 @@ def check_same(first: Run, rows: Items, second: Run, others: Items) -> None:
 
 
 def _compared(
-    first: Run, one: Table, second: Run, other: Table, metric: str, drawn: np.ndarray | None
+    first: Run, table: Table, second: Run, other: Table, metric: str, drawn: np.ndarray | None
 ) -> Comparison | None:
     """Return one comparison without its correction, or None if the metric does not exist on these items."""
     resampled = RESAMPLED[metric]
-    whole = np.ones((1, one.families))
-    difference = float((resampled(other, whole) - resampled(one, whole))[0])
+    whole = np.ones((1, table.families))
+    difference = float((resampled(other, whole) - resampled(table, whole))[0])
     if np.isnan(difference):
         return None
     spread, p = None, None
     test = "paired bootstrap over families"
     if drawn is not None:
-        differences = resampled(other, drawn) - resampled(one, drawn)
-        spread, p = percentiles(differences, one.families), bootstrap_p(differences, one.families)
+        differences = resampled(other, drawn) - resampled(table, drawn)
+        spread, p = percentiles(differences, table.families), bootstrap_p(differences, table.families)
     if metric == "accuracy":
         p, test = (
-            mcnemar_p(int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())),
+            mcnemar_p(int((table.right & ~other.right).sum()), int((other.right & ~table.right).sum())),
             "exact McNemar",
         )
     low, high = spread or (None, None)
-    return Comparison(first.name, second.name, metric, len(one.truth), difference, low, high, p, None, test)
+    return Comparison(first.name, second.name, metric, len(table.truth), difference, low, high, p, None, test)
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -22,8 +22,8 @@ def fields(observation: Mapping[str, Any]) -> dict[str, float]:
     now = epoch_s(observation["context"]["now"])
     described: dict[str, float] = {}
     for path, values in _by_path(observation).items():
-        for aspect, number in _described(values, now) if values else ():
-            described[f"{path}#{aspect}"] = number
+        for aspect, value in _described(values, now) if values else ():
+            described[f"{path}#{aspect}"] = value
     return described
 
 
@@ -34,13 +34,13 @@ def _by_path(observation: Mapping[str, Any]) -> dict[str, list[Any]]:
     for name, value in alert.items():
         if name != "log_id":
             values[f"alert.{name}"].append(value)
-    for number, line in enumerate(observation["log_window"]):
+    for index, line in enumerate(observation["log_window"]):
         values["log_window.event_type"].append(line["event_type"])
         values["log_window.timestamp"].append(line["timestamp"])
         for name, value in line["fields"].items():
             values[f"{line['event_type']}.{name}"].append(value)
         if line["log_id"] == alert["log_id"]:
-            values["alert.log_id"].append(number)
+            values["alert.log_id"].append(index)
             values["alerted.event_type"].append(line["event_type"])
             values["alerted.timestamp"].append(line["timestamp"])
             for name, value in line["fields"].items():

@@ -48,7 +48,7 @@ class Table:
     evidence, reward, operational weight, stated confidence (nan for none), and the family as a number below `families`."""
 
     truth: np.ndarray
-    said: np.ndarray
+    answer: np.ndarray
     cited: np.ndarray
     reward: np.ndarray
     weight: np.ndarray
@@ -64,26 +64,26 @@ class Table:
     @cached_property
     def formed(self) -> np.ndarray:
         """Mark the answers that have the asked form."""
-        return self.said != MALFORMED
+        return self.answer != MALFORMED
 
     @cached_property
     def right(self) -> np.ndarray:
         """Mark the answers that are the true action."""
-        return self.truth == self.said
+        return self.truth == self.answer
 
     @cached_property
     def missed(self) -> np.ndarray:
         """Mark what is malicious and not caught: dismissed, or answered with nothing that can be read."""
-        return self.malicious & ((self.said == DISMISS) | ~self.formed)
+        return self.malicious & ((self.answer == DISMISS) | ~self.formed)
 
     @cached_property
     def false_alarm(self) -> np.ndarray:
         """Mark what is benign and keeps a person busy."""
-        return ~self.malicious & (self.said != DISMISS)
+        return ~self.malicious & (self.answer != DISMISS)
 
     def confusion(self, weight: np.ndarray | None = None) -> np.ndarray:
         """Count confusion tables by family: families x 5 true actions x 6 answers, the last of them malformed."""
-        cell = (self.family * len(LABELS) + self.truth) * len(ANSWERS) + self.said
+        cell = (self.family * len(LABELS) + self.truth) * len(ANSWERS) + self.answer
         size = self.families * len(LABELS) * len(ANSWERS)
         return np.bincount(cell, weights=weight, minlength=size).reshape(self.families, len(LABELS), len(ANSWERS))
 
@@ -91,11 +91,11 @@ class Table:
 def table(rollouts: Sequence[Rollout]) -> Table:
     """Return rollouts as columns."""
     # sorted, so that the order of the rollouts moves no resample
-    names = {name: number for number, name in enumerate(sorted({row["family"] for row in rollouts}))}
+    names = {name: index for index, name in enumerate(sorted({row["family"] for row in rollouts}))}
     family = np.array([names[row["family"]] for row in rollouts], dtype=int)
     return Table(
         truth=np.array([LABELS.index(row["label"]) for row in rollouts], dtype=int),
-        said=np.array([_said(row) for row in rollouts], dtype=int),
+        answer=np.array([_answer(row) for row in rollouts], dtype=int),
         cited=np.array([_cites_evidence(row) for row in rollouts], dtype=bool),
         reward=np.array([row["reward"] for row in rollouts], dtype=float),
         weight=np.array([row.get("weight", 1.0) for row in rollouts], dtype=float),
@@ -105,7 +105,7 @@ def table(rollouts: Sequence[Rollout]) -> Table:
     )
 
 
-def _said(row: Rollout) -> int:
+def _answer(row: Rollout) -> int:
     return MALFORMED if row["action"] is None else LABELS.index(row["action"])
 
 
@@ -178,17 +178,17 @@ def _rates(figures: _Figures) -> Iterator[tuple[str, Metric]]:
     data = figures.data
     anything = np.ones(len(data.truth), dtype=bool)
     yield "accuracy", figures.rate(data.right, anything, "no items")
-    yield "dismiss_on_malicious", figures.rate(data.said == DISMISS, data.malicious, "nothing malicious")
-    yield "over_reaction", figures.rate(np.isin(data.said, STRONG), ~data.malicious, "nothing benign")
+    yield "dismiss_on_malicious", figures.rate(data.answer == DISMISS, data.malicious, "nothing malicious")
+    yield "over_reaction", figures.rate(np.isin(data.answer, STRONG), ~data.malicious, "nothing benign")
     needless = data.truth != ESCALATE
-    yield "unnecessary_escalation", figures.rate(data.said == ESCALATE, needless, "everything is to escalate")
+    yield "unnecessary_escalation", figures.rate(data.answer == ESCALATE, needless, "everything is to escalate")
     yield "detection", figures.rate(~data.missed, data.malicious, "nothing malicious")
     yield "false_alarm", figures.rate(data.false_alarm, ~data.malicious, "nothing benign")
     yield "format_ok", figures.rate(data.formed, anything, "no items")
     yield "citation_precision", figures.rate(data.cited, data.formed, "no answer cites a line")
     yield "citation_recall", figures.rate(data.cited, anything, "no items")
-    for number, label in enumerate(LABELS):
-        of = data.truth == number
+    for index, label in enumerate(LABELS):
+        of = data.truth == index
         yield f"recall_{label}", figures.rate(data.right, of, f"nothing to {label}")
         yield f"citation_recall_{label}", figures.rate(data.cited, of, f"nothing to {label}")
 
@@ -198,7 +198,7 @@ def _weighted(figures: _Figures) -> Iterator[tuple[str, Metric]]:
     data = figures.data
     yield "weighted_accuracy", figures.mean(data.right, weight=data.weight)
     yield "weighted_macro_f1", figures.macro_f1(data.weight)
-    dismissed, strong = data.said == DISMISS, np.isin(data.said, STRONG)
+    dismissed, strong = data.answer == DISMISS, np.isin(data.answer, STRONG)
     yield (
         "weighted_dismiss_on_malicious",
         figures.mean(dismissed, data.malicious, weight=data.weight, empty="nothing malicious"),
@@ -239,10 +239,10 @@ class _Figures:
 
     def rate(self, hits: np.ndarray, of: np.ndarray, empty: str) -> Metric:
         """Measure the share of the items `of` that are `hits`."""
-        number = int(of.sum())
-        if not number:
+        items = int(of.sum())
+        if not items:
             return _none(WILSON, empty)
-        metric = _metric(float((hits & of).sum() / number), wilson(int((hits & of).sum()), number), number, WILSON)
+        metric = _metric(float((hits & of).sum() / items), wilson(int((hits & of).sum()), items), items, WILSON)
         spread = percentiles(self._resampled(hits & of, of), self.data.families) if self.drawn is not None else None
         return {**metric, "by_family": [_short(spread[0]), _short(spread[1])] if spread else None}
 
@@ -270,7 +270,7 @@ class _Figures:
             return _none(self.method, "no items")
         value = f1_score(
             self.data.truth,
-            self.data.said,
+            self.data.answer,
             labels=range(len(LABELS)),
             average="macro",
             sample_weight=weight,
@@ -281,16 +281,16 @@ class _Figures:
 
     def ece(self, confidence: np.ndarray, stated: np.ndarray, empty: str) -> Metric:
         """Measure the mean distance of accuracy from stated confidence over bins of confidence, each counting by its items."""
-        number = int(stated.sum())
-        if not number:
+        answers = int(stated.sum())
+        if not answers:
             return _none(self.method, empty)
         gaps = np.zeros((self.data.families, BINS))
         np.add.at(gaps, (self.data.family, _bin(confidence)), np.where(stated, self.data.right - confidence, 0.0))
-        value = float(np.abs(gaps.sum(axis=0)).sum() / number)
+        value = float(np.abs(gaps.sum(axis=0)).sum() / answers)
         if self.drawn is None:
-            return self._with_spread(value, np.array([]), number)
+            return self._with_spread(value, np.array([]), answers)
         items = per_family(1.0 * stated, self.data.family, self.data.families)
-        return self._with_spread(value, quotient(np.abs(self.drawn @ gaps).sum(axis=1), self.drawn @ items), number)
+        return self._with_spread(value, quotient(np.abs(self.drawn @ gaps).sum(axis=1), self.drawn @ items), answers)
 
     def _resampled(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         return np.array([]) if self.drawn is None else resampled_ratio(self.data, self.drawn, above, below)
@@ -383,13 +383,13 @@ def _calibration(data: Table) -> list[dict[str, Any]]:
     stated = ~np.isnan(data.confidence)
     confidence, right = data.confidence[stated], data.right[stated]
     bins, rows = _bin(confidence), []
-    for number in sorted(set(bins.tolist())):
-        inside = bins == number
+    for index in sorted(set(bins.tolist())):
+        inside = bins == index
         low, high = wilson(int(right[inside].sum()), int(inside.sum()))
         rows.append(
             {
-                "low": number / BINS,
-                "high": (number + 1) / BINS,
+                "low": index / BINS,
+                "high": (index + 1) / BINS,
                 "n": int(inside.sum()),
                 "confidence": _short(confidence[inside].mean()),
                 "accuracy": _short(right[inside].mean()),

@@ -45,8 +45,8 @@ def dismissed(runs: Sequence[Run], name: str, resamples: int) -> Chart:
 
 def f1_by_split(runs: Sequence[Run], name: str, resamples: int) -> Chart:
     """Chart the macro-F1 of each run on each set that is a split of its own."""
-    shared = [one for one in runs[0].sets if all(one in run.sets for run in runs)]
-    splits = [one for one in ("holdout", *TEST_SETS) if one in shared] or [name]
+    shared = [part for part in runs[0].sets if all(part in run.sets for run in runs)]
+    splits = [part for part in ("holdout", *TEST_SETS) if part in shared] or [name]
     rows = [
         _row(run.metrics(split, resamples=resamples)["macro_f1"], model=run.name, split=split)
         for run in runs
@@ -116,10 +116,10 @@ def shortcuts(audit: Mapping[str, Any]) -> Chart:
     }
     rows, bounds = [], {}
     for check in audit.get("checks", []):
-        found = _FIGURE.match(check["figure"]) if check["name"] in probes else None
-        if found:
+        match = _FIGURE.match(check["figure"]) if check["name"] in probes else None
+        if match:
             probe, bound = probes[check["name"]]
-            value, low, high = map(float, found.groups())
+            value, low, high = map(float, match.groups())
             rows.append(
                 {"stage": check["task"], "probe": probe, "value": value, "low": low, "high": high, "bound": bound}
             )

@@ -122,8 +122,8 @@ def pairs(data: Sample, singles: Sequence[Figure], number: int = BEST_FIELDS) ->
 
 def _columns(data: Sample) -> dict[str, list[int]]:
     columns: dict[str, list[int]] = {}
-    for number, name in enumerate(data.names):
-        columns.setdefault(name.partition("#")[0], []).append(number)
+    for column, name in enumerate(data.names):
+        columns.setdefault(name.partition("#")[0], []).append(column)
     return columns
 
 
@@ -131,11 +131,11 @@ def _trees(data: Sample, groups: Sequence[tuple[str, ...]], draws: int) -> list[
     columns, folds = _columns(data), _unseen(data, draws)
     figures = []
     for group in groups:
-        seen = data.features[:, [number for field in group for number in columns[field]]]
+        inputs = data.features[:, [column for field in group for column in columns[field]]]
 
-        def fit(train: np.ndarray, test: np.ndarray, seen: np.ndarray = seen) -> np.ndarray:
+        def fit(train: np.ndarray, test: np.ndarray, inputs: np.ndarray = inputs) -> np.ndarray:
             tree = DecisionTreeClassifier(max_depth=5, min_samples_leaf=20, class_weight="balanced", random_state=0)
-            return tree.fit(seen[train], data.labels[train]).predict(seen[test])
+            return tree.fit(inputs[train], data.labels[train]).predict(inputs[test])
 
         rows, answers = _tried(folds, fit)
         figures.append(
@@ -199,5 +199,5 @@ def _macro_f1(field: str, data: Sample, folds: list[tuple[np.ndarray, np.ndarray
 
 def _f1(table: np.ndarray) -> float:
     """Compute the macro-F1 of a confusion table (rows: truth)."""
-    found, said, right = table.sum(axis=1), table.sum(axis=0), table.diagonal()
-    return float(np.mean(2 * right / np.maximum(found + said, 1)))
+    actual, answered, right = table.sum(axis=1), table.sum(axis=0), table.diagonal()
+    return float(np.mean(2 * right / np.maximum(actual + answered, 1)))

@@ -150,8 +150,8 @@ def measure_recordings(
         ],
         labels,
     )
-    asked = [line for line in rollouts if line["window"]]
-    ok = [not line["fault"] for line in asked]
+    shown = [line for line in rollouts if line["window"]]
+    ok = [not line["fault"] for line in shown]
     metrics: dict[str, Any] = {"format_ok": _wilson(sum(ok), len(ok))}
     groups = np.unique([row["family"] for row in firsts], return_inverse=True)[1]
     malicious = np.array([row["recording"]["malicious"] == "yes" for row in firsts])

@@ -161,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{run.name}: {items} rollouts, each scored today as it was.")
     else:
         touched = len({(drift.set, drift.id) for drift in changes})
-        kinds = ", ".join(f"{what} {number}" for what, number in by_kind.items())
+        kinds = ", ".join(f"{what} {count}" for what, count in by_kind.items())
         print(f"{run.name}: {touched} of {items} rollouts are scored otherwise today ({kinds}).")
         for drift in changes[:SHOWN]:
             print(f"  {drift.set} {drift.id}: {drift.what} was {drift.was!r} and is {drift.now!r}")

@@ -107,12 +107,12 @@ class Run:
     @property
     def sets(self) -> list[str]:
         """Return the names of its sets, `benchmark` first if it has all test sets."""
-        names = [one.name for one in self.info.sets]
+        names = [member.name for member in self.info.sets]
         return [BENCHMARK, *names] if set(TEST_SETS) <= set(names) else names
 
     def sha256(self, name: str) -> dict[str, str]:
         """Return the hash of a set, or of each that `benchmark` means."""
-        return {one.name: one.sha256 for one in self.info.sets if one.name in _members(name)}
+        return {member.name: member.sha256 for member in self.info.sets if member.name in _members(name)}
 
     def rollouts(self, name: str) -> list[dict[str, Any]]:
         """Return the rollouts of a set, or of all test sets for `benchmark`.
@@ -157,13 +157,13 @@ def load_run(path: Path | str) -> Run:
             f"its figures stand in {path / 'metrics.json'}."
         )
     by_set: dict[str, list[dict[str, Any]]] = {part.name: [] for part in info.sets}
-    for number, row in enumerate(_lines(path / "rollouts.jsonl"), 1):
+    for line, row in enumerate(_lines(path / "rollouts.jsonl"), 1):
         if isinstance(row, dict) and row.get("set") == RECORDED:
             continue
-        checked = _checked(RolloutRow, row, f"{path / 'rollouts.jsonl'} line {number}")
+        checked = _checked(RolloutRow, row, f"{path / 'rollouts.jsonl'} line {line}")
         if checked.set not in by_set:
             raise BadRequestError(
-                f"Expected sets that run.json names ({', '.join(by_set)}), and {path / 'rollouts.jsonl'} line {number} has "
+                f"Expected sets that run.json names ({', '.join(by_set)}), and {path / 'rollouts.jsonl'} line {line} has "
                 f"{checked.set!r}; run it again into an empty directory."
             )
         by_set[checked.set].append(row)
@@ -190,12 +190,12 @@ def _shown(info: RunInfo) -> str:
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def _checked(model: type[Model], data: Any, place: str) -> Model:
+def _checked(model: type[Model], data: Any, source: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
         raise BadRequestError(
-            f"Expected a run as eval.run writes it, and {place} has another form: {faults(error, 'the whole')}; run it again."
+            f"Expected a run as eval.run writes it, and {source} has another form: {faults(error, 'the whole')}; run it again."
         ) from error
 
 

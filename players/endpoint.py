@@ -167,10 +167,10 @@ class Endpoint(Streaming):
         from tenacity import wait_exponential, wait_random
 
         error = state.outcome.exception() if state.outcome else None
-        asked = error.pause_s if isinstance(error, _TransientError) else 0.0
+        wanted_s = error.pause_s if isinstance(error, _TransientError) else 0.0
         first = self._options.backoff_s
         growing = wait_exponential(multiplier=first, max=LONGEST_PAUSE_S / 2) + wait_random(0, first)
-        return min(max(asked, growing(state)), LONGEST_PAUSE_S)
+        return min(max(wanted_s, growing(state)), LONGEST_PAUSE_S)
 
     async def _attempt(self, prompt: list[dict[str, str]]) -> Reply:
         await self._pace.turn()
@@ -297,9 +297,9 @@ def _read(body: bytes) -> tuple[str | None, str, Mapping[str, Any]]:
     return text, "" if text else "the model gave nothing", counted if isinstance(counted, dict) else {}
 
 
-def _seconds(asked: str | None) -> float:
+def _seconds(header: str | None) -> float:
     try:
-        return max(0.0, float(asked or 0))
+        return max(0.0, float(header or 0))
     except ValueError:
         return 0.0
 

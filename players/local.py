@@ -73,14 +73,14 @@ class LocalModel(Streaming):
         """Batches of prompts of like length, the longest first: what does not fit into memory shows at once."""
         prompts = [messages(row["observation"], density=self._options.density) for row in rows]
         lengths = [sum(len(message["content"]) for message in prompt) for prompt in prompts]
-        order = sorted(range(len(rows)), key=lambda place: (-lengths[place], place))
+        order = sorted(range(len(rows)), key=lambda index: (-lengths[index], index))
         for start in range(0, len(order), self.batch):
             if stop.is_set():
                 return
-            places = order[start : start + self.batch]
+            indexes = order[start : start + self.batch]
             if self._options.temperature > 0:  # greedy replies leave the caller's random numbers alone
-                self._torch.manual_seed(_seed(self._options.seed, [rows[place]["id"] for place in places]))
-            yield list(zip(places, self._replies([prompts[place] for place in places]), strict=True))
+                self._torch.manual_seed(_seed(self._options.seed, [rows[index]["id"] for index in indexes]))
+            yield list(zip(indexes, self._replies([prompts[index] for index in indexes]), strict=True))
 
     def _replies(self, prompts: list[list[dict[str, str]]]) -> list[Reply]:
         """Replies to one batch; halved where it does not fit into the device's memory."""
@@ -90,23 +90,23 @@ class LocalModel(Streaming):
         ]
         sizes = [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
         room = self._longest - self._options.max_tokens
-        fits = [place for place, size in enumerate(sizes) if size <= room]
+        fits = [index for index, size in enumerate(sizes) if size <= room]
         replies: dict[int, Reply] = {
-            place: Reply(
+            index: Reply(
                 None,
-                f"the prompt has {sizes[place]} tokens, and the model has room for {room} before its answer",
-                prompts[place],
+                f"the prompt has {sizes[index]} tokens, and the model has room for {room} before its answer",
+                prompts[index],
             )
-            for place in set(range(len(prompts))) - set(fits)
+            for index in set(range(len(prompts))) - set(fits)
         }
         started = time.perf_counter()
-        made = self._generated([texts[place] for place in fits])
+        made = self._generated([texts[index] for index in fits])
         each_s = round((time.perf_counter() - started) / len(fits), 4) if fits else 0.0
-        for place, (text, tokens) in zip(fits, made, strict=True):
-            usage = {"prompt_tokens": sizes[place], "completion_tokens": tokens, "cost": None}
-            kept = cut(text)
-            replies[place] = Reply(kept, "" if kept else "the model gave nothing", prompts[place], each_s, usage)
-        return [replies[place] for place in range(len(prompts))]
+        for index, (text, tokens) in zip(fits, made, strict=True):
+            usage = {"prompt_tokens": sizes[index], "completion_tokens": tokens, "cost": None}
+            reply = cut(text)
+            replies[index] = Reply(reply, "" if reply else "the model gave nothing", prompts[index], each_s, usage)
+        return [replies[index] for index in range(len(prompts))]
 
     def _generated(self, texts: list[str]) -> list[tuple[str, int]]:
         """Text and number of tokens for each prompt."""

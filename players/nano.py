@@ -77,33 +77,33 @@ class NanoModel(Streaming):
 
     def _replies(self, rows: Sequence[Row]) -> list[Reply]:
         began = time.perf_counter()
-        asked = [messages(row["observation"], "compact") for row in rows]
+        chats = [messages(row["observation"], "compact") for row in rows]
         prompts: dict[int, list[int]] = {}
         faults: dict[int, str] = {}
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             try:
-                prompts[place] = self._coder.prompt(dict(row))
+                prompts[index] = self._coder.prompt(dict(row))
             except BadRequestError as error:
-                faults[place] = str(error)
+                faults[index] = str(error)
         drawn = answers(
             self._model,
             list(prompts.values()),
             temperature=self._options.temperature,
             longest=self._longest,
             end=self._coder.end,
-            seeds=[stable_seed(f"{self._options.seed}/{rows[place]['id']}") for place in prompts],
+            seeds=[stable_seed(f"{self._options.seed}/{rows[index]['id']}") for index in prompts],
         )
-        told = {place: one.tokens[0] for place, one in zip(prompts, drawn, strict=True)}
+        tokens_of = {index: answer.tokens[0] for index, answer in zip(prompts, drawn, strict=True)}
         share = (time.perf_counter() - began) / len(rows)
         return [
-            Reply(None, faults[place], asked[place])
-            if place in faults
+            Reply(None, faults[index], chats[index])
+            if index in faults
             else Reply(
-                cut(self._coder.text(told[place])),
+                cut(self._coder.text(tokens_of[index])),
                 "",
-                asked[place],
+                chats[index],
                 share,
-                {"prompt_tokens": len(prompts[place]), "completion_tokens": len(told[place]), "cost": None},
+                {"prompt_tokens": len(prompts[index]), "completion_tokens": len(tokens_of[index]), "cost": None},
             )
-            for place in range(len(rows))
+            for index in range(len(rows))
         ]

@@ -372,8 +372,10 @@ def answer_text(ground_truth: GroundTruth | Mapping[str, Any], density: Density 
     evidence, rules = truth["evidence_log_ids"], truth["rule_ids"]
     if _checked(density) == "compact":
         explained = "explained" if truth["action"] == "dismiss" else "unexplained"
-        found = " ".join(rules[:NAMED]) or "nothing"
-        return json.dumps({"rationale": f"{found} {explained}", "cited_log_id": evidence[0], "action": truth["action"]})
+        findings = " ".join(rules[:NAMED]) or "nothing"
+        return json.dumps(
+            {"rationale": f"{findings} {explained}", "cited_log_id": evidence[0], "action": truth["action"]}
+        )
     return json.dumps(
         {"action": truth["action"], "cited_log_id": evidence[0], "rationale": _because(truth, evidence, rules)}
     )

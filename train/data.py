@@ -90,9 +90,9 @@ def labelled(name: str, *, limit: int | None = None) -> list[Row]:
     rows = frozen(name, limit=limit)
     lacking = next(((row["id"], lack) for row in rows if (lack := _lack(row["ground_truth"]))), None)
     if lacking or not rows:
-        found = f"{lacking[0]!r} says {lacking[1]}" if lacking else "there are none"
+        fault = f"{lacking[0]!r} says {lacking[1]}" if lacking else "there are none"
         raise BadRequestError(
-            f"Expected rows with a right action in {name!r}, and {found}; correct it, or give another file."
+            f"Expected rows with a right action in {name!r}, and {fault}; correct it, or give another file."
         )
     return rows
 

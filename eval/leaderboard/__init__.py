@@ -126,7 +126,7 @@ def add(board: Leaderboard, entry: Entry) -> Leaderboard:
 
     Entries are in the order of macro-F1 on `benchmark`, the highest first; those that did not run it come after.
     """
-    entries = [one for one in board.entries if one.name != entry.name] + [entry]
+    entries = [row for row in board.entries if row.name != entry.name] + [entry]
     return Leaderboard(version=1, entries=sorted(entries, key=_rank))
 
 

@@ -63,38 +63,42 @@ def entry_of(path: Path, *, resamples: int = RESAMPLES) -> Entry:
 
 
 def _set_entry(run: Run, name: str, resamples: int) -> SetEntry:
-    found = run.metrics(name, resamples=resamples)
-    figures = {metric: Figure(**{part: found[metric][part] for part in Figure.model_fields}) for metric in KEPT}
-    return SetEntry(sha256=run.sha256(name), items=found["items"], metrics=figures)
+    metrics = run.metrics(name, resamples=resamples)
+    figures = {metric: Figure(**{part: metrics[metric][part] for part in Figure.model_fields}) for metric in KEPT}
+    return SetEntry(sha256=run.sha256(name), items=metrics["items"], metrics=figures)
 
 
 def _check_figures(run: Run, stored: Mapping[str, Any], resamples: int) -> None:
     """Check that every value that the run states is the one that its rollouts give."""
     for name in (name for name in run.sets if name in stored or name != BENCHMARK):
-        found = run.metrics(name, resamples=resamples)
+        metrics = run.metrics(name, resamples=resamples)
         stated = stored.get(name)
         if not isinstance(stated, dict):
             raise BadRequestError(
                 f"Expected the metrics of {name} in metrics.json, and there are none; run eval.run again."
             )
-        for metric, said, comes_out in _values(stated, found):
-            if not _same(said, comes_out):
+        for metric, stated_value, comes_out in _values(stated, metrics):
+            if not _same(stated_value, comes_out):
                 raise BadRequestError(
-                    f"Expected figures that follow from the rollouts, and {metric} of {name} is stated as {said!r} where {comes_out!r} "
+                    f"Expected figures that follow from the rollouts, and {metric} of {name} is stated as {stated_value!r} where {comes_out!r} "
                     "comes out; run eval.run again."
                 )
 
 
-def _values(stated: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _values(stated: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for metric in KEPT:
-        said = stated.get(metric)
-        yield metric, said.get("value") if isinstance(said, dict) else said, found[metric]["value"]
+        stated_value = stated.get(metric)
+        yield (
+            metric,
+            stated_value.get("value") if isinstance(stated_value, dict) else stated_value,
+            metrics[metric]["value"],
+        )
 
 
-def _same(said: Any, comes_out: float | None) -> bool:
-    if comes_out is None or not isinstance(said, int | float):
-        return said is None and comes_out is None
-    return abs(said - comes_out) <= SAME
+def _same(stated_value: Any, comes_out: float | None) -> bool:
+    if comes_out is None or not isinstance(stated_value, int | float):
+        return stated_value is None and comes_out is None
+    return abs(stated_value - comes_out) <= SAME
 
 
 # ---------------------------------------------------------------- the command
@@ -133,8 +137,8 @@ def _add(args: argparse.Namespace) -> str:
     entry = entry_of(args.path)
     filled = add(board, entry)
     write_output(args.board, filled.model_dump_json(indent=1) + "\n")
-    place = [one.name for one in filled.entries].index(entry.name) + 1
-    return f"{entry.name} stands at {place} of {len(filled.entries)} in {args.board}."
+    rank = [row.name for row in filled.entries].index(entry.name) + 1
+    return f"{entry.name} stands at {rank} of {len(filled.entries)} in {args.board}."
 
 
 if __name__ == "__main__":

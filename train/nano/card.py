@@ -122,11 +122,11 @@ def _export(measured: Mapping[str, Any], precision: str) -> Iterator[str]:
     yield "| | accuracy | action and line as the checkpoint | ms a decision, median | longest | MB |"
     yield "|---|---|---|---|---|---|"
     for name in ("checkpoint", "float32", "int8"):
-        if one := measured.get(name):
-            size = f"{one['bytes'] / 1e6:.2f}" if "bytes" in one else "-"
+        if figures := measured.get(name):
+            size = f"{figures['bytes'] / 1e6:.2f}" if "bytes" in figures else "-"
             yield (
-                f"| {name} | {one['accuracy']:.3f} | {one['same_decisions']} of {measured['items']} | {one['latency_median_s'] * 1000:.0f} "
-                f"| {one['latency_max_s'] * 1000:.0f} | {size} |"
+                f"| {name} | {figures['accuracy']:.3f} | {figures['same_decisions']} of {measured['items']} | {figures['latency_median_s'] * 1000:.0f} "
+                f"| {figures['latency_max_s'] * 1000:.0f} | {size} |"
             )
 
 

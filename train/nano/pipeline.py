@@ -115,12 +115,13 @@ def summary(args: argparse.Namespace) -> dict[str, Any]:
             run = load_run(args.out / "eval" / f"{name}-{way}")
             runs[name, way] = run
             for chosen in SETS:
-                found = run.metrics(chosen)
+                metrics = run.metrics(chosen)
                 figures.setdefault(chosen, {}).setdefault(name, {})[way] = {
                     **{
-                        metric: _short(found[metric]) for metric in ("accuracy", "macro_f1", "format_ok", "mean_reward")
+                        metric: _short(metrics[metric])
+                        for metric in ("accuracy", "macro_f1", "format_ok", "mean_reward")
                     },
-                    "macro_f1_by_task": {task: _short(found["by_task"][task]["macro_f1"]) for task in TASKS},
+                    "macro_f1_by_task": {task: _short(metrics["by_task"][task]["macro_f1"]) for task in TASKS},
                 }
     gains: dict[str, dict[str, Any]] = {}
     for chosen in SETS:
@@ -139,7 +140,7 @@ def _short(metric: Mapping[str, Any]) -> dict[str, Any]:
     return {name: metric[name] for name in ("value", "low", "high", "n")}
 
 
-def show(found: Mapping[str, Any]) -> None:
+def show(figures: Mapping[str, Any]) -> None:
     """Print the summary: every model on each set, then the stages side by side."""
     from rich import box
     from rich.console import Console
@@ -147,7 +148,7 @@ def show(found: Mapping[str, Any]) -> None:
 
     console = Console()
     console.width = max(console.width, WIDTH)  # five columns with intervals; cut ones would tell nothing
-    for chosen, by_name in found["sets"].items():
+    for chosen, by_name in figures["sets"].items():
         table = Table(title=f"{chosen}, with 95 % intervals", title_justify="left", box=box.SIMPLE)
         for column in ("model", "answers", "accuracy", "macro-F1", "format"):
             table.add_column(column, no_wrap=True)
@@ -158,14 +159,14 @@ def show(found: Mapping[str, Any]) -> None:
                 )
         console.print(table)
         table = Table(title=f"{chosen}, greedy macro-F1 by stage", title_justify="left", box=box.SIMPLE)
-        told = [name for name in by_name if name != "pretrained"]
-        for column in ("stage", *told):
+        trained = [name for name in by_name if name != "pretrained"]
+        for column in ("stage", *trained):
             table.add_column(column, no_wrap=True)
         for task in TASKS:
-            cells = [by_name[name]["greedy"]["macro_f1_by_task"][task] for name in told]
+            cells = [by_name[name]["greedy"]["macro_f1_by_task"][task] for name in trained]
             table.add_row(task.split("_")[0], *(_cell(cell, digits=2) for cell in cells))
         console.print(table)
-    for chosen, by_task in found["grpo_over_sft_macro_f1"].items():
+    for chosen, by_task in figures["grpo_over_sft_macro_f1"].items():
         console.print(f"{chosen}: greedy macro-F1, GRPO over the SFT on 600 rows", highlight=False)
         for task, gain in by_task.items():
             shown = {name: value for name, value in gain.items() if value is not None}

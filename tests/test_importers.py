@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from schema import EVENT_CLASSES, EVENT_TYPES, FIELDS_OF, Ip
 from telemetry.importers import import_records, security, sysmon, windows_logs
-from telemetry.importers.azure import ACTIONS, convert_azure
+from telemetry.importers.azure import convert_azure
 from telemetry.importers.cloudtrail import convert_cloudtrail
+from telemetry.importers.defender import TABLES, convert_defender
 from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event
 from telemetry.importers.linux import convert_text
 from telemetry.importers.reading import BAD_LINE, MAX_LINE, FileError, read_records
@@ -564,7 +566,7 @@ def test_no_record_is_lost_and_none_raises_whatever_it_holds(records):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from([convert_zeek, convert_cloudtrail, convert_azure]), st.data())
+@given(st.sampled_from([convert_zeek, convert_cloudtrail, convert_defender, convert_azure]), st.data())
 def test_no_value_in_a_known_shape_raises(convert_one, data):
     known = {
         "eventSource": "iam.amazonaws.com",
@@ -586,7 +588,7 @@ def test_no_value_in_a_known_shape_raises(convert_one, data):
         ]
     )
     raw = {**known, "_path": data.draw(paths), **data.draw(st.dictionaries(names, _VALUES, max_size=5))}
-    raw["ActionType"] = data.draw(st.sampled_from([*ACTIONS, "other"]))
+    raw["ActionType"] = data.draw(st.sampled_from([*chain.from_iterable(TABLES.values()), "other"]))
 
     convert_one(raw)
 

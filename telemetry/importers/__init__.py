@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers import azure, cloudtrail, windows_logs, zeek
+from telemetry.importers import azure, cloudtrail, defender, windows_logs, zeek
 from telemetry.importers.events import DraftEvent, Imported, Skipped, located, with_scope
 from telemetry.importers.formats import Format
 from telemetry.importers.linux import convert_text, is_text
@@ -24,6 +24,7 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *windows_logs.FORMATS,
     *cloudtrail.FORMATS,
     *zeek.FORMATS,
+    *defender.FORMATS,
     *azure.FORMATS,
 )
 

@@ -69,12 +69,21 @@ def _launch(record: WindowsRecord, values: dict[str, Any]) -> None:
     values["process_integrity"] = _INTEGRITY.get(label)
 
 
+_ROOT_KEYS = (
+    ("\\REGISTRY\\MACHINE", "HKLM"),
+    ("\\REGISTRY\\USER", "HKU"),
+    ("HKEY_LOCAL_MACHINE", "HKLM"),
+    ("HKEY_CURRENT_USER", "HKCU"),
+    ("HKEY_USERS", "HKU"),
+)
+
+
 def registry_path(path: object) -> str:
-    r"""Return a kernel path (\REGISTRY\MACHINE\...) by the name that people and Sysmon use (HKLM\...)."""
+    r"""Return a path of the kernel (\REGISTRY\MACHINE\...) or of the API (HKEY_...) by Sysmon's name (HKLM\...)."""
     text = str(path or "")
-    for kernel, name in (("\\REGISTRY\\MACHINE", "HKLM"), ("\\REGISTRY\\USER", "HKU")):
-        if text.upper().startswith(kernel):
-            return name + text[len(kernel) :]
+    for root, name in _ROOT_KEYS:
+        if text.upper().startswith(root):
+            return name + text[len(root) :]
     return text
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from telemetry.importers.events import Skipped
+from telemetry.importers.values import first_of, is_blank
 
 Raw = Mapping[str, Any]
 Wrapping = Callable[[Raw], list[Any] | None]
@@ -132,4 +133,27 @@ def _dotted(raw: Raw) -> list[Any] | None:
     return [nested]
 
 
-WRAPPINGS: tuple[Wrapping, ...] = (_hits, _object, _list, _text, _dotted)
+def _table(raw: Raw) -> list[Any] | None:
+    """Return the rows of a query's answer as objects (Microsoft, "Azure Monitor Log Analytics API": tables, columns, rows)."""
+    tables = first_of(raw, ("tables", "Tables"))
+    if isinstance(tables, list) and all(isinstance(table, Mapping) for table in tables):
+        return tables
+    columns, rows = first_of(raw, ("columns", "Columns")), first_of(raw, ("rows", "Rows"))
+    if not isinstance(columns, list) or not isinstance(rows, list):
+        return None
+    names = [first_of(column, ("name", "Name", "ColumnName")) for column in columns if isinstance(column, Mapping)]
+    return [
+        {str(name): cell for name, cell in zip(names, row, strict=False) if not is_blank(cell)}
+        for row in rows
+        if isinstance(row, list)
+    ]
+
+
+def _hunting_stream(raw: Raw) -> list[Any] | None:
+    """Return the row that Defender's streaming API sends (Microsoft, "Streaming API": category, properties)."""
+    properties = raw.get("properties")
+    is_row = isinstance(properties, Mapping) and str(raw.get("category")).startswith("AdvancedHunting-")
+    return [properties] if is_row else None
+
+
+WRAPPINGS: tuple[Wrapping, ...] = (_hits, _object, _list, _table, _text, _dotted, _hunting_stream)

@@ -6,6 +6,7 @@ A value that cannot be read as its field's type (text in an address field) is om
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -178,6 +179,16 @@ def timestamp(moment: datetime) -> str:
 def mapping(value: object) -> Mapping[str, Any]:
     """Return a record's inner object, or an empty one if something else stands in its place."""
     return value if isinstance(value, dict) else {}
+
+
+def json_value(value: object) -> Any:
+    """Parse a column that holds JSON as text; return the value itself if it is no JSON."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def first_of(values: Mapping[str, Any], names: Iterable[str]) -> Any:

@@ -227,7 +227,8 @@ class OpenSOCEnv:
         """
         if self._closed:
             raise TurnError("This environment was closed; open a new session and call reset there.")
-        _refuse_unknown(other)
+        if other:
+            _refuse_unknown(other)
         _one_of("task", task, TASKS)
         _one_of("mode", mode, MODES)
         _one_of("split", split, SPLITS)

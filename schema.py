@@ -797,9 +797,13 @@ def _unchecked_event(line: Mapping[str, Any]) -> EventBase:
         "event_type": line["event_type"],
         "fields": fields,
     }
-    return _unchecked(event_class, values, set(values))
+    return _unchecked(event_class, values, _EVENT_PARTS)
 
 
+_EVENT_PARTS = set(EventBase.model_fields) | {
+    "event_type",
+    "fields",
+}  # every event has all of its parts; nobody changes the set
 _BLANKS: dict[str, tuple[type[EventBase], type[Fields], dict[str, Any]]] = {
     name: (EVENT_CLASSES[name], fields, dict.fromkeys(fields.model_fields)) for name, fields in FIELDS_OF.items()
 }

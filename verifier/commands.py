@@ -443,6 +443,8 @@ def commands_that(*meant: str) -> Selection[Line]:
 
     def pick(window: Window) -> list[Line]:
         known = window.view(lines_by_meaning)
+        if known.keys().isdisjoint(meant):
+            return []  # most windows
         return [line for meaning in meant for line in known.get(meaning, ())]
 
     return Selection(pick, triggers=frozenset(meant))

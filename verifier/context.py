@@ -18,23 +18,22 @@ def explanation(finding: Finding, window: Window, *, probing: bool) -> str:
     """Name what explains a finding (`ticket CHG-1042`), or nothing; `probing` where an authorised scanner may cause it."""
     world = window.world
     for ticket in world.tickets:
-        if _ticket_covers(ticket, finding, window.limits.edge_s):
+        if finding.tool == ticket["tool"] and _ticket_covers(ticket, finding, window.limits.edge_s):
             return f"ticket {ticket['ticket_id']}"
     for tool in world.tools:
         if finding.tool == tool["name"] and _owner_uses(tool, finding, window):
             return f"approved tool {tool['name']}"
-    for scanner in world.scanners:
-        if probing and _scanner_may(scanner, finding, window):
+    for scanner in world.scanners if probing else ():
+        if _scanner_may(scanner, finding, window):
             return f"authorised scanner {scanner['ip']}"
     return ""
 
 
 def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
-    """Return whether a ticket is approved and covers every host and account, the program and the whole time."""
+    """Return whether a ticket for the finding's program is approved and covers every host and account and the whole time."""
     return bool(
         ticket["status"] == "approved"
         and finding.tool
-        and finding.tool == ticket["tool"]
         and finding.hosts
         and finding.accounts
         and set(finding.accounts) <= set(ticket["accounts"])

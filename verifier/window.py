@@ -168,7 +168,7 @@ def finding(
     return Finding(
         strength="confirmed" if confirmed else "suspicious",
         scope=scope,
-        evidence=tuple(line.log_id for line in ordered),
+        evidence=tuple([line.log_id for line in ordered]),
         first=ordered[0].time_s,
         last=ordered[-1].time_s,
         host=host,
@@ -197,6 +197,8 @@ def findings_by_host_and_user(
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((line.host, line.user), []).append(line)
+    if not groups:
+        return []  # most calls
     return [
         finding(
             group,

@@ -169,14 +169,18 @@ def _disables_log(fields: ServiceFields) -> bool:
     source="ATT&CK T1562.001, T1562.004; Microsoft Defender and netsh references",
 )
 def protection_lowered(commands: Lines, settings: Sequence[Setting], window: Window) -> Findings:
-    least = window.limits.at_least(MIN_LOWERED)
+    switches = [setting.line for setting in settings if _lowers_protection(setting)]
+    return findings_by_host_and_user(
+        [*commands, *switches],
+        confirmed=lambda group: (
+            is_user_writable(_program(group)) or len(_command_lines(group)) >= window.limits.at_least(MIN_LOWERED)
+        ),
+        program=_program,
+    )
 
-    def confirmed(group: list[Line]) -> bool:
-        different = {getattr(line.fields, "process_cmd_line", None) for line in group} - {None}
-        return is_user_writable(_program(group)) or len(different) >= least
 
-    lines = [*commands, *(setting.line for setting in settings if _lowers_protection(setting))]
-    return findings_by_host_and_user(lines, confirmed=confirmed, program=_program)
+def _command_lines(group: Sequence[Line]) -> set[str]:
+    return {text for line in group if (text := getattr(line.fields, "process_cmd_line", None)) is not None}
 
 
 def _program(group: Sequence[Line]) -> str:

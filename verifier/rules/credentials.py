@@ -174,13 +174,15 @@ stored_credentials_searched = command_rule(
 )
 def signing_key_read(accesses: Lines[DirectoryFields], scripts: Lines[ScriptFields], window: Window) -> Findings:
     reads = [line for line in accesses if is_person_or_service(line.user) and _names_keys(line.fields)]
-    yield from findings_by_host_and_user(reads, confirmed=True, scope="identity", program="")
     queries = [
         line
         for line in scripts
         if is_person_or_service(line.user) and "identityserverpolicy." in (line.fields.script_text or "").lower()
     ]
-    yield from findings_by_host_and_user(queries, confirmed=False, program=command_program)
+    return [
+        *findings_by_host_and_user(reads, confirmed=True, scope="identity", program=""),
+        *findings_by_host_and_user(queries, confirmed=False, program=command_program),
+    ]
 
 
 def _names_keys(fields: DirectoryFields) -> bool:

@@ -65,10 +65,10 @@ def known_bad_address(
         return
     lines: list[Line[Any]] = [*connections, *queries, *requests]
     met = [line for line in lines if [peer for peer in _peers(line) if peer and plain_name(peer) in known]]
-    for (host, address, ours), group in grouped(met, lambda line: _meeting(window, line)).items():
+    for (host, address, ours), group in grouped(met, lambda line: _meeting(known, line)).items():
         yield finding(
             group,
-            confirmed=window.intelligence(address) == "high",
+            confirmed=known[plain_name(address)] == "high",
             scope="host" if ours else "network",
             host=host,
             accounts=[line.user for line in group],
@@ -95,11 +95,11 @@ def _peers(line: Line[Any]) -> tuple[str | None, ...]:
     return _PEERS[type(line.fields)](line.fields)
 
 
-def _meeting(window: Window, line: Line[Any]) -> tuple[str, str, bool]:
+def _meeting(known: Mapping[str, str], line: Line[Any]) -> tuple[str, str, bool]:
     """Return a line's host, its listed peer (the first of high confidence before others), and whether a program of the host opens it."""
     fields = line.fields
-    listed = [peer for peer in _peers(line) if peer and window.intelligence(peer)]
-    address = next((peer for peer in listed if window.intelligence(peer) == "high"), listed[0])
+    listed = [peer for peer in _peers(line) if peer and plain_name(peer) in known]
+    address = max(listed, key=lambda peer: known[plain_name(peer)] == "high")
     ours = isinstance(fields, NetConnFields) and address != fields.src_ip and bool(fields.process_path)
     return line.host, address, ours and fields.activity in OUTBOUND
 

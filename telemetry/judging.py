@@ -5,7 +5,6 @@ A file is one recording. It is judgement in an empty world or in a declared one 
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from schema import Incident, OpenSOCError
+from schema import NO_TIME, Incident
 from telemetry.importers import import_records
 from telemetry.importers.events import DraftEvent, Skipped, to_event
 from telemetry.importers.reading import SUFFIXES, FileError, read_records
@@ -49,17 +48,40 @@ class Judgement:
     events_without_time: int = 0  # of those used; they satisfy no bound in time and no order
     left_out_reasons: dict[str, int] = field(default_factory=dict)
     action_without_log_clear: str | None = None
+    triage: dict[str, Any] | None = None  # a player's answer, where one was asked (`telemetry.triaging`)
     event_types: dict[str, int] = field(default_factory=dict)
     became: list[tuple[int, str | None, str]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def notes(self) -> list[str]:
+        """Say in sentences what limits the decision: records left out, events without a time."""
+        notes = []
+        if self.events_without_time:
+            notes.append(
+                f"{self.events_without_time} of {self.events_used} events bear no time that can be read; they count in no "
+                "bound in time and in no order."
+            )
+        if self.left_out_reasons:
+            reasons = "; ".join(f"{count} x {reason}" for reason, count in list(self.left_out_reasons.items())[:3])
+            notes.append(f"{self.events_left_out} of {self.records} records are not in the window: {reasons}.")
+        return notes
+
     def row(self, *, details: bool) -> dict[str, Any]:
         """Return the recording as a row of the JSON report; `details` adds the events and what became of each record."""
         row = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in ("became", "events")}
+        row["notes"] = self.notes
         if details:
             row["records_became"] = [list(entry) for entry in self.became]
             row["events"] = self.events
         return row
+
+
+def line_text(event: Mapping[str, Any]) -> str:
+    """Write an event on one line: id, time, type and fields as `name=value`."""
+    time = "untimed" if event["timestamp"] == NO_TIME else event["timestamp"]
+    values = (f"{name}={value}" for name, value in event["fields"].items() if value is not None)
+    return " ".join((event["log_id"], time, event["event_type"], *values))
 
 
 # ---------------------------------------------------------------- one recording
@@ -172,23 +194,3 @@ def judge_files(files: Sequence[tuple[str, Path]], world: World) -> Iterator[Jud
         return
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         yield from pool.map(work, files, chunksize=4)
-
-
-def load_world(path: Path | None) -> World:
-    """Load the declared world, or make an empty one.
-
-    Raises:
-        OpenSOCError: the file is no JSON object in the shape of `schema.Context`.
-    """
-    if path is None:
-        return World.from_context({})
-    try:
-        context = json.loads(path.read_text("utf-8"))
-        world = World.from_context(context)
-        world.is_internal("192.0.2.1")  # parses the networks
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise OpenSOCError(
-            f"Expected a JSON object with parts of schema.Context (networks, hosts, tickets, ...) in {str(path)!r}, "
-            f"and got {type(error).__name__}: {error}; correct the file or leave --world out."
-        ) from error
-    return world

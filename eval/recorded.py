@@ -19,6 +19,7 @@ from eval.intervals import RESAMPLES, draws, quotient
 from eval.runs import RECORDED
 from schema import BadRequestError, Row
 from tasks.sets import FrozenSet
+from telemetry.importers.containers import file_of
 from telemetry.judging import Judgement, find_files, judge_files
 from telemetry.observing import observation_of
 from telemetry.scoring import ACTED, NOTICED, Decision, load_manifest, score, wilson
@@ -41,8 +42,8 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
         OpenSOCError: the manifest cannot be read.
     """
     labels = load_manifest(manifest)
-    paths, errors = find_files(places or [manifest.parent])
-    files = [(name, path) for name, path in paths if path != manifest and _label(labels, name)]
+    paths, errors, _ = find_files(places or [manifest.parent], manifest=manifest)
+    files = [(name, path) for name, path in paths if _label(labels, name)]
     if errors or not files:
         raise BadRequestError(
             errors[0]
@@ -58,7 +59,7 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
         label = _label(labels, judgement.file)
         digest.update(
             f"{label['file']} {label['malicious']} ".encode()
-            + hashlib.sha256(Path(judgement.path).read_bytes()).digest()
+            + hashlib.sha256(file_of(Path(judgement.path)).read_bytes()).digest()
         )
         rows += _rows(judgement, label, world, mask=mask)
     return FrozenSet(RECORDED, manifest, digest.hexdigest(), rows)

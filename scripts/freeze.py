@@ -134,8 +134,7 @@ def recordings() -> Iterator[tuple[str, Any]]:
     from world import World
 
     if RECORDINGS.is_dir():
-        files, _ = find_files([RECORDINGS])
-        judged = judge_files(files, World())
+        judged = judge_files(find_files([RECORDINGS]).files, World())
         yield (
             "decisions",
             [{name: value for name, value in one.row(details=True).items() if name != "path"} for one in judged],

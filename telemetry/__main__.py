@@ -34,7 +34,6 @@ from telemetry.page import render_page
 from telemetry.printing import print_report, summarise
 from telemetry.scoring import Decision, load_manifest, score
 from telemetry.triaging import triage_recordings
-from world import World
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,26 +51,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OpenSOCError as error:
         print(error, file=sys.stderr)
         return 2
-    judgements, errors = _judge(args, world)
+    files, errors, skipped = find_files(args.places, manifest=args.manifest)
+    judgements = list(track(judge_files(files, world), "recordings", total=len(files)))
+    errors += [judgement.error for judgement in judgements if judgement.error]
     if player:
         try:
             triage_recordings(player, judgements, world)
         except PlayerError as error:
             errors.append(str(error))
-    for sentence in errors:
+    for sentence in (*errors, *(f"Left out {sentence}" for sentence in skipped)):
         print(sentence, file=sys.stderr)
     summary = summarise(judgements, f"declared in {args.world}" if args.world else "empty (nothing declared)")
+    summary["files_skipped"] = skipped
     if labels is not None:
         summary["score"] = score([_decision(judgement) for judgement in judgements], labels)
     _report(args, judgements, summary)
     return 1 if errors or not any(judgement.action for judgement in judgements) else 0
-
-
-def _judge(args: argparse.Namespace, world: World) -> tuple[list[Judgement], list[str]]:
-    files, errors = find_files(args.places)
-    files = [(name, path) for name, path in files if args.manifest is None or not path.samefile(args.manifest)]
-    judgements = list(track(judge_files(files, world), "recordings", total=len(files)))
-    return judgements, errors + [judgement.error for judgement in judgements if judgement.error]
 
 
 def _decision(judgement: Judgement) -> Decision:

@@ -13,17 +13,20 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 from schema import NO_TIME, Incident
 from telemetry.importers import import_records
+from telemetry.importers.containers import FileError, is_archive, members_of
 from telemetry.importers.events import DraftEvent, Skipped, to_event
-from telemetry.importers.reading import SUFFIXES, FileError, read_records
+from telemetry.importers.reading import kind_of, read_records
 from telemetry.windowing import choose_window
 from verifier.decision import compute_ground_truth
 from verifier.truth import GroundTruth
 from world import World
 
+NO_RECORDINGS = ".cfg .css .docx .gif .html .ini .ipynb .jpg .js .md .png .ps1 .py .rst .sh .svg .toml .yaml .yml"
 MANY_FILES = 24  # fewer are read faster in one process than a second one starts
 NOTHING = "no usable event: "
 
@@ -165,25 +168,81 @@ def judge_file(file: tuple[str, Path], world: World) -> Judgement:
 
 
 # ---------------------------------------------------------------- many files
-def find_files(places: Iterable[Path]) -> tuple[list[tuple[str, Path]], list[str]]:
-    """List name and path of each file to read (folders sorted, with subfolders), and a sentence for each place with none."""
+class Found(NamedTuple):
+    """What lies in the places that were named."""
+
+    files: list[tuple[str, Path]]  # name and path of each to read
+    errors: list[str]  # a sentence for each place, archive or member that cannot be read
+    skipped: list[str]  # a sentence for each file of a folder that is no recording
+
+
+def find_files(places: Iterable[Path], *, manifest: Path | None = None) -> Found:
+    """List the files to read: those named, those in named folders (sorted, with subfolders), and the members of archives.
+
+    In a folder, hidden files and those whose ending or first bytes say that they hold no records are left out and named.
+
+    Args:
+        places: files and folders.
+        manifest: labels, which are no recording.
+    """
+    found = Found([], [], [])
     files: dict[Path, str] = {}
-    errors = []
     for place in places:
         if place.is_dir():
-            inside = sorted(path for path in place.rglob("*") if path.is_file() and path.name.endswith(SUFFIXES))
-            if not inside:
-                errors.append(
-                    f"Expected recordings ({', '.join(SUFFIXES)}) in {str(place)!r}, and found none; "
-                    "give another folder."
-                )
-            for path in inside:
-                files.setdefault(path, path.relative_to(place).as_posix())
+            _find_inside(place, manifest, files, found)
         elif place.exists():
-            files.setdefault(place, place.name)
+            _add_file(place, place.name, files, found)
         else:
-            errors.append(f"Expected a file or folder at {str(place)!r}, and there is none; give a path that exists.")
-    return [(name, path) for path, name in files.items()], errors
+            found.errors.append(
+                f"Expected a file or folder at {str(place)!r}, and there is none; give a path that exists."
+            )
+    found.files.extend((name, path) for path, name in files.items())
+    return found
+
+
+def _find_inside(folder: Path, manifest: Path | None, files: dict[Path, str], found: Found) -> None:
+    before = len(files)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if manifest is not None and path.samefile(manifest):
+            continue
+        reason = _no_recording(path, name)
+        if reason:
+            found.skipped.append(f"{name}: {reason}")
+        else:
+            _add_file(path, name, files, found)
+    if len(files) == before:
+        found.errors.append(f"Expected recordings in {str(folder)!r}, and found none; give another folder.")
+
+
+def _add_file(path: Path, name: str, files: dict[Path, str], found: Found) -> None:
+    """Add a file, or the members of an archive."""
+    if not is_archive(path):
+        files.setdefault(path, name)
+        return
+    try:
+        members, refusals = members_of(path)
+    except (OSError, ValueError, BadZipFile) as error:
+        found.errors.append(
+            f"Expected a zip archive in {str(path)!r}, and got {type(error).__name__}: {error}; unpack it."
+        )
+        return
+    found.errors.extend(refusals)
+    for member in members:
+        files.setdefault(member, f"{name}/{member.relative_to(path).as_posix()}")
+
+
+def _no_recording(path: Path, name: str) -> str:
+    """Say why a file of a folder is no recording; empty where it may be one."""
+    if any(part.startswith(".") for part in name.split("/")):
+        return "a hidden file"
+    if path.suffix and path.suffix.lower() in NO_RECORDINGS.split():
+        return f"{path.suffix} files hold no records"
+    try:
+        kind = kind_of(path)
+    except FileError:
+        return ""  # reading it says why
+    return f"it is {kind.name}; {kind.way}" if kind else ""
 
 
 def judge_files(files: Sequence[tuple[str, Path]], world: World) -> Iterator[Judgement]:

@@ -133,6 +133,7 @@ def _without_nulls(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 _of_host = itemgetter("name", "ip", "role", "criticality")
 _of_account = itemgetter("name", "kind", "department")
+_of_tool = itemgetter("name", "department")
 _of_indicator = itemgetter("value", "confidence")
 
 

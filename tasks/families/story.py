@@ -100,12 +100,12 @@ def launch(
     )
 
 
-def connect(scene: Scene, at: float, who: Actor, program: str, remote: str) -> float:
+def connect(scene: Scene, at: float, who: Actor, program: str, remote: str, activity: str = "open") -> float:
     """Write a web connection of a program to an address on the internet; return the line's time."""
     return scene.add(
         at,
         "net_conn",
-        "open",
+        activity,
         who.host,
         who.user,
         src_ip=who.ip,

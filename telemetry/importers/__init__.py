@@ -9,10 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
-from telemetry.importers import azure, cloudtrail, defender, windows_logs, zeek
+from telemetry.importers import (
+    azure,
+    cloudtrail,
+    defender,
+    entra,
+    github,
+    kubernetes,
+    okta,
+    purview,
+    windows_logs,
+    zeek,
+)
+from telemetry.importers.attempts import Attempts
 from telemetry.importers.events import DraftEvent, Imported, Skipped, located, with_scope
 from telemetry.importers.formats import Format
 from telemetry.importers.linux import convert_text, is_text
@@ -25,6 +36,11 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *cloudtrail.FORMATS,
     *zeek.FORMATS,
     *defender.FORMATS,
+    *entra.FORMATS,
+    *purview.FORMATS,
+    *kubernetes.FORMATS,
+    *okta.FORMATS,
+    *github.FORMATS,
     *azure.FORMATS,
 )
 
@@ -44,24 +60,26 @@ def import_records(
     results: list[Imported] = []
     text: list[tuple[int, str]] = []
     originals: dict[object, tuple[int, Mapping[str, Any]]] = {}
+    attempts = Attempts()
     for record, raw in enumerate(records):
         if isinstance(raw, Skipped):
             results.append(replace(raw, record=record))
         elif is_text(raw):
             text.append((record, str(raw["raw"])))
         else:
-            time, result = _convert(raw)
+            row = format_of(raw)
+            time, result = row.convert(raw) if row else (None, Skipped(UNKNOWN_SHAPE))
             results.append(_once(located(result, time, record), raw, originals))
+            if row and row.attempt:
+                attempts.settle(results, row.name, row.attempt(raw))
     results += convert_text(text)
     scoped = (with_scope(result, networks) if isinstance(result, DraftEvent) else result for result in results)
     return _with_settled_times(sorted(scoped, key=lambda result: result.record))
 
 
-def _convert(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
-    for row in FORMATS:
-        if row.has_shape(raw):
-            return row.convert(raw)
-    return None, Skipped(UNKNOWN_SHAPE)
+def format_of(raw: Mapping[str, Any]) -> Format | None:
+    """Return the first format whose shape a record has."""
+    return next((row for row in FORMATS if row.has_shape(raw)), None)
 
 
 def _with_settled_times(results: Sequence[Imported]) -> list[Imported]:

@@ -1,7 +1,7 @@
-"""Microsoft cloud tables (Azure AD, Defender for Cloud Apps, Office 365) and Kubernetes audit.
+"""Azure: the activity log of subscriptions, the applications of Defender for Cloud Apps, and flows of the agents.
 
-Source: Microsoft, "Azure Monitor table reference" and "Advanced hunting schema"; Kubernetes, "Auditing". The tables
-SecurityEvent and Event hold Windows records and are read as such.
+Sources: Microsoft, "Azure Monitor table reference" (AzureActivity, VMConnection), "Azure Activity Log event schema",
+"Advanced hunting schema" (CloudAppEvents). Tables of Windows records are read as such; Entra's are `entra`'s.
 """
 
 from __future__ import annotations
@@ -10,27 +10,109 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.cloudtrail import compact
+from telemetry.importers.columns import fitted, plain
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
 from telemetry.importers.values import first_of, json_value, mapping
 
+Raw = Mapping[str, Any]
+_BEGUN = ("start", "started", "accept", "accepted")  # states of an operation that is not at its end
 
-def is_azure(raw: Mapping[str, Any]) -> bool:
-    """Return whether a parsed record is a row of one of these tables."""
+
+# ---------------------------------------------------------------- activity log
+def is_activity(raw: Raw) -> bool:
+    """Return whether a record tells an operation on Azure's resources."""
     return (
-        ("ActionType" in raw and "Application" in raw)
+        "OperationNameValue" in raw
+        or ("eventTimestamp" in raw and "operationName" in raw)
+        or ("Operation name" in raw and "Event initiated by" in raw)
         or ("OperationName" in raw and "TimeGenerated" in raw)
-        or ("Workload" in raw and "Operation" in raw)
-        or ("UserPrincipalName" in raw and "ResultType" in raw)
-        or ("BytesSent" in raw and "DestinationPort" in raw and "RemoteIp" in raw)
-        or ("verb" in raw and "objectRef" in raw)
+        or ("operationName" in raw and "time" in raw and ("resourceId" in raw or "callerIpAddress" in raw))
     )
 
 
-def _app_call(raw: Mapping[str, Any]) -> Imported:
-    """Make a cloud call of a row of CloudAppEvents; the devices' and identities' tables are `defender`'s."""
+def _columns(raw: Raw) -> dict[str, Any]:
+    columns = plain(raw)
+    properties = plain(mapping(json_value(columns.get("properties"))))
+    return {**properties, **columns}
+
+
+def _value(columns: Raw, *names: str) -> Any:
+    """Return the first of the columns that says something; {"value": ..., "localizedValue": ...} stands for its value."""
+    value = json_value(first_of(columns, names))
+    return value.get("value") if isinstance(value, Mapping) else value
+
+
+def convert_activity(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Make a call of an operation: provider and operation, who asked, on which resource, by which right."""
+    columns = _columns(raw)
+    identity = mapping(json_value(columns.get("identity")))
+    claims = mapping(json_value(columns.get("claims"))) or mapping(identity.get("claims"))
+    right = mapping(json_value(columns.get("authorization"))) or mapping(identity.get("authorization"))
+    state = str(_value(columns, "activitystatusvalue", "status", "resulttype", "activitystatus", "result") or "")
+    name = _value(columns, "caller", "eventinitiatedby") or _claim(claims, "upn", "name", "appid")
+    operation = str(_value(columns, "operationnamevalue", "operationname") or "")
+    values = {
+        "actor_user": name,
+        "user_uid": name,
+        "user_type": "user" if "@" in str(name) else "app" if claims.get("appid") else None,
+        "src_ip": _value(columns, "calleripaddress", "clientipaddress") or _address(columns),
+        "api_service": _value(columns, "resourceprovidervalue", "resourceprovider", "resourceprovidername")
+        or operation.partition("/")[0],
+        "api_operation": operation,
+        "api_error": state if state.lower() in ("failure", "failed") else None,
+        "cloud_account": _value(columns, "subscriptionid", "subscription"),
+        "resources": fitted(
+            {
+                "resourceId": _value(columns, "resourceid", "resource"),
+                "authorization": {name: right.get(name) for name in ("action", "scope")},
+                "properties": _request(columns),
+            }
+        ),
+    }
+    moment = read_time(first_of(columns, ("timegenerated", "eventtimestamp", "time", "timestamp")))
+    return moment, draft_event("cloud_api", "call", values)
+
+
+def activity_attempt(raw: Raw) -> tuple[str, int] | None:
+    """Name the operation that a record is a state of: begun, or at its end."""
+    columns = _columns(raw)
+    names = ("correlationid", "operationid")
+    operation = str(_value(columns, "operationnamevalue", "operationname") or "")
+    if first_of(columns, names) is None:
+        return None
+    state = str(_value(columns, "activitystatusvalue", "status", "resulttype", "activitystatus") or "")
+    resource = _value(columns, "resourceid", "resource")
+    return f"{first_of(columns, names)} {operation} {resource}".lower(), int(state.lower() not in _BEGUN)
+
+
+def _claim(claims: Raw, *names: str) -> Any:
+    """Return a claim by its short name; long ones are written as addresses that end in it."""
+    return next((value for name in names for key, value in claims.items() if key.rpartition("/")[2] == name), None)
+
+
+def _address(columns: Raw) -> Any:
+    return mapping(json_value(columns.get("httprequest"))).get("clientIpAddress")
+
+
+def _request(columns: Raw) -> Any:
+    """Return what an operation asked for, from the parts of its properties that hold it as text."""
+    properties = mapping(json_value(columns.get("properties")))
+    parts = {
+        name: json_value(properties.get(name)) for name in ("requestbody", "responseBody", "message", "statusCode")
+    }
+    return parts if any(parts.values()) else properties
+
+
+# ---------------------------------------------------------------- applications
+def is_app_event(raw: Raw) -> bool:
+    """Return whether a record is a row of CloudAppEvents."""
+    return "ActionType" in raw and "Application" in raw
+
+
+def convert_app_event(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Make a call of what an application told Defender for Cloud Apps."""
     values = {
         "device_hostname": raw.get("DeviceName"),
         "actor_user": first_of(raw, ("AccountName", "AccountDisplayName")),
@@ -40,125 +122,47 @@ def _app_call(raw: Mapping[str, Any]) -> Imported:
         "user_agent": raw.get("UserAgent"),
         "api_service": raw.get("Application"),
         "api_operation": raw.get("ActionType"),
-        "resources": compact(
-            json_value(raw.get("ObjectName") or raw.get("ActivityObjects") or raw.get("AdditionalFields"))
-        ),
+        "resources": fitted(json_value(first_of(raw, ("ObjectName", "ActivityObjects", "AdditionalFields")))),
     }
-    return draft_event("cloud_api", "call", values)
+    return read_time(first_of(raw, ("Timestamp", "TimeGenerated"))), draft_event("cloud_api", "call", values)
 
 
-def _directory_audit(raw: Mapping[str, Any]) -> Imported:
-    actor = mapping(json_value(raw.get("InitiatedBy")))
-    user, app = mapping(actor.get("user")), mapping(actor.get("app"))
-    name = user.get("userPrincipalName") or app.get("displayName") or app.get("servicePrincipalId")
-    details = json_value(raw.get("AdditionalDetails"))
-    agent = next(
-        (row.get("value") for row in details if mapping(row).get("key") == "User-Agent")
-        if isinstance(details, list)
-        else iter(()),
-        None,
-    )
-    result = str(raw.get("Result") or "success")
-    values = {
-        "actor_user": name,
-        "user_uid": name or user.get("id"),
-        "user_type": "user" if user else "app" if app else None,
-        "src_ip": user.get("ipAddress"),
-        "user_agent": agent,
-        "api_service": first_of(raw, ("LoggedByService", "ResourceProvider", "Category")),
-        "api_operation": raw.get("OperationName"),
-        "api_error": None if result.lower() == "success" else result,
-        "cloud_account": raw.get("AADTenantId") or raw.get("TenantId"),
-        "resources": compact(json_value(raw.get("TargetResources") or raw.get("ResourceId"))),
-    }
-    return draft_event("cloud_api", "call", values)
+# ---------------------------------------------------------------- flows
+def is_flow(raw: Raw) -> bool:
+    """Return whether a record is a row of VMConnection."""
+    return "BytesSent" in raw and "DestinationPort" in raw and "RemoteIp" in raw
 
 
-def _cloud_sign_in(raw: Mapping[str, Any]) -> Imported:
-    failed = str(raw.get("ResultType")) not in ("0", "Success")
-    activity = "failure" if failed else "success"
-    values = {
-        "user_name": raw.get("UserPrincipalName"),
-        "src_ip": raw.get("IPAddress"),
-        "status": raw.get("ResultType"),
-        "logon_process": raw.get("AppDisplayName"),
-        "auth_protocol": raw.get("AuthenticationProtocol"),
-    }
-    return draft_event("logon", activity, values)
-
-
-def _office(raw: Mapping[str, Any]) -> Imported:
-    values = {
-        "actor_user": raw.get("UserId"),
-        "user_uid": raw.get("UserId"),
-        "src_ip": first_of(raw, ("ClientIP", "ClientIPAddress")),
-        "user_agent": raw.get("UserAgent"),
-        "api_service": raw.get("Workload"),
-        "api_operation": raw.get("Operation"),
-        "cloud_account": raw.get("OrganizationId"),
-        "resources": compact(json_value(raw.get("ObjectId") or raw.get("Parameters"))),
-    }
-    return draft_event("cloud_api", "call", values)
-
-
-def _flow(raw: Mapping[str, Any]) -> Imported:
-    inbound = str(raw.get("Direction")).lower() == "inbound"
+def convert_flow(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Make a connection of the traffic that an agent counted for a process."""
     values = {
         "device_hostname": raw.get("Computer"),
         "src_ip": raw.get("SourceIp"),
         "dst_ip": raw.get("DestinationIp") or raw.get("RemoteIp"),
         "dst_port": raw.get("DestinationPort"),
-        "direction": "inbound" if inbound else "outbound",
+        "direction": "inbound" if str(raw.get("Direction")).lower() == "inbound" else "outbound",
         "bytes_out": raw.get("BytesSent"),
         "bytes_in": raw.get("BytesReceived"),
         "process_path": raw.get("ProcessName"),
     }
-    return draft_event("net_conn", "flow", values)
-
-
-def _kubernetes(raw: Mapping[str, Any]) -> Imported:
-    user, thing, status = mapping(raw.get("user")), mapping(raw.get("objectRef")), mapping(raw.get("responseStatus"))
-    addresses = raw.get("sourceIPs")
-    code = status.get("code")
-    values = {
-        "actor_user": user.get("username"),
-        "user_uid": user.get("username"),
-        "src_ip": addresses[0] if isinstance(addresses, list) and addresses else None,
-        "user_agent": raw.get("userAgent"),
-        "api_service": thing.get("apiGroup") or "core",
-        "api_operation": " ".join(
-            filter(None, (str(raw.get("verb")), str(thing.get("resource") or ""), str(thing.get("subresource") or "")))
-        ),
-        "api_error": str(code) if isinstance(code, int) and code >= 400 else None,
-        "resources": compact(raw.get("objectRef")),
-    }
-    return draft_event("cloud_api", "call", values)
-
-
-def convert_azure(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
-    """Return when a row was made and what it becomes."""
-    moment = read_time(first_of(raw, ("Timestamp", "TimeGenerated", "CreationTime", "requestReceivedTimestamp")))
-    if "ActionType" in raw:
-        make = _app_call
-    elif "objectRef" in raw:
-        make = _kubernetes
-    elif "Workload" in raw:
-        make = _office
-    elif "UserPrincipalName" in raw and "ResultType" in raw:
-        make = _cloud_sign_in
-    elif "OperationName" in raw:
-        make = _directory_audit
-    else:
-        make = _flow
-    return moment, make(raw)
+    return read_time(raw.get("TimeGenerated")), draft_event("net_conn", "flow", values)
 
 
 FORMATS = (
     Format(
-        "Microsoft cloud tables and Kubernetes audit",
-        is_azure,
-        convert_azure,
-        ("azure/auditlogs", "azure/signinlogs", "m365/audit", "kubernetes/audit"),
-        "export of a query in Log Analytics, Sentinel or advanced hunting",
+        "Defender CloudAppEvents",
+        is_app_event,
+        convert_app_event,
+        ("m365/cloud_app_security",),
+        "a query in advanced hunting or Sentinel",
+    ),
+    Format("Azure VMConnection", is_flow, convert_flow, ("azure/network",), "a query in Log Analytics"),
+    Format(
+        "Azure activity",
+        is_activity,
+        convert_activity,
+        ("azure/activitylogs",),
+        "Log Analytics, the portal's CSV, the activity log's API, or the diagnostic stream",
+        activity_attempt,
     ),
 )

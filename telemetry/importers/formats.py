@@ -18,7 +18,8 @@ class Format(NamedTuple):
     """One format of records.
 
     `log_sources` are the Sigma log sources that it serves, written product/service or product/category (SigmaHQ, "Sigma log
-    sources"); `export` says in a few words how people get such a file.
+    sources"); `export` says in a few words how people get such a file. `attempt` names the attempt (a sign-in, a
+    request) that a record is a state of and gives the state's number: of one attempt's records only the last counts.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Format(NamedTuple):
     convert: Callable[[Raw], tuple[datetime | None, Imported]]
     log_sources: tuple[str, ...]
     export: str
+    attempt: Callable[[Raw], tuple[str, int] | None] | None = None

@@ -1,0 +1,95 @@
+"""GitHub's audit log: the JSON or CSV export, the REST API, and audit log streaming.
+
+Source: GitHub, "Audit log events for your enterprise", "Audit log events for your organization", "Streaming the audit log".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from telemetry.importers.columns import fitted
+from telemetry.importers.events import Imported, draft_event
+from telemetry.importers.formats import Format
+from telemetry.importers.times import read_time
+from telemetry.importers.values import first_of
+
+Raw = Mapping[str, Any]
+_FIRST = (
+    "org",
+    "repo",
+    "user",
+    "team",
+    "visibility",
+    "previous_visibility",
+    "permission",
+    "old_permission",
+    "business",
+)
+_ELSEWHERE = frozenset(
+    {
+        *_FIRST,
+        "action",
+        "actor",
+        "actor_id",
+        "actor_ip",
+        "actor_is_bot",
+        "user_agent",
+        "@timestamp",
+        "created_at",
+        "_document_id",
+    }
+    | {
+        "actor_location",
+        "org_id",
+        "repo_id",
+        "user_id",
+        "business_id",
+        "request_id",
+        "external_identity_nameid",
+        "version",
+    }
+)
+
+
+def is_github(raw: Raw) -> bool:
+    """Return whether a record is an entry of GitHub's audit log: an action written group.name, an actor, and where."""
+    action = raw.get("action")
+    return (
+        isinstance(action, str)
+        and "." in action
+        and ("actor" in raw or "actor_id" in raw or "_document_id" in raw)
+        and ("@timestamp" in raw or "created_at" in raw)
+        and isinstance(raw.get("actor", ""), str)
+    )
+
+
+def convert_github(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Make a call of an entry: the organisation, repository and user that it touches come first."""
+    actor = str(raw.get("actor") or "")
+    is_app = actor.endswith("[bot]") or str(raw.get("actor_is_bot")).lower() == "true"
+    rest = {name: value for name, value in raw.items() if name not in _ELSEWHERE and not name.startswith("p_")}
+    values = {
+        "actor_user": actor,
+        "user_uid": actor,
+        "user_type": "app" if is_app else "user" if actor else None,
+        "src_ip": raw.get("actor_ip"),
+        "user_agent": raw.get("user_agent"),
+        "api_service": "github",
+        "api_operation": raw["action"],
+        "cloud_account": first_of(raw, ("org", "business")),
+        "resources": fitted({**{name: raw.get(name) for name in _FIRST}, **rest}),
+    }
+    return read_time(first_of(raw, ("@timestamp", "created_at"))), draft_event("cloud_api", "call", values)
+
+
+FORMATS = (
+    Format(
+        "GitHub audit log",
+        is_github,
+        convert_github,
+        ("github/audit",),
+        "the export of the audit log, its API, or its stream",
+    ),
+)

@@ -1,0 +1,376 @@
+"""Exports of clouds and their services: what a record becomes, exactly, and that its carrier does not matter."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telemetry.importers import import_records
+from telemetry.importers.columns import braced, fitted
+from telemetry.importers.events import DraftEvent, Skipped
+from telemetry.importers.reading import read_records
+from telemetry.importers.unwrapping import unwrap
+
+FORMATS = Path(__file__).parent / "data" / "formats"
+
+
+def imported(name: str) -> list[DraftEvent]:
+    results = import_records(read_records(FORMATS / name))
+    return [result for result in results if isinstance(result, DraftEvent)]
+
+
+def facts(event: DraftEvent) -> dict[str, Any]:
+    return {"event_type": event.event_type, **event.fields.model_dump(exclude_none=True)}
+
+
+def converted(*records: dict[str, Any]) -> list[dict[str, Any] | str]:
+    results = import_records(record for raw in records for record in unwrap(raw))
+    return [result.reason if isinstance(result, Skipped) else facts(result) for result in results]
+
+
+# ---------------------------------------------------------------- one record, many carriers
+SIGN_IN = {
+    "event_type": "logon",
+    "activity": "failure",
+    "user_name": "rota.prell@quill.test",
+    "src_ip": "203.0.113.20",
+    "status": "50126",
+    "logon_process": "Quill Portal",
+    "auth_protocol": "ropc",
+}
+TRAIL = {
+    "event_type": "cloud_api",
+    "activity": "call",
+    "actor_user": "rota",
+    "session_uid": "AKIAQUILL01",
+    "user_uid": "arn:aws:iam::210987654321:user/rota",
+    "user_type": "IAMUser",
+    "src_ip": "203.0.113.20",
+    "user_agent": "aws-cli/2",
+    "api_service": "s3.amazonaws.com",
+    "api_operation": "PutBucketPolicy",
+    "cloud_region": "eu-west-1",
+    "cloud_account": "210987654321",
+    "resources": '{"bucketName":"quill-press","Host":"quill.example"}',
+}
+DIRECTORY_CHANGE = {
+    "event_type": "cloud_api",
+    "activity": "call",
+    "actor_user": "rota.prell@quill.test",
+    "user_uid": "rota.prell@quill.test",
+    "user_type": "user",
+    "src_ip": "203.0.113.20",
+    "user_agent": "example/1",
+    "api_service": "Core Directory",
+    "api_operation": "Add service principal credentials",
+    "resources": '[{"type":"ServicePrincipal","displayName":"Quill Backup","modifiedProperties":[{"displayName":"KeyDescription",'
+    '"newValue":"[\\"KeyType=Password\\"]","oldValue":"[]"}],"id":"o-1"}]',
+}
+INBOX_RULE = {
+    "event_type": "cloud_api",
+    "activity": "call",
+    "actor_user": "rota.prell@quill.test",
+    "user_uid": "rota.prell@quill.test",
+    "user_type": "user",
+    "src_ip": "203.0.113.20",
+    "api_service": "Exchange",
+    "api_operation": "New-InboxRule",
+    "cloud_account": "org-1",
+    "resources": '{"ObjectId":"rota\\\\rule","Parameters":[{"Name":"ForwardTo","Value":"drop@example.net"},{"Name":"DeleteMessage","Value":"True"}]}',
+}
+POD = {
+    "event_type": "cloud_api",
+    "activity": "call",
+    "actor_user": "rota.prell@quill.test",
+    "user_uid": "rota.prell@quill.test",
+    "user_type": "user",
+    "src_ip": "203.0.113.20",
+    "user_agent": "kubectl/v1.29.0",
+    "api_service": "kubernetes",
+    "api_operation": "create pods",
+    "resources": '{"objectRef":{"resource":"pods","namespace":"press","name":"x"},"requestObject":{"spec":{"hostPID":true,"volumes":['
+    '{"hostPath":{"path":"/"},"name":"h"}],"containers":[{"securityContext":{"privileged":true},"command":["nsenter","-t","1"],'
+    '"image":"alpine","name":"c"}]},"kind":"Pod","apiVersion":"v1","metadata":{"name":"x","namespace":"press"}}}',
+}
+OKTA_SIGN_IN = {
+    "event_type": "logon",
+    "activity": "failure",
+    "user_name": "rota.prell@quill.test",
+    "src_ip": "203.0.113.20",
+    "status": "INVALID_CREDENTIALS",
+    "logon_process": "Okta",
+}
+REPOSITORY = {
+    "event_type": "cloud_api",
+    "activity": "call",
+    "actor_user": "rota-prell",
+    "user_uid": "rota-prell",
+    "user_type": "user",
+    "src_ip": "203.0.113.20",
+    "user_agent": "example/1",
+    "api_service": "github",
+    "api_operation": "repo.access",
+    "cloud_account": "quill",
+    "resources": '{"org":"quill","repo":"quill/press","visibility":"public","previous_visibility":"private"}',
+}
+CARRIED = {
+    "entra-sign-ins": (8, SIGN_IN),
+    "entra-audit": ("8:10", DIRECTORY_CHANGE),
+    "microsoft-365-unified-audit": (9, INBOX_RULE),
+    "okta-system-log": (10, OKTA_SIGN_IN),
+    "github-audit-log": (11, REPOSITORY),
+    "kubernetes-audit": (11, POD),
+    "aks-audit": (11, POD),
+    "aws-cloudtrail": (12, TRAIL),
+}
+OF_THEIR_OWN = ("entra-sign-ins--service-principal.jsonl", "entra-sign-ins--hunting.jsonl")
+CASES = [
+    (path.name, *CARRIED[slug])
+    for path in sorted(FORMATS.iterdir())
+    if (slug := path.name.split("--")[0].split(".")[0].removesuffix("-csv")) in CARRIED
+    and path.name not in OF_THEIR_OWN
+]
+
+
+@pytest.mark.parametrize(("name", "clock", "expected"), CASES)
+def test_a_record_becomes_the_same_event_in_every_carrier(name, clock, expected):
+    event = imported(name)[0]
+
+    hour, _, minute = str(clock).partition(":")
+    assert event.time == datetime(2031, 5, 6, int(hour), int(minute or 0), tzinfo=UTC)
+    assert facts(event) == expected
+
+
+def test_every_carrier_is_tried():
+    assert len(CASES) == 49
+
+
+# ---------------------------------------------------------------- what counts as an attempt
+def sign_in(code: str, name: str = "s-1", time: str = "2031-05-06T08:00:00Z") -> dict[str, Any]:
+    return {
+        "TimeGenerated": time,
+        "ResultType": code,
+        "Id": name,
+        "UserPrincipalName": "rota.prell@quill.test",
+        "IPAddress": "203.0.113.20",
+        "AppDisplayName": "Quill Portal",
+    }
+
+
+@pytest.mark.parametrize("code", ["50126", "50053", "50055", "50034", "50057"])
+def test_a_wrong_credential_is_a_failed_sign_in(code):
+    (event,) = converted(sign_in(code))
+
+    assert (event["event_type"], event["activity"], event["status"]) == ("logon", "failure", code)
+
+
+@pytest.mark.parametrize("code", ["50074", "50076", "50079", "50140", "70043", "65001", "50158", "700082"])
+def test_a_step_that_entra_asks_for_is_an_interrupt_and_no_failure(code):
+    (event,) = converted(sign_in(code))
+
+    assert (event["api_operation"], event.get("api_error")) == ("Sign-in interrupted", None)
+    assert event["resources"] == f'{{"errorCode":"{code}","reason":"","app":"Quill Portal"}}'
+
+
+@pytest.mark.parametrize("code", ["53003", "500121", "700016"])
+def test_a_sign_in_refused_for_another_reason_is_a_refused_call(code):
+    (event,) = converted(sign_in(code))
+
+    assert (event["api_operation"], event["api_error"]) == ("Sign-in refused", code)
+
+
+def test_rows_of_one_sign_in_are_one_attempt_and_the_last_state_counts():
+    rows = [sign_in("50126", time=f"2031-05-06T08:00:0{second}Z") for second in range(3)]
+    end = sign_in("0", time="2031-05-06T08:00:09Z")
+
+    assert converted(end, *rows)[1:] == ["an earlier state of record 0"] * 3
+    assert converted(*rows, end)[:3] == [f"an earlier state of record {n}" for n in (1, 2, 3)]
+    assert [event["activity"] for event in converted(*rows, end) if isinstance(event, dict)] == ["success"]
+
+
+def test_sign_ins_of_different_ids_are_different_attempts():
+    assert [event["activity"] for event in converted(sign_in("50126", "a"), sign_in("50126", "b"))] == ["failure"] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        ("Success", "Other.", ("logon", "success")),
+        ("Failure", "Error validating credentials due to invalid username or password.", ("logon", "failure")),
+        ("Failure", "Access has been blocked by Conditional Access policies.", ("cloud_api", "call")),
+        ("Interrupted", "Strong authentication is required.", ("cloud_api", "call")),
+    ],
+)
+def test_a_row_of_the_portal_without_a_code_is_read_by_its_words(status, reason, expected):
+    row = {
+        "Date (UTC)": "2031-05-06T08:00:00Z",
+        "Request ID": "r-1",
+        "Username": "rota.prell@quill.test",
+        "IP address": "203.0.113.20",
+        "Status": status,
+        "Failure reason": reason,
+    }
+    (event,) = converted(row)
+
+    assert (event["event_type"], event["activity"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "reason", "expected"),
+    [
+        ("user.session.start", "SUCCESS", None, ("logon", "success")),
+        ("user.session.start", "FAILURE", "LOCKED_OUT", ("logon", "failure")),
+        ("user.session.start", "FAILURE", "MFA_REQUIRED", ("cloud_api", "call")),
+        ("user.session.start", "DENY", None, ("cloud_api", "call")),
+        ("user.authentication.auth_via_mfa", "FAILURE", "INVALID_CREDENTIALS", ("cloud_api", "call")),
+        ("policy.evaluate_sign_on", "CHALLENGE", None, ("cloud_api", "call")),
+    ],
+)
+def test_okta_sign_ins_are_sessions_and_only_wrong_credentials_fail(kind, result, reason, expected):
+    entry = {
+        "published": "2031-05-06T10:00:00Z",
+        "eventType": kind,
+        "actor": {"type": "User", "alternateId": "rota.prell@quill.test"},
+        "client": {"ipAddress": "203.0.113.20"},
+        "outcome": {"result": result, "reason": reason},
+    }
+    (event,) = converted(entry)
+
+    assert (event["event_type"], event["activity"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("operation", "error", "expected"),
+    [
+        ("UserLoggedIn", None, ("logon", "success")),
+        ("UserLoginFailed", "50126", ("logon", "failure")),
+        ("UserLoginFailed", "50074", ("cloud_api", "call")),
+    ],
+)
+def test_sign_ins_of_the_unified_audit_follow_entras_codes(operation, error, expected):
+    record = {
+        "CreationTime": "2031-05-06T08:00:00",
+        "Operation": operation,
+        "Workload": "AzureActiveDirectory",
+        "UserId": "rota.prell@quill.test",
+        "ErrorNumber": error,
+    }
+    (event,) = converted(record)
+
+    assert (event["event_type"], event["activity"]) == expected
+
+
+# ---------------------------------------------------------------- who calls, and for whom
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(0, "user"), ("Admin", "user"), (3, "service"), (4, "service"), (5, "app"), ("Application", "app")],
+)
+def test_the_unified_audit_tells_people_from_services_and_applications(kind, expected):
+    record = {
+        "CreationTime": "2031-05-06T08:00:00",
+        "Operation": "Set-Mailbox",
+        "Workload": "Exchange",
+        "UserType": kind,
+    }
+    (event,) = converted(record)
+
+    assert event["user_type"] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("rota@quill.test", "user"), ("system:serviceaccount:press:ci", "service"), ("system:anonymous", "user")],
+)
+def test_a_cluster_tells_its_own_accounts_from_people(name, expected):
+    raw = {"verb": "list", "objectRef": {"resource": "secrets"}, "user": {"username": name}, "auditID": "a"}
+    (event,) = converted(raw)
+
+    assert (event["user_type"], event["api_operation"]) == (expected, "list secrets")
+
+
+# ---------------------------------------------------------------- Kubernetes
+def stage(name: str, code: int | None = None, uri: str = "/api/v1/secrets") -> dict[str, Any]:
+    return {
+        "auditID": "a-1",
+        "stage": name,
+        "verb": "list",
+        "requestURI": uri,
+        "objectRef": {"resource": "secrets"},
+        "requestReceivedTimestamp": "2031-05-06T11:00:00Z",
+        "user": {"username": "rota"},
+        **({"responseStatus": {"code": code}} if code else {}),
+    }
+
+
+def test_stages_of_one_request_are_one_call_with_the_answers_code():
+    received, complete = converted(stage("RequestReceived"), stage("ResponseComplete", 403))
+
+    assert received == "an earlier state of record 1"
+    assert complete["api_error"] == "403"
+    assert [type(event) for event in converted(stage("ResponseComplete", 403), stage("RequestReceived"))] == [dict, str]
+
+
+def test_a_command_in_a_container_is_read_from_its_address():
+    raw = {
+        "verb": "create",
+        "requestURI": "/api/v1/namespaces/press/pods/x/exec?command=bash&command=-i&container=c&stdin=true&tty=true",
+        "objectRef": {"resource": "pods", "subresource": "exec", "name": "x"},
+        "user": {"username": "rota"},
+    }
+    (event,) = converted(raw)
+
+    assert event["api_operation"] == "create pods/exec"
+    assert json.loads(event["resources"])["requestObject"] == {
+        "command": ["bash", "-i"],
+        "container": "c",
+        "stdin": True,
+        "tty": True,
+    }
+
+
+def test_what_decides_of_a_long_request_stays_and_stays_json():
+    containers = [
+        {"name": f"c{n}", "image": "x" * 300, "env": [{"name": "A", "value": "y" * 900}] * 9} for n in range(9)
+    ]
+    raw = {
+        "verb": "create",
+        "objectRef": {"resource": "deployments", "apiGroup": "apps", "name": "d"},
+        "requestObject": {
+            "metadata": {"annotations": {"note": "z" * 5000}},
+            "spec": {
+                "template": {
+                    "spec": {"containers": containers, "volumes": [{"hostPath": {"path": "/"}}], "hostNetwork": True}
+                }
+            },
+        },
+    }
+    (event,) = converted(raw)
+
+    pod = json.loads(event["resources"])["requestObject"]["spec"]["template"]["spec"]
+    assert (pod["hostNetwork"], pod["volumes"]) == (True, [{"hostPath": {"path": "/"}}])
+
+
+# ---------------------------------------------------------------- columns
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{a=1, b={c=[x, y], d=null}}", {"a": "1", "b": {"c": ["x", "y"], "d": None}}),
+        ('{"a": 1}', {"a": 1}),
+        ("{a=x=y, arn=arn:aws:iam::1:role/z, w}", "{a=x=y, arn=arn:aws:iam::1:role/z, w}"),
+        ("{a=1", "{a=1"),
+        ("plain", "plain"),
+    ],
+)
+def test_printed_rows_are_parsed_and_what_is_none_stays(text, expected):
+    assert braced(text) == expected
+
+
+def test_a_part_that_is_too_long_is_shortened_within_and_stays_json():
+    text = fitted({"first": "x" * 5000, "list": list(range(5000)), "last": {"deep": None, "end": True}})
+
+    assert len(text) <= 2048
+    assert json.loads(text)["last"] == {"end": True}

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from random import Random
 from typing import Any, Literal, cast, get_args
 
@@ -161,17 +161,24 @@ def _rendered(incident: Incident) -> list[dict[str, Any]]:
     ]
 
 
-@lru_cache(maxsize=4)  # a group of rollouts plays one seed many times, and pays for it once
-def _case(task: Task, seed: int, split: Split, salt: str) -> Case:
-    """Generate the incident of a seed."""
-    return generate(task, seed, split=split, salt=salt)
+class _Judged:
+    """A generated incident with its ground truth, which is computed when somebody answers."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    @cached_property
+    def truth(self) -> GroundTruth:
+        """Judge the incident, once."""
+        return compute_ground_truth(self.case.incident, self.case.world)
 
 
+# A group of rollouts plays one seed many times, and pays for it once. Each environment holds its own beside: between a reset and
+# its step other sessions play others.
 @lru_cache(maxsize=4)
-def _truth(task: Task, seed: int, split: Split, salt: str) -> GroundTruth:
-    """Judge the incident of a seed."""
-    case = _case(task, seed, split, salt)
-    return compute_ground_truth(case.incident, case.world)
+def _judged_case(task: Task, seed: int, split: Split, salt: str) -> _Judged:
+    """Generate the incident of a seed."""
+    return _Judged(generate(task, seed, split=split, salt=salt))
 
 
 class OpenSOCEnv:
@@ -240,7 +247,8 @@ class OpenSOCEnv:
             raise BadRequestError(f"episode_id must be text of 1 to 255 characters; got {shown(episode_id)}")
         self._task, self._split, self._mode = cast(Task, task), cast(Split, split), cast(Mode, mode)
         self._seed = seed
-        case = _case(self._task, seed, self._split, self._salt)
+        self._judged = _judged_case(self._task, seed, self._split, self._salt)
+        case = self._judged.case
         self._world, self._incident = case.world, case.incident
         self._truth: GroundTruth | None = None
         self._crafted: AttackerTurn | None = None
@@ -355,7 +363,7 @@ class OpenSOCEnv:
     def _triage(self, content: Any) -> Observation:
         """Play the defender's turn: read, judge, end."""
         if self._truth is None:
-            self._truth = _truth(self._task, self._seed, self._split, self._salt)
+            self._truth = self._judged.truth
         triage, fault = read_triage(content, {event.log_id for event in self._incident.events})
         feedback = fault if triage is None else f"The answer {triage.action} was taken."
         scores = score_defender(triage, self._truth, TABLES[self._reward_table])

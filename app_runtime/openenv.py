@@ -59,7 +59,7 @@ def safe_errors() -> Iterator[None]:
 
 # ---------------------------------------------------------------- the rubric tree
 class ScoreTree(Rubric):
-    """A node of the rubric tree. Its score is the environment's: a call with the components by name stores it and runs the hooks.
+    """A node of the rubric tree. Its score is the environment's: a call with the scored components by name stores it and runs the hooks.
 
     A player's node sums its components, the root gives the reward of the player whose turn it was. `last_score` is None if
     nothing was scored since the last reset.
@@ -74,28 +74,27 @@ class ScoreTree(Rubric):
         self.name = name
         for child_name, child in children.items():
             setattr(self, child_name, child)
+        self.nodes: tuple[ScoreTree, ...] = (self, *(node for child in children.values() for node in child.nodes))
+        self.components = frozenset(node.name for node in self.nodes)
 
     # Overrides the SDK's, which first checks for a coroutine: that costs more than the score.
-    def __call__(self, action: Mapping[str, float | None], observation: Observation) -> float:
+    def __call__(self, action: Mapping[str, float], observation: Observation) -> float:
         self._run_forward_pre_hooks(action, observation)
         return self._finish_forward(action, observation, self.forward(action, observation))
 
-    def forward(self, action: Mapping[str, float | None], observation: Observation) -> float:
+    def forward(self, action: Mapping[str, float], observation: Observation) -> float:
         """Return the node's score."""
         if self.name in action:
-            return action[self.name] or 0.0
-        scored = [child for child in self._rubric_children.values() if child.is_scored(action)]
+            return action[self.name]
+        scored = [child for child in self._rubric_children.values() if not child.components.isdisjoint(action)]
         scores = [child(action, observation) for child in scored]
         return round(sum(scores), 6) if self.name else float(observation.reward or 0.0)
 
-    def is_scored(self, scores: Mapping[str, float | None]) -> bool:
-        """Return whether a component of this node was scored."""
-        return any(score is not None for name, score in scores.items() if name.startswith(self.name))
-
     def reset(self) -> None:
         """Forget the last episode's scores."""
-        for node in (self, *self.rubrics()):
-            node.last_score = None
+        for node in self.nodes:
+            if node.last_score is not None:
+                node.last_score = None
 
 
 def make_score_tree() -> ScoreTree:
@@ -145,7 +144,8 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         """Play one turn; raise the same errors as `reset`."""
         with safe_errors():
             observation = self._env.step(action)
-        self._apply_rubric(self._env.components, observation)
+        scores = {name: score for name, score in self._env.components.items() if score is not None}
+        self._apply_rubric(scores, observation)
         return observation
 
     async def reset_async(self, /, seed: int | None = None, episode_id: str | None = None, **options: Any) -> Any:

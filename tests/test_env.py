@@ -527,3 +527,12 @@ def test_an_attackers_incident_leaves_the_generated_one_of_that_seed_alone():
     env.step({"craft_incident": novel_incident()})
 
     assert OpenSOCEnv().reset(seed=3).model_dump_json() == before
+
+
+def test_an_answer_after_other_sessions_generates_nothing_again(monkeypatch):
+    sessions = [OpenSOCEnv() for _ in range(8)]
+    for seed, session in enumerate(sessions):
+        session.reset(seed=seed)
+    monkeypatch.setattr("env.generate", None)
+
+    assert all(session.step({"submit_triage": TRIAGE}).done for session in sessions)

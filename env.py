@@ -259,7 +259,7 @@ class OpenSOCEnv:
         self._role = "attacker" if mode == "self_play" else "defender"
         if self._role == "attacker":
             context = self._world.to_context()
-            return self._observe(None, instructions=attacker_instructions(), context=context)
+            return self._observe(None, instructions=_attacker_instructions(), context=context)
         lines = [
             {**line, "fields": line["fields"].copy()} for line in case.lines
         ]  # a player may do with them as he likes
@@ -456,7 +456,7 @@ def _shape(event_type: str) -> str:
 
 
 @cache
-def attacker_instructions() -> str:
+def _attacker_instructions() -> str:
     """Say what the attacker is asked, with every event type's fields."""
     shapes = "\n".join(_shape(event_type) for event_type in EVENT_TYPES)
     return (

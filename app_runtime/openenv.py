@@ -97,7 +97,7 @@ class ScoreTree(Rubric):
                 node.last_score = None
 
 
-def make_score_tree() -> ScoreTree:
+def _make_score_tree() -> ScoreTree:
     """Make the tree of both players: `defender.decision`, `attacker.novelty` and so on, none of them scored yet."""
     players: dict[str, dict[str, ScoreTree]] = {}
     for component in COMPONENTS:
@@ -120,7 +120,7 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     REQUIRES_SINGLE_THREAD_EXECUTOR: ClassVar[bool] = True
 
     def __init__(self, *, settings: Settings, episodes: Episodes) -> None:
-        super().__init__(rubric=make_score_tree())
+        super().__init__(rubric=_make_score_tree())
         self._env = OpenSOCEnv(reward_table=settings.reward_table, salt=settings.salt)
         self._episodes = episodes
 

@@ -51,7 +51,7 @@ _COOKIE_VALUE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class _Filter:
     """What the query says of the episode that a call is about."""
 
     task: str | None
@@ -65,11 +65,11 @@ def _filter(
     seed: WholeParam = None,
     episode_id: IdParam = None,  # this and the header are read by `_name`; here they are documented
     x_episode_id: IdHeader = None,
-) -> Filter:
-    return Filter(task, mode, seed)
+) -> _Filter:
+    return _Filter(task, mode, seed)
 
 
-Filtered = Annotated[Filter, Depends(_filter)]
+Filtered = Annotated[_Filter, Depends(_filter)]
 
 
 # ---------------------------------------------------------------- routes
@@ -93,7 +93,7 @@ async def reset(
     query = {"task": task, "mode": mode, "seed": seed, "split": split, "index": index, "episode_id": name}
     arguments = _merged(query, _object(request))
     strange = request.query_params.keys() - query.keys()
-    caller = Caller.of(request)
+    caller = _Caller.of(request)
     chosen = arguments.pop("episode_id", None)
     _, observation = _episodes(request).start(dict.fromkeys(strange) | arguments, owners=caller.owners, name=chosen)
     response = _json(reply(observation))
@@ -158,7 +158,7 @@ async def tasks() -> dict[str, Any]:
 
 # ---------------------------------------------------------------- from a request to an episode
 @dataclass(frozen=True, slots=True)
-class Caller:
+class _Caller:
     """Who is asking: by the cookie that /reset set, or by address and program where there is none."""
 
     cookie: str
@@ -166,7 +166,7 @@ class Caller:
     is_new: bool  # no cookie came
 
     @classmethod
-    def of(cls, request: Request) -> Caller:
+    def of(cls, request: Request) -> _Caller:
         """Tell a request's caller; a new one gets a cookie that cannot be guessed."""
         sent = request.cookies.get(COOKIE, "")
         is_new = not _COOKIE_VALUE.fullmatch(sent)
@@ -179,13 +179,13 @@ class Caller:
         return (self.cookie, self.address) if self.is_new else (self.cookie,)
 
 
-def _find(request: Request, which: Filter, *, done: bool | None = None) -> Episode:
+def _find(request: Request, which: _Filter, *, done: bool | None = None) -> Episode:
     """Find the episode that a request is about; see `Episodes.latest` for one that names none.
 
     Raises:
         Refusal: 404 unknown, 409 none or ambiguous, 422 contradictory.
     """
-    episodes, caller, name = _episodes(request), Caller.of(request), _name(request)
+    episodes, caller, name = _episodes(request), _Caller.of(request), _name(request)
     owner = caller.address if caller.is_new else caller.cookie
     if name is None:
         episode = episodes.latest(

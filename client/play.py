@@ -41,7 +41,7 @@ def ask(console: Console, prompt: str) -> str:
     return answer
 
 
-def ask_action(console: Console, observation: dict[str, Any]) -> str:
+def _ask_action(console: Console, observation: dict[str, Any]) -> str:
     """Ask for one of the five actions, by number or name; until then, show what the player asks for."""
     actions = list(screens.ACTIONS)
     console.print(screens.action_help())
@@ -66,14 +66,14 @@ def show(console: Console, observation: dict[str, Any], wish: str) -> None:
     elif key == "p":
         console.print(screens.playbook_panel(observation))
     elif key == "s":
-        show_event(console, observation, log_id)
+        _show_event(console, observation, log_id)
     elif key == "h":
         console.print(screens.action_help(), screens.instructions(observation), sep="\n")
     else:
         console.print(Text(f"Expected a number from 1 to 5, an action or a key, and {wish!r} came.", style="yellow"))
 
 
-def show_event(console: Console, observation: dict[str, Any], wish: str) -> None:
+def _show_event(console: Console, observation: dict[str, Any], wish: str) -> None:
     """Print one event of the window in full."""
     log_id = find_log_id(observation, wish)
     if log_id is None:
@@ -82,7 +82,7 @@ def show_event(console: Console, observation: dict[str, Any], wish: str) -> None
     console.print(*(screens.event_panel(event) for event in observation["log_window"] if event["log_id"] == log_id))
 
 
-def ask_log_id(console: Console, observation: dict[str, Any]) -> str:
+def _ask_log_id(console: Console, observation: dict[str, Any]) -> str:
     """Ask for the id of a line in the window."""
     while True:
         wish = ask(console, "Log line that proves it (its id)")
@@ -104,7 +104,7 @@ def _no_such_line(observation: dict[str, Any], wish: str) -> Text:
     return Text(f"Expected one of {ids}, and {wish!r} came.", style="yellow")
 
 
-def ask_rationale(console: Console) -> str:
+def _ask_rationale(console: Console) -> str:
     """Ask for a reason in a sentence; it may not be empty or longer than the server accepts."""
     while True:
         rationale = ask(console, "Why, in a sentence")
@@ -113,7 +113,7 @@ def ask_rationale(console: Console) -> str:
         console.print(Text(f"Expected 1 to {LONGEST_RATIONALE} characters, and {len(rationale)} came.", style="yellow"))
 
 
-def ask_incident(console: Console, path: str | None) -> dict[str, Any]:
+def _ask_incident(console: Console, path: str | None) -> dict[str, Any]:
     """Read the attacker's incident from a JSON file: from `path`, else from one that the player names."""
     while True:
         name = path or ask(console, "Your incident (path of a JSON file)")
@@ -131,41 +131,41 @@ def ask_incident(console: Console, path: str | None) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- playing
-def play_round(console: Console, client: OpenSOCClient, args: argparse.Namespace, seed: int | None) -> None:
+def _play_round(console: Console, client: OpenSOCClient, args: argparse.Namespace, seed: int | None) -> None:
     """Play one episode from reset to the grade."""
     result = client.reset(task=args.task, mode=args.mode, seed=seed)
     title = ["OpenSOC", args.task, args.mode, *([] if seed is None else [f"seed {seed}"])]
     console.rule(Text(" · ".join(title)))
     if result["role"] == "attacker":
-        result = play_attacker(console, client, result, args.incident)
+        result = _play_attacker(console, client, result, args.incident)
     observation = result.observation
     if not result.done:
-        result = play_defender(console, client, result)
+        result = _play_defender(console, client, result)
     console.print(screens.grade_screen(client.grade(), observation))
 
 
-def play_attacker(console: Console, client: OpenSOCClient, result: StepResult, path: str | None) -> StepResult:
+def _play_attacker(console: Console, client: OpenSOCClient, result: StepResult, path: str | None) -> StepResult:
     """Play the first turn of self-play."""
     console.print(screens.attacker_screen(result.observation))
-    result = client.step(craft_incident=ask_incident(console, path))
+    result = client.step(craft_incident=_ask_incident(console, path))
     if result.observation.get("feedback"):
         console.print(Text(screens.visible(result["feedback"]), style="yellow" if result.done else "green"))
     return result
 
 
-def play_defender(console: Console, client: OpenSOCClient, result: StepResult) -> StepResult:
+def _play_defender(console: Console, client: OpenSOCClient, result: StepResult) -> StepResult:
     """Play the turn in which the alert is answered."""
     observation = result.observation
     console.print(screens.observation_screen(observation))
-    action = ask_action(console, observation)
-    return client.submit_triage(action, ask_log_id(console, observation), ask_rationale(console))
+    action = _ask_action(console, observation)
+    return client.submit_triage(action, _ask_log_id(console, observation), _ask_rationale(console))
 
 
 def play(console: Console, client: OpenSOCClient, args: argparse.Namespace) -> None:
     """Play rounds until the player has enough; with --seed N the seeds are N, N+1, and so on."""
     seed = args.seed
     while True:
-        play_round(console, client, args, seed)
+        _play_round(console, client, args, seed)
         if not ask(console, "Another round? y/n").lower().startswith("y"):
             return
         seed = None if seed is None else seed + 1
@@ -205,7 +205,7 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def leave_on_signals() -> Iterator[None]:
+def _leave_on_signals() -> Iterator[None]:
     """Leave in order on a signal to end, so that a server started for the game does not outlive a closed terminal."""
     signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     handlers = {signum: signal.signal(signum, _leave) for signum in signals}
@@ -243,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(console: Console, args: argparse.Namespace) -> int:
     """Play, and turn every way out into an exit status without a stack trace."""
     try:
-        with leave_on_signals(), server_url(console, args.url) as url, OpenSOCClient(url) as client:
+        with _leave_on_signals(), server_url(console, args.url) as url, OpenSOCClient(url) as client:
             play(console, client, args)
     except (Leave, EOFError):
         console.print("Bye.")

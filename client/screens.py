@@ -191,7 +191,7 @@ def event_panel(event: Row) -> Panel:
 
 
 # ---------------------------------------------------------------- the observation
-def alert_panel(alert: Row) -> Panel:
+def _alert_panel(alert: Row) -> Panel:
     """Make a panel of the alert that the SIEM raised, and of the reporter's narrative."""
     severity, log_id = visible(alert.get("severity")), visible(alert.get("log_id"))
     body = Text.assemble(
@@ -217,7 +217,7 @@ def context_tables(context: Mapping[str, Any]) -> RenderableType:
 def observation_screen(observation: Row) -> Group:
     """Make the defender's screen without the playbook; context comes first, so that the alert and the log stay in sight."""
     alert, events = observation.get("alert") or {}, observation.get("log_window") or []
-    parts: list[RenderableType] = [context_tables(observation.get("context") or {}), Text(), alert_panel(alert)]
+    parts: list[RenderableType] = [context_tables(observation.get("context") or {}), Text(), _alert_panel(alert)]
     if events:
         parts.append(log_table(events, {visible(alert.get("log_id")): "alert"}))
     return Group(*parts)

@@ -53,7 +53,7 @@ def links_of(line: Line, context: Mapping[str, Any]) -> list[Link]:
     return [Link(source, target) for source, target in itertools.pairwise(nodes) if source != target]
 
 
-def edges_of(case: DemoCase) -> dict[Link, list[Line]]:
+def _edges_of(case: DemoCase) -> dict[Link, list[Line]]:
     """Return who talked to whom in which lines of an incident."""
     edges: dict[Link, list[Line]] = {}
     for line in case.observation["log_window"]:
@@ -67,7 +67,7 @@ def talk_rows(case: DemoCase, *, revealed: bool = False) -> list[tuple[str, str,
     evidence = set(case.truth.evidence_log_ids) if revealed else set()
     return [
         (link.source[1], link.target[1], [(line["log_id"], line["log_id"] in evidence) for line in lines])
-        for link, lines in edges_of(case).items()
+        for link, lines in _edges_of(case).items()
     ]
 
 
@@ -102,7 +102,7 @@ def _site(url: str | None) -> str | None:
 def graph(case: DemoCase, *, revealed: bool = False) -> Figure:
     """Return the figure; after the reveal evidence is coloured."""
     evidence = set(case.truth.evidence_log_ids) if revealed else set()
-    edges = edges_of(case)
+    edges = _edges_of(case)
     columns = _columns(edges)
     height = max(3, *(len(names) for names in columns.values()))
     places = _places(columns, height)

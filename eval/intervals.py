@@ -53,7 +53,7 @@ def quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
-def percentiles(samples: np.ndarray, families: int, *, confidence: float = CONFIDENCE) -> Interval | None:
+def percentiles(samples: np.ndarray, families: int) -> Interval | None:
     """Return the expanded percentile interval of figures resampled over so many families.
 
     Plain percentiles are too narrow where families are few. These lie as much farther out as a t interval is wider than a normal one that takes
@@ -62,7 +62,6 @@ def percentiles(samples: np.ndarray, families: int, *, confidence: float = CONFI
     Args:
         samples: the figure in each resample, nan where it is not defined; those are left out.
         families: how many were drawn from, 2 or more.
-        confidence: of the interval.
 
     Returns:
         The bounds, or None if the figure is not defined in more than half of the resamples.
@@ -72,7 +71,7 @@ def percentiles(samples: np.ndarray, families: int, *, confidence: float = CONFI
     defined = samples[~np.isnan(samples)]
     if 2 * len(defined) < len(samples) or not len(defined):
         return None
-    share = norm.cdf(_widened(families) * t.ppf((1 - confidence) / 2, families - 1))
+    share = norm.cdf(_widened(families) * t.ppf((1 - CONFIDENCE) / 2, families - 1))
     low, high = np.quantile(defined, [share, 1 - share])
     return float(low), float(high)
 

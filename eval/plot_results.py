@@ -43,7 +43,7 @@ def dismissed(runs: Sequence[Run], name: str, resamples: int) -> Chart:
     return dots("dismiss_on_malicious", title, axis, rows, alt="Share of malicious incidents dismissed, by defender.")
 
 
-def f1_by_split(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+def _f1_by_split(runs: Sequence[Run], name: str, resamples: int) -> Chart:
     """Chart the macro-F1 of each run on each set that is a split of its own."""
     shared = [part for part in runs[0].sets if all(part in run.sets for run in runs)]
     splits = [part for part in ("holdout", *TEST_SETS) if part in shared] or [name]
@@ -143,7 +143,7 @@ def shortcuts(audit: Mapping[str, Any]) -> Chart:
 
 
 # ---------------------------------------------------------------- a small picture each
-def confusions(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+def _confusions(runs: Sequence[Run], name: str, resamples: int) -> Chart:
     """Chart the confusion table of each defender, as shares of the true action."""
     rows: list[Row] = []
     pictures: dict[str, Panel] = {}
@@ -194,7 +194,7 @@ def _confusion(table: Mapping[str, Any], axes: Any, ink: Ink) -> None:
         spine.set_color(ink.faint)
 
 
-def calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+def _calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:
     """Chart how often each defender is right at each stated confidence."""
     rows: list[Row] = []
     pictures: dict[str, Panel] = {}
@@ -223,7 +223,7 @@ def _calibration(bins: Sequence[Row], ece: float, axes: Any, ink: Ink) -> None:
     axes.grid()
 
 
-def predictive_values(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+def _predictive_values(runs: Sequence[Run], name: str, resamples: int) -> Chart:
     """Chart the share of true alarms at any prevalence, with the four that are reported."""
     rows: list[Row] = []
     pictures: dict[str, Panel] = {}
@@ -291,7 +291,7 @@ def charts(
     pictures = [
         *(
             make(runs, chosen, resamples)
-            for make in (dismissed, f1_by_split, confusions, reward_by_stage, calibrations, predictive_values)
+            for make in (dismissed, _f1_by_split, _confusions, reward_by_stage, _calibrations, _predictive_values)
         ),
         injections(runs, resamples),
     ]
@@ -315,7 +315,7 @@ def read_audit(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def save_all(pictures: Iterable[Chart], folder: Path) -> list[str]:
+def _save_all(pictures: Iterable[Chart], folder: Path) -> list[str]:
     """Save pictures, and return a sentence for each, also for those that have nothing to show."""
     return [
         f"wrote {save(chart, folder)[0]}" if chart.rows else f"left out {chart.name}: {chart.missing}"
@@ -337,7 +337,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     require("eval", *MEASURING, "matplotlib")
     audit = read_audit(args.audit) if args.audit else None
-    sentences = save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
+    sentences = _save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
     print("\n".join(sentences))
     return 0
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,12 @@ import numpy as np
 
 from eval.intervals import RESAMPLES, draws, quotient
 from eval.runs import RECORDED
-from schema import FIELDS_OF, BadRequestError, Row
-from tasks.alerts import alert_on
+from schema import BadRequestError, Row
 from tasks.sets import FrozenSet
-from telemetry.importers.events import DraftEvent
+from telemetry.importers.containers import file_of
 from telemetry.judging import Judgement, find_files, judge_files
-from telemetry.masking import masked
+from telemetry.observing import observation_of
 from telemetry.scoring import ACTED, NOTICED, Decision, load_manifest, score, wilson
-from telemetry.windowing import worth_of
 from world import World
 
 UNCLEARED = " without log_clear"  # ends the id of a recording's second item
@@ -45,8 +42,8 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
         OpenSOCError: the manifest cannot be read.
     """
     labels = load_manifest(manifest)
-    paths, errors = find_files(places or [manifest.parent])
-    files = [(name, path) for name, path in paths if path != manifest and _label(labels, name)]
+    paths, errors, _ = find_files(places or [manifest.parent], manifest=manifest)
+    files = [(name, path) for name, path in paths if _label(labels, name)]
     if errors or not files:
         raise BadRequestError(
             errors[0]
@@ -62,7 +59,7 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
         label = _label(labels, judgement.file)
         digest.update(
             f"{label['file']} {label['malicious']} ".encode()
-            + hashlib.sha256(Path(judgement.path).read_bytes()).digest()
+            + hashlib.sha256(file_of(Path(judgement.path)).read_bytes()).digest()
         )
         rows += _rows(judgement, label, world, mask=mask)
     return FrozenSet(RECORDED, manifest, digest.hexdigest(), rows)
@@ -83,36 +80,14 @@ def _rows(judgement: Judgement, label: Mapping[str, str], world: World, *, mask:
         "ground_truth": None,
         "records": judgement.records,
         "recording": dict(label),
-        "observation": _observation(judgement.events, world, mask=mask),
+        "observation": observation_of(judgement.events, world, mask=mask),
     }
     if "log_clear_by_recorder" not in (label.get("artefacts") or ""):
         return [row]
     others = [event for event in judgement.events if event["fields"]["activity"] != "log_clear"]
     if len(others) == len(judgement.events):
         return [row]
-    return [row, {**row, "id": row["id"] + UNCLEARED, "observation": _observation(others, world, mask=mask)}]
-
-
-def _observation(events: Sequence[Mapping[str, Any]], world: World, *, mask: bool) -> dict[str, Any]:
-    """Return what a defender sees of a window; a window without lines has no alert, and is not asked."""
-    lines = [{name: event[name] for name in ("event_type", "fields", "timestamp", "log_id")} for event in events]
-    if not lines:
-        return {"alert": None, "log_window": [], "context": None}
-    lines = masked(lines) if mask else lines
-    worth = [worth_of(_draft(line)) for line in lines]
-    alerted = lines[worth.index(max(worth))]
-    around = world if world.now else replace(world, now=lines[-1]["timestamp"])
-    return {
-        "alert": dict(alert_on(alerted["event_type"], alerted["log_id"], "")),
-        "log_window": lines,
-        "context": around.slice_for(lines),
-    }
-
-
-def _draft(line: Mapping[str, Any]) -> DraftEvent:
-    """Return a line's event; its values were checked when it was imported."""
-    fields = FIELDS_OF[line["event_type"]].model_construct(**line["fields"])
-    return DraftEvent(line["event_type"], fields)
+    return [row, {**row, "id": row["id"] + UNCLEARED, "observation": observation_of(others, world, mask=mask)}]
 
 
 # ---------------------------------------------------------------- scores

@@ -66,18 +66,17 @@ def _cell(metric: Metric) -> dict[str, str]:
     }
 
 
-def mistakes(run: Run, name: str, frozen: Mapping[str, Rows], number: int = MISTAKES) -> list[dict[str, Any]]:
+def mistakes(run: Run, name: str, frozen: Mapping[str, Rows]) -> list[dict[str, Any]]:
     """List the worst wrong answers of a run: by reward, then by operational weight.
 
     Args:
         run: whose mistakes.
         name: the set.
         frozen: the rows of each set by id; mistakes of a missing set are shown without their lines.
-        number: at most so many.
     """
     wrong = [row for row in run.rollouts(name) if row["action"] != row["label"]]
     wrong.sort(key=lambda row: (row["reward"], -row.get("weight", 1.0), row["set"], row["id"]))
-    return [_mistake(row, frozen.get(row["set"], {}).get(row["id"])) for row in wrong[:number]]
+    return [_mistake(row, frozen.get(row["set"], {}).get(row["id"])) for row in wrong[:MISTAKES]]
 
 
 def _mistake(row: Mapping[str, Any], frozen: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -53,7 +53,7 @@ GIVEN = (
 )  # what a rollout repeats of its frozen row
 
 
-def rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName) -> dict[str, Any]:
+def _rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName) -> dict[str, Any]:
     """Compute anew what a rollout says of an item.
 
     Args:
@@ -75,7 +75,7 @@ def rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName
 
 def drifts(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableName) -> Iterator[Drift]:
     """Yield what of a stored rollout differs from its score today."""
-    for what, now in rescore(row, rollout, table).items():
+    for what, now in _rescore(row, rollout, table).items():
         was: Any = rollout.get(what)
         if what == "reward":
             same = abs(was - now) <= SAME_REWARD

@@ -40,7 +40,7 @@ from runs.files import DiskFullError
 from runs.progress import progress
 from schema import BadRequestError
 from tasks.sets import BENCHMARK, FrozenSet
-from telemetry.judging import load_world
+from telemetry.declaring import load_world
 from telemetry.scoring import load_manifest
 
 LIBRARIES = (

@@ -26,13 +26,13 @@ RECORDED = "real"  # the set of recorded telemetry
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Lenient(BaseModel):
+class _Lenient(BaseModel):
     """A part of a run; what it holds beyond the named fields is kept and not looked at."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class SetInfo(Lenient):
+class SetInfo(_Lenient):
     """One set that a run was made on."""
 
     name: str
@@ -40,14 +40,14 @@ class SetInfo(Lenient):
     items: int = Field(ge=0)
 
 
-class PlayerInfo(Lenient):
+class PlayerInfo(_Lenient):
     """Who answered."""
 
     name: str = Field(min_length=1)
     kind: str
 
 
-class RunInfo(Lenient):
+class RunInfo(_Lenient):
     """`run.json`: what was run, on what, and whether it came to its end."""
 
     opensoc: str
@@ -61,7 +61,7 @@ class RunInfo(Lenient):
     complete: bool
 
 
-class StoredAnswer(Lenient):
+class StoredAnswer(_Lenient):
     """A well-formed answer."""
 
     action: Label
@@ -69,7 +69,7 @@ class StoredAnswer(Lenient):
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-class RolloutRow(Lenient):
+class RolloutRow(_Lenient):
     """One line of `rollouts.jsonl`."""
 
     id: str
@@ -97,7 +97,7 @@ class Run:
     path: Path
     info: RunInfo
     by_set: Mapping[str, list[dict[str, Any]]]
-    measured: dict[tuple[str, int, int], dict[str, Any]] = field(default_factory=dict, repr=False)
+    measured: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -126,11 +126,11 @@ class Run:
             )
         return [row for member in _members(name) for row in self.by_set[member]]
 
-    def metrics(self, name: str, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+    def metrics(self, name: str, *, resamples: int = RESAMPLES) -> dict[str, Any]:
         """Measure a set by `eval.metrics.measure`, once."""
-        key = (name, seed, resamples)
+        key = (name, resamples)
         if key not in self.measured:
-            self.measured[key] = measure(self.rollouts(name), seed=seed, resamples=resamples)
+            self.measured[key] = measure(self.rollouts(name), resamples=resamples)
         return self.measured[key]
 
 

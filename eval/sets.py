@@ -55,7 +55,7 @@ def _chat(row: Row, density: Density, *, answer: bool) -> Row:
     return {"id": row["id"], **chat}
 
 
-def write_chats(name: str, density: Density, out: Path) -> Path:
+def _write_chats(name: str, density: Density, out: Path) -> Path:
     """Write the chat rows of a set to `out/NAME.DENSITY.jsonl`, whole or not at all, and return the path.
 
     Args:
@@ -96,7 +96,7 @@ def exit_code(work: Callable[[], int | None], out: Path) -> int:
 def _write_all(names: Sequence[str], density: Density, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     for name in expand(names):
-        path = write_chats(name, density, out)
+        path = _write_chats(name, density, out)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -54,14 +54,14 @@ def rebuild(case: Case, *, lines: Rows | None = None, narrative: str | None = No
     return Case(incident, world or case.world, case.family, rows)
 
 
-def sort_lines(case: Case, lines: Iterable[Mapping[str, Any]], *, narrative: str | None = None) -> Case:
+def sort_lines(case: Case, lines: Iterable[Mapping[str, Any]]) -> Case:
     """Sort the lines of a case by time and number them anew; the alert stays with its line."""
     ordered = sorted(lines, key=lambda line: epoch_s(line["timestamp"]))
     rows = [{**line, "log_id": f"L1-{position}"} for position, line in enumerate(ordered, 1)]
     alerted = next(
         (row["log_id"] for row, line in zip(rows, ordered, strict=True) if line["log_id"] == case.world.alerted), ""
     )
-    return rebuild(case, lines=rows, narrative=narrative, world=replace(case.world, alerted=alerted))
+    return rebuild(case, lines=rows, world=replace(case.world, alerted=alerted))
 
 
 # ---------------------------------------------------------------- what a window touches

@@ -13,7 +13,7 @@ Ask = Callable[[int], Awaitable[Reply | None]]  # None: no answer, the item stay
 
 
 @asynccontextmanager
-async def no_context() -> AsyncIterator[None]:
+async def _no_context() -> AsyncIterator[None]:
     """Open nothing."""
     yield
 
@@ -24,7 +24,7 @@ def in_flight(
     *,
     at_once: int,
     stop: threading.Event,
-    opened: Callable[[], AbstractAsyncContextManager[object]] = no_context,
+    opened: Callable[[], AbstractAsyncContextManager[object]] = _no_context,
 ) -> Iterator[Arrived]:
     """Ask 0 to `number` - 1, at most `at_once` at a time, and yield whatever has arrived.
 

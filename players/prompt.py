@@ -133,7 +133,6 @@ def _without_nulls(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 _of_host = itemgetter("name", "ip", "role", "criticality")
 _of_account = itemgetter("name", "kind", "department")
-_of_tool = itemgetter("name", "department")
 _of_indicator = itemgetter("value", "confidence")
 
 

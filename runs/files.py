@@ -204,7 +204,7 @@ class JsonLines:
 
 
 @contextmanager
-def held_room(path: Path, size: int = RESERVE) -> Iterator[Path]:
+def held_room(path: Path) -> Iterator[Path]:
     """Hold room on the disk back in a file, which goes at the end; a file system that cannot do so holds none.
 
     Raises:
@@ -212,7 +212,7 @@ def held_room(path: Path, size: int = RESERVE) -> Iterator[Path]:
     """
     try:
         with path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+            os.posix_fallocate(file.fileno(), 0, RESERVE)
     except OSError as error:
         path.unlink(missing_ok=True)
         if error.errno in FULL:

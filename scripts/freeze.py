@@ -130,11 +130,11 @@ def replies() -> Iterator[tuple[str, Any]]:
 
 def recordings() -> Iterator[tuple[str, Any]]:
     """Give the decisions on recorded telemetry."""
-    from telemetry.judging import find_files, judge_files, load_world
+    from telemetry.judging import find_files, judge_files
+    from world import World
 
     if RECORDINGS.is_dir():
-        files, _ = find_files([RECORDINGS])
-        judged = judge_files(files, load_world(None))
+        judged = judge_files(find_files([RECORDINGS]).files, World())
         yield (
             "decisions",
             [{name: value for name, value in one.row(details=True).items() if name != "path"} for one in judged],

@@ -26,7 +26,6 @@ PATHS: dict[str, str] = {  # below data/
 }
 NAMES = tuple(PATHS)
 FIELDS = ("id", "task", "split", "family", "observation", "ground_truth", "weight")  # of every row
-PAIR_FIELDS = ("pair", "edit", "side")  # of the rows of pairs, injection and invariance too
 MANIFEST = "manifest.json"
 _PARSED: dict[str, Sequence[Row]] = {}  # rows by the sha256 of their file: a process parses a set once
 
@@ -54,12 +53,11 @@ def rebuild_command(name: str) -> str:
     return f"python -m eval.build_sets --only {name} --out data"
 
 
-def load_set(path_or_name: str | Path, *, verify: bool = True) -> FrozenSet:
+def load_set(path_or_name: str | Path) -> FrozenSet:
     """Load a set by its name, or any file of the same form by its path.
 
     Args:
         path_or_name: one of `NAMES`, or a path to a .jsonl file.
-        verify: compare the file with the manifest beside it, if the manifest lists it; a named set must be listed.
 
     Raises:
         BadRequestError: no such set or file, another hash than the manifest's, or a line that is no row.
@@ -68,8 +66,7 @@ def load_set(path_or_name: str | Path, *, verify: bool = True) -> FrozenSet:
     path = DATA / PATHS[str(path_or_name)] if named else Path(path_or_name)
     content = _content(path, named)
     sha256 = hashlib.sha256(content).hexdigest()
-    if verify:
-        _verify(path, sha256, str(path_or_name) if named else "")
+    _verify(path, sha256, str(path_or_name) if named else "")
     name = str(path_or_name) if named else path.stem
     if sha256 not in _PARSED:
         _PARSED[sha256] = _rows(path, content)

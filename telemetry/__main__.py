@@ -1,13 +1,16 @@
-"""Judge recorded telemetry with the verifier: python -m telemetry [--json] DIR_OR_FILES...
+"""Judge recorded telemetry with the verifier, and ask a model beside it: python -m telemetry FILE...
 
-Reads JSON lines (.jsonl, .json, also gzipped), JSON arrays, tables (.csv) and plain log text (.log, .txt); one file
-is one recording. Every record becomes an event of `schema.py` or is skipped with a reason (`telemetry.importers`), a
-window of at most 40 events is chosen by a rule that is blind to labels (`telemetry.windowing`), and the verifier judges it
-in an empty world or in the one that `--world` declares (a JSON object in the shape of `schema.Context`). With a
-manifest of labels the decisions are scored: how many malicious recordings are noticed and acted upon, and how many
-benign ones.
+A file is one recording, a folder is read with its subfolders; `docs/real_logs.md` lists the formats. Every record becomes
+an event of `schema.py` or is left out with a reason (`telemetry.importers`), a rule that is blind to labels chooses a window
+of at most 40 events (`telemetry.windowing`), and the verifier judges it in an empty world or in the one that `--world`
+declares. `--defender` asks a player about the same window. With a manifest of labels the decisions are scored: how many
+malicious recordings are noticed and acted upon, and how many benign ones.
 
-Exit code: 0, or 1 if a file could not be read or nothing was found, or 2 for a wrong call.
+    python -m telemetry export.evtx
+    python -m telemetry --defender embedded --html report.html DIR
+    python -m telemetry world --example > world.yaml
+
+Exit code: 0, or 1 if a file could not be read or no recording holds a usable event, or 2 for a wrong call.
 """
 
 from __future__ import annotations
@@ -15,60 +18,77 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runs.ending import refusing
+from players import open_player
+from players.base import Options, PlayerError
 from runs.extras import require
+from runs.files import write_output
 from runs.progress import track
-from telemetry.judging import Judgement, find_files, judge_files, load_world
-from telemetry.scoring import Decision, load_manifest, score, score_tables
+from schema import OpenSOCError
+from telemetry.declaring import load_world, write_example
+from telemetry.judging import Judgement, find_files, judge_files
+from telemetry.page import render_page
+from telemetry.printing import print_report, summarise
+from telemetry.scoring import Decision, load_manifest, score
+from telemetry.triaging import triage_recordings
 
-if TYPE_CHECKING:
-    from rich.console import Console
 
-
-@refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Judge what the command line names, print the report, and return the exit code."""
-    args = _arguments(argv)
-    world = load_world(args.world)
-    labels = load_manifest(args.manifest) if args.manifest else None
-    if args.manifest:
-        require("eval", "scipy")
-    files, errors = find_files(args.places)
-    files = [(name, path) for name, path in files if args.manifest is None or not path.samefile(args.manifest)]
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["world"]:
+        return _world(words[1:])
+    args = _arguments(words)
+    try:
+        world = load_world(args.world)
+        labels = load_manifest(args.manifest) if args.manifest else None
+        player = open_player(args.defender, Options(density="compact")) if args.defender else None
+        if args.manifest:
+            require("eval", "scipy")
+    except OpenSOCError as error:
+        print(error, file=sys.stderr)
+        return 2
+    files, errors, skipped = find_files(args.places, manifest=args.manifest)
     judgements = list(track(judge_files(files, world), "recordings", total=len(files)))
     errors += [judgement.error for judgement in judgements if judgement.error]
-    for sentence in errors:
+    if player:
+        try:
+            triage_recordings(player, judgements, world)
+        except PlayerError as error:
+            errors.append(str(error))
+    for sentence in (*errors, *(f"Left out {sentence}" for sentence in skipped)):
         print(sentence, file=sys.stderr)
     summary = summarise(judgements, f"declared in {args.world}" if args.world else "empty (nothing declared)")
+    summary["files_skipped"] = skipped
     if labels is not None:
-        summary["score"] = score(
-            [
-                Decision(judgement.file, judgement.action, judgement.action_without_log_clear, judgement.records)
-                for judgement in judgements
-            ],
-            labels,
-        )
+        summary["score"] = score([_decision(judgement) for judgement in judgements], labels)
+    _report(args, judgements, summary)
+    return 1 if errors or not any(judgement.action for judgement in judgements) else 0
+
+
+def _decision(judgement: Judgement) -> Decision:
+    return Decision(judgement.file, judgement.action, judgement.action_without_log_clear, judgement.records)
+
+
+def _report(args: argparse.Namespace, judgements: Sequence[Judgement], summary: Mapping[str, Any]) -> None:
+    if args.html:
+        write_output(args.html, render_page(judgements, summary))
+        print(f"wrote {args.html}", file=sys.stderr)
     if args.json:
-        print(
-            json.dumps(
-                {"recordings": [judgement.row(details=args.details) for judgement in judgements], "summary": summary},
-                indent=1,
-            )
-        )
-    else:
-        _print_table(judgements, details=args.details)
-        _print_summary(summary)
-    return 1 if errors or not judgements else 0
+        rows = [judgement.row(details=args.details) for judgement in judgements]
+        print(json.dumps({"recordings": rows, "summary": summary}, indent=1))
+    elif not args.html:
+        print_report(judgements, summary, details=args.details)
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m telemetry", description="Judge recorded telemetry with the verifier."
+        prog="python -m telemetry",
+        description="Judge recorded telemetry with the verifier, and ask a model beside it.",
+        epilog="`python -m telemetry world --example` writes a world to declare.",
     )
     parser.add_argument(
         "places",
@@ -81,9 +101,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--manifest", type=Path, metavar="CSV", help="labels to score against: columns file and malicious (yes or no)"
     )
     parser.add_argument(
-        "--world", type=Path, metavar="JSON", help="the organisation around the recordings (schema.Context); else empty"
+        "--world",
+        type=Path,
+        metavar="FILE",
+        help="YAML or JSON that declares the organisation around the recordings; else empty",
+    )
+    parser.add_argument(
+        "--defender",
+        metavar="PLAYER",
+        help="ask a player too: embedded (the model that OpenSOC ships), another name, a model's directory, an endpoint's URL",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page that stands alone")
     parser.add_argument(
         "--details", action="store_true", help="say for every record what it became or why it was left out"
     )
@@ -94,88 +123,32 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def summarise(judgements: Sequence[Judgement], world: str) -> dict[str, Any]:
-    """Sum up all recordings."""
-    reasons: Counter[str] = Counter()
-    for judgement in judgements:
-        reasons.update(judgement.left_out_reasons)
-    records = sum(judgement.records for judgement in judgements)
-    window_full = sum(count for reason, count in reasons.items() if reason.startswith(("window full", "duplicate")))
-    used = sum(judgement.events_used for judgement in judgements)
-    return {
-        "world": world,
-        "recordings": len(judgements),
-        "files_not_read": sum(bool(judgement.error) for judgement in judgements),
-        "actions": dict(sorted(Counter(str(judgement.action) for judgement in judgements).items())),
-        "records": records,
-        "records_typed": used + window_full,
-        "share_typed": round((used + window_full) / records, 4) if records else None,
-        "events_used": used,
-        "events_left_out": records - used,
-        "left_out_reasons": dict(reasons.most_common()),
-    }
-
-
-# ---------------------------------------------------------------- tables
-def _console() -> Console:
-    """Open standard output; as wide as the terminal, or wide enough for the tables where it goes to a file."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=180)
-
-
-def _print_table(judgements: Sequence[Judgement], *, details: bool) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = _console()
-    table = Table("recording", "decision", "rules", "evidence", "used", "left out", title="What the verifier decides")
-    for judgement in judgements:
-        decision = judgement.action or f"none ({judgement.reason})"
-        cells = (judgement.file, decision, ", ".join(judgement.rule_ids), " ".join(judgement.evidence_log_ids[:8]))
-        table.add_row(*map(escape, cells), str(judgement.events_used), str(judgement.events_left_out))
-    console.print(table)
-    for judgement in judgements:
-        if judgement.rule_ids or details:
-            console.print(
-                f"\n[bold]{escape(judgement.file)}[/bold]: {escape(judgement.explanation or judgement.reason)}",
-                soft_wrap=True,
-            )
-            _print_lines(console, judgement, details=details)
-
-
-def _print_lines(console: Console, judgement: Judgement, *, details: bool) -> None:
-    from rich.markup import escape
-
-    for event in judgement.events:
-        if details or event["log_id"] in judgement.evidence_log_ids:
-            fields = " ".join(f"{name}={value}" for name, value in event["fields"].items())
-            console.print(
-                f"  {event['log_id']} {event['timestamp']} {event['event_type']} {escape(fields)}",
-                soft_wrap=True,
-                highlight=False,
-            )
-    if details:
-        for record, log_id, reason in judgement.became:
-            console.print(
-                f"  record {record}: {log_id or 'left out'}: {escape(reason)}", soft_wrap=True, highlight=False
-            )
-
-
-def _print_summary(summary: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
-    console = _console()
-    for title, columns, rows in score_tables(summary):
-        table = Table(*columns, title=title)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    console.print(
-        f"{summary['recordings']} recordings, {summary['records']} records: {summary['records_typed']} became events "
-        f"({summary['share_typed'] or 0:.1%}), {summary['events_used']} of them in windows. World: {summary['world']}.",
-        highlight=False,
+def _world(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m telemetry world", description="Declare the organisation around recordings, for --world."
     )
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--example", action="store_true", help="print an example with every part, as YAML")
+    choice.add_argument(
+        "--check", type=Path, metavar="FILE", help="say whether a file declares a world, and if not, why"
+    )
+    args = parser.parse_args(argv)
+    if args.example:
+        return write_example()
+    try:
+        world = load_world(args.check)
+    except OpenSOCError as error:
+        print(error, file=sys.stderr)
+        return 2
+    parts = {
+        "hosts": world.hosts,
+        "accounts": world.accounts,
+        "tools": world.tools,
+        "scanners": world.scanners,
+        "tickets": world.tickets,
+    }
+    print(f"{args.check} declares " + ", ".join(f"{len(rows)} {name}" for name, rows in parts.items()) + ".")
+    return 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ A file is one recording. It is judgement in an empty world or in a declared one 
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,17 +13,20 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
-from schema import Incident, OpenSOCError
+from schema import NO_TIME, Incident
 from telemetry.importers import import_records
+from telemetry.importers.containers import FileError, is_archive, members_of
 from telemetry.importers.events import DraftEvent, Skipped, to_event
-from telemetry.importers.reading import SUFFIXES, FileError, read_records
+from telemetry.importers.reading import kind_of, read_records
 from telemetry.windowing import choose_window
 from verifier.decision import compute_ground_truth
 from verifier.truth import GroundTruth
 from world import World
 
+NO_RECORDINGS = ".cfg .css .docx .gif .html .ini .ipynb .jpg .js .md .png .ps1 .py .rst .sh .svg .toml .yaml .yml"
 MANY_FILES = 24  # fewer are read faster in one process than a second one starts
 NOTHING = "no usable event: "
 
@@ -49,17 +51,40 @@ class Judgement:
     events_without_time: int = 0  # of those used; they satisfy no bound in time and no order
     left_out_reasons: dict[str, int] = field(default_factory=dict)
     action_without_log_clear: str | None = None
+    triage: dict[str, Any] | None = None  # a player's answer, where one was asked (`telemetry.triaging`)
     event_types: dict[str, int] = field(default_factory=dict)
     became: list[tuple[int, str | None, str]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def notes(self) -> list[str]:
+        """Say in sentences what limits the decision: records left out, events without a time."""
+        notes = []
+        if self.events_without_time:
+            notes.append(
+                f"{self.events_without_time} of {self.events_used} events bear no time that can be read; they count in no "
+                "bound in time and in no order."
+            )
+        if self.left_out_reasons:
+            reasons = "; ".join(f"{count} x {reason}" for reason, count in list(self.left_out_reasons.items())[:3])
+            notes.append(f"{self.events_left_out} of {self.records} records are not in the window: {reasons}.")
+        return notes
+
     def row(self, *, details: bool) -> dict[str, Any]:
         """Return the recording as a row of the JSON report; `details` adds the events and what became of each record."""
         row = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in ("became", "events")}
+        row["notes"] = self.notes
         if details:
             row["records_became"] = [list(entry) for entry in self.became]
             row["events"] = self.events
         return row
+
+
+def line_text(event: Mapping[str, Any]) -> str:
+    """Write an event on one line: id, time, type and fields as `name=value`."""
+    time = "untimed" if event["timestamp"] == NO_TIME else event["timestamp"]
+    values = (f"{name}={value}" for name, value in event["fields"].items() if value is not None)
+    return " ".join((event["log_id"], time, event["event_type"], *values))
 
 
 # ---------------------------------------------------------------- one recording
@@ -143,25 +168,81 @@ def judge_file(file: tuple[str, Path], world: World) -> Judgement:
 
 
 # ---------------------------------------------------------------- many files
-def find_files(places: Iterable[Path]) -> tuple[list[tuple[str, Path]], list[str]]:
-    """List name and path of each file to read (folders sorted, with subfolders), and a sentence for each place with none."""
+class Found(NamedTuple):
+    """What lies in the places that were named."""
+
+    files: list[tuple[str, Path]]  # name and path of each to read
+    errors: list[str]  # a sentence for each place, archive or member that cannot be read
+    skipped: list[str]  # a sentence for each file of a folder that is no recording
+
+
+def find_files(places: Iterable[Path], *, manifest: Path | None = None) -> Found:
+    """List the files to read: those named, those in named folders (sorted, with subfolders), and the members of archives.
+
+    In a folder, hidden files and those whose ending or first bytes say that they hold no records are left out and named.
+
+    Args:
+        places: files and folders.
+        manifest: labels, which are no recording.
+    """
+    found = Found([], [], [])
     files: dict[Path, str] = {}
-    errors = []
     for place in places:
         if place.is_dir():
-            inside = sorted(path for path in place.rglob("*") if path.is_file() and path.name.endswith(SUFFIXES))
-            if not inside:
-                errors.append(
-                    f"Expected recordings ({', '.join(SUFFIXES)}) in {str(place)!r}, and found none; "
-                    "give another folder."
-                )
-            for path in inside:
-                files.setdefault(path, path.relative_to(place).as_posix())
+            _find_inside(place, manifest, files, found)
         elif place.exists():
-            files.setdefault(place, place.name)
+            _add_file(place, place.name, files, found)
         else:
-            errors.append(f"Expected a file or folder at {str(place)!r}, and there is none; give a path that exists.")
-    return [(name, path) for path, name in files.items()], errors
+            found.errors.append(
+                f"Expected a file or folder at {str(place)!r}, and there is none; give a path that exists."
+            )
+    found.files.extend((name, path) for path, name in files.items())
+    return found
+
+
+def _find_inside(folder: Path, manifest: Path | None, files: dict[Path, str], found: Found) -> None:
+    before = len(files)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if manifest is not None and path.samefile(manifest):
+            continue
+        reason = _no_recording(path, name)
+        if reason:
+            found.skipped.append(f"{name}: {reason}")
+        else:
+            _add_file(path, name, files, found)
+    if len(files) == before:
+        found.errors.append(f"Expected recordings in {str(folder)!r}, and found none; give another folder.")
+
+
+def _add_file(path: Path, name: str, files: dict[Path, str], found: Found) -> None:
+    """Add a file, or the members of an archive."""
+    if not is_archive(path):
+        files.setdefault(path, name)
+        return
+    try:
+        members, refusals = members_of(path)
+    except (OSError, ValueError, BadZipFile) as error:
+        found.errors.append(
+            f"Expected a zip archive in {str(path)!r}, and got {type(error).__name__}: {error}; unpack it."
+        )
+        return
+    found.errors.extend(refusals)
+    for member in members:
+        files.setdefault(member, f"{name}/{member.relative_to(path).as_posix()}")
+
+
+def _no_recording(path: Path, name: str) -> str:
+    """Say why a file of a folder is no recording; empty where it may be one."""
+    if any(part.startswith(".") for part in name.split("/")):
+        return "a hidden file"
+    if path.suffix and path.suffix.lower() in NO_RECORDINGS.split():
+        return f"{path.suffix} files hold no records"
+    try:
+        kind = kind_of(path)
+    except FileError:
+        return ""  # reading it says why
+    return f"it is {kind.name}; {kind.way}" if kind else ""
 
 
 def judge_files(files: Sequence[tuple[str, Path]], world: World) -> Iterator[Judgement]:
@@ -172,23 +253,3 @@ def judge_files(files: Sequence[tuple[str, Path]], world: World) -> Iterator[Jud
         return
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         yield from pool.map(work, files, chunksize=4)
-
-
-def load_world(path: Path | None) -> World:
-    """Load the declared world, or make an empty one.
-
-    Raises:
-        OpenSOCError: the file is no JSON object in the shape of `schema.Context`.
-    """
-    if path is None:
-        return World.from_context({})
-    try:
-        context = json.loads(path.read_text("utf-8"))
-        world = World.from_context(context)
-        world.is_internal("192.0.2.1")  # parses the networks
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise OpenSOCError(
-            f"Expected a JSON object with parts of schema.Context (networks, hosts, tickets, ...) in {str(path)!r}, "
-            f"and got {type(error).__name__}: {error}; correct the file or leave --world out."
-        ) from error
-    return world

@@ -12,7 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from schema import NO_TIME
+
 DAY = datetime(2026, 3, 2, tzinfo=UTC)  # the day of every window's first line
+_DAY = DAY.isoformat()
 HOSTS = ("device_hostname", "src_hostname")
 USERS = ("actor_user", "user_name", "run_as")
 EVERYWHERE = frozenset(
@@ -102,10 +105,14 @@ def _users(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _days(lines: Sequence[Mapping[str, Any]]) -> timedelta:
-    first = datetime.fromisoformat(min(line["timestamp"] for line in lines))
+    first = datetime.fromisoformat(
+        min((line["timestamp"] for line in lines if line["timestamp"] != NO_TIME), default=_DAY)
+    )
     return DAY - first.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _moved(timestamp: str, days: timedelta) -> str:
+    if timestamp == NO_TIME:
+        return timestamp
     rest = timestamp.partition("T")[2]
     return f"{(datetime.fromisoformat(timestamp) + days).date().isoformat()}T{rest}"

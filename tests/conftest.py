@@ -49,14 +49,12 @@ def url():
 def few_resamples():
     """Intervals of 200 resamples in place of 10,000, for tests that ask for more of a run than how wide they are."""
     from eval import compare, metrics, plot_results, report
-    from eval.leaderboard.__main__ import entry_of
     from eval.runs import Run
 
     measuring = (
         metrics.measure,
         Run.metrics,
         compare.compare,
-        entry_of,
         plot_results.charts,
         report.report,
     )

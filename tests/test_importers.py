@@ -16,11 +16,12 @@ from schema import EVENT_CLASSES, EVENT_TYPES, FIELDS_OF, Ip
 from telemetry.importers import import_records, security, sysmon, windows_logs
 from telemetry.importers.azure import convert_activity
 from telemetry.importers.cloudtrail import convert_cloudtrail
+from telemetry.importers.containers import FileError
 from telemetry.importers.defender import TABLES, convert_defender
 from telemetry.importers.entra import convert_audit
 from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event
 from telemetry.importers.linux import convert_text
-from telemetry.importers.reading import BAD_LINE, MAX_LINE, FileError, read_records
+from telemetry.importers.reading import BAD_LINE, MAX_LINE, read_records
 from telemetry.importers.security import task_command
 from telemetry.importers.unwrapping import NO_OBJECT
 from telemetry.importers.values import (
@@ -99,7 +100,7 @@ def test_an_event_id_may_be_an_object_and_a_connection_gets_its_scope():
 
 
 def test_declared_networks_decide_the_scope():
-    records = read_records(SAMPLES / "macro_evtx.jsonl")
+    records = list(read_records(SAMPLES / "macro_evtx.jsonl"))
 
     results = import_records(records, networks=("203.0.113.0/24",))
 
@@ -608,14 +609,14 @@ def test_a_bad_line_is_a_record_that_is_left_out(tmp_path):
     path = tmp_path / "mixed.jsonl"
     path.write_text('{"raw": "x"}\nnot json\n\n[1]\n' + "[" * 50_000 + "\n")
 
-    assert read_records(path) == [{"raw": "x"}, Skipped(BAD_LINE), Skipped(NO_OBJECT), Skipped(BAD_LINE)]
+    assert list(read_records(path)) == [{"raw": "x"}, Skipped(BAD_LINE), Skipped(NO_OBJECT), Skipped(BAD_LINE)]
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path):
     path = tmp_path / "long.jsonl"
     path.write_text('{"raw": "' + "x" * (2 * MAX_LINE) + '"}\n{"raw": "y"}\n')
 
-    records = read_records(path)
+    records = list(read_records(path))
 
     assert isinstance(records[0], Skipped)
     assert records[1:] == [{"raw": "y"}]
@@ -627,7 +628,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path):
         ("empty.jsonl", b"", "the file is empty"),
         ("cut.jsonl.gz", b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "EOFError"),
         ("noise.jsonl.gz", b"\x1f\x8b" + b"\xff" * 40, "BadGzipFile"),
-        ("picture.jsonl", b"\x89PNG\r\n\x1a\n\x00\x01\x02", "none of 3 can be read"),
+        ("picture.jsonl", b"\x89PNG\r\n\x1a\n\x00\x01\x02", "it is a picture"),
     ],
 )
 def test_a_file_that_is_no_recording_is_refused_with_a_sentence(tmp_path, name, content, says):
@@ -635,7 +636,7 @@ def test_a_file_that_is_no_recording_is_refused_with_a_sentence(tmp_path, name, 
     path.write_bytes(content)
 
     with pytest.raises(FileError, match=says):
-        read_records(path)
+        list(read_records(path))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -643,7 +644,7 @@ def test_a_byte_that_is_no_text_does_not_lose_its_line(tmp_path, pack):
     path = tmp_path / "latin.jsonl"
     path.write_bytes(pack(b'{"raw": "caf\xe9"}\n'))
 
-    assert read_records(path) == [{"raw": "caf\ufffd"}]
+    assert list(read_records(path)) == [{"raw": "café"}]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -652,4 +653,4 @@ def test_json_documents_are_read_in_all_their_forms(tmp_path, encoding, text):
     path = tmp_path / "document.json"
     path.write_text(text, encoding=encoding)
 
-    assert read_records(path) == [{"raw": "é"}]
+    assert list(read_records(path)) == [{"raw": "é"}]

@@ -109,13 +109,14 @@ def test_a_world_that_cannot_be_read_is_a_sentence(capsys, tmp_path, content):
     world.write_text(content)
 
     assert main(["--world", str(world), str(SAMPLES)]) == 2
-    assert "Expected a JSON object with parts of schema.Context" in capsys.readouterr().err
+    assert "python -m telemetry world --example" in capsys.readouterr().err
 
 
 def test_a_recording_without_a_usable_event_has_no_decision_and_a_reason(capsys, tmp_path):
     path = write(tmp_path / "odd.jsonl", {"hello": 1}, {"hello": 2})
 
-    row = report(capsys, path)["recordings"][0]
+    assert main(["--json", str(path)]) == 1
+    row = json.loads(capsys.readouterr().out)["recordings"][0]
 
     assert row["action"] is None
     assert row["reason"] == "no usable event: record shape not recognised"

@@ -320,7 +320,7 @@ class Command:
         run = new_run(
             f"python -m {self.module} {shlex.join(argv)}",
             LIBRARIES,
-            settings=settings_of(args) | more,
+            settings=_settings_of(args) | more,
             seed=args.seed,
             processes=int(os.environ.get("WORLD_SIZE", "1")),
         )
@@ -336,7 +336,7 @@ def resolved(args: argparse.Namespace, **values: Any) -> argparse.Namespace:
     return argparse.Namespace(**(vars(args) | values))
 
 
-def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+def _settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """Return the resolved flags as plain data."""
     return {name: str(value) if isinstance(value, Path) else value for name, value in sorted(vars(args).items())}
 
@@ -353,7 +353,7 @@ def tasks_of(text: str, flag: str) -> list[Task]:
     return cast("list[Task]", names)
 
 
-def backend_of(args: argparse.Namespace) -> str:
+def _backend_of(args: argparse.Namespace) -> str:
     """Return the trainer that is asked for, or that fits the model.
 
     Raises:
@@ -375,7 +375,7 @@ def backend_of(args: argparse.Namespace) -> str:
     return str(args.backend)
 
 
-def check_fresh(args: argparse.Namespace) -> None:
+def _check_fresh(args: argparse.Namespace) -> None:
     """See that what a run starts from does not lie in the directory that --fresh empties.
 
     Raises:
@@ -437,9 +437,9 @@ def train_by(command: Command, argv: Sequence[str], *, by_trl: Train, by_plain: 
 
     def work() -> Path:
         command.check_ranges(args)
-        chosen = resolved(args, backend=backend_of(args))
+        chosen = resolved(args, backend=_backend_of(args))
         command.check_trainer(chosen)
-        check_fresh(chosen)
+        _check_fresh(chosen)
         return by_plain(chosen, argv) if chosen.backend == "plain" else by_trl(chosen, argv)
 
     return exit_code(work, args.out)

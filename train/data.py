@@ -242,7 +242,7 @@ def make_row(run: BulkRun, index: int) -> Row:
     return {name: row[name] for name in run.columns}
 
 
-def make_table(run: BulkRun, chunk: int) -> pa.Table:
+def _make_table(run: BulkRun, chunk: int) -> pa.Table:
     """Make the rows of a part. Texts of prompts are dictionary-encoded, as most of a prompt stands in many."""
     import pyarrow as pa
 
@@ -289,7 +289,7 @@ def _write_part(run: BulkRun, chunk: int, path: Path) -> None:
     import pyarrow.feather as feather
     import pyarrow.parquet as pq
 
-    table, unfinished = make_table(run, chunk), path.with_name(f"_{path.name}.{os.getpid()}")
+    table, unfinished = _make_table(run, chunk), path.with_name(f"_{path.name}.{os.getpid()}")
     if path.suffix == ".parquet":
         pq.write_table(table.cast(arrow_schema(run)), unfinished, row_group_size=run.chunk, **PARQUET)
     else:
@@ -398,7 +398,7 @@ def write_file(run: BulkRun, out: Path, *, workers: int, report: Report = lambda
     return None
 
 
-def write_directory(run: BulkRun, out: Path, *, address: str, report: Report = lambda rows: None) -> None:
+def _write_directory(run: BulkRun, out: Path, *, address: str, report: Report = lambda rows: None) -> None:
     """Write a directory of Parquet files on a Ray cluster, or resume where an earlier call was stopped.
 
     Args:
@@ -448,7 +448,7 @@ def _check_same(run: BulkRun, path: Path, identity: str) -> None:
 
 
 # ---------------------------------------------------------------- the command
-def print_lines(run: BulkRun) -> None:
+def _print_lines(run: BulkRun) -> None:
     """Print incidents with their context, one JSON object a line."""
     for index in range(run.start, run.start + run.n):
         case = generate(run.task, index, split=run.split, salt=run.salt, label=run.label)
@@ -462,7 +462,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     columns = tuple(name for name in COLUMNS if name in args.columns)
     run = BulkRun(args.task, args.n, args.split, args.start, args.salt, args.label, args.density, columns)
     if args.out is None:
-        print_lines(run)
+        _print_lines(run)
         return 0
     return _write(run, args.out, args.workers, args.ray)
 
@@ -478,7 +478,7 @@ def _write(run: BulkRun, out: Path, workers: int, address: str | None) -> int:
             if address is None:
                 write_file(run, out, workers=workers, report=bar.update)
             else:
-                write_directory(run, out, address=address, report=bar.update)
+                _write_directory(run, out, address=address, report=bar.update)
     except KeyboardInterrupt:
         print(f"stopped; {again}", file=sys.stderr)
         return 130

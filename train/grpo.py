@@ -189,7 +189,7 @@ class TimedReward(TriageReward):
             self.seconds += time.perf_counter() - started
 
 
-def accumulation(args: argparse.Namespace) -> int:
+def _accumulation(args: argparse.Namespace) -> int:
     """Return the passes of one optimizer step on each device.
 
     Raises:
@@ -233,7 +233,7 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         groups=args.groups or GROUPS,
         lr=args.lr or (LR_FULL if args.full else LR_LORA),
     )
-    accumulation(args)
+    _accumulation(args)
     _vllm(args)
     record = COMMAND.open_run(args.out, argv, args, fresh=args.fresh)
     start = args.model
@@ -311,7 +311,7 @@ def make_trainer(
     use_plain_head()
     config = GRPOConfig(
         output_dir=str(out / "checkpoints"),
-        gradient_accumulation_steps=accumulation(args),
+        gradient_accumulation_steps=_accumulation(args),
         num_generations=args.group_size,
         max_completion_length=answer,
         max_steps=args.steps,

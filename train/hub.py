@@ -46,7 +46,7 @@ class Loaded:
 
 
 # ---------------------------------------------------------------- where it is
-def local_directory(named: str) -> Path:
+def _local_directory(named: str) -> Path:
     """Return the directory of a model: the given one, or the cache's of a hub name, filled from the hub if it is empty.
 
     Raises:
@@ -118,7 +118,7 @@ def load(
         BadRequestError: there is no such model, it does not load, it has no chat template, or an adapter is asked for in full.
         OpenSOCError: Unsloth is not installed.
     """
-    path = local_directory(named)
+    path = _local_directory(named)
     adapter = is_adapter(path)
     if adapter and full:
         raise BadRequestError(
@@ -126,7 +126,7 @@ def load(
         )
     with loading(path):
         base = base_name(path) if adapter else named
-        directory = local_directory(base) if adapter else path
+        directory = _local_directory(base) if adapter else path
         if unsloth:
             model, tokenizer = _unsloth_model(path, full, max_length), load_tokenizer(path, directory)
         else:
@@ -141,7 +141,7 @@ def load(
         # the name, not this machine's cache: the adapter is to work elsewhere
         name = str(Path(base).resolve()) if Path(base).is_dir() else base
         model.peft_config["default"].base_model_name_or_path = name
-    prepare_template(tokenizer, named)
+    _prepare_template(tokenizer, named)
     longest = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
     return Loaded(model, tokenizer, not full, min(longest, max_length or longest))
 
@@ -264,7 +264,7 @@ def _with_unsloth(model: Any, rank: int, alpha: int, seed: int, checkpointing: b
 
 
 # ---------------------------------------------------------------- chat template and lengths
-def prepare_template(tokenizer: Any, named: str) -> bool:
+def _prepare_template(tokenizer: Any, named: str) -> bool:
     """Check that the template renders a system message, and return whether it had to be extended.
 
     Raises:

@@ -230,7 +230,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc, unused-ignore]
     def not_finite(self, what: str) -> StoppedError:
         """Log that something is not a number, and return the error that says so."""
         step = self.trainer.state.global_step
-        good = last_checkpoint(self.checkpoints)
+        good = _last_checkpoint(self.checkpoints)
         rest = f"The last good checkpoint is {str(good)!r}" if good else "There is no checkpoint yet"
         reason = f"{what} is not a finite number after step {step}"
         self.log.add({"step": step, "stopped": reason})
@@ -276,7 +276,7 @@ def evaluation_options(args: Namespace, tokens: int) -> Options:
     return Options(density=args.density, batch_size=args.eval_batch, max_tokens=args.eval_tokens or tokens)
 
 
-def last_checkpoint(folder: Path) -> Path | None:
+def _last_checkpoint(folder: Path) -> Path | None:
     """Return the latest whole checkpoint of a folder; others are removed."""
     if not folder.is_dir():
         return None
@@ -296,7 +296,7 @@ def run(watcher: Watcher) -> None:
         BadRequestError: the last checkpoint cannot be read.
         KeyboardInterrupt: it was asked to stop, and a checkpoint is in its place.
     """
-    last = last_checkpoint(watcher.checkpoints)
+    last = _last_checkpoint(watcher.checkpoints)
     if last and is_main():
         print(f"Resuming from {str(last)!r}.", file=sys.stderr)
     try:
@@ -312,7 +312,7 @@ def run(watcher: Watcher) -> None:
     if watcher.stop.is_set():
         raise KeyboardInterrupt
     if watcher.collapsed:
-        good = last_checkpoint(watcher.checkpoints)
+        good = _last_checkpoint(watcher.checkpoints)
         raise StoppedError(
             f"Stopped at step {watcher.trainer.state.global_step}: {watcher.collapsed}. "
             + (f"The last checkpoint before it is {str(good)!r}. " if good else "")
@@ -338,7 +338,7 @@ def _translated(watcher: Watcher, last: Path | None, error: Exception) -> OpenSO
 
 
 def _no_room(what: str, checkpoints: Path, reason: str) -> StoppedError:
-    good = last_checkpoint(checkpoints)
+    good = _last_checkpoint(checkpoints)
     rest = f"the last good checkpoint is {str(good)!r}" if good else "there is no earlier checkpoint"
     return StoppedError(
         f"Expected room for {what}, and writing it failed: {reason}; {rest}. Make room and run the same command to go on."

@@ -25,13 +25,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Strict(BaseModel):
+class _Strict(BaseModel):
     """A part of the board; nothing that is not named may stand in it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Figure(Strict):
+class Figure(_Strict):
     """A metric with its 95 % interval over `n` items or pairs; what does not exist is null."""
 
     value: Finite | None
@@ -50,7 +50,7 @@ class Figure(Strict):
         return self
 
 
-class SetEntry(Strict):
+class SetEntry(_Strict):
     """The figures on one set, by metric."""
 
     sha256: dict[str, Sha256] = Field(min_length=1, description="Hash of the set's file, by name; benchmark has three.")
@@ -67,7 +67,7 @@ class SetEntry(Strict):
         return self
 
 
-class Entry(Strict):
+class Entry(_Strict):
     """One defender."""
 
     name: str = Field(min_length=1, max_length=120)
@@ -82,7 +82,7 @@ class Entry(Strict):
     sets: dict[str, SetEntry] = Field(min_length=1)
 
 
-class Leaderboard(Strict):
+class Leaderboard(_Strict):
     """The whole file."""
 
     version: Literal[1]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.intervals import MEASURING, RESAMPLES
+from eval.intervals import MEASURING
 from eval.leaderboard import BOARD, KEPT, SCHEMA, Entry, Figure, SetEntry, add, load_board, schema_text
 from eval.reverify import reverify
 from eval.rollouts import ROLLOUTS
@@ -26,12 +26,11 @@ SAME = 1e-5  # figures are kept to six digits
 
 
 # ---------------------------------------------------------------- submissions
-def entry_of(path: Path, *, resamples: int = RESAMPLES) -> Entry:
+def entry_of(path: Path) -> Entry:
     """Compute everything that a run directory says anew, and return the entry that it is worth.
 
     Args:
         path: a run directory.
-        resamples: of the bootstrap.
 
     Raises:
         BadRequestError: the run is incomplete or damaged, its answers and rewards do not follow from its replies and the frozen sets, or the
@@ -46,7 +45,7 @@ def entry_of(path: Path, *, resamples: int = RESAMPLES) -> Entry:
             f"Expected rollouts that follow from their replies, and {first.id!r} of {first.set} has {first.what} {first.was!r} where "
             f"{first.now!r} comes out ({len(drift)} such); run it again on this version of OpenSOC."
         )
-    _check_figures(run, stored_metrics(path), resamples)
+    _check_figures(run, stored_metrics(path))
     info = run.info
     return Entry(
         name=run.name,
@@ -58,20 +57,20 @@ def entry_of(path: Path, *, resamples: int = RESAMPLES) -> Entry:
         density=info.density,
         reward_table=info.reward_table,
         rollouts_sha256=hashlib.sha256((path / ROLLOUTS).read_bytes()).hexdigest(),
-        sets={name: _set_entry(run, name, resamples) for name in run.sets},
+        sets={name: _set_entry(run, name) for name in run.sets},
     )
 
 
-def _set_entry(run: Run, name: str, resamples: int) -> SetEntry:
-    metrics = run.metrics(name, resamples=resamples)
+def _set_entry(run: Run, name: str) -> SetEntry:
+    metrics = run.metrics(name)
     figures = {metric: Figure(**{part: metrics[metric][part] for part in Figure.model_fields}) for metric in KEPT}
     return SetEntry(sha256=run.sha256(name), items=metrics["items"], metrics=figures)
 
 
-def _check_figures(run: Run, stored: Mapping[str, Any], resamples: int) -> None:
+def _check_figures(run: Run, stored: Mapping[str, Any]) -> None:
     """Check that every value that the run states is the one that its rollouts give."""
     for name in (name for name in run.sets if name in stored or name != BENCHMARK):
-        metrics = run.metrics(name, resamples=resamples)
+        metrics = run.metrics(name)
         stated = stored.get(name)
         if not isinstance(stated, dict):
             raise BadRequestError(

@@ -100,12 +100,12 @@ def launch(
     )
 
 
-def connect(scene: Scene, at: float, who: Actor, program: str, remote: str, activity: str = "open") -> float:
+def connect(scene: Scene, at: float, who: Actor, program: str, remote: str) -> float:
     """Write a web connection of a program to an address on the internet; return the line's time."""
     return scene.add(
         at,
         "net_conn",
-        activity,
+        "open",
         who.host,
         who.user,
         src_ip=who.ip,

@@ -1,125 +1,291 @@
-"""Files of recorded telemetry: one file is one recording, one line or array element is one record.
+"""Read recordings into raw records: a file of any kind, recognised by what is in it and never by its ending.
 
-JSON lines, JSON arrays (also under `Records`, `records` or `value`, as CloudTrail and Azure export them), CSV tables
-and plain log text, each also gzipped; UTF-8, or UTF-16 with a byte order mark as PowerShell writes it. Sizes are
-bounded, since such files come from anywhere.
+Binary Windows event logs (EVTX), Windows events as XML, JSON lines, JSON documents, tables (`tables`) and lines of text, also
+mixed; packed or in an archive (`containers`). Everything is read as a stream, in memory that the file's size does not move. What
+cannot be read is named by its first bytes, with the way out (`magic`); what breaks in the middle costs itself alone.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
+import io
 import json
-import zlib
-from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
-from schema import OpenSOCError
+import orjson
+
+from telemetry.importers.containers import FileError, Source, is_archive, open_source, source_of
 from telemetry.importers.events import Skipped
-from telemetry.importers.unwrapping import unwrap
+from telemetry.importers.magic import EVTX, Unreadable, unreadable
+from telemetry.importers.tables import LONG_ROW, TaggedTable, csv_rows, header_of
+from telemetry.importers.unwrapping import LISTS, unwrap
+from telemetry.importers.xml_events import EventTexts, decoded, is_xml
 
-MAX_RECORDS = 100_000
-MAX_LINE = 4_000_000  # characters; the longest script blocks are far below
-MAX_DOCUMENT = 400_000_000  # characters of a JSON document that is read as a whole
-_KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".log", ".txt")
-SUFFIXES = tuple(chain.from_iterable((kind, f"{kind}.gz") for kind in _KINDS))
+MAX_LINE = 4_000_000  # bytes; the longest script blocks are far below
+MAX_ELEMENT = 64 << 20  # bytes of one record in a long JSON document
 BAD_LINE = "a line that is not valid JSON"
-LONG_LINE = f"a line of more than {MAX_LINE} characters"
+BAD_DOCUMENT = "a JSON document that breaks off or is not valid: its rest is left out"
+BAD_EVENT = "a record of the Windows event log (EVTX) that cannot be read"
+LONG_LINE = f"a line of more than {MAX_LINE} bytes"
+BREAKS_OFF = "the file breaks off"
+_LIST_AT = (*LISTS, "hits.hits")
 
 Record = Mapping[str, Any] | Skipped
 
 
-class FileError(OpenSOCError):
-    """A file that holds no recording that can be read."""
+def read_records(path: Path, on_bytes: Callable[[int], None] | None = None) -> Iterator[Record]:
+    """Yield the records of a file in their order; what cannot be read is a `Skipped` with its reason.
 
-
-def read_records(path: Path) -> list[Record]:
-    """Read the records of a file in their order; a line that cannot be read is a `Skipped` with its reason.
+    Args:
+        path: a file, or a member of a zip archive (`logs.zip/system.jsonl`).
+        on_bytes: is told again and again how many bytes of the file were read.
 
     Raises:
-        FileError: the file cannot be opened or unpacked, is empty, holds nothing readable, or is too large.
+        FileError: the file cannot be opened, is empty or holds nothing readable; the last is known only at its end.
     """
-    try:
-        with _open(path) as handle:
-            records = list(islice(_records(handle, path), MAX_RECORDS + 1))
-    except (OSError, EOFError, zlib.error, csv.Error, UnicodeError) as error:
-        raise FileError(
-            f"Expected a readable recording in {str(path)!r}, and got {type(error).__name__}: {error}; "
-            "leave the file out."
-        ) from error
-    if not records:
-        raise FileError(f"Expected records in {str(path)!r}, and the file is empty; leave it out.")
-    if len(records) > MAX_RECORDS:
-        raise FileError(
-            f"Expected at most {MAX_RECORDS} records in {str(path)!r}, and there are more; "
-            "split the file by host or time."
-        )
-    if all(isinstance(record, Skipped) for record in records):
-        reason = cast(Skipped, records[0]).reason
-        raise FileError(
-            f"Expected JSON records in {str(path)!r}, and none of {len(records)} can be read "
-            f"(first: {reason}); export it as JSON lines."
-        )
-    return records
+    with open_source(path, on_bytes) as source:
+        yield from _records(source, path.name, repr(str(path)))
 
 
-def _open(path: Path) -> TextIO:
-    """Open the file's text, unpacked. Bytes that are no text become U+FFFD: one of them must not lose the rest of a line."""
-    with path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-    with gzip.open(path, "rb") if packed else path.open("rb") as raw:
-        mark = raw.read(2)
-    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    if packed:
-        return cast(TextIO, gzip.open(path, "rt", encoding=encoding, errors="replace"))
-    return path.open("rt", encoding=encoding, errors="replace")
+def read_text(text: str, name: str = "the text") -> Iterator[Record]:
+    """Yield the records of a text that a caller gives, as `read_records` does those of a file; no file is touched.
+
+    Args:
+        text: an export, as it stands in its file.
+        name: what to call it in errors; an ending of `.csv` says that it is a table.
+
+    Raises:
+        FileError: it is empty or holds nothing readable.
+    """
+    raw = io.BytesIO(text.encode("utf-8", "replace"))
+    yield from _records(source_of(cast(io.RawIOBase, raw)), name, repr(name))
 
 
-def _records(handle: TextIO, path: Path) -> Iterator[Record]:
-    name = path.name.removesuffix(".gz")
-    if name.endswith(".csv"):
-        return chain.from_iterable(unwrap(_row(row)) for row in csv.DictReader(handle))
-    if name.endswith(".json"):
-        return _document(handle)
-    return _lines(handle, text=not name.endswith((".jsonl", ".ndjson")))
+def kind_of(path: Path) -> Unreadable | None:
+    """Return what a file is that cannot be read; None where it can be tried.
+
+    Raises:
+        FileError: the file cannot be opened.
+    """
+    if is_archive(path):
+        return None
+    with open_source(path) as source:
+        return unreadable(source.head, path.name)
 
 
-def _row(row: Mapping[str | None, Any]) -> Record:
-    """Return a table's row without empty cells and without cells beyond the header."""
-    return {name: value for name, value in row.items() if name is not None and value}
+def _records(source: Source, name: str, shown: str) -> Iterator[Record]:
+    """Yield a source's records, and refuse it at its end if there was none."""
+    kind = unreadable(source.head, name)
+    if kind:
+        raise FileError(f"Expected a recording in {shown}, and it is {kind.name}; {kind.way}.")
+    count, first = 0, ""
+    is_read = False
+    for record in _parts(source, name):
+        yield record
+        count += 1
+        if not isinstance(record, Skipped):
+            is_read = True
+        elif not first:
+            first = record.reason
+    if is_read:
+        if source.fault:
+            yield Skipped(f"{BREAKS_OFF}: {source.fault}")
+        return
+    if source.fault:
+        raise FileError(f"Expected a readable recording in {shown}, and got {source.fault}; leave the file out.")
+    if not count:
+        if source.head.startswith(EVTX):
+            raise FileError(
+                f"Expected records in {shown}, and it is a Windows event log (EVTX) without any; export it anew."
+            )
+        raise FileError(f"Expected records in {shown}, and the file is empty; leave it out.")
+    raise FileError(
+        f"Expected records in {shown}, and none of {count} can be read (first: {first}); export it as JSON lines."
+    )
 
 
-def _lines(handle: TextIO, *, text: bool) -> Iterator[Record]:
-    """Yield one record a line; if `text` is set, a line that opens no object is a record {"raw": line}."""
-    while line := handle.readline(MAX_LINE):
-        if len(line) >= MAX_LINE and not line.endswith("\n"):
-            while (rest := handle.readline(MAX_LINE)) and not rest.endswith("\n"):
-                pass
+def _parts(source: Source, name: str) -> Iterator[Record]:
+    """Choose how to read a source by its beginning."""
+    if source.head.startswith(EVTX):
+        return _event_log(source)
+    start = source.head[:200].lstrip()[:1]
+    if start in (b"{", b"[") and not _is_json_line(source):
+        return _document(source)
+    ending = name.lower().split(".")
+    header = None
+    if start not in (b"{", b"[", b"<", b"#"):
+        header = header_of(decoded(source.head[:65536]), is_table=any(part in ("csv", "tsv") for part in ending[-2:]))
+    if header:
+        return chain.from_iterable(unwrap(row) for row in csv_rows(map(decoded, source), header))
+    return _lines(source, text=not any(part in ("jsonl", "ndjson", "json") for part in ending[-2:]))
+
+
+# ---------------------------------------------------------------- lines
+def _lines(source: Iterable[bytes] | Source, *, text: bool) -> Iterator[Record]:
+    """Yield what each line holds: JSON, a Windows event as XML, a row of a tagged table, or text as {"raw": line}.
+
+    Args:
+        source: the bytes.
+        text: whether a line that is nothing else is text; else it is no valid JSON.
+    """
+    table, events = TaggedTable(), EventTexts()
+    in_xml = False
+    for line in _bounded_lines(cast(Source, source)):
+        start = line.lstrip()[:1]
+        if in_xml or (start == b"<" and is_xml(line)):
+            yield from events.feed(line)
+            in_xml = events.is_open or not line.endswith(b"\n")
+        elif len(line) >= MAX_LINE:
             yield Skipped(LONG_LINE)
-        elif line.strip():
-            if text and not line.lstrip().startswith("{"):
-                yield {"raw": line.rstrip("\r\n")}
-            else:
-                yield from _parsed(line)
+        elif start == b"{" or (start == b"[" and not text):
+            yield from _parsed(line)
+        elif start and not (start == b"#" and table.tag(decoded(line))):
+            yield from _row_or_text(table, line, text=text)
+    yield from events.close()
 
 
-def _parsed(text: str) -> Iterator[Record]:
+def _bounded_lines(source: Source) -> Iterator[bytes]:
+    """Yield lines; of one that is too long only as much as fits, unless it is XML, whose events are cut out of the pieces."""
+    while line := source.readline(MAX_LINE):
+        yield line
+        if len(line) >= MAX_LINE and not line.endswith(b"\n"):
+            is_wanted = is_xml(line)
+            while rest := source.readline(MAX_LINE):
+                if is_wanted:
+                    yield rest
+                if rest.endswith(b"\n"):
+                    break
+
+
+def _row_or_text(table: TaggedTable, line: bytes, *, text: bool) -> Iterator[Record]:
+    if table.names:
+        row = table.row(decoded(line))
+        if row is not None:
+            return unwrap(row)
+        if not text:
+            return iter((Skipped(LONG_ROW),))
+    return iter(({"raw": decoded(line).rstrip("\r\n").strip("\0")},)) if text else iter((Skipped(BAD_LINE),))
+
+
+def _parsed(line: bytes) -> Iterator[Record]:
+    value = parsed_json(line)
+    return iter((Skipped(BAD_LINE),)) if value is _NOTHING else unwrap(value)
+
+
+_NOTHING: Any = object()
+
+
+def parsed_json(text: bytes) -> Any:
+    """Parse one JSON value: quickly, or by the standard library where it takes more (NaN, lone surrogates, Windows-1252)."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return iter((Skipped(BAD_LINE),))
-    return unwrap(value)
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(decoded(text))
+        except (ValueError, RecursionError):
+            return _NOTHING
 
 
-def _document(handle: TextIO) -> Iterator[Record]:
-    """Parse a whole JSON document: a list, an object that holds one, a single record; else the lines one by one."""
-    text = handle.read(MAX_DOCUMENT + 1)
-    if len(text) > MAX_DOCUMENT:
-        raise FileError(f"Expected a JSON document of at most {MAX_DOCUMENT} characters; export it as JSON lines.")
+# ---------------------------------------------------------------- documents
+def _is_json_line(source: Source) -> bool:
+    """Return whether the first line is a JSON value by itself, and is not all that there is."""
+    first, newline, rest = source.head.lstrip().partition(b"\n")
+    return bool(newline and rest.strip()) and parsed_json(first) is not _NOTHING
+
+
+def _document(source: Source) -> Iterator[Record]:
+    """Read JSON that spans lines: one value, or several after each other; a long document element by element."""
+    if not source.is_whole:
+        return _long_document(source)
+    value = parsed_json(source.head)
+    return _values(decoded(source.head)) if value is _NOTHING else unwrap(value)
+
+
+def _values(text: str) -> Iterator[Record]:
+    """Yield what JSON values after each other hold; from what is none on, the lines one by one."""
+    decoder = json.JSONDecoder()
+    place = 0
+    while match := _SPACE.match(text, place):
+        place = match.end()
+        if place >= len(text):
+            return
+        try:
+            value, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            break
+        yield from unwrap(value)
+    yield from _lines(cast(Any, io.BytesIO(text[place:].encode("utf-8", "replace"))), text=False)
+
+
+_SPACE = re.compile(r"[\s,\x1e]*")  # RFC 7464 separates values by record separators
+
+
+class _Metered:
+    """Bytes for a parser that holds on to what belongs to one record: it is bounded between two records."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.since = 0
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self.source.read(size)
+        self.since += len(piece)
+        if self.since > MAX_ELEMENT:
+            raise ValueError(f"one record takes more than {MAX_ELEMENT} bytes")
+        return piece
+
+
+def _long_document(source: Source) -> Iterator[Record]:
+    """Yield the records of a document that is too long to parse as a whole."""
+    import ijson
+
+    metered = _Metered(source)
+    place = _list_place(source.head)
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return chain.from_iterable(_parsed(line) for line in text.splitlines() if line.strip())
-    return unwrap(value)
+        for element in ijson.items(metered, place, use_float=True, multiple_values=True):
+            metered.since = 0
+            yield from unwrap(element)
+    except (ijson.JSONError, ValueError, RecursionError):
+        yield Skipped(BAD_DOCUMENT)
+
+
+def _list_place(head: bytes) -> str:
+    """Name where a document's list of records stands, as `ijson` writes places: "item", "Records.item", or "" for none."""
+    import ijson
+
+    try:
+        for place, event, _ in ijson.parse(io.BytesIO(head), multiple_values=True):
+            if event == "start_array" and (not place or place in _LIST_AT):
+                return f"{place}.item" if place else "item"
+    except (ijson.JSONError, ValueError):
+        pass
+    return ""
+
+
+# ---------------------------------------------------------------- event logs
+def _event_log(source: Source) -> Iterator[Record]:
+    """Yield the records of a binary Windows event log; it is read from a file, since the parser goes back and forth."""
+    import evtx
+
+    with tempfile.TemporaryFile() as file:
+        while piece := source.read(1 << 20):
+            file.write(piece)
+        file.seek(0)
+        try:
+            records = evtx.PyEvtxParser(file, number_of_threads=1).records_json()
+        except (RuntimeError, OSError, ValueError) as error:
+            yield Skipped(f"{BAD_EVENT}: {error}")
+            return
+        while True:
+            try:
+                record = next(records, None)
+            except RuntimeError:
+                yield Skipped(BAD_EVENT)
+                continue
+            if record is None:
+                return
+            yield from _parsed(record["data"].encode("utf-8", "replace"))

@@ -14,6 +14,7 @@ from typing import Any
 from telemetry.importers.carriers import carried
 from telemetry.importers.events import Skipped
 from telemetry.importers.values import first_of, is_blank
+from telemetry.importers.xml_events import is_xml, parse_event
 
 Raw = Mapping[str, Any]
 Wrapping = Callable[[Raw], list[Any] | None]
@@ -83,7 +84,9 @@ def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
 
     A value that holds none and is none is a `Skipped` with the reason.
     """
-    if depth > MAX_DEPTH:
+    if isinstance(value, Skipped):
+        yield value
+    elif depth > MAX_DEPTH:
         yield Skipped(TOO_DEEP)
     elif isinstance(value, list):
         for element in value:
@@ -136,7 +139,9 @@ def _text(raw: Raw) -> list[Any] | None:
 
 
 def parsed_text(text: str, time: Any = None) -> Any:
-    """Parse a record that is written as text; what is no JSON object becomes {"raw": text}, with its wrapping's time if any."""
+    """Parse a record that is written as text; what is neither JSON nor XML becomes {"raw": text}, with its wrapping's time if any."""
+    if is_xml(text) and "<Event" in text:
+        return parse_event(text)
     if text.lstrip()[:1] in ("{", "["):
         try:
             return json.loads(text)
@@ -183,4 +188,41 @@ def _hunting_stream(raw: Raw) -> list[Any] | None:
     return [properties] if is_row else None
 
 
-WRAPPINGS: tuple[Wrapping, ...] = (_hits, carried, _object, _list, _table, _text, _dotted, _hunting_stream)
+def _separate_attributes(raw: Raw) -> list[Any] | None:
+    """Return a record whose XML attributes stand beside their element (`evtx_dump --separate-json-attributes`) with them inside."""
+    event = raw.get("Event")
+    system = event.get("System") if isinstance(event, Mapping) else None
+    if not isinstance(system, Mapping) or not any(name.endswith(_BESIDE) for name in system):
+        return None
+    return [{"Event": _with_attributes(event, 0)}]
+
+
+_BESIDE = "_attributes"
+
+
+def _with_attributes(node: Any, depth: int) -> Any:
+    if not isinstance(node, Mapping) or depth > MAX_DEPTH:
+        return node
+    joined: dict[str, Any] = {
+        name: _with_attributes(value, depth + 1) for name, value in node.items() if not name.endswith(_BESIDE)
+    }
+    for name, attributes in node.items():
+        element = name.removesuffix(_BESIDE)
+        if element != name:
+            inner = joined.get(element)
+            text = {} if inner is None else inner if isinstance(inner, dict) else {"#text": inner}
+            joined[element] = {"#attributes": attributes, **text}
+    return joined
+
+
+WRAPPINGS: tuple[Wrapping, ...] = (
+    _hits,
+    _separate_attributes,
+    carried,
+    _object,
+    _list,
+    _table,
+    _text,
+    _dotted,
+    _hunting_stream,
+)

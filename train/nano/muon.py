@@ -34,12 +34,9 @@ class Muon(torch.optim.Optimizer):
         model: its matrices in layers take Muon; embeddings, norms and biases take AdamW.
         lr: learning rate, of AdamW's size.
         muon: without it all take AdamW, which follows noisy gradients less far.
-        decay: weight decay of the matrices.
     """
 
-    def __init__(
-        self, model: torch.nn.Module, lr: float, *, muon: bool = True, momentum: float = 0.95, decay: float = 0.01
-    ) -> None:
+    def __init__(self, model: torch.nn.Module, lr: float, *, muon: bool = True) -> None:
         named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
         matrices = [
             weight
@@ -49,7 +46,7 @@ class Muon(torch.optim.Optimizer):
         chosen = set(map(id, matrices))
         rest = [weight for _, weight in named if id(weight) not in chosen]
         groups = [{"params": part, "muon": own} for part, own in ((matrices, True), (rest, False)) if part]
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "decay": decay, "betas": (0.9, 0.98), "eps": 1e-8})
+        super().__init__(groups, {"lr": lr, "momentum": 0.95, "decay": 0.01, "betas": (0.9, 0.98), "eps": 1e-8})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:

@@ -54,10 +54,10 @@ class Supervised(Objective):
     """Loss on the right answer alone."""
 
     def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Any) -> Learned:
-        return answer_loss(model, coder.prompt(row), coder.answer(row))
+        return _answer_loss(model, coder.prompt(row), coder.answer(row))
 
 
-def answer_loss(model: Any, prompt: list[int], answer: list[int]) -> Learned:
+def _answer_loss(model: Any, prompt: list[int], answer: list[int]) -> Learned:
     """Return the mean loss of an answer's tokens after a prompt."""
     hidden = model.model(torch.tensor([prompt + answer])).last_hidden_state[0, len(prompt) - 1 : -1]
     loss = F.cross_entropy(model.lm_head(hidden), torch.tensor(answer))
@@ -206,7 +206,7 @@ class GRPO(GroupReward):
         if not self.anchor or row["index"] % ANCHOR_EVERY:
             return loss, log
         labelled = self.anchor[row["index"] // ANCHOR_EVERY % len(self.anchor)]
-        anchor_loss, anchor_log = answer_loss(model, coder.prompt(labelled), coder.answer(labelled))
+        anchor_loss, anchor_log = _answer_loss(model, coder.prompt(labelled), coder.answer(labelled))
         return anchor_loss if loss is None else loss + anchor_loss, {**log, "anchor_loss": anchor_log["loss"]}
 
     def _group_loss(self, model: Any, coder: PromptCodec, drawn: Group) -> Learned:
@@ -258,5 +258,5 @@ class RejectionSampling(GroupReward):
         log = self.log(drawn)
         if not drawn.judged[best].right:
             return None, log
-        loss, answer_log = answer_loss(model, drawn.prompt, drawn.answers.tokens[best])
+        loss, answer_log = _answer_loss(model, drawn.prompt, drawn.answers.tokens[best])
         return loss, {**log, "loss": answer_log["loss"]}

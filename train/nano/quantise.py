@@ -57,7 +57,7 @@ def round_model(model: Any) -> int:
     return len(matrices)
 
 
-def round_checkpoint(args: argparse.Namespace, argv: Sequence[str]) -> Path:
+def _round_checkpoint(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     """Round a checkpoint, and compare it with what it was on fresh incidents of the split `val`.
 
     Raises:
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> Path:
         COMMAND.check_ranges(args)
-        return round_checkpoint(args, argv)
+        return _round_checkpoint(args, argv)
 
     return exit_code(work, args.out)
 

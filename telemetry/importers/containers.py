@@ -1,0 +1,269 @@
+"""Open what holds a recording: a file, packed or not (gzip, bzip2, xz, zstd), or a member of a zip archive, as UTF-8 bytes.
+
+A path may lead through a zip archive (`logs.zip/host/system.jsonl`): each member is a file of its own, and is never written
+to disk. What is packed is unpacked as it is read; content that breaks off, or unpacks to far more than logs do, ends there,
+and `Unpacked.fault` says so. UTF-16 is turned into UTF-8, with a byte order mark or without.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+from schema import OpenSOCError
+
+HEAD = 8 << 20  # bytes that are looked at before reading, and the size of a JSON document that is parsed as a whole
+MOST_MEMBERS = 10_000  # of an archive
+LARGEST_RATIO = 300  # unpacked to packed; logs reach 10 to 60
+FREE_BYTES = 256 << 20  # unpacked without a look at the ratio
+PACKED_TWICE = 2  # a member of an archive may be packed itself, and no deeper
+
+
+class FileError(OpenSOCError):
+    """A file that holds no recording that can be read."""
+
+
+def _open_zstd(raw: IO[bytes]) -> IO[bytes]:
+    import zstandard
+
+    return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+
+
+PACKINGS: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (  # first bytes, and how to open
+    (b"\x1f\x8b", lambda raw: cast(IO[bytes], gzip.GzipFile(fileobj=raw, mode="rb"))),  # RFC 1952
+    (b"\x28\xb5\x2f\xfd", _open_zstd),  # RFC 8878
+    (b"BZh", cast(Any, bz2.BZ2File)),
+    (b"\xfd7zXZ\x00", cast(Any, lzma.LZMAFile)),
+)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # APPNOTE.TXT 4.3
+_FAULTS = (
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+)
+
+
+class Unpacked(io.RawIOBase):
+    """Bytes as they are unpacked; the first fault ends them and stays in `fault`.
+
+    Args:
+        stream: the unpacked bytes.
+        packed: the file that they come from; its position is how much of it was read.
+        on_bytes: is told how many bytes of the file were read so far.
+        faults: where the first fault is put, with those of the packings around it.
+    """
+
+    def __init__(
+        self,
+        stream: IO[bytes],
+        packed: IO[bytes],
+        on_bytes: Callable[[int], None] | None = None,
+        faults: list[str] | None = None,
+    ) -> None:
+        self.stream, self.packed, self.on_bytes = stream, packed, on_bytes
+        self.faults = [] if faults is None else faults
+        self.count = 0
+
+    @property
+    def fault(self) -> str:
+        """Say what ended the bytes before their end; empty if nothing did."""
+        return self.faults[0] if self.faults else ""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the whole buffer, unless the bytes end."""
+        view, filled = memoryview(buffer), 0
+        while filled < len(view) and not self.fault:
+            piece = self._piece(min(len(view) - filled, 1 << 20))
+            if not piece:
+                break
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        return filled
+
+    def _piece(self, size: int) -> bytes:
+        """Return the next bytes; none at the end, and from a fault on."""
+        try:
+            piece: bytes = cast(Any, self.stream).read1(size)  # `read` loses what came before a fault
+            position = self.packed.tell()
+        except _FAULTS as error:
+            self.faults.append(f"{type(error).__name__}: {error}")
+            return b""
+        except Exception as error:  # zstandard's own, which is imported only where it is needed
+            if not type(error).__module__.startswith("zstd"):
+                raise
+            self.faults.append(f"{type(error).__name__}: {error}")
+            return b""
+        self.count += len(piece)
+        if self.count > FREE_BYTES and self.count > LARGEST_RATIO * max(position, 1):
+            self.faults.append(f"it unpacks to more than {LARGEST_RATIO} times its size")
+        if self.on_bytes:
+            self.on_bytes(position)
+        return piece
+
+
+class _Recoded(io.RawIOBase):
+    """Turn bytes of an encoding into UTF-8."""
+
+    def __init__(self, stream: io.BufferedReader, encoding: str) -> None:
+        self.stream = stream
+        self.decoder = codecs.getincrementaldecoder(encoding)("replace")
+        self.rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view, filled = memoryview(buffer), 0
+        while filled < len(view):
+            if not self.rest:
+                piece = self.stream.read(1 << 20)
+                self.rest = self.decoder.decode(piece, final=not piece).encode("utf-8", "replace")
+                if not self.rest and not piece:
+                    break
+            part, self.rest = self.rest[: len(view) - filled], self.rest[len(view) - filled :]
+            view[filled : filled + len(part)] = part
+            filled += len(part)
+        return filled
+
+
+class Source(io.BufferedReader):
+    """The UTF-8 bytes of one recording; `head` holds the first `HEAD` of them before anything is read."""
+
+    def __init__(self, raw: io.RawIOBase, unpacked: Unpacked | None = None) -> None:
+        super().__init__(raw, HEAD)
+        self.unpacked = unpacked
+        self.head = self.peek(1)
+
+    @property
+    def fault(self) -> str:
+        """Say what ended the bytes before their end; empty if nothing did."""
+        return self.unpacked.fault if self.unpacked else ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether `head` is all."""
+        return len(self.head) < HEAD
+
+
+def source_of(raw: io.RawIOBase, unpacked: Unpacked | None = None) -> Source:
+    """Return a stream's bytes in UTF-8, without a byte order mark."""
+    source = Source(raw, unpacked)
+    encoding = _encoding(source.head[:4096])
+    if encoding:
+        source = Source(_Recoded(source, encoding), unpacked)
+    if source.head.startswith(codecs.BOM_UTF8):
+        source.read(len(codecs.BOM_UTF8))
+        source.head = source.head[len(codecs.BOM_UTF8) :]
+    return source
+
+
+def _encoding(head: bytes) -> str:
+    """Name the encoding of text in UTF-16 or UTF-32, by its mark or by where its zero bytes stand; empty for any other."""
+    for mark, encoding in (
+        (codecs.BOM_UTF32_LE, "utf-32"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if head.startswith(mark):
+            return encoding
+    pairs = len(head) // 2
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if pairs >= 4 and odd > 0.7 * pairs and even < 0.05 * pairs:
+        return "utf-16-le"
+    return "utf-16-be" if pairs >= 4 and even > 0.7 * pairs and odd < 0.05 * pairs else ""
+
+
+@contextmanager
+def open_source(path: Path, on_bytes: Callable[[int], None] | None = None) -> Iterator[Source]:
+    """Open the recording at a path, which may lead through a zip archive.
+
+    Raises:
+        FileError: nothing is there, or it cannot be opened.
+    """
+    try:
+        with _opened(path) as (packed, stream):
+            faults: list[str] = []
+            for _ in range(PACKED_TWICE):
+                buffered = io.BufferedReader(Unpacked(stream, packed, faults=faults), 1 << 16)
+                head = buffered.peek(8)
+                unpack = next((unpack for mark, unpack in PACKINGS if head.startswith(mark)), None)
+                stream = unpack(cast(IO[bytes], buffered)) if unpack else cast(IO[bytes], buffered)
+            unpacked = Unpacked(stream, packed, on_bytes, faults)
+            yield source_of(unpacked, unpacked)
+    except _FAULTS as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(
+            f"Expected a readable recording in {str(path)!r}, and got {type(error).__name__}: {error}; "
+            "leave the file out."
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Open a file, or a member of an archive on the path to it; both the file itself and the bytes to read."""
+    archive = file_of(path)
+    with archive.open("rb") as packed:
+        if archive == path:
+            yield packed, packed
+            return
+        with zipfile.ZipFile(packed) as inside, inside.open(path.relative_to(archive).as_posix()) as stream:
+            yield packed, stream
+
+
+def file_of(path: Path) -> Path:
+    """Return the file on the disk that a path leads to or through."""
+    return next((place for place in (path, *path.parents) if place.is_file()), path)
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a file is a zip archive, by its first bytes; Office documents are archives too, and are none here."""
+    with suppress(OSError, zipfile.BadZipFile), path.open("rb") as handle:
+        if handle.read(4) in _ZIP:
+            with zipfile.ZipFile(handle) as archive:
+                return "[Content_Types].xml" not in archive.namelist()
+    return False
+
+
+def members_of(path: Path) -> tuple[list[Path], list[str]]:
+    """List the paths through a zip archive to its members, and a sentence for each member that is left out."""
+    members: list[Path] = []
+    refusals: list[str] = []
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            fault = _member_fault(info, len(members))
+            if fault:
+                refusals.append(f"Expected a recording in {str(path / info.filename)!r}, and it is {fault}.")
+            elif not info.is_dir():
+                members.append(path / info.filename)
+            if len(members) >= MOST_MEMBERS:
+                break
+    return members, refusals
+
+
+def _member_fault(info: zipfile.ZipInfo, count: int) -> str:
+    name = PurePosixPath(info.filename.replace("\\", "/"))
+    if name.is_absolute() or ".." in name.parts or ":" in info.filename[:2]:
+        return "a path out of the archive; it is not read"
+    if info.flag_bits & 1:
+        return "encrypted; unpack the archive with its password"
+    if name.suffix.lower() in (".zip", ".7z", ".rar", ".tar"):
+        return "an archive in an archive; unpack it"
+    return f"one of more than {MOST_MEMBERS} members; split the archive" if count >= MOST_MEMBERS - 1 else ""

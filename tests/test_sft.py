@@ -20,6 +20,7 @@ from schema import OpenSOCError
 from toy_model import CHATML, make_toy, same, short_rows, weights
 from train import grpo, hub, sft
 from train import trl_trainer as watch
+from train.command import resolved
 from train.data import frozen, sft_rows
 from train.nano import methods
 
@@ -106,7 +107,7 @@ def test_full_training_moves_every_weight(toy, tmp_path):
 def test_the_loss_is_on_the_answer_alone(toy, tmp_path):
     args = sft.COMMAND.parse(["--model", str(toy), "--out", str(tmp_path), *SMALL, "--lr", "1e-4"])
     [row] = rows = frozen(limit=1)
-    loaded = hub.load(str(toy), full=True)
+    loaded = hub.load(str(toy), resolved(args, full=True))
     data = sft.make_trainer(args, loaded, sft.examples(rows, "compact")).train_dataset[0]
 
     learned = [label for label in data["labels"] if label != -100]

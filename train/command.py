@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from players.base import DENSITIES, MARK
-from runs import directory, ending
+from runs import directory
 from runs.directory import Run, locked, new_run
+from runs.ending import exit_code
 from schema import TASKS, BadRequestError, Task
 from train.nano.presets import PRESETS
 
@@ -243,6 +244,9 @@ def common_flags(*, lr: str, steps: str) -> dict[str, tuple[Flag, ...]]:
     }
 
 
+Work = Callable[[argparse.Namespace, Sequence[str]], Path]  # of the flags and the command line; returns what it made
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A training command and its flags.
@@ -274,6 +278,25 @@ class Command:
             for flag in flags:
                 flag.add_to(group)
         return parser.parse_args(argv)
+
+    def run(self, argv: Sequence[str] | None, work: Work) -> int:
+        """Do a command's work alone in the directory --out, say how it ended, and return the exit code.
+
+        Args:
+            argv: the command line; None for this process's own.
+            work: is done once every number lies in its flag's range.
+        """
+        argv = sys.argv[1:] if argv is None else list(argv)
+        args = self.parse(argv)
+
+        def alone() -> None:
+            with locked(args.out) if is_main() else nullcontext():
+                self.check_ranges(args)
+                path = work(args, argv)
+            if is_main():
+                print(f"Done: {path}")
+
+        return exit_code(alone, f"what is saved is in {str(args.out)!r}")
 
     def check_ranges(self, args: argparse.Namespace) -> None:
         """See that every number lies in its flag's range.
@@ -428,30 +451,13 @@ def close_run(out: Path, run: Run, **figures: Any) -> None:
         directory.close_run(out, run, **figures)
 
 
-Train = Callable[[argparse.Namespace, Sequence[str]], Path]
-
-
-def train_by(command: Command, argv: Sequence[str], *, by_trl: Train, by_plain: Train) -> int:
+def train_by(command: Command, argv: Sequence[str] | None, *, by_trl: Work, by_plain: Work) -> int:
     """Train with the backend that the flags mean, and return the exit code."""
-    args = command.parse(argv)
 
-    def work() -> Path:
-        command.check_ranges(args)
+    def work(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         chosen = resolved(args, backend=_backend_of(args))
         command.check_trainer(chosen)
         _check_fresh(chosen)
         return by_plain(chosen, argv) if chosen.backend == "plain" else by_trl(chosen, argv)
 
-    return exit_code(work, args.out)
-
-
-def exit_code(work: Callable[[], Path], out: Path) -> int:
-    """Do the work of a command alone in its directory, say how it ended, and return the exit code."""
-
-    def alone() -> None:
-        with locked(out) if is_main() else nullcontext():
-            path = work()
-        if is_main():
-            print(f"Done: {path}")
-
-    return ending.exit_code(alone, f"what is saved is in {str(out)!r}")
+    return command.run(argv, work)

@@ -252,7 +252,7 @@ def _train_stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, sta
     if record["complete"]:
         print(f"{stage} is complete.", file=sys.stderr)
         return out
-    loaded = hub.load_for(args, start)
+    loaded = hub.load(start, args)
     longest = args.max_answer or hub.answer_room(loaded.tokenizer, args.density)
     rows, left_out = incidents(args, stage, loaded, longest)
     reward = TimedReward(reward_table=args.reward_table)
@@ -344,7 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return methods.grpo(COMMAND, args, argv)
 
-    return train_by(COMMAND, sys.argv[1:] if argv is None else list(argv), by_trl=train, by_plain=by_plain)
+    return train_by(COMMAND, argv, by_trl=train, by_plain=by_plain)
 
 
 if __name__ == "__main__":

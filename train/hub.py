@@ -91,36 +91,20 @@ def _first_line(error: Exception) -> str:
 
 
 # ---------------------------------------------------------------- loading
-def load(
-    named: str,
-    *,
-    full: bool,
-    rank: int = 16,
-    alpha: int = 32,
-    seed: int = 0,
-    checkpointing: bool = True,
-    max_length: int | None = None,
-    unsloth: bool = False,
-) -> Loaded:
+def load(named: str, args: argparse.Namespace) -> Loaded:
     """Load a model with its trainable part, and its tokenizer.
 
     Args:
         named: a directory with a model or an adapter, or a name on the hub.
-        full: train all weights (a model alone; of an adapter only the adapter can be trained).
-        rank: of a new LoRA adapter; an adapter's directory keeps its own.
-        alpha: its scale.
-        seed: of the new adapter's weights.
-        checkpointing: whether activations are computed again.
-        max_length: longest prompt and answer together, in tokens; None for the model's context.
-        unsloth: load through Unsloth.
+        args: the resolved flags of a training command. `lora_rank` and `lora_alpha` are of a new adapter; an adapter's directory keeps its own.
 
     Raises:
         BadRequestError: there is no such model, it does not load, it has no chat template, or an adapter is asked for in full.
         OpenSOCError: Unsloth is not installed.
     """
-    path = _local_directory(named)
+    path, unsloth = _local_directory(named), args.backend == "unsloth"
     adapter = is_adapter(path)
-    if adapter and full:
+    if adapter and args.full:
         raise BadRequestError(
             f"Expected a model for --full, and {named!r} is an adapter; leave out --full, or merge it into its base first."
         )
@@ -128,36 +112,18 @@ def load(
         base = base_name(path) if adapter else named
         directory = _local_directory(base) if adapter else path
         if unsloth:
-            model, tokenizer = _unsloth_model(path, full, max_length), load_tokenizer(path, directory)
+            model, tokenizer = _unsloth_model(path, args.full, args.max_length), load_tokenizer(path, directory)
         else:
-            model, tokenizer = load_model(path, base=directory, dtype=_dtype(full), trainable=True)
-        if not (full or adapter):
-            model = (
-                _with_unsloth(model, rank, alpha, seed, checkpointing)
-                if unsloth
-                else _with_adapter(model, rank, alpha, seed)
-            )
-    if not full:
+            model, tokenizer = load_model(path, base=directory, dtype=_dtype(args.full), trainable=True)
+        if not (args.full or adapter):
+            model = _with_unsloth(model, args) if unsloth else _with_adapter(model, args)
+    if not args.full:
         # the name, not this machine's cache: the adapter is to work elsewhere
         name = str(Path(base).resolve()) if Path(base).is_dir() else base
         model.peft_config["default"].base_model_name_or_path = name
     _prepare_template(tokenizer, named)
     longest = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
-    return Loaded(model, tokenizer, not full, min(longest, max_length or longest))
-
-
-def load_for(args: argparse.Namespace, named: str) -> Loaded:
-    """Load a model as the flags of a training command say."""
-    return load(
-        named,
-        full=args.full,
-        rank=args.lora_rank,
-        alpha=args.lora_alpha,
-        seed=args.seed,
-        checkpointing=args.checkpointing,
-        max_length=args.max_length,
-        unsloth=args.backend == "unsloth",
-    )
+    return Loaded(model, tokenizer, not args.full, min(longest, args.max_length or longest))
 
 
 def _dtype(full: bool) -> str:
@@ -167,14 +133,20 @@ def _dtype(full: bool) -> str:
     return "bfloat16" if not full and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
 
 
-def _with_adapter(model: Any, rank: int, alpha: int, seed: int) -> Any:
+def _with_adapter(model: Any, args: argparse.Namespace) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
 
-    set_seed(seed)
+    set_seed(args.seed)
     return get_peft_model(
         model,
-        LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"),
+        LoraConfig(
+            r=args.lora_rank,
+            lora_alpha=args.lora_alpha,
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        ),
     )
 
 
@@ -248,18 +220,18 @@ def _unsloth_model(path: Path, full: bool, max_length: int | None) -> Any:
     return model
 
 
-def _with_unsloth(model: Any, rank: int, alpha: int, seed: int, checkpointing: bool) -> Any:
+def _with_unsloth(model: Any, args: argparse.Namespace) -> Any:
     from unsloth import FastLanguageModel
 
     return FastLanguageModel.get_peft_model(
         model,
-        r=rank,
-        lora_alpha=alpha,
+        r=args.lora_rank,
+        lora_alpha=args.lora_alpha,
         lora_dropout=0,
         bias="none",
         target_modules=list(UNSLOTH_TARGETS),
-        use_gradient_checkpointing="unsloth" if checkpointing else False,
-        random_state=seed,
+        use_gradient_checkpointing="unsloth" if args.checkpointing else False,
+        random_state=args.seed,
     )
 
 

@@ -93,7 +93,7 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         return Path(args.out)
 
     # the model, and what fits into its context
-    loaded = hub.load_for(args, args.model)
+    loaded = hub.load(args.model, args)
     rows = sft_rows(args)
     chats = examples(rows, args.density)
     answers = [chat["completion"][0]["content"] for chat in chats]
@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return methods.sft(COMMAND, args, argv)
 
-    return train_by(COMMAND, sys.argv[1:] if argv is None else list(argv), by_trl=train, by_plain=by_plain)
+    return train_by(COMMAND, argv, by_trl=train, by_plain=by_plain)
 
 
 if __name__ == "__main__":

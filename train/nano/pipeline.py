@@ -21,7 +21,7 @@ from eval.compare import compare
 from eval.runs import load_run
 from runs.files import write_json
 from schema import TASKS, BadRequestError
-from train.command import SEED, THREADS, Command, Flag, exit_code, resolved, tasks_of
+from train.command import SEED, THREADS, Command, Flag, resolved, tasks_of
 from train.nano.presets import PRESETS
 
 SETS = ("val", "test_seed")
@@ -211,24 +211,25 @@ COMMAND = Command(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    args = COMMAND.parse(argv)
+    return COMMAND.run(argv, _whole_line)
 
-    def work() -> Path:
-        COMMAND.check_ranges(args)
-        chosen = resolved(args, stages=",".join(tasks_of(args.stages, "--stages")))
-        if args.val < len(TASKS):
-            raise BadRequestError(
-                f"Expected --val of {len(TASKS)} or more, one incident of each task, and got {args.val}."
-            )
-        walk(training(chosen))
-        walk(evaluation(chosen))
-        figures = {"command": f"python -m {COMMAND.module} {shlex.join(argv)}".strip(), **summary(chosen)}
-        write_json(args.out / "summary.json", figures)
-        show(figures)
-        return Path(args.out)
 
-    return exit_code(work, args.out)
+def _whole_line(args: argparse.Namespace, argv: Sequence[str]) -> Path:
+    """Train and measure every model, write the summary and print it.
+
+    Raises:
+        BadRequestError: --stages or --val is none that the line can take.
+        StoppedError: a command of the line did not come to its end.
+    """
+    chosen = resolved(args, stages=",".join(tasks_of(args.stages, "--stages")))
+    if args.val < len(TASKS):
+        raise BadRequestError(f"Expected --val of {len(TASKS)} or more, one incident of each task, and got {args.val}.")
+    walk(training(chosen))
+    walk(evaluation(chosen))
+    figures = {"command": f"python -m {COMMAND.module} {shlex.join(argv)}".strip(), **summary(chosen)}
+    write_json(args.out / "summary.json", figures)
+    show(figures)
+    return Path(args.out)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ the last checkpoint.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from train.command import DEVICE, FRESH, OUT, SEED, THREADS, Command, Flag, exit_code, resolved
+from train.command import DEVICE, FRESH, OUT, SEED, THREADS, Command, Flag, resolved
 from train.nano.presets import PRESETS
 
 STEPS = 300
@@ -52,17 +53,14 @@ COMMAND = Command(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    args = COMMAND.parse(argv)
-    steps = STEPS if args.steps is None and args.minutes is None else args.steps
 
-    def work() -> Path:
-        COMMAND.check_ranges(args)
+    def work(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         from train.nano import methods  # needs torch
 
+        steps = STEPS if args.steps is None and args.minutes is None else args.steps
         return methods.pretrain(COMMAND, resolved(args, steps=steps, eval_every=0), argv)
 
-    return exit_code(work, args.out)
+    return COMMAND.run(argv, work)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 from players.base import MARK
 from runs.ending import StoppedError
 from schema import BadRequestError
-from train.command import OUT, SEED, THREADS, Command, Flag, close_run, exit_code, is_complete
+from train.command import OUT, SEED, THREADS, Command, Flag, close_run, is_complete
 from train.nano.checkpoint import Checkpoint, finish, read_record
 
 TOP = 127  # the largest whole number; -128 has no counterpart
@@ -118,14 +118,7 @@ COMMAND = Command(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    args = COMMAND.parse(argv)
-
-    def work() -> Path:
-        COMMAND.check_ranges(args)
-        return _round_checkpoint(args, argv)
-
-    return exit_code(work, args.out)
+    return COMMAND.run(argv, _round_checkpoint)
 
 
 if __name__ == "__main__":

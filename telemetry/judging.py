@@ -17,17 +17,21 @@ from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 from schema import NO_TIME, Incident
-from telemetry.importers import import_records
+from telemetry.importers import import_stream, settled
 from telemetry.importers.containers import FileError, is_archive, members_of
 from telemetry.importers.events import DraftEvent, Skipped, to_event
 from telemetry.importers.reading import kind_of, read_records
-from telemetry.windowing import choose_window
+from telemetry.importers.times import FileTimes
+from telemetry.windowing import Pool, choose_window
 from verifier.decision import compute_ground_truth
 from verifier.truth import GroundTruth
 from world import World
 
 NO_RECORDINGS = ".cfg .css .docx .gif .html .ini .ipynb .jpg .js .md .png .ps1 .py .rst .sh .svg .toml .yaml .yml"
 MANY_FILES = 24  # fewer are read faster in one process than a second one starts
+TOLD = 100_000  # records whose fate is told one by one
+MANY_REASONS = 1000
+OTHER_REASONS = "other reasons"
 NOTHING = "no usable event: "
 
 
@@ -95,26 +99,29 @@ def incident_of(drafts: Sequence[DraftEvent]) -> Incident:
 
 
 def judge(records: Iterable[Mapping[str, Any] | Skipped], world: World, *, file: str = "") -> Judgement:
-    """Import one recording, choose its window and ask the verifier."""
-    results = import_records(records, networks=world.networks)
-    window, unchosen = choose_window([result for result in results if isinstance(result, DraftEvent)])
-    became: dict[int, tuple[str | None, str]] = {
-        **{result.record: (None, result.reason) for result in results if isinstance(result, Skipped)},
-        **{draft.record: (None, reason) for draft, reason in unchosen},
-        **{
-            draft.record: (f"L1-{number}", f"{draft.event_type} {draft.activity}")
-            for number, draft in enumerate(window, 1)
-        },
-    }
+    """Import one recording of any length, choose its window and ask the verifier."""
+    times, pool, fates = FileTimes(), Pool(), _Fates()
+    for result in import_stream(records, times, networks=world.networks):
+        if isinstance(result, Skipped):
+            fates.leave_out(result.record, result.reason)
+        else:
+            for draft, reason in pool.add(result):
+                fates.leave_out(draft.record, reason)
+    window, unchosen = choose_window([settled(draft, times) for draft in pool.events], earlier=pool.earlier)
+    for draft, reason in unchosen:
+        fates.leave_out(draft.record, reason)
+    for number, draft in enumerate(window, 1):
+        fates.became[draft.record] = (f"L1-{number}", f"{draft.event_type} {draft.activity}")
+    left_out = sum(fates.reasons.values())
     judgement = Judgement(
         file=file,
-        records=len(results),
+        records=left_out + len(window),
         events_used=len(window),
-        events_left_out=len(results) - len(window),
+        events_left_out=left_out,
         events_without_time=sum(draft.time is None for draft in window),
-        left_out_reasons=_tally(reason for log_id, reason in became.values() if log_id is None),
+        left_out_reasons=dict(sorted(fates.reasons.items(), key=lambda item: (-item[1], item[0]))),
         event_types=dict(sorted(Counter(draft.event_type for draft in window).items())),
-        became=[(record, *became[record]) for record in sorted(became)],
+        became=[(record, *fates.became[record]) for record in sorted(fates.became)],
     )
     if not window:
         commonest = next(iter(judgement.left_out_reasons), "the file holds no record")
@@ -134,12 +141,20 @@ _COMMON = {
 }
 
 
-def _tally(reasons: Iterable[str]) -> dict[str, int]:
-    """Count how often each reason came, the commonest first."""
-    counts = Counter(
-        next((common for start, common in _COMMON.items() if reason.startswith(start)), reason) for reason in reasons
-    )
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+class _Fates:
+    """What became of the records: counts of the reasons, and the words for each of the first `TOLD` records."""
+
+    def __init__(self) -> None:
+        self.reasons: Counter[str] = Counter()
+        self.became: dict[int, tuple[str | None, str]] = {}
+
+    def leave_out(self, record: int, reason: str) -> None:
+        """Note why a record is not in the window."""
+        common = next((common for start, common in _COMMON.items() if reason.startswith(start)), reason)
+        is_known = common in self.reasons or len(self.reasons) < MANY_REASONS
+        self.reasons[common if is_known else OTHER_REASONS] += 1
+        if record < TOLD:
+            self.became[record] = (None, reason)
 
 
 def _decide(judgement: Judgement, truth: GroundTruth) -> None:

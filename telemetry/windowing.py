@@ -27,6 +27,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from schema import (
@@ -369,17 +370,21 @@ def _program(event: DraftEvent, name: str) -> tuple[str, str] | None:
     return (_text(event.fields, "device_hostname").lower(), re.split(r"[\\/]", path)[-1]) if path else None
 
 
-def _scores(events: Sequence[DraftEvent]) -> list[float]:
-    """Score each event: its worth with rarity and repeats."""
-    contents = [_content(event) for event in events]
-    groups = Counter(_group(event) for event in events)
-    earlier: Counter[tuple[object, ...]] = Counter()
+Groups = Mapping[tuple[object, ...], int]
+
+
+def _scores(events: Sequence[DraftEvent], earlier: Groups) -> list[float]:
+    """Score each event: its worth with rarity and repeats; `earlier` counts the groups of events that are gone."""
+    groups = [_group(event) for event in events]
+    counts = Counter(groups)
+    repeats: Counter[tuple[object, ...]] = Counter()
     scores = []
-    for event, content in zip(events, contents, strict=True):
-        rare = RARITY / groups[_group(event)]
-        repeats = min(REPEAT_MOST, REPEAT * earlier[content])
-        earlier[content] += 1
-        scores.append(worth_of(event) + rare - repeats)
+    for event, group in zip(events, groups, strict=True):
+        content = _content(event)
+        rare = RARITY / (counts[group] + earlier.get(group, 0))
+        less = min(REPEAT_MOST, REPEAT * repeats[content])
+        repeats[content] += 1
+        scores.append(worth_of(event) + rare - less)
     return scores
 
 
@@ -455,13 +460,14 @@ def _pick(events: Sequence[DraftEvent], scores: Sequence[float], size: int) -> s
 
 
 def choose_window(
-    events: Sequence[DraftEvent], *, size: int = MAX_EVENTS
+    events: Sequence[DraftEvent], *, size: int = MAX_EVENTS, earlier: Groups = MappingProxyType({})
 ) -> tuple[list[DraftEvent], list[tuple[DraftEvent, str]]]:
     """Choose the events that are judged together.
 
     Args:
         events: all events of one recording, in any order; those without a time come last.
         size: the most that a window may hold, at least 1.
+        earlier: how many events of each group are gone already (`Pool`).
 
     Returns:
         The kept events in time order, and the others each with the reason why it was left out.
@@ -469,7 +475,7 @@ def choose_window(
     distinct, left = _without_duplicates(in_time_order(events))
     if len(distinct) <= size:
         return distinct, left
-    scores = _with_context(distinct, _scores(distinct))
+    scores = _with_context(distinct, _scores(distinct, earlier))
     chosen = _pick(distinct, scores, size)
     left += [
         (event, f"window full: outside the chosen window ({event.event_type} {event.activity})")
@@ -477,3 +483,32 @@ def choose_window(
         if index not in chosen
     ]
     return [event for index, event in enumerate(distinct) if index in chosen], left
+
+
+# ---------------------------------------------------------------- long recordings
+POOL = 50_000  # events that are weighed against each other; a recording of up to as many is chosen from as a whole
+MANY_GROUPS = 50_000  # groups whose events are counted after they are gone
+
+
+class Pool:
+    """Holds the events of a recording of any length from which its window is chosen.
+
+    Whenever it is full, the better half at most stays, by the window's own worth, caps and quotas; how many events of each
+    group went is remembered for their rarity.
+    """
+
+    def __init__(self, size: int = POOL) -> None:
+        self.size = size
+        self.events: list[DraftEvent] = []
+        self.earlier: Counter[tuple[object, ...]] = Counter()
+
+    def add(self, event: DraftEvent) -> list[tuple[DraftEvent, str]]:
+        """Take an event; return those that go, each with the reason."""
+        self.events.append(event)
+        if len(self.events) <= self.size:
+            return []
+        self.events, left = choose_window(self.events, size=self.size // 2, earlier=self.earlier)
+        self.earlier.update(_group(event) for event, _ in left)
+        if len(self.earlier) > MANY_GROUPS:
+            self.earlier = Counter(dict(self.earlier.most_common(MANY_GROUPS // 2)))
+        return left

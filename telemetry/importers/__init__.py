@@ -7,9 +7,12 @@ reason. The conditions of a recording that no record states are not made up: a m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
+
+import orjson
 
 from telemetry.importers import (
     azure,
@@ -26,8 +29,8 @@ from telemetry.importers import (
 from telemetry.importers.attempts import Attempts
 from telemetry.importers.events import DraftEvent, Imported, Skipped, located, with_scope
 from telemetry.importers.formats import Format
-from telemetry.importers.linux import convert_text, is_text
-from telemetry.importers.times import settle_times
+from telemetry.importers.linux import TextLog, is_text
+from telemetry.importers.times import FileTimes
 from world import PRIVATE_NETWORKS
 
 UNKNOWN_SHAPE = "record shape not recognised"
@@ -45,36 +48,51 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
 )
 
 
+MANY_ORIGINALS = 200_000  # records that a later one is compared with; a recording's repeats lie near each other
+
+
 def import_records(
     records: Iterable[Mapping[str, Any] | Skipped], *, networks: tuple[str, ...] = PRIVATE_NETWORKS
 ) -> list[Imported]:
-    """Return what each raw record of one recording becomes.
+    """Return what each raw record of one recording becomes, numbered from 0 in their order (`import_stream` has the arguments)."""
+    times = FileTimes()
+    results = sorted(import_stream(records, times, networks=networks), key=lambda result: result.record)
+    return [result if isinstance(result, Skipped) else settled(result, times) for result in results]
+
+
+def import_stream(
+    records: Iterable[Mapping[str, Any] | Skipped], times: FileTimes, *, networks: tuple[str, ...] = PRIVATE_NETWORKS
+) -> Iterator[Imported]:
+    """Yield what each raw record of one recording becomes, as soon as it is known: of an audit event with its last line.
 
     Args:
         records: parsed records; a `Skipped` stands for one that could not be parsed, and stays.
+        times: notes the times; after the last record, `settled` gives a draft its own.
         networks: address ranges of the organisation, from which a connection's `dst_scope` is derived.
-
-    Returns:
-        One result for each record, numbered from 0 in their order.
     """
-    results: list[Imported] = []
-    text: list[tuple[int, str]] = []
-    originals: dict[object, tuple[int, Mapping[str, Any]]] = {}
+    text = TextLog()
+    originals: dict[bytes, int] = {}
     attempts = Attempts()
     for record, raw in enumerate(records):
         if isinstance(raw, Skipped):
-            results.append(replace(raw, record=record))
+            yield replace(raw, record=record)
         elif is_text(raw):
-            text.append((record, str(raw["raw"])))
+            for result in text.feed(record, str(raw["raw"])):
+                yield _noted(result, times, networks)
         else:
             row = format_of(raw)
             time, result = row.convert(raw) if row else (None, Skipped(UNKNOWN_SHAPE))
-            results.append(_once(located(result, time, record), raw, originals))
-            if row and row.attempt:
-                attempts.settle(results, row.name, row.attempt(raw))
-    results += convert_text(text)
-    scoped = (with_scope(result, networks) if isinstance(result, DraftEvent) else result for result in results)
-    return _with_settled_times(sorted(scoped, key=lambda result: result.record))
+            result = _once(_noted(located(result, time, record), times, networks), raw, originals)
+            yield from attempts.take(result, row.name, row.attempt(raw)) if row and row.attempt else (result,)
+    yield from attempts.close()
+    for result in text.close():
+        yield _noted(result, times, networks)
+
+
+def settled(draft: DraftEvent, times: FileTimes) -> DraftEvent:
+    """Return a draft with the time that the whole file tells."""
+    time = times.settle(draft.time)
+    return draft if time is draft.time else replace(draft, time=time)
 
 
 def format_of(raw: Mapping[str, Any]) -> Format | None:
@@ -82,19 +100,22 @@ def format_of(raw: Mapping[str, Any]) -> Format | None:
     return next((row for row in FORMATS if row.has_shape(raw)), None)
 
 
-def _with_settled_times(results: Sequence[Imported]) -> list[Imported]:
-    times = settle_times([result.time if isinstance(result, DraftEvent) else None for result in results])
-    return [
-        replace(result, time=time) if isinstance(result, DraftEvent) and result.time is not time else result
-        for result, time in zip(results, times, strict=True)
-    ]
-
-
-def _once(result: Imported, raw: Mapping[str, Any], originals: dict[object, tuple[int, Mapping[str, Any]]]) -> Imported:
-    """Return the result, or that the very same record came before; `originals` collects the records that came."""
+def _noted(result: Imported, times: FileTimes, networks: tuple[str, ...]) -> Imported:
     if isinstance(result, Skipped):
         return result
-    record, original = originals.setdefault((result.time, result.fields), (result.record, raw))
-    if record != result.record and original == raw:
-        return Skipped(f"duplicate of record {record}", result.record)
-    return result
+    time = times.note(result.time)
+    return with_scope(result if time is result.time else replace(result, time=time), networks)
+
+
+def _once(result: Imported, raw: Mapping[str, Any], originals: dict[bytes, int]) -> Imported:
+    """Return the result, or that the very same record came before; `originals` collects the records that came, by their hash."""
+    if isinstance(result, Skipped):
+        return result
+    try:
+        text = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a number beyond 64 bits, a lone surrogate
+        text = repr(raw).encode("utf-8", "backslashreplace")
+    record = originals.setdefault(blake2b(text, digest_size=12).digest(), result.record)
+    if len(originals) > MANY_ORIGINALS:
+        del originals[next(iter(originals))]
+    return result if record == result.record else Skipped(f"duplicate of record {record}", result.record)

@@ -14,32 +14,39 @@ _RANKS = {"success": 2, "failure": 1}  # of states of the same time: an end goes
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
+MANY_ATTEMPTS = 10_000  # that wait for a later state; the states of one follow each other closely
+
+
 class Attempts:
-    """The attempts of one recording, each with the place of the result that counts."""
+    """The attempts of one recording that may have a later state, each with the draft that counts so far."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], tuple[int, int]] = {}
+        self._open: dict[tuple[str, str], tuple[int, DraftEvent]] = {}
 
-    def settle(self, results: list[Imported], name: str, attempt: tuple[str, int] | None) -> None:
-        """Keep of the last result and an earlier one of the same attempt the later state; the other becomes a `Skipped`.
+    def take(self, result: Imported, name: str, attempt: tuple[str, int] | None) -> list[Imported]:
+        """Take a record's result; return what is settled: of two states of an attempt the earlier, as a `Skipped`.
 
         Args:
-            results: of the records so far; the last is the one to settle.
+            result: of the record.
             name: the format that names attempts so.
-            attempt: what the record is a state of, and the state's number; None settles nothing.
+            attempt: what the record is a state of, and the state's number; None has no other states.
         """
-        new = len(results) - 1
-        if attempt is None or not isinstance(results[new], DraftEvent):
-            return
-        old, state = self._last.setdefault((name, attempt[0]), (new, attempt[1]))
-        if old == new:
-            return
-        is_later = (attempt[1], *_end(results[new])) >= (state, *_end(results[old]))
-        last, left = (new, old) if is_later else (old, new)
-        results[left] = Skipped(f"an earlier state of record {results[last].record}", results[left].record)
-        self._last[name, attempt[0]] = (last, max(state, attempt[1]))
+        if attempt is None or isinstance(result, Skipped):
+            return [result]
+        key, state = (name, attempt[0]), attempt[1]
+        if key not in self._open:
+            self._open[key] = (state, result)
+            return [self._open.pop(next(iter(self._open)))[1]] if len(self._open) > MANY_ATTEMPTS else []
+        old_state, old = self._open[key]
+        is_later = (state, *_end(result)) >= (old_state, *_end(old))
+        last, left = (result, old) if is_later else (old, result)
+        self._open[key] = (max(state, old_state), last)
+        return [Skipped(f"an earlier state of record {last.record}", left.record)]
+
+    def close(self) -> list[Imported]:
+        """Return the drafts that count, at the file's end."""
+        return [draft for _, draft in self._open.values()]
 
 
-def _end(result: Imported) -> tuple[datetime, int]:
-    assert isinstance(result, DraftEvent)
-    return result.time or _NEVER, _RANKS.get(result.activity, 0)
+def _end(draft: DraftEvent) -> tuple[datetime, int]:
+    return draft.time or _NEVER, _RANKS.get(draft.activity, 0)

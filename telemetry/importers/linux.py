@@ -337,30 +337,53 @@ def convert_syslog(line: str, record: int) -> Imported:
 
 
 # ---------------------------------------------------------------- a whole file
+OPEN_EVENTS = 1000  # audit events whose lines may still come; auditd writes an event's lines within a few of another's
+MANY_PROGRAMS = 65_536  # process ids that a parent is looked up by
+
+
 def convert_text(lines: Iterable[tuple[int, str]]) -> list[Imported]:
-    """Return what the text lines of one file become, one result for every line, with its record number.
+    """Return what the text lines of one file become, one result for every line, with its record number."""
+    log = TextLog()
+    results = [result for record, text in lines for result in log.feed(record, text)]
+    return sorted([*results, *log.close()], key=lambda result: result.record)
+
+
+class TextLog:
+    """Converts the text lines of one file as they come; what an audit event becomes is told when its lines are complete.
 
     A parent is named by an earlier launch of the same recording with the parent's process id, never by anything else.
     """
-    results: list[Imported] = []
-    events: dict[str, AuditEvent] = {}
-    last: AuditLine | None = None
-    for record, text in lines:
+
+    def __init__(self) -> None:
+        self.events: dict[str, AuditEvent] = {}
+        self.programs: dict[str, str] = {}
+        self.last: AuditLine | None = None
+
+    def feed(self, record: int, text: str) -> list[Imported]:
+        """Take the next line; return what is complete by now."""
         line = read_audit(text, record)
         if line:
-            events.setdefault(f"{line.node}/{line.serial}", AuditEvent()).lines.append(line)
-            last = line
-        elif last and _is_enrichment(text):
-            last.values.update(_values(text))
-            results.append(
-                Skipped(f"part of audit event {last.serial}: names for the numbers of record {last.record}", record)
-            )
-        else:
-            results.append(convert_syslog(text, record))
-    programs: dict[str, str] = {}
-    for event in events.values():
-        results += _audit_results(event, programs)
-    return sorted(results, key=lambda result: result.record)
+            self.events.setdefault(f"{line.node}/{line.serial}", AuditEvent()).lines.append(line)
+            self.last = line
+            return self._oldest() if len(self.events) > OPEN_EVENTS else []
+        if self.last and _is_enrichment(text):
+            self.last.values.update(_values(text))
+            reason = f"part of audit event {self.last.serial}: names for the numbers of record {self.last.record}"
+            return [Skipped(reason, record)]
+        return [convert_syslog(text, record)]
+
+    def close(self) -> list[Imported]:
+        """Return what is still open at the file's end."""
+        results: list[Imported] = []
+        while self.events:
+            results += self._oldest()
+        return results
+
+    def _oldest(self) -> list[Imported]:
+        event = self.events.pop(next(iter(self.events)))
+        while len(self.programs) > MANY_PROGRAMS:
+            del self.programs[next(iter(self.programs))]
+        return list(_audit_results(event, self.programs))
 
 
 def _audit_results(event: AuditEvent, programs: dict[str, str]) -> Sequence[Imported]:

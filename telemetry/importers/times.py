@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
 from typing import Literal
 
 from dateutil import parser as dateutil_parser
@@ -176,65 +175,82 @@ _FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], datetime | None]]
 
 # ---------------------------------------------------------------- a whole file
 def settle_times(times: Sequence[datetime | None]) -> list[datetime | None]:
-    """Settle what only a whole file can tell: the order of day and month, and the year of lines that write none.
+    """Settle the times of all records of a file, in the file's order, and return as many (`FileTimes` says how)."""
+    file = FileTimes()
+    noted = [file.note(time) for time in times]
+    return [file.settle(time) for time in noted]
 
-    Args:
-        times: of all records of a file, in the file's order.
 
-    Returns:
-        As many times. One number above 12 settles the order for all; without any, the order that keeps the file's times
-        better sorted is taken, month first if both do alike. Where a file proves both orders, dates that can be read either
-        way are none. Years count up where lines without a year go back by more than half a year.
+class FileTimes:
+    """What only a whole file can tell of its times: the order of day and month, and the year of lines that write none.
+
+    `note` takes each time in the file's order, `settle` gives it once all were noted. One number above 12 settles the order for
+    all; without any, the order that keeps the file's times better sorted is taken, month first if both do alike. Where a file
+    proves both orders, dates that can be read either way are none. Years count up where lines without a year go back by more
+    than half a year. It remembers counts, never times.
     """
-    orders = {time.order for time in times if isinstance(time, UnsettledTime)}
-    if not orders:
-        return list(times)
-    if "either" in orders:
-        times = _in_order(times, orders)
-    return _in_years(times) if "no year" in orders else [_settled(time) for time in times]
+
+    def __init__(self) -> None:
+        self.orders: set[Order] = set()
+        self.month_first, self.day_first = _Steps(), _Steps()
+        self.year = LEAP_YEAR
+        self.before: datetime | None = None  # the last time without a year
+
+    def note(self, time: datetime | None) -> datetime | None:
+        """Take the next time; return it with its year, or as it is where the whole file has to tell."""
+        if time is None:
+            return None
+        if not isinstance(time, UnsettledTime):
+            self.month_first.take(time)
+            self.day_first.take(time)
+            return time
+        self.orders.add(time.order)
+        self.month_first.take(time)
+        self.day_first.take(time.swapped if time.order == "either" and time.swapped else time)
+        if time.order == "no year":
+            return self._in_year(time)
+        return time if time.order == "either" else _settled(time)
+
+    def settle(self, time: datetime | None) -> datetime | None:
+        """Return a noted time as the whole file tells it."""
+        if not isinstance(time, UnsettledTime):
+            return time
+        if {"month first", "day first"} <= self.orders:
+            return None
+        return _settled(time.swapped if self._is_day_first() else time)
+
+    def _is_day_first(self) -> bool:
+        is_better = self.day_first.back < self.month_first.back
+        return "day first" in self.orders or ("month first" not in self.orders and is_better)
+
+    def _in_year(self, time: datetime) -> datetime | None:
+        if self.before and self.before - time > HALF_YEAR:
+            self.year += 1
+        elif self.before and time - self.before > HALF_YEAR:
+            self.year -= 1
+        self.before = time
+        try:
+            return _settled(time.replace(year=self.year))
+        except ValueError:
+            return None  # a 29 February in a year that has none
 
 
-def _in_order(times: Sequence[datetime | None], orders: set[Order]) -> list[datetime | None]:
-    if {"month first", "day first"} <= orders:
-        return [None if _is(time, "either") else time for time in times]
-    swapped = [time.swapped if isinstance(time, UnsettledTime) and time.order == "either" else time for time in times]
-    is_day_first = "day first" in orders or ("month first" not in orders and _steps_back(swapped) < _steps_back(times))
-    return swapped if is_day_first else list(times)
+class _Steps:
+    """Counts the steps against a file's direction: exports list the newest first or last."""
 
+    def __init__(self) -> None:
+        self.last: datetime | None = None
+        self.up = self.down = 0
 
-def _is(time: datetime | None, order: Order) -> bool:
-    return isinstance(time, UnsettledTime) and time.order == order
+    def take(self, time: datetime) -> None:
+        if self.last is not None:
+            self.up += time > self.last
+            self.down += time < self.last
+        self.last = time
 
-
-def _steps_back(times: Sequence[datetime | None]) -> int:
-    """Count the steps against the file's direction: exports list the newest first or last."""
-    known = [time for time in times if time]
-    down = sum(later < earlier for earlier, later in pairwise(known))
-    up = sum(later > earlier for earlier, later in pairwise(known))
-    return min(down, up)
-
-
-def _in_years(times: Sequence[datetime | None]) -> list[datetime | None]:
-    settled: list[datetime | None] = []
-    year, before = LEAP_YEAR, None
-    for time in times:
-        if time is None or not _is(time, "no year"):
-            settled.append(_settled(time))
-            continue
-        if before and before - time > HALF_YEAR:
-            year += 1
-        elif before and time - before > HALF_YEAR:
-            year -= 1
-        before = time
-        settled.append(_in_year(time, year))
-    return settled
-
-
-def _in_year(time: datetime, year: int) -> datetime | None:
-    try:
-        return _settled(time.replace(year=year))
-    except ValueError:
-        return None  # a 29 February in a year that has none
+    @property
+    def back(self) -> int:
+        return min(self.up, self.down)
 
 
 def _settled(time: datetime | None) -> datetime | None:

@@ -18,7 +18,9 @@ from telemetry.importers.events import Skipped
 from telemetry.importers.reading import BAD_LINE, BREAKS_OFF, read_records, read_text
 from telemetry.importers.tables import HEADER_AGAIN, LONG_ROW
 from telemetry.importers.xml_events import BROKEN, HARMFUL
-from telemetry.judging import find_files
+from telemetry.judging import find_files, judge
+from telemetry.windowing import Pool
+from world import World
 
 LINES = '{"raw": "one"}\n{"raw": "two"}\n'
 EVENT = (
@@ -338,3 +340,14 @@ def test_formats_may_be_mixed_in_one_file():
         {"raw": "plain words"},
         {"raw": "[1] not json"},
     ]
+
+
+# ---------------------------------------------------------------- streams
+def test_a_recording_that_is_longer_than_the_pool_gives_a_full_window_and_counts_every_record(monkeypatch):
+    monkeypatch.setattr("telemetry.judging.Pool", lambda: Pool(60))
+    names = (f"C:\\a{number}.exe" for number in range(500))
+    quiet = [{"Event": {**RECORD["Event"], "EventData": {"NewProcessName": name}}} for name in names]
+
+    judgement = judge(quiet, World())
+
+    assert (judgement.records, judgement.events_used, judgement.events_left_out) == (500, 40, 460)

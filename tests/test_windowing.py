@@ -10,7 +10,7 @@ import pytest
 
 from schema import EVENT_CLASSES, FIELDS_OF, MAX_EVENTS
 from telemetry.importers.events import DraftEvent
-from telemetry.windowing import WORTH, choose_window, worth_of
+from telemetry.windowing import WORTH, Pool, choose_window, worth_of
 
 START = datetime(2031, 5, 6, 8, 0, tzinfo=UTC)
 
@@ -230,3 +230,16 @@ def test_a_long_recording_is_chosen_from_in_little_time():
     events = [event("file", "create", n, file_path=f"C:\\a\\{n}.log", process_path="C:\\a.exe") for n in range(5000)]
 
     assert len(choose_window(events)[0]) == MAX_EVENTS
+
+
+def test_a_pool_keeps_what_is_worth_most_of_a_recording_of_any_length():
+    pool, gone = Pool(200), []
+    events = [*modules(300), event("service", "install", 400, service_name="x"), *modules(700, first=1000)]
+    for one in events:
+        gone += pool.add(one)
+
+    window, left = choose_window(pool.events, earlier=pool.earlier)
+
+    assert len(gone) + len(left) + len(window) == len(events)
+    assert [one.record for one in window if one.event_type == "service"] == [400]
+    assert len(pool.events) <= 200

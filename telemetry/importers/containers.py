@@ -77,6 +77,7 @@ class Unpacked(io.RawIOBase):
         self.stream, self.packed, self.on_bytes = stream, packed, on_bytes
         self.faults = [] if faults is None else faults
         self.count = 0
+        self.is_ended = False
 
     @property
     def fault(self) -> str:
@@ -89,7 +90,7 @@ class Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill the whole buffer, unless the bytes end."""
         view, filled = memoryview(buffer), 0
-        while filled < len(view) and not self.fault:
+        while filled < len(view):
             piece = self._piece(min(len(view) - filled, 1 << 20))
             if not piece:
                 break
@@ -99,23 +100,28 @@ class Unpacked(io.RawIOBase):
 
     def _piece(self, size: int) -> bytes:
         """Return the next bytes; none at the end, and from a fault on."""
+        if self.is_ended:
+            return b""
         try:
             piece: bytes = cast(Any, self.stream).read1(size)  # `read` loses what came before a fault
             position = self.packed.tell()
         except _FAULTS as error:
-            self.faults.append(f"{type(error).__name__}: {error}")
-            return b""
+            return self._end(f"{type(error).__name__}: {error}")
         except Exception as error:  # zstandard's own, which is imported only where it is needed
             if not type(error).__module__.startswith("zstd"):
                 raise
-            self.faults.append(f"{type(error).__name__}: {error}")
-            return b""
+            return self._end(f"{type(error).__name__}: {error}")
         self.count += len(piece)
         if self.count > FREE_BYTES and self.count > LARGEST_RATIO * max(position, 1):
-            self.faults.append(f"it unpacks to more than {LARGEST_RATIO} times its size")
+            return self._end(f"it unpacks to more than {LARGEST_RATIO} times its size")
         if self.on_bytes:
             self.on_bytes(position)
         return piece
+
+    def _end(self, fault: str) -> bytes:
+        self.faults.append(fault)
+        self.is_ended = True
+        return b""
 
 
 class _Recoded(io.RawIOBase):

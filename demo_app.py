@@ -23,6 +23,7 @@ import demo_data as data
 from demo.attack import AttackTab
 from demo.draft import IncidentDraft
 from demo.fence import PATH, Fence
+from demo.log import LogTab
 from demo.page import AT_ONCE, on, piece, styled
 from demo.play import PlayTab
 from demo.results import results
@@ -31,6 +32,7 @@ from rubric import TableName
 from schema import TASKS
 
 FILES = Path(__file__).resolve().parent / "demo"
+SCRIPTS = ("keys.js", "files.js")
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
 MONOSPACED = ["ui-monospace", "SFMono-Regular", "Consolas", "monospace"]
 MAX_WAITING = 512  # clicks that wait; more are told to try again
@@ -60,6 +62,8 @@ def build(table: TableName = "standard") -> gr.Blocks:
                 PlayTab(table)
             with gr.Tab("You attack"):
                 AttackTab(table)
+            with gr.Tab("Your log"):
+                LogTab(table)
             with gr.Tab("Results") as tab:
                 board = piece()
         on(tab.select, lambda: styled(results()), None, [board])  # type: ignore[arg-type]
@@ -120,5 +124,5 @@ async def _mount_page(app: FastAPI, table: TableName) -> None:
         mcp_server=False,
         theme=gr.themes.Soft(primary_hue="indigo", font=FONTS, font_mono=MONOSPACED),
         css=(FILES / "style.css").read_text("utf-8"),
-        head=f"<script>{(FILES / 'keys.js').read_text('utf-8')}</script>",
+        head="".join(f"<script>{(FILES / name).read_text('utf-8')}</script>" for name in SCRIPTS),
     )

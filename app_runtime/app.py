@@ -25,6 +25,7 @@ from .refusal import Refusal, wrong_form
 from .routes import router
 from .settings import Settings
 from .shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState
+from .triage import TriageDesk, triage_router
 
 _DESCRIPTION = """OpenSOC is a reinforcement-learning environment for security alert triage, on the OpenEnv contract.
 
@@ -58,6 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.episodes = episodes
     app.include_router(router)
+    if settings.triage:
+        app.include_router(triage_router(TriageDesk(settings.triage_per_minute)))
     _add_sdk_routes(app, make_env, settings)
     app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
     for error, handler in _HANDLERS.items():

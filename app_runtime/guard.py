@@ -21,6 +21,7 @@ from .json_input import MAX_DEPTH, has_surrogate_escape, read_json
 from .refusal import OUR_FAULT, Refusal, safe_error
 
 BODY = "opensoc.body"  # the key of the parsed body in the scope; its value is None if the request has no body
+TEXT_PATHS = ("/triage",)  # whose bodies are text that the route reads itself
 # Shorter frames cannot hold a number that Python refuses (4,300 digits), and are quick to check.
 _SHORT_CHARS = 4000
 
@@ -72,7 +73,9 @@ class Guard:
             return receive
         raw = await self._whole(headers, receive)
         text = _decode(raw)
-        if text and not text.isspace():
+        if scope["path"] in TEXT_PATHS:
+            scope[BODY] = text
+        elif text and not text.isspace():
             scope[BODY] = value = read_json(text)
             if scope["path"] == "/mcp":
                 _check_rpc(value)

@@ -29,6 +29,8 @@ class Settings(BaseModel):
     episode_ttl_s: Annotated[float, Field(gt=0)] = 900.0
     max_sessions: Annotated[int, Field(ge=1)] = 2048
     session_timeout_s: Annotated[float, Field(gt=0)] = 3600.0
+    triage: bool = True
+    triage_per_minute: Annotated[int, Field(ge=1)] = 30
     max_body_bytes: Annotated[int, Field(ge=1024)] = 2**20
 
     @classmethod

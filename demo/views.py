@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from demo.words import ACTIONS, cut, readable, rule_summary, summary
 
 if TYPE_CHECKING:
+    from demo.recorded import JudgedLog
     from demo_data import DemoCase, Game, GateResult, ScoredAnswer
 
 HERE = Path(__file__).resolve().parent
@@ -95,8 +96,18 @@ def answer_card(answer: ScoredAnswer | None, case: DemoCase | None = None) -> st
     return str(pieces().answer_card(answer, case is not None)) if answer else ""
 
 
-def ground_truth(case: DemoCase, *, claimed: str = "") -> str:
-    """Render the ground truth, its evidence and findings with their techniques, and why, in words."""
+def judged(log: JudgedLog) -> str:
+    """Render what was read of a log, what was left out and why, and what limits the decision."""
+    return str(pieces().judged(log.judgement, log.judgement.notes))
+
+
+def triage_card(answer: ScoredAnswer) -> str:
+    """Render a model's triage of a recorded log, and whether it agrees with the verifier."""
+    return str(pieces().triage_card(answer))
+
+
+def ground_truth(case: DemoCase, *, claimed: str = "", recorded: bool = False) -> str:
+    """Render the ground truth, its evidence and findings with their techniques, and why, in words; of a recorded log as the verifier's word."""
     truth = case.truth
     findings = [
         {
@@ -110,7 +121,12 @@ def ground_truth(case: DemoCase, *, claimed: str = "") -> str:
         }
         for finding in truth.findings
     ]
-    return str(pieces().ground_truth(truth, findings, truth.explanation.splitlines(), claimed))
+    return str(pieces().ground_truth(truth, findings, truth.explanation.splitlines(), claimed, recorded))
+
+
+def log_file(most: int) -> str:
+    """Render the field that takes a file of at most `most` characters from the visitor's computer."""
+    return str(pieces().log_file(most))
 
 
 def hidden() -> str:

@@ -8,7 +8,7 @@ malicious recordings are noticed and acted upon, and how many benign ones.
 
     python -m telemetry export.evtx
     python -m telemetry --defender embedded --html report.html DIR
-    python -m telemetry world --example > world.yaml
+    python -m telemetry world --example world.yaml
 
 Exit code: 0, or 1 if a file could not be read or no recording holds a usable event, or 2 for a wrong call.
 """
@@ -28,7 +28,7 @@ from runs.extras import require
 from runs.files import write_output
 from runs.progress import track
 from schema import OpenSOCError
-from telemetry.declaring import load_world, write_example
+from telemetry.declaring import EXAMPLE, load_world
 from telemetry.judging import Judgement, find_files, judge_files
 from telemetry.page import render_page
 from telemetry.printing import print_report, summarise
@@ -80,7 +80,7 @@ def _report(args: argparse.Namespace, judgements: Sequence[Judgement], summary: 
     if args.json:
         rows = [judgement.row(details=args.details) for judgement in judgements]
         print(json.dumps({"recordings": rows, "summary": summary}, indent=1))
-    elif not args.html:
+    else:
         print_report(judgements, summary, details=args.details)
 
 
@@ -128,13 +128,20 @@ def _world(argv: Sequence[str]) -> int:
         prog="python -m telemetry world", description="Declare the organisation around recordings, for --world."
     )
     choice = parser.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--example", action="store_true", help="print an example with every part, as YAML")
+    choice.add_argument(
+        "--example",
+        nargs="?",
+        type=Path,
+        const=Path("-"),
+        metavar="FILE",
+        help="write an example with every part, as YAML: to a file, or to standard output",
+    )
     choice.add_argument(
         "--check", type=Path, metavar="FILE", help="say whether a file declares a world, and if not, why"
     )
     args = parser.parse_args(argv)
     if args.example:
-        return write_example()
+        return _write_example(args.example)
     try:
         world = load_world(args.check)
     except OpenSOCError as error:
@@ -148,6 +155,20 @@ def _world(argv: Sequence[str]) -> int:
         "tickets": world.tickets,
     }
     print(f"{args.check} declares " + ", ".join(f"{len(rows)} {name}" for name, rows in parts.items()) + ".")
+    return 0
+
+
+def _write_example(path: Path) -> int:
+    if path == Path("-"):
+        sys.stdout.write(EXAMPLE)
+        return 0
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(EXAMPLE)
+    except OSError as error:
+        print(f"Expected a new file that can be written, and got {error}; name another.", file=sys.stderr)
+        return 2
+    print(f"wrote {path}")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Declare the organisation around recordings: a YAML or JSON file, checked by a schema, that `--world` reads.
 
-    python -m telemetry world --example > world.yaml
+    python -m telemetry world --example world.yaml
     python -m telemetry --world world.yaml FILE...
 
 Nothing has to be declared. What is declared decides how a finding is explained (tickets, tools, scanners) and what deserves an
@@ -10,7 +10,6 @@ escalation (crown jewels, privileged accounts); the rows become those of `schema
 from __future__ import annotations
 
 import ipaddress
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -166,20 +165,30 @@ def load_world(path: Path | None) -> World:
     if path is None:
         return World()
     try:
-        text = path.read_text("utf-8-sig")
-        if len(text) > MAX_DECLARATION:
-            raise ValueError(f"it has more than {MAX_DECLARATION} characters")
-        declaration = yaml.load(text, _NoAliases)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        return parsed_world(path.read_text("utf-8-sig"))
+    except (OSError, UnicodeError) as error:
         raise OpenSOCError(
-            f"Expected YAML or JSON that declares an organisation in {str(path)!r}, and got {type(error).__name__}: {reason}; "
-            f"correct it, or begin with `{EXAMPLE_COMMAND}`."
+            f"Expected a readable file that declares an organisation, and got {error}; give another."
         ) from error
-    try:
-        return declared_world(declaration)
     except OpenSOCError as error:
         raise OpenSOCError(f"In the world {str(path)!r}: {error}") from error
+
+
+def parsed_world(text: str) -> World:
+    """Return the world that YAML or JSON text declares; an empty one for blank text.
+
+    Raises:
+        OpenSOCError: it is no YAML, or no declaration.
+    """
+    try:
+        if len(text) > MAX_DECLARATION:
+            raise ValueError(f"more than {MAX_DECLARATION} characters")
+        return declared_world(yaml.load(text, _NoAliases))
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise OpenSOCError(
+            f"Expected YAML or JSON that declares an organisation, and got {reason}; correct it, or begin with `{EXAMPLE_COMMAND}`."
+        ) from error
 
 
 class _NoAliases(yaml.SafeLoader):
@@ -241,9 +250,3 @@ indicators:
 sensors:
   - {{host: WKS-014, telemetry: endpoint, silent_from: "2026-03-02T08:00:00Z", silent_to: "2026-03-02T09:00:00Z"}}
 """
-
-
-def write_example() -> int:
-    """Print an example declaration, complete and valid."""
-    sys.stdout.write(EXAMPLE)
-    return 0

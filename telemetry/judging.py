@@ -20,7 +20,7 @@ from schema import NO_TIME, Incident
 from telemetry.importers import import_stream, settled
 from telemetry.importers.containers import FileError, is_archive, members_of
 from telemetry.importers.events import DraftEvent, Skipped, to_event
-from telemetry.importers.reading import kind_of, read_records
+from telemetry.importers.reading import kind_of, read_records, read_text
 from telemetry.importers.times import FileTimes
 from telemetry.windowing import Pool, choose_window
 from verifier.decision import compute_ground_truth
@@ -169,6 +169,15 @@ def _without_log_clear(window: Sequence[DraftEvent], world: World, action: str |
     if len(others) == len(window):
         return action
     return compute_ground_truth(incident_of(others), world).action if others else None
+
+
+def judge_text(text: str, world: World, *, name: str) -> Judgement:
+    """Judge a log that a caller gives as text; no file is touched. `name` is what it is called.
+
+    Raises:
+        FileError: it is empty or holds nothing readable.
+    """
+    return judge(read_text(text, name), world, file=name)
 
 
 def judge_file(file: tuple[str, Path], world: World) -> Judgement:

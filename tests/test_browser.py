@@ -23,7 +23,7 @@ FLAGS = [
 ]
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 expect.set_options(timeout=20_000)
-TABS = ("Before and after", "You triage", "You attack", "Results")
+TABS = ("Before and after", "You triage", "You attack", "Your log", "Results")
 SHOTS = os.environ.get("OPENSOC_SCREENSHOTS")
 
 pytestmark = [
@@ -412,6 +412,51 @@ HOSTILE = (
 )
 
 
+def judged_sample(page, label):
+    tab(page, "Your log")
+    button(page, label).click()
+    expect(page.get_by_role("heading", name=re.compile("records are judged")).locator("visible=true")).to_be_visible()
+
+
+def test_a_sample_log_is_judged_by_the_verifier_and_the_model(visit):
+    page = visit()
+    judged_sample(page, "A macro, then shadow copies")
+    expect(page.locator(".card.truth:visible h3")).to_contain_text("quarantine_host")
+    expect(page.locator(".card.answer:visible .badge")).to_contain_text("the verifier")
+    expect(page.locator(".card.truth:visible a", has_text="T1490")).to_be_visible()
+
+
+def test_a_file_is_read_in_the_browser_and_its_markup_is_text(visit, tmp_path):
+    page = visit()
+    tab(page, "Your log")
+    path = tmp_path / "night.jsonl"
+    record = {
+        "ts": 1935741600.5,
+        "_path": "dns",
+        "query": "<img src=x onerror=alert(1)>",
+        "id.orig_h": "10.0.0.1",
+        "id.resp_h": "10.0.0.2",
+    }
+    path.write_text(json.dumps(record) + "\n", "utf-8")
+    page.locator(".log-file:visible").set_input_files(path)
+    expect(page.locator(".log-said:visible")).to_contain_text("night.jsonl: all taken.")
+    button(page, "Judge this log").click()
+    expect(page.locator(".lines:visible .told")).to_contain_text("<img src=x")
+    assert page.locator(".lines img").count() == 0
+
+
+def test_a_declared_world_and_an_unreadable_log_are_answered_in_words(visit):
+    page = visit()
+    tab(page, "Your log")
+    page.get_by_label("The log").fill("neither this nor that")
+    button(page, "Judge this log").click()
+    expect(page.get_by_role("heading", name=re.compile("No decision")).locator("visible=true")).to_be_visible()
+    page.get_by_role("button", name=re.compile("Declare your organisation")).click()
+    page.get_by_label("World, as YAML").fill("tickets: [{id: 5}]")
+    button(page, "Judge this log").click()
+    expect(page.get_by_text("tickets.0.ticket_id").first).to_be_visible()
+
+
 def test_hostile_text_is_shown_as_text_everywhere(visit):
     page = visit()
     begun_attack(page)
@@ -544,6 +589,8 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
             begun_attack(page)
             button(page, "Send").click()
             fallen(page)
+        elif name == "Your log":
+            judged_sample(page, "A macro, then shadow copies")
         else:
             tab(page, name)
             expect(page.locator(".board" if name == "Results" else ".card.truth:visible").first).to_be_visible()

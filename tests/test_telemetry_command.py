@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from demo.recorded import SAMPLES
 from schema import OpenSOCError
 from telemetry.__main__ import main
 from telemetry.declaring import EXAMPLE, declared_world, load_world
@@ -83,7 +84,7 @@ def test_the_example_declares_every_part(tmp_path, capsys):
     path = tmp_path / "world.yaml"
     path.write_text(capsys.readouterr().out, "utf-8")
     world = load_world(path)
-    assert path.read_text("utf-8") == EXAMPLE
+    assert path.read_text("utf-8") == EXAMPLE == (SAMPLES / "world.yaml").read_text("utf-8")
     assert world.networks == ("10.20.0.0/16", "192.168.20.0/24")
     assert world.hosts["DC-01"]["criticality"] == "crown_jewel"
     assert world.tickets[0]["tool"] == "directory replication"

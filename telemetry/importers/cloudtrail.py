@@ -6,7 +6,6 @@ a `cloud_api` event, whose `api_error` says so, since nothing changed. The other
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
-from telemetry.importers.values import first_of, is_blank, mapping
+from telemetry.importers.values import compact, first_of, mapping
 from verifier.rules.kit import TRAIL_CALLS
 
 _ACCOUNT = {
@@ -65,17 +64,6 @@ _IAM = ("iam.amazonaws.com", "sts.amazonaws.com")
 def is_cloudtrail(raw: Mapping[str, Any]) -> bool:
     """Return whether a parsed record is CloudTrail's."""
     return "eventSource" in raw and "eventName" in raw and ("eventTime" in raw or "userIdentity" in raw)
-
-
-def compact(value: object) -> str | None:
-    """Return a part of a record as JSON on one line; None for nothing."""
-    return (
-        None
-        if is_blank(value)
-        else value
-        if isinstance(value, str)
-        else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    )
 
 
 def _principal(identity: Mapping[str, Any]) -> str | None:

@@ -12,12 +12,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from telemetry.importers.cloudtrail import compact
 from telemetry.importers.events import Imported, Skipped, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.security import registry_path, task_command
 from telemetry.importers.times import read_time
-from telemetry.importers.values import first_of, json_value, mapping
+from telemetry.importers.values import compact, first_of, json_value, mapping
 
 Raw = Mapping[str, Any]
 Maker = Callable[[Raw], Imported]

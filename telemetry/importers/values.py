@@ -191,6 +191,17 @@ def json_value(value: object) -> Any:
         return value
 
 
+def compact(value: object) -> str | None:
+    """Return a part of a record as JSON on one line; None for nothing."""
+    return (
+        None
+        if is_blank(value)
+        else value
+        if isinstance(value, str)
+        else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    )
+
+
 def first_of(values: Mapping[str, Any], names: Iterable[str]) -> Any:
     """Return the first value that says something, of several names that sensors use for it."""
     for name in names:

@@ -83,19 +83,18 @@ class Embedded:
 
     Args:
         directory: what `train.nano.export` wrote.
-        threads: cores that one generation may use.
 
     Raises:
         BadRequestError: there is no model, or a file of it is missing, damaged or of another export.
         OpenSOCError: onnxruntime or tokenizers is not installed.
     """
 
-    def __init__(self, directory: Path | str = MODEL, *, threads: int = 1) -> None:
+    def __init__(self, directory: Path | str = MODEL) -> None:
         ort, tokenizers = _libraries()
         directory = Path(directory)
         self.about, graph, tokenizer = _read(directory)
         options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
         try:
             self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -67,12 +67,12 @@ def refusing(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
     return guarded
 
 
-def exit_code(work: Callable[[], object], kept: str) -> int:
+def exit_code(work: Callable[[], object], stored: str) -> int:
     """Do the work of a command, say on stderr why it did not come to its end, and return the exit code.
 
     Args:
         work: raises StoppedError or OSError if it stopped, another OpenSOCError if the call was wrong.
-        kept: says what a stop or an interrupt leaves, for instance "what was answered is stored".
+        stored: says what a stop or an interrupt leaves, for instance "what was answered is stored".
     """
     try:
         work()
@@ -80,11 +80,11 @@ def exit_code(work: Callable[[], object], kept: str) -> int:
         code, message = STOPPED, str(error)
     except OSError as error:
         again = "Make room, and run" if error.errno in FULL else "Run"
-        code, message = STOPPED, f"Stopped: {error}; {kept}. {again} the same command to go on."
+        code, message = STOPPED, f"Stopped: {error}; {stored}. {again} the same command to go on."
     except OpenSOCError as error:
         code, message = WRONG, str(error)
     except KeyboardInterrupt:
-        code, message = INTERRUPTED, f"Interrupted; {kept}. Run the same command to go on."
+        code, message = INTERRUPTED, f"Interrupted; {stored}. Run the same command to go on."
     else:
         return DONE
     print(message, file=sys.stderr)

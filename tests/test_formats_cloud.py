@@ -117,7 +117,66 @@ REPOSITORY = {
     "cloud_account": "quill",
     "resources": '{"org":"quill","repo":"quill/press","visibility":"public","previous_visibility":"private"}',
 }
+POLICY = {
+    "event_type": "cloud_api",
+    "activity": "call",
+    "actor_user": "rota.prell@quill.test",
+    "user_uid": "rota.prell@quill.test",
+    "user_type": "user",
+    "src_ip": "203.0.113.20",
+    "user_agent": "example/1",
+    "api_service": "cloudresourcemanager.googleapis.com",
+    "api_operation": "SetIamPolicy",
+    "cloud_account": "quill",
+    "resources": '{"resourceName":"projects/quill","policyDelta":{"bindingDeltas":[{"action":"ADD","role":"roles/owner",'
+    '"member":"user:drop@example.net"}]},"request":{"resource":"quill"}}',
+}
+ROLE = {
+    "event_type": "cloud_api",
+    "activity": "call",
+    "actor_user": "rota.prell@quill.test",
+    "user_uid": "rota.prell@quill.test",
+    "user_type": "user",
+    "src_ip": "203.0.113.20",
+    "api_service": "workspace/admin",
+    "api_operation": "ASSIGN_ROLE",
+    "cloud_account": "C01",
+    "resources": '{"ROLE_NAME":"_SEED_ADMIN_ROLE","USER_EMAIL":"drop@quill.test"}',
+}
+GUARD = {
+    "event_type": "detection",
+    "activity": "ids_notice",
+    "actor_user": "rota",
+    "finding_title": "UnauthorizedAccess:IAMUser/ConsoleLoginSuccess.B",
+    "severity": "5",
+    "src_ip": "203.0.113.20",
+}
+HUB = {
+    "event_type": "detection",
+    "activity": "ids_notice",
+    "device_hostname": "i-0abc",
+    "finding_title": "A machine talks to a strange address",
+    "severity": "HIGH",
+    "src_ip": "10.9.0.4",
+    "dst_ip": "203.0.113.30",
+}
+FLOW = {
+    "event_type": "net_conn",
+    "activity": "flow",
+    "device_hostname": "eni-0abc",
+    "src_ip": "10.9.0.4",
+    "src_port": 40000,
+    "dst_ip": "203.0.113.30",
+    "dst_port": 443,
+    "dst_scope": "external",
+    "bytes_out": 900,
+}
 CARRIED = {
+    "gcp-audit": (13, POLICY),
+    "google-workspace": ("13:30", ROLE),
+    "aws-guardduty": (14, GUARD),
+    "aws-security-hub": ("14:10", HUB),
+    "aws-vpc-flow": (14, FLOW),
     "entra-sign-ins": (8, SIGN_IN),
     "entra-audit": ("8:10", DIRECTORY_CHANGE),
     "microsoft-365-unified-audit": (9, INBOX_RULE),
@@ -127,7 +186,11 @@ CARRIED = {
     "aks-audit": (11, POD),
     "aws-cloudtrail": (12, TRAIL),
 }
-OF_THEIR_OWN = ("entra-sign-ins--service-principal.jsonl", "entra-sign-ins--hunting.jsonl")
+OF_THEIR_OWN = (
+    "entra-sign-ins--service-principal.jsonl",
+    "entra-sign-ins--hunting.jsonl",
+    "aws-vpc-flow--custom.log",
+)
 CASES = [
     (path.name, *CARRIED[slug])
     for path in sorted(FORMATS.iterdir())
@@ -146,7 +209,7 @@ def test_a_record_becomes_the_same_event_in_every_carrier(name, clock, expected)
 
 
 def test_every_carrier_is_tried():
-    assert len(CASES) == 49
+    assert len(CASES) == 68
 
 
 # ---------------------------------------------------------------- what counts as an attempt
@@ -352,6 +415,92 @@ def test_what_decides_of_a_long_request_stays_and_stays_json():
 
     pod = json.loads(event["resources"])["requestObject"]["spec"]["template"]["spec"]
     assert (pod["hostNetwork"], pod["volumes"]) == (True, [{"hostPath": {"path": "/"}}])
+
+
+# ---------------------------------------------------------------- Google, AWS
+def test_an_activity_of_several_events_is_as_many_and_a_challenge_is_no_failure():
+    role, user, failure, challenge, warning = (facts(event) for event in imported("google-workspace.json"))
+
+    assert (role["api_operation"], user["api_operation"]) == ("ASSIGN_ROLE", "CREATE_USER")
+    assert (failure["activity"], failure["status"]) == ("failure", "login_failure_invalid_password")
+    assert (challenge["api_service"], challenge["api_operation"]) == ("workspace/login", "login_challenge")
+    assert (warning["event_type"], warning["finding_title"]) == ("detection", "suspicious_login")
+
+
+@pytest.mark.parametrize(
+    ("method", "resource", "operation", "thing"),
+    [
+        ("io.k8s.core.v1.pods.exec.create", "core/v1/namespaces/press/pods/x/exec", "create pods/exec", "pods"),
+        (
+            "io.k8s.authorization.rbac.v1.clusterrolebindings.create",
+            "rbac.authorization.k8s.io/v1/clusterrolebindings/y",
+            "create clusterrolebindings",
+            "clusterrolebindings",
+        ),
+    ],
+)
+def test_calls_of_a_gke_cluster_are_written_as_kubernetes_own(method, resource, operation, thing):
+    payload = {"serviceName": "k8s.io", "methodName": method, "resourceName": resource}
+    (event,) = converted({"timestamp": "2031-05-06T11:00:00Z", "protoPayload": payload})
+
+    assert (event["api_service"], event["api_operation"]) == ("kubernetes", operation)
+    assert json.loads(event["resources"])["objectRef"]["resource"] == thing
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_an_operation_that_begins_and_ends_is_one_call_with_the_request(order):
+    entries = [
+        {
+            "timestamp": "2031-05-06T13:00:00Z",
+            "operation": {"id": "o-1", "first": is_first, "last": not is_first},
+            "protoPayload": {
+                "methodName": "v1.compute.instances.insert",
+                "resourceName": "vm",
+                "request": {"name": "vm"} if is_first else None,
+            },
+        }
+        for is_first in order
+    ]
+    (event,) = [event for event in converted(*entries) if isinstance(event, dict)]
+
+    assert json.loads(event["resources"]) == {"resourceName": "vm", "request": {"name": "vm"}}
+
+
+def test_a_rejected_flow_is_blocked_and_a_window_without_data_is_skipped():
+    accepted, rejected = imported("aws-vpc-flow.log")
+
+    assert (accepted.activity, rejected.activity) == ("flow", "block")
+    assert import_records(read_records(FORMATS / "aws-vpc-flow.log"))[2] == Skipped(
+        "VPC flow: a window without data", 2
+    )
+
+
+def test_a_flow_in_an_order_of_its_own_is_read_by_its_header():
+    (event,) = imported("aws-vpc-flow--custom.log")
+
+    assert facts(event) == {**FLOW, "direction": "outbound"}
+
+
+def test_a_check_of_a_setting_is_no_detection():
+    check = {"ProductArn": "arn:x", "Types": ["Software and Configuration Checks"], "Compliance": {"Status": "FAILED"}}
+
+    assert converted(check) == ["Security Hub: a check of a setting, and no act"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("", ("cloud_api", "call")),
+        ("--authentication", ("logon", "failure")),
+        ("--detection", ("detection", "ids_notice")),
+        ("--network", ("net_conn", "flow")),
+    ],
+)
+def test_ocsf_is_read_by_its_classes(variant, expected):
+    (event,) = imported(f"ocsf{variant}.jsonl")
+
+    assert (event.event_type, event.activity) == expected
+    assert event.time == datetime(2031, 5, 6, 14, tzinfo=UTC)
 
 
 # ---------------------------------------------------------------- columns

@@ -15,11 +15,13 @@ from typing import Any
 import orjson
 
 from telemetry.importers import (
+    aws,
     azure,
     cloudtrail,
     defender,
     entra,
     github,
+    google,
     kubernetes,
     okta,
     purview,
@@ -44,6 +46,8 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *kubernetes.FORMATS,
     *okta.FORMATS,
     *github.FORMATS,
+    *google.FORMATS,
+    *aws.FORMATS,
     *azure.FORMATS,
 )
 
@@ -76,7 +80,7 @@ def import_stream(
     for record, raw in enumerate(records):
         if isinstance(raw, Skipped):
             yield replace(raw, record=record)
-        elif is_text(raw):
+        elif is_text(raw) and not aws.is_flow_line(raw):
             for result in text.feed(record, str(raw["raw"])):
                 yield _noted(result, times, networks)
         else:

@@ -348,7 +348,12 @@ def _bigquery(raw: Raw) -> list[Any] | None:
         text = payload.pop(f"{name}Json", None)
         if text is not None:
             payload[name] = json_value(text)
-    entry = {name: value for name, value in raw.items() if not name.startswith("protopayload_auditlog")}
+    entry: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name.startswith(("resource.", "resource_")):
+            _put(entry, name.replace("resource_", "resource.").replace("labels_", "labels.").split("."), value)
+        elif not name.startswith("protopayload_auditlog"):
+            entry[name] = value
     return [{**entry, "protoPayload": payload}]
 
 

@@ -1,6 +1,6 @@
 """Tables as text: CSV by comma, semicolon, tab or bar, Zeek's tab-separated logs, and logs that name their `#Fields:` (W3C).
 
-Sources: RFC 4180; Zeek documentation, "Log Files: Zeek TSV Format Logs"; W3C, "Extended Log File Format". A header's ` [UTC]` and
+The files of AWS's flow logs are tables by space. Sources: RFC 4180; AWS, "Flow log records"; Zeek documentation, "Log Files: Zeek TSV Format Logs"; W3C, "Extended Log File Format". A header's ` [UTC]` and
 ` [Local Time]`, as Azure's portals write them, are taken off.
 """
 
@@ -21,6 +21,7 @@ LONG_ROW = "a row with more cells than its table's header"
 HEADER_AGAIN = "a table's header again"
 BAD_ROW = "a row of a table that cannot be read"
 _NAME = re.compile(r"[A-Za-z_@#$][^\n:={}<>\"]{0,119}$")
+_FLOW_HEADER = re.compile(r"(?=.*\bsrcaddr\b)(?=.*\bdstaddr\b)[a-z0-9-]+(?: [a-z0-9-]+)+\s*$")
 _SUFFIX = re.compile(r"\s*\[(?:UTC|Local Time)\]$", re.IGNORECASE)
 
 
@@ -39,6 +40,8 @@ def header_of(head: str, *, is_table: bool) -> Header | None:
         is_table: whether the file's name says that it is one: then any two names are a header, and one column is enough.
     """
     lines = head.split("\n", PREAMBLE + 2)[: PREAMBLE + 2]
+    if _FLOW_HEADER.match(lines[0]):
+        return Header(tuple(lines[0].split()), " ")
     for number, line in enumerate(lines[: PREAMBLE if is_table else 1]):
         for delimiter in sorted(DELIMITERS, key=lambda mark: -line.count(mark)):
             names = _names(line, delimiter)

@@ -20,9 +20,9 @@ from telemetry.importers.containers import FileError
 from telemetry.importers.defender import TABLES, convert_defender
 from telemetry.importers.entra import convert_audit
 from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event
-from telemetry.importers.linux import convert_text
 from telemetry.importers.reading import BAD_LINE, MAX_LINE, read_records
 from telemetry.importers.security import task_command
+from telemetry.importers.text import convert_text
 from telemetry.importers.unwrapping import NO_OBJECT
 from telemetry.importers.values import (
     CLEANERS,
@@ -356,7 +356,7 @@ def test_syslog_messages_that_are_known_become_events():
     failed, accepted, sudo, account = (fields_of("syslog.log", record) for record in range(4))
 
     assert (failed["activity"], failed["user_name"], failed["src_ip"]) == ("failure", "admin", "198.51.100.9")
-    assert (accepted["activity"], accepted["auth_protocol"]) == ("ssh_session", "publickey")
+    assert (accepted["activity"], accepted["auth_protocol"]) == ("success", "publickey")
     assert (sudo["activity"], sudo["actor_user"], sudo["privileges"]) == ("sudo", "rota", "/usr/sbin/useradd helper")
     assert (account["activity"], account["user_name"]) == ("create", "helper")
     assert imported("syslog.log")[2].time == datetime(2031, 5, 6, 6, 0, 9, 500_000, UTC)

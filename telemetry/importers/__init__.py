@@ -25,13 +25,14 @@ from telemetry.importers import (
     kubernetes,
     okta,
     purview,
+    suricata,
+    text,
     windows_logs,
     zeek,
 )
 from telemetry.importers.attempts import Attempts
 from telemetry.importers.events import DraftEvent, Imported, Skipped, located, with_scope
 from telemetry.importers.formats import Format
-from telemetry.importers.linux import TextLog, is_text
 from telemetry.importers.times import FileTimes
 from world import PRIVATE_NETWORKS
 
@@ -48,6 +49,8 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *github.FORMATS,
     *google.FORMATS,
     *aws.FORMATS,
+    *suricata.FORMATS,
+    *text.FORMATS,
     *azure.FORMATS,
 )
 
@@ -74,14 +77,14 @@ def import_stream(
         times: notes the times; after the last record, `settled` gives a draft its own.
         networks: address ranges of the organisation, from which a connection's `dst_scope` is derived.
     """
-    text = TextLog()
+    log = text.TextLog()
     originals: dict[bytes, int] = {}
     attempts = Attempts()
     for record, raw in enumerate(records):
         if isinstance(raw, Skipped):
             yield replace(raw, record=record)
-        elif is_text(raw) and not aws.is_flow_line(raw):
-            for result in text.feed(record, str(raw["raw"])):
+        elif text.is_text(raw) and not aws.is_flow_line(raw):
+            for result in log.feed(record, raw):
                 yield _noted(result, times, networks)
         else:
             row = format_of(raw)
@@ -89,7 +92,7 @@ def import_stream(
             result = _once(_noted(located(result, time, record), times, networks), raw, originals)
             yield from attempts.take(result, row.name, row.attempt(raw)) if row and row.attempt else (result,)
     yield from attempts.close()
-    for result in text.close():
+    for result in log.close():
         yield _noted(result, times, networks)
 
 

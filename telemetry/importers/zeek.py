@@ -1,8 +1,7 @@
-"""Zeek logs as JSON, whether Zeek wrote it or a converter made it of tab-separated logs (where all values are text).
+"""Zeek logs, whether Zeek wrote them as JSON or tab-separated (where all values are text), also as Corelight ships them.
 
 Source: Zeek documentation, "Log Files" (field names); RFC 3961 and 4757 number the Kerberos ciphers. The log is named
-by `_path` or `@stream`; records of conn.log alone are known by their fields. Zeek names no host of ours, so events
-have none.
+by `_path` or `@stream`, else known by fields that only it has (`SIGNS`). Zeek names no host of ours, so events have none.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 from telemetry.importers.events import Imported, Skipped, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
-from telemetry.importers.values import is_blank
+from telemetry.importers.values import is_blank, mapping
 
 Maker = Callable[[Mapping[str, Any]], Imported]
 _CIPHERS = {
@@ -28,15 +27,79 @@ _CIPHERS = {
 _PREAUTH_FAILED = "KDC_ERR_PREAUTH_FAILED"
 
 
+# Fields by which a log without `_path` is known: the first row of which a record has all fields.
+SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("notice", ("note",)),
+    ("conn", ("conn_state",)),
+    ("kerberos", ("request_type", "client")),
+    ("kerberos", ("request_type", "service")),
+    ("ntlm", ("server_nb_computer_name",)),
+    ("ntlm", ("domainname",)),
+    ("smb_mapping", ("share_type",)),
+    ("smb_files", ("action", "name")),
+    ("smb_files", ("action", "path")),
+    ("dce_rpc", ("endpoint", "operation")),
+    ("rdp", ("security_protocol",)),
+    ("rdp", ("cookie",)),
+    ("ssh", ("auth_attempts",)),
+    ("ssh", ("auth_success", "client")),
+    ("ssh", ("hassh",)),
+    ("ssh", ("kex_alg",)),
+    ("dns", ("query", "qtype_name")),
+    ("dns", ("query", "qtype")),
+    ("dns", ("query", "trans_id")),
+    ("dns", ("query", "rcode")),
+    ("http", ("method", "uri")),
+    ("http", ("status_code", "trans_depth")),
+    ("ssl", ("server_name",)),
+    ("ssl", ("cipher", "version")),
+    ("ssl", ("established", "version")),
+    ("files", ("fuid", "mime_type")),
+    ("files", ("fuid", "seen_bytes")),
+    ("files", ("fuid", "source")),
+    ("x509", ("certificate.subject",)),
+    ("x509", ("certificate_subject",)),
+    ("x509", ("fingerprint",)),
+    ("dhcp", ("msg_types",)),
+    ("dhcp", ("mac", "assigned_addr")),
+    ("ftp", ("reply_code", "command")),
+    ("smtp", ("helo",)),
+    ("smtp", ("mailfrom",)),
+    ("rfb", ("authentication_method",)),
+    ("snmp", ("community",)),
+    ("tunnel", ("tunnel_type",)),
+    ("dpd", ("failure_reason",)),
+    ("weird", ("name", "peer")),
+    ("conn", ("proto", "duration")),
+    ("conn", ("proto", "history")),
+)
+
+
+def log_of(raw: Mapping[str, Any]) -> str:
+    """Return the name of the Zeek log that a record is of; nothing where neither a name nor the fields say."""
+    name = raw.get("_path") or raw.get("@stream")
+    if name:
+        return str(name)
+    return next((log for log, fields in SIGNS if all(field in raw for field in fields)), "")
+
+
 def is_zeek(raw: Mapping[str, Any]) -> bool:
     """Return whether a parsed record comes from Zeek."""
-    return "ts" in raw and ("_path" in raw or "@stream" in raw or ("uid" in raw and "conn_state" in raw))
+    if "ts" not in raw:
+        return False
+    if "_path" in raw or "@stream" in raw:
+        return True
+    has_ends = "id.orig_h" in raw or "id_orig_h" in raw or isinstance(raw.get("id"), Mapping)
+    return (has_ends or "fuid" in raw or "note" in raw or "certificate.subject" in raw) and log_of(raw) != ""
 
 
 def _get(raw: Mapping[str, Any], name: str) -> Any:
-    """Return a value by Zeek's name; some shippers write id_orig_h for id.orig_h, and lists come as lists or with commas."""
+    """Return a value by Zeek's name; some shippers write id_orig_h for id.orig_h or nest it, and lists come as lists or with commas."""
     value = raw.get(name)
     value = raw.get(name.replace(".", "_")) if value is None else value
+    if value is None and "." in name:
+        parent, _, child = name.partition(".")
+        value = mapping(raw.get(parent)).get(child)
     if isinstance(value, list):
         value = ",".join(str(part) for part in value)
     return None if is_blank(value) else value
@@ -145,6 +208,8 @@ def _rpc(raw: Mapping[str, Any]) -> Imported:
 
 
 def _sign_in(activity: str) -> Maker:
+    """Make the conversion of a log of sign-ins; a sweep of many targets is known by the targets, so an address stands where no name does."""
+
     def make(raw: Mapping[str, Any]) -> Imported:
         tried = _get(raw, "success") if activity == "ntlm" else _get(raw, "auth_success")
         failed = tried is not None and not _is_true(tried)
@@ -153,12 +218,32 @@ def _sign_in(activity: str) -> Maker:
             "user_name": _get(raw, "username") or _get(raw, "cookie"),
             "status": _get(raw, "result") or (None if tried is None else "failure" if failed else "success"),
             "auth_protocol": "NTLM" if activity == "ntlm" else None,
-            "target_hostname": _get(raw, "server_nb_computer_name") or _get(raw, "server_dns_computer_name"),
+            "target_hostname": _get(raw, "server_nb_computer_name")
+            or _get(raw, "server_dns_computer_name")
+            or _get(raw, "id.resp_h"),
+            "src_hostname": _get(raw, "hostname") if activity == "ntlm" else None,
             **_ends(raw, "src_ip"),
         }
         return draft_event("logon", kind, values)
 
     return make
+
+
+def _ftp(raw: Mapping[str, Any]) -> Imported:
+    """Tell sign-ins to FTP by the server's reply (RFC 959: 230 logged in, 530 not logged in)."""
+    activity = {"230": "success", "530": "failure"}.get(str(_get(raw, "reply_code")))
+    if not activity:
+        return Skipped("Zeek ftp: a command of a session that conn reports")
+    values = {"user_name": _get(raw, "user"), "auth_protocol": "FTP", "target_hostname": _get(raw, "id.resp_h")}
+    return draft_event("logon", activity, {**values, **_ends(raw, "src_ip")})
+
+
+def _screen(raw: Mapping[str, Any]) -> Imported:
+    """Tell sign-ins to a remote framebuffer (VNC, RFC 6143)."""
+    tried = _get(raw, "auth_success")
+    activity = "rdp_session" if tried is None else "success" if _is_true(tried) else "failure"
+    values = {"auth_protocol": _get(raw, "authentication_method"), "target_hostname": _get(raw, "id.resp_h")}
+    return draft_event("logon", activity, {**values, "logon_process": "vnc", **_ends(raw, "src_ip")})
 
 
 LOGS: Mapping[str, Maker | str] = {
@@ -182,24 +267,49 @@ LOGS: Mapping[str, Maker | str] = {
     "dpd": "a protocol that the analyser could not follow",
     "analyzer": "a protocol that the analyser could not follow",
     "dhcp": "an address lease",
+    "ftp": _ftp,
+    "rfb": _screen,
+    "smtp": "a mail",
+    "snmp": "a query of a device that conn reports",
+    "tunnel": "a tunnel that conn reports",
+    "software": "a program's version",
+    "known_hosts": "an address that was met",
+    "known_services": "a service that was met",
+    "ntp": "a clock's query",
+    "sip": "a call",
+    "stats": "the sensor's own figures",
+    "capture_loss": "the sensor's own figures",
+    "reporter": "the sensor's own messages",
 }
 
 
 def convert_zeek(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
     """Return when a Zeek record was made and what it becomes."""
-    log = str(raw.get("_path") or raw.get("@stream") or "conn")
+    log = log_of(raw)
     row = LOGS.get(log, "")
     if callable(row):
         return read_time(raw.get("ts")), row(raw)
     return read_time(raw.get("ts")), Skipped(f"Zeek {log}: {row}" if row else f"no mapping for Zeek {log}")
 
 
+def _is_log(*names: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda raw: is_zeek(raw) and log_of(raw) in names
+
+
+_EXPORT = "Zeek's log folder, as tables or as JSON; Corelight's export"
 FORMATS = (
-    Format(
-        "Zeek logs",
-        is_zeek,
-        convert_zeek,
-        ("zeek/conn", "zeek/dns", "zeek/http", "zeek/kerberos", "zeek/smb_files", "zeek/dce_rpc", "zeek/rdp"),
-        "Zeek's log folder, as tables or as JSON",
-    ),
+    Format("Zeek conn", _is_log("conn"), convert_zeek, ("zeek/conn", "firewall"), _EXPORT),
+    Format("Zeek dns", _is_log("dns"), convert_zeek, ("zeek/dns", "dns"), _EXPORT),
+    Format("Zeek http", _is_log("http"), convert_zeek, ("zeek/http", "proxy"), _EXPORT),
+    Format("Zeek ssl", _is_log("ssl", "quic"), convert_zeek, ("zeek/ssl",), _EXPORT),
+    Format("Zeek files", _is_log("files"), convert_zeek, ("zeek/files",), _EXPORT),
+    Format("Zeek notice", _is_log("notice", "weird"), convert_zeek, ("zeek/notice",), _EXPORT),
+    Format("Zeek kerberos", _is_log("kerberos"), convert_zeek, ("zeek/kerberos",), _EXPORT),
+    Format("Zeek ntlm", _is_log("ntlm"), convert_zeek, ("zeek/ntlm",), _EXPORT),
+    Format("Zeek SMB", _is_log("smb_mapping", "smb_files"), convert_zeek, ("zeek/smb_files",), _EXPORT),
+    Format("Zeek dce_rpc", _is_log("dce_rpc"), convert_zeek, ("zeek/dce_rpc",), _EXPORT),
+    Format("Zeek rdp", _is_log("rdp"), convert_zeek, ("zeek/rdp",), _EXPORT),
+    Format("Zeek ssh", _is_log("ssh"), convert_zeek, ("zeek/ssh",), _EXPORT),
+    Format("Zeek ftp and VNC", _is_log("ftp", "rfb"), convert_zeek, ("zeek/ftp",), _EXPORT),
+    Format("Zeek, other logs", is_zeek, convert_zeek, (), _EXPORT),
 )

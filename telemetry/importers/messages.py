@@ -1,0 +1,163 @@
+"""Say what a log message of Linux becomes: rights, accounts, jobs, services, names asked for, sign-ins to services.
+
+Sign-ins that are told in several lines are `sign_in_lines`'; a packet filter's lines are `firewalls`'. Sources: the message
+texts of sudo, util-linux su, shadow (useradd, usermod, gpasswd, passwd), cronie and Debian cron, systemd, dnsmasq, BIND 9,
+Unbound, Dovecot, Postfix and vsftpd.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from telemetry.importers.access_logs import read_request
+from telemetry.importers.events import Imported, Skipped, draft_event, located
+from telemetry.importers.firewalls import read_firewall
+from telemetry.importers.sign_in_lines import Teller, Try, is_part_of_try, read_try, session_of
+from telemetry.importers.syslog import MAX_MESSAGE, Message
+
+_Row = tuple[re.Pattern[str], str, str, Mapping[str, Any]]
+SILENT_SESSIONS = frozenset({"cron", "crond", "sudo", "sudo-i", "systemd-user", "sshd", "runuser"})
+
+
+def _row(pattern: str, event_type: str, activity: str, **fixed: Any) -> _Row:
+    return re.compile(pattern), event_type, activity, fixed
+
+
+_QUERY = r"client (?:@0x[0-9a-f]+ )?(?P<src_ip>[\da-fA-F.:]+)#\d+(?: \([^)]*\))?: (?:view \S+: )?query: (?P<query_hostname>\S+) IN"
+# A program's name, in lower case, and the messages of it that are known; "" for whatever the program.
+_MESSAGES: dict[str, tuple[_Row, ...]] = {
+    "sudo": (
+        _row(
+            r"\s*(?P<actor_user>\S+) : (?:user NOT in sudoers|command not allowed) ;.*?USER=(?P<user_name>\S+) ; (?:.*; )?COMMAND=(?P<privileges>.*)",
+            "privilege",
+            "sudo",
+            outcome="failure",
+        ),
+        _row(
+            r"\s*(?P<actor_user>\S+) : .*?USER=(?P<user_name>\S+) ; (?:.*; )?COMMAND=(?P<privileges>.*)",
+            "privilege",
+            "sudo",
+        ),
+    ),
+    "": (
+        _row(r"new user: name=(?P<user_name>[^,\s]+)(?P<attributes>.*)", "account", "create"),
+        _row(r"delete user '(?P<user_name>[^']+)'", "account", "delete"),
+        _row(r"change user '(?P<user_name>[^']+)' (?P<attributes>.*)", "account", "modify"),
+        _row(r"(?:pam_unix\(\w+:chauthtok\): )?password changed for (?P<user_name>\S+)", "account", "password_change"),
+        _row(r"add '(?P<user_name>[^']+)' to group '(?P<group_name>[^']+)'", "group", "member_add"),
+        _row(
+            r"(?:user|member) (?P<user_name>\S+) added by (?P<actor_user>\S+) to group (?P<group_name>\S+)",
+            "group",
+            "member_add",
+        ),
+        _row(r"delete '(?P<user_name>[^']+)' from group '(?P<group_name>[^']+)'", "group", "member_remove"),
+        _row(r"\((?P<actor_user>[^)]+)\) CMD \(\s*(?P<job_cmd_line>.*)\)", "task", "run"),
+        _row(r"\((?P<actor_user>[^)]+)\) REPLACE \((?P<run_as>[^)]+)\)", "task", "update", job_name="crontab"),
+        _row(r"\((?P<actor_user>[^)]+)\) DELETE \((?P<run_as>[^)]+)\)", "task", "delete", job_name="crontab"),
+        _row(rf"(?:queries: (?:info: )?)?{_QUERY}", "dns_query", "query"),
+    ),
+    "systemd": (
+        _row(r"Started (?P<service_name>[\w@.\\-]+\.(?:service|timer|socket))\b", "service", "state", status="running"),
+        _row(r"Stopped (?P<service_name>[\w@.\\-]+\.(?:service|timer|socket))\b", "service", "state", status="stopped"),
+        _row(r"(?P<service_name>[\w@.\\-]+\.service): (?:Failed with|Main process exited)", "service", "fail"),
+    ),
+    "dnsmasq": (
+        _row(
+            r"(?:\d+ [\d.:a-f]+/\d+ )?query\[\w+\] (?P<query_hostname>\S+) from (?P<src_ip>\S+)", "dns_query", "query"
+        ),
+    ),
+    "unbound": (_row(r"info: (?P<src_ip>[\d.:a-fA-F]+) (?P<query_hostname>\S+)\. [A-Z]+ IN", "dns_query", "query"),),
+    "dovecot": (
+        _row(
+            r"(?:imap|pop3|submission|managesieve)-login: (?:Disconnected|Aborted login|Login aborted).*?\(auth failed.*?user=<(?P<user_name>[^>]*)>.*?rip=(?P<src_ip>[\d.:a-fA-F]+)",
+            "logon",
+            "failure",
+            logon_process="dovecot",
+        ),
+        _row(
+            r"(?:imap|pop3|submission|managesieve)-login: Login: user=<(?P<user_name>[^>]*)>.*?rip=(?P<src_ip>[\d.:a-fA-F]+)",
+            "logon",
+            "success",
+            logon_process="dovecot",
+        ),
+    ),
+    "smtpd": (
+        _row(
+            r"warning: [\w.-]+\[(?P<src_ip>[\d.:a-fA-F]+)\]: SASL (?P<auth_protocol>\S+) authentication failed(?:.*sasl_username=(?P<user_name>[^,\s]+))?",
+            "logon",
+            "failure",
+            logon_process="postfix",
+        ),
+    ),
+    "vsftpd": (
+        _row(
+            r"(?:\[pid \d+\] )?\[(?P<user_name>[^\]]*)\] FAIL LOGIN: Client \"(?P<src_ip>[^\"]+)\"",
+            "logon",
+            "failure",
+            logon_process="vsftpd",
+        ),
+        _row(
+            r"(?:\[pid \d+\] )?\[(?P<user_name>[^\]]*)\] OK LOGIN: Client \"(?P<src_ip>[^\"]+)\"",
+            "logon",
+            "success",
+            logon_process="vsftpd",
+        ),
+    ),
+}
+_SUDO_FAILURE = re.compile(r"\s*(?P<user_name>\S+) : (?P<count>\d{1,3}) incorrect password attempts? ;")
+_SU_FAILURE = re.compile(r"(?:FAILED SU|FAILED su) (?:\(to|for) (?P<user_name>[^\s)]+)\)? (?:by )?(?P<actor_user>\S+)")
+_LOGIN_FAILURE = re.compile(
+    r"FAILED LOGIN (?:SESSION |\(?\d+\)? )?(?:from|FROM|on) ?(?P<src_ip>\S*?) (?:FOR|for) [`'\"]?(?P<user_name>[^\s,'\"]+)"
+)
+
+
+def read_sign_in(message: Message) -> Try | None:
+    """Return what a message says about a sign-in that other lines may tell too; None for anything else."""
+    tried = read_try(message)
+    if tried is not None:
+        return tried
+    session = session_of(message)
+    if session and session[0] == "sshd" and session[1] == "opened" and message.pid:
+        values = {"user_name": session[2], "logon_process": message.program, "device_hostname": message.host}
+        return Try(message.record, message.time, Teller.SESSION, message.host, message.pid, values)
+    pattern = {"sudo": _SUDO_FAILURE, "su": _SU_FAILURE, "login": _LOGIN_FAILURE}.get(message.program.lower())
+    match = pattern.match(message.text[:MAX_MESSAGE]) if pattern else None
+    if not match:
+        return None
+    parts = match.groupdict(default="")
+    count = int(parts.pop("count", "") or 1)
+    values = {**parts, "logon_process": message.program, "device_hostname": message.host}
+    return Try(message.record, message.time, Teller.CREDENTIAL, message.host, message.pid, values, count=count)
+
+
+def convert_message(message: Message) -> Imported:
+    """Return what a message becomes that is no part of a sign-in of several lines."""
+    return located(_converted(message), message.time, message.record)
+
+
+def _converted(message: Message) -> Imported:
+    program, text = message.program.lower(), message.text[:MAX_MESSAGE]
+    if is_part_of_try(message):
+        return Skipped("part of a sign-in: PAM's note on a try that other lines tell")
+    session = session_of(message)
+    if session:
+        return _session(message, *session)
+    family = next((name for name in _MESSAGES if name and (program == name or program.endswith("/" + name))), "")
+    for pattern, event_type, activity, fixed in (*(_MESSAGES[family] if family else ()), *_MESSAGES[""]):
+        match = pattern.match(text)
+        if match:
+            return draft_event(event_type, activity, {**match.groupdict(), **fixed, "device_hostname": message.host})
+    return (
+        read_firewall(message)
+        or read_request(text, message.host)
+        or Skipped(f"no mapping for a syslog message of {message.program}")
+    )
+
+
+def _session(message: Message, service: str, what: str, user: str) -> Imported:
+    if service in SILENT_SESSIONS:
+        return Skipped(f"a session of {service}, whose sign-in or command other lines tell")
+    values = {"user_name": user, "logon_process": service, "device_hostname": message.host}
+    return draft_event("logon", "success" if what == "opened" else "logoff", values)

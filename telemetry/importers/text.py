@@ -1,0 +1,294 @@
+"""Convert a file's log lines and messages together: what one line means often stands in others.
+
+The lines of one audit serial are one event, the lines of one connection are one sign-in, `last message repeated` speaks of the
+line before, and an entry of the journal's export format is spread over lines. `convert_text` takes all of a file's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from telemetry.importers.access_logs import read_request, time_of_request
+from telemetry.importers.auditd import (
+    AuditEvent,
+    AuditLine,
+    audit_parts,
+    audit_results,
+    audit_try,
+    auditbeat_event,
+    ausearch_result,
+    enrich,
+    is_auditbeat,
+    is_ausearch_row,
+    is_enrichment,
+    is_separator,
+    read_audit,
+    read_sentence,
+)
+from telemetry.importers.events import Imported, Skipped, located
+from telemetry.importers.firewalls import read_bare_firewall, time_of_firewall
+from telemetry.importers.formats import Format, Raw
+from telemetry.importers.journald import (
+    EXPORT_START,
+    audit_text,
+    is_container,
+    is_journal,
+    is_shipped,
+    is_unified,
+    read_container,
+    read_journal,
+    read_shipped,
+    read_unified,
+)
+from telemetry.importers.messages import convert_message, read_sign_in
+from telemetry.importers.sign_in_lines import LAST_REPEATED, MAX_REPEATS, SignIns, Try
+from telemetry.importers.syslog import Message, read_message
+from telemetry.importers.times import read_time
+from telemetry.importers.unwrapping import TIME_OUTSIDE
+
+UNKNOWN_LINE = "a line of text that is neither auditd's nor syslog's"
+OPEN_EVENTS = 1000  # audit events whose lines may still come; auditd writes an event's lines within a few of another's
+MANY_PROGRAMS = 65_536  # process ids that a parent is looked up by
+_EXPORTED = re.compile(r"(_{0,2}[A-Z][A-Z0-9_]{1,63})=(.*)", re.DOTALL)
+_BIND = re.compile(
+    r"(?P<time>\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d\.\d{3}) (?P<text>(?:[\w-]+: )?(?:info: )?client .*)", re.DOTALL
+)
+_READERS: tuple[tuple[Callable[[Raw], bool], Callable[[Raw, int], Message]], ...] = (
+    (is_journal, read_journal),
+    (is_unified, read_unified),
+    (is_container, read_container),
+    (is_shipped, read_shipped),
+)
+
+
+def is_line(raw: Raw) -> bool:
+    """Return whether a parsed record is one line of text."""
+    return isinstance(raw.get("raw"), str) and len(raw) <= 2
+
+
+def is_text(raw: Raw) -> bool:
+    """Return whether a parsed record is a line of text or holds a log message, to be read beside the file's others."""
+    return is_line(raw) or is_auditbeat(raw) or is_ausearch_row(raw) or any(is_of(raw) for is_of, _ in _READERS)
+
+
+def convert_text(records: Iterable[tuple[int, str | Raw]]) -> list[Imported]:
+    """Return what the lines and messages of one file become, at least one result for every record, by record number."""
+    log = TextLog()
+    results = [result for record, raw in records for result in log.feed(record, raw)]
+    return sorted([*results, *log.close()], key=lambda result: result.record)
+
+
+class TextLog:
+    """Converts the lines and messages of one file as they come; what several lines tell together is told when they are complete.
+
+    A line that stands for several tries (`message repeated 5 times`) gives as many events. A parent is named by an earlier launch
+    of the same recording with the parent's process id, never by anything else.
+    """
+
+    def __init__(self) -> None:
+        self.done: list[Imported] = []
+        self.audits: dict[str, AuditEvent] = {}
+        self.programs: dict[str, str] = {}
+        self.last_audit: AuditLine | None = None
+        self.sign_ins = SignIns()
+        self.last_try: Try | None = None
+        self.entry: dict[str, str] = {}  # of the journal's export format
+        self.entry_records: list[int] = []
+
+    def feed(self, record: int, raw: str | Raw) -> list[Imported]:
+        """Take the next record, or a line of text by itself; return what is complete by now."""
+        self.add(record, raw)
+        if len(self.audits) > OPEN_EVENTS:
+            self.end_audit()
+        done, self.done = self.done, []
+        return done
+
+    def close(self) -> list[Imported]:
+        """Return what is still open at the file's end."""
+        self.end_entry()
+        while self.audits:
+            self.end_audit()
+        done, self.done = self.done, []
+        return [*done, *self.sign_ins.close()]
+
+    def add(self, record: int, raw: str | Raw) -> None:
+        """Take in one record."""
+        if isinstance(raw, str):
+            self.add_line(record, raw, None)
+        elif is_line(raw):
+            self.add_line(record, str(raw["raw"]), read_time(raw.get(TIME_OUTSIDE)))
+        elif is_auditbeat(raw):
+            self.audits[f"document {record}"] = auditbeat_event(raw, record)
+        elif is_ausearch_row(raw):
+            self.done.append(ausearch_result(raw, record))
+        elif is_journal(raw) and (text := audit_text(raw)):
+            self.add_line(record, text, None)
+        else:
+            reader = next(read for is_of, read in _READERS if is_of(raw))
+            self.add_message(reader(raw, record))
+
+    def add_line(self, record: int, text: str, time: datetime | None) -> None:
+        """Take in one line; `time` is what its wrapping says."""
+        if self.add_exported(record, text):
+            return
+        line = read_audit(text, record)
+        if line:
+            self.audits.setdefault(f"{line.node}/{line.serial}", AuditEvent()).lines.append(line)
+            self.last_audit = line
+        elif self.last_audit and is_enrichment(text):
+            enrich(self.last_audit, text)
+            last = self.last_audit
+            self.done.append(
+                Skipped(f"part of audit event {last.serial}: names for the numbers of record {last.record}", record)
+            )
+        elif is_separator(text):
+            self.done.append(Skipped("part of audit event: the line that parts it from the next", record))
+        elif request := read_request(text):
+            self.done.append(located(request, time_of_request(text), record))
+        elif message := read_message(text, record, time):
+            self.add_message(message)
+        else:
+            self.done.append(_bare(text, record, time))
+
+    def add_message(self, message: Message) -> None:
+        """Take in one log message."""
+        repeated = LAST_REPEATED.match(message.text)
+        if repeated and self.last_try:
+            count = min(int(repeated["count"]), MAX_REPEATS)
+            self.done += self.sign_ins.take(
+                replace(self.last_try, record=message.record, time=message.time, count=count)
+            )
+            return
+        tried = self.last_try = read_sign_in(message)
+        if tried:
+            self.done += self.sign_ins.take(tried)
+        else:
+            self.done.append(convert_message(message))
+
+    def add_exported(self, record: int, text: str) -> bool:
+        """Take in a line of the journal's export format, if it is one."""
+        if not text.startswith(EXPORT_START) and not self.entry:
+            return False
+        field = _EXPORTED.match(text)
+        if text.startswith(EXPORT_START):
+            self.end_entry()
+        elif not field:
+            return False
+        if field:
+            self.entry[field[1]] = field[2]
+        self.entry_records.append(record)
+        return True
+
+    def end_entry(self) -> None:
+        """Take in the entry whose lines have come; its first line stands for it."""
+        if not self.entry:
+            return
+        first, *others = self.entry_records
+        self.done += [Skipped(f"part of the journal entry of record {first}", record) for record in others]
+        entry, self.entry, self.entry_records = self.entry, {}, []
+        self.add(first, entry) if is_journal(entry) else self.done.append(
+            Skipped("a journal entry without a message", first)
+        )
+
+    def end_audit(self) -> None:
+        """Tell the oldest audit event."""
+        event = self.audits.pop(next(iter(self.audits)))
+        while len(self.programs) > MANY_PROGRAMS:
+            del self.programs[next(iter(self.programs))]
+        tried = audit_try(event)
+        if tried:
+            self.done += self.sign_ins.take(tried)
+            self.done += audit_parts(event, tried.record)
+        else:
+            self.done += audit_results(event, self.programs)
+
+
+def _bare(text: str, record: int, time: datetime | None) -> Imported:
+    """Return what a line becomes that has no frame of syslog."""
+    if sentence := read_sentence(text, record):
+        return sentence
+    if firewall := read_bare_firewall(text):
+        return located(firewall, read_time(time_of_firewall(text)) or time, record)
+    if named := _BIND.match(text):
+        return convert_message(
+            Message(record, read_time(named["time"].replace("-", " ")), "", "named", "", named["text"])
+        )
+    if time is not None:  # its wrapping took the frame off
+        return convert_message(Message(record, time, "", "", "", text))
+    return Skipped(UNKNOWN_LINE, record)
+
+
+# ---------------------------------------------------------------- formats
+def _convert_one(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Return what a record becomes that is read without its file's others."""
+    result = convert_text([(0, raw)])[0]
+    return getattr(result, "time", None), result
+
+
+def _line_of(is_of: Callable[[str], Any]) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda raw: is_line(raw) and bool(is_of(str(raw["raw"])))
+
+
+FORMATS = (
+    Format(
+        "auditd log",
+        _line_of(lambda text: read_audit(text, 0)),
+        _convert_one,
+        ("linux/auditd", "linux/process_creation", "linux/file_event", "linux/network_connection"),
+        "/var/log/audit/audit.log, or `ausearch --raw` or `-i`",
+    ),
+    Format(
+        "ausearch as text",
+        _line_of(lambda text: read_sentence(text, 0)),
+        _convert_one,
+        ("linux/auditd",),
+        "`ausearch --format text`",
+    ),
+    Format("ausearch as CSV", is_ausearch_row, _convert_one, ("linux/auditd",), "`ausearch --format csv`"),
+    Format(
+        "Auditbeat",
+        is_auditbeat,
+        _convert_one,
+        ("linux/auditd", "linux/process_creation"),
+        "Auditbeat or Elastic Agent's auditd_manager",
+    ),
+    Format(
+        "systemd journal",
+        is_journal,
+        _convert_one,
+        ("linux/auth", "linux/sshd", "linux/sudo"),
+        "`journalctl -o json`, `json-pretty` or `export`",
+    ),
+    Format("macOS unified log", is_unified, _convert_one, ("macos/sshd",), "`log show --style ndjson`"),
+    Format(
+        "Container log line", is_container, _convert_one, ("linux/syslog",), "Docker's json-file driver, or Fluentd"
+    ),
+    Format(
+        "Syslog in Elastic fields", is_shipped, _convert_one, ("linux/auth", "linux/syslog"), "Filebeat's system module"
+    ),
+    Format(
+        "Web access log",
+        _line_of(read_request),
+        _convert_one,
+        ("webserver", "proxy"),
+        "Apache's or nginx's access log, Squid's access.log",
+    ),
+    Format(
+        "Firewall log line",
+        _line_of(read_bare_firewall),
+        _convert_one,
+        ("firewall",),
+        "FortiGate's or Palo Alto's log, as text",
+    ),
+    Format(
+        "Syslog",
+        _line_of(read_message),
+        _convert_one,
+        ("linux/auth", "linux/sshd", "linux/sudo", "linux/cron", "linux/syslog", "firewall", "dns"),
+        "/var/log/auth.log, /var/log/secure, `journalctl -o short`, a syslog server's file",
+    ),
+)

@@ -47,7 +47,7 @@ def recordings(manifest: Path, places: Sequence[Path], world: World, *, mask: bo
     if errors or not files:
         raise BadRequestError(
             errors[0]
-            if errors
+            if errors and files
             else f"Expected recordings of {str(manifest)!r} in {', '.join(map(repr, map(str, places or [manifest.parent])))}, "
             "and found none; name their folder with --recordings."
         )
@@ -119,7 +119,11 @@ def measure_recordings(
     table = score(
         [
             Decision(
-                row["id"], actions[row["id"]], actions.get(row["id"] + UNCLEARED, actions[row["id"]]), row["records"]
+                row["id"],
+                actions[row["id"]],
+                actions.get(row["id"] + UNCLEARED, actions[row["id"]]),
+                row["records"],
+                is_read=bool(row["observation"]["log_window"]),
             )
             for row in firsts
         ],

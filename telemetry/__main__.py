@@ -10,7 +10,7 @@ malicious recordings are noticed and acted upon, and how many benign ones.
     python -m telemetry --defender embedded --html report.html DIR
     python -m telemetry world --example world.yaml
 
-Exit code: 0, or 1 if a file could not be read or no recording holds a usable event, or 2 for a wrong call.
+Exit code: 0, or 1 if a file could not be read or holds no usable event, or 2 for a wrong call.
 """
 
 from __future__ import annotations
@@ -26,14 +26,20 @@ from players import open_player
 from players.base import Options, PlayerError
 from runs.extras import require
 from runs.files import write_output
-from runs.progress import track
+from runs.progress import progress
 from schema import OpenSOCError
 from telemetry.declaring import EXAMPLE, load_world
-from telemetry.judging import Judgement, find_files, judge_files
+from telemetry.judging import Judgement, find_files, judge_files, sizes
 from telemetry.page import render_page
 from telemetry.printing import print_report, summarise
 from telemetry.scoring import Decision, load_manifest, score
 from telemetry.triaging import triage_recordings
+
+MEGABYTE = 1_000_000
+LINE_S, MANY_MEGABYTES = (
+    10,
+    100,
+)  # where nobody watches: seconds between two lines on how much was read, and from what size on
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     files, errors, skipped = find_files(args.places, manifest=args.manifest)
-    judgements = list(track(judge_files(files, world), "recordings", total=len(files)))
+    total = sum(sizes(files)) / MEGABYTE
+    with progress(total, "MB", line_s=LINE_S if total > MANY_MEGABYTES else None) as bar:
+        judgements = list(judge_files(files, world, lambda done: bar.update(done / MEGABYTE)))
     errors += [judgement.error for judgement in judgements if judgement.error]
     if player:
         try:
@@ -66,11 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if labels is not None:
         summary["score"] = score([_decision(judgement) for judgement in judgements], labels)
     _report(args, judgements, summary)
-    return 1 if errors or not any(judgement.action for judgement in judgements) else 0
+    return 1 if errors or not judgements or not all(judgement.action for judgement in judgements) else 0
 
 
 def _decision(judgement: Judgement) -> Decision:
-    return Decision(judgement.file, judgement.action, judgement.action_without_log_clear, judgement.records)
+    action, without = judgement.action, judgement.action_without_log_clear
+    return Decision(judgement.file, action, without, judgement.records, is_read=bool(judgement.events_used))
 
 
 def _report(args: argparse.Namespace, judgements: Sequence[Judgement], summary: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -18,9 +18,9 @@ from zipfile import BadZipFile
 
 from schema import NO_TIME, Incident
 from telemetry.importers import import_stream, settled
-from telemetry.importers.containers import FileError, is_archive, members_of
+from telemetry.importers.containers import FileError, file_of, is_archive, members_of
 from telemetry.importers.events import DraftEvent, Skipped, to_event
-from telemetry.importers.reading import kind_of, read_records, read_text
+from telemetry.importers.reading import BREAKS_OFF, kind_of, read_records, read_text
 from telemetry.importers.times import FileTimes
 from telemetry.windowing import Pool, choose_window
 from verifier.decision import compute_ground_truth
@@ -53,6 +53,7 @@ class Judgement:
     events_used: int = 0
     events_left_out: int = 0
     events_without_time: int = 0  # of those used; they satisfy no bound in time and no order
+    events_pruned: int = 0  # of those left out: events of a long recording that were weighed in parts
     left_out_reasons: dict[str, int] = field(default_factory=dict)
     action_without_log_clear: str | None = None
     triage: dict[str, Any] | None = None  # a player's answer, where one was asked (`telemetry.triaging`)
@@ -68,6 +69,10 @@ class Judgement:
             notes.append(
                 f"{self.events_without_time} of {self.events_used} events bear no time that can be read; they count in no "
                 "bound in time and in no order."
+            )
+        if self.events_pruned:
+            notes.append(
+                f"The recording is long: {self.events_pruned} events left the pool that the window is chosen from before its end."
             )
         if self.left_out_reasons:
             reasons = "; ".join(f"{count} x {reason}" for reason, count in list(self.left_out_reasons.items())[:3])
@@ -100,12 +105,13 @@ def incident_of(drafts: Sequence[DraftEvent]) -> Incident:
 
 def judge(records: Iterable[Mapping[str, Any] | Skipped], world: World, *, file: str = "") -> Judgement:
     """Import one recording of any length, choose its window and ask the verifier."""
-    times, pool, fates = FileTimes(), Pool(), _Fates()
+    times, pool, fates, pruned = FileTimes(), Pool(), _Fates(), 0
     for result in import_stream(records, times, networks=world.networks):
         if isinstance(result, Skipped):
             fates.leave_out(result.record, result.reason)
         else:
             for draft, reason in pool.add(result):
+                pruned += 1
                 fates.leave_out(draft.record, reason)
     window, unchosen = choose_window([settled(draft, times) for draft in pool.events], earlier=pool.earlier)
     for draft, reason in unchosen:
@@ -119,6 +125,7 @@ def judge(records: Iterable[Mapping[str, Any] | Skipped], world: World, *, file:
         events_used=len(window),
         events_left_out=left_out,
         events_without_time=sum(draft.time is None for draft in window),
+        events_pruned=pruned,
         left_out_reasons=dict(sorted(fates.reasons.items(), key=lambda item: (-item[1], item[0]))),
         event_types=dict(sorted(Counter(draft.event_type for draft in window).items())),
         became=[(record, *fates.became[record]) for record in sorted(fates.became)],
@@ -180,11 +187,20 @@ def judge_text(text: str, world: World, *, name: str) -> Judgement:
     return judge(read_text(text, name), world, file=name)
 
 
-def judge_file(file: tuple[str, Path], world: World) -> Judgement:
-    """Judge the recording in one file, given as name and path; a file that cannot be read gives its error instead."""
+def judge_file(file: tuple[str, Path], world: World, on_bytes: Callable[[int], None] | None = None) -> Judgement:
+    """Judge the recording in one file, given as name and path; a file that cannot be read gives its error instead.
+
+    Args:
+        file: name and path.
+        world: the organisation around it.
+        on_bytes: is told again and again how many bytes of the file were read.
+    """
     name, path = file
     try:
-        judgement = judge(read_records(path), world, file=name)
+        judgement = judge(read_records(path, on_bytes), world, file=name)
+        fault = next((reason for reason in judgement.left_out_reasons if reason.startswith(BREAKS_OFF)), None)
+        if fault:
+            judgement.error = f"Expected a whole file in {str(path)!r}, and {fault}; what came before is judged."
     except FileError as error:
         judgement = Judgement(file=name, reason="the file could not be read", error=str(error))
     judgement.path = str(path)
@@ -269,11 +285,33 @@ def _no_recording(path: Path, name: str) -> str:
     return f"it is {kind.name}; {kind.way}" if kind else ""
 
 
-def judge_files(files: Sequence[tuple[str, Path]], world: World) -> Iterator[Judgement]:
-    """Judge files in their order, on up to two processes where there are many."""
-    work = partial(judge_file, world=world)
+def sizes(files: Sequence[tuple[str, Path]]) -> list[float]:
+    """Return how many bytes each file is; an archive counts in equal parts for its members."""
+    on_disk = [file_of(path) for _, path in files]
+    shares = Counter(on_disk)
+    return [path.stat().st_size / shares[path] if path.exists() else 0.0 for path in on_disk]
+
+
+def judge_files(
+    files: Sequence[tuple[str, Path]], world: World, on_bytes: Callable[[float], None] = lambda done: None
+) -> Iterator[Judgement]:
+    """Judge files in their order, on up to two processes where there are many; `on_bytes` is told how much was read so far."""
+    done, of_files = 0.0, sizes(files)
     if len(files) < MANY_FILES or (os.cpu_count() or 1) < 2:
-        yield from map(work, files)
+        for file, size in zip(files, of_files, strict=True):
+            yield judge_file(file, world, partial(_tell, on_bytes, done, size))
+            done += size
+            on_bytes(done)
         return
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, files, chunksize=4)
+        work = partial(judge_file, world=world)
+        for judgement, size in zip(pool.map(work, files, chunksize=4), of_files, strict=True):
+            yield judgement
+            done += size
+            on_bytes(done)
+
+
+def _tell(on_bytes: Callable[[float], None], before: float, size: float, read: int) -> None:
+    """Tell how much of all files is read while one is; its end is told once, with its judgement."""
+    if read < size:
+        on_bytes(before + read)

@@ -27,7 +27,7 @@ def summarise(judgements: Sequence[Judgement], world: str) -> dict[str, Any]:
     return {
         "world": world,
         "recordings": len(judgements),
-        "files_not_read": sum(bool(judgement.error) for judgement in judgements),
+        "files_not_read": sum(bool(judgement.error) and not judgement.records for judgement in judgements),
         "actions": dict(sorted(Counter(str(judgement.action) for judgement in judgements).items())),
         "records": records,
         "records_typed": used + window_full,

@@ -1,7 +1,7 @@
 """Score decisions on labelled recordings, one recording at a time.
 
 A recording is *acted upon* when the decision is to quarantine, block or escalate, and *noticed* when it is acted upon
-or monitored; a recording without a usable event is neither. Rates come with 95 % Wilson intervals (scipy's
+or monitored. A recording that was not read, or holds no usable event, is in no rate: it is named beside them. Rates come with 95 % Wilson intervals (scipy's
 `binomtest`), and precision is given for as many benign as malicious recordings, since a collection of attacks has far
 fewer benign ones.
 """
@@ -22,12 +22,13 @@ CONFIDENCE = 0.95
 
 
 class Decision(NamedTuple):
-    """The decision on one recording: with and without cleared logs, and how many records it was."""
+    """The decision on one recording: with and without cleared logs, how many records it was, and whether any was usable."""
 
     file: str
     action: str | None
     without_log_clear: str | None
     records: int
+    is_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +83,18 @@ def score(decisions: Iterable[Decision], labels: Mapping[str, Mapping[str, str]]
     """Score recall, false-positive rate and balanced precision, over all labelled recordings and apart for those that differ.
 
     Returns:
-        `all` (every recording), `without_log_clear` (the same, but cleared logs are not told where the manifest says
+        `all` (every recording that was read), `without_log_clear` (the same, but cleared logs are not told where the manifest says
         that the recorder cleared them), `clear_cases` (Windows, none of the parts below), and `parts` by name. `missed` and
-        `flagged` name the malicious recordings that were not noticed and the benign ones that were.
+        `flagged` name the malicious recordings that were not noticed and the benign ones that were, `unread` those in no rate.
     """
     recordings: list[Recording] = []
     unlabelled = []
-    for file, action, without, records in decisions:
+    unread: dict[str, str] = {}
+    for file, action, without, records, is_read in (Decision(*decision) for decision in decisions):
         label = labels.get(file) or labels.get(Path(file).name)
-        if label:
+        if label and not is_read:
+            unread[label["file"]] = "malicious" if label["malicious"] == "yes" else "benign"
+        elif label:
             recordings.append(Recording(label["file"], label, action, without, records))
         else:
             unlabelled.append(file)
@@ -105,9 +109,10 @@ def score(decisions: Iterable[Decision], labels: Mapping[str, Mapping[str, str]]
     ]
     return {
         "interval": f"Wilson, {CONFIDENCE:.0%} (scipy.stats.binomtest)",
-        "labelled": len(recordings),
+        "labelled": len(recordings) + len(unread),
         "unlabelled": unlabelled,
-        "not_judged": sorted(set(labels) - {recording.file for recording in recordings}),
+        "unread": dict(sorted(unread.items())),
+        "not_judged": sorted(set(labels) - {recording.file for recording in recordings} - set(unread)),
         "all": _rates(recordings),
         "without_log_clear": _rates(uncleared),
         "clear_cases": _rates([recording for recording in recordings if recording.file not in apart]),
@@ -212,7 +217,11 @@ def score_tables(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...],
         ]
         for name, part in named.items()
     ]
-    return [(f"Score by recording, {scores['interval']}", columns, rows)]
+    tables: list[tuple[str, tuple[str, ...], list[list[str]]]] = [
+        (f"Score by recording, {scores['interval']}", columns, rows)
+    ]
+    unread = [[file, label] for file, label in scores["unread"].items()]
+    return [*tables, ("Not read, and in no rate", ("recording", "label"), unread)] if unread else tables
 
 
 def _cells(rate: Mapping[str, Any], part: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -344,7 +344,7 @@ def test_formats_may_be_mixed_in_one_file():
 
 # ---------------------------------------------------------------- streams
 def test_a_recording_that_is_longer_than_the_pool_gives_a_full_window_and_counts_every_record(monkeypatch):
-    monkeypatch.setattr("telemetry.judging.Pool", lambda: Pool(60))
+    monkeypatch.setattr("telemetry.judging.Pool", lambda: Pool(100))
     names = (f"C:\\a{number}.exe" for number in range(500))
     quiet = [{"Event": {**RECORD["Event"], "EventData": {"NewProcessName": name}}} for name in names]
 

@@ -13,7 +13,7 @@ import pytest
 
 from schema import OpenSOCError
 from telemetry.__main__ import main
-from telemetry.judging import incident_of, judge
+from telemetry.judging import incident_of, judge, judge_files
 from telemetry.scoring import load_manifest, score, wilson
 from world import World
 
@@ -133,6 +133,10 @@ def test_bad_files_are_told_and_the_others_go_on(capsys, tmp_path):
     captured = capsys.readouterr()
     rows = json.loads(captured.out)["recordings"]
     assert [row["action"] for row in rows] == [None, None, "block_ip"]
+    assert rows[1]["left_out_reasons"] == {
+        "a line of text that is neither auditd's nor syslog's": 999,
+        "the file breaks off: EOFError: Compressed file ended before the end-of-stream marker was reached": 1,
+    }
     assert rows[2]["left_out_reasons"] == {"a line that is not valid JSON": 1, "duplicate": 1}
     assert "the file is empty" in captured.err
     assert "EOFError" in captured.err
@@ -319,9 +323,41 @@ def test_real_recordings_are_imported_typed_and_judged():
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
-    assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)["summary"]
+    assert done.returncode == bool(summary["score"]["unread"]), done.stderr
     assert summary["recordings"] == 366
     assert summary["share_typed"] >= 0.94
     assert summary["score"]["labelled"] == 366
     assert not any("schema refuses" in reason for reason in summary["left_out_reasons"])
+
+
+def test_what_was_not_read_is_in_no_rate_and_is_named():
+    rows = [("a", "escalate", "escalate", 9, True), ("b", None, None, 0, False), ("c", None, None, 4, False)]
+
+    found = score(rows, labels(a="yes", b="no", c="yes"))
+
+    assert (found["all"]["malicious"], found["all"]["benign"]) == (1, 0)
+    assert found["all"]["noticed"]["false_positive_rate"] is None
+    assert found["unread"] == {"b": "benign", "c": "malicious"}
+    assert found["missed"] == []
+
+
+def test_a_run_over_files_that_hold_nothing_usable_ends_with_1(tmp_path, capsys):
+    (tmp_path / "odd.jsonl").write_text('{"hello": "world"}\n')
+    (tmp_path / "manifest.csv").write_text("file,malicious\nodd.jsonl,no\n")
+
+    printed = report(capsys, "--manifest", tmp_path / "manifest.csv", code=1)
+
+    assert printed["summary"]["score"]["all"]["benign"] == 0
+    assert printed["summary"]["score"]["unread"] == {"odd.jsonl": "benign"}
+
+
+def test_how_much_of_the_files_was_read_is_told(tmp_path):
+    paths = [tmp_path / name for name in ("a.jsonl", "b.jsonl")]
+    for path in paths:
+        path.write_text('{"hello": "world"}\n' * 10)
+    told: list[float] = []
+
+    list(judge_files([(path.name, path) for path in paths], World(), told.append))
+
+    assert (told[-1], sorted(told) == told) == (380.0, True)

@@ -65,8 +65,12 @@ def _sub_status(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 
 def _launch(record: WindowsRecord, values: dict[str, Any]) -> None:
-    label = str(record.get("MandatoryLabel") or "").rpartition("-")[2]
-    values["process_integrity"] = _INTEGRITY.get(label)
+    """Add the integrity, which a SID says, or in a rendered message its name (Mandatory Label\\High Mandatory Level)."""
+    label = str(record.get("MandatoryLabel") or "")
+    named = label.rpartition("\\")[2].removesuffix(" Mandatory Level")
+    values["process_integrity"] = _INTEGRITY.get(
+        label.rpartition("-")[2], named if named in _INTEGRITY.values() else None
+    )
 
 
 _ROOT_KEYS = (
@@ -151,21 +155,24 @@ def _directory_access(record: WindowsRecord, values: dict[str, Any]) -> None:
 
 
 def _directory_change(record: WindowsRecord, values: dict[str, Any]) -> None:
-    verb = {"%%14674": "added", "%%14675": "removed"}.get(str(record.get("OperationType")), "")
+    verbs = {"%%14674": "added", "%%14675": "removed", "Value Added": "added", "Value Deleted": "removed"}
+    verb = verbs.get(str(record.get("OperationType")), "")
     attribute, value = record.get("AttributeLDAPDisplayName"), record.get("AttributeValue")
     if attribute:
         values["properties"] = f"{attribute}={value or ''} {verb}".strip()
 
 
 def _wfp_direction(record: WindowsRecord, values: dict[str, Any]) -> None:
-    values["direction"] = {"%%14592": "inbound", "%%14593": "outbound"}.get(str(record.get("Direction")))
+    words = {"%%14592": "inbound", "%%14593": "outbound", "Inbound": "inbound", "Outbound": "outbound"}
+    values["direction"] = words.get(str(record.get("Direction")))
     if clean_ip(str(values.get("dst_ip") or "")) in ("127.0.0.1", "::1"):
         values["direction"] = None
 
 
 def _audit_policy(record: WindowsRecord, values: dict[str, Any]) -> None:
-    codes = re.findall(r"%%\d+", str(values["new_value"] or ""))
-    values["new_value"] = ", ".join(_AUDIT_CHANGES.get(code, code) for code in codes)
+    text = str(values["new_value"] or "")  # codes, or in a rendered message their words
+    codes = re.findall(r"%%\d+", text)
+    values["new_value"] = ", ".join(_AUDIT_CHANGES.get(code, code) for code in codes) or text
 
 
 def _setting(name: str) -> Any:

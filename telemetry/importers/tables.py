@@ -16,6 +16,12 @@ from telemetry.importers.events import Skipped
 Row = Mapping[str, Any]
 LONGEST_CELL = 4_000_000  # characters
 PREAMBLE = 12  # lines before a header: a report's title, Excel's `sep=;`
+EVENT_VIEWER = (
+    "Date and Time",
+    "Source",
+    "Event ID",
+    "Task Category",
+)  # after it a column that Event Viewer does not name
 DELIMITERS = (",", ";", "\t", "|")
 LONG_ROW = "a row with more cells than its table's header"
 HEADER_AGAIN = "a table's header again"
@@ -53,12 +59,10 @@ def header_of(head: str, *, is_table: bool) -> Header | None:
 
 def _names(line: str, delimiter: str) -> tuple[str, ...]:
     """Return the names that a header line holds; none if it is no header."""
-    cells = [_SUFFIX.sub("", cell.strip()) for cell in _cells(line, delimiter)]
-    while cells and not cells[-1]:
-        cells.pop()
+    cells = _names_of(_cells(line, delimiter))
     if not cells or not all(_NAME.match(cell) for cell in cells) or len(set(cells)) < len(cells):
         return ()
-    return tuple(cells)
+    return cells
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -109,6 +113,8 @@ def _names_of(cells: list[str]) -> tuple[str, ...]:
     names = [_SUFFIX.sub("", cell.strip()) for cell in cells]
     while names and not names[-1]:
         names.pop()
+    if tuple(names[1:]) == EVENT_VIEWER:
+        names.append("Message")
     return tuple(names)
 
 

@@ -215,8 +215,46 @@ def _with_attributes(node: Any, depth: int) -> Any:
     return joined
 
 
+def _search_fields(raw: Raw) -> list[Any] | None:
+    """Return the fields of an Elasticsearch hit that was asked for fields, not for its source."""
+    fields = raw.get("fields")
+    return [fields] if isinstance(fields, Mapping) and "_index" in raw and "_source" not in raw else None
+
+
+def _hunted(raw: Raw) -> list[Any] | None:
+    """Return the events that Chainsaw's hunt found: one document, or several of an aggregation."""
+    documents = raw.get("documents") if isinstance(raw.get("documents"), list) else [raw.get("document")]
+    events = [document["data"] for document in documents or () if isinstance(document, Mapping) and "data" in document]
+    return events or None
+
+
+_OF_RULES = frozenset({"Level", "Status", "MitreTactics", "MitreTags", "OtherTags"})  # and Rule...
+
+
+def _timeline(raw: Raw) -> list[Any] | None:
+    """Return a row of Hayabusa's timeline without its rule: an event has a row for each rule that it meets."""
+    if "RuleTitle" not in raw or "EventID" not in raw:
+        return None
+    return [{name: value for name, value in raw.items() if name not in _OF_RULES and name[:4] != "Rule"}]
+
+
+def _key_values(raw: Raw) -> list[Any] | None:
+    """Return a record of Splunk's classic Windows text: a time, lines of key=value, the message last."""
+    text = raw.get("raw")
+    if not isinstance(text, str) or "\nEventCode=" not in text:
+        return None
+    head, _, message = text.replace("\r\n", "\n").partition("\nMessage=")
+    time, *lines = head.split("\n")
+    fields = dict(line.split("=", 1) for line in lines if "=" in line)
+    return [{TIME_OUTSIDE: raw.get(TIME_OUTSIDE) or time, **fields, "Message": message}]
+
+
 WRAPPINGS: tuple[Wrapping, ...] = (
     _hits,
+    _search_fields,
+    _hunted,
+    _timeline,
+    _key_values,
     _separate_attributes,
     carried,
     _object,

@@ -7,8 +7,9 @@ references of PowerShell (about_Logging), Windows Defender and SQL Server Audit.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from telemetry.importers import security, sysmon
@@ -16,7 +17,10 @@ from telemetry.importers.events import Imported, Skipped
 from telemetry.importers.formats import Format
 from telemetry.importers.security import START_TYPES
 from telemetry.importers.values import host_and_port, is_blank
-from telemetry.importers.windows import EventMapping, Table, WindowsRecord, convert, is_windows, labelled, read
+from telemetry.importers.windows import EventMapping, Table, WindowsRecord, convert, labelled
+from telemetry.importers.windows_shapes import SHAPES
+
+Result = tuple[datetime | None, Imported]
 
 
 def _unnamed(record: WindowsRecord, place: int) -> str:
@@ -405,21 +409,36 @@ PROVIDERS: Mapping[str, tuple[str, Table]] = {
 }
 
 
-def _provider_of(channel: str, event_id: int) -> str:
-    """Name the provider that writes to a log, for exports that name the log alone; empty if several write to it."""
+_SHORT = {"sysmon": "microsoft-windows-sysmon", "security": "microsoft-windows-security-auditing"}  # some tools' names
+
+
+def _provider_of(record: WindowsRecord) -> str:
+    """Name a record's provider in lower case; by its log where the export names that alone; empty if several write to it."""
+    provider, channel = record.provider.lower(), record.channel.lower()
+    if provider:
+        return provider if provider in PROVIDERS else _SHORT.get(provider, _completed(provider))
     if channel == "security":
-        return "microsoft-windows-eventlog" if event_id < 1200 else "microsoft-windows-security-auditing"
+        return "microsoft-windows-eventlog" if record.event_id < 1200 else "microsoft-windows-security-auditing"
+    if channel == "system":
+        return "eventlog" if record.event_id in EVENTLOG else "service control manager"
     if channel == "windows powershell":
         return "powershell"
-    return channel.partition("/")[0] if channel.startswith("microsoft-windows-") else ""
+    return _SHORT.get(channel, channel.partition("/")[0])
 
 
-def convert_windows(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
-    """Return when a Windows record was made and what it becomes."""
+def _completed(provider: str) -> str:
+    """Return the provider that a shown name means: without its first words, or with spaces and a full stop."""
+    shown = provider.rstrip(".")
+    names = (shown.replace(" ", "-"), f"microsoft-windows-{shown.replace(' ', '-')}", f"microsoft-windows-{shown}")
+    return next((name for name in names if name in PROVIDERS), provider)
+
+
+def convert_windows(read: Callable[[Mapping[str, Any]], WindowsRecord], raw: Mapping[str, Any]) -> Result:
+    """Return when a Windows record was made and what it becomes, by a shape's reader."""
     record = read(raw)
-    if record is None:
+    if record.event_id < 0:
         return None, Skipped("a Windows record without an event id")
-    provider = record.provider.lower() or _provider_of(record.channel.lower(), record.event_id)
+    provider = _provider_of(record)
     family, table = PROVIDERS.get(provider, ("SQL Server", SQL_SERVER) if provider.startswith("mssql") else ("", {}))
     if not family:
         source = record.provider or record.channel or "a record that names neither provider nor channel"
@@ -427,12 +446,8 @@ def convert_windows(raw: Mapping[str, Any]) -> tuple[datetime | None, Imported]:
     return record.time, convert(record, table, family)
 
 
-FORMATS = (
-    Format(
-        "Windows event logs",
-        is_windows,
-        convert_windows,
-        ("windows/sysmon", "windows/security", "windows/system", "windows/powershell"),
-        "`evtx_dump -o jsonl`, Winlogbeat, NXLog, `Get-WinEvent`",
-    ),
+_LOG_SOURCES = ("windows/sysmon", "windows/security", "windows/system", "windows/powershell")
+FORMATS = tuple(
+    Format(shape.name, shape.has_shape, partial(convert_windows, shape.read), _LOG_SOURCES, shape.export)
+    for shape in SHAPES
 )

@@ -1,7 +1,8 @@
 """OpenSOC as an Inspect AI task: inspect eval adapters/inspect_task.py --model MODEL -T name=holdout
 
 The dataset is a frozen set, the scorer the verifier with the rubric. Metrics, each with a standard error: `accuracy`, mean `reward`,
-`dismiss_on_malicious` (over what must not be dismissed) and `format_ok`. A sample's metadata holds its observation, so a stored
+`dismiss_on_malicious` (over what must not be dismissed), `format_ok` and `answered`. A sample whose request failed counts as one without an
+answer: left out, it would flatter a model that fails on hard items. A sample's metadata holds its observation, so a stored
 log can be scored again.
 """
 
@@ -25,13 +26,14 @@ from verifier.decision import judge_observation
 try:
     from inspect_ai import Task, task
     from inspect_ai.dataset import MemoryDataset, Sample
-    from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+    from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ModelOutput
     from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
-    from inspect_ai.solver import TaskState, generate
+    from inspect_ai.solver import Generate, Solver, TaskState, solver
 except ModuleNotFoundError as error:
     raise missing(error, "inspect") from error
 
-METRICS = {name: [mean(), stderr()] for name in ("accuracy", "reward", "dismiss_on_malicious", "format_ok")}
+METRICS = {name: [mean(), stderr()] for name in ("accuracy", "reward", "dismiss_on_malicious", "format_ok", "answered")}
+FAILED = "the request failed: "
 
 
 def sample(row: Mapping[str, Any], density: Density = "full") -> Sample:
@@ -43,6 +45,22 @@ def sample(row: Mapping[str, Any], density: Density = "full") -> Sample:
         target=row["ground_truth"]["action"],
         metadata={name: row[name] for name in ("observation", "task", "split", "family", "weight")},
     )
+
+
+@solver
+def asked() -> Solver:
+    """Return a solver that asks the model once; a request that fails leaves no answer and its error."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        try:
+            return await generate(state)
+        except Exception as error:
+            state.output = ModelOutput.from_content(
+                str(state.model), "", stop_reason="unknown", error=f"{FAILED}{error}"
+            )
+            return state
+
+    return solve
 
 
 @scorer(metrics=METRICS)
@@ -62,11 +80,12 @@ def verifier_scorer(reward_table: TableName = "standard") -> Scorer:
             "reward": paid.reward,
             "dismiss_on_malicious": float("nan") if truth.action == "dismiss" else float(paid.action == "dismiss"),
             "format_ok": float(paid.action is not None),
+            "answered": float(not state.output.error),
         }
         return Score(
             value=values,
             answer=paid.action,
-            explanation=paid.fault or truth.explanation,
+            explanation=state.output.error or paid.fault or truth.explanation,
             metadata={"components": paid.components, "evidence": list(truth.evidence_log_ids)},
         )
 
@@ -85,6 +104,6 @@ def opensoc(name: str = "holdout", density: Density = "full", reward_table: Tabl
     rows = [row for part in expand([name]) for row in load_set(part).rows]
     return Task(
         dataset=MemoryDataset([sample(row, density) for row in rows], name=name),
-        solver=generate(),
+        solver=asked(),
         scorer=verifier_scorer(reward_table),
     )

@@ -626,10 +626,25 @@ class TestInspect:
         best, _ = evaluated(task, right.__getitem__)
         silent, log = evaluated(task, lambda said: "")
 
-        names = ("accuracy", "reward", "dismiss_on_malicious", "format_ok")
-        assert best == pytest.approx(dict(zip(names, (1.0, 1.1, 0.0, 1.0), strict=True)))
-        assert silent == pytest.approx(dict(zip(names, (0.0, TABLES[table].malformed, 0.0, 0.0), strict=True)))
+        names = ("accuracy", "reward", "dismiss_on_malicious", "format_ok", "answered")
+        assert best == pytest.approx(dict(zip(names, (1.0, 1.1, 0.0, 1.0, 1.0), strict=True)))
+        assert silent == pytest.approx(dict(zip(names, (0.0, TABLES[table].malformed, 0.0, 0.0, 1.0), strict=True)))
         assert log.samples[0].scores["verifier_scorer"].explanation.startswith("expected a reply")
+
+    def test_a_request_that_fails_counts_as_no_answer(self, inspect_task, rows, tmp_path):
+        replies = iter(range(20))
+
+        def reply(said):
+            if next(replies) % 4 == 3:
+                raise RuntimeError("provider down")
+            return '{"action": "dismiss", "cited_log_id": "L1-1", "rationale": "x"}'
+
+        figures, log = evaluated(inspect_task.opensoc(str(tmp_path / "twenty.jsonl"), density="compact"), reply)
+
+        assert (figures["answered"], figures["format_ok"]) == (0.75, 0.75)
+        assert {score.name: score.scored_samples for score in log.results.scores}["accuracy"] == 20
+        told = [sample.scores["verifier_scorer"].explanation for sample in log.samples]
+        assert sum(text.startswith("the request failed: provider down") for text in told) == 5
 
     def test_the_benchmark_is_its_three_sets(self, inspect_task, monkeypatch, tmp_path, rows):
         from types import SimpleNamespace
@@ -661,7 +676,8 @@ class TestInspect:
         score = inspect_task.verifier_scorer("hardened")
         for reply in [*({"action": a, "cited_log_id": "L1-1", "rationale": ""} for a in LABELS), {}, None]:
             state = SimpleNamespace(
-                metadata={"observation": seen(**where)}, output=SimpleNamespace(completion=json.dumps(reply))
+                metadata={"observation": seen(**where)},
+                output=SimpleNamespace(completion=json.dumps(reply), error=None),
             )
             value = asyncio.run(score(state, None)).value
             assert value["reward"] == paid(reply, table="hardened", **where)

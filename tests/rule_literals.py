@@ -27,6 +27,9 @@ SHARED = {
     "ELEVATED": "auto-elevated",
     "CODE_HOSTS": "script host",
     "is_loose": "loose",
+    "program_folder": "program folder",
+    "is_own": "its own",
+    "registers_itself": "its own",
     "fetches_code": "download",
 }
 # Helpers that read how logs write numbers and command lines.

@@ -158,7 +158,15 @@ CASES = {
     ],
     "ticket-without-preauth": [
         ("confirmed", [ticket(0, "tgt", preauth_type=0, status="0x0", ticket_encryption="0x17")]),
-        ("suspicious", [ticket(0, "tgt", preauth_type=0, status="0x0", ticket_encryption="0x12")]),
+        ("", [ticket(0, "tgt", preauth_type=0, status="0x0", ticket_encryption="0x12")]),
+        (
+            "",
+            [ticket(0, "tgt", preauth_type=0, status="0x0", ticket_encryption="0x12", user_name=name) for name in "ab"],
+        ),
+        (
+            "suspicious",
+            [ticket(0, "tgt", preauth_type=0, status="0x0", ticket_encryption="0x12", user_name=name) for name in "abc"],
+        ),
         ("", [ticket(0, "tgt", preauth_type=2, status="0x0", ticket_encryption="0x17")]),
         ("", [ticket(0, "tgt", preauth_type=0, status="0x6", ticket_encryption="0x17")]),
     ],
@@ -196,6 +204,14 @@ CASES = {
         ("suspicious", many(2, lambda n: event(n, "control_change", "audit_policy", control_name=f"{n}", new_value="Success removed"))),
         ("", many(3, lambda n: event(n, "control_change", "audit_policy", control_name=f"{n}", new_value="Success removed", user="FIL-01$"))),
         ("confirmed", [event(0, "service", "config", service_name="EventLog", start_type="disabled")]),
+    ],
+    "log-access-changed": [
+        ("confirmed", [setting(0, "O:SYG:SYD:(D;;0x1;;;WD)", SERVICES_KEY + "EventLog\\Security\\CustomSD", POWERSHELL)]),
+        ("suspicious", [setting(0, "O:SYG:SYD:(A;;0x1;;;SY)", SERVICES_KEY + "EventLog\\System\\CustomSD", POWERSHELL)]),
+        ("suspicious", [run("wevtutil.exe sl Security /ca:O:BAG:SYD:(A;;0x1;;;SY)")]),
+        ("confirmed", [run("wevtutil.exe sl Security /ca:O:BAG:SYD:(D;;0x1;;;BA)")]),
+        ("", [setting(0, "O:SYG:SYD:(D;;0x1;;;WD)", SERVICES_KEY + "EventLog\\Security\\CustomSD", SVCHOST)]),
+        ("", [run("wevtutil.exe gl Security")]),
     ],
     "protection-lowered": [
         ("suspicious", [run("powershell.exe Set-MpPreference -DisableRealtimeMonitoring $true")]),

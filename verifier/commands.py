@@ -108,7 +108,7 @@ _PATTERNS: dict[str, dict[str, str]] = {
     },
     "logging-weakened": {
         "auditpol.exe": r"/clear|/remove|/set\b.{0,300}:disable|/restore",
-        "wevtutil.exe": r"\b(?:sl|set-log)\b.{0,200}/e(?:nabled)?:false",
+        "wevtutil.exe": r"\b(?:sl|set-log)\b.{0,200}/(?:e(?:nabled)?:false|(?:ms|maxsize):\d{1,6}\b)",
         POWERSHELL: r"\s[-/]v(?:er(?:sion)?)?\s+2(?:\.0)?\b|\b(?:stop|remove)-service\b.{0,60}\beventlog\b|historysavestyle\s+savenothing|remove-etwtraceprovider",
         "auditctl": r"-e\s*0\b|\s-D\b",
         "systemctl": r"\b(?:stop|disable|mask)\b.{0,40}\b(?:auditd|r?syslog)",
@@ -117,6 +117,7 @@ _PATTERNS: dict[str, dict[str, str]] = {
         "net.exe": r"\bstop\s+\"?eventlog\b",
         "logman.exe": r"\b(?:stop|delete)\b.{0,100}(?:eventlog|sysmon|security)",
     },
+    "log-access-changed": {"wevtutil.exe": r"\b(?:sl|set-log)\b.{0,200}/c(?:hannelaccess|a):"},
     "defence-command": {
         POWERSHELL: r"set-mppreference\b.{0,200}(?:-disable\w+\s+(?:\$true|1|true)\b|\s['\"]?disabled?\b|-exclusion)|add-mppreference\b.{0,200}-exclusion"
         r"|amsiutils|amsiinitfailed|amsiscanbuffer|\b(?:stop-service|set-service)\b.{0,80}\b(?:windefend|sense|wdnissvc|mpssvc|sysmon\w{0,4})\b"
@@ -314,7 +315,7 @@ _PATTERNS: dict[str, dict[str, str]] = {
 _WINDOW_HIDDEN = re.compile(r"\s[-/]w(?:in\w{0,10})?\s+(?:h\w{0,6}|1)\b", re.IGNORECASE)
 _QUIET = re.compile(r"\s[-/](?:nop\w{0,7}|noni\w{0,12}|e(?:p|x\w{0,14})\s+bypass|sta|enc?\w{0,12}\s)", re.IGNORECASE)
 _STAGES = re.compile(
-    r"net\.webclient|downloadstring|downloaddata|invoke-webrequest|cachedgrouppolicysettings|scriptblocklogging|amsiutils|amsiinitfailed|virtualalloc|frombase64string"
+    r"net\.webclient|downloadstring|downloadfile|downloaddata|invoke-webrequest|\biwr\b|start-bitstransfer|cachedgrouppolicysettings|scriptblocklogging|amsiutils|amsiinitfailed|virtualalloc|frombase64string"
     r"|psversiontable\.psversion\.major|sockets\.tcpclient|\biex\b|invoke-expression",
     re.IGNORECASE,
 )
@@ -509,6 +510,38 @@ def decoded(text: str) -> str:
     return base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("utf-16-le", "ignore")
 
 
+# ---------------------------------------------------------------- remote automation
+MAX_CLEAR = 2000  # characters; a sensor cuts longer lines
+AUTOMATION = (
+    "remote automation (a command under winrshost, with -EncodedCommand in less than "
+    f"{MAX_CLEAR} characters that are text throughout and tell PowerShell neither to download nor what else a rule finds)"
+)
+
+
+def is_automation(window: Window, line: Line) -> bool:
+    """Return whether a launch is told by -EncodedCommand what winrshost was, and nothing in that is known to be hostile."""
+    text = getattr(line.fields, "process_cmd_line", None) or ""
+    return bool(text) and decoded(text) in window.view(_automated)
+
+
+def _automated(window: Window) -> set[str]:
+    """Collect what winrshost's children are told by -EncodedCommand where it can be read and means nothing known."""
+    return {
+        decoded(text)
+        for line in window.of(ProcessFields, "launch")
+        if basename(line.fields.parent_path) == "winrshost.exe"
+        and says_nothing_odd(text := line.fields.process_cmd_line or "")
+    }
+
+
+@lru_cache(maxsize=4096)
+def says_nothing_odd(text: str) -> bool:
+    """Return whether -EncodedCommand holds text throughout that means nothing known."""
+    inner = decoded(text)
+    clear = bool(inner) and len(text) < MAX_CLEAR and all(mark.isprintable() or mark.isspace() for mark in inner)
+    return clear and inner.isascii() and not meanings(POWERSHELL, text)
+
+
 # ---------------------------------------------------------------- settings
 class Setting(NamedTuple):
     """A registry value or key that is set, made or removed; path and data in lower case."""
@@ -518,6 +551,7 @@ class Setting(NamedTuple):
     path: str
     data: str
     program: str
+    starter: str = ""  # the program that started the command
 
 
 _REG_ADD = re.compile(r"\b(add|delete)\s+(?:\"([^\"]{1,400})\"|(\S{1,400}))", re.IGNORECASE)
@@ -623,7 +657,14 @@ def settings(window: Window) -> list[Setting]:
         if change:
             act, path, data = change
             result.append(
-                Setting(line, act, key_form(path), data, getattr(line.fields, "process_path", None) or POWERSHELL)
+                Setting(
+                    line,
+                    act,
+                    key_form(path),
+                    data,
+                    getattr(line.fields, "process_path", None) or POWERSHELL,
+                    getattr(line.fields, "parent_path", None) or "",
+                )
             )
     return result
 

@@ -13,7 +13,7 @@ from schema import FIELDS_OF, LABELS, TELEMETRY, UNNAMED_PROGRAM_WORK
 from verifier.commands import COMMAND_KINDS
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.rules import RULES
-from verifier.rules.kit import ELEVATED, LOOSE, MANAGERS, SERVER_PROGRAMS
+from verifier.rules.kit import ELEVATED, LOOSE, MANAGERS, PROGRAM_FOLDERS, SERVER_PROGRAMS
 from verifier.window import (
     CODE_HOSTS,
     INSTALLED,
@@ -38,6 +38,8 @@ LADDER = f"""Decide in three steps.
    Shells are {_named(SHELLS)}; script hosts are {_named(CODE_HOSTS)}; server programs are {_named(SERVER_PROGRAMS)};
    a manager of Windows is any of {_named(sorted(MANAGERS))}; auto-elevated programs are {_named(sorted(ELEVATED))};
    loose programs lie {LOOSE}.
+   Program folders lie {PROGRAM_FOLDERS}.
+   A program's own is what lies in its own program folder, and a command that does nothing but remove that (cmd /q /c del, rd or rmdir).
    A person is any account but a machine's (its name ends in $) and {", ".join(sorted(WELL_KNOWN_ACCOUNTS))}.
 2. Context: drop a finding that is explained by
    - a change ticket that is approved and names every host and account of the finding and its program, and whose time covers all its lines;

@@ -421,7 +421,7 @@ def one_program(lines: Iterable[Line], *, otherwise: str = "") -> str:
 
 # ---------------------------------------------------------------- what a path or a name says
 USER_WRITABLE = (
-    "anywhere below \\Users\\ or in \\ProgramData\\ (but for \\ProgramData\\Microsoft\\Windows Defender\\), \\Windows\\Temp\\, \\Windows\\Tasks\\, "
+    "anywhere below \\Users\\ or in \\ProgramData\\ (but for \\ProgramData\\Microsoft\\Windows Defender\\ and Windows Defender Advanced Threat Protection\\), \\Windows\\Temp\\, \\Windows\\Tasks\\, "
     "\\PerfLogs\\, \\$Recycle.Bin\\, C:\\Temp\\, /tmp/, /var/tmp/, /dev/shm/ or /home/, and the same written as %TEMP%, %TMP%, %APPDATA%, %LOCALAPPDATA%, %USERPROFILE%, %PUBLIC%, %ProgramData% or %ALLUSERSPROFILE% (or $env:)"
 )
 # Programs that run what they are given. Rules that mean others name how theirs differ from these.
@@ -435,15 +435,15 @@ SHELLS = (*CODE_HOSTS, "certutil.exe", "bitsadmin.exe", "msbuild.exe", *UNIX_SHE
 # Activities of a connection that a host of ours opens and that is let through.
 OUTBOUND = ("open", "allow", "flow", "tls_session", "bits_job")
 _USER_WRITABLE = re.compile(
-    r"\\users\\[^\\]+\\|\\windows\\(?:temp|tasks)\\|\\programdata\\(?!microsoft\\windows defender\\)|\\perflogs\\|\\\$recycle\.bin\\"
+    r"\\users\\[^\\]+\\|\\windows\\(?:temp|tasks)\\|\\programdata\\(?!microsoft\\windows defender(?: advanced threat protection)?\\)|\\perflogs\\|\\\$recycle\.bin\\"
     r"|[a-z]:\\te?mp\\|(?:^|[\s\"'=])/(?:tmp|var/tmp|dev/shm|(?:home|users)/[^/]+)/"
     r"|(?:%|\$env:)(?:te?mp|(?:local)?appdata|userprofile|public|programdata|allusersprofile)\b",
     re.IGNORECASE,
 )
 _DRIVE_SLASH = re.compile(r"(?<![a-z])[a-z]:/(?!/)", re.IGNORECASE)
-INSTALLED = "in \\Windows\\ or \\Program Files\\ (also (x86)) of a drive or in \\ProgramData\\Microsoft\\Windows Defender\\, and not user-writable"
+INSTALLED = "in \\Windows\\ or \\Program Files\\ (also (x86)) of a drive or in \\ProgramData\\Microsoft\\Windows Defender\\ or Windows Defender Advanced Threat Protection\\, and not user-writable"
 _INSTALLED = re.compile(
-    r"(?:\\\\\?\\)?(?:[a-z]:|\\device\\harddiskvolume\d+)\\(?:windows|program files(?: \(x86\))?|programdata\\microsoft\\windows defender)\\",
+    r"(?:\\\\\?\\)?(?:[a-z]:|\\device\\harddiskvolume\d+)\\(?:windows|program files(?: \(x86\))?|programdata\\microsoft\\windows defender(?: advanced threat protection)?)\\",
     re.IGNORECASE,
 )
 WELL_KNOWN_ACCOUNTS = frozenset(

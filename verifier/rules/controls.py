@@ -19,6 +19,7 @@ from verifier.window import (
     Window,
     basename,
     findings_by_host_and_user,
+    is_installed,
     is_person_or_service,
     is_user_writable,
     one_program,
@@ -27,16 +28,22 @@ from verifier.window import (
 
 MIN_WIPED = 3  # logs; one may be an administrator's
 MIN_AUDITS_OFF = 3
+LEAST_LOG = 1_048_576  # bytes; Windows gives each log 20 times as much
 MIN_LOWERED = 2  # different commands
 SERVICE_DISABLED = 4  # the start value of a service that never starts
 _EVENTLOG = re.compile(r"^(?:windows )?event ?log$", re.IGNORECASE)
 _ALL_AUDITS = re.compile(r"auditpol.{0,10}\s/(?:clear|remove)\b", re.IGNORECASE)
 _LOGGING = re.compile(
     r"\\(?:scriptblocklogging\\enablescriptblock\w*|modulelogging\\enablemodulelogging|transcription\\enabletranscripting)$"
-    r"|\\services\\eventlog\\(?:start|[^\\]+\\(?:file|maxsize))$|\\autologger\\(?:eventlog|sysmon|defender)[^\\]*\\(?:start|enabled)$"
-    r"|\\winevt\\channels\\[^\\]+(?:/[^\\]+)?\\enabled$|\\processcreationincludecmdline_enabled$|\\amsi\\providers\\|\\amsienable$"
+    r"|\\services\\eventlog\\(?:start|[^\\]+\\(?:file|maxsize))$|\\autologger\\(?:eventlog|sysmon|defender)[^\\]*\\(?:\{[^}\\]{1,40}\}\\)?(?:start|enabled)$"
+    r"|\\winevt\\channels\\[^\\]+(?:/[^\\]+)?\\enabled$|\\processcreationincludecmdline_enabled$|\\amsi\\providers\\|\\amsienable$|\\\.netframework\\etwenabled$"
 )
 
+# A log's access list in the registry, and one that refuses.
+_LOG_ACCESS = re.compile(
+    r"\\services\\eventlog\\[^\\]+\\customsd$|\\winevt\\channels\\[^\\]+(?:/[^\\]+)?\\channelaccess$"
+)
+_REFUSES = re.compile(r"\(d;[^)]*;(?:wd|au|ba|sy|s-1-1-0|s-1-5-11|s-1-5-18|s-1-5-32-544)\)", re.IGNORECASE)
 _DEFENDER = re.compile(
     r"\\windows defender\\.{0,80}(?:disable\w+|dontreport\w*)$|\\windows defender\\exclusions\\|\\services\\(?:windefend|sense|wdnissvc|mpssvc|sysmon\w{0,4})\\start$"
     r"|\\firewallpolicy\\[^\\]+\\(?:enablefirewall)$|\\disabletaskmgr$|\\disableregistrytools$"
@@ -79,6 +86,7 @@ _GUARDS_IN_WORDS = "; ".join(
     f"{key} " + ", ".join(f"{name} {' '.join(map(str, numbers))}" for name, numbers in guards.items())
     for key, guards in GUARDS.items()
 )
+_SCRIPT_RUN = re.compile(r"([a-z]:\\[^\"&|<>^:]{1,300}?\.(?:bat|cmd))\W{0,3}$", re.IGNORECASE)
 _HISTORY = re.compile(r"\\(?:runmru|typedpaths|typedurls|terminal server client\\(?:default|servers))(?:\\[^\\]*)?$")
 
 
@@ -111,7 +119,7 @@ def logs_wiped(wipes: Lines, clearings: Lines[ControlChangeFields], window: Wind
     ),
     summary="auditpol :disable or /restore, a person removes audit categories (removed), or another than a manager of Windows sets to 0 or deletes a switch of logs "
     "(ScriptBlockLogging EnableScriptBlock*, ModuleLogging EnableModuleLogging, Transcription EnableTranscripting, Services\\EventLog Start, File or MaxSize, Autologger EventLog, Sysmon or Defender Start or Enabled, "
-    "WINEVT\\Channels Enabled, ProcessCreationIncludeCmdLine_Enabled, AMSI\\Providers, AmsiEnable). "
+    f"WINEVT\\Channels Enabled, ProcessCreationIncludeCmdLine_Enabled, AMSI\\Providers, AmsiEnable, .NETFramework ETWEnabled), or a log's MaxSize below {LEAST_LOG} bytes. "
     f"Confirmed: auditpol /clear or /remove, Control\\MiniNt, EventLog's start set to {SERVICE_DISABLED} or disabled, by a user-writable program, or {MIN_AUDITS_OFF} categories.",
     source="ATT&CK T1562.002; Microsoft about_Logging, auditpol, Security 4719",
 )
@@ -150,8 +158,33 @@ def _log_switches(settings: Sequence[Setting]) -> Iterator[tuple[Setting, bool]]
             number = number_of(setting.data)
             is_start = setting.path.endswith("\\eventlog\\start")
             is_off = number == (SERVICE_DISABLED if is_start else 0)
+            is_off |= setting.path.endswith("\\maxsize") and number is not None and number < LEAST_LOG
             if is_off or setting.act == "delete":
                 yield setting, (is_off and is_start) or is_user_writable(setting.program)
+
+
+@rule(
+    "log-access-changed",
+    "T1562.002",
+    "defense_evasion",
+    on=(SETTINGS, commands_that("log-access-changed")),
+    summary="Another than a manager of Windows sets who may read or write an event log (Services\\EventLog CustomSD, WINEVT\\Channels ChannelAccess, wevtutil sl /ca:). "
+    "Confirmed: it refuses (D;) everyone (WD or S-1-1-0), authenticated users (AU or S-1-5-11), administrators (BA or S-1-5-32-544) or SYSTEM (SY or S-1-5-18).",
+    source="ATT&CK T1562.002; Microsoft Event Logging Security, Security Descriptor Definition Language",
+)
+def log_access_changed(settings: Sequence[Setting], commands: Lines, window: Window) -> Findings:
+    changes = [
+        setting
+        for setting in settings
+        if setting.act == "set" and _LOG_ACCESS.search(setting.path) and basename(setting.program) not in MANAGERS
+    ]
+    refused = {setting.line.log_id for setting in changes if _REFUSES.search(setting.data)}
+    refused |= {line.log_id for line in commands if _REFUSES.search(command_line(line))}
+    yield from findings_by_host_and_user(
+        [*(setting.line for setting in changes), *commands],
+        confirmed=lambda group: any(line.log_id in refused for line in group),
+        program=lambda group: one_program(group, otherwise=LOG_WORK),
+    )
 
 
 def _disables_log(fields: ServiceFields) -> bool:
@@ -223,17 +256,25 @@ def _opens_guard(setting: Setting) -> bool:
     "T1070.003",
     "defense_evasion",
     on=(commands_that("file-hidden"), SETTINGS),
-    summary="RunMRU, TypedPaths, TypedURLs or Terminal Server Client Default or Servers (remote desktop history) removed, or attrib +h. Suspicious.",
+    summary="RunMRU, TypedPaths, TypedURLs or Terminal Server Client Default or Servers (remote desktop history) removed, or attrib +h, but on desktop.ini or by a script (.bat or .cmd) that a shell runs from where programs are installed. Suspicious.",
     source="ATT&CK T1070.003, T1564.001",
 )
 def history_erased(hidings: Lines, settings: Sequence[Setting], window: Window) -> Findings:
     removals = [setting.line for setting in settings if setting.act == "delete" and _HISTORY.search(setting.path)]
-    return findings_by_host_and_user([*hidings, *removals], confirmed=False)
+    hidden = [line for line in hidings if not _hides_by_custom(line)]
+    return findings_by_host_and_user([*hidden, *removals], confirmed=False)
+
+
+def _hides_by_custom(line: Line) -> bool:
+    """Return whether a folder's own settings are hidden, or an installed script hides something."""
+    script = _SCRIPT_RUN.search(getattr(line.fields, "parent_cmd_line", None) or "")
+    return "desktop.ini" in command_line(line).lower() or bool(script and is_installed(script[1]))
 
 
 RULES = (
     logs_wiped,
     logging_weakened,
+    log_access_changed,
     protection_lowered,
     security_switch,
     history_erased,

@@ -47,7 +47,9 @@ _DUMP_FILES = re.compile(
     r"(?:^|\\)ntds\.dit$|\.kirbi$|\.ccache$|(?:^|\\)[^\\]{0,60}lsass[^\\]{0,60}\.(?:dmp|mdmp)$", re.IGNORECASE
 )
 _AT_HOME = re.compile(r"\\windows\\ntds\\ntds\.dit$", re.IGNORECASE)
-KERBEROS_FAILED = ("0x6", "0x18", "KDC_ERR_C_PRINCIPAL_UNKNOWN", "KDC_ERR_PREAUTH_FAILED")  # RFC 4120 7.5.9
+UNKNOWN_NAME = ("0x6", "KDC_ERR_C_PRINCIPAL_UNKNOWN")  # RFC 4120 7.5.9
+KERBEROS_FAILED = (*UNKNOWN_NAME, "0x18", "KDC_ERR_PREAUTH_FAILED")
+MIN_UNGUARDED = 3  # accounts that need no preauthentication
 _DKM = re.compile(r"cn=cryptopolicy|cn=adfs,cn=microsoft,cn=program data", re.IGNORECASE)
 _STORES = re.compile(
     r"\\(?:login data|key4\.db|logins\.json|cookies)$|\\microsoft\\(?:protect|credentials|vault)\\.", re.IGNORECASE
@@ -196,8 +198,8 @@ def _names_keys(fields: DirectoryFields) -> bool:
     on=((KerberosFields, "tgt", "preauth_failure"),),
     at_least=MIN_FAILURES,
     probing=True,
-    summary=f"{MIN_FAILURES} or more Kerberos requests from one address fail within {GUESSING_S} s ({', '.join(KERBEROS_FAILED)}). Confirmed from an external address.",
-    source="ATT&CK T1110.003; RFC 4120 error codes 0x6, 0x18",
+    summary=f"{MIN_FAILURES} or more Kerberos requests from one address fail within {GUESSING_S} s ({', '.join(KERBEROS_FAILED)}). Confirmed from an external address, or for {MIN_FAILURES} different names that do not exist ({UNKNOWN_NAME[0]}).",
+    source="ATT&CK T1110.003, T1087.002; RFC 4120 error codes 0x6, 0x18",
 )
 def kerberos_guessing(requests: Lines[KerberosFields], window: Window) -> Findings:
     failures = [line for line in requests if line.fields.status in KERBEROS_FAILED]
@@ -205,9 +207,10 @@ def kerberos_guessing(requests: Lines[KerberosFields], window: Window) -> Findin
         burst = burst_of(window, lines, MIN_FAILURES, GUESSING_S)
         if burst:
             external = window.is_external(source)
+            unknown = {_ticket_owner(line) for line in burst if line.fields.status in UNKNOWN_NAME}
             yield finding(
                 burst,
-                confirmed=external,
+                confirmed=external or len(unknown) >= window.limits.at_least(MIN_FAILURES),
                 scope="network" if external else "identity",
                 host=burst[0].host,
                 remote=source,
@@ -247,20 +250,27 @@ def _host_of_nameless(line: Line[LogonFields]) -> str | None:
     "T1558.004",
     "credential_access",
     on=((KerberosFields, "tgt"),),
-    summary="A person gets (0x0) a ticket without preauthentication (type 0). "
-    f"Confirmed with RC4 ({', '.join(f'{cipher:#x}' for cipher in WEAK_CIPHERS)}).",
+    summary=f"From one address a person gets (0x0) a ticket without preauthentication (type 0) with RC4 ({', '.join(f'{cipher:#x}' for cipher in WEAK_CIPHERS)}): confirmed; "
+    f"or {MIN_UNGUARDED} persons get one with whatever cipher: suspicious.",
     source="ATT&CK T1558.004: AS-REP roasting; Security 4768",
 )
 def ticket_without_preauth(tickets: Lines[KerberosFields], window: Window) -> Findings:
     for source, lines in grouped(tickets, _source_without_preauth).items():
+        weak = any(number_in_hex(line.fields.ticket_encryption) in WEAK_CIPHERS for line in lines)
+        if not weak and len(set(map(_ticket_owner, lines))) < window.limits.at_least(MIN_UNGUARDED):
+            continue  # an account that is set so, and a cipher that nobody guesses offline in time
         yield finding(
             lines,
-            confirmed=any(number_in_hex(line.fields.ticket_encryption) in WEAK_CIPHERS for line in lines),
+            confirmed=weak,
             scope="identity",
             host=lines[0].host,
-            accounts=[account_name(line.fields.user_name) for line in lines],
+            accounts=map(_ticket_owner, lines),
             remote=source,
         )
+
+
+def _ticket_owner(line: Line[KerberosFields]) -> str:
+    return account_name(line.fields.user_name)
 
 
 def _source_without_preauth(line: Line[KerberosFields]) -> str | None:

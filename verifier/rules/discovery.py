@@ -12,8 +12,9 @@ from schema import (
     account_name,
 )
 from verifier.commands import POWERSHELL, command_rule, commands_that, launches_of
-from verifier.rules.kit import burst_of, grouped, host_and_user
+from verifier.rules.kit import CHAIN_S, SERVER_PROGRAMS, burst_of, follows, grouped, host_and_user
 from verifier.window import (
+    SHELLS,
     Findings,
     Line,
     Lines,
@@ -21,6 +22,7 @@ from verifier.window import (
     basename,
     finding,
     findings_by_host_and_user,
+    is_installed,
     is_person_or_service,
     one_program,
     rule,
@@ -65,6 +67,10 @@ LOOKERS = (
 )
 
 
+AGENTS = (
+    "management agents (programs installed outside \\Windows\\ or in \\Windows\\CCM\\, no shell or server program, that as no person start it, "
+    f"themselves or by a shell at most {CHAIN_S} s before)"
+)
 ADMIN_RIDS = (500, 512, 518, 519)  # well-known RIDs (MS-DTYP 2.4.2.4)
 _ADMIN = re.compile(rf"^S-1-5-21-[\d-]+-(?:{'|'.join(map(str, ADMIN_RIDS))})$")
 
@@ -106,12 +112,33 @@ def share_sweep(connections: Lines[NetConnFields], window: Window) -> Findings:
     "discovery",
     on=(commands_that("admin-discovery"), (DirectoryFields, "access")),
     summary="A command looks for administrators (net group domain admins, /domain, setspn -Q, nltest, dsquery), or a person reads them in the directory "
-    f"(memberOf=CN=Domain Admins, or a SAM_ object whose id ends in -{', -'.join(map(str, ADMIN_RIDS))}). Suspicious.",
+    f"(memberOf=CN=Domain Admins, or a SAM_ object whose id ends in -{', -'.join(map(str, ADMIN_RIDS))}); not by {AGENTS}. Suspicious.",
     source="ATT&CK T1087.002, T1069.002, T1482",
 )
 def admin_discovery(commands: Lines, accesses: Lines[DirectoryFields], window: Window) -> Findings:
     reads = [line for line in accesses if is_person_or_service(line.user) and _asks_for_admins(line.fields)]
-    return findings_by_host_and_user([*commands, *reads], confirmed=False, program=_program)
+    asked = [line for line in commands if not _is_by_agent(window, line)]
+    return findings_by_host_and_user([*asked, *reads], confirmed=False, program=_program)
+
+
+def _is_by_agent(window: Window, line: Line) -> bool:
+    """Return whether a management agent starts a program, itself or by a shell."""
+    if not isinstance(line.fields, ProcessFields) or is_person_or_service(line.user) or not line.user:
+        return False
+    if _is_agent(line.fields.parent_path):
+        return True
+    return basename(line.fields.parent_path) in SHELLS and any(
+        _is_agent(shell.fields.parent_path)
+        and (shell.host, shell.user) == (line.host, line.user)
+        and basename(shell.fields.process_path) == basename(line.fields.parent_path)
+        and follows(window, line, shell, CHAIN_S)
+        for shell in window.of(ProcessFields, "launch")
+    )
+
+
+def _is_agent(path: str | None) -> bool:
+    in_windows = "\\windows\\" in (path or "").lower() and "\\windows\\ccm\\" not in (path or "").lower()
+    return is_installed(path) and not in_windows and basename(path) not in (*SHELLS, *SERVER_PROGRAMS)
 
 
 def _asks_for_admins(fields: DirectoryFields) -> bool:
@@ -129,11 +156,12 @@ def _program(group: Lines) -> str:
     "T1082",
     "discovery",
     on=(launches_of(LOOKERS),),
-    summary=f"{MIN_LOOKS} or more different discovery programs ({', '.join(stems(LOOKERS))}; net1 is net) by one account within {LOOK_S} s. Suspicious.",
+    summary=f"{MIN_LOOKS} or more different discovery programs ({', '.join(stems(LOOKERS))}; net1 is net) by one account within {LOOK_S} s, but for {AGENTS}. Suspicious.",
     source="ATT&CK T1082, T1033, T1016, T1057",
 )
 def looking_around(looks: Lines[ProcessFields], window: Window) -> Findings:
-    for group in grouped([line for line in looks if line.user], host_and_user).values():
+    asked = [line for line in looks if line.user and not _is_by_agent(window, line)]
+    for group in grouped(asked, host_and_user).values():
         burst = burst_of(window, group, MIN_LOOKS, LOOK_S, different=_program_name)
         if burst:
             yield from findings_by_host_and_user(burst, confirmed=False)

@@ -21,6 +21,7 @@ from verifier.rules.kit import (
     follows,
     has_bits,
     is_loose,
+    is_own,
     outbound,
     program_path,
 )
@@ -113,6 +114,7 @@ LAUNCHERS = (
     "cmstp.exe",
 )
 
+PROTECTED = "csrss.exe"  # takes a thread for each console event of its clients, and lets nobody else in
 _SYSTEM_INJECTORS = (
     "csrss.exe",
     "wininit.exe",
@@ -276,7 +278,7 @@ def _arguments(command: str) -> str:
     "T1055",
     "defense_evasion",
     on=(ProcessAccessFields,),
-    summary=f"UNKNOWN in the call trace opens a program with rights to write and start threads ({ALL_ACCESS_BITS:#x}). Confirmed: by a user-writable program.",
+    summary=f"UNKNOWN in the call trace opens a program, but its own, with rights to write and start threads ({ALL_ACCESS_BITS:#x}). Confirmed: by a user-writable program.",
     source="ATT&CK T1055, T1106; Microsoft Sysmon event 10",
 )
 def unbacked_code(opens: Lines[ProcessAccessFields], window: Window) -> Findings:
@@ -284,7 +286,9 @@ def unbacked_code(opens: Lines[ProcessAccessFields], window: Window) -> Findings
         [
             line
             for line in opens
-            if "UNKNOWN" in (line.fields.call_trace or "") and has_bits(line.fields.access_mask, ALL_ACCESS_BITS)
+            if "UNKNOWN" in (line.fields.call_trace or "")
+            and has_bits(line.fields.access_mask, ALL_ACCESS_BITS)
+            and not is_own(line.fields.process_path, line.fields.target_path)
         ],
         confirmed=lambda lines: any(is_user_writable(program_path(line)) for line in lines),
     )
@@ -296,7 +300,7 @@ def unbacked_code(opens: Lines[ProcessAccessFields], window: Window) -> Findings
     "privilege_escalation",
     on=((ProcessInjectFields, "remote_thread"),),
     summary="A thread is started in another program by an installed shell or mavinject, or at an address of no module (0x) "
-    f"by another than {', '.join(stems(_SYSTEM_INJECTORS))}. Confirmed.",
+    f"by another than {', '.join(stems(_SYSTEM_INJECTORS))}, in another than {PROTECTED.removesuffix('.exe')}, which Windows protects. Confirmed.",
     source="ATT&CK T1055.001, T1055.002; Microsoft Sysmon event 8",
 )
 def installed_injector(threads: Lines[ProcessInjectFields], window: Window) -> Findings:
@@ -308,7 +312,8 @@ def _is_injected(line: Line[ProcessInjectFields]) -> bool:
     source, name = program_path(line), basename(line.fields.process_path)
     raw = (line.fields.start_module or "").startswith("0x") and name not in _SYSTEM_INJECTORS
     shell = name in SHELLS or name.startswith("mavinject")
-    return source != (line.fields.target_path or "").lower() and (raw or (shell and is_installed(source)))
+    target = (line.fields.target_path or "").lower()
+    return source != target and basename(target) != PROTECTED and (raw or (shell and is_installed(source)))
 
 
 @rule(

@@ -12,18 +12,22 @@ from schema import (
     ScriptFields,
     ServiceFields,
     TaskFields,
+    account_name,
 )
-from verifier.commands import POWERSHELL, launches_of
+from verifier.commands import AUTOMATION, POWERSHELL, is_automation, launches_of
 from verifier.rules.kit import (
     CHAIN_S,
     MIN_ENCODED,
     NETWORK_LOGON,
     SERVER_PROGRAMS,
+    WEB_FOLDERS,
     fetches_code,
     first_address,
     follows,
     grouped,
+    is_own,
     outbound,
+    program_folder,
     program_of,
     program_path,
     shell_name,
@@ -48,6 +52,7 @@ from verifier.window import (
 DROP_RUN_S = 600  # from a file's creation to its launch
 REMOTE_SERVICE_S = 300  # from the network logon to the service that it installs
 
+SYSTEM_SID = "S-1-5-18"
 DOCUMENT_PROGRAMS = (
     "winword.exe",
     "excel.exe",
@@ -78,6 +83,11 @@ PROXY_ARGUMENTS = {
 }
 _PROXY = {name: re.compile(pattern, re.IGNORECASE) for name, (pattern, _) in PROXY_ARGUMENTS.items()}
 _PROXIES_IN_WORDS = "; ".join(f"{name.removesuffix('.exe')} {words}" for name, (_, words) in PROXY_ARGUMENTS.items())
+# cmd that a server program starts for one program.
+_CARRIED = re.compile(
+    r'^"?(?:[a-z]:\\[\w\\]{1,30}\\)?cmd(?:\.exe)?"?\s+(?:/s\s+)?/c\s+"{0,2}([a-z]:\\[^"&|<>^\n]+?\.exe)(?:"|\s|$)[^&|<>^\n]*$',
+    re.IGNORECASE,
+)
 # Inline code that makes objects: these programs are given it for one reason only.
 _INLINE = re.compile(
     r"(?:java|vb)script:.{0,300}(?:getobject|activexobject|createobject|\.run\b|\.exec\b|eval\()", re.IGNORECASE
@@ -89,13 +99,21 @@ _INLINE = re.compile(
     "T1059",
     "execution",
     on=(launches_of(SHELLS),),
-    summary=f"{', '.join(stems(DOCUMENT_PROGRAMS))} or a server program starts a shell. Confirmed: that connects outside within {CHAIN_S} s.",
+    summary=f"{', '.join(stems(DOCUMENT_PROGRAMS))} or a server program starts a shell, but cmd /c of one program (drive and path, nothing chained by & | < > ^ or a line break) outside \\Windows\\ and {', '.join(WEB_FOLDERS)} and not user-writable. Confirmed: that connects outside within {CHAIN_S} s.",
     source="ATT&CK T1059, T1204.002, T1505.003: code run by a program that has no reason to start shells",
 )
 def application_spawns_shell(shells: Lines[ProcessFields], window: Window) -> Findings:
     for line in shells:
-        if basename(line.fields.parent_path) in SHELLLESS_PROGRAMS:
+        if basename(line.fields.parent_path) in SHELLLESS_PROGRAMS and not _carries_program(line.fields):
             yield _launch_and_calls(window, line)
+
+
+def _carries_program(fields: ProcessFields) -> bool:
+    """Return whether a server program starts cmd for nothing but one program of its application."""
+    carried = _CARRIED.match(fields.process_cmd_line or "")
+    path = (carried[1] if carried else "").lower()
+    odd = "\\windows\\" in path or any(root in path for root in WEB_FOLDERS) or is_user_writable(path)
+    return bool(path) and basename(fields.parent_path) in SERVER_PROGRAMS and not odd and basename(path) not in SHELLS
 
 
 def _launch_and_calls(window: Window, line: Line[ProcessFields], *, confirmed: bool = False) -> Finding:
@@ -119,7 +137,7 @@ def _launch_and_calls(window: Window, line: Line[ProcessFields], *, confirmed: b
     on=(ScriptFields, launches_of(POWERSHELLS)),
     summary="PowerShell (also pwsh) downloads, decodes or runs text as code (DownloadString, DownloadFile, DownloadData, "
     "Net.WebClient, Invoke-WebRequest, iwr, Start-BitsTransfer, Invoke-Expression, iex, FromBase64String, or -EncodedCommand, "
-    f"also shortened, with {MIN_ENCODED} or more characters). "
+    f"also shortened, with {MIN_ENCODED} or more characters), but for {AUTOMATION}. "
     f"Confirmed: PowerShell connects outside from that host within {CHAIN_S} s.",
     source="ATT&CK T1059.001, T1027.010, T1105: command obfuscation and ingress transfer by PowerShell",
 )
@@ -127,7 +145,9 @@ def download_cradle(scripts: Lines[ScriptFields], launches: Lines[ProcessFields]
     cradles: list[Line] = [
         line for line in scripts if _is_cradle(line.fields.script_text, line.fields.host_application)
     ]
-    cradles += [line for line in launches if _is_cradle(line.fields.process_cmd_line)]
+    cradles += [
+        line for line in launches if _is_cradle(line.fields.process_cmd_line) and not is_automation(window, line)
+    ]
     for (host, user), lines in grouped(cradles, lambda line: (line.host, line.user)).items():
         calls = [
             call
@@ -172,7 +192,7 @@ def signed_proxy_execution(launches: Lines[ProcessFields], window: Window) -> Fi
     "T1204.002",
     "execution",
     on=((ProcessFields, "launch"),),
-    summary=f"A file is written to a user-writable folder and that very file starts as a program on the same host within {DROP_RUN_S} s. "
+    summary=f"A file is written to a user-writable folder and that very file starts as a program on the same host within {DROP_RUN_S} s, but for what a program writes to its own folder. "
     f"Confirmed: it connects outside within {CHAIN_S} s of its start.",
     source="ATT&CK T1204.002, T1105: a file fetched or attached and then executed",
 )
@@ -200,7 +220,8 @@ def dropped_program_runs(launches: Lines[ProcessFields], window: Window) -> Find
 
 def _dropped_file(line: Line[FileFields]) -> tuple[str, str] | None:
     path = line.fields.file_path or ""
-    return (line.host, path.lower()) if is_user_writable(path) else None
+    foreign = is_user_writable(path) and not is_own(line.fields.process_path, path)
+    return (line.host, path.lower()) if foreign else None
 
 
 @rule(
@@ -261,14 +282,14 @@ def _starts_since(window: Window, line: Line, path: str) -> list[Line[ProcessFie
     "T1053.005",
     "persistence",
     on=((TaskFields, "create", "update"),),
-    summary="A scheduled task is made or changed whose command names a file in a user-writable folder. "
+    summary=f"A scheduled task is made or changed whose command names a file in a user-writable folder, but for a change to a program of a program folder that is no shell and does not run as SYSTEM ({SYSTEM_SID}). "
     f"Confirmed: that program starts on the host and connects outside within {CHAIN_S} s.",
     source="ATT&CK T1053.005: the task scheduler used to run a program again and again",
 )
 def task_runs_foreign_program(tasks: Lines[TaskFields], window: Window) -> Findings:
     for line in tasks:
         command = line.fields.job_cmd_line or ""
-        if is_user_writable(command):
+        if is_user_writable(command) and not _keeps_program(line.fields):
             path = program_of(command)
             starts = _starts_since(window, line, path)
             calls = [
@@ -286,12 +307,21 @@ def task_runs_foreign_program(tasks: Lines[TaskFields], window: Window) -> Findi
             )
 
 
+def _keeps_program(fields: TaskFields) -> bool:
+    """Return whether a task is changed that starts a program which is installed for one user, as updaters do again and again."""
+    path = program_of(fields.job_cmd_line or "")
+    by_system = account_name(fields.run_as).lower() == "system" or fields.run_as == SYSTEM_SID
+    return (
+        fields.activity == "update" and bool(program_folder(path)) and shell_name(path) not in SHELLS and not by_system
+    )
+
+
 @rule(
     "code-injection",
     "T1055",
     "defense_evasion",
     on=(ProcessInjectFields,),
-    summary="A program not installed starts a thread in another or alters its image. Confirmed: it is user-writable.",
+    summary="A program not installed starts a thread in another, but its own, or alters its image. Confirmed: it is user-writable.",
     source="ATT&CK T1055.002, T1055.012: code run inside another process",
 )
 def code_injection(injections: Lines[ProcessInjectFields], window: Window) -> Findings:
@@ -301,7 +331,8 @@ def code_injection(injections: Lines[ProcessInjectFields], window: Window) -> Fi
 
 def _injector(line: Line[ProcessInjectFields]) -> tuple[str, str, str] | None:
     source = program_path(line)
-    foreign = source and source != (line.fields.target_path or "").lower() and not is_installed(source)
+    target = (line.fields.target_path or "").lower()
+    foreign = source and source != target and not is_installed(source) and not is_own(source, target)
     return (line.host, source, line.user) if foreign else None
 
 

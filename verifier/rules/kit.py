@@ -118,6 +118,8 @@ SERVER_PROGRAMS = (
     "apache2",
 )
 
+WEB_FOLDERS = ("\\inetpub\\", "\\aspnet_client\\", "\\httpproxy\\", "\\htdocs\\", "\\webapps\\", "\\wwwroot\\")
+
 MIN_ENCODED = 20  # characters of an encoded command; a shorter one says nothing
 
 # PowerShell takes any beginning of -EncodedCommand, and a dash of any length or a slash before it.
@@ -273,8 +275,40 @@ _LOOSE = re.compile(
 
 INSTALLERS = re.compile(r"setup|install|update|unins", re.IGNORECASE)
 
+PROGRAM_FOLDERS = (
+    "right below a user's AppData\\Local, AppData\\Local\\Programs, AppData\\Local\\Microsoft or AppData\\Roaming (also written %LOCALAPPDATA% or %APPDATA%) "
+    "and are not named Temp, Microsoft, Programs, Packages, Windows or WindowsApps"
+)
+_PROGRAM_FOLDER = re.compile(
+    r"^(?:(?:[a-z]:|\\device\\harddiskvolume\d+)\\users\\(?!public\\)[^\\]+|%userprofile%)\\appdata"
+    r"\\((?:local\\(?:programs\\|microsoft\\)?|roaming\\)(?!(?:temp|microsoft|programs|packages|windows|windowsapps)\\)[^\\]+)\\[^\\]"
+)
+_REMOVAL = re.compile(
+    r"^(?:[a-z]:\\[\w\\]{1,30}\\)?cmd\.exe (?:/q )?/c (?:del|rd|rmdir) (?:/[a-z] )*\"([^\"&|<>%^]+)\"$"
+)
+
 
 @lru_cache(maxsize=16_384)
 def is_loose(path: str) -> bool:
     """Return whether a program lies where people put files (or on a share) and is no installer by name."""
     return _LOOSE.match(path) is not None and not INSTALLERS.search(basename(path))
+
+
+@lru_cache(maxsize=16_384)
+def program_folder(path: str) -> str:
+    """Return the folder below AppData in which a program for one user lies; nothing for another path."""
+    path = path.lower().replace("%localappdata%", "%userprofile%\\appdata\\local")
+    match = _PROGRAM_FOLDER.match(path.replace("%appdata%", "%userprofile%\\appdata\\roaming"))
+    return match[1] if match and "\\..\\" not in path else ""
+
+
+def is_own(program: str | None, target: str | None) -> bool:
+    """Return whether a program and what it acts on lie in one program folder."""
+    folder = program_folder(program or "")
+    return bool(folder) and folder == program_folder(target or "")
+
+
+def registers_itself(program: str | None, command: str) -> bool:
+    """Return whether the command that a program registers starts its own, or removes its own files and does nothing else."""
+    removal = _REMOVAL.match(command.strip().lower())
+    return is_own(program, removal[1] if removal else program_of(command))

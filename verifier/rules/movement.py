@@ -14,7 +14,7 @@ from schema import (
     ShareFields,
     account_name,
 )
-from verifier.commands import command_rule, launches_by, lines_by_meaning
+from verifier.commands import AUTOMATION, command_rule, is_automation, launches_by, lines_by_meaning
 from verifier.rules.kit import (
     LOOPBACK,
     MIN_SPREAD_HOSTS,
@@ -125,13 +125,13 @@ def remote_registry(values: Lines[RegistryFields], window: Window) -> Findings:
     "T1047",
     "lateral_movement",
     on=(launches_by(REMOTE_PARENTS),),
-    summary=f"A child of {', '.join(stems(REMOTE_PARENTS)).replace('mmc', 'mmc -Embedding')}, other than {', '.join(stems(OWN_CHILDREN))} or a program installed in \\Program Files. "
-    f"Confirmed: output to a share, hidden, obfuscated or offensive as by the rules of these names, or a person's network logon (type {NETWORK_LOGON}) from another address than {' or '.join(LOOPBACK)} at most {REMOTE_S} s before.",
+    summary=f"A child of {', '.join(stems(REMOTE_PARENTS)).replace('mmc', 'mmc -Embedding')}, other than {', '.join(stems(OWN_CHILDREN))} or a program installed in \\Program Files, and but for {AUTOMATION}. "
+    f"Confirmed: output to a share, hidden, obfuscated or offensive as by the rules of these names, or a network logon (type {NETWORK_LOGON}) of the same person, or of any where no person is named, from another address than {' or '.join(LOOPBACK)} at most {REMOTE_S} s before.",
     source="ATT&CK T1047, T1021.003, T1021.006, T1569.002",
 )
 def remote_command(children: Lines[ProcessFields], window: Window) -> Findings:
     for line in children:
-        if _is_started_from_elsewhere(line.fields):
+        if _is_started_from_elsewhere(line.fields) and not is_automation(window, line):
             logons = _logons_before(window, line)
             yield finding(
                 [*logons, line],
@@ -163,7 +163,8 @@ def _logons_before(window: Window, line: Line) -> Lines[LogonFields]:
         for logon in window.of(LogonFields, "success")
         if logon.fields.logon_type == NETWORK_LOGON
         and logon.host == line.host
-        and is_person_or_service(account_name(logon.fields.user_name))
+        and is_person_or_service(account := account_name(logon.fields.user_name))
+        and (not is_person_or_service(line.user) or account.lower() == line.user.lower())
         and logon.fields.src_ip not in (None, *LOOPBACK)
         and follows(window, line, logon, REMOTE_S)
     ]

@@ -12,9 +12,12 @@ from verifier.rules.kit import (
     AUTORUN,
     MANAGERS,
     SERVER_PROGRAMS,
+    WEB_FOLDERS,
     follows,
     grouped,
+    program_folder,
     program_of,
+    registers_itself,
     shell_name,
 )
 from verifier.window import (
@@ -84,7 +87,7 @@ _COMMANDEERED = re.compile(
 VENDOR_FOLDERS = ("\\appdata\\local\\programs\\", "\\appdata\\local\\microsoft\\")
 START_FILE_WRITERS = ("explorer.exe", "msiexec.exe", "winword.exe", "excel.exe", "powerpnt.exe")
 _WEB_ROOT = re.compile(
-    r"(?:\\inetpub\\|\\aspnet_client\\|\\httpproxy\\|\\htdocs\\|\\webapps\\|\\wwwroot\\|^/var/www/|^/usr/share/nginx/|^/srv/www/).{0,200}\.(?:aspx?|ashx|asmx|php\d?|jspx?|cfm)$",
+    rf"(?:{'|'.join(map(re.escape, WEB_FOLDERS))}|^/var/www/|^/usr/share/nginx/|^/srv/www/).{{0,200}}\.(?:aspx?|ashx|asmx|php\d?|jspx?|cfm)$",
     re.IGNORECASE,
 )
 
@@ -192,7 +195,7 @@ def _is_by_command(setting: Setting) -> bool:
     "persistence",
     on=(SETTINGS,),
     summary="A value that loads code is set by a command, to a script host such as cmd, nc, a share, a URL (http, https) or a user-writable file, "
-    "or (but LSA, BootExecute, Userinit, Winlogon Shell, Print, TimeProviders) by a user-writable program; not by a manager of Windows: "
+    "or (but LSA, BootExecute, Userinit, Winlogon Shell, Print, TimeProviders) by a user-writable program; not by a manager of Windows, nor to its own by a program or by a command that a program starts: "
     "Winlogon Userinit, Shell, Notify, MPNotify or GPExtensions DllName; CurrentVersion\\Windows AppInit_DLLs, Load, Run or IconServiceLib; Lsa (or OSConfig) Security Packages, Authentication Packages, Notification Packages; "
     "SilentProcessExit MonitorProcess; Session Manager AppCertDlls, BootExecute, SetupExecute, Execute; Print Monitors or Environments Driver; TimeProviders DllName; NetSh; Environment UserInitMprLogonScript; "
     "Command Processor Autorun; Control Panel Desktop SCRNSAVE.EXE; Microsoft\\Office Test; Outlook, Word, Excel or PowerPoint Addins Manifest; Active Setup Installed Components StubPath; AppCompatFlags Custom or InstalledSDB; "
@@ -209,7 +212,9 @@ def _starts_code(setting: Setting) -> bool:
         return False
     if not _is_by_command(setting) and AUTORUN.search(setting.path):
         return False  # autorun-entry finds it
-    if basename(setting.program) in MANAGERS:
+    if basename(setting.program) in MANAGERS or any(
+        registers_itself(program, setting.data) for program in (setting.program, setting.starter)
+    ):
         return False
     is_loud = is_user_writable(setting.program) and not _QUIET_VALUES.search(setting.path)
     return _runs_foreign_code(setting) or _is_by_command(setting) or is_loud
@@ -221,7 +226,7 @@ def _starts_code(setting: Setting) -> bool:
     "persistence",
     on=(SETTINGS,),
     summary="A user's COM class (CLSID with InprocServer32, LocalServer32, TreatAs, ScriptletURL, ProgID below HKU or HKCU) points to a script host such as cmd, nc, a share, a URL (http, https) or a user-writable file, not to an installed program "
-    f"(but below {' or '.join(VENDOR_FOLDERS)} by a program there or one not user-writable). "
+    f"(but its own, or below {' or '.join(VENDOR_FOLDERS)} by a program not user-writable). "
     "Confirmed: by a user-writable program.",
     source="ATT&CK T1546.015",
 )
@@ -240,10 +245,9 @@ def _hijacks_class(setting: Setting) -> bool:
 
 
 def _is_vendors_own(setting: Setting) -> bool:
-    """Return whether a program registers what lies in a vendor's folder, and is installed or lies in one itself."""
-    program = setting.program.lower()
-    trusted = not is_user_writable(program) or any(folder in program for folder in VENDOR_FOLDERS)
-    return trusted and any(folder in setting.data for folder in VENDOR_FOLDERS)
+    """Return whether a program registers its own, or an installed one what is installed for one user."""
+    trusted = not is_user_writable(setting.program) and any(folder in setting.data for folder in VENDOR_FOLDERS)
+    return trusted or registers_itself(setting.program, setting.data)
 
 
 @rule(
@@ -252,7 +256,7 @@ def _is_vendors_own(setting: Setting) -> bool:
     "persistence",
     on=(commands_that("start-file-written"), (FileFields, "create", "modify")),
     summary="A program, script or link is written to a Start Menu\\Programs\\Startup folder, Microsoft Word\\Startup, Excel\\XLSTART or AddIns, a WindowsPowerShell profile, cron (also /var/spool/cron), authorized_keys, authorized_keys2 or ld.so.preload, other than by "
-    f"{', '.join(stems(START_FILE_WRITERS))}. Confirmed: by System, a shell or a user-writable program.",
+    f"{', '.join(stems(START_FILE_WRITERS))}. Confirmed: by System, a shell or a user-writable program (but a link, .lnk, named like the program folder of the program that writes it).",
     source="ATT&CK T1547.001, T1547.009, T1137.001, T1546.013, T1053.003, T1098.004, T1574.006",
 )
 def startup_folder(commands: Lines, writes: Lines[FileFields], window: Window) -> Findings:
@@ -261,7 +265,13 @@ def startup_folder(commands: Lines, writes: Lines[FileFields], window: Window) -
         writer = basename(line.fields.process_path)
         if writer not in START_FILE_WRITERS and _is_start_file(line.fields.file_path or ""):
             foreign = writer == "system" or writer in SHELLS or is_user_writable(line.fields.process_path)
-            yield from findings_by_host_and_user([line], confirmed=foreign)
+            yield from findings_by_host_and_user([line], confirmed=foreign and not _links_itself(line.fields))
+
+
+def _links_itself(fields: FileFields) -> bool:
+    """Return whether a program that is installed for one user writes the link that bears its folder's name."""
+    folder = basename(program_folder(fields.process_path or ""))
+    return bool(folder) and basename(fields.file_path) == f"{folder}.lnk"
 
 
 @lru_cache(maxsize=16_384)

@@ -19,15 +19,19 @@ from schema import (
     WmiFields,
     account_name,
 )
-from verifier.commands import commands_that
+from verifier.commands import commands_that, key_form, settings
 from verifier.rules.kit import (
     AUTORUN,
+    INSTALLERS,
     TRAIL_CALLS,
     burst_of,
     follows,
     grouped,
     host_and_user,
+    program_folder,
+    program_of,
     program_path,
+    registers_itself,
 )
 from verifier.window import (
     SCRIPT_HOSTS,
@@ -83,14 +87,30 @@ _RECOVERY = tuple(
     "persistence",
     on=((RegistryFields, "set"),),
     summary="A value that starts programs (Run, RunOnce or RunServices of CurrentVersion, Policies\\Explorer\\Run, Winlogon Shell or Userinit, Image File Execution Options) is set to a user-writable file or a script host "
-    f"(powershell, {', '.join(stems(SCRIPT_HOSTS))}, cmd /c or /k). Confirmed: by a user-writable program.",
+    f"(powershell, {', '.join(stems(SCRIPT_HOSTS))}, cmd /c or /k), but for its own by a program or by a command that a program starts. Confirmed: by a user-writable program, but by one named setup, install, update or unins for a file in a program folder.",
     source="ATT&CK T1547.001, T1547.004, T1546.012",
 )
 def autorun_entry(values: Lines[RegistryFields], window: Window) -> Findings:
     for line in values:
         data = line.fields.reg_value_data or ""
-        if AUTORUN.search(line.fields.reg_key_path or "") and (is_user_writable(data) or _SCRIPTED.search(data)):
-            yield from findings_by_host_and_user([line], confirmed=is_user_writable(line.fields.process_path))
+        foreign = is_user_writable(data) or _SCRIPTED.search(data)
+        if AUTORUN.search(line.fields.reg_key_path or "") and foreign and not _registers_itself(window, line):
+            program = line.fields.process_path
+            installs = INSTALLERS.search(basename(program)) and program_folder(program_of(data))
+            yield from findings_by_host_and_user([line], confirmed=is_user_writable(program) and not installs)
+
+
+def _registers_itself(window: Window, line: Line[RegistryFields]) -> bool:
+    """Return whether a program sets a value to itself, by its own hand or by a command that it starts."""
+    path, data = key_form(line.fields.reg_key_path or ""), line.fields.reg_value_data or ""
+    starters = [
+        setting.starter
+        for setting in window.view(settings)
+        if setting.line.host == line.host
+        and setting.line is not line
+        and path.endswith(setting.path.partition("\\")[2])
+    ]
+    return any(registers_itself(program, data) for program in (line.fields.process_path, *starters))
 
 
 @rule(

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from telemetry.importers import import_records
 from telemetry.importers.columns import braced, fitted
@@ -209,7 +211,7 @@ def test_a_record_becomes_the_same_event_in_every_carrier(name, clock, expected)
 
 
 def test_every_carrier_is_tried():
-    assert len(CASES) == 68
+    assert len(CASES) == 82
 
 
 # ---------------------------------------------------------------- what counts as an attempt
@@ -523,3 +525,41 @@ def test_a_part_that_is_too_long_is_shortened_within_and_stays_json():
 
     assert len(text) <= 2048
     assert json.loads(text)["last"] == {"end": True}
+
+
+# ---------------------------------------------------------------- hostile values
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.sampled_from(["//[", "{a=", "[{", "0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+SAMPLES = [
+    record
+    for path in sorted(FORMATS.iterdir())
+    if path.suffix in (".json", ".jsonl", ".csv", ".log") and not path.name.startswith(("windows", "sysmon"))
+    for record in read_records(path)
+    if isinstance(record, dict)
+]
+
+
+def broken(draw, value, depth=0):
+    """Draw a record of the same names, of which some parts are odd."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(ODD)
+    if isinstance(value, dict):
+        return {name: broken(draw, member, depth + 1) for name, member in value.items() if draw(st.integers(0, 19))}
+    return [broken(draw, element, depth + 1) for element in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_odd_part_of_a_known_record_raises_or_is_lost(data):
+    record = broken(data.draw, data.draw(st.sampled_from(SAMPLES)))
+    records = list(unwrap(record))
+
+    assert len(import_records(records)) == len(records)

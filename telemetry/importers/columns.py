@@ -74,6 +74,21 @@ def camel(value: Any, depth: int = 0) -> Any:
     return [camel(element, depth + 1) for element in value] if isinstance(value, list) else value
 
 
+def deep_camel(value: Any, depth: int = 0) -> Any:
+    """Return an object whose names are written access_key_id with names written accessKeyId, at every depth."""
+    if isinstance(value, list):
+        return [deep_camel(element, depth + 1) for element in value]
+    if not isinstance(value, Mapping) or depth > DEEPEST:
+        return value
+    return {_camel_name(str(name)): deep_camel(member, depth + 1) for name, member in value.items()}
+
+
+@lru_cache(maxsize=4096)
+def _camel_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
 # ---------------------------------------------------------------- rows and maps as Presto and Java print them
 def braced(value: object) -> Any:
     """Parse a cell as JSON or as a printed row (`{a=1, b={c=[x, y]}}`); return the value itself if it is neither."""
@@ -133,3 +148,21 @@ def _next_member(text: str, at: int) -> int:
     if text[at : at + 1] not in ("}", "]"):
         raise ValueError(text)
     return at
+
+
+# ---------------------------------------------------------------- CloudTrail's objects
+CLOUDTRAIL_OBJECTS = (
+    "userIdentity",
+    "requestParameters",
+    "responseElements",
+    "additionalEventData",
+    "resources",
+    "serviceEventDetails",
+)
+
+
+def with_objects(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a CloudTrail record whose objects were text, with these parsed; those that say nothing are left out."""
+    inner = {name: braced(record[name]) for name in CLOUDTRAIL_OBJECTS if name in record}
+    rest = {name: value for name, value in record.items() if name not in inner}
+    return {**rest, **{name: value for name, value in inner.items() if value not in (None, "null", "", {})}}

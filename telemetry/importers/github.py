@@ -49,6 +49,8 @@ _ELSEWHERE = frozenset(
         "request_id",
         "external_identity_nameid",
         "version",
+        "TimeGenerated",
+        "Type",
     }
 )
 

@@ -93,6 +93,8 @@ def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
             yield from unwrap(element, depth + 1)
     elif not isinstance(value, Mapping):
         yield Skipped(NO_OBJECT)
+    elif _is_bare(value):
+        yield value
     else:
         for wrapping in WRAPPINGS:
             inner = wrapping(value)
@@ -101,6 +103,16 @@ def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
                     yield from unwrap(element, depth + 1)
                 return
         yield value
+
+
+def _is_bare(raw: Raw) -> bool:
+    """Return whether a record is a Windows event and nothing else, as evtx converters write the most of what is read."""
+    if len(raw) != 1:
+        return False
+    event = raw.get("Event")
+    system = event.get("System") if isinstance(event, dict) else None
+    provider = system.get("Provider") if isinstance(system, dict) else None
+    return isinstance(provider, dict) and "#attributes" in provider
 
 
 # ---------------------------------------------------------------- wrappings

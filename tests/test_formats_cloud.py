@@ -192,6 +192,7 @@ OF_THEIR_OWN = (
     "entra-sign-ins--service-principal.jsonl",
     "entra-sign-ins--hunting.jsonl",
     "aws-vpc-flow--custom.log",
+    "aws-cloudtrail--event-history.csv",
 )
 CASES = [
     (path.name, *CARRIED[slug])
@@ -211,7 +212,7 @@ def test_a_record_becomes_the_same_event_in_every_carrier(name, clock, expected)
 
 
 def test_every_carrier_is_tried():
-    assert len(CASES) == 82
+    assert len(CASES) == 87
 
 
 # ---------------------------------------------------------------- what counts as an attempt
@@ -226,7 +227,7 @@ def sign_in(code: str, name: str = "s-1", time: str = "2031-05-06T08:00:00Z") ->
     }
 
 
-@pytest.mark.parametrize("code", ["50126", "50053", "50055", "50034", "50057"])
+@pytest.mark.parametrize("code", ["50126", "50053", "50055", "50034"])
 def test_a_wrong_credential_is_a_failed_sign_in(code):
     (event,) = converted(sign_in(code))
 
@@ -241,7 +242,7 @@ def test_a_step_that_entra_asks_for_is_an_interrupt_and_no_failure(code):
     assert event["resources"] == f'{{"errorCode":"{code}","reason":"","app":"Quill Portal"}}'
 
 
-@pytest.mark.parametrize("code", ["53003", "500121", "700016"])
+@pytest.mark.parametrize("code", ["53003", "500121", "700016", "7000215", "50057"])
 def test_a_sign_in_refused_for_another_reason_is_a_refused_call(code):
     (event,) = converted(sign_in(code))
 
@@ -481,6 +482,25 @@ def test_a_flow_in_an_order_of_its_own_is_read_by_its_header():
     (event,) = imported("aws-vpc-flow--custom.log")
 
     assert facts(event) == {**FLOW, "direction": "outbound"}
+
+
+def test_a_row_of_the_consoles_event_history_tells_no_parameters():
+    (event,) = imported("aws-cloudtrail--event-history.csv")
+
+    assert event.time == datetime(2031, 5, 6, 12, tzinfo=UTC)
+    assert facts(event) == {
+        "event_type": "cloud_api",
+        "activity": "call",
+        "actor_user": "rota",
+        "session_uid": "AKIAQUILL01",
+        "src_ip": "203.0.113.20",
+        "user_agent": "aws-cli/2",
+        "api_service": "s3.amazonaws.com",
+        "api_operation": "PutBucketPolicy",
+        "api_error": "AccessDenied",
+        "cloud_region": "eu-west-1",
+        "resources": '[{"type":"AWS::S3::Bucket","name":"quill-press"}]',
+    }
 
 
 def test_a_check_of_a_setting_is_no_detection():

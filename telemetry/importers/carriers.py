@@ -190,6 +190,30 @@ def _lake(raw: Raw) -> list[Any] | None:
     return [record] if any(record[name] is not raw[name] for name in texts if name in record) else None
 
 
+_HISTORY = {
+    "Event name": "eventName",
+    "Event source": "eventSource",
+    "Event time": "eventTime",
+    "Source IP address": "sourceIPAddress",
+    "User agent": "userAgent",
+    "AWS region": "awsRegion",
+    "Error code": "errorCode",
+    "Request ID": "requestID",
+    "Event ID": "eventID",
+}
+
+
+def _event_history(raw: Raw) -> list[Any] | None:
+    """Return a row of the event history that CloudTrail's console downloads as CSV; it tells no parameters of a call."""
+    if "Event name" not in raw or "Event source" not in raw:
+        return None
+    record: dict[str, Any] = {new: raw[old] for old, new in _HISTORY.items() if old in raw}
+    user, key = raw.get("User name"), first_of(raw, ("AWS access key", "Access key"))
+    identity = {"userName": user, "accessKeyId": key}
+    thing = {"type": raw.get("Resource type"), "name": first_of(raw, ("Resource name", "Resources"))}
+    return [{**record, "userIdentity": identity, "resources": [thing] if any(thing.values()) else None}]
+
+
 # ---------------------------------------------------------------- Google
 def _workspace(raw: Raw) -> list[Any] | None:
     """Return the events of an activity of the Reports API, each with the activity's actor, address and time."""
@@ -237,6 +261,7 @@ CARRIERS: tuple[Carrier, ...] = (
     _query_rows,
     _athena,
     _lake,
+    _event_history,
     sentinel_record,
     elastic_record,
     _workspace,
@@ -279,7 +304,7 @@ _KEYS = frozenset(  # no carrier but a message is without one of these
             "MethodName",
             "logName",
         ),
-        *("insertId", "eventType_s", "action_s", "published_t"),
+        *("insertId", "eventType_s", "action_s", "published_t", "Event name"),
         *("protopayload_auditlog", "protopayload_auditlog.methodName", "protopayload_auditlog_methodName"),
     )
 )

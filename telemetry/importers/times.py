@@ -159,6 +159,8 @@ def _written_time(text: str) -> datetime | None:
     if not re.search(r"\d{4}", text) or not re.search(r"\d:\d\d", text):
         return None
     apache = re.sub(r"^(\d\d)/([A-Za-z]{3})/(\d{4}):", r"\1 \2 \3 ", text)
+    apache = re.sub(r" @ |, (?=\d\d?:)", " ", apache)  # Kibana: "May 6, 2031 @ 14:00:00.000"
+    apache = re.sub(r"\s*\(UTC([+-]\d\d:?\d\d)\)$", r" \1", apache)  # AWS's console: "(UTC+02:00)"
     try:
         moments = {dateutil_parser.parse(apache, default=default, fuzzy=False) for default in _DEFAULTS}
     except (ValueError, OverflowError, TypeError):

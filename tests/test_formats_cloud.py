@@ -212,7 +212,7 @@ def test_a_record_becomes_the_same_event_in_every_carrier(name, clock, expected)
 
 
 def test_every_carrier_is_tried():
-    assert len(CASES) == 87
+    assert len(CASES) == 88
 
 
 # ---------------------------------------------------------------- what counts as an attempt
@@ -305,6 +305,20 @@ def test_okta_sign_ins_are_sessions_and_only_wrong_credentials_fail(kind, result
         "outcome": {"result": result, "reason": reason},
     }
     (event,) = converted(entry)
+
+    assert (event["event_type"], event["activity"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        ("user.login", ("logon", "success")),
+        ("user.failed_login", ("logon", "failure")),
+        ("user.two_factor_challenge_failure", ("cloud_api", "call")),
+    ],
+)
+def test_github_tells_sign_ins_and_a_second_factor_is_none(action, expected):
+    (event,) = converted({"action": action, "actor": "rota-prell", "created_at": 1935831600000})
 
     assert (event["event_type"], event["activity"]) == expected
 

@@ -304,7 +304,7 @@ _KEYS = frozenset(  # no carrier but a message is without one of these
             "MethodName",
             "logName",
         ),
-        *("insertId", "eventType_s", "action_s", "published_t", "Event name"),
+        *("insertId", "eventType_s", "action_s", "published_t", "Event name", "IdApplicationName"),
         *("protopayload_auditlog", "protopayload_auditlog.methodName", "protopayload_auditlog_methodName"),
     )
 )

@@ -132,6 +132,11 @@ def _gcp(raw: Raw, audit: Raw) -> dict[str, Any]:
         **mapping(payload.get("authenticationInfo")),
     }
     project = mapping(mapping(raw.get("cloud")).get("project")).get("id")
+    names = {
+        "serviceName": mapping(raw.get("service")).get("name"),
+        "methodName": mapping(raw.get("event")).get("action"),
+    }
+    payload = {**names, **payload}
     return {
         "timestamp": raw["@timestamp"],
         "resource": {"labels": {"project_id": project}},

@@ -2,7 +2,7 @@
 
 Microsoft's own tables are read as they are (`entra`, `purview`, `azure`, `defender`). Tables of custom connectors end each column
 in its type (`eventType_s`, `published_t`) and join the names of nested objects by underscores. Source: Microsoft, "Azure Monitor
-table reference": AWSCloudTrail, AWSGuardDuty, AWSVPCFlow, GCPAuditLogs; "Custom log tables: column suffixes".
+table reference": AWSCloudTrail, AWSGuardDuty, AWSVPCFlow, GCPAuditLogs, GoogleWorkspaceReports; "Custom log tables: column suffixes".
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from telemetry.importers.columns import with_objects
+from telemetry.importers.elastic import EVENT
 from telemetry.importers.values import is_blank, json_value
 
 Raw = Mapping[str, Any]
@@ -33,6 +34,7 @@ _CLOUDTRAIL = {
     "AwsEventId": "eventID",
     "TimeGenerated": "eventTime",
 }
+_OF_CLOUDTRAIL = {"SourceIpAddress", "UserIdentityType", "UserIdentityArn", "AwsEventId", "AWSRegion"}
 _IDENTITY = {
     "UserIdentityType": "type",
     "UserIdentityPrincipalid": "principalId",
@@ -94,7 +96,7 @@ _CUSTOM = {"eventType_s", "action_s", "published_t"}  # columns of which one is 
 
 def sentinel_record(raw: Raw) -> list[Any] | None:
     """Return the vendor's record of a row; None where a row is none of these tables'."""
-    if "EventSource" in raw and "EventName" in raw and "CloudTrailEvent" not in raw and "SourceIpAddress" in raw:
+    if "EventSource" in raw and "EventName" in raw and not _OF_CLOUDTRAIL.isdisjoint(raw):
         return [_cloudtrail(raw)]
     if "ActivityType" in raw and "ServiceDetails" in raw:
         return [_renamed(raw, _GUARDDUTY)]
@@ -102,6 +104,8 @@ def sentinel_record(raw: Raw) -> list[Any] | None:
         return [_renamed(raw, _FLOW)]
     if "MethodName" in raw and "ServiceName" in raw and ("GCPResourceName" in raw or "PrincipalEmail" in raw):
         return [_gcp(raw)]
+    if "IdApplicationName" in raw and "EventName" in raw:
+        return [_workspace(raw)]
     return None if _CUSTOM.isdisjoint(raw) else [_custom(raw)]
 
 
@@ -122,6 +126,21 @@ def _gcp(raw: Raw) -> dict[str, Any]:
     labels = {"project_id": raw.get("ProjectId")}
     time = raw.get("Timestamp") or raw.get("TimeGenerated")
     return {"timestamp": time, "resource": {"labels": labels}, "protoPayload": payload}
+
+
+def _workspace(raw: Raw) -> dict[str, Any]:
+    parameters = json_value(raw.get("EventParameters"))
+    pairs = parameters.items() if isinstance(parameters, Mapping) else ()
+    return {
+        "id": {
+            "time": raw.get("IdTime") or raw.get("TimeGenerated"),
+            "applicationName": raw.get("IdApplicationName"),
+            "customerId": raw.get("IdCustomerId"),
+        },
+        "actor": {"email": raw.get("ActorEmail"), "callerType": raw.get("ActorCallerType"), "key": raw.get("ActorKey")},
+        "ipAddress": raw.get("SrcIpAddr"),
+        EVENT: {"name": raw.get("EventName"), "parameters": [{"name": name, "value": value} for name, value in pairs]},
+    }
 
 
 def _custom(raw: Raw) -> dict[str, Any]:

@@ -79,6 +79,9 @@ ROOTS = (
 OBJECTS = ("_source", "result", "detail", "AuditData")
 
 
+_EVENT = frozenset({"Event", "Event_attributes"})  # the keys of a Windows event, around which nothing else is
+
+
 def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
     """Yield the records that a parsed value holds, each once, in their order.
 
@@ -96,7 +99,7 @@ def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
     elif _is_bare(value):
         yield value
     else:
-        for wrapping in WRAPPINGS:
+        for wrapping in WRAPPINGS if value.keys() - _EVENT else (_separate_attributes,):
             inner = wrapping(value)
             if inner is not None:
                 for element in inner:

@@ -19,14 +19,17 @@ from telemetry.importers import (
     azure,
     cloudtrail,
     defender,
+    endpoint,
     entra,
     github,
     google,
     kubernetes,
     okta,
+    osquery,
     purview,
     suricata,
     text,
+    wazuh,
     windows_logs,
     zeek,
 )
@@ -51,7 +54,10 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *aws.FORMATS,
     *suricata.FORMATS,
     *text.FORMATS,
+    *osquery.FORMATS,
+    *wazuh.FORMATS,
     *azure.FORMATS,
+    *endpoint.FORMATS,  # any ECS document that no other family knows
 )
 
 

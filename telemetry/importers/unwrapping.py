@@ -243,6 +243,44 @@ def _hunted(raw: Raw) -> list[Any] | None:
     return events or None
 
 
+def _wazuh_log(raw: Raw) -> list[Any] | None:
+    """Return the log line, or the record of a cloud or a network sensor, that an alert of Wazuh is about."""
+    rule, decoder, data = raw.get("rule"), raw.get("decoder"), raw.get("data")
+    if not isinstance(rule, Mapping) or "level" not in rule or "agent" not in raw:
+        return None
+    name = str(decoder.get("name")) if isinstance(decoder, Mapping) else ""
+    if isinstance(data, Mapping):
+        inner = next((data[service] for service in _WAZUH_SERVICES if isinstance(data.get(service), Mapping)), None)
+        if inner is not None or "event_type" in data:
+            return [data if inner is None else inner]
+    line = raw.get("full_log")
+    is_line = isinstance(line, str) and name in _WAZUH_LINES
+    return [{"raw": line, TIME_OUTSIDE: raw.get("timestamp")}] if is_line else None
+
+
+_WAZUH_SERVICES = ("aws", "office365", "github", "gcp", "okta")
+_WAZUH_LINES = frozenset(
+    {"sshd", "sudo", "su", "pam", "useradd", "userdel", "usermod", "groupadd", "auditd", "iptables"}
+)
+
+
+def _osquery_rows(raw: Raw) -> list[Any] | None:
+    """Return a batch or a snapshot of osquery's results as a record for each row."""
+    if "hostIdentifier" not in raw:
+        return None
+    envelope = {name: value for name, value in raw.items() if name not in ("snapshot", "diffResults")}
+    if isinstance(raw.get("snapshot"), list):
+        return [envelope | {"columns": row, "action": "snapshot"} for row in raw["snapshot"]]
+    batch = raw.get("diffResults")
+    if not isinstance(batch, Mapping):
+        return None
+    return [
+        envelope | {"columns": row, "action": action}
+        for action in ("removed", "added")
+        for row in (batch[action] if isinstance(batch.get(action), list) else ())
+    ]
+
+
 _OF_RULES = frozenset({"Level", "Status", "MitreTactics", "MitreTags", "OtherTags"})  # and Rule...
 
 
@@ -269,6 +307,8 @@ WRAPPINGS: tuple[Wrapping, ...] = (
     _search_fields,
     _hunted,
     _timeline,
+    _wazuh_log,
+    _osquery_rows,
     _key_values,
     _separate_attributes,
     carried,

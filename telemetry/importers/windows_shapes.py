@@ -522,6 +522,24 @@ def _from_event_viewer(raw: Raw) -> WindowsRecord:
     )
 
 
+def osquery_event(raw: Raw) -> WindowsRecord:
+    """Read a row of osquery's windows_eventlog or windows_events, whose `data` is the event's data as JSON."""
+    row = mapping(raw.get("columns"))
+    inner = mapping(json_value(row.get("data")))
+    data, values = _flatten(first_of(inner, ("EventData", "UserData")) or inner)
+    host = first_of(row, ("computer_name",)) or raw.get("hostIdentifier")
+    return WindowsRecord(
+        provider=str(row.get("provider_name") or ""),
+        channel=str(first_of(row, ("channel", "source")) or ""),
+        event_id=_event_id(row.get("eventid")),
+        computer=host,
+        data=data,
+        time=_time_of(first_of(row, ("datetime", "time")) or raw.get("unixTime"), data),
+        values=values,
+        keywords=row.get("keywords"),
+    )
+
+
 def _is_flat(raw: Raw) -> bool:
     return "EventID" in raw and any(
         name in raw for name in ("Channel", "EventLog", "SourceName", "Computer", "Provider", "MachineName")

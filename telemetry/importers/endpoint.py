@@ -30,9 +30,9 @@ class Meaning(NamedTuple):
 
 # ---------------------------------------------------------------- ECS
 def _get(raw: Raw, path: str) -> Any:
-    """Return the value at a dotted path; the first of a list."""
+    """Return the value at a dotted path, or of a dotted key, as Kibana's alerts have; the first of a list."""
     node: Any = raw
-    for name in path.split("."):
+    for name in (path,) if path in raw else path.split("."):
         node = node.get(name) if isinstance(node, Mapping) else None
     return node[0] if isinstance(node, list) and node else node
 

@@ -107,7 +107,15 @@ def _azure(category: str) -> Callable[[Raw, Raw], dict[str, Any]]:
 
 
 def _office(raw: Raw, audit: Raw) -> dict[str, Any]:
-    return {"CreationTime": raw["@timestamp"], **audit}
+    event = mapping(raw.get("event"))
+    moved = {
+        "Operation": event.get("action"),
+        "Workload": event.get("provider"),
+        "ClientIP": _source_ip(raw),
+        "UserAgent": _agent(raw),
+        "OrganizationId": mapping(raw.get("organization")).get("id"),
+    }
+    return {"CreationTime": raw["@timestamp"], **_known(moved), **audit}
 
 
 def _kubernetes(raw: Raw, event: Raw) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from telemetry.importers.columns import CLOUDTRAIL_OBJECTS, braced, with_objects
-from telemetry.importers.elastic import EVENT, elastic_record
+from telemetry.importers.columns import CLOUDTRAIL_OBJECTS, EVENT, braced, with_objects
+from telemetry.importers.elastic import elastic_record
 from telemetry.importers.sentinel import sentinel_record
 from telemetry.importers.values import first_of, json_value, mapping
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from telemetry.importers.columns import deep_camel, with_objects
+from telemetry.importers.columns import EVENT, deep_camel, with_objects
 from telemetry.importers.values import first_of, mapping
 
 Raw = Mapping[str, Any]
-EVENT = "workspaceEvent"  # one event of an activity of Google Workspace, which holds several
 
 
 def elastic_record(raw: Raw) -> list[Any] | None:

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.columns import fitted
-from telemetry.importers.elastic import EVENT
+from telemetry.importers.columns import EVENT, fitted
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.kubernetes import SERVICE, call_resources, user_type

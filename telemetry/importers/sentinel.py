@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from telemetry.importers.columns import with_objects
-from telemetry.importers.elastic import EVENT
+from telemetry.importers.columns import EVENT, with_objects
 from telemetry.importers.values import is_blank, json_value
 
 Raw = Mapping[str, Any]

@@ -17,6 +17,7 @@ from typing import Literal
 from dateutil import parser as dateutil_parser
 
 Order = Literal["month first", "day first", "either", "no year"]
+TIME_OUTSIDE = "_time"  # the time that Splunk and shippers give a record whose text is in it
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)  # FILETIME zero (the year 1601) and other unset clocks lie before it
 LEAP_YEAR = 1992  # stands for the year that classic syslog leaves out; it has a 29 February
 HALF_YEAR = timedelta(days=183)

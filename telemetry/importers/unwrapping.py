@@ -13,13 +13,13 @@ from typing import Any
 
 from telemetry.importers.carriers import carried
 from telemetry.importers.events import Skipped
+from telemetry.importers.times import TIME_OUTSIDE
 from telemetry.importers.values import first_of, is_blank
 from telemetry.importers.xml_events import is_xml, parse_event
 
 Raw = Mapping[str, Any]
 Wrapping = Callable[[Raw], list[Any] | None]
 MAX_DEPTH = 8  # wrappings around one record; real exports have at most four
-TIME_OUTSIDE = "_time"  # the time that Splunk and shippers give a record whose text is in it
 NO_OBJECT = "a JSON value that is not an object"
 TOO_DEEP = f"more than {MAX_DEPTH} wrappings around a record"
 LISTS = (
@@ -38,6 +38,7 @@ LISTS = (
     "receivedMessages",
     "Messages",
     "listFindingsResults",
+    "data",
 )
 TEXTS = ("CloudTrailEvent", "AuditData", "_raw")  # JSON, XML or a log line, as text
 ROOTS = (

@@ -16,12 +16,14 @@ from verifier.rules import (
     persistence,
     programs,
     tampering,
+    unix,
 )
 from verifier.window import Rule
 
 RULES: tuple[Rule, ...] = (
     *execution.RULES,
     *programs.RULES,
+    *unix.RULES,
     *identity.RULES,
     *network.RULES,
     *callbacks.RULES,

@@ -178,3 +178,32 @@ def test_an_alert_of_wazuh_is_its_log_line_else_a_file_event_or_a_detection():
     assert line.time == alert.time == datetime(2032, 4, 7, 10, 20, 30, 125_000, UTC)  # the line names no year
     assert (alert.activity, facts(alert)["severity"]) == ("ids_notice", "high")
     assert (change.event_type, change.activity, facts(change)["file_path"]) == ("file", "modify", "/etc/passwd")
+
+
+def test_rows_of_asim_are_typed_by_schema_and_event_type():
+    rows = events("sentinel-asim.jsonl")
+    launch, session, failed, query, value, _, member, call, request, alert = map(facts, rows)
+
+    assert {row.time for row in rows} == {
+        datetime(2032, 4, 7, 10, 20, 30, 125_000, UTC)
+    }  # when it began, not when it came
+    assert (launch["process_cmd_line"], launch["parent_path"], launch["actor_user"]) == (
+        "net user /domain",
+        "C:\\Windows\\System32\\cmd.exe",
+        "LARCH\\noor",
+    )
+    assert (session["activity"], session["direction"], session["dst_port"]) == ("block", "outbound", 443)
+    assert (failed["activity"], failed["user_name"], failed["src_ip"]) == ("failure", "noor", "10.8.0.77")
+    assert query["query_hostname"] == "files.example.test"
+    assert value["reg_key_path"] == "HKLM\\SOFTWARE\\X\\Run\\Sync"
+    assert (member["event_type"], member["group_name"], member["actor_user"]) == ("group", "Admins", "ivo")
+    assert (call["api_operation"], call["api_error"], call["resources"]) == ("Update policy", "Failure", "p1")
+    assert (request["url"], request["status_code"]) == ("http://files.example.test/a", 200)
+    assert (alert["activity"], alert["severity"]) == ("malware", "High")
+
+
+def test_a_table_of_asim_is_known_by_its_type_column():
+    (sign_in,) = events("sentinel-asim--table.csv")
+
+    assert sign_in.time == datetime(2032, 4, 13, 9, 43, 21, 994_000, UTC)
+    assert (sign_in.event_type, sign_in.activity, facts(sign_in)["user_name"]) == ("logon", "success", "noor")

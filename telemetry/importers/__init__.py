@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from telemetry.importers import (
+    asim,
     aws,
     azure,
     cloudtrail,
@@ -45,6 +46,7 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *cloudtrail.FORMATS,
     *zeek.FORMATS,
     *defender.FORMATS,
+    *asim.FORMATS,
     *entra.FORMATS,
     *purview.FORMATS,
     *kubernetes.FORMATS,

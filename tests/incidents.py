@@ -264,7 +264,7 @@ def wmi(at, activity, consumer="CommandLineEventConsumer x", **more):
 
 
 def control(at, activity, value=None, **more):
-    return event(at, "control_change", activity, control_name="c", new_value=value, **more)
+    return event(at, "control_change", activity, **{"control_name": "c", "new_value": value, **more})
 
 
 def encrypted(count, *, gap=1, start=0, name="f{}.xlsx.locked", program=INSTALLED, activity="modify", **more):

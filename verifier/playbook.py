@@ -10,8 +10,10 @@ from functools import cache, lru_cache
 from typing import Any
 
 from schema import FIELDS_OF, LABELS, TELEMETRY, UNNAMED_PROGRAM_WORK
+from verifier.calls import OWN_SERVICE, WEB_IDENTITY
 from verifier.commands import COMMAND_KINDS
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
+from verifier.policies import POLICIES
 from verifier.rules import RULES
 from verifier.rules.kit import ELEVATED, LOOSE, MANAGERS, PROGRAM_FOLDERS, SERVER_PROGRAMS
 from verifier.window import (
@@ -41,6 +43,8 @@ LADDER = f"""Decide in three steps.
    Program folders lie {PROGRAM_FOLDERS}.
    A program's own is what lies in its own program folder, and a command that does nothing but remove that (cmd /q /c del, rd or rmdir).
    A person is any account but a machine's (its name ends in $) and {", ".join(sorted(WELL_KNOWN_ACCOUNTS))}.
+   Of a cloud's callers, an own service is one whose {OWN_SERVICE}; a web identity one whose {WEB_IDENTITY}; a user agent says nothing.
+   A cloud's policy is read so: {POLICIES}.
 2. Context: drop a finding that is explained by
    - a change ticket that is approved and names every host and account of the finding and its program, and whose time covers all its lines;
      the program is the one that acts (the shell, the dropped file, the service's or task's program, what wrote the value or opened the

@@ -131,7 +131,8 @@ def shared_snapshot(scene: Scene, plan: Plan) -> TicketScope:
     own, other = (f"{scene.between(10**11, 10**12)}" for _ in range(2))
     named = own if plan.strength == "below" else other
     snapshot = f'{{"createVolumePermission":{{"add":{{"items":["{named}"]}}}}}}'
-    bucket = f'{{"bucketPolicy":{{"Principal":{{"AWS":"{named}"}}}}}}'
+    statement = f'{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{named}:root"}},"Action":"s3:GetObject"}}'
+    bucket = f'{{"bucketPolicy":{{"Statement":[{statement}]}}}}'
     whole = plan.strength == "confirmed" or (plan.strength == "below" and scene.chance(0.5))
     scene.add(
         first,

@@ -161,6 +161,8 @@ def sign_in(scene: Scene, at: float, who: Actor, source: str, protocol: str = "N
 def trail(scene: Scene, at: float, who: Actor, source: str, stopped: bool) -> float:
     """Write a cloud call that stops the audit trail, or only looks at it; return the line's time."""
     hostile = ("StopLogging", "DeleteTrail", "PutEventSelectors")
+    operation = scene.pick(hostile if stopped else ("DescribeTrails", "GetTrailStatus", "LookupEvents"))
+    selectors = ',"eventSelectors":[{"readWriteType":"ReadOnly","includeManagementEvents":false}]'
     return scene.add(
         at,
         "cloud_api",
@@ -169,8 +171,9 @@ def trail(scene: Scene, at: float, who: Actor, source: str, stopped: bool) -> fl
         who.user,
         src_ip=source,
         api_service="cloudtrail.amazonaws.com",
-        api_operation=scene.pick(hostile if stopped else ("DescribeTrails", "GetTrailStatus", "LookupEvents")),
+        api_operation=operation,
         user_agent=scene.pick(("aws-cli/2.15", "console.amazonaws.com", "Boto3/1.34")),
+        resources=f'{{"trailName":"org-trail"{selectors if operation == "PutEventSelectors" else ""}}}',
     )
 
 

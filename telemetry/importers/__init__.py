@@ -15,22 +15,18 @@ from typing import Any
 import orjson
 
 from telemetry.importers import (
-    asim,
     aws,
     azure,
     cloudtrail,
     defender,
-    endpoint,
     entra,
     github,
     google,
     kubernetes,
     okta,
-    osquery,
     purview,
     suricata,
     text,
-    wazuh,
     windows_logs,
     zeek,
 )
@@ -46,7 +42,6 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *cloudtrail.FORMATS,
     *zeek.FORMATS,
     *defender.FORMATS,
-    *asim.FORMATS,
     *entra.FORMATS,
     *purview.FORMATS,
     *kubernetes.FORMATS,
@@ -56,10 +51,7 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *aws.FORMATS,
     *suricata.FORMATS,
     *text.FORMATS,
-    *osquery.FORMATS,
-    *wazuh.FORMATS,
     *azure.FORMATS,
-    *endpoint.FORMATS,  # any ECS document that no other family knows
 )
 
 

@@ -1,7 +1,8 @@
 """AWS CloudTrail records. Source: AWS, "CloudTrail record contents" and the API references of IAM, EC2 and STS.
 
-Calls that change accounts, policies, trails or firewalls become the event type for that; a call that was refused stays
-a `cloud_api` event, whose `api_error` says so, since nothing changed. The other calls are `cloud_api` events.
+Calls whose subject is all that counts (accounts made, policies attached, trails stopped, firewalls) become the event type
+for that; a call that was refused stays a `cloud_api` event, whose `api_error` says so, since nothing changed. The other
+calls are `cloud_api` events with their request, in which a policy decides (trusts, passwords, selectors of a trail).
 """
 
 from __future__ import annotations
@@ -10,44 +11,30 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from schema import MAX_LONG_TEXT, MAX_TEXT
+from telemetry.importers.columns import DEEPEST, fitted
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
-from telemetry.importers.values import compact, first_of, mapping
-from verifier.rules.kit import TRAIL_CALLS
+from telemetry.importers.values import compact, first_of, json_value, mapping
+from verifier.rules.kit import TRAIL_CALLS, TRAIL_SETTINGS
 
 _ACCOUNT = {
     "CreateUser": "create",
-    "CreateRole": "create",
     "CreateServiceLinkedRole": "create",
     "DeleteUser": "delete",
     "DeleteRole": "delete",
     "CreateAccessKey": "key_create",
     "CreateServiceSpecificCredential": "key_create",
     "UploadSSHPublicKey": "key_create",
-    "CreateLoginProfile": "password_reset",
-    "UpdateLoginProfile": "password_reset",
     "ChangePassword": "password_change",
     "UpdateUser": "rename",
     "UpdateAccessKey": "modify",
-    "UpdateRole": "modify",
-    "UpdateAssumeRolePolicy": "modify",
-    "DeactivateMFADevice": "modify",
-    "DeleteUserPermissionsBoundary": "modify",
-    "DeleteRolePermissionsBoundary": "modify",
     "AssumeRole": "assume_role",
     "AssumeRoleWithSAML": "assume_role",
     "AssumeRoleWithWebIdentity": "assume_role",
 }
-_POLICY = (
-    "AttachUserPolicy",
-    "AttachRolePolicy",
-    "AttachGroupPolicy",
-    "PutUserPolicy",
-    "PutRolePolicy",
-    "PutGroupPolicy",
-)
-_MEMBERS = {"AddUserToGroup": "member_add", "RemoveUserFromGroup": "member_remove"}
+_POLICY = ("AttachUserPolicy", "AttachRolePolicy", "AttachGroupPolicy")
 _FIREWALL = (
     "AuthorizeSecurityGroupIngress",
     "AuthorizeSecurityGroupEgress",
@@ -76,6 +63,44 @@ def _principal(identity: Mapping[str, Any]) -> str | None:
     return arn.rpartition("/")[2].rpartition(":")[2] or identity.get("invokedBy") or identity.get("principalId")
 
 
+def _caller_type(raw: Mapping[str, Any]) -> str | None:
+    """Return what sort of caller it is: a service for what AWS does by itself, a web identity for a pipeline's or cluster's session.
+
+    A template that a person has CloudFormation carry out stays the person's.
+    """
+    identity = mapping(raw.get("userIdentity"))
+    source = str(identity.get("invokedBy") or raw.get("sourceIPAddress") or "")
+    if source.endswith(".amazonaws.com") and not source.startswith("cloudformation."):
+        return "AWSService"
+    session = mapping(identity.get("sessionContext"))
+    provider = str(mapping(session.get("webIdFederationData")).get("federatedProvider") or "")
+    return "WebIdentityUser" if ":oidc-provider/" in provider else identity.get("type")
+
+
+def _request(raw: Mapping[str, Any]) -> str | None:
+    """Return a call's request; one that is too long for its field without the parts of its policies that say nothing of whom they let in."""
+    request = raw.get("requestParameters")
+    text = compact(request)
+    return text if text is None or len(text) <= MAX_LONG_TEXT else fitted(_without_ballast(request))
+
+
+def _without_ballast(value: Any, depth: int = 0) -> Any:
+    """Open policies that are text, put statements that allow first, and leave out what of a resource's statements decides nothing."""
+    if depth > DEEPEST:
+        return value
+    if isinstance(value, str):
+        policy = json_value(value) if '"Statement"' in value else value
+        return value if policy is value else _without_ballast(policy, depth + 1)
+    if isinstance(value, list):
+        allowed_first = sorted(value, key=lambda part: mapping(part).get("Effect") == "Deny")
+        return [_without_ballast(part, depth + 1) for part in allowed_first]
+    if not isinstance(value, dict):
+        return value
+    lets_in = "Effect" in value and ("Principal" in value or "NotPrincipal" in value)
+    ballast = ("Sid", "Resource") if lets_in else ()
+    return {name: _without_ballast(part, depth + 1) for name, part in value.items() if name not in ballast}
+
+
 def _parameter(raw: Mapping[str, Any], name: str) -> Any:
     return mapping(raw.get("requestParameters")).get(name)
 
@@ -94,14 +119,14 @@ def _api_call(raw: Mapping[str, Any]) -> Imported:
     values = {
         **_common(raw),
         "user_uid": identity.get("arn") or identity.get("principalId"),
-        "user_type": identity.get("type"),
+        "user_type": _caller_type(raw),
         "user_agent": raw.get("userAgent"),
         "api_service": raw.get("eventSource"),
         "api_operation": raw.get("eventName"),
         "api_error": raw.get("errorCode"),
         "cloud_region": raw.get("awsRegion"),
         "cloud_account": raw.get("recipientAccountId"),
-        "resources": compact(raw.get("requestParameters")) or compact(raw.get("resources")),
+        "resources": _request(raw) or fitted(raw.get("resources")),
     }
     return draft_event("cloud_api", "call", values)
 
@@ -126,26 +151,27 @@ def _account(raw: Mapping[str, Any]) -> Imported:
         "user_name": next(
             filter(None, (_parameter(raw, name) for name in ("userName", "roleName", "roleArn"))), caller["actor_user"]
         ),
-        "attributes": compact(raw.get("requestParameters")),
+        "attributes": fitted(raw.get("requestParameters")),
     }
     return draft_event("account", activity, values)
 
 
 def _group(raw: Mapping[str, Any]) -> Imported:
-    name = str(raw["eventName"])
-    activity = _MEMBERS.get(name, "policy_attach")
-    policy = _parameter(raw, "policyArn") or _parameter(raw, "policyName")
     values = {
         **_common(raw),
-        "group_name": _parameter(raw, "groupName") if name in _MEMBERS else policy,
+        "group_name": _parameter(raw, "policyArn"),
         "user_name": _parameter(raw, "userName") or _parameter(raw, "roleName") or _parameter(raw, "groupName"),
     }
-    return draft_event("group", activity, values)
+    return draft_event("group", "policy_attach", values)
 
 
 def _control(raw: Mapping[str, Any]) -> Imported:
     activity = "trail_stop" if str(raw["eventName"]) in TRAIL_CALLS else "firewall"
-    values = {**_common(raw), "control_name": raw["eventName"], "new_value": compact(raw.get("requestParameters"))}
+    values = {
+        **_common(raw),
+        "control_name": raw["eventName"],
+        "new_value": fitted(raw.get("requestParameters"), MAX_TEXT),
+    }
     return draft_event("control_change", activity, values)
 
 
@@ -158,9 +184,9 @@ def convert_cloudtrail(raw: Mapping[str, Any]) -> tuple[datetime | None, Importe
         make = _api_call
     elif name in _ACCOUNT and str(raw.get("eventSource")) in _IAM:
         make = _account
-    elif name in _POLICY or name in _MEMBERS:
+    elif name in _POLICY:
         make = _group
-    elif name in TRAIL_CALLS or name in _FIREWALL:
+    elif name in _FIREWALL or (name in TRAIL_CALLS and name not in TRAIL_SETTINGS):
         make = _control
     else:
         make = _api_call

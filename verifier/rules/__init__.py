@@ -3,7 +3,10 @@
 from verifier.rules import (
     accounts,
     callbacks,
-    cloud,
+    cloud_compute,
+    cloud_data,
+    cloud_defences,
+    cloud_identity,
     controls,
     credentials,
     discovery,
@@ -11,19 +14,20 @@ from verifier.rules import (
     evasion,
     execution,
     identity,
+    kubernetes,
+    mail,
     movement,
     network,
     persistence,
     programs,
+    saas,
     tampering,
-    unix,
 )
 from verifier.window import Rule
 
 RULES: tuple[Rule, ...] = (
     *execution.RULES,
     *programs.RULES,
-    *unix.RULES,
     *identity.RULES,
     *network.RULES,
     *callbacks.RULES,
@@ -36,5 +40,11 @@ RULES: tuple[Rule, ...] = (
     *escalation.RULES,
     *movement.RULES,
     *discovery.RULES,
-    *cloud.RULES,
+    *cloud_defences.RULES,
+    *cloud_identity.RULES,
+    *cloud_data.RULES,
+    *cloud_compute.RULES,
+    *kubernetes.RULES,
+    *mail.RULES,
+    *saas.RULES,
 )

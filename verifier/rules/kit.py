@@ -211,12 +211,18 @@ TRAIL_CALLS = (
     "DeleteTrail",
     "UpdateTrail",
     "PutEventSelectors",
+    "PutInsightSelectors",
     "DeleteFlowLogs",
     "DeleteDetector",
     "StopConfigurationRecorder",
     "DeleteConfigurationRecorder",
     "DeleteEventDataStore",
 )
+
+# Those among them that set what a trail records, so that what they set decides.
+TRAIL_SETTINGS = ("UpdateTrail", "PutEventSelectors", "PutInsightSelectors")
+
+CLOUD_S = 3600
 
 # Programs of Windows that carry out policy and set-up: what they set, an administrator decided.
 MANAGERS = frozenset(

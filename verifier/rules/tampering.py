@@ -6,24 +6,19 @@ import re
 from functools import lru_cache
 
 from schema import (
-    CLOUD_WORK,
     LOG_WORK,
     SENSOR_WORK,
     WMI_WORK,
-    AccountFields,
-    CloudApiFields,
     ControlChangeFields,
     FileFields,
     ProcessFields,
     RegistryFields,
     WmiFields,
-    account_name,
 )
 from verifier.commands import commands_that, key_form, settings
 from verifier.rules.kit import (
     AUTORUN,
     INSTALLERS,
-    TRAIL_CALLS,
     burst_of,
     follows,
     grouped,
@@ -58,7 +53,6 @@ DOCUMENTS = (
 )
 COPIES = "gz bz2 xz zip 7z rar bak old tmp part crdownload lnk sig asc md5 sha256 json xml html"
 _DOCUMENT_ENDINGS, _COPY_ENDINGS = frozenset(DOCUMENTS.split()), frozenset(COPIES.split())
-CLOUD_S = 3600
 MIN_STOPPED = 5
 STOPPED_S = 300
 _SCRIPTED = re.compile(rf"powershell|{'|'.join(stems(SCRIPT_HOSTS))}|\bcmd(\.exe)?\s+/[ck]", re.IGNORECASE)
@@ -253,73 +247,6 @@ def _written_path(line: Line[FileFields]) -> str:
 
 
 @rule(
-    "cloud-trail-stopped",
-    "T1562.008",
-    "defense_evasion",
-    on=((ControlChangeFields, "trail_stop"), CloudApiFields),
-    summary=f"A principal stops, deletes or narrows the cloud's audit trail ({', '.join(TRAIL_CALLS)}). Confirmed: from the same external address it also "
-    f"makes an access key for another account within {CLOUD_S} s.",
-    source="ATT&CK T1562.008, T1098.001",
-)
-def cloud_trail_stopped(changes: Lines[ControlChangeFields], calls: Lines[CloudApiFields], window: Window) -> Findings:
-    granted = [line for line in calls if line.fields.api_operation in TRAIL_CALLS and not line.fields.api_error]
-    stops: list[Line] = [*changes, *granted]
-    for (user, source), lines in grouped(stops, _principal_and_source).items():
-        keys = _keys_beside(window, lines, user, source)
-        confirmed = bool(keys) and window.is_external(source)
-        yield finding(
-            [*lines, *keys] if confirmed else lines,
-            confirmed=confirmed,
-            scope="network" if window.is_external(source) else "identity",
-            host=lines[0].host,
-            hosts=[line.host for line in lines],
-            account=user,
-            program=CLOUD_WORK,
-            remote=source,
-        )
-
-
-def _principal_and_source(line: Line) -> tuple[str, str] | None:
-    principal = line.user or account_name(getattr(line.fields, "user_uid", None))
-    return (principal, line.fields.src_ip or "") if principal else None
-
-
-def _keys_beside(window: Window, stops: Lines, user: str, source: str) -> Lines[AccountFields]:
-    """List the keys that a principal makes for others from one address about the time of some lines."""
-    span = window.limits.within(CLOUD_S)
-    return [
-        key
-        for key in window.of(AccountFields, "key_create")
-        if (key.user, key.fields.src_ip) == (user, source)
-        and account_name(key.fields.user_name) not in ("", user)
-        and any(abs(key.time_s - stop.time_s) <= span for stop in stops)
-    ]
-
-
-@rule(
-    "key-for-another",
-    "T1098.001",
-    "persistence",
-    on=((AccountFields, "key_create"),),
-    summary="A principal makes an access key for an account that is not its own. Suspicious.",
-    source="ATT&CK T1098.001: additional cloud credentials",
-)
-def key_for_another(keys: Lines[AccountFields], window: Window) -> Findings:
-    for line in keys:
-        owner = account_name(line.fields.user_name)
-        if owner and line.user and owner != line.user:
-            yield finding(
-                [line],
-                confirmed=False,
-                scope="identity",
-                host=line.host,
-                account=line.user,
-                program=CLOUD_WORK,
-                remote=line.fields.src_ip or "",
-            )
-
-
-@rule(
     "services-stopped",
     "T1489",
     "impact",
@@ -347,6 +274,4 @@ RULES = (
     recovery_inhibited,
     mass_encryption,
     services_stopped,
-    cloud_trail_stopped,
-    key_for_another,
 )

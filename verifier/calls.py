@@ -1,0 +1,223 @@
+"""Say what a call to a cloud's control plane is: its operation, its request, who makes it, and whether that is a service's own work.
+
+`calls_by_operation` is a view of a window: computed once, read by many rules, which ask for it by `calls_to` and
+`refused_calls`. `call_rule` makes a rule of operations that need no second look.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
+
+from schema import CLOUD_WORK, CloudApiFields, account_name
+from verifier.window import Finding, Line, Rule, Selection, Window, finding, kinds, rule
+
+Call = Line[CloudApiFields]
+MAX_DEPTH = 12  # of a request, texts in texts counted; what lies deeper is not read
+_CALLS = frozenset(kinds(CloudApiFields))
+_API_VERSION = re.compile(r"(?<=[a-z])20\d{6}(?:v\d)?$")
+
+
+def operation_of(fields: CloudApiFields) -> str:
+    """Return what a call does, in lower case: without a closing dot and an API's version (Lambda's `20150331v2`)."""
+    return _API_VERSION.sub("", (fields.api_operation or "").lower().rstrip("."))
+
+
+def _names_of(fields: CloudApiFields) -> Iterator[str]:
+    """Yield the names by which a call is known: Google writes a package or a version before the method."""
+    operation = operation_of(fields)
+    yield operation
+    if "." in operation and (fields.api_service or "").endswith("googleapis.com"):
+        parts = operation.split(".")
+        yield parts[-1]
+        if len(parts) > 2:
+            yield ".".join(parts[-2:])
+
+
+def calls_by_operation(window: Window) -> dict[str, list[Call]]:
+    """Map operations to the calls that were granted, but for a service's own."""
+    calls: dict[str, list[Call]] = {}
+    for line in window.of(CloudApiFields):
+        if not line.fields.api_error and not is_by_service(line):
+            for name in _names_of(line.fields):
+                calls.setdefault(name, []).append(line)
+    return calls
+
+
+def calls_to(*operations: str) -> Selection[Call]:
+    """Select the granted calls to some operations, in time order, but for a service's own."""
+    names = tuple(dict.fromkeys(name.lower() for name in operations))
+
+    def pick(window: Window) -> list[Call]:
+        known = window.view(calls_by_operation)
+        lines = [line for name in names if name in known for line in known[name]]
+        return sorted(lines, key=lambda line: line.order) if len(lines) > 1 else lines
+
+    return Selection(pick, _CALLS)
+
+
+def refused_calls(window: Window) -> list[Call]:
+    """Return the calls that were refused, but for a service's own."""
+    return [line for line in window.of(CloudApiFields) if line.fields.api_error and not is_by_service(line)]
+
+
+# ---------------------------------------------------------------- who calls
+OWN_SERVICE = (
+    "type (user_type) is AWSService or SystemPrincipal, or whose name begins with NT AUTHORITY\\, NT SERVICE\\, system:serviceaccount:kube-system:, system:node:, system:kube-, eks: or service- and a number before @ (also after serviceaccount:), "
+    "is system:apiserver, system@okta.com or MS-PIM, ends in .amazonaws.com or @cloudservices.gserviceaccount.com, or holds :assumed-role/AWSServiceRoleFor or gcp-sa- after / or @"
+)
+_SERVICE_TYPES = ("awsservice", "systemprincipal")
+_SERVICE_NAMES = re.compile(
+    r"^nt (?:authority|service)\\|\.amazonaws\.com$|:assumed-role/awsservicerolefor|[/@]gcp-sa-|^(?:serviceaccount:)?service-\d+@|@cloudservices\.gserviceaccount\.com$"
+    r"|^system:(?:serviceaccount:kube-system:|node:|apiserver$|kube-)|^eks:|^system@okta\.com$|^ms-pim$",
+    re.IGNORECASE,
+)
+WEB_IDENTITY = "type is WebIdentityUser"
+_AUTOMATION_TYPE = "webidentityuser"
+
+
+def caller_of(line: Line[Any]) -> str:
+    """Return who makes a call."""
+    return line.user or account_name(getattr(line.fields, "user_uid", None))
+
+
+def identity_of(line: Line[Any]) -> str:
+    """Return the caller's name as the record gives it, its domain or path with it."""
+    return getattr(line.fields, "user_uid", None) or line.fields.actor_user or ""
+
+
+def is_by_service(line: Line[Any]) -> bool:
+    """Return whether a cloud's own service makes a call, by its identity alone: what a client says of itself counts for nothing."""
+    kind = (getattr(line.fields, "user_type", None) or "").lower()
+    return kind in _SERVICE_TYPES or _SERVICE_NAMES.search(identity_of(line)) is not None
+
+
+def is_by_automation(line: Line[Any]) -> bool:
+    """Return whether a pipeline's or a cluster's web identity makes a call."""
+    return (getattr(line.fields, "user_type", None) or "").lower() == _AUTOMATION_TYPE
+
+
+# ---------------------------------------------------------------- what is asked for
+def resources_of(line: Line[Any]) -> str:
+    """Return the parameters of a call as text; nothing where there are none."""
+    return getattr(line.fields, "resources", None) or getattr(line.fields, "new_value", None) or ""
+
+
+@lru_cache(maxsize=4096)
+def opened(text: str) -> Any:
+    """Parse a request, and the texts in it that are JSON themselves; None where it is no JSON or was cut."""
+    return _opened(text, 0)
+
+
+def _opened(value: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        return None
+    if isinstance(value, str):
+        text = unquote(value) if value[:3].upper() in ("%7B", "%5B") else value
+        if text.lstrip()[:1] not in ("{", "["):
+            return value if depth else None
+        try:
+            return _opened(json.loads(text), depth + 1)
+        except (ValueError, RecursionError):
+            return value if depth else None
+    if isinstance(value, dict):
+        return {key: _opened(part, depth + 1) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_opened(part, depth + 1) for part in value]
+    return value
+
+
+def objects_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every object of an opened request, outer ones first."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from objects_in(part)
+
+
+_PAIRS = (("name", "value"), ("displayname", "newvalue"), ("key", "value"), ("attributename", "attributevalue"))
+
+
+@lru_cache(maxsize=4096)
+def facts_of(text: str) -> Mapping[str, tuple[str, ...]]:
+    """Return what a request sets: each name, in lower case, with its values as text. Exchange, Entra and Google write names as values."""
+    return facts_in(opened(text))
+
+
+def facts_in(request: Any) -> dict[str, tuple[str, ...]]:
+    """Return what a part of an opened request sets, as `facts_of` does."""
+    facts: dict[str, list[str]] = {}
+    for part in objects_in(request):
+        lowered = {str(key).lower(): value for key, value in part.items()}
+        for name, value in lowered.items():
+            facts.setdefault(name, []).extend(_texts(value))
+        for name, value in _PAIRS:
+            if isinstance(lowered.get(name), str) and value in lowered:
+                facts.setdefault(lowered[name].lower(), []).extend(_texts(lowered[value]))
+    return {name: tuple(values) for name, values in facts.items()}
+
+
+def _texts(value: Any) -> list[str]:
+    """Return the plain values that stand directly under a name."""
+    if isinstance(value, dict) and {str(key).lower() for key in value} == {"value"}:
+        (value,) = value.values()  # as EC2 wraps what it lets change
+    values = value if isinstance(value, list) else [value]
+    return [
+        ("true" if plain else "false") if isinstance(plain, bool) else str(plain).strip('"')
+        for plain in values
+        if isinstance(plain, str | int | float)
+    ]
+
+
+def values_of(line: Line[Any], *names: str) -> list[str]:
+    """Return the values, as text, that a call's request gives to some names (in lower case), wherever they stand."""
+    facts = facts_of(resources_of(line))
+    return [value for name in names for value in facts.get(name, ())]
+
+
+def sets(line: Line[Any], name: str, *values: str) -> bool:
+    """Return whether a call's request gives a name one of some values; names and values in lower case."""
+    return any(value.lower() in values for value in values_of(line, name))
+
+
+# ---------------------------------------------------------------- findings
+def findings_by_caller(
+    lines: Iterable[Line[Any]],
+    *,
+    confirmed: bool | Callable[[list[Line[Any]]], bool] = False,
+    impact: bool = False,
+) -> Iterator[Finding]:
+    """Make one finding for each caller; `confirmed` may be a function of the caller's lines. `impact` counts where it is confirmed."""
+    groups: dict[str, list[Line[Any]]] = {}
+    for line in lines:
+        groups.setdefault(caller_of(line), []).append(line)
+    for caller, group in groups.items():
+        sure = confirmed(group) if callable(confirmed) else confirmed
+        yield finding(
+            group,
+            confirmed=sure,
+            scope="identity",
+            host=group[0].host,
+            hosts=[line.host for line in group],
+            account=caller,
+            program=CLOUD_WORK,
+            remote=getattr(group[0].fields, "src_ip", None) or "",
+            impact=impact and sure,
+        )
+
+
+def call_rule(
+    rule_id: str, technique: str, tactic: str, *, operations: Sequence[str], summary: str, source: str
+) -> Rule:
+    """Make a rule that finds, for each caller, the granted calls to some operations: suspicious, whatever they set."""
+
+    def body(calls: Sequence[Call], window: Window) -> Iterable[Finding]:
+        return findings_by_caller(calls)
+
+    return rule(rule_id, technique, tactic, on=(calls_to(*operations),), summary=summary, source=source)(body)

@@ -294,7 +294,7 @@ def test_requests_keep_their_pace_retries_too(tmp_path):
 
     gaps = [later - earlier for earlier, later in zip(sorted(fake.arrivals), sorted(fake.arrivals)[1:], strict=False)]
     assert len(fake.arrivals) == 8
-    assert sum(gaps) >= 0.65  # 7 gaps of 0.1 s
+    assert sum(gaps) >= 0.5  # 7 gaps of 0.1 s; on a busy machine the first request arrives late. Without a pace: 0.03 s
     assert sorted(gaps)[1] > 0.05
 
 

@@ -406,11 +406,16 @@ def _by_time(line: Line) -> tuple[float, int, str]:
 
 
 def _span(lines: Sequence[Line]) -> tuple[float, float]:
-    """Return the times of the first and the last line that have one; not a number where none has."""
+    """Return the times of the first and the last line that have one; not a number where none has.
+
+    Lines without a time get one and the same `nan`, so that findings on them are equal whenever their lines are.
+    """
     if not isnan(lines[-1].time_s):
         return lines[0].time_s, lines[-1].time_s
-    times = [line.time_s for line in lines if not isnan(line.time_s)]
-    return (times[0], times[-1]) if times else (nan, nan)
+    timed = [line.time_s for line in lines if not isnan(line.time_s)]
+    for line in lines[len(timed) :]:
+        line.time_s = nan
+    return (timed[0], timed[-1]) if timed else (nan, nan)
 
 
 def one_program(lines: Iterable[Line], *, otherwise: str = "") -> str:

@@ -23,7 +23,7 @@ from telemetry.importers.events import DraftEvent, Skipped, to_event
 from telemetry.importers.reading import BREAKS_OFF, kind_of, read_records, read_text
 from telemetry.importers.times import FileTimes
 from telemetry.windowing import Pool, choose_window
-from verifier.decision import compute_ground_truth
+from verifier.decision import compute_ground_truth, declaration_for
 from verifier.truth import GroundTruth
 from world import World
 
@@ -166,6 +166,8 @@ class _Fates:
 
 def _decide(judgement: Judgement, truth: GroundTruth) -> None:
     values = truth.to_dict()
+    for row, finding in zip(values["findings"], truth.findings, strict=True):
+        row["explained_if"] = (not finding.explained_by and declaration_for(finding)) or None
     for name in ("action", "rule_ids", "evidence_log_ids", "techniques", "explanation", "findings"):
         setattr(judgement, name, values[name])
 

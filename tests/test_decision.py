@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from env import OpenSOCEnv
 from generator import generate
 from incidents import (
+    ENCODED,
     EVIL,
     INSTALLED,
     POWERSHELL,
@@ -18,11 +19,13 @@ from incidents import (
     call,
     clock,
     event,
+    explained,
     failures,
     incident,
     launch,
     listed,
     logon,
+    probes,
     ticket,
     truth_of,
     world,
@@ -30,7 +33,7 @@ from incidents import (
 )
 from schema import CATEGORIES, LABELS, TASKS, Incident, epoch_s, iso_time
 from tasks.registry import SPLITS
-from verifier import GroundTruth, compute_ground_truth, judge_observation
+from verifier import GroundTruth, compute_ground_truth, declaration_for, judge_observation, rules_on
 from world import World
 
 QUIET = launch(0, INSTALLED)
@@ -407,3 +410,35 @@ def test_pwsh_is_judged_alike_from_the_world_and_from_what_is_rendered():
     shown = around.slice_for([row.model_dump(exclude_none=True) for row in told.events])
 
     assert compute_ground_truth(told, World.from_context(shown)) == compute_ground_truth(told, around)
+
+
+# ---------------------------------------------------------------- what would explain it
+@pytest.mark.parametrize(
+    ("rows", "ways"),
+    [
+        (
+            [launch(0.5, POWERSHELL, ENCODED)],
+            "a ticket of powershell.exe by ana on WKS-01 from 2026-03-02T09:00:00Z to 2026-03-02T09:00:01Z, "
+            "or the tool powershell.exe of the department of ana",
+        ),
+        ([launch(0, POWERSHELL, ENCODED, user=None)], ""),
+        ([launch(0, POWERSHELL, ENCODED, host=None)], "the tool powershell.exe of the department of ana"),
+        (probes(10, src="10.20.1.12"), "the scanner 10.20.1.12 of WKS-01"),
+    ],
+)
+def test_what_would_have_to_be_declared(rows, ways):
+    assert [declaration_for(finding) for finding in truth_of(*rows).findings] == [ways]
+
+
+def test_the_ticket_that_a_declaration_names_explains_the_finding():
+    rows = [launch(0.5, POWERSHELL, ENCODED)]
+
+    assert explained(*rows) == [""]
+    assert explained(*rows, tickets=[ticket(starts_at=clock(0), ends_at=clock(1))]) == ["ticket CHG-1"]
+
+
+def test_which_rules_speak_of_a_line():
+    assert rules_on("module_load", "driver") == ("foreign-module", "odd-driver")
+    assert rules_on("logon", "logoff") == ()
+    with pytest.raises(KeyError):
+        rules_on("logon", "tea")

@@ -5,9 +5,9 @@ tactic, `context` what explains a finding, `decision` the ladder, `plausibility`
 `playbook` the same in words.
 """
 
-from verifier.decision import compute_ground_truth, judge_observation
+from verifier.decision import compute_ground_truth, declaration_for, judge_observation
 from verifier.plausibility import check_plausibility, signature
-from verifier.playbook import playbook_for, playbook_text
+from verifier.playbook import playbook_for, playbook_text, rules_on
 from verifier.rules import RULES
 from verifier.truth import GroundTruth
 from verifier.window import Finding
@@ -18,8 +18,10 @@ __all__ = [
     "GroundTruth",
     "check_plausibility",
     "compute_ground_truth",
+    "declaration_for",
     "judge_observation",
     "playbook_for",
     "playbook_text",
+    "rules_on",
     "signature",
 ]

@@ -310,6 +310,92 @@ _PATTERNS: dict[str, dict[str, str]] = {
         r"|\b(?:perl|python\d?|ruby|php)\b.{0,20}-[ercm]\b.{0,80}(?:socket|fsockopen)|sockets\.tcpclient\b.{0,400}(?:getstream|\biex\b|invoke-expression)"
         r"|\bmkfifo\b.{0,120}\b(?:nc|telnet|openssl)\b|\bsocat\b.{0,120}\bexec:|/inet/tcp/"
     },
+    "tunnel-started": {
+        "ngrok.exe": r"\b(?:tcp|http|tls|start)\b",
+        "ngrok": r"\b(?:tcp|http|tls|start)\b",
+        "cloudflared.exe": r"\btunnel\b",
+        "cloudflared": r"\btunnel\b",
+        "devtunnel.exe": r"\b(?:host|port)\b",
+        "code.exe": r"\btunnel\b",
+        "tailscale.exe": r"\bup\b.{0,200}--auth-?key",
+        _ANY: r"\bchisel(?:\.exe)?\W{1,3}(?:client|server)\b|\b(?:client|server)\s.{0,200}\bR:(?:\S{1,100}:)?\S{0,100}\bsocks\b|\bfrpc(?:\.exe)?\W{1,3}-c\b|\s-connect\s+\S{1,100}:\d{2,5}\s.{0,60}-ignore-cert"
+        r"|\bligolo\b|\bgost(?:\.exe)?\W{1,3}-L\b|\btunnel\s+--url\s|\btunnel\s.{0,60}\brun\s+--token",
+    },
+    "remote-tool-installed": {
+        "anydesk.exe": r"--(?:silent|set-password)|--install\b",
+        "rustdesk.exe": r"--(?:silent-install|password)",
+        "meshagent.exe": r"-fullinstall|-install\b",
+        "meshagent64.exe": r"-fullinstall|-install\b",
+        "msiexec.exe": r"(?=.{0,400}/q)(?:.{0,400}\b(?:screenconnect|connectwisecontrol|teamviewer|atera|splashtop|anydesk|simplehelp|rustdesk)|.{0,400}integratorlogin=)",
+        _ANY: r"\b(?:teamviewer|screenconnect|splashtop|atera|simplehelp|anydesk)[\w.-]{0,40}\.exe\W{0,3}\s.{0,80}(?:/S\b|/q[nb]?\b|--silent|/verysilent)|\|\s*\S{0,80}anydesk(?:\.exe)?\W{1,3}--set-password",
+    },
+    "copied-to-storage": {
+        "megacmd.exe": r".",
+        "mega-put": r".",
+        "azcopy.exe": r"\bc(?:o)?py?\s+\"?(?:[a-z]:|\\\\|/).{0,300}https://",
+        "curl.exe": r"(?:\s-T\s|--upload-file\b|\s-F\s+\S{1,80}=@|--data-binary\s+@).{0,400}(?:https?|s?ftp)://|(?:https?|s?ftp)://.{0,300}(?:\s-T\s|--upload-file\b|\s-F\s+\S{1,80}=@|--data-binary\s+@)",
+        POWERSHELL: r"\binvoke-(?:restmethod|webrequest)\b.{0,400}-infile\b|\.upload(?:file|data)\(",
+        _ANY: r"\brclone(?:\.exe)?\W{1,3}(?:copy|sync|move|copyto)\b|\b(?:copy|sync|move)\s+\S{1,200}\s+\w{2,40}:\S{0,200}\s.{0,300}--(?:transfers|multi-thread-streams|no-check-certificate|config|ignore-existing)\b",
+    },
+    "coin-miner": {
+        _ANY: r"stratum\+(?:tcp|ssl|tls)://|--donate-level|--cpu-max-threads-hint|--randomx\b|--coin[= ]\w|--algo[= ]\W?(?:rx|cn)/"
+    },
+    "data-wiped": {
+        "sdelete.exe": r"\s[-/](?:p|s|z|r)\b",
+        "sdelete64.exe": r"\s[-/](?:p|s|z|r)\b",
+        "format.com": r"\b[a-z]:.{0,60}/(?:y|q|p)",
+        "cmd.exe": r"\b(?:del|erase|rd|rmdir)\b(?=.{0,60}/s\b).{0,80}\s\"?[a-z]:\\(?:users\\?)?(?:\*(?:\.\*)?)?\"?(?:\s|$)|\bformat\s+[a-z]:.{0,40}/(?:y|q)\b",
+        POWERSHELL: r"\bremove-item\b(?=.{0,200}-rec)(?:.{0,100}\s|\s)[\"']?[a-z]:\\(?:users\\?)?(?:\*)?[\"']?(?:\s|$)|\bclear-disk\b.{0,100}-removedata|\bformat-volume\b",
+        "dd": r"\bif=/dev/(?:zero|u?random)\b.{0,80}\bof=/dev/(?:sd|nvme|vd|xvd|mapper)",
+        "shred": r"/dev/(?:sd|nvme|vd|xvd)",
+        "mkfs": r"/dev/",
+        "rm": r"\s-\w{0,6}r\w{0,6}(?:\s+\S{1,60}){0,4}?\s+(?:/|/\*|/home/?\*?)(?:\s|$)",
+    },
+    "mail-collected": {
+        POWERSHELL: r"\bnew-mailboxexportrequest\b|\bsearch-mailbox\b.{0,200}-targetmailbox|outlook\.application.{0,400}(?:getdefaultfolder|getnamespace)|getnamespace\(\s*.mapi",
+        _ANY: r"\b(?:x?copy|robocopy|copy-item|move|compress-archive|7z\w?|rar)\b.{0,200}\.(?:pst|ost)\b",
+    },
+    "subscription-command": {
+        POWERSHELL: r"(?:set-wmiinstance|new-ciminstance|\bcreateinstance\(|\.put\()(?=.{0,600}(?:__eventfilter|__filtertoconsumerbinding|(?:commandline|activescript)eventconsumer))"
+        r"|(?:__eventfilter|__filtertoconsumerbinding|(?:commandline|activescript)eventconsumer).{0,600}(?:set-wmiinstance|new-ciminstance|createinstance\(|\.put\()",
+        "wmic.exe": r"\b(?:__eventfilter|__filtertoconsumerbinding|(?:commandline|activescript)eventconsumer)\b.{0,100}\bcreate\b",
+    },
+    "transfer-runs-command": {"bitsadmin.exe": r"/setnotifycmdline\s"},
+    "component-installed": {
+        "netsh.exe": r"\badd\s+helper\s+\S",
+        "sdbinst.exe": r"\.sdb\b",
+        "appcmd.exe": r"\b(?:install|add)\s+module\b",
+        "rundll32.exe": r"printuientry\W{1,3}.{0,40}/i[ap]\b",
+        POWERSHELL: r"\bnew-webglobalmodule\b",
+    },
+    "certificate-for-another": {
+        "certreq.exe": r"-attrib\b.{0,200}\bsan:",
+        "certutil.exe": r"-setreg\b.{0,100}editf_attributesubjectaltname2",
+        _ANY: r"\brequest\b.{0,300}/(?:altname|onbehalfof|upn):|\breq\b.{0,300}\s-upn\s|\bforge\b.{0,200}-ca-pfx|--cacertpath\b",
+    },
+    "share-opened": {
+        "net.exe": r"\bshare\s+\S{1,80}=(?:.{1,200}/grant:\"?everyone|\"?[a-z]:\\?\"?(?:\s|$))",
+        POWERSHELL: r"\bnew-smbshare\b.{0,300}-fullaccess\s+\W?everyone",
+    },
+    "saved-credentials-used": {"runas.exe": r"/(?:savecred|netonly)\b"},
+    "credential-store-copied": {
+        _ANY: r"\\user data\\.{0,80}\b(?:login data|cookies|web data|local state)\b|\buser data\\local state\b|\b(?:key4\.db|logins\.json)\b|\b(?:x?copy|robocopy|copy-item|compress-archive|7z\w?|rar|scp)\b.{0,200}\.kdbx\b"
+    },
+    "domain-secret-read": {_ANY: r"lsadump::backupkeys|\bbackupkey\b.{0,100}/(?:nowrap|server|file)|\bbckupkey_"},
+    "file-time-changed": {
+        POWERSHELL: r"\.(?:creation|lastwrite|lastaccess)time(?:utc)?\s*=|\[(?:system\.)?io\.file\]::set(?:creation|lastwrite|lastaccess)time",
+        "touch": r"\s-\w{0,4}[tdr]\b|--(?:date|reference)",
+    },
+    "program-in-stream": {
+        _ANY: r"(?:>|\b(?:type|copy-item|set-content|add-content|expand|esentutil|findstr)\b.{0,200})\s*\"?[a-z]?:?[^\s:\"]{1,200}\.\w{1,5}:[\w.-]{1,60}\.(?:exe|dll|ps1|vbs|js|hta|bat|cmd|scr)\b|-stream\s+\S{1,60}\.(?:exe|dll|ps1|vbs|js|hta|bat|cmd)\b"
+    },
+    "accessibility-replaced": {
+        _ANY: r"\b(?:x?copy|move|ren|rename|copy-item|move-item|replace|robocopy|mklink)\b.{0,200}\b(?:sethc|utilman|osk|magnify|narrator|displayswitch|atbroker)\.exe\b"
+    },
+    "session-taken": {
+        "tscon.exe": r"/dest\b|/dest:",
+        "mstsc.exe": r"/shadow\b(?=.{0,100}/noconsentprompt)",
+    },
     "database-shell": {_ANY: r"\bxp_cmdshell\b\W{0,4}'|identityserverpolicy\.\w{1,40}"},
 }
 _WINDOW_HIDDEN = re.compile(r"\s[-/]w(?:in\w{0,10})?\s+(?:h\w{0,6}|1)\b", re.IGNORECASE)
@@ -328,7 +414,9 @@ for _alias, _program in (("net1.exe", "net.exe"), ("pwsh.exe", POWERSHELL), ("po
 _ANYWHERE = _BY_PROGRAM.pop(_ANY)
 # One cheap look before the patterns that hold for any program.
 _ANYWHERE_HINT = re.compile(
-    r"::|minidump|comsvcs|lsass|shadowcopy|ntds|\\pipe\\|\$\\|/dev/|\bnc|ncat|socket|socat|mkfifo|/inet/|xp_cmd|serverpolicy|/var/log|\.evtx|history|/etc/|/\.\w|authorized|crontab|passw|id_[re]",
+    r"::|minidump|comsvcs|lsass|shadowcopy|ntds|\\pipe\\|\$\\|/dev/|\bnc|ncat|socket|socat|mkfifo|/inet/|xp_cmd|serverpolicy|/var/log|\.evtx|history|/etc/|/\.\w|authorized|crontab|passw|id_[re]"
+    r"|chisel|socks|frpc|ignore-cert|ligolo|gost|tunnel|teamviewer|screenconnect|splashtop|atera|simplehelp|anydesk|rclone|stratum|--(?:donate|cpu-max|random|coin|algo|transfers|multi-thread|no-check|config|ignore-ex|cacert)|\.[po]st\b|request|\breq\b|forge|user data|key4|logins\.json|\.kdbx"
+    r"|b(?:ac|c)kupkey|\.\w{1,5}:\w|-stream|sethc|utilman|\bosk|magnify|narrator|displayswitch|atbroker",
     re.IGNORECASE,
 )
 _STEMS = sorted({name.removesuffix(".exe") for name in _BY_PROGRAM}, key=len, reverse=True)

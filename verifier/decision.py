@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import chain
+from math import ceil, floor, isnan
 from typing import Any
 
-from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s
+from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s, iso_time
 from verifier.commands import triggers_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, explanation
 from verifier.rules import RULES
@@ -57,6 +58,26 @@ def find(window: Window) -> tuple[Finding, ...]:
     )
 
 
+def declaration_for(finding: Finding) -> str:
+    """Say what a person would have to declare for a finding to be explained; nothing where no declaration can.
+
+    Returns:
+        a clause such as `a ticket of powershell.exe by ana on WKS-01 from 2026-03-02T09:00:00Z to 2026-03-02T09:05:00Z`, and for an
+        installed program or a finding by which a scanner's probing shows `, or ...`.
+    """
+    ways = []
+    if finding.tool and finding.hosts and finding.accounts and not isnan(finding.first):
+        ways.append(
+            f"a ticket of {finding.tool} by {', '.join(finding.accounts)} on {', '.join(finding.hosts)} "
+            f"from {iso_time(floor(finding.first))} to {iso_time(ceil(finding.last))}"
+        )
+    if "." in finding.tool and finding.tool_trusted and finding.accounts:
+        ways.append(f"the tool {finding.tool} of the department of {', '.join(finding.accounts)}")
+    if finding.rule_id in _PROBING and finding.remote and finding.hosts:
+        ways.append(f"the scanner {finding.remote} of {', '.join(finding.hosts)}")
+    return ", or ".join(ways)
+
+
 def candidate_rules(window: Window) -> list[Rule]:
     """List the rules that may find something in a window, in their order: those that its kinds of lines or its commands bring in."""
     by_kind = window.by_kind
@@ -71,6 +92,7 @@ def candidate_rules(window: Window) -> list[Rule]:
     return [RULES[index] for index in sorted(indices)]
 
 
+_PROBING = frozenset(rule.rule_id for rule in RULES if rule.probing)
 _BY_KIND: dict[Kind, list[int]] = {}
 _BY_TRIGGER: dict[str, list[int]] = {}
 for _rule_index, _rule in enumerate(RULES):

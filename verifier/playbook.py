@@ -120,6 +120,15 @@ _IN_PLAY = {
 }
 
 
+def rules_on(event_type: str, activity: str) -> tuple[str, ...]:
+    """Name the rules that speak of lines of a type and an activity, in their order; none for a line at which no rule looks.
+
+    Raises:
+        KeyError: the schema has no such event type or no such activity of it.
+    """
+    return tuple(RULES[index].rule_id for index in sorted(_IN_PLAY[event_type, activity]))
+
+
 def playbook_page() -> str:
     """Write the text of docs/playbook.md."""
     rows = "\n".join(

@@ -21,7 +21,9 @@ from verifier.rules import (
     persistence,
     programs,
     saas,
+    stealth,
     tampering,
+    tools,
 )
 from verifier.window import Rule
 
@@ -40,6 +42,8 @@ RULES: tuple[Rule, ...] = (
     *escalation.RULES,
     *movement.RULES,
     *discovery.RULES,
+    *stealth.RULES,
+    *tools.RULES,
     *cloud_defences.RULES,
     *cloud_identity.RULES,
     *cloud_data.RULES,

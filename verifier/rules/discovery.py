@@ -214,7 +214,7 @@ def _reader_of_object(line: Line[DirectoryFields]) -> str | None:
 data_collected = command_rule(
     "data-collected",
     "T1113",
-    "exfiltration",
+    "collection",
     meaning="data-collected",
     confirmed=False,
     summary="A command takes the screen, the clipboard or sound, or packs files under a password. Suspicious.",

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import get_args
 
 from schema import FIELDS_OF, UNNAMED_PROGRAM_WORK
-from verifier import calls, policies, window
+from verifier import calls, parameters, policies, window
 from verifier.commands import _PATTERNS
 from verifier.rules import kit
 from verifier.window import Rule, Scope, kinds
@@ -35,7 +35,7 @@ SHARED = {
     "is_by_automation": "web identity",
     "grants_of": "effect allow",
 }
-SHARED_MODULES = (kit.__name__, calls.__name__, policies.__name__)  # whose helpers rules call
+SHARED_MODULES = (kit.__name__, calls.__name__, parameters.__name__, policies.__name__)  # whose helpers rules call
 # Helpers that read how logs write numbers, command lines, and requests to a cloud.
 SYNTAX_HELPERS = {
     "number_in_hex",

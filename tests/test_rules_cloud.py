@@ -7,7 +7,7 @@ import pytest
 from incidents import OUTSIDE, clock, control, event, found, key, made, ticket, truth_of
 from telemetry.importers.cloudtrail import convert_cloudtrail
 from verifier import RULES
-from verifier.calls import MAX_DEPTH, facts_of, opened
+from verifier.parameters import MAX_DEPTH, facts_of, opened
 from verifier.policies import grants_of, opens_to_everybody
 from verifier.rules import cloud_compute, cloud_data, cloud_defences, cloud_identity, kit
 

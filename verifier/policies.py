@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from verifier.calls import objects_in, opened
+from verifier.parameters import objects_in, opened
 
 _ACCOUNT_ID = re.compile(r"(?<![\da-f-])\d{12}(?![\da-f])")
 # Condition keys that bind a statement to somebody in particular and that the library does not list.

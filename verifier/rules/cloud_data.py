@@ -10,18 +10,15 @@ from schema import CloudApiFields
 from verifier.calls import (
     caller_of,
     calls_to,
-    facts_in,
-    facts_of,
     findings_by_caller,
     is_by_automation,
     is_by_service,
-    objects_in,
-    opened,
     operation_of,
     resources_of,
     sets,
     values_of,
 )
+from verifier.parameters import facts_in, facts_of, objects_in, opened
 from verifier.policies import accounts_let_in, grants_of, opens_to_everybody
 from verifier.rules.kit import burst_of, grouped
 from verifier.window import Findings, Line, Lines, Window, rule

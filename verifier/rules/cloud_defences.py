@@ -10,17 +10,14 @@ from schema import CLOUD_WORK, AccountFields, CloudApiFields, ControlChangeField
 from verifier.calls import (
     caller_of,
     calls_to,
-    facts_in,
-    facts_of,
     findings_by_caller,
     is_by_service,
-    objects_in,
-    opened,
     refused_calls,
     resources_of,
     sets,
     values_of,
 )
+from verifier.parameters import facts_in, facts_of, objects_in, opened
 from verifier.rules.kit import CLOUD_S, TRAIL_CALLS, TRAIL_SETTINGS, burst_of, grouped
 from verifier.window import Findings, Line, Lines, Window, finding, rule
 

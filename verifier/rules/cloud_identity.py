@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from schema import AccountFields, CloudApiFields, GroupFields, account_name
-from verifier.calls import caller_of, calls_to, facts_of, findings_by_caller, is_by_service, resources_of, values_of
+from verifier.calls import caller_of, calls_to, findings_by_caller, is_by_service, resources_of, values_of
+from verifier.parameters import facts_of
 from verifier.policies import accounts_let_in, grants_everything, opens_to_everybody
 from verifier.rules.kit import CLOUD_S, PRIVILEGED_GROUPS, follows
 from verifier.window import Findings, Line, Lines, Window, rule

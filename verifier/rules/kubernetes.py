@@ -9,17 +9,15 @@ from schema import CloudApiFields
 from verifier.calls import (
     caller_of,
     calls_to,
-    facts_in,
     findings_by_caller,
     identity_of,
     is_by_service,
-    objects_in,
-    opened,
     operation_of,
     resources_of,
     sets,
     values_of,
 )
+from verifier.parameters import facts_in, objects_in, opened
 from verifier.rules.kit import burst_of, grouped
 from verifier.window import Findings, Line, Lines, Window, rule
 

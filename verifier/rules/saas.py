@@ -5,19 +5,8 @@ from __future__ import annotations
 import re
 
 from schema import CloudApiFields, LogonFields, account_name
-from verifier.calls import (
-    caller_of,
-    calls_to,
-    facts_in,
-    facts_of,
-    findings_by_caller,
-    objects_in,
-    opened,
-    operation_of,
-    resources_of,
-    sets,
-    values_of,
-)
+from verifier.calls import caller_of, calls_to, findings_by_caller, operation_of, resources_of, sets, values_of
+from verifier.parameters import facts_in, facts_of, objects_in, opened
 from verifier.rules.kit import burst_of, follows, grouped
 from verifier.window import Findings, Line, Lines, Window, rule
 

@@ -174,9 +174,16 @@ def _decisive(value: Any, depth: int = 0) -> Any:
         return [_decisive(element, depth + 1) for element in value]
     if not isinstance(value, Mapping):
         return value
-    names = [name for name in value if name not in _NOISE and name not in _NOISE_IN_PODS]
+    names = [
+        name for name in value if name not in _NOISE and (name not in _NOISE_IN_PODS or _is_of_a_role(value, name))
+    ]
     names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     return {name: _decisive(value[name], depth + 1) for name in names}
+
+
+def _is_of_a_role(value: Mapping[str, Any], name: str) -> bool:
+    """Return whether `resources` lists what a role may touch; a container's are amounts."""
+    return name == "resources" and isinstance(value[name], list)
 
 
 FORMATS = (

@@ -1,7 +1,8 @@
 """Write the documents that are made from code, and the reward tables of openenv.yaml: python scripts/make_docs.py [--check]
 
-The command helps whoever changed a rule, a reward or a set. The rules give docs/playbook.md, and rubric.TABLES gives docs/rubric.md and the `rewards:`
-block of openenv.yaml. In data/README.md, data/manifest.json gives the table of sets and data/audit.json the audit's.
+The command helps whoever changed a rule, a format of records, a reward or a set. The rules give docs/playbook.md and docs/attack_layer.json, and rubric.TABLES
+gives docs/rubric.md and the `rewards:` block of openenv.yaml. In docs/real_logs.md the tables of formats, log sources and tactics are made from the importers and
+the rules; in data/README.md, data/manifest.json gives the table of sets and data/audit.json the audit's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,13 @@ sys.path.insert(0, str(ROOT))
 
 from rubric import ATTACKER_RANGE, REWARD_RANGE, TABLES, tables_as_data  # noqa: E402
 from schema import LABELS  # noqa: E402
+from scripts.coverage_tables import (  # noqa: E402
+    attack_layer,
+    formats_table,
+    log_sources_table,
+    tactics_table,
+    unreadable_table,
+)
 from verifier.playbook import playbook_page  # noqa: E402
 
 MADE_BY = {
@@ -81,7 +90,23 @@ def manifest(text: str) -> str:
 
 def dataset_card(text: str, manifest: dict[str, Any], audit: dict[str, Any]) -> str:
     """Render data/README.md with its two tables made anew."""
-    for name, block in (("sets", sets_table(manifest)), ("audit", audit_table(audit))):
+    return with_tables(text, {"sets": sets_table(manifest), "audit": audit_table(audit)})
+
+
+def real_logs_page(text: str) -> str:
+    """Render docs/real_logs.md with its tables made anew."""
+    tables = {
+        "formats": formats_table(),
+        "unreadable": unreadable_table(),
+        "log sources": log_sources_table(),
+        "tactics": tactics_table(),
+    }
+    return with_tables(text, tables)
+
+
+def with_tables(text: str, tables: Mapping[str, str]) -> str:
+    """Put tables between the marks that bear their names."""
+    for name, block in tables.items():
         text = re.sub(
             rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)",
             lambda found, block=block: f"{found[1]}\n{block}\n{found[2]}",  # type: ignore[misc]
@@ -125,11 +150,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the documents that are made from code.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is stale")
     args = parser.parse_args()
-    yaml_path, data = ROOT / "openenv.yaml", ROOT / "data"
+    yaml_path, data, docs = ROOT / "openenv.yaml", ROOT / "data", ROOT / "docs"
     figures = [_figures(data / name, command) for name, command in MADE_BY.items()]
     wanted = {
-        ROOT / "docs" / "playbook.md": playbook_page(),
-        ROOT / "docs" / "rubric.md": rubric_page(),
+        docs / "playbook.md": playbook_page(),
+        docs / "rubric.md": rubric_page(),
+        docs / "real_logs.md": real_logs_page((docs / "real_logs.md").read_text(encoding="utf-8")),
+        docs / "attack_layer.json": json.dumps(attack_layer(), indent=1) + "\n",
         yaml_path: manifest(yaml_path.read_text(encoding="utf-8")),
         data / "README.md": dataset_card((data / "README.md").read_text(encoding="utf-8"), *figures),
     }

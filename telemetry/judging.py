@@ -22,6 +22,7 @@ from telemetry.importers.containers import FileError, file_of, is_archive, membe
 from telemetry.importers.events import DraftEvent, Skipped, to_event
 from telemetry.importers.reading import BREAKS_OFF, kind_of, read_records, read_text
 from telemetry.importers.times import FileTimes
+from telemetry.scoring import is_manifest
 from telemetry.windowing import Pool, choose_window
 from verifier.decision import compute_ground_truth, declaration_for
 from verifier.truth import GroundTruth
@@ -280,6 +281,8 @@ def _no_recording(path: Path, name: str) -> str:
         return "a hidden file"
     if path.suffix and path.suffix.lower() in NO_RECORDINGS.split():
         return f"{path.suffix} files hold no records"
+    if path.suffix.lower() == ".csv" and is_manifest(path):
+        return "labels of recordings, which --manifest reads"
     try:
         kind = kind_of(path)
     except FileError:

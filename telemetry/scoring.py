@@ -52,6 +52,16 @@ class Recording:
         return "log_clear_by_recorder" in (self.label.get("artefacts") or "")
 
 
+def is_manifest(path: Path) -> bool:
+    """Return whether a CSV file's header names the columns of a manifest."""
+    try:
+        with path.open(encoding="utf-8-sig") as handle:
+            header = handle.readline(4096)
+    except (OSError, UnicodeError):
+        return False
+    return {"file", "malicious"} <= {name.strip().strip('"') for name in header.split(",")}
+
+
 def load_manifest(path: Path) -> dict[str, dict[str, str]]:
     """Load the rows of a manifest of labels by file name.
 

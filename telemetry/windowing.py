@@ -167,6 +167,7 @@ QUOTAS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "privilege": (("user_name",), 2),
 }
 QUOTA: tuple[tuple[str, ...], int] = (("process_path",), 8)
+Group = tuple[object, ...]
 ATTEMPTS = ("logon", "kerberos")  # every record of these is an attempt, alike or not
 _PASSING = ("device_hostname", "session_uid", "process_pid", "process_uid", "src_port")  # differ between like events
 
@@ -359,7 +360,7 @@ def _content(event: DraftEvent) -> tuple[object, ...]:
     return (event.event_type, *(value for name, value in event.fields if name not in _PASSING))
 
 
-def _group(event: DraftEvent) -> tuple[object, ...]:
+def _group(event: DraftEvent) -> Group:
     names, _ = QUOTAS.get(event.event_type, QUOTA)
     return (event.event_type, event.activity, *(_text(event.fields, name).lower() for name in names))
 
@@ -370,12 +371,8 @@ def _program(event: DraftEvent, name: str) -> tuple[str, str] | None:
     return (_text(event.fields, "device_hostname").lower(), re.split(r"[\\/]", path)[-1]) if path else None
 
 
-Groups = Mapping[tuple[object, ...], int]
-
-
-def _scores(events: Sequence[DraftEvent], earlier: Groups) -> list[float]:
+def _scores(events: Sequence[DraftEvent], groups: Sequence[Group], earlier: Mapping[Group, int]) -> list[float]:
     """Score each event: its worth with rarity and repeats; `earlier` counts the groups of events that are gone."""
-    groups = [_group(event) for event in events]
     counts = Counter(groups)
     repeats: Counter[tuple[object, ...]] = Counter()
     scores = []
@@ -439,7 +436,7 @@ def _without_duplicates(events: Sequence[DraftEvent]) -> tuple[list[DraftEvent],
     return distinct, left
 
 
-def _pick(events: Sequence[DraftEvent], scores: Sequence[float], size: int) -> set[int]:
+def _pick(events: Sequence[DraftEvent], groups: Sequence[Group], scores: Sequence[float], size: int) -> set[int]:
     """Choose the indexes of events: by score, under caps and quotas that loosen while there is room."""
     order = sorted(range(len(events)), key=lambda index: (-scores[index], index))
     chosen: set[int] = set()
@@ -449,18 +446,19 @@ def _pick(events: Sequence[DraftEvent], scores: Sequence[float], size: int) -> s
         for index in order:
             if len(chosen) >= size:
                 return chosen
-            event, group = events[index], _group(events[index])
-            quota = QUOTAS.get(event.event_type, QUOTA)[1] * loosened
-            cap = CAPS.get(event.event_type, CAP) * loosened
-            if index not in chosen and by_type[event.event_type] < cap and by_group[group] < quota:
+            if index in chosen:
+                continue
+            kind, group = events[index].event_type, groups[index]
+            is_within = by_group[group] < QUOTAS.get(kind, QUOTA)[1] * loosened
+            if is_within and by_type[kind] < CAPS.get(kind, CAP) * loosened:
                 chosen.add(index)
-                by_type[event.event_type] += 1
+                by_type[kind] += 1
                 by_group[group] += 1
     return chosen
 
 
 def choose_window(
-    events: Sequence[DraftEvent], *, size: int = MAX_EVENTS, earlier: Groups = MappingProxyType({})
+    events: Sequence[DraftEvent], *, size: int = MAX_EVENTS, earlier: Mapping[Group, int] = MappingProxyType({})
 ) -> tuple[list[DraftEvent], list[tuple[DraftEvent, str]]]:
     """Choose the events that are judged together.
 
@@ -475,8 +473,9 @@ def choose_window(
     distinct, left = _without_duplicates(in_time_order(events))
     if len(distinct) <= size:
         return distinct, left
-    scores = _with_context(distinct, _scores(distinct, earlier))
-    chosen = _pick(distinct, scores, size)
+    groups = [_group(event) for event in distinct]
+    scores = _with_context(distinct, _scores(distinct, groups, earlier))
+    chosen = _pick(distinct, groups, scores, size)
     left += [
         (event, f"window full: outside the chosen window ({event.event_type} {event.activity})")
         for index, event in enumerate(distinct)

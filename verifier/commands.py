@@ -306,9 +306,45 @@ _PATTERNS: dict[str, dict[str, str]] = {
         r"|namedpipeserverstream",
     },
     "shell-over-network": {
-        _ANY: r"/dev/tcp/\d|\bn(?:c|cat)(?:\.exe)?\s.{0,100}-\w{0,4}e\s+\S{0,40}(?:sh|cmd|powershell)"
-        r"|\b(?:perl|python\d?|ruby|php)\b.{0,20}-[ercm]\b.{0,80}(?:socket|fsockopen)|sockets\.tcpclient\b.{0,400}(?:getstream|\biex\b|invoke-expression)"
-        r"|\bmkfifo\b.{0,120}\b(?:nc|telnet|openssl)\b|\bsocat\b.{0,120}\bexec:|/inet/tcp/"
+        _ANY: r"/dev/(?:tcp|udp)/|\bn(?:c|cat)(?:\.exe|\.traditional|\.openbsd)?\s.{0,200}(?:-\w{0,4}[ec]\s*|--(?:sh-)?exec[\s=]|\|\s*)\S{0,40}(?:sh|cmd|powershell)"
+        r"|\b(?:perl|python[\d.]{0,4}|ruby|php|lua|node)\b.{0,20}-[erc]\b.{0,120}(?:socket|fsockopen)|sockets\.tcpclient\b.{0,400}(?:getstream|\biex\b|invoke-expression)"
+        r"|\bmkfifo\b.{0,120}\b(?:nc|ncat|telnet|openssl)\b|\bsocat\b.{0,160}\b(?:exec|system):|\btelnet\s[^|]{1,120}\|\s*\w{0,4}sh\b|/inet/tcp/"
+    },
+    # What intruders do on Linux.
+    "library-preloaded": {
+        _ANY: r"\bld_(?:preload|audit)=[\"']?/(?:tmp|var/tmp|dev/shm)/|(?:>>?|\btee\b(?:\s+-a)?|\b(?:cp|mv|install)\b.{0,120})\s*[\"']?/etc/ld\.so\.preload\b"
+    },
+    "sudoers-changed": {
+        _ANY: r"(?:>>?|\btee\b(?:\s+-a)?|\b(?:cp|mv|install)\b\s.{0,120}|\bsed\b.{0,160}\s-i.{0,160})\s*[\"']?/etc/sudoers\b"
+    },
+    "module-inserted": {"insmod": r"\s(?!(?:/usr)?/lib/modules/|-)\S", "modprobe": r"\s(?:-d|--dirname)[\s=]"},
+    "setuid-shell": {
+        "chmod": r"\s(?:[ugo]{0,3}\+[rwx]{0,3}s[rwx]{0,3}|0?[4-7][0-7]{3})\s+(?:\S{1,80}/(?:ba|da|z|k|a)?sh(?=[\s'\";]|$)|/(?:tmp|var/tmp|dev/shm)/\S)",
+        "install": r"\s-m\s*[ugo+,=rwx0]{0,8}(?:s|[4-7][0-7]{3})\b.{0,80}(?:/(?:ba|da|z|k)?sh\b|\s/(?:tmp|var/tmp|dev/shm)/)",
+    },
+    "history-off": {
+        _ANY: r"\bunset\s+histfile\b|\bhistfile=(?:/dev/null\b|[\"']{2}|\s|;|$)|\bhist(?:file)?size=0\b|\bset\s+\+o\s+history\b|\bln\b.{0,40}/dev/null\s.{0,80}_history\b"
+        r"|\b(?:rm|shred|truncate)\b.{0,80}\.(?:ba|z|a)?sh_history\b|(?<!>)>\s*\S{0,60}\.(?:ba|z|a)?sh_history\b"
+    },
+    "container-left": {
+        "nsenter": r"\s(?:-t|--target)[\s=]*1\b",
+        **dict.fromkeys(
+            ("docker", "podman", "nerdctl"),
+            r"\b(?:run|create)\b.{0,300}\s(?:-v|--volume)[\s=]*[\"']?/:(?!\S{0,80}:ro\b)|\b(?:run|create)\b.{0,300}--pid[\s=]host\b.{0,300}\b(?:nsenter|chroot)\b",
+        ),
+        _ANY: r">\s*\S{0,80}/release_agent\b",
+    },
+    "coins-mined": {
+        _ANY: r"\bstratum\d?\+(?:tcp|ssl|tls|udp)://|\s--(?:donate-level|nicehash)\b|\s(?:-a|--algo)[\s=]+(?:randomx|rx/0|cryptonight\S{0,12}|cn/r)\b"
+    },
+    "process-memory-copied": {
+        "gcore": r"\s\d",
+        "gdb": r"\s(?:-p|--pid|-pid)[\s=]*\d.{0,160}\b(?:gcore|generate-core-file|dump\s+(?:binary\s+)?memory)\b",
+        _ANY: r"\b(?:dd|cat|cp|strings|xxd|grep)\b.{0,80}/proc/(?:\d{1,7}|\$\{?\w{1,20}\}?)/mem\b",
+    },
+    "unit-written": {
+        _ANY: r"(?:>>?|\btee\b(?:\s+-a)?)\s*[\"']?\S{0,60}/systemd/(?:system|user)/\S{1,80}\.(?:service|timer)\b",
+        "systemctl": r"\b(?:enable|link)\b.{0,60}\s/(?:tmp|var/tmp|dev/shm|home)/",
     },
     "tunnel-started": {
         "ngrok.exe": r"\b(?:tcp|http|tls|start)\b",
@@ -414,7 +450,7 @@ for _alias, _program in (("net1.exe", "net.exe"), ("pwsh.exe", POWERSHELL), ("po
 _ANYWHERE = _BY_PROGRAM.pop(_ANY)
 # One cheap look before the patterns that hold for any program.
 _ANYWHERE_HINT = re.compile(
-    r"::|minidump|comsvcs|lsass|shadowcopy|ntds|\\pipe\\|\$\\|/dev/|\bnc|ncat|socket|socat|mkfifo|/inet/|xp_cmd|serverpolicy|/var/log|\.evtx|history|/etc/|/\.\w|authorized|crontab|passw|id_[re]"
+    r"::|minidump|comsvcs|lsass|shadowcopy|ntds|\\pipe\\|\$\\|/dev/|\bnc|ncat|socket|socat|mkfifo|/inet/|xp_cmd|serverpolicy|/var/log|\.evtx|history|/etc/|/\.\w|authorized|ld_|histfile|histsize|release_agent|stratum|donate|nicehash|randomx|rx/0|cryptonight|cn/r|/proc/|/systemd/|telnet|crontab|passw|id_[re]"
     r"|chisel|socks|frpc|ignore-cert|ligolo|gost|tunnel|teamviewer|screenconnect|splashtop|atera|simplehelp|anydesk|rclone|stratum|--(?:donate|cpu-max|random|coin|algo|transfers|multi-thread|no-check|config|ignore-ex|cacert)|\.[po]st\b|request|\breq\b|forge|user data|key4|logins\.json|\.kdbx"
     r"|b(?:ac|c)kupkey|\.\w{1,5}:\w|-stream|sethc|utilman|\bosk|magnify|narrator|displayswitch|atbroker",
     re.IGNORECASE,

@@ -15,18 +15,22 @@ from typing import Any
 import orjson
 
 from telemetry.importers import (
+    asim,
     aws,
     azure,
     cloudtrail,
     defender,
+    endpoint,
     entra,
     github,
     google,
     kubernetes,
     okta,
+    osquery,
     purview,
     suricata,
     text,
+    wazuh,
     windows_logs,
     zeek,
 )
@@ -42,6 +46,7 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *cloudtrail.FORMATS,
     *zeek.FORMATS,
     *defender.FORMATS,
+    *asim.FORMATS,
     *entra.FORMATS,
     *purview.FORMATS,
     *kubernetes.FORMATS,
@@ -51,7 +56,10 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *aws.FORMATS,
     *suricata.FORMATS,
     *text.FORMATS,
+    *osquery.FORMATS,
+    *wazuh.FORMATS,
     *azure.FORMATS,
+    *endpoint.FORMATS,  # any ECS document that no other family knows
 )
 
 

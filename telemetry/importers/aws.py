@@ -32,10 +32,10 @@ def convert_guardduty(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make a detection of a finding: who or which machine, and the remote address."""
     finding = camel(raw)
     service, resource = mapping(finding.get("service")), mapping(finding.get("resource"))
-    remote = _remote(mapping(service.get("action")))
+    key, remote = mapping(resource.get("accessKeyDetails")), _remote(mapping(service.get("action")))
     values = {
         "device_hostname": first_of(mapping(resource.get("instanceDetails")), ("instanceId",)),
-        "actor_user": first_of(mapping(resource.get("accessKeyDetails")), ("userName", "principalId")),
+        "actor_user": first_of(key, ("userName",)) or mapping(key.get("user")).get("name") or key.get("principalId"),
         "finding_title": finding.get("type"),
         "severity": finding.get("severity"),
         "src_ip": remote,
@@ -47,6 +47,12 @@ def convert_guardduty(raw: Raw) -> tuple[datetime | None, Imported]:
         service.get("eventFirstSeen"),
     )
     return next(filter(None, map(read_time, times)), None), draft_event("detection", "ids_notice", values)
+
+
+def finding_update(raw: Raw) -> tuple[str, int] | None:
+    """Name the finding that a record is an update of: GuardDuty tells what goes on under the first finding's id."""
+    name = first_of(raw, ("id", "Id"))
+    return (str(name), 0) if name is not None else None
 
 
 def _remote(action: Raw) -> Any:
@@ -230,6 +236,7 @@ FORMATS = (
         convert_guardduty,
         ("aws/guardduty",),
         "`aws guardduty get-findings`, EventBridge, or the bucket of findings",
+        finding_update,
     ),
     Format(
         "AWS Security Hub",

@@ -3,8 +3,8 @@
 Each carrier is a function in `CARRIERS`: it returns the inner values, or None where the value is carried otherwise. `carried`
 tries them all and is one of the wrappings of `unwrapping`. Sources: AWS, "CloudWatch Logs subscription filters", "GetQueryResults" (Logs Insights, CloudTrail
 Lake), "Query CloudTrail logs with Athena", "Amazon SNS message formats"; Google, "Push subscriptions", "BigQuery schema for
-logs"; Microsoft, "AWSCloudTrail table", "Resource logs for AKS"; Splunk, "HTTP Event Collector"; Elastic, "ECS" and the
-integrations of the same names; Okta, "Event hooks"; Google, "Reports API: activities".
+logs"; Microsoft, "Resource logs for AKS"; Splunk, "HTTP Event Collector"; Okta, "Event hooks"; Google, "Reports API: activities".
+Elastic's documents and Sentinel's tables have modules of their own (`elastic`, `sentinel`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from telemetry.importers.columns import braced
+from telemetry.importers.columns import CLOUDTRAIL_OBJECTS, EVENT, braced, with_objects
+from telemetry.importers.elastic import elastic_record
+from telemetry.importers.sentinel import sentinel_record
 from telemetry.importers.values import first_of, json_value, mapping
 
 Raw = Mapping[str, Any]
 Carrier = Callable[[Raw], list[Any] | None]
 MAX_UNPACKED = 64 << 20  # bytes of one packed record
-EVENT = "workspaceEvent"
 _MESSAGES = ("@message", "message", "Message", "body", "Body", "log", "log_s", "line", "textPayload")
 _CLOUDWATCH = {
     "id",
@@ -83,8 +84,10 @@ def _aks_log(raw: Raw) -> list[Any] | None:
 
 
 def _inner_event(raw: Raw) -> list[Any] | None:
-    """Return the record in an event of Splunk's collector, a CloudEvent, or an event hook of Okta."""
-    event, data = raw.get("event"), raw.get("data")
+    """Return the record in an event of Splunk's collector, a CloudEvent, a message of Event Hubs, or an event hook of Okta."""
+    event, data, body = raw.get("event"), raw.get("data"), raw.get("body", raw.get("Body"))
+    if isinstance(body, Mapping):
+        return [body]
     if "sourcetype" in raw and isinstance(event, Mapping | str):
         inner = json_value(event)
         return [inner] if isinstance(inner, Mapping | list) else [{"raw": inner, "_time": raw.get("time")}]
@@ -161,14 +164,6 @@ _IDENTITY_NAMES = {
         ),
     )
 }
-_OBJECTS = (
-    "userIdentity",
-    "requestParameters",
-    "responseElements",
-    "additionalEventData",
-    "resources",
-    "serviceEventDetails",
-)
 
 
 def _athena(raw: Raw) -> list[Any] | None:
@@ -177,7 +172,7 @@ def _athena(raw: Raw) -> list[Any] | None:
         return None
     record = {_LOWER.get(name, name): value for name, value in raw.items()}
     identity = braced(record.get("userIdentity"))
-    return [_parsed_objects({**record, "userIdentity": _renamed(identity, _IDENTITY_NAMES)})]
+    return [with_objects({**record, "userIdentity": _renamed(identity, _IDENTITY_NAMES)})]
 
 
 def _renamed(value: Any, names: Mapping[str, str], depth: int = 0) -> Any:
@@ -186,144 +181,37 @@ def _renamed(value: Any, names: Mapping[str, str], depth: int = 0) -> Any:
     return {names.get(str(name), name): _renamed(member, names, depth + 1) for name, member in value.items()}
 
 
-def _parsed_objects(record: Raw) -> dict[str, Any]:
-    inner = {name: braced(record[name]) for name in _OBJECTS if name in record}
-    return {**record, **{name: value for name, value in inner.items() if value not in (None, "null", "")}}
-
-
 def _lake(raw: Raw) -> list[Any] | None:
     """Return a row of CloudTrail Lake or of a table, whose objects are text, with these parsed."""
     if "eventSource" not in raw or "eventName" not in raw:
         return None
-    texts = [name for name in _OBJECTS if isinstance(raw.get(name), str)]
-    record = _parsed_objects(raw)
+    texts = [name for name in CLOUDTRAIL_OBJECTS if isinstance(raw.get(name), str)]
+    record = with_objects(raw)
     return [record] if any(record[name] is not raw[name] for name in texts if name in record) else None
 
 
-_SENTINEL_NAMES = {
-    "EventName": "eventName",
-    "EventSource": "eventSource",
-    "SourceIpAddress": "sourceIPAddress",
-    "UserAgent": "userAgent",
-    "RequestParameters": "requestParameters",
-    "ResponseElements": "responseElements",
-    "AdditionalEventData": "additionalEventData",
-    "AWSRegion": "awsRegion",
-    "RecipientAccountId": "recipientAccountId",
-    "ErrorCode": "errorCode",
-    "ErrorMessage": "errorMessage",
-    "ReadOnly": "readOnly",
-    "Resources": "resources",
-    "EventTypeName": "eventType",
-    "AwsEventId": "eventID",
-    "TimeGenerated": "eventTime",
-}
-_SENTINEL_IDENTITY = {
-    "UserIdentityType": "type",
-    "UserIdentityPrincipalid": "principalId",
-    "UserIdentityArn": "arn",
-    "UserIdentityAccountId": "accountId",
-    "UserIdentityInvokedBy": "invokedBy",
-    "UserIdentityAccessKeyId": "accessKeyId",
-    "UserIdentityUserName": "userName",
+_HISTORY = {
+    "Event name": "eventName",
+    "Event source": "eventSource",
+    "Event time": "eventTime",
+    "Source IP address": "sourceIPAddress",
+    "User agent": "userAgent",
+    "AWS region": "awsRegion",
+    "Error code": "errorCode",
+    "Request ID": "requestID",
+    "Event ID": "eventID",
 }
 
 
-def _sentinel(raw: Raw) -> list[Any] | None:
-    """Return a row of Sentinel's AWSCloudTrail table as the record."""
-    if "EventSource" not in raw or "EventName" not in raw or "CloudTrailEvent" in raw:
+def _event_history(raw: Raw) -> list[Any] | None:
+    """Return a row of the event history that CloudTrail's console downloads as CSV; it tells no parameters of a call."""
+    if "Event name" not in raw or "Event source" not in raw:
         return None
-    if not any(name in raw for name in ("UserIdentityType", "UserIdentityArn", "SourceIpAddress", "AwsEventId")):
-        return None
-    record: dict[str, Any] = {new: raw[old] for old, new in _SENTINEL_NAMES.items() if raw.get(old) not in (None, "")}
-    identity: dict[str, Any] = {
-        new: raw[old] for old, new in _SENTINEL_IDENTITY.items() if raw.get(old) not in (None, "")
-    }
-    issuer = {
-        "userName": raw.get("SessionIssuerUserName"),
-        "arn": raw.get("SessionIssuerArn"),
-        "type": raw.get("SessionIssuerType"),
-    }
-    if any(issuer.values()):
-        identity["sessionContext"] = {"sessionIssuer": issuer}
-    return [_parsed_objects({**record, "userIdentity": identity})]
-
-
-def _ecs_cloudtrail(raw: Raw) -> list[Any] | None:
-    """Return the record of a document of Elastic's CloudTrail integration that kept no original."""
-    trail = mapping(mapping(raw.get("aws")).get("cloudtrail"))
-    event = mapping(raw.get("event"))
-    if not trail or event.get("original"):
-        return None
-    cloud, flat = mapping(raw.get("cloud")), mapping(trail.get("flattened"))
-    source, identity = mapping(raw.get("source")), mapping(trail.get("user_identity"))
-    record = {
-        "eventTime": raw.get("@timestamp"),
-        "eventSource": event.get("provider"),
-        "eventName": event.get("action"),
-        "awsRegion": cloud.get("region"),
-        "sourceIPAddress": first_of(source, ("address", "ip")),
-        "userAgent": mapping(raw.get("user_agent")).get("original"),
-        "errorCode": trail.get("error_code"),
-        "errorMessage": trail.get("error_message"),
-        "requestParameters": flat.get("request_parameters") or trail.get("request_parameters"),
-        "responseElements": flat.get("response_elements") or trail.get("response_elements"),
-        "additionalEventData": flat.get("additional_eventdata") or trail.get("additional_eventdata"),
-        "eventType": trail.get("event_type"),
-        "recipientAccountId": first_of(trail, ("recipient_account_id",)) or mapping(cloud.get("account")).get("id"),
-        "userIdentity": {**_from_snake(identity), "userName": mapping(raw.get("user")).get("name")},
-    }
-    return [_parsed_objects({name: value for name, value in record.items() if value not in (None, "")})]
-
-
-def _from_snake(value: Any, depth: int = 0) -> Any:
-    """Return an object whose names are written access_key_id with names written accessKeyId."""
-    if not isinstance(value, Mapping) or depth > 8:
-        return value
-    return {_camel(str(name)): _from_snake(member, depth + 1) for name, member in value.items()}
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
-
-
-# ---------------------------------------------------------------- documents of Elastic's other integrations
-def _ecs(raw: Raw) -> list[Any] | None:
-    """Return the vendor's record in a document of Elastic's integration that kept no original."""
-    if mapping(raw.get("event")).get("original"):
-        return None
-    time = raw.get("@timestamp")
-    audit = mapping(mapping(raw.get("o365")).get("audit"))
-    if audit:
-        return [{"CreationTime": time, **audit}]
-    azure = mapping(raw.get("azure"))
-    for name, category in (("signinlogs", "SignInLogs"), ("auditlogs", "AuditLogs")):
-        if isinstance(azure.get(name), Mapping):
-            return [_azure_stream(azure[name], category, raw)]
-    kubernetes = mapping(mapping(raw.get("kubernetes")).get("audit"))
-    return [{"requestReceivedTimestamp": time, **kubernetes}] if kubernetes else None
-
-
-def _azure_stream(record: Raw, category: str, raw: Raw) -> dict[str, Any]:
-    """Return a record of the diagnostic stream with its own names, which the integration wrote in snake case."""
-    inner = _deep_camel(record.get("properties"))
-    addresses = {"callerIpAddress": mapping(raw.get("source")).get("ip")}
-    return {
-        **_from_snake(record),
-        **addresses,
-        "properties": inner,
-        "category": category,
-        "time": raw.get("@timestamp"),
-    }
-
-
-def _deep_camel(value: Any, depth: int = 0) -> Any:
-    if isinstance(value, list):
-        return [_deep_camel(element, depth + 1) for element in value]
-    if not isinstance(value, Mapping) or depth > 8:
-        return value
-    return {_camel(str(name)): _deep_camel(member, depth + 1) for name, member in value.items()}
+    record: dict[str, Any] = {new: raw[old] for old, new in _HISTORY.items() if old in raw}
+    user, key = raw.get("User name"), first_of(raw, ("AWS access key", "Access key"))
+    identity = {"userName": user, "accessKeyId": key}
+    thing = {"type": raw.get("Resource type"), "name": first_of(raw, ("Resource name", "Resources"))}
+    return [{**record, "userIdentity": identity, "resources": [thing] if any(thing.values()) else None}]
 
 
 # ---------------------------------------------------------------- Google
@@ -373,33 +261,52 @@ CARRIERS: tuple[Carrier, ...] = (
     _query_rows,
     _athena,
     _lake,
-    _sentinel,
-    _ecs_cloudtrail,
-    _ecs,
+    _event_history,
+    sentinel_record,
+    elastic_record,
     _workspace,
     _bigquery,
 )
 _KEYS = frozenset(  # no carrier but a message is without one of these
-    {
-        "message",
-        "kinesis",
-        "awslogs",
-        "messageId",
-        "recordId",
-        "SequenceNumber",
-        "properties",
-        "event",
-        "data",
-        "results",
-    }
-    | {"QueryResultRows", "eventsource", "eventSource", "EventSource", "aws", "o365", "azure", "kubernetes", "events"}
-    | {
-        "protopayload_auditlog",
-        "protopayload_auditlog.methodName",
-        "protopayload_auditlog_methodName",
-        "logName",
-        "insertId",
-    }
+    (
+        *(
+            "message",
+            "body",
+            "Body",
+            "kinesis",
+            "awslogs",
+            "messageId",
+            "recordId",
+            "SequenceNumber",
+            "properties",
+            "event",
+        ),
+        *(
+            "data",
+            "results",
+            "events",
+            "QueryResultRows",
+            "eventsource",
+            "eventSource",
+            "EventSource",
+            "aws",
+            "o365",
+            "azure",
+        ),
+        *(
+            "okta",
+            "gcp",
+            "github",
+            "google_workspace",
+            "kubernetes",
+            "ActivityType",
+            "SrcAddr",
+            "MethodName",
+            "logName",
+        ),
+        *("insertId", "eventType_s", "action_s", "published_t", "Event name", "IdApplicationName"),
+        *("protopayload_auditlog", "protopayload_auditlog.methodName", "protopayload_auditlog_methodName"),
+    )
 )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from schema import MAX_LONG_TEXT
 from telemetry.importers.values import is_blank, json_value
 
+EVENT = "workspaceEvent"  # one event of an activity of Google Workspace, which holds several
 DEEPEST = 24  # levels of a part of a record that are written; what lies below is left out
 _SIZES = ((10_000, 1_000), (512, 40), (256, 20), (128, 10), (64, 5), (32, 2), (16, 1))  # longest string, most elements
 _ZONE = re.compile(r"\s*[\[(](?:UTC|Local Time)[^\])]*[\])]$", re.IGNORECASE)
@@ -72,6 +73,21 @@ def camel(value: Any, depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         return {str(name)[:1].lower() + str(name)[1:]: camel(member, depth + 1) for name, member in value.items()}
     return [camel(element, depth + 1) for element in value] if isinstance(value, list) else value
+
+
+def deep_camel(value: Any, depth: int = 0) -> Any:
+    """Return an object whose names are written access_key_id with names written accessKeyId, at every depth."""
+    if isinstance(value, list):
+        return [deep_camel(element, depth + 1) for element in value]
+    if not isinstance(value, Mapping) or depth > DEEPEST:
+        return value
+    return {_camel_name(str(name)): deep_camel(member, depth + 1) for name, member in value.items()}
+
+
+@lru_cache(maxsize=4096)
+def _camel_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in rest)
 
 
 # ---------------------------------------------------------------- rows and maps as Presto and Java print them
@@ -133,3 +149,21 @@ def _next_member(text: str, at: int) -> int:
     if text[at : at + 1] not in ("}", "]"):
         raise ValueError(text)
     return at
+
+
+# ---------------------------------------------------------------- CloudTrail's objects
+CLOUDTRAIL_OBJECTS = (
+    "userIdentity",
+    "requestParameters",
+    "responseElements",
+    "additionalEventData",
+    "resources",
+    "serviceEventDetails",
+)
+
+
+def with_objects(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a CloudTrail record whose objects were text, with these parsed; those that say nothing are left out."""
+    inner = {name: braced(record[name]) for name in CLOUDTRAIL_OBJECTS if name in record}
+    rest = {name: value for name, value in record.items() if name not in inner}
+    return {**rest, **{name: value for name, value in inner.items() if value not in (None, "null", "", {})}}

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.columns import fitted, plain
+from telemetry.importers.columns import camel, fitted, plain
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
@@ -24,8 +24,9 @@ Raw = Mapping[str, Any]
 SERVICE = "Microsoft Entra"
 INTERRUPTED = "Sign-in interrupted"
 REFUSED = "Sign-in refused"
-# Microsoft, "Microsoft Entra authentication and authorization error codes": what was given as proof of identity is wrong.
-CREDENTIAL_CODES = frozenset(map(str, (50034, 50053, 50055, 50056, 50057, 50064, 50126, 50144, 51004, 7000215)))
+# Microsoft, "Microsoft Entra authentication and authorization error codes": what a person gave as proof of identity is wrong. The
+# secret of an application (7000215) is no such proof: it is made by chance and not guessed; nor is a closed account (50057).
+CREDENTIAL_CODES = frozenset(map(str, (50034, 50053, 50055, 50056, 50064, 50126, 50144, 51004)))
 # From the same page: the service asks for another step, or for a new sign-in; nothing was refused.
 INTERRUPTS = frozenset(
     map(
@@ -86,6 +87,8 @@ def is_sign_in(raw: Raw) -> bool:
         return True
     if "createdDateTime" in raw and ("ipAddress" in raw or "appId" in raw):
         return isinstance(raw.get("status"), Mapping) or "resultType" in raw
+    if "CreatedDateTime" in raw and ("IpAddress" in raw or "AppId" in raw):  # PowerShell
+        return isinstance(raw.get("Status"), Mapping)
     if "AccountUpn" in raw and "ErrorCode" in raw and "Application" in raw:
         return True
     return _category(raw).endswith("signinlogs")
@@ -98,6 +101,7 @@ def is_audit(raw: Raw) -> bool:
     """Return whether a record tells a change of the directory."""
     return (
         ("OperationName" in raw and ("InitiatedBy" in raw or "TargetResources" in raw or "LoggedByService" in raw))
+        or ("ActivityDisplayName" in raw and ("InitiatedBy" in raw or "TargetResources" in raw))
         or ("activityDisplayName" in raw and ("initiatedBy" in raw or "targetResources" in raw))
         or ("ActorType" in raw and "Activity" in raw and ("Target1Type" in raw or "ActorDisplayName" in raw))
         or _category(raw) == "auditlogs"
@@ -242,7 +246,7 @@ def _refusal(columns: Raw, result: str) -> str:
 
 def _actor(columns: Raw) -> tuple[str | None, str | None, Any]:
     """Return who made a change, whether that is a user or an app, and from which address."""
-    actor = mapping(json_value(columns.get("initiatedby")))
+    actor = mapping(camel(json_value(columns.get("initiatedby"))))
     user, app = mapping(actor.get("user")), mapping(actor.get("app"))
     if user or app:
         name = first_of(user, ("userPrincipalName", "displayName", "id")) if user else None
@@ -256,7 +260,7 @@ def _actor(columns: Raw) -> tuple[str | None, str | None, Any]:
 
 def _detail(columns: Raw, name: str) -> Any:
     """Return one of the additional details, which are pairs in a list or in numbered columns."""
-    details = json_value(columns.get("additionaldetails"))
+    details = camel(json_value(columns.get("additionaldetails")))
     pairs = details if isinstance(details, list) else []
     numbered = (
         (columns.get(f"additionaldetail{n}key"), columns.get(f"additionaldetail{n}value")) for n in range(1, 10)
@@ -266,7 +270,7 @@ def _detail(columns: Raw, name: str) -> Any:
 
 
 def _targets(columns: Raw) -> Any:
-    targets = json_value(columns.get("targetresources"))
+    targets = camel(json_value(columns.get("targetresources")))
     if isinstance(targets, list):
         return [_target(mapping(target)) for target in targets]
     return list(_numbered_targets(columns)) or targets or columns.get("resourceid")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -28,7 +28,8 @@ class DraftEvent:
     @property
     def activity(self) -> str:
         """Name what was done, in the event type's own words."""
-        return str(cast(Any, self.fields).activity)  # every type has one
+        activity: str = self.fields.activity  # type: ignore[attr-defined]  # every type has one
+        return activity
 
 
 @dataclass(frozen=True, slots=True)

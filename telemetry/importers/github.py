@@ -16,6 +16,7 @@ from telemetry.importers.times import read_time
 from telemetry.importers.values import first_of
 
 Raw = Mapping[str, Any]
+_SIGN_INS = {"user.login": "success", "user.failed_login": "failure"}
 _FIRST = (
     "org",
     "repo",
@@ -49,6 +50,8 @@ _ELSEWHERE = frozenset(
         "request_id",
         "external_identity_nameid",
         "version",
+        "TimeGenerated",
+        "Type",
     }
 )
 
@@ -66,7 +69,18 @@ def is_github(raw: Raw) -> bool:
 
 
 def convert_github(raw: Raw) -> tuple[datetime | None, Imported]:
-    """Make a call of an entry: the organisation, repository and user that it touches come first."""
+    """Make a sign-in of one that GitHub itself took or refused, else a call: what is touched comes first."""
+    activity = _SIGN_INS.get(str(raw["action"]))
+    moment = read_time(first_of(raw, ("@timestamp", "created_at")))
+    return moment, _sign_in(raw, activity) if activity else _call(raw)
+
+
+def _sign_in(raw: Raw, activity: str) -> Imported:
+    values = {"user_name": first_of(raw, ("actor", "user")), "src_ip": raw.get("actor_ip"), "logon_process": "GitHub"}
+    return draft_event("logon", activity, values)
+
+
+def _call(raw: Raw) -> Imported:
     actor = str(raw.get("actor") or "")
     is_app = actor.endswith("[bot]") or str(raw.get("actor_is_bot")).lower() == "true"
     rest = {name: value for name, value in raw.items() if name not in _ELSEWHERE and not name.startswith("p_")}
@@ -81,7 +95,7 @@ def convert_github(raw: Raw) -> tuple[datetime | None, Imported]:
         "cloud_account": first_of(raw, ("org", "business")),
         "resources": fitted({**{name: raw.get(name) for name in _FIRST}, **rest}),
     }
-    return read_time(first_of(raw, ("@timestamp", "created_at"))), draft_event("cloud_api", "call", values)
+    return draft_event("cloud_api", "call", values)
 
 
 FORMATS = (

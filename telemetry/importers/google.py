@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.carriers import EVENT
-from telemetry.importers.columns import fitted
+from telemetry.importers.columns import EVENT, fitted
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.kubernetes import SERVICE, call_resources, user_type
@@ -109,7 +108,8 @@ def _call(raw: Raw, payload: Raw) -> Imported:
 def _policy_delta(payload: Raw) -> Any:
     """Return the bindings that a call added and removed; services put them into the service data or the metadata."""
     places = (mapping(payload.get("serviceData")), mapping(payload.get("metadata")), payload)
-    return next((place["policyDelta"] for place in places if "policyDelta" in place), None)
+    delta = json_value(next((place["policyDelta"] for place in places if "policyDelta" in place), None))
+    return {name: json_value(part) for name, part in delta.items()} if isinstance(delta, Mapping) else delta
 
 
 def _without_type(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from telemetry.importers.columns import DEEPEST, camel, fitted
 from telemetry.importers.events import Imported, draft_event
@@ -140,14 +140,21 @@ def user_type(name: str) -> str | None:
 def _operation(raw: Raw) -> str:
     thing = mapping(raw.get("objectRef"))
     subresource = thing.get("subresource")
-    resource = thing.get("resource") or urlsplit(str(raw.get("requestURI") or "")).path
+    resource = thing.get("resource") or _address(raw).path
     return f"{raw.get('verb')} {resource}{'/' if subresource else ''}{subresource or ''}".strip()
+
+
+def _address(raw: Raw) -> SplitResult:
+    try:
+        return urlsplit(str(raw.get("requestURI") or ""))
+    except ValueError:  # brackets that are no address
+        return SplitResult("", "", "", "", "")
 
 
 def _request(raw: Raw) -> Any:
     """Return a request's body; of a command in a container, which has none, what its address asks for."""
     body = json_value(raw.get("requestObject"))
-    query = parse_qs(urlsplit(str(raw.get("requestURI") or "")).query)
+    query = parse_qs(_address(raw).query)
     if "command" not in query or mapping(body).get("command"):
         return body
     flags = {name: True for name in ("stdin", "tty") if query.get(name) == ["true"]}

@@ -73,6 +73,7 @@ _ETL = Unreadable(
     "a Windows trace (ETL)", "convert it with `tracerpt FILE -o x.xml -of XML` or `Get-WinEvent -Path FILE -Oldest`"
 )
 _HTML = Unreadable("a web page", "export the records as JSON or CSV; a page often means that a sign-in had run out")
+WITHOUT_SIGNATURE = (_ETL, _HTML)
 _LOOKED_AT = 4096
 _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b\x1d\x00")
 _BINARY_SHARE = 0.03

@@ -40,7 +40,11 @@ def is_okta(raw: Raw) -> bool:
 
 def is_okta_row(raw: Raw) -> bool:
     """Return whether a record is a row of the admin console's CSV."""
-    return "event_type" in raw and "timestamp" in raw and any(name.partition(".")[0] == "actor" for name in raw)
+    return (
+        ("event_type" in raw or "eventType" in raw)
+        and "timestamp" in raw
+        and any(name.partition(".")[0] == "actor" for name in raw)
+    )
 
 
 def _flat(raw: Raw, before: str = "") -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _parts(source: Source, name: str) -> Iterator[Record]:
         return _document(source)
     ending = name.lower().split(".")
     header = None
-    if start not in (b"{", b"[", b"<", b"#"):
+    if start not in (b"{", b"[", b"<", b"#") or source.head.lstrip().startswith(b"#TYPE "):  # PowerShell's Export-Csv
         header = header_of(decoded(source.head[:65536]), is_table=any(part in ("csv", "tsv") for part in ending[-2:]))
     if header:
         return chain.from_iterable(unwrap(row) for row in csv_rows(map(decoded, source), header))

@@ -65,7 +65,8 @@ def read_message(line: str, record: int = 0, time: datetime | None = None) -> Me
     message = _structured(text, record) or _contained(text, record) or _classic(text, record)
     if message is None:
         return None
-    return message if message.time is not None else replace(message, time=time)
+    has_date = message.time is not None and getattr(message.time, "order", None) != "no year"
+    return message if has_date or time is None else replace(message, time=time)
 
 
 def _structured(text: str, record: int) -> Message | None:

@@ -47,8 +47,7 @@ from telemetry.importers.journald import (
 from telemetry.importers.messages import convert_message, read_sign_in
 from telemetry.importers.sign_in_lines import LAST_REPEATED, MAX_REPEATS, SignIns, Try
 from telemetry.importers.syslog import Message, read_message
-from telemetry.importers.times import read_time
-from telemetry.importers.unwrapping import TIME_OUTSIDE
+from telemetry.importers.times import TIME_OUTSIDE, read_time
 
 UNKNOWN_LINE = "a line of text that is neither auditd's nor syslog's"
 OPEN_EVENTS = 1000  # audit events whose lines may still come; auditd writes an event's lines within a few of another's

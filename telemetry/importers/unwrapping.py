@@ -13,13 +13,13 @@ from typing import Any
 
 from telemetry.importers.carriers import carried
 from telemetry.importers.events import Skipped
+from telemetry.importers.times import TIME_OUTSIDE
 from telemetry.importers.values import first_of, is_blank
 from telemetry.importers.xml_events import is_xml, parse_event
 
 Raw = Mapping[str, Any]
 Wrapping = Callable[[Raw], list[Any] | None]
 MAX_DEPTH = 8  # wrappings around one record; real exports have at most four
-TIME_OUTSIDE = "_time"  # the time that Splunk and shippers give a record whose text is in it
 NO_OBJECT = "a JSON value that is not an object"
 TOO_DEEP = f"more than {MAX_DEPTH} wrappings around a record"
 LISTS = (
@@ -38,6 +38,7 @@ LISTS = (
     "receivedMessages",
     "Messages",
     "listFindingsResults",
+    "data",
 )
 TEXTS = ("CloudTrailEvent", "AuditData", "_raw")  # JSON, XML or a log line, as text
 ROOTS = (
@@ -79,6 +80,9 @@ ROOTS = (
 OBJECTS = ("_source", "result", "detail", "AuditData")
 
 
+_EVENT = frozenset({"Event", "Event_attributes"})  # the keys of a Windows event, around which nothing else is
+
+
 def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
     """Yield the records that a parsed value holds, each once, in their order.
 
@@ -93,14 +97,26 @@ def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
             yield from unwrap(element, depth + 1)
     elif not isinstance(value, Mapping):
         yield Skipped(NO_OBJECT)
+    elif _is_bare(value):
+        yield value
     else:
-        for wrapping in WRAPPINGS:
+        for wrapping in WRAPPINGS if value.keys() - _EVENT else (_separate_attributes,):
             inner = wrapping(value)
             if inner is not None:
                 for element in inner:
                     yield from unwrap(element, depth + 1)
                 return
         yield value
+
+
+def _is_bare(raw: Raw) -> bool:
+    """Return whether a record is a Windows event and nothing else, as evtx converters write the most of what is read."""
+    if len(raw) != 1:
+        return False
+    event = raw.get("Event")
+    system = event.get("System") if isinstance(event, dict) else None
+    provider = system.get("Provider") if isinstance(system, dict) else None
+    return isinstance(provider, dict) and "#attributes" in provider
 
 
 # ---------------------------------------------------------------- wrappings
@@ -228,6 +244,44 @@ def _hunted(raw: Raw) -> list[Any] | None:
     return events or None
 
 
+def _wazuh_log(raw: Raw) -> list[Any] | None:
+    """Return the log line, or the record of a cloud or a network sensor, that an alert of Wazuh is about."""
+    rule, decoder, data = raw.get("rule"), raw.get("decoder"), raw.get("data")
+    if not isinstance(rule, Mapping) or "level" not in rule or "agent" not in raw:
+        return None
+    name = str(decoder.get("name")) if isinstance(decoder, Mapping) else ""
+    if isinstance(data, Mapping):
+        inner = next((data[service] for service in _WAZUH_SERVICES if isinstance(data.get(service), Mapping)), None)
+        if inner is not None or "event_type" in data:
+            return [data if inner is None else inner]
+    line = raw.get("full_log")
+    is_line = isinstance(line, str) and name in _WAZUH_LINES
+    return [{"raw": line, TIME_OUTSIDE: raw.get("timestamp")}] if is_line else None
+
+
+_WAZUH_SERVICES = ("aws", "office365", "github", "gcp", "okta")
+_WAZUH_LINES = frozenset(
+    {"sshd", "sudo", "su", "pam", "useradd", "userdel", "usermod", "groupadd", "auditd", "iptables"}
+)
+
+
+def _osquery_rows(raw: Raw) -> list[Any] | None:
+    """Return a batch or a snapshot of osquery's results as a record for each row."""
+    if "hostIdentifier" not in raw:
+        return None
+    envelope = {name: value for name, value in raw.items() if name not in ("snapshot", "diffResults")}
+    if isinstance(raw.get("snapshot"), list):
+        return [envelope | {"columns": row, "action": "snapshot"} for row in raw["snapshot"]]
+    batch = raw.get("diffResults")
+    if not isinstance(batch, Mapping):
+        return None
+    return [
+        envelope | {"columns": row, "action": action}
+        for action in ("removed", "added")
+        for row in (batch[action] if isinstance(batch.get(action), list) else ())
+    ]
+
+
 _OF_RULES = frozenset({"Level", "Status", "MitreTactics", "MitreTags", "OtherTags"})  # and Rule...
 
 
@@ -254,6 +308,8 @@ WRAPPINGS: tuple[Wrapping, ...] = (
     _search_fields,
     _hunted,
     _timeline,
+    _wazuh_log,
+    _osquery_rows,
     _key_values,
     _separate_attributes,
     carried,

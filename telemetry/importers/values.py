@@ -33,7 +33,9 @@ BLANKS = frozenset({"", "-", "?", "(null)", "(none)", "(empty)", "null", "N/A", 
 
 def is_blank(value: object) -> bool:
     """Return whether a record's value says nothing: null, an empty string or a sensor's placeholder."""
-    return value is None or (isinstance(value, str) and value.strip() in BLANKS) or value == [] or value == {}
+    if isinstance(value, str):
+        return value.strip() in BLANKS
+    return value is None or value == [] or value == {}
 
 
 def clean_text(value: object, limit: int) -> str:

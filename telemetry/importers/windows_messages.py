@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from telemetry.importers.values import clean_int, is_blank
@@ -154,11 +155,29 @@ def message_values(event_id: int, message: str) -> dict[str, Any]:
     sentence = re.search(_SENTENCES[event_id], text, re.DOTALL) if event_id in _SENTENCES else None
     if sentence:
         return {name: value for name, value in sentence.groupdict().items() if value}
+    if "\n" not in text.strip():
+        text = _broken(text, event_id)
     values: dict[str, Any] = {}
     for name, value in _labelled_values(text):
         if not is_blank(value):
-            values.setdefault(name, value.lower() if name.endswith("LogonId") else value)
+            values.setdefault(name, value.lower() if name.endswith(("LogonId", "Status")) else value)
     return values
+
+
+def _broken(text: str, event_id: int) -> str:
+    """Put the labels of a message whose lines an export joined on lines of their own: those of a Security or Sysmon message."""
+    sysmon = _ORDER["microsoft-windows-sysmon"].get(event_id, "").split()
+    return _label_pattern(event_id if sysmon else -1).sub(
+        lambda match: f"\n{'' if match[1] in _SECTIONS else ' '}{match[1]}:", text
+    )
+
+
+@lru_cache(maxsize=64)
+def _label_pattern(event_id: int) -> re.Pattern[str]:
+    """Return a pattern of the labels that a message may show: an event's of Sysmon, or the Security log's."""
+    sysmon = _ORDER["microsoft-windows-sysmon"].get(event_id, "").split()
+    labels = sorted(sysmon or {*_SECTIONS, *_PARTS, *_LABELS}, key=len, reverse=True)
+    return re.compile(rf"(?<=\s)({'|'.join(map(re.escape, labels))}):")
 
 
 def _labelled_values(text: str) -> list[tuple[str, str]]:

@@ -60,6 +60,9 @@ def _well_known_user(sid: object) -> str | None:
     return {"S-1-5-18": "SYSTEM", "S-1-5-19": "LOCAL SERVICE", "S-1-5-20": "NETWORK SERVICE"}.get(str(sid))
 
 
+_OF_THE_ELEMENT = ("#attributes", "@Name", "@xmlns", "@type")
+
+
 def _flatten(node: Any) -> tuple[dict[str, Any], list[str]]:
     """Return named and unnamed values of an EventData or UserData element; one inner element is no level of its own."""
     if isinstance(node, str):
@@ -68,11 +71,16 @@ def _flatten(node: Any) -> tuple[dict[str, Any], list[str]]:
         node = {"Data": node}
     if not isinstance(node, dict):
         return {}, []
-    named = {key: value for key, value in node.items() if key[:1] not in ("#", "@")}
-    inner = list(named.values())
-    if len(inner) == 1 and isinstance(inner[0], dict) and not _is_value(inner[0]):
-        return _flatten(inner[0])
+    named = dict(node)
+    for attributes in _OF_THE_ELEMENT:
+        named.pop(attributes, None)
+    if len(named) == 1:
+        inner = next(iter(named.values()))
+        if isinstance(inner, dict) and not _is_value(inner):
+            return _flatten(inner)
     data = named.pop("Data", None)
+    if data is None:
+        return named, []
     elements = data if isinstance(data, list) else [] if is_blank(data) else [data]
     values: list[str] = []
     for element in elements:
@@ -97,7 +105,8 @@ def _parsed_data(text: str) -> Any:
 
 
 def _time_of(written: Any, data: Raw) -> datetime | None:
-    return _best_time(read_time(written), read_time(data.get("UtcTime")))
+    moment = read_time(written)
+    return moment if moment and moment.microsecond else _best_time(moment, read_time(data.get("UtcTime")))
 
 
 # ---------------------------------------------------------------- the event's own elements
@@ -115,7 +124,7 @@ def _from_event(event: Raw) -> WindowsRecord:
     system = mapping(event.get("System"))
     data, values = _flatten(event.get("EventData") or event.get("UserData"))
     sid = _attribute(system.get("Security"), "UserID")
-    message = event.get("Message") or mapping(event.get("RenderingInfo")).get("Message")
+    message = event.get("Message") or ("RenderingInfo" in event and mapping(event["RenderingInfo"]).get("Message"))
     return WindowsRecord(
         provider=str(_attribute(system.get("Provider"), "Name") or ""),
         channel=str(system.get("Channel") or ""),
@@ -510,6 +519,24 @@ def _from_event_viewer(raw: Raw) -> WindowsRecord:
         message=str(raw.get("Message") or ""),
         user=raw.get("User"),
         keywords=raw.get("Keywords"),
+    )
+
+
+def osquery_event(raw: Raw) -> WindowsRecord:
+    """Read a row of osquery's windows_eventlog or windows_events, whose `data` is the event's data as JSON."""
+    row = mapping(raw.get("columns"))
+    inner = mapping(json_value(row.get("data")))
+    data, values = _flatten(first_of(inner, ("EventData", "UserData")) or inner)
+    host = first_of(row, ("computer_name",)) or raw.get("hostIdentifier")
+    return WindowsRecord(
+        provider=str(row.get("provider_name") or ""),
+        channel=str(first_of(row, ("channel", "source")) or ""),
+        event_id=_event_id(row.get("eventid")),
+        computer=host,
+        data=data,
+        time=_time_of(first_of(row, ("datetime", "time")) or raw.get("unixTime"), data),
+        values=values,
+        keywords=row.get("keywords"),
     )
 
 

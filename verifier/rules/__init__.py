@@ -24,12 +24,14 @@ from verifier.rules import (
     stealth,
     tampering,
     tools,
+    unix,
 )
 from verifier.window import Rule
 
 RULES: tuple[Rule, ...] = (
     *execution.RULES,
     *programs.RULES,
+    *unix.RULES,
     *identity.RULES,
     *network.RULES,
     *callbacks.RULES,

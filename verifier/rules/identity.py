@@ -53,6 +53,8 @@ TICKETS_S = 600
 SPREAD_S = 600
 NEW_ADMIN_S = 3600
 REMOTE_LOGON_TYPES = (3, 10)
+MIN_SWEPT = 10  # different hosts; a person opens few sessions in five minutes, a jump server's are let in
+SWEEP_S = 300
 _DOMAIN_ADMINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # MS-DTYP 2.4.2.4
 
 
@@ -290,6 +292,37 @@ def account_spread(successes: Lines[LogonFields], window: Window) -> Findings:
             )
 
 
+@rule(
+    "sign-in-sweep",
+    "T1046",
+    "discovery",
+    on=((LogonFields, "rdp_session", "ssh_session", "ntlm", "failure"),),
+    at_least=MIN_SWEPT,
+    probing=True,
+    summary=f"One address opens sessions of remote desktop or SSH, or signs in by NTLM, to at least {MIN_SWEPT} different hosts within {SWEEP_S} s; sessions that are known to be let in (status success) do not count. "
+    "Confirmed when it is external, else suspicious.",
+    source="ATT&CK T1046, T1021.001, T1021.004, T1110.003: one source tries the same door on many hosts",
+)
+def sign_in_sweep(sessions: Lines[LogonFields], window: Window) -> Findings:
+    tried = [line for line in sessions if (line.fields.status or "").lower() != "success" and _target(line)]
+    for source, lines in grouped(tried, lambda line: line.fields.src_ip or None).items():
+        burst = burst_of(window, lines, MIN_SWEPT, SWEEP_S, different=_target)
+        if burst:
+            external = window.is_external(source)
+            yield finding(
+                burst,
+                confirmed=external,
+                scope="network" if external else "identity",
+                host=burst[0].host,
+                hosts=[_target(line) for line in burst],
+                remote=source,
+            )
+
+
+def _target(line: Line[LogonFields]) -> str:
+    return line.fields.target_hostname or line.host
+
+
 RULES = (
     lsass_memory_read,
     password_guessing,
@@ -298,4 +331,5 @@ RULES = (
     directory_replication,
     new_privileged_account,
     account_spread,
+    sign_in_sweep,
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from operator import attrgetter
@@ -32,6 +34,10 @@ BEACON_JITTER = 0.2  # standard deviation of the gaps over their mean
 MIN_BEACON_GAP_S = 10
 MIN_LONG_QUERIES = 6
 LONG_LABEL = 30  # characters; a person's host names stay far below, DNS allows 63 (RFC 1035)
+MIN_ODD_NAMES = 20
+ODD_NAMES_S = 600
+ODD_LABEL = 16  # characters
+MIN_ENTROPY = 3.3  # bits a character, on average; random hex and base32 of this length lie above
 MIN_PROBED = 10  # distinct pairs of address and port
 PROBE_S = 300
 MIN_WEB_ATTACKS = 3
@@ -174,7 +180,51 @@ def _long_query(window: Window, line: Line[DnsQueryFields]) -> tuple[str, str] |
     """Return the host and the domain of a query whose first label is long."""
     labels = _query_name(line).split(".")
     long = len(labels) >= 3 and len(labels[0]) >= window.limits.at_least(LONG_LABEL)
-    return (line.host, ".".join(labels[-2:])) if long else None
+    return (_asker(line), ".".join(labels[-2:])) if long else None
+
+
+def _asker(line: Line[DnsQueryFields]) -> str:
+    """Return the host that asks; its address where a sensor of the network knows no more."""
+    return line.host or line.fields.src_ip or ""
+
+
+@rule(
+    "many-odd-names",
+    "T1071.004",
+    "command_and_control",
+    on=(DnsQueryFields,),
+    at_least=MIN_ODD_NAMES,
+    summary=f"One host asks within {ODD_NAMES_S} s for at least {MIN_ODD_NAMES} different names of 3 or more labels under one domain (the last two) whose first label has at least {ODD_LABEL} and fewer than {LONG_LABEL} characters, "
+    f"of {MIN_ENTROPY} or more bits of entropy on average. Suspicious.",
+    source="ATT&CK T1071.004, T1568.002; Shannon's entropy of a label's characters",
+)
+def many_odd_names(queries: Lines[DnsQueryFields], window: Window) -> Findings:
+    for (host, domain), lines in grouped(queries, lambda line: _odd_query(window, line)).items():
+        burst = burst_of(window, lines, MIN_ODD_NAMES, ODD_NAMES_S, different=_query_name)
+        firsts = [same[0] for same in grouped(burst, _query_name).values()]
+        if firsts and statistics.fmean(map(_entropy, firsts)) >= window.limits.size(MIN_ENTROPY):
+            yield finding(
+                firsts,
+                confirmed=False,
+                host=host,
+                accounts=[line.user for line in firsts],
+                program=one_program(firsts),
+                remote=domain,
+            )
+
+
+def _odd_query(window: Window, line: Line[DnsQueryFields]) -> tuple[str, str] | None:
+    """Return the host and the domain of a query whose first label is of middle length."""
+    labels = _query_name(line).split(".")
+    odd = len(labels) >= 3 and window.limits.at_least(ODD_LABEL) <= len(labels[0]) < LONG_LABEL
+    return (_asker(line), ".".join(labels[-2:])) if odd else None
+
+
+def _entropy(line: Line[DnsQueryFields]) -> float:
+    """Return the entropy of the characters of a query's first label, in bits a character."""
+    label = _query_name(line).partition(".")[0]
+    shares = [count / len(label) for count in Counter(label).values()]
+    return -sum(share * math.log2(share) for share in shares)
 
 
 @rule(
@@ -292,4 +342,4 @@ def _leads_to(window: Window, line: Line, uploads: Lines[NetConnFields]) -> bool
     return any(follows(window, upload, line, STAGE_S) for upload in uploads)
 
 
-RULES = (known_bad_address, beaconing, dns_tunnel, service_probing, web_attack, bulk_upload)
+RULES = (known_bad_address, beaconing, dns_tunnel, many_odd_names, service_probing, web_attack, bulk_upload)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from schema import DetectionFields, NetConnFields, ProcessAccessFields, ProcessFields
-from verifier.commands import command_rule, launches_by
+from verifier.commands import launches_by
 from verifier.rules.kit import ALL_ACCESS_BITS, grouped, has_bits, is_loose, program_path
 from verifier.window import (
     COMMAND_SHELLS,
@@ -68,17 +68,6 @@ GRAVE_SEVERITIES = ("high", "severe", "critical")
 def launcher_starts_shell(launches: Lines[ProcessFields], window: Window) -> Findings:
     shells = [line for line in launches if basename(line.fields.process_path) in _LAUNCHED_SHELLS]
     return findings_by_host_and_user(shells, confirmed=False)
-
-
-shell_over_network = command_rule(
-    "shell-over-network",
-    "T1059.004",
-    "execution",
-    meaning="shell-over-network",
-    confirmed=True,
-    summary="A shell is tied to a socket (/dev/tcp, nc -e, perl or python one-liner). Confirmed.",
-    source="ATT&CK T1059.004, T1059.006",
-)
 
 
 @rule(
@@ -180,7 +169,6 @@ def _noticed_pair(line: Line[DetectionFields]) -> tuple[str, str] | None:
 
 RULES = (
     launcher_starts_shell,
-    shell_over_network,
     loose_program,
     product_detection,
 )

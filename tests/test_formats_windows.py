@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.importers import import_records
-from telemetry.importers.events import DraftEvent
+from telemetry.importers.blocks import BAD_BLOCK, LONG_BLOCK, MAX_BLOCK, form_of, read_blocks
+from telemetry.importers.events import DraftEvent, Skipped
 from telemetry.importers.reading import read_records
 from telemetry.importers.unwrapping import unwrap
 from tests.windows_renderings import EVENTS, RENDERINGS, evtx
@@ -233,3 +234,57 @@ def test_event_data_that_moved_to_ecs_fields_are_the_events_values(name):
             "actor_user": "ALDER\\rosa.lind",
         }.items()
     )
+
+
+# ---------------------------------------------------------------- blocks of lines
+@pytest.mark.parametrize(
+    "name",
+    [
+        "windows-event-log-evtx-xml--evtx-dump.txt",
+        "windows-event-log-evtx-xml--evtx-dump-xml.xml",
+        "get-winevent--wevtutil.txt",
+    ],
+)
+def test_a_file_of_blocks_holds_the_same_events_as_one_of_lines(name):
+    events = sample(name)
+
+    assert [event.time for event in events] == [MOMENT, MOMENT]
+    assert [facts(event) for event in events] == [facts(draft(evtx(EVENTS[name]))) for name in ("sysmon", "failed")]
+
+
+def test_a_list_of_powershell_keeps_a_message_over_several_lines():
+    launch, failed = sample("get-winevent--format-list.txt")
+
+    assert launch.time == datetime(2033, 2, 13, 6, 7, 8, tzinfo=UTC)
+    assert facts(launch)["process_cmd_line"] == 'whoami /all "a: b"'
+    assert (facts(failed)["user_name"], facts(failed)["src_ip"]) == ("rosa.lind", "203.0.113.44")
+
+
+def test_splunks_classic_text_is_cut_at_the_times_that_open_its_events():
+    failed, service = sample("windows-events-in-splunk--classic.log")
+
+    assert failed.time == MOMENT
+    assert (facts(failed)["user_name"], facts(service)["service_cmd_line"]) == ("rosa.lind", "C:\\Tools\\helper.exe -q")
+
+
+def test_text_that_only_looks_like_blocks_is_none():
+    assert form_of("Record 1 of the book\n{x}") is None
+    assert form_of("Event[0]:\nsomething else") is None
+    assert form_of("Name : x\nOwner : y\n") is None
+    assert form_of("") is None
+
+
+def test_a_block_that_is_too_long_or_broken_is_named_and_the_next_is_read():
+    form = form_of("Record 1\n{")
+    assert form is not None
+    lines = ["Record 1\n", '{"a": 1\n', "Record 2\n", "x" * MAX_BLOCK + "\n", "Record 3\n", '{"a": 3}\n']
+
+    assert list(read_blocks(lines, form)) == [Skipped(BAD_BLOCK), Skipped(LONG_BLOCK), {"a": 3}]
+
+
+@given(st.text(max_size=400), st.sampled_from(["Record 1\n{", "Event[0]:\n  Log Name: x\n", "Id : 1\nMessage : 2\n"]))
+def test_no_text_after_a_blocks_beginning_raises(text, head):
+    form = form_of(head)
+    assert form is not None
+
+    assert list(read_blocks(f"{head}{text}".splitlines(keepends=True), form))

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import orjson
 
+from telemetry.importers.blocks import form_of, read_blocks
 from telemetry.importers.containers import FileError, Source, is_archive, open_source, source_of
 from telemetry.importers.events import Skipped
 from telemetry.importers.magic import EVTX, Unreadable, unreadable
@@ -115,6 +116,8 @@ def _parts(source: Source, name: str) -> Iterator[Record]:
     start = source.head[:200].lstrip()[:1]
     if start in (b"{", b"[") and not _is_json_line(source):
         return _document(source)
+    if form := form_of(decoded(source.head[:65536])):
+        return chain.from_iterable(map(unwrap, read_blocks(map(decoded, _bounded_lines(source)), form)))
     ending = name.lower().split(".")
     header = None
     if start not in (b"{", b"[", b"<", b"#") or source.head.lstrip().startswith(b"#TYPE "):  # PowerShell's Export-Csv

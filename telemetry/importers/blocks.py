@@ -1,0 +1,125 @@
+"""Text whose records are blocks of lines: `evtx_dump`'s default output, `wevtutil`'s text, PowerShell's lists, Splunk's event text.
+
+A form is known by a file's beginning; a line that opens a block ends the one before. Blocks of `wevtutil` and of lists become
+records as Get-WinEvent's objects are in JSON. Sources: evtx, "evtx_dump" (`Record N` before each); Microsoft, "wevtutil" (/f:text)
+and "Format-List"; Splunk, "Monitor Windows event log data" (classic text).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from telemetry.importers.events import Skipped
+from telemetry.importers.values import json_value
+from telemetry.importers.xml_events import parse_event
+
+MAX_BLOCK = 4_000_000  # characters
+LONG_BLOCK = f"a record of more than {MAX_BLOCK} characters"
+BAD_BLOCK = "a record of text that cannot be read"
+
+
+class Form(NamedTuple):
+    """A form of blocks: a pattern of the line that opens one, and how its lines, the opening one among them, are parsed."""
+
+    opens: re.Pattern[str]
+    parse: Callable[[list[str]], Any]
+
+
+# ---------------------------------------------------------------- forms
+def _dumped(lines: list[str]) -> Any:
+    """Parse what follows `Record N`: an event as JSON over several lines, or as XML."""
+    text = "\n".join(lines[1:]).strip()
+    if text.startswith("<"):
+        return parse_event(text)
+    value = json_value(text)
+    return Skipped(BAD_BLOCK) if isinstance(value, str) else value
+
+
+_WEVTUTIL = {
+    "Log Name": "LogName",
+    "Source": "ProviderName",
+    "Date": "TimeCreated",
+    "Event ID": "Id",
+    "Keyword": "KeywordsDisplayNames",
+    "Computer": "MachineName",
+}
+
+
+def _rendered(lines: list[str]) -> dict[str, Any]:
+    """Read an event of `wevtutil qe /f:text`: labels, and after the last of them the rendered message."""
+    record: dict[str, Any] = {}
+    for number, line in enumerate(lines):
+        label, _, value = line.strip().partition(":")
+        if label == "Description":
+            record["Message"] = "\n".join([value.strip(), *lines[number + 1 :]]).strip()
+            break
+        if label in _WEVTUTIL:
+            record[_WEVTUTIL[label]] = value.strip()
+    return record
+
+
+def _listed(lines: list[str]) -> dict[str, Any]:
+    """Read an object of Format-List: its colons stand in one column, and a value goes on in the lines indented below."""
+    column = lines[0].index(":")
+    record: dict[str, Any] = {}
+    name = ""
+    for line in lines:
+        head = line[:column].strip()
+        if line[column : column + 1] == ":" and re.fullmatch(r"\w+", head):
+            name = head
+            record[name] = line[column + 1 :].strip()
+        elif name:
+            record[name] = f"{record[name]}\n{line[column + 2 :] if not line[: column + 2].strip() else line}"
+    return {name: value.strip() for name, value in record.items() if value.strip()}
+
+
+def _classic(lines: list[str]) -> dict[str, Any]:
+    return {"raw": "\n".join(lines).strip()}
+
+
+_RECORD = re.compile(r"Record \d+\s*$")
+_EVENT = re.compile(r"Event ?\[\d+\]:?\s*$")
+_STAMP = re.compile(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d(?:\.\d+)? [AP]M\s*$")
+_LISTED = re.compile(r"(?:TimeCreated|ProviderName|Id|Message|LogName|MachineName) *: ", re.MULTILINE)
+_OF_AN_EVENT = 2  # properties of an event that a list shows at least: others' lists are no event logs
+
+
+def form_of(head: str) -> Form | None:
+    """Return the form of a file's blocks by its beginning; None where it has none of these."""
+    lines = head.lstrip("\ufeff\r\n ").splitlines()
+    if not lines:
+        return None
+    second = lines[1].lstrip() if len(lines) > 1 else ""
+    if _RECORD.match(lines[0]) and second[:1] in ("{", "<"):
+        return Form(_RECORD, _dumped)
+    if _EVENT.match(lines[0]) and second.startswith("Log Name:"):
+        return Form(_EVENT, _rendered)
+    if _STAMP.match(lines[0]) and re.match(r"\w+=", second):
+        return Form(_STAMP, _classic)
+    if re.match(r"\w+ *: ", lines[0]) and len(set(_LISTED.findall(head))) >= _OF_AN_EVENT:
+        first = re.escape(lines[0].partition(":")[0])
+        return Form(re.compile(rf"{first}:"), _listed)
+    return None
+
+
+def read_blocks(lines: Iterable[str], form: Form) -> Iterator[Any]:
+    """Yield what each block holds; text before the first is left out if it is blank, else one unreadable record."""
+    block: list[str] = []
+    size = 0
+    for line in lines:
+        if form.opens.match(line) and block:
+            yield _parsed(block, form, size)
+            block, size = [], 0
+        size += len(line)
+        if size <= MAX_BLOCK and (block or line.strip()):
+            block.append(line.rstrip("\r\n").lstrip("\ufeff") if not block else line.rstrip("\r\n"))
+    if block:
+        yield _parsed(block, form, size)
+
+
+def _parsed(block: list[str], form: Form, size: int) -> Any:
+    if size > MAX_BLOCK:
+        return Skipped(LONG_BLOCK)
+    return form.parse(block) if form.opens.match(block[0]) else Skipped(BAD_BLOCK)

@@ -539,6 +539,68 @@ def test_ocsf_is_read_by_its_classes(variant, expected):
     assert event.time == datetime(2031, 5, 6, 14, tzinfo=UTC)
 
 
+def test_other_services_are_read_by_their_rows():
+    caller = {
+        "event_type": "cloud_api",
+        "activity": "call",
+        "user_uid": "rota.prell@quill.test",
+        "src_ip": "203.0.113.20",
+    }
+    events = {
+        name: {
+            key: value
+            for key, value in facts(imported(f"{name}.json")[-1]).items()
+            if key not in ("resources", "actor_user")
+        }
+        for name in (
+            "gitlab-audit-events",
+            "slack-audit-logs",
+            "cloudflare-audit-logs",
+            "duo-authentication-logs",
+            "auth0-logs",
+        )
+    }
+
+    assert events == {
+        "gitlab-audit-events": {
+            **caller,
+            "user_uid": "Rota Prell",
+            "api_service": "gitlab",
+            "api_operation": "project_access_token_created",
+        },
+        "slack-audit-logs": {**caller, "api_service": "slack", "api_operation": "role_change_to_owner"},
+        "cloudflare-audit-logs": {**caller, "api_service": "cloudflare", "api_operation": "token_create"},
+        "duo-authentication-logs": {
+            **caller,
+            "user_uid": "rota",
+            "api_service": "duo",
+            "api_operation": "authentication",
+            "api_error": "fraud",
+        },
+        "auth0-logs": {
+            "event_type": "logon",
+            "activity": "failure",
+            "user_name": "rota.prell@quill.test",
+            "src_ip": "203.0.113.20",
+            "logon_process": "auth0",
+        },
+    }
+
+
+def test_an_alert_of_falco_is_a_detection():
+    (event,) = imported("falco.jsonl")
+
+    assert facts(event) == {
+        "event_type": "detection",
+        "activity": "ids_notice",
+        "device_hostname": "node-1",
+        "actor_user": "root",
+        "finding_title": "Terminal shell in container",
+        "severity": "Notice",
+        "file_path": "/bin/bash",
+    }
+
+
 # ---------------------------------------------------------------- columns
 @pytest.mark.parametrize(
     ("text", "expected"),

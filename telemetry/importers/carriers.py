@@ -88,6 +88,8 @@ def _inner_event(raw: Raw) -> list[Any] | None:
     event, data, body = raw.get("event"), raw.get("data"), raw.get("body", raw.get("Body"))
     if isinstance(body, Mapping):
         return [body]
+    if isinstance(answer := raw.get("response"), Mapping) and "authlogs" in answer:
+        return [answer]
     if "sourcetype" in raw and isinstance(event, Mapping | str):
         inner = json_value(event)
         return [inner] if isinstance(inner, Mapping | list) else [{"raw": inner, "_time": raw.get("time")}]
@@ -304,7 +306,7 @@ _KEYS = frozenset(  # no carrier but a message is without one of these
             "MethodName",
             "logName",
         ),
-        *("insertId", "eventType_s", "action_s", "published_t", "Event name", "IdApplicationName"),
+        *("insertId", "eventType_s", "action_s", "published_t", "Event name", "IdApplicationName", "response"),
         *("protopayload_auditlog", "protopayload_auditlog.methodName", "protopayload_auditlog_methodName"),
     )
 )

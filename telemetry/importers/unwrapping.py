@@ -39,6 +39,8 @@ LISTS = (
     "Messages",
     "listFindingsResults",
     "data",
+    "authlogs",
+    "result",
 )
 TEXTS = ("CloudTrailEvent", "AuditData", "_raw")  # JSON, XML or a log line, as text
 ROOTS = (

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from telemetry.importers.columns import CLOUDTRAIL_OBJECTS, EVENT, braced, with_objects
+from telemetry.importers.columns import CLOUDTRAIL_OBJECTS, WORKSPACE_EVENT, braced, with_objects
 from telemetry.importers.elastic import elastic_record
 from telemetry.importers.sentinel import sentinel_record
 from telemetry.importers.values import first_of, json_value, mapping
@@ -223,7 +223,7 @@ def _workspace(raw: Raw) -> list[Any] | None:
     if "applicationName" not in about or not isinstance(events, list):
         return None
     outer = {name: value for name, value in raw.items() if name != "events"}
-    return [{**outer, EVENT: event} for event in events]
+    return [{**outer, WORKSPACE_EVENT: event} for event in events]
 
 
 def _bigquery(raw: Raw) -> list[Any] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from telemetry.importers.columns import EVENT, deep_camel, with_objects
+from telemetry.importers.columns import WORKSPACE_EVENT, deep_camel, with_objects
 from telemetry.importers.values import first_of, mapping
 
 Raw = Mapping[str, Any]
@@ -173,7 +173,7 @@ def _workspace(raw: Raw, activity: Raw) -> dict[str, Any]:
         "id": {"time": raw["@timestamp"], "applicationName": application, "customerId": customer},
         "actor": {"email": user.get("email"), "callerType": mapping(activity.get("actor")).get("type")},
         "ipAddress": _source_ip(raw),
-        EVENT: {"name": event.get("action"), "parameters": parameters},
+        WORKSPACE_EVENT: {"name": event.get("action"), "parameters": parameters},
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.columns import EVENT, fitted
+from telemetry.importers.columns import WORKSPACE_EVENT, fitted
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.kubernetes import SERVICE, call_resources, user_type
@@ -199,7 +199,7 @@ def convert_finding(raw: Raw) -> tuple[datetime | None, Imported]:
 # ---------------------------------------------------------------- Workspace
 def is_workspace(raw: Raw) -> bool:
     """Return whether a record is one event of an activity of the Reports API."""
-    return EVENT in raw and "id" in raw
+    return WORKSPACE_EVENT in raw and "id" in raw
 
 
 def convert_workspace(raw: Raw) -> tuple[datetime | None, Imported]:
@@ -207,7 +207,7 @@ def convert_workspace(raw: Raw) -> tuple[datetime | None, Imported]:
 
     A challenge that a login asks for is a call, and no failure.
     """
-    event, about, actor = mapping(raw[EVENT]), mapping(raw["id"]), mapping(raw.get("actor"))
+    event, about, actor = mapping(raw[WORKSPACE_EVENT]), mapping(raw["id"]), mapping(raw.get("actor"))
     name, application = str(event.get("name") or ""), str(about.get("applicationName") or "")
     who = first_of(actor, ("email", "key", "profileId"))
     moment = read_time(about.get("time"))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from telemetry.importers.columns import EVENT, with_objects
+from telemetry.importers.columns import WORKSPACE_EVENT, with_objects
 from telemetry.importers.values import is_blank, json_value
 
 Raw = Mapping[str, Any]
@@ -138,7 +138,10 @@ def _workspace(raw: Raw) -> dict[str, Any]:
         },
         "actor": {"email": raw.get("ActorEmail"), "callerType": raw.get("ActorCallerType"), "key": raw.get("ActorKey")},
         "ipAddress": raw.get("SrcIpAddr"),
-        EVENT: {"name": raw.get("EventName"), "parameters": [{"name": name, "value": value} for name, value in pairs]},
+        WORKSPACE_EVENT: {
+            "name": raw.get("EventName"),
+            "parameters": [{"name": name, "value": value} for name, value in pairs],
+        },
     }
 
 

@@ -171,6 +171,11 @@ def epoch_s(timestamp: str) -> float:
     return _midnight_s(timestamp[:10]) + minute + float(timestamp[17:-1])
 
 
+def shown_time(timestamp: str) -> str:
+    """Write a timestamp for a reader: as it is, or `untimed` for `NO_TIME`."""
+    return "untimed" if timestamp == NO_TIME else timestamp
+
+
 MINUTES_OF_DAY = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))  # as timestamps write them
 _MINUTES = {text: 60.0 * minute for minute, text in enumerate(MINUTES_OF_DAY)}
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from demo_data import DemoCase
 from schema import TASKS, BadRequestError, OpenSOCError, shown
 from telemetry.declaring import parsed_world
-from telemetry.judging import Judgement, judge_text
+from telemetry.judging import Judgement, assured, judge_text
 from telemetry.observing import observation_of
 from verifier.decision import judge_observation
 
@@ -68,4 +68,5 @@ def judged_log(text: str, declaration: str = "", *, name: str = "your log") -> J
     if not judgement.events:
         return JudgedLog(judgement, None)
     observation = observation_of(judgement.events, world)
-    return JudgedLog(judgement, DemoCase(name, {}, TASKS[0], observation, judge_observation(observation), {}))
+    truth = assured(judge_observation(observation), judgement.events_unspoken == judgement.events_used)
+    return JudgedLog(judgement, DemoCase(name, {}, TASKS[0], observation, truth, {}))

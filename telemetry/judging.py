@@ -9,14 +9,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
-from schema import NO_TIME, Incident
+from schema import Event, Incident, shown_time
 from telemetry.importers import import_stream, settled
 from telemetry.importers.containers import FileError, file_of, is_archive, members_of
 from telemetry.importers.events import DraftEvent, Skipped, to_event
@@ -25,6 +25,7 @@ from telemetry.importers.times import FileTimes
 from telemetry.scoring import is_manifest
 from telemetry.windowing import Pool, choose_window
 from verifier.decision import compute_ground_truth, declaration_for
+from verifier.playbook import rules_on
 from verifier.truth import GroundTruth
 from world import World
 
@@ -54,6 +55,8 @@ class Judgement:
     events_used: int = 0
     events_left_out: int = 0
     events_without_time: int = 0  # of those used; they satisfy no bound in time and no order
+    events_unspoken: int = 0  # of those used; no rule looks at lines of their kinds
+    unspoken_kinds: dict[str, int] = field(default_factory=dict)
     events_pruned: int = 0  # of those left out: events of a long recording that were weighed in parts
     left_out_reasons: dict[str, int] = field(default_factory=dict)
     action_without_log_clear: str | None = None
@@ -64,13 +67,16 @@ class Judgement:
 
     @property
     def notes(self) -> list[str]:
-        """Say in sentences what limits the decision: records left out, events without a time."""
+        """Say in sentences what limits the decision: records left out, events without a time, lines that no rule speaks of."""
         notes = []
         if self.events_without_time:
             notes.append(
                 f"{self.events_without_time} of {self.events_used} events bear no time that can be read; they count in no "
                 "bound in time and in no order."
             )
+        if self.events_unspoken:
+            told = ", ".join(f"{count} x {kind}" for kind, count in list(self.unspoken_kinds.items())[:3])
+            notes.append(f"No rule speaks of {self.events_unspoken} of {self.events_used} lines: {told}.")
         if self.events_pruned:
             notes.append(
                 f"The recording is long: {self.events_pruned} events left the pool that the window is chosen from before its end."
@@ -92,9 +98,8 @@ class Judgement:
 
 def line_text(event: Mapping[str, Any]) -> str:
     """Write an event on one line: id, time, type and fields as `name=value`."""
-    time = "untimed" if event["timestamp"] == NO_TIME else event["timestamp"]
     values = (f"{name}={value}" for name, value in event["fields"].items() if value is not None)
-    return " ".join((event["log_id"], time, event["event_type"], *values))
+    return " ".join((event["log_id"], shown_time(event["timestamp"]), event["event_type"], *values))
 
 
 # ---------------------------------------------------------------- one recording
@@ -137,9 +142,38 @@ def judge(records: Iterable[Mapping[str, Any] | Skipped], world: World, *, file:
         return judgement
     incident = incident_of(window)
     judgement.events = [event.model_dump(exclude_none=True) for event in incident.events]
-    _decide(judgement, compute_ground_truth(incident, world))
+    unspoken = unspoken_kinds(incident.events)
+    judgement.unspoken_kinds, judgement.events_unspoken = dict(unspoken.most_common()), unspoken.total()
+    _decide(judgement, _truth_of(incident, world))
     judgement.action_without_log_clear = _without_log_clear(window, world, judgement.action)
     return judgement
+
+
+# ---------------------------------------------------------------- what no rule speaks of
+def unspoken_kinds(events: Iterable[Event]) -> Counter[str]:
+    """Count the events that no rule looks at, by kind (`logon logoff`)."""
+    kinds = ((event.event_type, event.fields.activity) for event in events)
+    return Counter(" ".join(kind) for kind in kinds if not rules_on(*kind))
+
+
+def assured(truth: GroundTruth, is_unspoken: bool) -> GroundTruth:
+    """Return the ground truth of a window; one in which no rule speaks of any line is monitored and not dismissed.
+
+    Where rules speak of some lines, the decision on those stands, and the notes tell how many it rests on.
+    """
+    if truth.action != "dismiss" or not is_unspoken:
+        return truth
+    return replace(
+        truth,
+        action="monitor",
+        why="no rule speaks of any of its lines, so that nothing speaks for harmless work either",
+    )
+
+
+def _truth_of(incident: Incident, world: World) -> GroundTruth:
+    return assured(
+        compute_ground_truth(incident, world), unspoken_kinds(incident.events).total() == len(incident.events)
+    )
 
 
 # Reasons that name one record are counted under what they have in common.
@@ -178,7 +212,7 @@ def _without_log_clear(window: Sequence[DraftEvent], world: World, action: str |
     others = [draft for draft in window if draft.activity != "log_clear"]
     if len(others) == len(window):
         return action
-    return compute_ground_truth(incident_of(others), world).action if others else None
+    return _truth_of(incident_of(others), world).action if others else None
 
 
 def judge_text(text: str, world: World, *, name: str) -> Judgement:

@@ -29,6 +29,10 @@ def summarise(judgements: Sequence[Judgement], world: str) -> dict[str, Any]:
         "recordings": len(judgements),
         "files_not_read": sum(bool(judgement.error) and not judgement.records for judgement in judgements),
         "actions": dict(sorted(Counter(str(judgement.action) for judgement in judgements).items())),
+        "unspoken": [
+            judgement.file for judgement in judgements if 0 < judgement.events_used == judgement.events_unspoken
+        ],
+        "events_unspoken": sum(judgement.events_unspoken for judgement in judgements),
         "records": records,
         "records_typed": used + window_full,
         "share_typed": round((used + window_full) / records, 4) if records else None,
@@ -122,3 +126,9 @@ def _print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         f"({summary['share_typed'] or 0:.1%}), {summary['events_used']} of them in windows. World: {summary['world']}.",
         highlight=False,
     )
+    if summary["events_unspoken"]:
+        console.print(
+            f"No rule speaks of {summary['events_unspoken']} of {summary['events_used']} lines; of no line in "
+            f"{len(summary['unspoken'])} recordings.",
+            highlight=False,
+        )

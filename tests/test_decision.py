@@ -438,7 +438,7 @@ def test_the_ticket_that_a_declaration_names_explains_the_finding():
 
 
 def test_which_rules_speak_of_a_line():
-    assert rules_on("module_load", "driver") == ("foreign-module", "odd-driver")
+    assert rules_on("module_load", "driver") == ("kernel-module-inserted", "foreign-module", "odd-driver")
     assert rules_on("logon", "logoff") == ()
     with pytest.raises(KeyError):
         rules_on("logon", "tea")

@@ -109,10 +109,6 @@ CASES = {
         ("confirmed", [launch(0, "/usr/bin/nsenter", "nsenter -t 1 -m sh", parent=NGINX)]),
         ("", [launch(0, "/usr/bin/docker", "docker run -v /:/rootfs:ro exporter"), launch(0, "/usr/bin/docker", "docker run -v /srv:/srv app")]),
     ],
-    "coins-mined": [
-        ("confirmed", [launch(0, "/opt/q", "q -o stratum+tcp://pool.quill.example:3333 -u a")]),
-        ("", [launch(0, "/opt/q", "q --algo sha256 --stratum 2")]),
-    ],
     "process-memory-copied": [
         ("suspicious", [launch(0, "/usr/bin/gcore", "gcore 412")]),
         ("suspicious", [sh("dd if=/proc/412/mem of=/root/m bs=1")]),
@@ -159,10 +155,22 @@ def sessions(count, *, activity="rdp_session", src="10.20.1.99", gap=1, same=Fal
         (sessions(10, gap=40), ""),
         (sessions(10, activity="ssh_session", status="success"), ""),
         (sessions(10, src=None), ""),
+        (sessions(24, same=True), ""),
     ],
 )
 def test_one_source_that_tries_the_door_of_many_hosts_is_a_sweep(rows, strength):
     assert found(*rows) == [f"sign-in-sweep {strength} {ids(1, 10)}"] * bool(strength)
+
+
+@pytest.mark.parametrize(("activity", "is_found"), [("rdp_session", True), ("ssh_session", False)])
+def test_sessions_of_remote_desktop_with_one_host_without_end_are_noticed(activity, is_found):
+    assert found(*sessions(25, same=True, activity=activity)) == [f"sign-in-sweep suspicious {ids(1, 25)}"] * is_found
+
+
+def test_failures_that_name_neither_account_nor_host_count_for_their_target():
+    rows = [logon(n, "failure", None, host=None, target_hostname="10.20.5.1") for n in range(5)]
+
+    assert found(*rows) == [f"failures-on-host confirmed {ids(1, 5)}"]
 
 
 def names(count, label="{:02d}q7x1m9z4k2w8v5t3", **more):

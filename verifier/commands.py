@@ -334,9 +334,6 @@ _PATTERNS: dict[str, dict[str, str]] = {
         ),
         _ANY: r">\s*\S{0,80}/release_agent\b",
     },
-    "coins-mined": {
-        _ANY: r"\bstratum\d?\+(?:tcp|ssl|tls|udp)://|\s--(?:donate-level|nicehash)\b|\s(?:-a|--algo)[\s=]+(?:randomx|rx/0|cryptonight\S{0,12}|cn/r)\b"
-    },
     "process-memory-copied": {
         "gcore": r"\s\d",
         "gdb": r"\s(?:-p|--pid|-pid)[\s=]*\d.{0,160}\b(?:gcore|generate-core-file|dump\s+(?:binary\s+)?memory)\b",
@@ -450,7 +447,7 @@ for _alias, _program in (("net1.exe", "net.exe"), ("pwsh.exe", POWERSHELL), ("po
 _ANYWHERE = _BY_PROGRAM.pop(_ANY)
 # One cheap look before the patterns that hold for any program.
 _ANYWHERE_HINT = re.compile(
-    r"::|minidump|comsvcs|lsass|shadowcopy|ntds|\\pipe\\|\$\\|/dev/|\bnc|ncat|socket|socat|mkfifo|/inet/|xp_cmd|serverpolicy|/var/log|\.evtx|history|/etc/|/\.\w|authorized|ld_|histfile|histsize|release_agent|stratum|donate|nicehash|randomx|rx/0|cryptonight|cn/r|/proc/|/systemd/|telnet|crontab|passw|id_[re]"
+    r"::|minidump|comsvcs|lsass|shadowcopy|ntds|\\pipe\\|\$\\|/dev/|\bnc|ncat|socket|socat|mkfifo|/inet/|xp_cmd|serverpolicy|/var/log|\.evtx|history|/etc/|/\.\w|authorized|crontab|passw|id_[re]|ld_|histfile|histsize|release_agent|/proc/|/systemd/|telnet"
     r"|chisel|socks|frpc|ignore-cert|ligolo|gost|tunnel|teamviewer|screenconnect|splashtop|atera|simplehelp|anydesk|rclone|stratum|--(?:donate|cpu-max|random|coin|algo|transfers|multi-thread|no-check|config|ignore-ex|cacert)|\.[po]st\b|request|\breq\b|forge|user data|key4|logins\.json|\.kdbx"
     r"|b(?:ac|c)kupkey|\.\w{1,5}:\w|-stream|sethc|utilman|\bosk|magnify|narrator|displayswitch|atbroker",
     re.IGNORECASE,

@@ -14,11 +14,12 @@ from typing import Any
 from telemetry.importers.access_logs import read_request
 from telemetry.importers.events import Imported, Skipped, draft_event, located
 from telemetry.importers.firewalls import read_firewall
-from telemetry.importers.sign_in_lines import Teller, Try, is_part_of_try, read_try, session_of
+from telemetry.importers.sign_in_lines import SSH_DAEMONS, Teller, Try, is_part_of_try, read_try, session_of
 from telemetry.importers.syslog import MAX_MESSAGE, Message
 
 _Row = tuple[re.Pattern[str], str, str, Mapping[str, Any]]
-SILENT_SESSIONS = frozenset({"cron", "crond", "sudo", "sudo-i", "systemd-user", "sshd", "runuser"})
+JOB_SESSIONS = frozenset({"cron", "crond", "atd"})
+SILENT_SESSIONS = frozenset({"sudo", "sudo-i", "systemd-user", "sshd", "runuser"})
 
 
 def _row(pattern: str, event_type: str, activity: str, **fixed: Any) -> _Row:
@@ -26,6 +27,11 @@ def _row(pattern: str, event_type: str, activity: str, **fixed: Any) -> _Row:
 
 
 _QUERY = r"client (?:@0x[0-9a-f]+ )?(?P<src_ip>[\da-fA-F.:]+)#\d+(?: \([^)]*\))?: (?:view \S+: )?query: (?P<query_hostname>\S+) IN"
+# What sshd says of a connection that never gets as far as an account: health checks, scans, old clients.
+_KNOCK = (
+    r"Connection (?:from|closed by|reset by)|Did not receive identification string from|Unable to negotiate with|Disconnected from|Received disconnect from"
+    r"|(?:kex_exchange_identification|banner exchange|ssh_dispatch_run_fatal|Bad protocol version identification)\b.{0,120}?(?:from|by)|Timeout before authentication for(?: connection from)?"
+)
 # A program's name, in lower case, and the messages of it that are known; "" for whatever the program.
 _MESSAGES: dict[str, tuple[_Row, ...]] = {
     "sudo": (
@@ -62,6 +68,15 @@ _MESSAGES: dict[str, tuple[_Row, ...]] = {
         _row(r"Started (?P<service_name>[\w@.\\-]+\.(?:service|timer|socket))\b", "service", "state", status="running"),
         _row(r"Stopped (?P<service_name>[\w@.\\-]+\.(?:service|timer|socket))\b", "service", "state", status="stopped"),
         _row(r"(?P<service_name>[\w@.\\-]+\.service): (?:Failed with|Main process exited)", "service", "fail"),
+    ),
+    "sshd": (
+        _row(
+            rf"(?:error: )?(?:{_KNOCK}) (?P<src_ip>[\da-fA-F.:]+)(?: port (?P<src_port>\d+))?",
+            "net_conn",
+            "flow",
+            dst_port=22,
+            direction="inbound",
+        ),
     ),
     "dnsmasq": (
         _row(
@@ -144,6 +159,7 @@ def _converted(message: Message) -> Imported:
     session = session_of(message)
     if session:
         return _session(message, *session)
+    program = "sshd" if program in SSH_DAEMONS else program
     family = next((name for name in _MESSAGES if name and (program == name or program.endswith("/" + name))), "")
     for pattern, event_type, activity, fixed in (*(_MESSAGES[family] if family else ()), *_MESSAGES[""]):
         match = pattern.match(text)
@@ -157,7 +173,9 @@ def _converted(message: Message) -> Imported:
 
 
 def _session(message: Message, service: str, what: str, user: str) -> Imported:
-    if service in SILENT_SESSIONS:
+    if service in JOB_SESSIONS and what == "opened":
+        return draft_event("task", "run", {"job_name": service, "run_as": user, "device_hostname": message.host})
+    if service in SILENT_SESSIONS | JOB_SESSIONS:
         return Skipped(f"a session of {service}, whose sign-in or command other lines tell")
     values = {"user_name": user, "logon_process": service, "device_hostname": message.host}
     return draft_event("logon", "success" if what == "opened" else "logoff", values)

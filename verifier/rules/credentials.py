@@ -242,7 +242,7 @@ def failures_on_host(failures: Lines[LogonFields], window: Window) -> Findings:
 
 def _host_of_nameless(line: Line[LogonFields]) -> str | None:
     is_named = line.fields.src_ip and account_name(line.fields.user_name)
-    return None if is_named else line.host or None
+    return None if is_named else line.host or line.fields.target_hostname or None
 
 
 @rule(

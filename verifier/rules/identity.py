@@ -55,6 +55,7 @@ NEW_ADMIN_S = 3600
 REMOTE_LOGON_TYPES = (3, 10)
 MIN_SWEPT = 10  # different hosts; a person opens few sessions in five minutes, a jump server's are let in
 SWEEP_S = 300
+MIN_KNOCKS = 25  # sessions of remote desktop with one host; a person or a check of its health opens a few
 _DOMAIN_ADMINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # MS-DTYP 2.4.2.4
 
 
@@ -299,24 +300,31 @@ def account_spread(successes: Lines[LogonFields], window: Window) -> Findings:
     on=((LogonFields, "rdp_session", "ssh_session", "ntlm", "failure"),),
     at_least=MIN_SWEPT,
     probing=True,
-    summary=f"One address opens sessions of remote desktop or SSH, or signs in by NTLM, to at least {MIN_SWEPT} different hosts within {SWEEP_S} s; sessions that are known to be let in (status success) do not count. "
-    "Confirmed when it is external, else suspicious.",
-    source="ATT&CK T1046, T1021.001, T1021.004, T1110.003: one source tries the same door on many hosts",
+    summary=f"One address opens sessions of remote desktop or SSH, or signs in by NTLM, to at least {MIN_SWEPT} different hosts within {SWEEP_S} s, or opens {MIN_KNOCKS} sessions of remote desktop (rdp_session) with one host; "
+    "sessions that are known to be let in (status success) do not count. Confirmed when the address is external, else suspicious.",
+    source="ATT&CK T1046, T1021.001, T1021.004, T1110.003: one source tries the same door on many hosts, or one door without end",
 )
 def sign_in_sweep(sessions: Lines[LogonFields], window: Window) -> Findings:
     tried = [line for line in sessions if (line.fields.status or "").lower() != "success" and _target(line)]
     for source, lines in grouped(tried, lambda line: line.fields.src_ip or None).items():
         burst = burst_of(window, lines, MIN_SWEPT, SWEEP_S, different=_target)
-        if burst:
-            external = window.is_external(source)
-            yield finding(
-                burst,
-                confirmed=external,
-                scope="network" if external else "identity",
-                host=burst[0].host,
-                hosts=[_target(line) for line in burst],
-                remote=source,
-            )
+        knocks = [line for line in lines if line.fields.activity == "rdp_session"]
+        for same in [burst] if burst else grouped(knocks, _target).values():
+            many = burst or burst_of(window, same, MIN_KNOCKS, SWEEP_S)
+            if many:
+                yield _sweep(window, source, many)
+
+
+def _sweep(window: Window, source: str, burst: Lines[LogonFields]) -> Finding:
+    external = window.is_external(source)
+    return finding(
+        burst,
+        confirmed=external,
+        scope="network" if external else "identity",
+        host=burst[0].host,
+        hosts=[_target(line) for line in burst],
+        remote=source,
+    )
 
 
 def _target(line: Line[LogonFields]) -> str:

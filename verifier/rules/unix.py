@@ -208,15 +208,6 @@ def _has_left(group: list[Line]) -> bool:
     )
 
 
-coins_mined = command_rule(
-    "coins-mined",
-    "T1496",
-    "impact",
-    meaning="coins-mined",
-    confirmed=True,
-    summary="A command names a mining pool (stratum+tcp, ssl, tls or udp) or a miner's own options (--donate-level, --nicehash, algorithm randomx, rx/0, cryptonight or cn/r). Confirmed.",
-    source="ATT&CK T1496; XMRig command line options",
-)
 process_memory_copied = command_rule(
     "process-memory-copied",
     "T1003.007",
@@ -236,6 +227,5 @@ RULES = (
     setuid_shell,
     history_off,
     host_from_container,
-    coins_mined,
     process_memory_copied,
 )

@@ -31,7 +31,7 @@ from world import World
 
 NO_RECORDINGS = ".cfg .css .docx .gif .html .ini .ipynb .jpg .js .md .png .ps1 .py .rst .sh .svg .toml .yaml .yml"
 MANY_FILES = 24  # fewer are read faster in one process than a second one starts
-TOLD = 100_000  # records whose fate is told one by one
+TOLD = 50_000  # records whose fate is told one by one
 MANY_REASONS = 1000
 OTHER_REASONS = "other reasons"
 NOTHING = "no usable event: "

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from evtx_files import evtx_file
 from telemetry.importers.containers import FileError
 from telemetry.importers.events import Skipped
-from telemetry.importers.reading import BAD_LINE, BREAKS_OFF, read_records, read_text
+from telemetry.importers.reading import BAD_EVENT, BAD_LINE, BREAKS_OFF, read_records, read_text
 from telemetry.importers.tables import HEADER_AGAIN, LONG_ROW
 from telemetry.importers.xml_events import BROKEN, HARMFUL
 from telemetry.judging import find_files, judge
@@ -351,3 +352,29 @@ def test_a_recording_that_is_longer_than_the_pool_gives_a_full_window_and_counts
     judgement = judge(quiet, World())
 
     assert (judgement.records, judgement.events_used, judgement.events_left_out) == (500, 40, 460)
+
+
+# ---------------------------------------------------------------- event logs
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_binary_event_log_gives_its_records(tmp_path, pack):
+    path = written(tmp_path, "log", pack(evtx_file([EVENT] * 200)))
+
+    assert list(read_records(path)) == [RECORD] * 200
+
+
+def test_a_damaged_record_of_an_event_log_loses_no_other_chunk(tmp_path):
+    content = bytearray(evtx_file([EVENT] * 200))
+    content[4096 + 512 + 24 : 4096 + 512 + 64] = b"\xff" * 40
+
+    records = list(read_records(written(tmp_path, "log.evtx", bytes(content))))
+
+    assert Skipped(BAD_EVENT) in records
+    assert records.count(RECORD) >= 100
+
+
+def test_a_cut_event_log_gives_what_it_holds(tmp_path):
+    content = evtx_file([EVENT] * 200)
+
+    records = list(read_records(written(tmp_path, "log.evtx", content[: 4096 + 65_536 + 900])))
+
+    assert records.count(RECORD) >= 60

@@ -65,7 +65,7 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
 )
 
 
-MANY_ORIGINALS = 200_000  # records that a later one is compared with; a recording's repeats lie near each other
+MANY_ORIGINALS = 100_000  # records that a later one is compared with; a recording's repeats lie near each other
 
 
 def import_records(
@@ -88,7 +88,7 @@ def import_stream(
         networks: address ranges of the organisation, from which a connection's `dst_scope` is derived.
     """
     log = text.TextLog()
-    originals: dict[bytes, int] = {}
+    originals = Originals()
     attempts = Attempts()
     for record, raw in enumerate(records):
         if isinstance(raw, Skipped):
@@ -99,7 +99,7 @@ def import_stream(
         else:
             row = format_of(raw)
             time, result = row.convert(raw) if row else (None, Skipped(UNKNOWN_SHAPE))
-            result = _once(_noted(located(result, time, record), times, networks), raw, originals)
+            result = originals.once(_noted(located(result, time, record), times, networks), raw)
             yield from attempts.take(result, row.name, row.attempt(raw)) if row and row.attempt else (result,)
     yield from attempts.close()
     for result in log.close():
@@ -124,15 +124,24 @@ def _noted(result: Imported, times: FileTimes, networks: tuple[str, ...]) -> Imp
     return with_scope(result if time is result.time else replace(result, time=time), networks)
 
 
-def _once(result: Imported, raw: Mapping[str, Any], originals: dict[bytes, int]) -> Imported:
-    """Return the result, or that the very same record came before; `originals` collects the records that came, by their hash."""
-    if isinstance(result, Skipped):
-        return result
-    try:
-        text = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # a number beyond 64 bits, a lone surrogate
-        text = repr(raw).encode("utf-8", "backslashreplace")
-    record = originals.setdefault(blake2b(text, digest_size=12).digest(), result.record)
-    if len(originals) > MANY_ORIGINALS:
-        del originals[next(iter(originals))]
-    return result if record == result.record else Skipped(f"duplicate of record {record}", result.record)
+class Originals:
+    """The records of one recording that a later one may repeat, by their hash: the last `MANY_ORIGINALS` or up to twice as many."""
+
+    def __init__(self) -> None:
+        self._recent: dict[bytes, int] = {}
+        self._older: dict[bytes, int] = {}
+
+    def once(self, result: Imported, raw: Mapping[str, Any]) -> Imported:
+        """Return the result, or that the very same record came before."""
+        if isinstance(result, Skipped):
+            return result
+        try:
+            text = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+        except TypeError:  # a number beyond 64 bits, a lone surrogate
+            text = repr(raw).encode("utf-8", "backslashreplace")
+        key = blake2b(text, digest_size=8).digest()
+        if len(self._recent) >= MANY_ORIGINALS:
+            self._older, self._recent = self._recent, {}
+        record = self._older.get(key)
+        record = self._recent.setdefault(key, result.record) if record is None else record
+        return result if record == result.record else Skipped(f"duplicate of record {record}", result.record)

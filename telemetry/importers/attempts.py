@@ -6,6 +6,7 @@ request: ten rows of one id are one attempt.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from datetime import UTC, datetime
 
 from telemetry.importers.events import DraftEvent, Imported, Skipped
@@ -21,7 +22,7 @@ class Attempts:
     """The attempts of one recording that may have a later state, each with the draft that counts so far."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str], tuple[int, DraftEvent]] = {}
+        self._open: OrderedDict[tuple[str, str], tuple[int, DraftEvent]] = OrderedDict()
 
     def take(self, result: Imported, name: str, attempt: tuple[str, int] | None) -> list[Imported]:
         """Take a record's result; return what is settled: of two states of an attempt the earlier, as a `Skipped`.
@@ -36,7 +37,7 @@ class Attempts:
         key, state = (name, attempt[0]), attempt[1]
         if key not in self._open:
             self._open[key] = (state, result)
-            return [self._open.pop(next(iter(self._open)))[1]] if len(self._open) > MANY_ATTEMPTS else []
+            return [self._open.popitem(last=False)[1][1]] if len(self._open) > MANY_ATTEMPTS else []
         old_state, old = self._open[key]
         is_later = (state, *_end(result)) >= (old_state, *_end(old))
         last, left = (result, old) if is_later else (old, result)

@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+import zstandard
+
 from schema import OpenSOCError
 
 HEAD = 8 << 20  # bytes that are looked at before reading, and the size of a JSON document that is parsed as a whole
@@ -33,8 +35,6 @@ class FileError(OpenSOCError):
 
 
 def _open_zstd(raw: IO[bytes]) -> IO[bytes]:
-    import zstandard
-
     return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
 
 
@@ -49,6 +49,7 @@ _FAULTS = (
     OSError,
     EOFError,
     zlib.error,
+    zstandard.ZstdError,
     lzma.LZMAError,
     zipfile.BadZipFile,
     RuntimeError,
@@ -78,6 +79,7 @@ class Unpacked(io.RawIOBase):
         self.faults = [] if faults is None else faults
         self.count = 0
         self.is_ended = False
+        self.has_position = packed.seekable()  # a pipe has none
 
     @property
     def fault(self) -> str:
@@ -104,12 +106,8 @@ class Unpacked(io.RawIOBase):
             return b""
         try:
             piece: bytes = cast(Any, self.stream).read1(size)  # `read` loses what came before a fault
-            position = self.packed.tell()
+            position = self.packed.tell() if self.has_position else self.count
         except _FAULTS as error:
-            return self._end(f"{type(error).__name__}: {error}")
-        except Exception as error:  # zstandard's own, which is imported only where it is needed
-            if not type(error).__module__.startswith("zstd"):
-                raise
             return self._end(f"{type(error).__name__}: {error}")
         self.count += len(piece)
         if self.count > FREE_BYTES and self.count > LARGEST_RATIO * max(position, 1):
@@ -241,6 +239,8 @@ def file_of(path: Path) -> Path:
 
 def is_archive(path: Path) -> bool:
     """Return whether a file is a zip archive, by its first bytes; Office documents are archives too, and are none here."""
+    if not path.is_file():
+        return False  # a pipe can be read once
     with suppress(OSError, zipfile.BadZipFile), path.open("rb") as handle:
         if handle.read(4) in _ZIP:
             with zipfile.ZipFile(handle) as archive:

@@ -27,6 +27,7 @@ from telemetry.importers.unwrapping import LISTS, unwrap
 from telemetry.importers.xml_events import EventTexts, decoded, is_xml
 
 MAX_LINE = 4_000_000  # bytes; the longest script blocks are far below
+MOST_FAULTS = 1000  # records of an event log that cannot be read, one after the other; then its rest is left out
 MAX_ELEMENT = 64 << 20  # bytes of one record in a long JSON document
 BAD_LINE = "a line that is not valid JSON"
 BAD_DOCUMENT = "a JSON document that breaks off or is not valid: its rest is left out"
@@ -283,12 +284,15 @@ def _event_log(source: Source) -> Iterator[Record]:
         except (RuntimeError, OSError, ValueError) as error:
             yield Skipped(f"{BAD_EVENT}: {error}")
             return
-        while True:
+        faults = 0
+        while faults < MOST_FAULTS:
             try:
                 record = next(records, None)
             except RuntimeError:
+                faults += 1
                 yield Skipped(BAD_EVENT)
                 continue
             if record is None:
                 return
+            faults = 0
             yield from _parsed(record["data"].encode("utf-8", "replace"))

@@ -1,0 +1,67 @@
+"""Files of any bytes: every reader and importer gives records or a sentence, and never another error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mutations import PACKED, PLAIN, SAMPLES, damaged
+from telemetry.importers import import_records
+from telemetry.importers.containers import FileError
+from telemetry.importers.reading import read_records, read_text
+from telemetry.judging import find_files
+
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CONTENTS = st.one_of(damaged(PLAIN), damaged(PACKED), damaged(SAMPLES), st.binary(max_size=300))
+TEXTS = st.one_of(st.text(max_size=300), damaged(PLAIN | SAMPLES).map(lambda content: content.decode("latin-1")))
+
+
+def imported(path: Path) -> int:
+    """Import whatever a path leads to, and return how many records it was; a file that is refused has none."""
+    count = 0
+    for _, member in find_files([path]).files:
+        try:
+            records = list(read_records(member))
+        except FileError:
+            continue
+        results = import_records(records)
+        assert [result.record for result in results] == list(range(len(records)))
+        count += len(records)
+    return count
+
+
+def imported_text(text: str) -> int:
+    """Import a text, and return how many records it was; one that is refused has none."""
+    try:
+        records = list(read_text(text))
+    except FileError:
+        return 0
+    results = import_records(records)
+    assert [result.record for result in results] == list(range(len(records)))
+    return len(records)
+
+
+@pytest.mark.parametrize("kind", PLAIN | PACKED)
+def test_an_undamaged_sample_gives_records(tmp_path, kind):
+    path = tmp_path / "sample"
+    path.write_bytes((PLAIN | PACKED)[kind])
+
+    assert imported(path) > 0
+
+
+@QUICK
+@given(content=CONTENTS)
+def test_no_file_raises(tmp_path, content):
+    path = tmp_path / "fuzzed.log"
+    path.write_bytes(content)
+
+    assert imported(path) >= 0
+
+
+@QUICK
+@given(text=TEXTS)
+def test_no_text_raises(text):
+    assert imported_text(text) >= 0

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from demo.words import shortened, summary
+from schema import NO_TIME
 
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 PLAIN, EVIDENCE, ALERT = "#5b7aa8", "#d97706", "#7c3aed"
@@ -22,10 +23,15 @@ def escaped_name(value: str, room: int = LABEL) -> str:
     return html.escape(shortened(value, room), quote=False)
 
 
+def clock(timestamp: str) -> str:
+    """Return the time of day of a timestamp, or `untimed`."""
+    return "untimed" if timestamp == NO_TIME else timestamp[11:19]
+
+
 def hover_text(line: Mapping[str, Any]) -> str:
     """Return what a log line says where the pointer rests on it."""
     text = summary(line["event_type"], line["fields"])
-    return html.escape(f"{line['log_id']} {line['timestamp'][11:19]} {line['event_type']}: {text[:90]}", quote=False)
+    return html.escape(f"{line['log_id']} {clock(line['timestamp'])} {line['event_type']}: {text[:90]}", quote=False)
 
 
 def layout(height: int, **more: Any) -> dict[str, Any]:

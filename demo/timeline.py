@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from demo.figures import ALERT, EVIDENCE, PLAIN, Figure, escaped_name, hover_text, layout, scatter
-from schema import account_name
+from schema import NO_TIME, account_name
 
 if TYPE_CHECKING:
     from demo_data import DemoCase
@@ -26,8 +26,12 @@ class _Point(NamedTuple):
 
 
 def timeline(case: DemoCase, *, revealed: bool = False) -> Figure:
-    """Return the lines by time, in a row for each host (or account); after the reveal evidence is coloured."""
-    window, alerted = case.observation["log_window"], case.observation["alert"]["log_id"]
+    """Return the lines by time, in a row for each host (or account); after the reveal evidence is coloured.
+
+    Recorded lines without a time have no place in it; the axis tells how many there are.
+    """
+    lines, alerted = case.observation["log_window"], case.observation["alert"]["log_id"]
+    window = [line for line in lines if line["timestamp"] != NO_TIME]
     evidence = set(case.truth.evidence_log_ids) if revealed else set()
     rows: dict[str, int] = {}
     points = [
@@ -38,12 +42,12 @@ def timeline(case: DemoCase, *, revealed: bool = False) -> Figure:
         "log line": [point for point in points if point.log_id not in evidence],
         "evidence": [point for point in points if point.log_id in evidence],
     }
-    span = _span(window)
     by_weight = [point for name in ("evidence", "log line") for point in _alert_first(groups[name], alerted)]
-    sides = _sides(by_weight, span)
+    span = _span(window) if window else []
+    sides = _sides(by_weight, span) if span else {}
     data = [_trace(name, group, sides) for name, group in groups.items() if group]
     data.append(_alert_ring([point for point in points if point.log_id == alerted]))
-    return {"data": data, "layout": layout(110 + 62 * max(2, len(rows)), **_axes(rows, span))}
+    return {"data": data, "layout": layout(110 + 62 * max(2, len(rows)), **_axes(rows, span, len(lines) - len(window)))}
 
 
 def _row_name(line: Mapping[str, Any]) -> str:
@@ -80,9 +84,11 @@ def _alert_ring(points: Sequence[_Point]) -> dict[str, Any]:
     )
 
 
-def _axes(rows: Mapping[str, int], span: Sequence[str]) -> dict[str, Any]:
+def _axes(rows: Mapping[str, int], span: Sequence[str], untimed: int) -> dict[str, Any]:
+    said = {"title": {"text": f"{untimed} without a time, not shown"}} if untimed else {}
+    times = {"range": span} if span else {"showticklabels": False}
     return {
-        "xaxis": {"type": "date", "range": span, "automargin": True, **_GRID},
+        "xaxis": {"type": "date", **times, "automargin": True, **said, **_GRID},
         "yaxis": {
             "automargin": True,
             "tickvals": list(rows.values()),

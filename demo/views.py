@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from demo.figures import clock
 from demo.words import ACTIONS, cut, readable, rule_summary, summary
+from schema import NO_TIME
 
 if TYPE_CHECKING:
     from demo.recorded import JudgedLog
@@ -36,7 +38,8 @@ def pieces() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["visible"] = cut
-    environment.filters["clock"] = lambda stamp: readable(stamp)[11:19]
+    environment.filters["clock"] = lambda stamp: clock(readable(stamp))
+    environment.filters["moment"] = lambda stamp: "at an unknown time" if stamp == NO_TIME else f"at {stamp}"
     environment.filters["columns"] = lambda record: sorted(record, key=lambda name: name not in KNOWN_BY)
     environment.filters["points"] = lambda value: "-" if value is None else f"{value:+.2f}"
     environment.globals["actions"] = ACTIONS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from math import isnan
 from typing import Any
 
 from schema import epoch_s
@@ -71,7 +72,10 @@ def _described(values: list[Any], now: float) -> Iterator[tuple[str, float]]:
 
 
 def _number(value: Any, now: float) -> float:
-    """Return a number's value, a time's distance from now in seconds, or a text's length."""
+    """Return a number's value, a time's distance from now in seconds (-1 where either is unknown), or a text's length."""
     if isinstance(value, bool | int | float):
         return float(value)
-    return now - epoch_s(value) if _TIME.match(value) else float(len(value))
+    if not _TIME.match(value):
+        return float(len(value))
+    distance = now - epoch_s(value)
+    return -1.0 if isnan(distance) else distance

@@ -26,7 +26,7 @@ from eval.runs import Run, load_runs, shared_set
 from runs.ending import refusing
 from runs.extras import require
 from runs.files import write_output
-from schema import BadRequestError, OpenSOCError, visible
+from schema import BadRequestError, OpenSOCError, shown_time, visible
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 MISTAKES = 10
@@ -101,7 +101,7 @@ def _mistake(row: Mapping[str, Any], frozen: Mapping[str, Any] | None) -> dict[s
 
 def _line(line: Mapping[str, Any]) -> str:
     fields = " ".join(f"{name}={value}" for name, value in line["fields"].items())
-    return cut(f"{line['log_id']} {line['timestamp']} {line['event_type']} {fields}")
+    return cut(f"{line['log_id']} {shown_time(line['timestamp'])} {line['event_type']} {fields}")
 
 
 def _all_rows(run: Run, name: str) -> tuple[dict[str, Rows], str]:

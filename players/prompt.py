@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from players.base import DENSITIES, MAX_REPLY, Density
 from players.reasoning import Blocks, marks
-from schema import LABELS, BadRequestError, Triage, epoch_s, faults
+from schema import LABELS, NO_TIME, BadRequestError, Triage, epoch_s, faults, shown_time
 from verifier.playbook import playbook_for
 from verifier.truth import GroundTruth
 
@@ -141,7 +141,7 @@ def _full(observation: Mapping[str, Any]) -> str:
     note = f" note={quoted(alert['narrative'])}" if alert.get("narrative") else ""
     lines = [
         f"ALERT\ntitle={quoted(alert['title'])} {_part('severity', alert['severity'])} {_part('log_id', alert['log_id'])}{note}\n",
-        f"CONTEXT\n{_part('now', context.get('now', ''))} networks={_list(context.get('networks', ()))}",
+        f"CONTEXT\n{_part('now', shown_time(context.get('now', '')))} networks={_list(context.get('networks', ()))}",
     ]
     for row in context.get("hosts", ()):
         name, ip, role, criticality = map(_value, _of_host(row))
@@ -169,7 +169,7 @@ def _full(observation: Mapping[str, Any]) -> str:
     lines.append("\nLOG LINES")
     for row in observation["log_window"]:
         fields = " ".join(starmap(_part, _without_nulls(row["fields"]).items()))
-        lines.append(f"{row['log_id']} {row['timestamp']} {row['event_type']} {fields}")
+        lines.append(f"{row['log_id']} {shown_time(row['timestamp'])} {row['event_type']} {fields}")
     return "\n".join(lines)
 
 
@@ -179,7 +179,7 @@ def _compact(observation: Mapping[str, Any]) -> str:
     note = f" {quoted(alert['narrative'])}" if alert.get("narrative") else ""
     lines = [
         f"alert {_value(alert['log_id'])} {_value(alert['severity'])} {quoted(alert['title'])}{note}",
-        f"now {_value(context.get('now', ''))} {_value(starts)} {_list(context.get('networks', ()))}",
+        f"now {_value(shown_time(context.get('now', '')))} {_value(shown_time(starts))} {_list(context.get('networks', ()))}",
     ]
     short = _Aliases(lines)
     for row in context.get("hosts", ()):
@@ -211,7 +211,12 @@ def _compact(observation: Mapping[str, Any]) -> str:
             (epoch_s(row["silent_from"]), 0, f"{alias} silent"),
             (epoch_s(row["silent_to"]), 1, f"{alias} back"),
         ]
-    return "\n".join([*lines, *_timeline(window, marks, short, epoch_s(starts) if starts else 0.0)])
+    return "\n".join([*lines, *_timeline(window, marks, short, _first_time(starts, context.get("now", "")))])
+
+
+def _first_time(*timestamps: str) -> float:
+    """Return the first of some times that is known, in epoch seconds; 0 where none is."""
+    return next((epoch_s(timestamp) for timestamp in timestamps if timestamp and timestamp != NO_TIME), 0.0)
 
 
 class _Aliases(dict[tuple[bool, Any], str]):

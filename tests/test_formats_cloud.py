@@ -150,7 +150,7 @@ GUARD = {
     "activity": "ids_notice",
     "actor_user": "rota",
     "finding_title": "UnauthorizedAccess:IAMUser/ConsoleLoginSuccess.B",
-    "severity": "5",
+    "severity": "medium",
     "src_ip": "203.0.113.20",
 }
 HUB = {
@@ -515,6 +515,21 @@ def test_a_row_of_the_consoles_event_history_tells_no_parameters():
         "cloud_region": "eu-west-1",
         "resources": '[{"type":"AWS::S3::Bucket","name":"quill-press"}]',
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "expected"),
+    [
+        ("CryptoCurrency:EC2/BitcoinTool.B", 8, ("malware", "high")),
+        ("Backdoor:EC2/DenialOfService.Dns", 6.9, ("malware", "medium")),
+        ("AttackSequence:IAM/CompromisedCredentials", 9, ("ids_notice", "critical")),
+        ("Recon:EC2/Portscan", 3.9, ("ids_notice", "low")),
+    ],
+)
+def test_guardduty_names_malware_by_purpose_and_severities_by_number(kind, severity, expected):
+    (event,) = converted({"id": "f", "type": kind, "severity": severity, "createdAt": "2031-05-06T14:00:00Z"})
+
+    assert (event["activity"], event["severity"]) == expected
 
 
 def test_a_check_of_a_setting_is_no_detection():

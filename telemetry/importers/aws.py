@@ -22,6 +22,10 @@ Raw = Mapping[str, Any]
 
 
 # ---------------------------------------------------------------- GuardDuty
+_SEVERITIES = ((9, "critical"), (7, "high"), (4, "medium"), (1, "low"))
+_MALWARE = ("Backdoor", "CryptoCurrency", "Trojan", "Execution")  # purposes for which a program of an intruder runs
+
+
 def is_guardduty(raw: Raw) -> bool:
     """Return whether a record is a finding of GuardDuty: its type is written purpose:resource/threat."""
     kind = raw.get("type", raw.get("Type"))
@@ -37,7 +41,7 @@ def convert_guardduty(raw: Raw) -> tuple[datetime | None, Imported]:
         "device_hostname": first_of(mapping(resource.get("instanceDetails")), ("instanceId",)),
         "actor_user": first_of(key, ("userName",)) or mapping(key.get("user")).get("name") or key.get("principalId"),
         "finding_title": finding.get("type"),
-        "severity": finding.get("severity"),
+        "severity": _severity(finding.get("severity")),
         "src_ip": remote,
     }
     times = (
@@ -46,7 +50,15 @@ def convert_guardduty(raw: Raw) -> tuple[datetime | None, Imported]:
         finding.get("createdAt"),
         service.get("eventFirstSeen"),
     )
-    return next(filter(None, map(read_time, times)), None), draft_event("detection", "ids_notice", values)
+    activity = "malware" if str(finding.get("type")).partition(":")[0] in _MALWARE else "ids_notice"
+    return next(filter(None, map(read_time, times)), None), draft_event("detection", activity, values)
+
+
+def _severity(value: Any) -> Any:
+    """Return the name of a severity that is a number; AWS, "GuardDuty finding severity levels"."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return next((name for least, name in _SEVERITIES if value >= least), str(value))
 
 
 def finding_update(raw: Raw) -> tuple[str, int] | None:

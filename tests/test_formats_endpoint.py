@@ -207,3 +207,14 @@ def test_a_table_of_asim_is_known_by_its_type_column():
 
     assert sign_in.time == datetime(2032, 4, 13, 9, 43, 21, 994_000, UTC)
     assert (sign_in.event_type, sign_in.activity, facts(sign_in)["user_name"]) == ("logon", "success", "noor")
+
+
+def test_a_row_of_a_devices_timeline_is_read_as_its_table_is():
+    (launch,) = events("defender-device-timeline.csv")
+
+    assert launch.time == datetime(2032, 4, 7, 10, 20, 30, 125_000, UTC)
+    assert (facts(launch)["process_path"], facts(launch)["process_cmd_line"], facts(launch)["device_hostname"]) == (
+        "C:\\Windows\\System32\\net.exe",
+        "net user /domain",
+        "wks-22",
+    )

@@ -288,3 +288,24 @@ def test_no_text_after_a_blocks_beginning_raises(text, head):
     assert form is not None
 
     assert list(read_blocks(f"{head}{text}".splitlines(keepends=True), form))
+
+
+def test_an_event_behind_a_syslog_frame_is_read():
+    (launch,) = sample("windows-event-log-evtx-xml--sysmon-for-linux.log")
+
+    assert (launch.time, facts(launch)["process_cmd_line"]) == (MOMENT, "curl -s http://files.example.test")
+
+
+def test_evtxecmd_without_its_payload_gives_what_its_maps_filled():
+    launch, failed = sample("evtxecmd--without-payload.csv")
+
+    assert facts(launch)["process_cmd_line"] == 'whoami /all "a: b"'
+    assert (
+        facts(failed).items()
+        >= {
+            "user_name": "rosa.lind",
+            "logon_type": 3,
+            "src_ip": "203.0.113.44",
+            "src_hostname": "WKS-77",
+        }.items()
+    )

@@ -435,6 +435,34 @@ def _splunk_text(event: Event) -> Raw:
     return {"result": {"_time": "2033-02-11T06:07:08.250+00:00", "_raw": text}}
 
 
+def _graylog(event: Event) -> Raw:
+    names = {"event_id": str(event.event_id), "provider_name": event.provider, "channel": event.channel}
+    log = {**names, "computer_name": event.computer}
+    flat = {f"winlogbeat_winlog_{name}": value for name, value in log.items()}
+    flat |= {f"winlogbeat_winlog_event_data_{name}": value for name, value in event.data.items()}
+    return {"timestamp": TIME, "source": "a", **flat}
+
+
+def _fluentd(event: Event) -> Raw:
+    return {
+        "channel": event.channel,
+        "event_id": str(event.event_id),
+        "provider_name": event.provider,
+        "computer": event.computer,
+        "time_created": TIME,
+        "string_inserts": list(event.data.values()),
+        "description": message(event),
+    }
+
+
+def _azure_xml(event: Event) -> Raw:
+    return {"time": TIME, "category": "WindowsEventLogsTable", "properties": {"EventId": 1, "RawXml": xml(event)}}
+
+
+def _velociraptor_sigma(event: Event) -> Raw:
+    return {"Timestamp": TIME, "Computer": event.computer, "EID": 1, "Title": "r", "_Event": _velociraptor(event)}
+
+
 RENDERINGS: Mapping[str, Callable[[Event], Any]] = {
     "evtx_dump": evtx,
     "evtx_dump with attributes beside": _with_beside,
@@ -453,6 +481,10 @@ RENDERINGS: Mapping[str, Callable[[Event], Any]] = {
     "Get-WinEvent, PowerShell 7": _get_winevent_7,
     "Get-WinEvent, PowerShell 5": _get_winevent_5,
     "NXLog": _nxlog,
+    "Graylog": _graylog,
+    "Fluentd": _fluentd,
+    "Azure's event hub": _azure_xml,
+    "Velociraptor, Sigma": _velociraptor_sigma,
     "SecurityEvent": _security_event,
     "WindowsEvent": _windows_event,
     "Event": _event_table,

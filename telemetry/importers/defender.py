@@ -508,6 +508,18 @@ def convert_defender(raw: Raw) -> tuple[datetime | None, Imported]:
     return moment, make(raw) if make else Skipped(f"no mapping for Defender action {action}")
 
 
+def is_timeline(raw: Raw) -> bool:
+    """Return whether a row is one of a device's timeline, which the portal exports with spaces in its columns' names."""
+    return "Action Type" in raw and "Event Time" in raw
+
+
+def convert_timeline(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Return when a row of a device's timeline was made and what it becomes."""
+    columns = {name.replace(" ", ""): value for name, value in raw.items()}
+    names = {"EventTime": "Timestamp", "ComputerName": "DeviceName", "Sha1": "SHA1", "Sha256": "SHA256"}
+    return convert_defender({names.get(name, name): value for name, value in columns.items()})
+
+
 def _is_of(table: str, raw: Raw) -> bool:
     return _table_of(raw) == table
 
@@ -554,6 +566,13 @@ def convert_alert(raw: Raw) -> tuple[datetime | None, Imported]:
 
 
 FORMATS = (
+    Format(
+        "Defender device timeline",
+        is_timeline,
+        convert_timeline,
+        ("windows/process_creation", "windows/network_connection"),
+        "a device's timeline in the Defender portal, exported as CSV",
+    ),
     *(
         Format(
             f"Defender {table}",

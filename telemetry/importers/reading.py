@@ -147,6 +147,8 @@ def _lines(source: Iterable[bytes] | Source, *, text: bool) -> Iterator[Record]:
             yield Skipped(LONG_LINE)
         elif start == b"{" or (start == b"[" and not text):
             yield from _parsed(line)
+        elif b"<Event>" in line:  # behind a frame, as Sysmon for Linux writes to syslog
+            yield from events.feed(line[line.index(b"<Event>") :])
         elif start and not (start == b"#" and table.tag(decoded(line))):
             yield from _row_or_text(table, line, text=text)
     yield from events.close()

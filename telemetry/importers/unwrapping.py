@@ -8,6 +8,7 @@ An inner record keeps the time that only its wrapping bears, as `TIME_OUTSIDE`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -42,8 +43,9 @@ LISTS = (
     "authlogs",
     "result",
 )
-TEXTS = ("CloudTrailEvent", "AuditData", "_raw")  # JSON, XML or a log line, as text
+TEXTS = ("CloudTrailEvent", "AuditData", "_raw", "RawXml", "xml_string")  # JSON, XML or a log line, as text
 ROOTS = (
+    "_source",
     "winlog",
     "event",
     "host",
@@ -79,7 +81,7 @@ ROOTS = (
         "status",
     ),
 )
-OBJECTS = ("_source", "result", "detail", "AuditData")
+OBJECTS = ("_source", "_Event", "result", "detail", "AuditData")
 
 
 _EVENT = frozenset({"Event", "Event_attributes"})  # the keys of a Windows event, around which nothing else is
@@ -188,10 +190,13 @@ def _table(raw: Raw) -> list[Any] | None:
     tables = first_of(raw, ("tables", "Tables"))
     if isinstance(tables, list) and all(isinstance(table, Mapping) for table in tables):
         return tables
-    columns, rows = first_of(raw, ("columns", "Columns")), first_of(raw, ("rows", "Rows"))
+    columns, rows = first_of(raw, ("columns", "Columns", "fields")), first_of(raw, ("rows", "Rows"))
     if not isinstance(columns, list) or not isinstance(rows, list):
         return None
-    names = [first_of(column, ("name", "Name", "ColumnName")) for column in columns if isinstance(column, Mapping)]
+    names = [
+        first_of(column, ("name", "Name", "ColumnName")) if isinstance(column, Mapping) else column
+        for column in columns
+    ]
     return [
         {str(name): cell for name, cell in zip(names, row, strict=False) if not is_blank(cell)}
         for row in rows
@@ -200,9 +205,11 @@ def _table(raw: Raw) -> list[Any] | None:
 
 
 def _hunting_stream(raw: Raw) -> list[Any] | None:
-    """Return the row that Defender's streaming API sends (Microsoft, "Streaming API": category, properties)."""
+    """Return the row that Defender's streaming API sends (Microsoft, "Streaming API": category, properties), or Azure's event as XML."""
     properties = raw.get("properties")
-    is_row = isinstance(properties, Mapping) and str(raw.get("category")).startswith("AdvancedHunting-")
+    if not isinstance(properties, Mapping):
+        return None
+    is_row = "RawXml" in properties or str(raw.get("category")).startswith("AdvancedHunting-")
     return [properties] if is_row else None
 
 
@@ -294,6 +301,20 @@ def _timeline(raw: Raw) -> list[Any] | None:
     return [{name: value for name, value in raw.items() if name not in _OF_RULES and name[:4] != "Rule"}]
 
 
+_GRAYLOG = re.compile(r"(?:winlogbeat_)?winlog_(event_data_)?(\w+)")
+
+
+def _underscored(raw: Raw) -> list[Any] | None:
+    """Return Winlogbeat's record of names that Graylog joined with underscores (winlogbeat_winlog_event_data_Image)."""
+    if "winlogbeat_winlog_event_id" not in raw and "winlog_event_id" not in raw:
+        return None
+    log: dict[str, Any] = {"event_data": {}}
+    for key, value in raw.items():
+        if match := _GRAYLOG.fullmatch(key):
+            (log["event_data"] if match[1] else log)[match[2]] = value
+    return [{"@timestamp": raw.get("timestamp"), "message": raw.get("message"), "winlog": log}]
+
+
 def _key_values(raw: Raw) -> list[Any] | None:
     """Return a record of Splunk's classic Windows text: a time, lines of key=value, the message last."""
     text = raw.get("raw")
@@ -310,6 +331,7 @@ WRAPPINGS: tuple[Wrapping, ...] = (
     _search_fields,
     _hunted,
     _timeline,
+    _underscored,
     _wazuh_log,
     _osquery_rows,
     _key_values,

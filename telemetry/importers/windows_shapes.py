@@ -266,6 +266,30 @@ def _from_otel(raw: Raw) -> WindowsRecord:
     )
 
 
+# ---------------------------------------------------------------- Fluentd
+def _is_fluentd(raw: Raw) -> bool:
+    return "event_id" in raw and "provider_name" in raw and "channel" in raw
+
+
+def _from_fluentd(raw: Raw) -> WindowsRecord:
+    provider, event_id = str(raw["provider_name"]), _event_id(raw["event_id"])
+    inserts = raw.get("string_inserts")
+    data, values = _flatten(raw.get("event_data"))
+    if isinstance(inserts, list):
+        data, values = named_values(provider, event_id, inserts), [str(value) for value in inserts]
+    return WindowsRecord(
+        provider=provider,
+        channel=str(raw["channel"]),
+        event_id=event_id,
+        computer=first_of(raw, ("computer", "computer_name")),
+        data=data,
+        time=_time_of(first_of(raw, ("time_created", "@timestamp", "timestamp")), data),
+        message=str(first_of(raw, ("description", "message")) or ""),
+        values=values,
+        keywords=raw.get("keywords"),
+    )
+
+
 # ---------------------------------------------------------------- PowerShell
 def _is_get_winevent(raw: Raw) -> bool:
     return "Id" in raw and ("ProviderName" in raw or "LogName" in raw) and ("TimeCreated" in raw or "Message" in raw)
@@ -318,6 +342,11 @@ def _from_evtxecmd(raw: Raw) -> WindowsRecord:
         data = {name: raw[column] for column, names in _MAPPED.items() if raw.get(column) for name in names}
         lines = "\n".join(str(raw[name]) for name in sorted(raw) if name.startswith("PayloadData"))
         data |= _pairs(lines, "\n", ":")
+        remote = re.fullmatch(r"(.*?)\s*\(([\da-fA-F.:]+)\)", str(raw.get("RemoteHost") or ""))
+        if remote:
+            data |= {"WorkstationName": remote[1], "IpAddress": remote[2], "SourceIp": remote[2]}
+        if "TargetUserName" in data:
+            data["TargetUserName"] = str(data["TargetUserName"]).rpartition("\\")[2]
     sid = raw.get("UserId")
     return WindowsRecord(
         provider=str(raw.get("Provider") or ""),
@@ -373,6 +402,7 @@ _ABBREVIATED: Mapping[str, tuple[str, ...]] = {  # Hayabusa's abbreviations and 
     "SrcProc": ("SourceImage",),
     "SrcUser": ("SubjectUserName", "SourceUser"),
     "Svc": ("ServiceName",),
+    "Target": ("TargetUserName",),
     "TgtComp": ("TargetServerName",),
     "TgtGrp": ("TargetUserName",),
     "TgtHost": ("DestinationHostname",),
@@ -616,6 +646,7 @@ SHAPES: tuple[Shape, ...] = (
         "Velociraptor event logs", _has_bare_system, _from_event, "`parse_evtx` and the EventLogs artifacts, as JSON"
     ),
     Shape("OpenTelemetry Windows events", _is_otel, _from_otel, "the collector's windowseventlog receiver"),
+    Shape("Fluentd Windows events", _is_fluentd, _from_fluentd, "Fluentd's windows_eventlog2 input"),
     Shape("Windows events in ECS", _is_ecs, _from_ecs, "Elastic's modules, whose event_data moved to ECS fields"),
     Shape("Wazuh Windows events", _is_wazuh, _from_wazuh, "Wazuh's alerts.json and archives.json"),
     Shape("EvtxECmd", _is_evtxecmd, _from_evtxecmd, "`EvtxECmd --csv` or `--json`"),

@@ -79,6 +79,8 @@ WORLD_OPEN = {
     "UpdateFunctionUrlConfig": {"authType": "NONE"},
     "CreateDBInstance": {"publiclyAccessible": True},
     "ModifyDBInstance": {"publiclyAccessible": True},
+    "RestoreDBInstanceFromDBSnapshot": {"publiclyAccessible": True},
+    "RestoreDBInstanceToPointInTime": {"publiclyAccessible": True},
     "CreateCluster": {"publiclyAccessible": True},
     "ModifyCluster": {"publiclyAccessible": True},
 }  # fmt: skip
@@ -158,6 +160,7 @@ EXAMPLES = {
     },
     "cloud-machines-misused": {
         "RunInstances": {"instanceType": "p4d.24xlarge"},
+        "ModifyInstanceAttribute": {"instanceType": {"value": "p4d.24xlarge"}},
         **{name: {"modelId": "m"} for name in cloud_compute._MODEL_CALLS},
     },
     "cloud-machine-entered": {
@@ -240,6 +243,23 @@ def test_a_service_s_own_work_is_no_finding(identity):
     ]
 
     assert found(*rows) == []
+
+
+@pytest.mark.parametrize("identity", SERVICES.values(), ids=SERVICES)
+@pytest.mark.parametrize(
+    ("name", "request_"),
+    [
+        ("CreateAccessKey", {"userName": "ben"}),
+        ("StopLogging", {"name": "t"}),
+        ("AttachRolePolicy", {"roleName": "r", "policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}),
+        ("AuthorizeSecurityGroupIngress", {"cidrIp": "0.0.0.0/0", "fromPort": 22, "toPort": 22}),
+    ],
+)
+def test_a_service_s_change_of_accounts_or_controls_is_no_finding(identity, name, request_):
+    by_service = trail(name, request_, 0, identity)
+
+    assert found(by_service) == []
+    assert found(trail(name, request_)) != []
 
 
 def test_what_a_person_has_a_template_carry_out_stays_the_person_s():
@@ -399,6 +419,8 @@ CASES = {
     "cloud-back-door": [
         ("suspicious", [trail("AddPermission20150331v2", {"principal": OTHER})]),
         ("confirmed", [trail("AddPermission20150331v2", {"principal": "*"})]),
+        ("suspicious", [trail("AddPermission", {"aWSAccountIds": [OTHER], "actionNames": ["Publish"]}, service="sns.amazonaws.com")]),
+        ("", [trail("AddPermission20150331v2", {"principal": "*", "principalOrgID": "o-abcdefghij"})]),
         ("", [trail("AddPermission20150331v2", {"principal": "events.amazonaws.com"}), trail("AddPermission20150331v2", {"principal": OWN})]),
         ("", [trail("AddUserToGroup", {"groupName": "developers", "userName": "ben"})]),
         ("suspicious", [trail("AddUserToGroup", {"groupName": "developers", "userName": "ana"})]),
@@ -418,7 +440,9 @@ CASES = {
         ("suspicious", [trail("UpdateLoginProfile", {"userName": "ben"}, source="AWS Internal")]),
         ("suspicious", [made(0, "ben", "password_reset", attributes='{"userName":"ben"}')]),
         ("confirmed", [trail("DeactivateMFADevice", {"userName": "ben"}), trail("UpdateLoginProfile", {"userName": "ben"}, 9)]),
-        ("", [trail("UpdateLoginProfile", {"userName": "ana"}), trail("DeactivateMFADevice", {"userName": "ana"}), trail("ChangePassword", {})]),
+        ("suspicious", [trail("DeactivateMFADevice", {"userName": "ana"}), trail("EnableMFADevice", {"userName": "ana"}, 3601)]),
+        ("", [trail("DeactivateMFADevice", {"userName": "ana"}), trail("EnableMFADevice", {"userName": "ana"}, 3600)]),
+        ("", [trail("UpdateLoginProfile", {"userName": "ana"}), trail("ChangePassword", {})]),
         ("", [made(0, "ben", "password_reset")]),
     ],
     "cloud-admin-granted": [

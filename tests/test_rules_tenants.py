@@ -186,6 +186,8 @@ CASES = {
     "kube-admin-bound": [
         ("confirmed", [kube("create clusterrolebindings", {"roleRef": {"name": "view"}, "subjects": [{"name": "system:anonymous"}]})]),
         ("suspicious", [kube("create roles", {"rules": [{"resources": ["roles"], "verbs": ["escalate"]}]})]),
+        ("suspicious", [kube("patch configmaps", name="aws-auth", namespace="kube-system")]),
+        ("", [kube("patch configmaps", name="settings")]),
         ("", [kube("create rolebindings", {"roleRef": {"name": "view"}, "subjects": [{"name": "ben"}]})]),
         ("", [kube("create roles", {"rules": [{"resources": ["pods"], "verbs": ["*"]}]})]),
     ],
@@ -200,6 +202,7 @@ CASES = {
     "kube-hook-changed": [("", [kube("list validatingwebhookconfigurations")])],
     "kube-workload-planted": [
         ("suspicious", [kube("create cronjobs", namespace="kube-system")]),
+        *(("suspicious", [kube(operation, namespace="kube-system")]) for operation in kubernetes._SYSTEM_CALLS),
         ("", [kube("create cronjobs", {"spec": {"command": ["curl", "http://shop.internal/health"]}})]),
     ],
     "kube-traces-deleted": [("", [kube("list events")])],
@@ -219,6 +222,7 @@ MAIL = {
     "mail-rule-hides": [exchange(name, ForwardTo="x@elsewhere.example") for name in (*mail._RULE_CALLS, "Set-Mailbox")],
     "mail-flow-changed": [exchange(name, BlindCopyTo="x@elsewhere.example") for name in mail._FLOW_CALLS],
     "mailbox-opened": [exchange(name, User="Default") for name in mail._RIGHT_CALLS],
+    "mail-guard-removed": [exchange(name, Identity="x") for name in mail._GUARD_CALLS],
     "mail-audit-off": [exchange(name, AuditEnabled="False") for name in mail._AUDIT_CALLS],
     "cloud-mail-read": [exchange("MailItemsAccessed", actor="5a95e683-08ad")],
 }
@@ -234,6 +238,7 @@ CASES |= {
         ("", [exchange("Add-MailboxPermission", actor="NT AUTHORITY\\SYSTEM (Microsoft.Exchange.ServiceHost)", User="Discovery Management")]),
         ("", [exchange("Add-MailboxFolderPermission", User="ben"), exchange("Remove-MailboxPermission", User="ben")]),
     ],
+    "mail-guard-removed": [("", [exchange("Enable-AntiPhishRule", Identity="x")])],
     "mail-audit-off": [("", [exchange("Set-Mailbox", AuditEnabled="True")])],
     "cloud-mail-read": [("", [exchange("MailItemsAccessed")])],
 }  # fmt: skip
@@ -250,10 +255,24 @@ def platform_of(name, *, target="ben@corp.example"):
     if name.isupper() or name.startswith(("email_", "change_")):
         switches = {"NEW_VALUE": "false"} if "STRONG" in name else {"NEW_VALUE": "people_with_link"}
         return workspace(name, USER_EMAIL=target, **switches)
-    if name.startswith(("user.", "group.privilege", "policy.", "zone.", "system.")):
+    if name.startswith(("user.", "group.privilege", "policy.", "zone.", "system.", "iam.")):
         return okta(name, target)
     if name[0].islower():
         return github(name, user=target, permission="admin", visibility="public")
+    if "-" in name.partition(" ")[0] or name.startswith("SearchExport"):
+        return exchange(name, User=target)
+    if "/" in name:
+        return imported(
+            {
+                "operationName": name,
+                "time": clock(0),
+                "category": "Administrative",
+                "resourceId": "/x",
+                "resultType": "Success",
+                "caller": PERSON,
+                "identity": {"claims": {"upn": PERSON}},
+            }
+        )
     if " " in name:
         return entra(name, ROLE, KEYS, SCOPE, target=target)
     return gcp(f"google.iam.admin.v1.{name}")
@@ -264,7 +283,7 @@ TENANT = {
     "tenant-factor-reset": (*saas._FACTOR_CALLS, *saas._SWITCH_CALLS),
     "tenant-guard-weakened": saas._GUARD_CALLS,
     "tenant-token-made": (*saas._TOKEN_CALLS, *saas._APPLICATION_CALLS),
-    "tenant-consent-wide": (*saas._CONSENT_CALLS, "AUTHORIZE_API_CLIENT_ACCESS"),
+    "tenant-consent-wide": (*saas._CONSENT_CALLS, *saas._DELEGATION_CALLS),
     "okta-impersonation": ("user.session.impersonation.initiate", "user.session.impersonation.grant"),
     "code-guard-removed": saas._WATCH_CALLS,
     "content-made-public": saas._PUBLIC_CALLS,
@@ -275,6 +294,7 @@ TENANT = {
         "Set domain authentication",
         "system.idp.lifecycle.create",
         "system.idp.lifecycle.activate",
+        "CreateWorkloadIdentityPoolProvider",
     ),
 }
 
@@ -369,6 +389,8 @@ CASES |= {
         ("suspicious", [okta("system.push.send_factor_verify_push", PERSON, 150 * n) for n in range(5)]),
         ("confirmed", [*(okta("system.push.send_factor_verify_push", PERSON, n) for n in range(5)), okta("user.session.start", PERSON, 604)]),
         ("suspicious", [*(okta("system.push.send_factor_verify_push", PERSON, n) for n in range(5)), okta("user.session.start", PERSON, 605)]),
+        ("suspicious", [okta("user.authentication.auth_via_mfa", PERSON, n, result="FAILURE") for n in range(5)]),
+        ("", [okta("user.authentication.auth_via_mfa", PERSON, n) for n in range(9)]),
         ("", [okta("system.push.send_factor_verify_push", PERSON, n) for n in range(4)]),
     ],
     "code-guard-removed": [("", [github("secret_scanning.enable"), github("protected_branch.create")])],

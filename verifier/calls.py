@@ -47,12 +47,12 @@ def calls_by_operation(window: Window) -> dict[str, list[Call]]:
 
 def calls_to(*operations: str) -> Selection[Call]:
     """Select the granted calls to some operations, in time order, but for a service's own."""
-    names = tuple(dict.fromkeys(name.lower() for name in operations))
+    names = frozenset(name.lower() for name in operations)
 
     def pick(window: Window) -> list[Call]:
         known = window.view(calls_by_operation)
-        lines = [line for name in names if name in known for line in known[name]]
-        return sorted(lines, key=lambda line: line.order) if len(lines) > 1 else lines
+        lines = {line.order: line for name in known if name in names for line in known[name]}
+        return [lines[order] for order in sorted(lines)]
 
     return Selection(pick, _CALLS)
 
@@ -65,11 +65,11 @@ def refused_calls(window: Window) -> list[Call]:
 # ---------------------------------------------------------------- who calls
 OWN_SERVICE = (
     "type (user_type) is AWSService or SystemPrincipal, or whose name begins with NT AUTHORITY\\, NT SERVICE\\, system:serviceaccount:kube-system:, system:node:, system:kube-, eks: or service- and a number before @ (also after serviceaccount:), "
-    "is system:apiserver, system@okta.com or MS-PIM, ends in .amazonaws.com or @cloudservices.gserviceaccount.com, or holds :assumed-role/AWSServiceRoleFor or gcp-sa- after / or @"
+    "is system:apiserver, system@okta.com or MS-PIM, ends in .amazonaws.com or @cloudservices.gserviceaccount.com, or begins, maybe after :assumed-role/, with AWSServiceRoleFor, or holds gcp-sa- after / or @"
 )
 _SERVICE_TYPES = ("awsservice", "systemprincipal")
 _SERVICE_NAMES = re.compile(
-    r"^nt (?:authority|service)\\|\.amazonaws\.com$|:assumed-role/awsservicerolefor|[/@]gcp-sa-|^(?:serviceaccount:)?service-\d+@|@cloudservices\.gserviceaccount\.com$"
+    r"^nt (?:authority|service)\\|\.amazonaws\.com$|(?:^|:assumed-role/)awsservicerolefor|[/@]gcp-sa-|^(?:serviceaccount:)?service-\d+@|@cloudservices\.gserviceaccount\.com$"
     r"|^system:(?:serviceaccount:kube-system:|node:|apiserver$|kube-)|^eks:|^system@okta\.com$|^ms-pim$",
     re.IGNORECASE,
 )

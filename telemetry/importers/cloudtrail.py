@@ -1,7 +1,8 @@
 """AWS CloudTrail records. Source: AWS, "CloudTrail record contents" and the API references of IAM, EC2 and STS.
 
 Calls whose subject is all that counts (accounts made, policies attached, trails stopped, firewalls) become the event type
-for that; a call that was refused stays a `cloud_api` event, whose `api_error` says so, since nothing changed. The other
+for that; a call that was refused stays a `cloud_api` event, whose `api_error` says so, since nothing changed,
+and so does what a service does by itself. The other
 calls are `cloud_api` events with their request, in which a policy decides (trusts, passwords, selectors of a trail).
 """
 
@@ -70,7 +71,8 @@ def _caller_type(raw: Mapping[str, Any]) -> str | None:
     """
     identity = mapping(raw.get("userIdentity"))
     source = str(identity.get("invokedBy") or raw.get("sourceIPAddress") or "")
-    if source.endswith(".amazonaws.com") and not source.startswith("cloudformation."):
+    by_service = source.endswith(".amazonaws.com") and not source.startswith("cloudformation.")
+    if by_service or ":assumed-role/AWSServiceRoleFor" in str(identity.get("arn")):
         return "AWSService"
     session = mapping(identity.get("sessionContext"))
     provider = str(mapping(session.get("webIdFederationData")).get("federatedProvider") or "")
@@ -180,7 +182,7 @@ def convert_cloudtrail(raw: Mapping[str, Any]) -> tuple[datetime | None, Importe
     name = str(raw.get("eventName"))
     if name == "ConsoleLogin":
         make = _console_login
-    elif raw.get("errorCode"):
+    elif raw.get("errorCode") or (_caller_type(raw) == "AWSService" and not name.startswith("AssumeRole")):
         make = _api_call
     elif name in _ACCOUNT and str(raw.get("eventSource")) in _IAM:
         make = _account

@@ -26,6 +26,7 @@ _BIG_MACHINE = re.compile(
     r"^(?:p\d|g\d|gr\d|inf\d|trn\d|dl\d|x\d|u-|hpc|vt\d|[a-z]\d\w{0,3}\.(?:1[26]|2[4]|32|48|56|96|112)xlarge|[a-z]\d\w{0,3}\.metal)",
     re.IGNORECASE,
 )
+_START_CALLS = ("RunInstances", "ModifyInstanceAttribute")
 _MODEL_CALLS = ("PutUseCaseForModelAccess", "PutFoundationModelEntitlement", "CreateFoundationModelAgreement")
 _SENDING_CALLS = (
     "PutAccountDetails",
@@ -44,8 +45,10 @@ _SHELL_CALLS = (
     "SendCommand",
     "StartSession",
     "Run Command",
+    "Microsoft.Compute/virtualMachines/runCommand/action",
     "EnableSerialConsoleAccess",
 )
+_SHELLS = frozenset(map(str.lower, _SHELL_CALLS))
 _AGENT_CALLS = (
     "UpdateInstanceInformation",
     "ListInstanceAssociations",
@@ -66,7 +69,7 @@ _INSTANCE_SESSION = re.compile(r"/i-[0-9a-f]{8,17}$")
     "T1496",
     "impact",
     on=(CloudApiFields,),
-    summary=f"Not by an own service: RunInstances (refused or not) of an accelerator or huge instanceType (p, g, inf, trn, dl, vt, x, u-, hpc, metal, 12xlarge and up) or with a max count of {BIG_COUNT} or more (maxCount), or language models ({', '.join(_MODEL_CALLS)}). Suspicious.",
+    summary=f"Not by an own service: {' or '.join(_START_CALLS)} (refused or not) of an accelerator or huge instanceType (p, g, inf, trn, dl, vt, x, u-, hpc, metal, 12xlarge and up) or with a max count of {BIG_COUNT} or more (maxCount), or language models ({', '.join(_MODEL_CALLS)}). Suspicious.",
     source="ATT&CK T1496.001, T1578.002; AWS CloudTrail RunInstances",
 )
 def cloud_machines_misused(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -79,7 +82,7 @@ def cloud_machines_misused(calls: Lines[CloudApiFields], window: Window) -> Find
 
 def _asks_for_power(window: Window, line: Line[CloudApiFields]) -> bool:
     """Return whether a call starts a big machine or many."""
-    if line.fields.api_operation != "RunInstances":
+    if line.fields.api_operation not in _START_CALLS:
         return False
     counts = [int(text) for text in values_of(line, "maxcount", "max") if text.isdigit()]
     big = any(_BIG_MACHINE.match(name) for name in values_of(line, "instancetype"))
@@ -120,7 +123,7 @@ def _enters_machine(line: Line[CloudApiFields]) -> bool:
     operation = line.fields.api_operation
     if is_by_service(line) or is_by_automation(line):
         return False
-    if operation in _SHELL_CALLS:
+    if operation_of(line.fields) in _SHELLS:
         return not line.fields.api_error
     start_up = operation in _ATTRIBUTE_CALLS and "userdata" in resources_of(line).lower()
     return start_up and not _is_by_machinery(line)

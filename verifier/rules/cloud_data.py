@@ -8,6 +8,7 @@ from typing import Any
 
 from schema import CloudApiFields
 from verifier.calls import (
+    call_rule,
     caller_of,
     calls_to,
     findings_by_caller,
@@ -56,7 +57,14 @@ _POLICY_CALLS = (
 )
 _ACL_CALLS = ("PutBucketAcl", "PutObjectAcl", "CreateBucket")
 _URL_CALLS = ("CreateFunctionUrlConfig", "UpdateFunctionUrlConfig")
-_DATABASE_CALLS = ("CreateDBInstance", "ModifyDBInstance", "CreateCluster", "ModifyCluster")
+_DATABASE_CALLS = (
+    "CreateDBInstance",
+    "ModifyDBInstance",
+    "RestoreDBInstanceFromDBSnapshot",
+    "RestoreDBInstanceToPointInTime",
+    "CreateCluster",
+    "ModifyCluster",
+)
 _BINDING_CALLS = ("SetIamPolicy", "setIamPermissions")
 _EVERYBODY = ("allUsers", "allAuthenticatedUsers")
 _PUBLIC_ACL = re.compile(
@@ -76,7 +84,7 @@ _KEY_CALLS = ("ScheduleKeyDeletion", "DisableKey", "DeleteImportedKeyMaterial", 
 _COPY_KEYS = ("x-amz-server-side-encryption-aws-kms-key-id", "kmsmasterkeyid")
 _OWN_KEY = "x-amz-server-side-encryption-customer-algorithm"
 _NOTE = re.compile(
-    r"(?:ransom|decrypt|(?:how|help).{1,12}(?:restore|recover|unlock)|(?:restore|recover).{0,12}files).{0,40}\.(?:txt|html?|hta|rtf)$",
+    r"(?:ransom|decrypt|(?:how|help).{1,12}(?:restore|recover|unlock)|(?:restore|recover).{0,12}files|files.{0,12}(?:encrypted|locked)).{0,40}\.(?:txt|html?|hta|rtf)$",
     re.IGNORECASE,
 )
 _SNAPSHOT_CALLS = ("DeleteSnapshot", "DeleteDBSnapshot", "DeleteDBClusterSnapshot", "DeregisterImage")
@@ -175,7 +183,7 @@ _OPENING_OF = {name.lower(): opens for names, opens in _OPENINGS.items() for nam
 @rule(
     "cloud-opened-to-world",
     "T1530",
-    "exfiltration",
+    "collection",
     on=(calls_to(*_POLICY_CALLS, *_ACL_CALLS, *_URL_CALLS, *_DATABASE_CALLS, *_BINDING_CALLS),),
     summary="Not by an own service: everybody is let in: by a policy's statement with the effect Allow and a principal * that no condition binds to an organisation, account, network or source (calls as in cloud-shared-outside: "
     f"{', '.join(_POLICY_CALLS)}), by an access list (/groups/global/ AllUsers or AuthenticatedUsers, public-read, authenticated-read in {', '.join(_ACL_CALLS)}), a function's address (authType NONE in {', '.join(_URL_CALLS)}), a database (publiclyAccessible true in "
@@ -224,7 +232,7 @@ def cloud_public_block_lifted(calls: Lines[CloudApiFields], window: Window) -> F
     "impact",
     on=(calls_to("CopyObject", "PutBucketEncryption", "PutObject"),),
     summary=f"Not by an own service: CopyObject within one bucket (bucketName, x-amz-copy-source) under another account's key ({_COPY_KEYS[0]}) or the caller's own ({_OWN_KEY}), PutBucketEncryption with another account's KMSMasterKeyID, "
-    f"or PutObject of a ransom note (its key says ransom, decrypt, how or help to restore, recover or unlock, or restore or recover files, and ends in .txt, .htm, .html, .hta or .rtf). Confirmed, harm done: {MIN_ENCRYPTED_OBJECTS} copies within {DATA_S} s, or a copy and a note.",
+    f"or PutObject of a ransom note (its key says ransom, decrypt, how or help to restore, recover or unlock, restore or recover files, or files encrypted or locked, and ends in .txt, .htm, .html, .hta or .rtf). Confirmed, harm done: {MIN_ENCRYPTED_OBJECTS} copies within {DATA_S} s, or a copy and a note.",
     source="ATT&CK T1486, T1491; AWS S3 CopyObject",
 )
 def cloud_ransom(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -258,16 +266,14 @@ def _is_in_place(line: Line[CloudApiFields]) -> bool:
     return any(bucket in sources for bucket in buckets)
 
 
-@rule(
+cloud_key_destroyed = call_rule(
     "cloud-key-destroyed",
     "T1485",
     "impact",
-    on=(calls_to(*_KEY_CALLS),),
+    operations=_KEY_CALLS,
     summary=f"Not by an own service: a key that data is encrypted with is disabled or destroyed ({', '.join(_KEY_CALLS)}). Suspicious.",
     source="ATT&CK T1485; AWS KMS, Google Cloud KMS",
 )
-def cloud_key_destroyed(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(calls)
 
 
 @rule(

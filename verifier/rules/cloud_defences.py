@@ -37,9 +37,12 @@ _OFF_CALLS = (
     "DisableAlarmActions",
     "DeleteResolverQueryLogConfig",
     "DeleteWebACL",
+    "DisassociateWebACL",
     "DisableOrganizationAdminAccount",
     "DeleteSink",
     "CreateExclusion",
+    "DeleteLog",
+    "Microsoft.Insights/diagnosticSettings/delete",
 )
 _LOG_CALLS = ("DeleteLogGroup", "DeleteLogStream")
 _WATCHING = re.compile(r"trail|guardduty", re.IGNORECASE)

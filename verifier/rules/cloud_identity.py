@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schema import AccountFields, CloudApiFields, GroupFields, account_name
-from verifier.calls import caller_of, calls_to, findings_by_caller, is_by_service, resources_of, values_of
+from verifier.calls import call_rule, caller_of, calls_to, findings_by_caller, is_by_service, resources_of, values_of
 from verifier.parameters import facts_of
 from verifier.policies import accounts_let_in, grants_everything, opens_to_everybody
 from verifier.rules.kit import CLOUD_S, PRIVILEGED_GROUPS, follows
@@ -17,6 +17,7 @@ _FUNCTION_CALLS = (
     "LeaveOrganization",
     "AddUserToGroup",
 )
+_BOUND_BY = ("principalorgid", "organizationid", "sourceaccount")
 _PROVIDER_CALLS = (
     "CreateTrustAnchor",
     "CreateSAMLProvider",
@@ -27,8 +28,10 @@ _PROVIDER_CALLS = (
     "Set domain authentication",
     "system.idp.lifecycle.create",
     "system.idp.lifecycle.activate",
+    "CreateWorkloadIdentityPoolProvider",
 )
 _LOGIN_CALLS = ("CreateLoginProfile", "UpdateLoginProfile")
+_NEW_FACTOR = "EnableMFADevice"
 _FACTOR_CALLS = ("DeactivateMFADevice", "DeleteVirtualMFADevice")
 _INLINE_CALLS = (
     "PutUserPolicy",
@@ -47,20 +50,23 @@ _WIDE_POLICIES = ("iamfullaccess", "poweruseraccess")
     "T1098",
     "persistence",
     on=(calls_to("AddPermission", "AddLayerVersionPermission", *_FUNCTION_CALLS),),
-    summary="Not by an own service: a function is opened (AddPermission, AddLayerVersionPermission with a principal * or one that names another account than its own), or its code, a default or a tie is changed "
+    summary=f"Not by an own service: a function is opened (AddPermission, AddLayerVersionPermission with a principal * or one, or awsAccountIds, that name another account than its own, and no {', '.join(_BOUND_BY)}), or its code, a default or a tie is changed "
     f"({', '.join(_FUNCTION_CALLS)}; AddUserToGroup of the caller as userName, or with admin in its groupName). Confirmed: a principal *.",
     source="ATT&CK T1098.003, T1546; AWS CloudTrail event names",
 )
 def cloud_back_door(calls: Lines[CloudApiFields], window: Window) -> Findings:
     return findings_by_caller(
-        filter(_is_back_door, calls), confirmed=lambda lines: any("*" in values_of(line, "principal") for line in lines)
+        filter(_is_back_door, calls),
+        confirmed=lambda lines: any("*" in values_of(line, "principal", "awsaccountids") for line in lines),
     )
 
 
 def _is_back_door(line: Line[CloudApiFields]) -> bool:
     operation = (line.fields.api_operation or "").lower()
     if operation.startswith(("addpermission", "addlayerversionpermission")):
-        principals = values_of(line, "principal")
+        if values_of(line, *_BOUND_BY):
+            return False
+        principals = values_of(line, "principal", "awsaccountids")
         return "*" in principals or any(_is_another_account(name, line) for name in principals)
     if operation == "addusertogroup":
         by_name = any("admin" in name.lower() for name in values_of(line, "groupname"))
@@ -110,29 +116,32 @@ def _is_armed(window: Window, trust: Line[CloudApiFields], attachments: Lines[Gr
     )
 
 
-@rule(
+cloud_identity_provider = call_rule(
     "cloud-identity-provider",
     "T1484.002",
     "defense_evasion",
-    on=(calls_to(*_PROVIDER_CALLS),),
+    operations=_PROVIDER_CALLS,
     summary=f"Not by an own service: another identity provider or trust anchor comes to be believed ({', '.join(_PROVIDER_CALLS)}). Suspicious.",
     source="ATT&CK T1484.002, T1556.007; AWS IAM, Microsoft Entra audit activities, Okta event types",
 )
-def cloud_identity_provider(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(calls)
 
 
 @rule(
     "cloud-login-changed",
     "T1098",
     "persistence",
-    on=(calls_to(*_LOGIN_CALLS, *_FACTOR_CALLS), (AccountFields, "password_reset")),
+    on=(calls_to(*_LOGIN_CALLS, *_FACTOR_CALLS, _NEW_FACTOR), (AccountFields, "password_reset")),
     summary=f"Not by an own service: somebody sets another's password for the console ({', '.join(_LOGIN_CALLS)}, or a password reset whose attributes begin with a curly bracket, as a control plane writes them) "
-    f"or takes a second factor away ({', '.join(_FACTOR_CALLS)}; userName or serialNumber is not the caller's). Confirmed: both for one userName.",
+    f"or takes a second factor away ({', '.join(_FACTOR_CALLS)}; userName or serialNumber is not the caller's), or its own by DeactivateMFADevice, and sets up no other within {CLOUD_S} s after ({_NEW_FACTOR}). Confirmed: both for one userName.",
     source="ATT&CK T1098, T1556.006; AWS IAM UpdateLoginProfile, DeactivateMFADevice",
 )
 def cloud_login_changed(calls: Lines[CloudApiFields], resets: Lines[AccountFields], window: Window) -> Findings:
-    changes: list[Line] = [line for line in calls if _concerns_another(line)]
+    renewals = [line for line in calls if line.fields.api_operation == _NEW_FACTOR]
+    changes: list[Line] = [
+        line
+        for line in calls
+        if line not in renewals and (_concerns_another(line) or _stays_without(window, line, renewals))
+    ]
     changes += [line for line in resets if _is_reset_in_cloud(line)]
     return findings_by_caller(changes, confirmed=_takes_over)
 
@@ -140,6 +149,12 @@ def cloud_login_changed(calls: Lines[CloudApiFields], resets: Lines[AccountField
 def _concerns_another(line: Line[CloudApiFields]) -> bool:
     names = {account_name(name) for name in values_of(line, "username", "serialnumber")}
     return bool(caller_of(line)) and bool(names - {caller_of(line)})
+
+
+def _stays_without(window: Window, line: Line[CloudApiFields], renewals: Lines[CloudApiFields]) -> bool:
+    """Return whether a caller takes its own second factor away and sets up no other."""
+    renewed = any(caller_of(new) == caller_of(line) and follows(window, new, line, CLOUD_S) for new in renewals)
+    return line.fields.api_operation == "DeactivateMFADevice" and bool(caller_of(line)) and not renewed
 
 
 def _is_reset_in_cloud(line: Line[AccountFields]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from schema import CloudApiFields
 from verifier.calls import (
+    call_rule,
     caller_of,
     calls_to,
     findings_by_caller,
@@ -59,6 +60,7 @@ _FETCHED = re.compile(
     r"(?:curl|wget)\b.{0,300}(?:\||;|&&)\s{0,4}(?:ba)?sh\b|base64\s+(?:-d|--decode)|/dev/tcp/|\bnsenter\b|chroot\s+/host",
     re.IGNORECASE,
 )
+_SYSTEM_CALLS = ("create pods", "create deployments", "create cronjobs", "create daemonsets")
 _TRACE_CALLS = ("delete events", "deletecollection events")
 _STORED = (
     "deployments",
@@ -105,16 +107,14 @@ def _takes_host(line: Line[CloudApiFields]) -> bool:
     return operation_of(line.fields) == "create pods" and "privileged" in signs and len(signs) > 1
 
 
-@rule(
+kube_shell_in_pod = call_rule(
     "kube-shell-in-pod",
     "T1609",
     "execution",
-    on=(calls_to(*_SHELL_CALLS),),
+    operations=_SHELL_CALLS,
     summary=f"Kubernetes: somebody, not an own service, runs commands in a running pod or through a node ({', '.join(_SHELL_CALLS)}). Suspicious.",
     source='ATT&CK T1609; Kubernetes, "Auditing"',
 )
-def kube_shell_in_pod(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(calls)
 
 
 @rule(
@@ -152,8 +152,8 @@ def _reference(line: Line[CloudApiFields]) -> dict[str, tuple[str, ...]]:
     "kube-admin-bound",
     "T1098.006",
     "persistence",
-    on=(calls_to(*_calls(_CHANGES, (*_BINDINGS, *_ROLES))),),
-    summary=f"Kubernetes: not by an own service, a binding ({', '.join(_BINDINGS)}; {', '.join(_CHANGES)}) gives the name cluster-admin (roleRef), or a role ({', '.join(_ROLES)}) the verbs {', '.join(_STRONG_VERBS[1:])}, or * on resources *. Confirmed: subjects {', '.join(_STRANGERS)}.",
+    on=(calls_to(*_calls(_CHANGES, (*_BINDINGS, *_ROLES, "configmaps"))),),
+    summary=f"Kubernetes: not by an own service, a binding ({', '.join(_BINDINGS)}; {', '.join(_CHANGES)}) gives the name cluster-admin (roleRef), or a role ({', '.join(_ROLES)}) the verbs {', '.join(_STRONG_VERBS[1:])}, or * on resources *, or configmaps with the name aws-auth (in objectRef) are changed. Confirmed: subjects {', '.join(_STRANGERS)}.",
     source='ATT&CK T1098.006; Kubernetes, "Role Based Access Control Good Practices"',
 )
 def kube_admin_bound(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -172,6 +172,8 @@ def _names_strangers(line: Line[CloudApiFields]) -> bool:
 
 def _is_admin_s(line: Line[CloudApiFields]) -> bool:
     parts = list(objects_in(opened(resources_of(line))))
+    if operation_of(line.fields).endswith("configmaps"):
+        return "aws-auth" in _reference(line).get("name", ())
     if operation_of(line.fields).endswith("bindings"):
         return any("cluster-admin" in facts_in(part["roleRef"]).get("name", ()) for part in parts if "roleRef" in part)
     return any(_is_strong(facts_in(part)) for part in parts if "verbs" in part)
@@ -223,16 +225,14 @@ def kube_token_made(calls: Lines[CloudApiFields], window: Window) -> Findings:
     )
 
 
-@rule(
+kube_hook_changed = call_rule(
     "kube-hook-changed",
     "T1546",
     "persistence",
-    on=(calls_to(*_HOOK_CALLS),),
+    operations=_HOOK_CALLS,
     summary=f"Kubernetes: somebody, not an own service, sets up, changes or removes what sees every object on its way in ({', '.join(_HOOK_CALLS)}). Suspicious.",
     source='ATT&CK T1546; Kubernetes, "Dynamic Admission Control"',
 )
-def kube_hook_changed(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(calls)
 
 
 @rule(
@@ -240,7 +240,7 @@ def kube_hook_changed(calls: Lines[CloudApiFields], window: Window) -> Findings:
     "T1053.007",
     "persistence",
     on=(calls_to(*_calls(_CHANGES, _WORKLOADS)),),
-    summary=f"Kubernetes: not by an own service, create cronjobs or create daemonsets has kube-system as its objectRef's namespace, or a workload ({', '.join(_CHANGES)} of {', '.join(_WORKLOADS)}) whose command or args fetch code for a shell (curl or wget, then sh), decode it (base64 -d, --decode), use /dev/tcp/, nsenter or chroot /host. Suspicious.",
+    summary=f"Kubernetes: not by an own service, one of {', '.join(_SYSTEM_CALLS)} has kube-system as its objectRef's namespace, or a workload ({', '.join(_CHANGES)} of {', '.join(_WORKLOADS)}) whose command or args fetch code for a shell (curl or wget, then sh), decode it (base64 -d, --decode), use /dev/tcp/, nsenter or chroot /host. Suspicious.",
     source='ATT&CK T1053.007, T1610; Kubernetes, "CronJob"',
 )
 def kube_workload_planted(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -252,20 +252,17 @@ def _fetches(line: Line[CloudApiFields]) -> bool:
 
 
 def _is_among_system_s(line: Line[CloudApiFields]) -> bool:
-    made = operation_of(line.fields) in ("create cronjobs", "create daemonsets")
-    return made and _namespace(line) == "kube-system"
+    return operation_of(line.fields) in _SYSTEM_CALLS and _namespace(line) == "kube-system"
 
 
-@rule(
+kube_traces_deleted = call_rule(
     "kube-traces-deleted",
     "T1070",
     "defense_evasion",
-    on=(calls_to(*_TRACE_CALLS),),
+    operations=_TRACE_CALLS,
     summary=f"Kubernetes: somebody, not an own service, deletes the cluster's events ({', '.join(_TRACE_CALLS)}). Suspicious.",
     source='ATT&CK T1070; Microsoft, "Threat matrix for Kubernetes"',
 )
-def kube_traces_deleted(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(calls)
 
 
 @rule(

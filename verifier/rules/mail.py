@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from schema import CloudApiFields
-from verifier.calls import calls_to, findings_by_caller, identity_of, sets, values_of
+from verifier.calls import call_rule, calls_to, findings_by_caller, identity_of, sets, values_of
 from verifier.window import Findings, Line, Lines, Window, rule
 
 _RULE_CALLS = ("New-InboxRule", "Set-InboxRule", "UpdateInboxRules")
@@ -22,13 +22,24 @@ _FLOW_SETTINGS = (
     "routemessageoutboundconnector",
 )
 _RIGHT_CALLS = ("Add-MailboxPermission", "Add-RecipientPermission", "Add-MailboxFolderPermission")
+_GUARD_CALLS = (
+    "Remove-AntiPhishPolicy",
+    "Remove-AntiPhishRule",
+    "Disable-AntiPhishRule",
+    "Remove-SafeLinksRule",
+    "Disable-SafeLinksRule",
+    "Disable-SafeAttachmentRule",
+    "Remove-MalwareFilterPolicy",
+    "Remove-MalwareFilterRule",
+    "Disable-MalwareFilterRule",
+)
 _AUDIT_CALLS = ("Set-MailboxAuditBypassAssociation", "Set-AdminAuditLogConfig", "Set-OrganizationConfig", "Set-Mailbox")
 
 
 @rule(
     "cloud-mail-read",
     "T1114.002",
-    "exfiltration",
+    "collection",
     on=(calls_to("MailItemsAccessed"),),
     summary="An application (a name without @) that is no own service reads mailboxes (MailItemsAccessed). Suspicious.",
     source="ATT&CK T1114.002; Microsoft Purview audit event names",
@@ -71,7 +82,7 @@ def _hides(line: Line[CloudApiFields]) -> bool:
 @rule(
     "mail-flow-changed",
     "T1114.003",
-    "exfiltration",
+    "collection",
     on=(calls_to(*_FLOW_CALLS),),
     summary=f"Not by an own service: all mail of a tenant is copied or led elsewhere ({', '.join(_FLOW_CALLS)}; a transport rule with {', '.join(_FLOW_SETTINGS)}, or DeleteMessage true). Suspicious.",
     source="ATT&CK T1114.003; Exchange New-TransportRule",
@@ -119,10 +130,20 @@ def mail_audit_off(calls: Lines[CloudApiFields], window: Window) -> Findings:
     )
 
 
+mail_guard_removed = call_rule(
+    "mail-guard-removed",
+    "T1562.001",
+    "defense_evasion",
+    operations=_GUARD_CALLS,
+    summary=f"Not by an own service: what checks mail for phishing and malware is removed or switched off ({', '.join(_GUARD_CALLS)}). Suspicious.",
+    source="ATT&CK T1562.001; Exchange Online and Defender for Office 365 cmdlets",
+)
+
 RULES = (
     cloud_mail_read,
     mail_rule_hides,
     mail_flow_changed,
     mailbox_opened,
     mail_audit_off,
+    mail_guard_removed,
 )

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 
 from schema import CloudApiFields, LogonFields, account_name
-from verifier.calls import caller_of, calls_to, findings_by_caller, operation_of, resources_of, sets, values_of
+from verifier.calls import (
+    call_rule,
+    caller_of,
+    calls_to,
+    findings_by_caller,
+    operation_of,
+    resources_of,
+    sets,
+    values_of,
+)
 from verifier.parameters import facts_in, facts_of, objects_in, opened
 from verifier.rules.kit import burst_of, follows, grouped
 from verifier.window import Findings, Line, Lines, Window, rule
@@ -15,6 +24,13 @@ PUSH_S = 600
 _ROLE_CALLS = (
     "Add member to role",
     "Add eligible member to role",
+    "Add member to role outside of PIM",
+    "Add member to role in PIM completed (permanent)",
+    "Add eligible member to role in PIM completed (permanent)",
+    "Microsoft.Authorization/elevateAccess/action",
+    "Add-RoleGroupMember",
+    "New-ManagementRoleAssignment",
+    "iam.resourceset.bindings.add",
     "user.account.privilege.grant",
     "group.privilege.grant",
     "ASSIGN_ROLE",
@@ -70,14 +86,18 @@ _CONSENT_CALLS = (
     "Add app role assignment to service principal",
     "Add app role assignment grant to user",
 )
+_DELEGATION_CALLS = ("AUTHORIZE_API_CLIENT_ACCESS", "ADD_TO_TRUSTED_OAUTH2_APPS")
 _WIDE_SCOPE = re.compile(
     r"\b(?:Mail|Files|Directory|RoleManagement|Application|AppRoleAssignment|User|Group|Sites|Contacts|MailboxSettings|Device)(?:\.\w{1,20})?\.(?:Read|ReadWrite|Send|FullControl|Manage)(?:\.\w{1,20})?\b"
     r"|\bMail\.(?:Read|ReadWrite|Send)\b|full_access_as_app|EWS\.AccessAsUser|AccessAsUser\.All",
     re.IGNORECASE,
 )
 _PUSH_CALLS = ("system.push.send_factor_verify_push", "user.mfa.okta_verify.deny_push")
+_ANSWER_CALL = "user.authentication.auth_via_mfa"
 _WATCH_CALLS = (
     "protected_branch.destroy",
+    "protected_branch.policy_override",
+    "repo.advanced_security_disabled",
     "repository_ruleset.destroy",
     "secret_scanning.disable",
     "repository_secret_scanning.disable",
@@ -97,6 +117,8 @@ _OUT_CALLS = (
     "CUSTOMER_TAKEOUT_CREATED",
     "email_forwarding_out_of_domain",
     "CREATE_EMAIL_MONITOR",
+    "SearchExportDownloaded",
+    "New-ComplianceSearchAction",
 )
 _PUBLIC_CALLS = ("repo.access", "change_document_visibility", "change_acl_editors")
 
@@ -203,9 +225,9 @@ def _makes_credential(line: Line[CloudApiFields]) -> bool:
     "tenant-consent-wide",
     "T1528",
     "credential_access",
-    on=(calls_to(*_CONSENT_CALLS, "AUTHORIZE_API_CLIENT_ACCESS"),),
+    on=(calls_to(*_CONSENT_CALLS, *_DELEGATION_CALLS),),
     summary=f"Not by an own service: an application may read or act for many ({', '.join(_CONSENT_CALLS)} with a scope as Mail, Files, Directory, RoleManagement, Application, AppRoleAssignment, User, Group, Sites, Contacts, MailboxSettings or Device with Read, ReadWrite, Send, FullControl or Manage (but User.Read alone), full_access_as_app, EWS.AccessAsUser, AccessAsUser.All, or consent for all: AllPrincipals, ConsentContext.IsAdminConsent True), "
-    "or a client gets delegation over a whole Workspace (AUTHORIZE_API_CLIENT_ACCESS). Suspicious.",
+    f"or a client gets delegation over a whole Workspace, or is trusted in it ({', '.join(_DELEGATION_CALLS)}). Suspicious.",
     source="ATT&CK T1528, T1098.003; Microsoft Entra audit activities, Google Workspace admin events",
 )
 def tenant_consent_wide(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -213,23 +235,21 @@ def tenant_consent_wide(calls: Lines[CloudApiFields], window: Window) -> Finding
 
 
 def _is_wide_consent(line: Line[CloudApiFields]) -> bool:
-    if operation_of(line.fields) == "authorize_api_client_access":
+    if (line.fields.api_operation or "") in _DELEGATION_CALLS:
         return True
     text = " ".join(value for values in facts_of(resources_of(line)).values() for value in values)
     for_all = "allprincipals" in text.lower() or sets(line, "consentcontext.isadminconsent", "true")
     return for_all or _WIDE_SCOPE.search(text.replace("User.Read ", " ")) is not None
 
 
-@rule(
+okta_impersonation = call_rule(
     "okta-impersonation",
     "T1078.004",
     "initial_access",
-    on=(calls_to("user.session.impersonation.initiate", "user.session.impersonation.grant"),),
+    operations=("user.session.impersonation.initiate", "user.session.impersonation.grant"),
     summary="Not by an own service: support's right to act as a user is granted or used (user.session.impersonation.initiate, user.session.impersonation.grant). Suspicious.",
     source="ATT&CK T1078.004; Okta event types",
 )
-def okta_impersonation(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(calls)
 
 
 @rule(
@@ -238,11 +258,11 @@ def okta_impersonation(calls: Lines[CloudApiFields], window: Window) -> Findings
     "credential_access",
     on=(CloudApiFields, (LogonFields, "success")),
     at_least=MIN_PUSHES,
-    summary=f"One account is asked {MIN_PUSHES} or more times within {PUSH_S} s to confirm a sign-in on its telephone ({', '.join(_PUSH_CALLS)}, refused or not). Suspicious. Confirmed: it signs in from an external address within {PUSH_S} s after.",
+    summary=f"One account is asked {MIN_PUSHES} or more times within {PUSH_S} s to confirm a sign-in on its telephone ({', '.join(_PUSH_CALLS)}, refused or not, or {_ANSWER_CALL} refused). Suspicious. Confirmed: it signs in from an external address within {PUSH_S} s after.",
     source="ATT&CK T1621; Okta event types",
 )
 def push_fatigue(calls: Lines[CloudApiFields], successes: Lines[LogonFields], window: Window) -> Findings:
-    pushes = [line for line in calls if operation_of(line.fields) in _PUSH_CALLS]
+    pushes = [line for line in calls if _is_push(line)]
     for user, lines in grouped(pushes, caller_of).items():
         burst = burst_of(window, lines, MIN_PUSHES, PUSH_S)
         entries = [
@@ -257,16 +277,19 @@ def push_fatigue(calls: Lines[CloudApiFields], successes: Lines[LogonFields], wi
             yield from findings_by_caller(burst, confirmed=bool(entries))
 
 
-@rule(
+def _is_push(line: Line[CloudApiFields]) -> bool:
+    operation = operation_of(line.fields)
+    return operation in _PUSH_CALLS or (operation == _ANSWER_CALL and bool(line.fields.api_error))
+
+
+code_guard_removed = call_rule(
     "code-guard-removed",
     "T1562.001",
     "defense_evasion",
-    on=(calls_to(*_WATCH_CALLS),),
+    operations=_WATCH_CALLS,
     summary=f"Not by an own service: what protects a repository or looks for secrets in it is switched off ({', '.join(_WATCH_CALLS)}). Suspicious.",
     source='ATT&CK T1562.001; GitHub, "Audit log events for your organization"',
 )
-def code_guard_removed(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(calls)
 
 
 @rule(
@@ -296,16 +319,14 @@ def code_hook_added(calls: Lines[CloudApiFields], window: Window) -> Findings:
     return findings_by_caller(line for line in calls if (line.fields.user_type or "").lower() not in ("app", "bot"))
 
 
-@rule(
+tenant_data_out = call_rule(
     "tenant-data-out",
     "T1114.003",
-    "exfiltration",
-    on=(calls_to(*_OUT_CALLS),),
-    summary=f"Not by an own service: a Workspace's whole data is exported, or mail sent on outside ({', '.join(_OUT_CALLS)}). Suspicious.",
+    "collection",
+    operations=_OUT_CALLS,
+    summary=f"Not by an own service: a tenant's data or search results are exported, or mail sent on outside ({', '.join(_OUT_CALLS)}). Suspicious.",
     source="ATT&CK T1114.003, T1530; Google Workspace admin and user accounts events",
 )
-def tenant_data_out(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(calls)
 
 
 RULES = (

@@ -14,7 +14,6 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 from schema import Event, Incident, shown_time
 from telemetry.importers import import_stream, settled
@@ -299,10 +298,8 @@ def _add_file(path: Path, name: str, files: dict[Path, str], found: Found) -> No
         return
     try:
         members, refusals = members_of(path)
-    except (OSError, ValueError, BadZipFile) as error:
-        found.errors.append(
-            f"Expected a zip archive in {str(path)!r}, and got {type(error).__name__}: {error}; unpack it."
-        )
+    except FileError as error:
+        found.errors.append(str(error))
         return
     found.errors.extend(refusals)
     for member in members:

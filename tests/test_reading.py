@@ -16,9 +16,9 @@ import zstandard
 from evtx_files import evtx_file
 from telemetry.importers.containers import FileError
 from telemetry.importers.events import Skipped
-from telemetry.importers.reading import BAD_EVENT, BAD_LINE, BREAKS_OFF, read_records, read_text
-from telemetry.importers.tables import HEADER_AGAIN, LONG_ROW
-from telemetry.importers.xml_events import BROKEN, HARMFUL
+from telemetry.importers.reading import BAD_EVENT, BAD_LINE, BREAKS_OFF, LONG_LINE, read_records, read_text
+from telemetry.importers.tables import BAD_ROW, HEADER_AGAIN, LONG_ROW
+from telemetry.importers.xml_events import BROKEN, HARMFUL, TOO_LONG
 from telemetry.judging import find_files, judge
 from telemetry.windowing import Pool
 from world import World
@@ -378,3 +378,59 @@ def test_a_cut_event_log_gives_what_it_holds(tmp_path):
     records = list(read_records(written(tmp_path, "log.evtx", content[: 4096 + 65_536 + 900])))
 
     assert records.count(RECORD) >= 60
+
+
+# ---------------------------------------------------------------- bad input
+def test_a_line_that_never_ends_is_named_and_the_next_is_read(monkeypatch):
+    monkeypatch.setattr("telemetry.importers.containers.HEAD", 1 << 16)
+    monkeypatch.setattr("telemetry.importers.reading.MAX_LINE", 1 << 12)
+    line = '{"raw": "' + "x" * (1 << 18) + '"}\n'
+
+    assert list(read_text(line + '{"raw": "b"}\n')) == [Skipped(LONG_LINE), {"raw": "b"}]
+
+
+def test_a_first_line_that_is_broken_costs_itself_alone_in_a_long_file(monkeypatch):
+    monkeypatch.setattr("telemetry.importers.containers.HEAD", 64)
+    good = [{"raw": str(number)} for number in range(50)]
+
+    assert list(read_text('{"raw": "cut\n' + "".join(json.dumps(record) + "\n" for record in good))) == [
+        Skipped(BAD_LINE),
+        *good,
+    ]
+
+
+def test_an_event_that_never_ends_is_named_and_the_next_is_read(monkeypatch):
+    monkeypatch.setattr("telemetry.importers.xml_events.LARGEST", 5000)
+    monkeypatch.setattr("telemetry.importers.reading.MAX_LINE", 1000)
+    endless = EVENT.replace("desk-3", "x" * 20_000)
+
+    assert list(read_text(EVENT + endless + EVENT)) == [RECORD, Skipped(TOO_LONG), RECORD]
+
+
+def test_events_are_cut_out_wherever_the_pieces_end(monkeypatch):
+    for size in (7, 64, 200):
+        monkeypatch.setattr("telemetry.importers.reading.MAX_LINE", size)
+        assert list(read_text(f"<Events>{EVENT * 3}</Events>")) == [RECORD] * 3
+
+
+def test_a_quote_that_is_never_closed_loses_its_rows_alone(monkeypatch):
+    monkeypatch.setattr("telemetry.importers.tables.LONGEST_CELL", 200)
+    text = 'Time,User\n2031-01-02 03:04:05,"a\n' + "2031-01-02 03:04:06,b\n" * 40
+
+    records = list(read_text(text, "x.csv"))
+
+    assert records[0] == Skipped(BAD_ROW)
+    assert records[-1] == {"Time": "2031-01-02 03:04:06", "User": "b"}
+
+
+def test_a_file_that_grows_or_shrinks_while_it_is_read_gives_whole_records(tmp_path):
+    path = written(tmp_path, "live.jsonl", b'{"raw": "a"}\n' * 2_000_000)
+    records = read_records(path)
+    first = next(records)
+    path.write_bytes(b'{"raw": "a"}\n')
+
+    rest = list(records)
+
+    assert first == {"raw": "a"}
+    assert {"a"} == {record["raw"] for record in rest if not isinstance(record, Skipped)}
+    assert sum(isinstance(record, Skipped) for record in rest) <= 1

@@ -15,7 +15,7 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -24,6 +24,7 @@ import zstandard
 from schema import OpenSOCError
 
 HEAD = 8 << 20  # bytes that are looked at before reading, and the size of a JSON document that is parsed as a whole
+LONGEST_NAME = 255  # bytes, as file systems have it
 MOST_MEMBERS = 10_000  # of an archive
 LARGEST_RATIO = 300  # unpacked to packed; logs reach 10 to 60
 FREE_BYTES = 256 << 20  # unpacked without a look at the ratio
@@ -55,6 +56,7 @@ _FAULTS = (
     RuntimeError,
     NotImplementedError,
     ValueError,
+    KeyError,
 )
 
 
@@ -241,26 +243,41 @@ def is_archive(path: Path) -> bool:
     """Return whether a file is a zip archive, by its first bytes; Office documents are archives too, and are none here."""
     if not path.is_file():
         return False  # a pipe can be read once
-    with suppress(OSError, zipfile.BadZipFile), path.open("rb") as handle:
-        if handle.read(4) in _ZIP:
+    try:
+        with path.open("rb") as handle:
+            if handle.read(4) not in _ZIP:
+                return False
             with zipfile.ZipFile(handle) as archive:
                 return "[Content_Types].xml" not in archive.namelist()
-    return False
+    except _FAULTS:
+        return True  # listing the members says why
 
 
 def members_of(path: Path) -> tuple[list[Path], list[str]]:
-    """List the paths through a zip archive to its members, and a sentence for each member that is left out."""
+    """List the paths through a zip archive to its members, and a sentence for each member that is left out.
+
+    Raises:
+        FileError: it cannot be opened, or is no archive.
+    """
     members: list[Path] = []
     refusals: list[str] = []
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            fault = _member_fault(info, len(members))
-            if fault:
-                refusals.append(f"Expected a recording in {str(path / info.filename)!r}, and it is {fault}.")
-            elif not info.is_dir():
-                members.append(path / info.filename)
-            if len(members) >= MOST_MEMBERS:
-                break
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except _FAULTS as error:
+        raise FileError(
+            f"Expected a zip archive in {str(path)!r}, and got {type(error).__name__}: {error}; leave it out."
+        ) from error
+    for info in infos:
+        if info.is_dir():
+            continue
+        fault = _member_fault(info, len(members))
+        if fault:
+            refusals.append(f"Expected a recording in {str(path / info.filename)!r}, and it is {fault}.")
+        else:
+            members.append(path / info.filename)
+        if len(members) + len(refusals) > MOST_MEMBERS:
+            break
     return members, refusals
 
 
@@ -268,8 +285,10 @@ def _member_fault(info: zipfile.ZipInfo, count: int) -> str:
     name = PurePosixPath(info.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or ":" in info.filename[:2]:
         return "a path out of the archive; it is not read"
+    if any(len(part.encode()) > LONGEST_NAME for part in name.parts):
+        return f"under a name of more than {LONGEST_NAME} bytes; rename it"
     if info.flag_bits & 1:
         return "encrypted; unpack the archive with its password"
     if name.suffix.lower() in (".zip", ".7z", ".rar", ".tar"):
         return "an archive in an archive; unpack it"
-    return f"one of more than {MOST_MEMBERS} members; split the archive" if count >= MOST_MEMBERS - 1 else ""
+    return f"one of more than {MOST_MEMBERS} members; split the archive" if count >= MOST_MEMBERS else ""

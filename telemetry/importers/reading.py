@@ -28,7 +28,7 @@ from telemetry.importers.xml_events import EventTexts, decoded, is_xml
 
 MAX_LINE = 4_000_000  # bytes; the longest script blocks are far below
 MOST_FAULTS = 1000  # records of an event log that cannot be read, one after the other; then its rest is left out
-MAX_ELEMENT = 64 << 20  # bytes of one record in a long JSON document
+MAX_ELEMENT = 16 << 20  # bytes of one record in a long JSON document
 BAD_LINE = "a line that is not valid JSON"
 BAD_DOCUMENT = "a JSON document that breaks off or is not valid: its rest is left out"
 BAD_EVENT = "a record of the Windows event log (EVTX) that cannot be read"
@@ -115,7 +115,7 @@ def _parts(source: Source, name: str) -> Iterator[Record]:
     if source.head.startswith(EVTX):
         return _event_log(source)
     start = source.head[:200].lstrip()[:1]
-    if start in (b"{", b"[") and not _is_json_line(source):
+    if start in (b"{", b"[") and not _is_in_lines(source):
         return _document(source)
     if form := form_of(decoded(source.head[:65536])):
         return chain.from_iterable(map(unwrap, read_blocks(map(decoded, _bounded_lines(source)), form)))
@@ -124,7 +124,7 @@ def _parts(source: Source, name: str) -> Iterator[Record]:
     if start not in (b"{", b"[", b"<", b"#") or source.head.lstrip().startswith(b"#TYPE "):  # PowerShell's Export-Csv
         header = header_of(decoded(source.head[:65536]), is_table=any(part in ("csv", "tsv") for part in ending[-2:]))
     if header:
-        return chain.from_iterable(unwrap(row) for row in csv_rows(map(decoded, source), header))
+        return chain.from_iterable(unwrap(row) for row in csv_rows(map(decoded, _bounded_lines(source)), header))
     return _lines(source, text=not any(part in ("jsonl", "ndjson", "json") for part in ending[-2:]))
 
 
@@ -197,10 +197,15 @@ def parsed_json(text: bytes) -> Any:
 
 
 # ---------------------------------------------------------------- documents
-def _is_json_line(source: Source) -> bool:
-    """Return whether the first line is a JSON value by itself, and is not all that there is."""
+def _is_in_lines(source: Source) -> bool:
+    """Return whether JSON has a value a line: the first one is, or, where it is broken and opens nothing, one of the next two."""
     first, newline, rest = source.head.lstrip().partition(b"\n")
-    return bool(newline and rest.strip()) and parsed_json(first) is not _NOTHING
+    if not rest.strip():
+        return not newline and not source.is_whole and not _list_place(source.head)  # a line that is too long
+    if parsed_json(first) is not _NOTHING:
+        return True
+    opens = first.rstrip().endswith((b"{", b"[", b",", b":"))
+    return not opens and any(parsed_json(line) is not _NOTHING for line in rest.split(b"\n", 2)[:2] if line[:1] == b"{")
 
 
 def _document(source: Source) -> Iterator[Record]:

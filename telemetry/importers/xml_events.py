@@ -39,37 +39,46 @@ class EventTexts:
 
     def __init__(self) -> None:
         self.rest = b""
+        self.closing = b""  # the end of the event that is open; empty between events
         self.searched = 0
-        self.is_overlong = False
+        self.is_overlong = False  # the event before was too long, so that what comes first is its rest
 
     @property
     def is_open(self) -> bool:
         """Return whether an event was begun and not ended."""
-        return self.is_overlong or _OPENS.search(self.rest) is not None
+        return bool(self.closing) or self.is_overlong
 
     def feed(self, piece: bytes) -> Iterator[Mapping[str, Any] | Skipped]:
         """Yield the events that end in a piece."""
-        self.rest += piece
-        while opening := _OPENS.search(self.rest):
-            if opening.start():
-                yield from _between(self.rest[: opening.start()], is_overlong=self.is_overlong)
-                self.rest, self.is_overlong, self.searched = self.rest[opening.start() :], False, 0
-                continue
-            closing = b"</" + opening[1] + b">"
-            end = self.rest.find(closing, self.searched)
+        text, place = self.rest + piece, 0
+        while True:
+            if not self.closing:
+                opening = _OPENS.search(text, place)
+                if not opening:
+                    break
+                yield from _between(text[place : opening.start()], is_overlong=self.is_overlong)
+                self.closing, self.is_overlong = b"</" + opening[1] + b">", False
+                place = self.searched = opening.start()
+            end = text.find(self.closing, self.searched)
             if end < 0:
-                self.searched = max(0, len(self.rest) - len(closing))
-                if len(self.rest) > LARGEST:
-                    yield Skipped(TOO_LONG)
-                    self.rest, self.is_overlong, self.searched = self.rest[-_KEPT:].lstrip(b"<"), True, 0
-                return
-            end += len(closing)
-            text, self.rest, self.searched = self.rest[:end], self.rest[end:], 0
-            yield parse_event(text)
+                break
+            end += len(self.closing)
+            yield parse_event(text[place:end])
+            self.closing, place = b"", end
+        yield from self._keep(text[place:])
+
+    def _keep(self, rest: bytes) -> Iterator[Skipped]:
+        """Keep what the next piece goes on with: an open event, unless it is too long, or the text between two."""
+        self.rest = rest
+        self.searched = max(0, len(rest) - len(self.closing))
+        if len(rest) > LARGEST:
+            if self.closing:
+                yield Skipped(TOO_LONG)
+            self.rest, self.is_overlong, self.closing = rest[-_KEPT:], True, b""
 
     def close(self) -> Iterator[Mapping[str, Any] | Skipped]:
         """Yield what is left at the end: a begun event is broken."""
-        if _OPENS.search(self.rest):
+        if self.closing:
             yield Skipped(BROKEN)
         else:
             yield from _between(self.rest, is_overlong=self.is_overlong)

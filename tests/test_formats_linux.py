@@ -272,3 +272,18 @@ def test_a_journal_entry_keeps_time_host_and_program():
 
     assert event.time == datetime(2031, 5, 9, 8, 0, 0, 250_000, UTC)
     assert (event.fields.device_hostname, event.fields.user_name, event.fields.src_ip) == ("lin-31", "ines", PEER)
+
+
+@pytest.mark.parametrize("frame", ["May  9 02:00:00 lin-31 {}: ", "<13>1 2031-05-09T02:00:00Z lin-31 {} 7 - - "])
+def test_a_record_that_is_a_message_s_whole_text_is_read_as_its_own_kind(frame):
+    eve = '{"timestamp": "2031-05-09T02:00:01Z", "flow_id": 1, "event_type": "flow", "src_ip": "10.71.4.9", "flow": {}}'
+    sysmon = (
+        '<Event><System><Provider Name="Linux-Sysmon"/><EventID>1</EventID><TimeCreated SystemTime="2031-05-09T02:00:01Z"/>'
+        '<Computer>lin-31</Computer></System><EventData><Data Name="Image">/usr/bin/wget</Data></EventData></Event>'
+    )
+    lines = frame.format("suricata") + eve, frame.format("sysmon") + sysmon
+    flow, launch = import_records({"raw": line} for line in lines)
+
+    assert (flow.event_type, flow.fields.src_ip) == ("net_conn", "10.71.4.9")
+    assert (launch.event_type, launch.fields.process_path) == ("process", "/usr/bin/wget")
+    assert flow.time == launch.time == datetime(2031, 5, 9, 2, 0, 1, tzinfo=UTC)

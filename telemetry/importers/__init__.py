@@ -87,7 +87,7 @@ def import_stream(
         times: notes the times; after the last record, `settled` gives a draft its own.
         networks: address ranges of the organisation, from which a connection's `dst_scope` is derived.
     """
-    log = text.TextLog()
+    log = text.TextLog(format_of)
     originals = Originals()
     attempts = Attempts()
     for record, raw in enumerate(records):

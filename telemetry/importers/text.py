@@ -48,6 +48,7 @@ from telemetry.importers.messages import convert_message, read_sign_in
 from telemetry.importers.sign_in_lines import LAST_REPEATED, MAX_REPEATS, SignIns, Try
 from telemetry.importers.syslog import Message, read_message
 from telemetry.importers.times import TIME_OUTSIDE, read_time
+from telemetry.importers.unwrapping import parsed_text, unwrap
 
 UNKNOWN_LINE = "a line of text that is neither auditd's nor syslog's"
 OPEN_EVENTS = 1000  # audit events whose lines may still come; auditd writes an event's lines within a few of another's
@@ -88,7 +89,9 @@ class TextLog:
     of the same recording with the parent's process id, never by anything else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, format_of: Callable[[Raw], Format | None] = lambda raw: None) -> None:
+        """Start without lines; `format_of` names the format of a record that is a message's whole text."""
+        self.format_of = format_of
         self.done: list[Imported] = []
         self.audits: dict[str, AuditEvent] = {}
         self.programs: dict[str, str] = {}
@@ -166,7 +169,16 @@ class TextLog:
         if tried:
             self.done += self.sign_ins.take(tried)
         else:
-            self.done.append(convert_message(message))
+            self.done.append(self.inner_record(message) or convert_message(message))
+
+    def inner_record(self, message: Message) -> Imported | None:
+        """Return what a record becomes that is a message's whole text: Sysmon's XML on Linux, Suricata's JSON; None for other text."""
+        raw = next(unwrap(parsed_text(message.text)), None) if message.text[:1] in ("<", "{") else None
+        row = self.format_of(raw) if isinstance(raw, Mapping) and not is_text(raw) else None
+        if row is None or not isinstance(raw, Mapping):
+            return None
+        time, result = row.convert(raw)
+        return located(result, time or message.time, message.record)
 
     def add_exported(self, record: int, text: str) -> bool:
         """Take in a line of the journal's export format, if it is one."""

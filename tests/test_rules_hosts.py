@@ -270,6 +270,49 @@ def test_files_that_an_installed_script_hides(command, parent, expected):
     assert names(launch(0, SYSTEM32 + "attrib.exe", command, parent=CMD, parent_cmd_line=parent)) == expected
 
 
+@pytest.mark.parametrize(
+    ("target", "port", "strength"),
+    [
+        ("10.20.1.12", 4443, "confirmed"),
+        ("10.20.1.12", 1023, "suspicious"),
+        ("10.20.1.12", 8080, "suspicious"),
+        ("10.20.1.11", 4443, "suspicious"),
+        ("127.0.0.1", 4443, "suspicious"),
+    ],
+)
+def test_a_launcher_that_calls_a_port_of_no_service(target, port, strength):
+    program = SYSTEM32 + "mshta.exe"
+    rows = (
+        launch(0, program, f"mshta.exe {LOCAL}x.hta"),
+        call(9, program, target, src_ip="10.20.1.11", dst_port=port),
+    )
+
+    assert f"launcher-runs-user-file {strength}" in names(*rows)
+
+
+@pytest.mark.parametrize(
+    ("program", "at", "strength"),
+    [
+        ("C:\\ProgramData\\Vendor\\cv.exe", 600, "confirmed"),
+        ("C:\\ProgramData\\Vendor\\cv.exe", 601, "suspicious"),
+        (INSTALLED, 600, "suspicious"),
+    ],
+)
+def test_a_library_that_was_put_beside_its_program(program, at, strength):
+    path = "C:\\ProgramData\\Vendor\\word.dll"
+    load = event(at, "module_load", "dll", file_path=path, process_path=program, signature_state="unsigned")
+
+    assert names(write(0, path), load) == [f"foreign-module {strength}"]
+
+
+def test_a_tool_s_output_is_known_on_the_share_of_windows_itself():
+    def opened(share, path):
+        return event(0, "share", "access", share_name=f"\\\\*\\{share}", file_path=path, src_ip="10.20.1.12")
+
+    assert names(opened("ADMIN$", "Temp\\aBcDeFgH.tmp")) == ["remote-control-pipe confirmed"]
+    assert names(opened("ADMIN$", "Attemp\\aBcDeFgH.tmp")) == []
+
+
 def test_five_names_that_do_not_exist_are_no_mistyping():
     def asked(name, status):
         return event(0, "kerberos", "tgt", host="DIR-01", user=None, user_name=name, status=status, src_ip="10.20.1.11")

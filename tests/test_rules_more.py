@@ -286,6 +286,7 @@ CASES = {
         ("confirmed", [service(0, "cmd.exe /c echo abc > \\\\.\\pipe\\abc")]),
         ("confirmed", [task(0, "cmd.exe /C tasklist > %windir%\\Temp\\x.tmp 2>&1")]),
         ("confirmed", [setting(0, "%COMSPEC% /Q /c x", SERVICES_KEY + "X\\ImagePath", SERVICES)]),
+        ("confirmed", [service(0, '"C:\\Windows\\System32\\cmd.exe"')]),
         ("", [service(0, "cmd.exe /c start acme"), task(1, "C:\\Windows\\System32\\defrag.exe")]),
     ],
     "service-changed": [

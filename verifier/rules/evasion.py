@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 from schema import (
+    FileFields,
     ModuleLoadFields,
+    NetConnFields,
     ProcessAccessFields,
     ProcessFields,
     ProcessInjectFields,
@@ -15,6 +17,7 @@ from verifier.rules.kit import (
     ALL_ACCESS_BITS,
     CHAIN_S,
     ELEVATED,
+    LOOPBACK,
     WINDOWS_CRASH_AND_CONSOLE,
     fetches_code,
     first_address,
@@ -26,6 +29,7 @@ from verifier.rules.kit import (
     program_path,
 )
 from verifier.window import (
+    OUTBOUND,
     SHELLS,
     Findings,
     Line,
@@ -59,6 +63,21 @@ SYSTEM_NAMES = (
     "rundll32.exe",
 )
 
+LEAST_OWN_PORT = 1024  # below lie those that IANA assigns to system services
+SERVICE_PORTS = (
+    1433,
+    1521,
+    3128,
+    3268,
+    3269,
+    3389,
+    5432,
+    5985,
+    5986,
+    8080,
+    8443,
+)  # of databases, directories, web and administration
+WRITTEN_S = 600  # from a library's creation to its loading
 _SYSTEM_FOLDERS = re.compile(
     r"\\(?:system32|syswow64|winsxs\\.{1,200}|servicing\\.{1,200}|softwaredistribution\\.{1,200})\\[^\\]+$",
     re.IGNORECASE,
@@ -229,7 +248,7 @@ def _is_renamed(path: str, original: str) -> bool:
         commands_that("launched-by-proxy"),
     ),
     summary=f"A launcher ({', '.join(stems(LAUNCHERS))}) gets a user-writable file, or another signed program is told to fetch, start or inject (LOLBAS). "
-    f"Confirmed: the launcher starts another program than {' or '.join(stems(WINDOWS_CRASH_AND_CONSOLE))} or connects outside within {CHAIN_S} s, mavinject, "
+    f"Confirmed: the launcher starts another program than {' or '.join(stems(WINDOWS_CRASH_AND_CONSOLE))}, connects outside or to an unusual port of another host than itself and {' or '.join(LOOPBACK)} inside ({LEAST_OWN_PORT} or above but {', '.join(map(str, SERVICE_PORTS))}) within {CHAIN_S} s, mavinject, "
     "or desktopimgdownldr, certoc, presentationhost, ieexec or hh with a URL.",
     source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
 )
@@ -242,7 +261,7 @@ def launcher_runs_user_file(
         if isinstance(line.fields, ProcessFields):
             name = basename(line.fields.process_path)
             children = _children(window, line)
-            calls = outbound(window, line.host, name, line.time_s, CHAIN_S)
+            calls = outbound(window, line.host, name, line.time_s, CHAIN_S) + _odd_calls(window, line, name)
             only_fetches = line in downloads and _ONLY_FETCHES.search(name) is not None
             yield finding(
                 [line, *children, *calls],
@@ -252,6 +271,21 @@ def launcher_runs_user_file(
                 program=line.fields.process_path or "",
                 remote=first_address(calls),
             )
+
+
+def _odd_calls(window: Window, line: Line[ProcessFields], name: str) -> list[Line[NetConnFields]]:
+    """List the connections of a launcher to ports of hosts of ours that no service there has."""
+    return [
+        call
+        for call in window.of(NetConnFields, *OUTBOUND)
+        if call.host == line.host
+        and basename(call.fields.process_path) == name
+        and call.fields.dst_ip not in (None, call.fields.src_ip, *LOOPBACK)
+        and not window.is_external(call.fields.dst_ip)
+        and (call.fields.dst_port or 0) >= LEAST_OWN_PORT
+        and call.fields.dst_port not in SERVICE_PORTS
+        and follows(window, call, line, CHAIN_S)
+    ]
 
 
 def _children(window: Window, line: Line[ProcessFields]) -> list[Line[ProcessFields]]:
@@ -321,11 +355,23 @@ def _is_injected(line: Line[ProcessInjectFields]) -> bool:
     "T1574.002",
     "persistence",
     on=(ModuleLoadFields,),
-    summary="An unsigned library (or of an invalid signature) from a user-writable folder in an installed or loose program, or from anywhere in an auto-elevated one; a service's (no program named) that is not installed; one in \\spool\\drivers\\ for a person. Suspicious.",
+    summary=f"An unsigned library (or of an invalid signature) from a user-writable folder in an installed or loose program, or from anywhere in an auto-elevated one; a service's (no program named) that is not installed; one in \\spool\\drivers\\ for a person. Confirmed: a loose program loads one that was written at most {WRITTEN_S} s before.",
     source="ATT&CK T1574.002, T1068; Microsoft Sysmon event 7, PrintService 808",
 )
 def foreign_module(loads: Lines[ModuleLoadFields], window: Window) -> Findings:
-    return findings_by_host_and_user(filter(_is_foreign, loads), confirmed=False)
+    return findings_by_host_and_user(
+        filter(_is_foreign, loads), confirmed=lambda group: any(_is_planted(window, line) for line in group)
+    )
+
+
+def _is_planted(window: Window, line: Line[ModuleLoadFields]) -> bool:
+    """Return whether a loose program loads a library that was written shortly before."""
+    path = (line.fields.file_path or "").lower()
+    return is_loose(program_path(line)) and any(
+        (write.host, (write.fields.file_path or "").lower()) == (line.host, path)
+        and follows(window, line, write, WRITTEN_S)
+        for write in window.of(FileFields, "create")
+    )
 
 
 def _is_foreign(line: Line[ModuleLoadFields]) -> bool:

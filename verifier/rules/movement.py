@@ -96,7 +96,7 @@ _CODE_FILE = re.compile(
 )
 
 _OUTPUT_FILE = re.compile(
-    r"(?:^|\\)__\d{9,}|\\temp\\[^\\]{4,12}\.(?:tmp|dmp)$|^[^\\]{0,12}execute\.bat$", re.IGNORECASE
+    r"(?:^|\\)__\d{9,}|(?:^|\\)temp\\[^\\]{4,12}\.(?:tmp|dmp)$|^[^\\]{0,12}execute\.bat$", re.IGNORECASE
 )
 
 

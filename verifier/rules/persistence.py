@@ -122,13 +122,14 @@ def _is_service_home(path: str) -> bool:
     "execution",
     on=((ServiceFields, "install"), (TaskFields, "create", "update"), SETTINGS),
     summary="A service or task runs a command with a pipe, a share of 127.0.0.1 or localhost, cmd with output to \\Temp\\, or PowerShell that is hidden, encoded or downloads (DownloadString, Net.WebClient, FromBase64String); "
-    "or a service's ImagePath is set to comspec, cmd or powershell. Confirmed.",
+    "or a service's ImagePath is set to comspec, cmd or powershell; or a service is installed that is a shell without arguments. Confirmed.",
     source="ATT&CK T1569.002, T1134.001; what public remote execution tools leave in System 7045",
 )
 def service_runs_command(
     installs: Lines[ServiceFields], tasks: Lines[TaskFields], settings: Sequence[Setting], window: Window
 ) -> Findings:
     lines: list[Line] = [line for line in installs if _is_commandeered(line.fields.service_cmd_line or "")]
+    lines += [line for line in installs if shell_name((line.fields.service_cmd_line or "").strip('" ')) in SHELLS]
     lines += [line for line in tasks if _is_commandeered(line.fields.job_cmd_line or "")]
     lines += [
         setting.line

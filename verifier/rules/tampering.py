@@ -114,14 +114,14 @@ def _registers_itself(window: Window, line: Line[RegistryFields]) -> bool:
     on=((WmiFields, "consumer"),),
     summary="A WMI event consumer is made that runs a command or a script (CommandLine, Script, ActiveScript, a user-writable file, "
     f"powershell, {', '.join(stems(SCRIPT_HOSTS))}, cmd /c or /k). "
-    "Confirmed when a filter and a binding are made on that host too.",
+    "Confirmed when a filter or a binding is made on that host too.",
     source="ATT&CK T1546.003: code run by a WMI event subscription",
 )
 def wmi_subscription(consumers: Lines[WmiFields], window: Window) -> Findings:
     running = {line.host for line in consumers if _runs_code(line)}
     parts = [line for line in window.of(WmiFields, "filter", "consumer", "binding") if line.host in running]
     for host, lines in grouped(parts, lambda line: line.host).items():
-        is_whole = {"filter", "binding"} <= {line.fields.activity for line in lines}
+        is_whole = not {"filter", "binding"}.isdisjoint(line.fields.activity for line in lines)
         evidence = lines if is_whole else [line for line in lines if _runs_code(line)]
         yield finding(
             evidence, confirmed=is_whole, host=host, accounts=[line.user for line in evidence], program=WMI_WORK

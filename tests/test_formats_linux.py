@@ -287,3 +287,29 @@ def test_a_record_that_is_a_message_s_whole_text_is_read_as_its_own_kind(frame):
     assert (flow.event_type, flow.fields.src_ip) == ("net_conn", "10.71.4.9")
     assert (launch.event_type, launch.fields.process_path) == ("process", "/usr/bin/wget")
     assert flow.time == launch.time == datetime(2031, 5, 9, 2, 0, 1, tzinfo=UTC)
+
+
+def test_a_zone_by_its_name_moves_the_clock():
+    message = read_message("Fri 2031-05-09 02:00:00 CEST lin-31 sshd[77]: hello")
+
+    assert (message.time, message.host) == (datetime(2031, 5, 9, 0, 0, 0, tzinfo=UTC), "lin-31")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"timestamp": "2031-05-09T02:00:00Z", "host": "lin-31", "tag": "sshd[77]:"},
+        {"timestamp": "2031-05-09T02:00:00Z", "hostname": "lin-31", "programname": "sshd", "procid": "77"},
+    ],
+)
+def test_a_message_in_columns_is_read_like_a_line(record):
+    (event,) = import_records([{**record, "message": f"Failed password for ines from {PEER} port 4 ssh2"}])
+
+    assert (event.time, event.activity) == (datetime(2031, 5, 9, 2, tzinfo=UTC), "failure")
+    assert (event.fields.device_hostname, event.fields.logon_process) == ("lin-31", "sshd")
+
+
+def test_a_message_without_a_program_that_only_sshd_writes_is_read():
+    assert sign_ins(f"2031-05-09T02:00:00Z stderr F Failed password for ines from {PEER} port 4 ssh2") == [
+        (0, "failure", "ines", PEER)
+    ]

@@ -1,7 +1,8 @@
 """Read log messages out of JSON: systemd's journal, macOS's unified log, and what container runtimes and shippers make of a line.
 
 Sources: systemd.journal-fields(7) and "Journal Export Formats"; Apple's `log` manual page (styles json and ndjson); Docker "JSON
-File logging driver"; Elastic Common Schema (`message`, `log.syslog`, `process`, `host`), as Filebeat's system module writes it.
+File logging driver"; Elastic Common Schema (`message`, `log.syslog`, `process`, `host`), as Filebeat's system module writes it;
+Microsoft, "Syslog table"; rsyslog, "Message properties"; Graylog, "GELF".
 """
 
 from __future__ import annotations
@@ -43,6 +44,27 @@ def is_shipped(raw: Mapping[str, Any]) -> bool:
         "syslog" in raw or "syslog" in mapping(raw.get("log")) or dataset.startswith(("system.auth", "system.syslog"))
     )
     return has_frame and is_named
+
+
+def is_row(raw: Mapping[str, Any]) -> bool:
+    """Return whether a record is a syslog message whose frame became columns: Sentinel's Syslog table, rsyslog's JSON, GELF."""
+    if isinstance(raw.get("SyslogMessage"), str):
+        return True
+    if isinstance(raw.get("short_message"), str):
+        return "host" in raw and "version" in raw
+    has_tag = any(name in raw for name in ("tag", "syslogtag", "programname", "syslog-tag"))
+    return isinstance(raw.get("message") or raw.get("msg"), str) and has_tag and ("host" in raw or "hostname" in raw)
+
+
+def read_row(raw: Mapping[str, Any], record: int) -> Message:
+    """Return the message of a syslog record in columns; a tag is a program with its process id (`sshd[77]:`)."""
+    text = str(first_of(raw, ("SyslogMessage", "short_message", "message", "msg")) or "")
+    time = read_time(first_of(raw, ("EventTime", "TimeGenerated", "timestamp", "timereported", "@timestamp", "time")))
+    host = str(first_of(raw, ("Computer", "HostName", "hostname", "host")) or "")
+    names = ("ProcessName", "programname", "_application_name", "tag", "syslogtag", "syslog-tag")
+    program, _, rest = str(first_of(raw, names) or "").strip().rstrip(":").partition("[")
+    pid = str(first_of(raw, ("ProcessID", "_process_id", "procid")) or rest.rstrip("]"))
+    return Message(record, time, host, program.rpartition("/")[2], pid, text.strip())
 
 
 def read_journal(raw: Mapping[str, Any], record: int) -> Message:

@@ -149,7 +149,7 @@ def unfolded(message: Message) -> tuple[int, str]:
 def read_try(message: Message) -> Try | None:
     """Return what a message of sshd, or of PAM on behalf of any program, says about a sign-in; None for anything else."""
     count, text = unfolded(message)
-    is_sshd = message.program.lower() in SSH_DAEMONS or (not message.program and "sshd" in text[:40])
+    is_sshd = not message.program or message.program.lower() in SSH_DAEMONS
     text = _NESTED.sub("", text, count=1) if is_sshd else text
     patterns = (*_SSHD, *_DROPBEAR) if is_sshd else ()
     for teller, pattern, status in patterns:

@@ -28,7 +28,7 @@ class Message:
     text: str
 
 
-_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\s?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?"
+_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\s?(?:Z|UTC|GMT|[ECMP][SD]T|CES?T|[+-]\d\d:?\d\d))?"
 _CLASSIC = r"[A-Z][a-z]{2}\s+\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:[.,]\d+)?(?: \d{4}(?=[ :]))?(?: (?:Z|UTC|GMT|[A-Z]{3,4}(?=:)|[+-]\d{4})(?=[ :]))?"
 _TIME = rf"(?:[*.]?(?:[A-Z][a-z]{{2}} )?(?P<time>{_ISO}|{_CLASSIC}|\d{{4}} [A-Z][a-z]{{2}}\s+\d{{1,2}} \d\d:\d\d:\d\d|\d{{10}}\.\d{{1,9}})|\[ *\d+\.\d+\])"
 _COUNT = re.compile(r"\d{1,6} (?=<\d{1,3}>)", re.ASCII)

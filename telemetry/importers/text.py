@@ -37,10 +37,12 @@ from telemetry.importers.journald import (
     audit_text,
     is_container,
     is_journal,
+    is_row,
     is_shipped,
     is_unified,
     read_container,
     read_journal,
+    read_row,
     read_shipped,
     read_unified,
 )
@@ -62,6 +64,7 @@ _READERS: tuple[tuple[Callable[[Raw], bool], Callable[[Raw, int], Message]], ...
     (is_unified, read_unified),
     (is_container, read_container),
     (is_shipped, read_shipped),
+    (is_row, read_row),
 )
 
 
@@ -280,6 +283,13 @@ FORMATS = (
     ),
     Format(
         "Syslog in Elastic fields", is_shipped, _convert_one, ("linux/auth", "linux/syslog"), "Filebeat's system module"
+    ),
+    Format(
+        "Syslog in columns",
+        is_row,
+        _convert_one,
+        ("linux/auth", "linux/syslog"),
+        "Sentinel's Syslog table, rsyslog's JSON, GELF",
     ),
     Format(
         "Web access log",

@@ -55,8 +55,21 @@ def read_time(value: object) -> datetime | None:
 
 _HOLDERS = ("#text", "value", "DateTime", "SystemTime", "@SystemTime", "$date")
 _ISO = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?\s*(Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?$", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?\s*(Z|z|UTC|GMT|[ECMP][SD]T|CES?T|[+-]\d\d(?::?\d\d)?)?$",
+    re.ASCII,
 )
+_ZONES = {  # hours ahead of UTC: RFC 2822 4.3 names those of America; Central Europe's are as clear
+    "EST": -5,
+    "EDT": -4,
+    "CST": -6,
+    "CDT": -5,
+    "MST": -7,
+    "MDT": -6,
+    "PST": -8,
+    "PDT": -7,
+    "CET": 1,
+    "CEST": 2,
+}
 _MICROSOFT = re.compile(r"\\?/Date\((-?\d+)(?:[+-]\d{4})?\)\\?/$", re.ASCII)
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)?$", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE]\+?\d+)?$", re.ASCII)
@@ -119,7 +132,7 @@ def _micros(fraction: str | None) -> int:
 def _offset(zone: str | None) -> timedelta:
     """Return how far a zone's clocks are ahead of UTC; text without a zone is UTC."""
     if not zone or zone[0] not in "+-":
-        return timedelta()
+        return timedelta(hours=_ZONES.get(zone or "", 0))
     ahead = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:].lstrip(":") or 0))
     return -ahead if zone[0] == "-" else ahead
 

@@ -70,6 +70,22 @@ CATEGORIES = {  # Sigma's categories of Windows -> Sysmon's event ids
     "file_executable_detected": (29,),
 }
 
+NARROW = {  # log sources of formats that carry other things too -> the types that a rule on the log source means
+    "dns": ("dns_query",),
+    "firewall": ("net_conn",),
+    "proxy": ("http",),
+    "webserver": ("http",),
+    "linux/process_creation": ("process",),
+    "linux/file_event": ("file",),
+    "linux/network_connection": ("net_conn",),
+    "linux/sshd": ("logon",),
+    "linux/sudo": ("privilege",),
+    "linux/cron": ("task",),
+    "linux/auth": ("account", "group", "logon", "privilege"),
+    "macos/process_creation": ("process",),
+    "macos/sshd": ("logon",),
+}
+
 
 # ---------------------------------------------------------------- formats
 def slug(name: str) -> str:
@@ -113,7 +129,8 @@ def unreadable_table() -> str:
 def log_sources() -> dict[str, frozenset[str]]:
     """Map Sigma's log sources (product/service or product/category) to the types of events that their records become.
 
-    Of Windows the importer's own tables say it, of all others the samples of the formats that serve the log source.
+    Of Windows the importer's own tables say it, of all others the samples of the formats that serve the log source; of a log source
+    that means a part of what its formats carry, that part (`NARROW`).
     """
     found = {
         **{
@@ -130,7 +147,8 @@ def log_sources() -> dict[str, frozenset[str]]:
         for source in row.log_sources:
             if source not in found:
                 others[source] |= sampled_types(row)
-    return dict(sorted({**found, **others}.items()))
+    meant = {source: types & frozenset(NARROW.get(source, types)) for source, types in others.items()}
+    return dict(sorted({**found, **meant}.items()))
 
 
 def _types_of(table: Table) -> frozenset[str]:

@@ -12,6 +12,7 @@ from event_log import event_log
 from schema import EVENT_TYPES, NO_TIME
 from scripts.coverage_tables import (
     CATEGORIES,
+    NARROW,
     SAMPLES,
     SERVICES,
     attack_layer,
@@ -202,6 +203,7 @@ def test_the_log_sources_become_types_that_exist_and_cover_the_formats():
     assert set().union(*sources.values()) <= set(EVENT_TYPES)
     assert {source for row in FORMATS for source in row.log_sources} <= set(sources)
     assert [source for source, types in sources.items() if not types] == []
+    assert {source: set(types) for source, types in NARROW.items()} == {source: sources[source] for source in NARROW}
     assert sources["windows/process_creation"] == {"process"}
     assert sources["windows/registry_event"] == {"registry"}
     assert sources["windows/windefend"] == {"control_change", "detection"}

@@ -19,7 +19,7 @@ from telemetry.importers.cloudtrail import convert_cloudtrail
 from telemetry.importers.containers import FileError
 from telemetry.importers.defender import TABLES, convert_defender
 from telemetry.importers.entra import convert_audit
-from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event
+from telemetry.importers.events import DraftEvent, Imported, Skipped, draft_event, scope_of
 from telemetry.importers.reading import BAD_LINE, MAX_LINE, read_records
 from telemetry.importers.security import task_command
 from telemetry.importers.text import convert_text
@@ -31,7 +31,6 @@ from telemetry.importers.values import (
     clean_int,
     clean_ip,
     clean_text,
-    scope_of,
     timestamp,
 )
 from telemetry.importers.windows import EventMapping, WindowsRecord, convert

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
 
 from schema import EVENT_CLASSES, FIELDS_OF, NO_TIME, EventBase, Fields, NetConnFields, faults
-from telemetry.importers.values import clean_fields, scope_of, timestamp
+from telemetry.importers.values import clean_fields, timestamp
+from world import in_networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,14 @@ def located(result: Imported, time: datetime | None, record: int) -> Imported:
     if isinstance(result, Skipped):
         return Skipped(result.reason, record)
     return replace(result, time=time, record=record)
+
+
+@lru_cache(maxsize=65_536)
+def scope_of(ip: str, networks: tuple[str, ...]) -> str:
+    """Return `internal` for an address of ours and for one that never leaves a local network, such as multicast; else `external`."""
+    address = ipaddress.ip_address(ip)
+    local = address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local
+    return "internal" if local or ip == "255.255.255.255" or in_networks(ip, networks) else "external"
 
 
 def with_scope(draft: DraftEvent, networks: tuple[str, ...]) -> DraftEvent:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from telemetry.importers.values import clean_int, clean_ip, scope_of
+from telemetry.importers.events import scope_of
+from telemetry.importers.values import clean_int, clean_ip
 from telemetry.importers.windows import EventMapping, Names, Table, WindowsRecord
 from world import PRIVATE_NETWORKS
 

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Le, MaxLen
 
 from schema import FIELDS_OF, Hex, Ip
-from world import in_networks
 
 TAIL_SHARE = 4  # a text that is too long keeps its head and, at its end, a quarter of what fits
 
@@ -154,14 +153,6 @@ def clean_fields(event_type: str, activity: str, values: Mapping[str, Any]) -> d
 
 
 # ---------------------------------------------------------------- facts that are derived, not recorded
-@lru_cache(maxsize=65_536)
-def scope_of(ip: str, networks: tuple[str, ...]) -> str:
-    """Return `internal` for an address of ours and for one that never leaves a local network, such as multicast; else `external`."""
-    address = ipaddress.ip_address(ip)
-    local = address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local
-    return "internal" if local or ip == "255.255.255.255" or in_networks(ip, networks) else "external"
-
-
 def host_and_port(url: str) -> tuple[str | None, int | None]:
     """Return the host and port that a URL names; the port from its scheme if none is written."""
     try:

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from telemetry.declaring import load_world
 from telemetry.importers import import_records
 from telemetry.importers.columns import braced, fitted
 from telemetry.importers.events import DraftEvent, Skipped
 from telemetry.importers.reading import read_records
 from telemetry.importers.unwrapping import unwrap
+from telemetry.judging import judge
 
 FORMATS = Path(__file__).parent / "data" / "formats"
 
@@ -242,11 +244,24 @@ def test_a_step_that_entra_asks_for_is_an_interrupt_and_no_failure(code):
     assert event["resources"] == f'{{"errorCode":"{code}","reason":"","app":"Quill Portal"}}'
 
 
-@pytest.mark.parametrize("code", ["53003", "500121", "700016", "7000215", "50057"])
+@pytest.mark.parametrize("code", ["53003", "700016", "7000215", "50057"])
 def test_a_sign_in_refused_for_another_reason_is_a_refused_call(code):
     (event,) = converted(sign_in(code))
 
     assert (event["api_operation"], event["api_error"]) == ("Sign-in refused", code)
+
+
+def test_a_second_factor_that_is_denied_is_told_apart():
+    (event,) = converted(sign_in("500121"))
+
+    assert (event["api_operation"], event["api_error"]) == ("Second factor refused", "500121")
+
+
+@pytest.mark.parametrize(("times", "rules"), [(4, []), (5, ["push-fatigue"])])
+def test_a_second_factor_denied_again_and_again_is_noticed(times, rules):
+    rows = [sign_in("500121", f"s-{n}", f"2031-05-06T08:00:0{n}Z") for n in range(times)]
+
+    assert list(judge(rows, load_world(None)).rule_ids) == rules
 
 
 def test_rows_of_one_sign_in_are_one_attempt_and_the_last_state_counts():

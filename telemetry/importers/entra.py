@@ -24,6 +24,9 @@ Raw = Mapping[str, Any]
 SERVICE = "Microsoft Entra"
 INTERRUPTED = "Sign-in interrupted"
 REFUSED = "Sign-in refused"
+FACTOR_REFUSED = (
+    "Second factor refused"  # 500121: the password was right, and the second factor was denied or not answered
+)
 # Microsoft, "Microsoft Entra authentication and authorization error codes": what a person gave as proof of identity is wrong. The
 # secret of an application (7000215) is no such proof: it is made by chance and not guessed; nor is a closed account (50057).
 CREDENTIAL_CODES = frozenset(map(str, (50034, 50053, 50055, 50056, 50064, 50126, 50144, 51004)))
@@ -203,6 +206,7 @@ def _sign_in(columns: Raw, code: str) -> Imported:
 
 def _open_sign_in(columns: Raw, code: str, reason: str) -> Imported:
     is_interrupt = code in INTERRUPTS or code == "interrupted"
+    refusal = FACTOR_REFUSED if code == "500121" else REFUSED
     name, kind = _who(columns)
     values = {
         "actor_user": name,
@@ -211,7 +215,7 @@ def _open_sign_in(columns: Raw, code: str, reason: str) -> Imported:
         "src_ip": _address(columns),
         "user_agent": columns.get("useragent"),
         "api_service": SERVICE,
-        "api_operation": INTERRUPTED if is_interrupt else REFUSED,
+        "api_operation": INTERRUPTED if is_interrupt else refusal,
         "api_error": None if is_interrupt else code,
         "resources": fitted({"errorCode": code, "reason": reason, "app": _application(columns)}),
     }

@@ -92,7 +92,7 @@ _WIDE_SCOPE = re.compile(
     r"|\bMail\.(?:Read|ReadWrite|Send)\b|full_access_as_app|EWS\.AccessAsUser|AccessAsUser\.All",
     re.IGNORECASE,
 )
-_PUSH_CALLS = ("system.push.send_factor_verify_push", "user.mfa.okta_verify.deny_push")
+_PUSH_CALLS = ("system.push.send_factor_verify_push", "user.mfa.okta_verify.deny_push", "second factor refused")
 _ANSWER_CALL = "user.authentication.auth_via_mfa"
 _WATCH_CALLS = (
     "protected_branch.destroy",
@@ -259,7 +259,7 @@ okta_impersonation = call_rule(
     on=(CloudApiFields, (LogonFields, "success")),
     at_least=MIN_PUSHES,
     summary=f"One account is asked {MIN_PUSHES} or more times within {PUSH_S} s to confirm a sign-in on its telephone ({', '.join(_PUSH_CALLS)}, refused or not, or {_ANSWER_CALL} refused). Suspicious. Confirmed: it signs in from an external address within {PUSH_S} s after.",
-    source="ATT&CK T1621; Okta event types",
+    source='ATT&CK T1621; Okta event types; Microsoft, "Microsoft Entra authentication and authorization error codes" (500121)',
 )
 def push_fatigue(calls: Lines[CloudApiFields], successes: Lines[LogonFields], window: Window) -> Findings:
     pushes = [line for line in calls if _is_push(line)]

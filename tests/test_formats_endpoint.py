@@ -164,7 +164,7 @@ def test_a_row_that_osquery_adds_is_made_and_one_that_it_lists_or_removes_is_not
 
 
 def test_a_windows_event_in_osquery_is_that_event():
-    (failed,) = events("osquery-results--windows-events.jsonl")
+    (failed,) = events("osquery-windows-events.jsonl")
 
     assert (facts(failed)["user_name"], facts(failed)["status"]) == ("noor", "0xc000006a")
     assert failed.time == datetime(2032, 4, 7, 10, 20, 30, 125_000, UTC)

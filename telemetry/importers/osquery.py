@@ -1,8 +1,8 @@
 """osquery's results: rows of event tables, and of tables whose difference says that something was added.
 
 A row that a table's difference adds (a service, a task, a user) is that thing made; a snapshot, which lists what is there, says
-nothing of when it came and is skipped, as a removed row is. Source: osquery documentation, "Logging: results logs"
-(differential, snapshot, batch) and "Schema".
+nothing of when it came and is skipped, as a removed row is. Rows of Windows events are read by `windows_shapes`. Source: osquery
+documentation, "Logging: results logs" (differential, snapshot, batch) and "Schema".
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from telemetry.importers.formats import Format
 from telemetry.importers.security import registry_path
 from telemetry.importers.times import read_time
 from telemetry.importers.values import first_of, mapping
-from telemetry.importers.windows_logs import convert_windows
-from telemetry.importers.windows_shapes import osquery_event
 
 Raw = Mapping[str, Any]
 Values = dict[str, Any]
@@ -180,8 +178,6 @@ def _table_of(raw: Raw, row: Raw) -> Table | None:
 def convert_osquery(raw: Raw) -> tuple[datetime | None, Imported]:
     """Return when a row was made and what it becomes, by its table."""
     row = raw["columns"]
-    if "eventid" in row and "data" in row:
-        return convert_windows(osquery_event, raw)
     logged = first_of(raw, ("unixTime", "calendarTime"))
     moment = read_time(first_of(row, ("time", "datetime", "start_time"))) or read_time(logged)
     table = _table_of(raw, row)

@@ -552,7 +552,12 @@ def _from_event_viewer(raw: Raw) -> WindowsRecord:
     )
 
 
-def osquery_event(raw: Raw) -> WindowsRecord:
+def _is_osquery(raw: Raw) -> bool:
+    row = raw.get("columns")
+    return isinstance(row, dict) and "eventid" in row and "data" in row
+
+
+def _from_osquery(raw: Raw) -> WindowsRecord:
     """Read a row of osquery's windows_eventlog or windows_events, whose `data` is the event's data as JSON."""
     row = mapping(raw.get("columns"))
     inner = mapping(json_value(row.get("data")))
@@ -649,6 +654,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape("Fluentd Windows events", _is_fluentd, _from_fluentd, "Fluentd's windows_eventlog2 input"),
     Shape("Windows events in ECS", _is_ecs, _from_ecs, "Elastic's modules, whose event_data moved to ECS fields"),
     Shape("Wazuh Windows events", _is_wazuh, _from_wazuh, "Wazuh's alerts.json and archives.json"),
+    Shape("osquery Windows events", _is_osquery, _from_osquery, "osquery's windows_eventlog and windows_events"),
     Shape("EvtxECmd", _is_evtxecmd, _from_evtxecmd, "`EvtxECmd --csv` or `--json`"),
     Shape("Hayabusa timeline", _is_hayabusa, _from_hayabusa, "`hayabusa csv-timeline` or `json-timeline`"),
     Shape("Chainsaw hunt", _is_chainsaw, _from_chainsaw, "`chainsaw hunt --csv`"),

@@ -135,6 +135,21 @@ def test_an_updater_that_writes_and_starts_its_next_version(writer, expected):
 
 
 @pytest.mark.parametrize(
+    ("writer", "parent", "strength"),
+    [
+        ("app-setup.exe", "app-setup.exe", "suspicious"),
+        ("app-setup.exe", "other.exe", "confirmed"),
+        ("app.exe", "app.exe", "confirmed"),
+    ],
+)
+def test_a_package_that_unpacks_and_starts_its_installer(writer, parent, strength):
+    folder, path = "C:\\Users\\ana\\Downloads\\", LOCAL + "Temp\\is-1.tmp\\app.tmp"
+    rows = (write(0, path, folder + writer), launch(9, path, parent=folder + parent), call(20, path))
+
+    assert f"dropped-program-runs {strength}" in names(*rows)
+
+
+@pytest.mark.parametrize(
     ("row", "expected"),
     [
         (inject(0, TALK, LOCAL + "Talk\\app-3\\Talk.exe"), []),
@@ -240,6 +255,8 @@ def test_a_remote_command_needs_the_logon_of_its_own_account(name, user, strengt
     [
         ('cmd.exe /s /c ""C:\\Program Files\\Print\\topdf.exe" a.html b.pdf"', []),
         ("cmd.exe /c D:\\app\\topdf.exe a.html", []),
+        ('cmd.exe /s /c "D:/app/topdf.exe a.html 2>&1"', []),
+        ('cmd.exe /s /c "D:/site/wwwroot/topdf.exe a.html 2>&1"', ["application-spawns-shell suspicious"]),
         ("cmd.exe /c D:\\app\\topdf.exe a.html & whoami", ["application-spawns-shell suspicious"]),
         ("cmd.exe /c D:\\site\\wwwroot\\topdf.exe a.html", ["application-spawns-shell suspicious"]),
         ("cmd.exe /c C:\\Windows\\System32\\whoami.exe", ["application-spawns-shell suspicious"]),

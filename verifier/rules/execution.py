@@ -17,6 +17,7 @@ from schema import (
 from verifier.commands import AUTOMATION, POWERSHELL, is_automation, launches_of
 from verifier.rules.kit import (
     CHAIN_S,
+    INSTALLERS,
     MIN_ENCODED,
     NETWORK_LOGON,
     SERVER_PROGRAMS,
@@ -85,7 +86,7 @@ _PROXY = {name: re.compile(pattern, re.IGNORECASE) for name, (pattern, _) in PRO
 _PROXIES_IN_WORDS = "; ".join(f"{name.removesuffix('.exe')} {words}" for name, (_, words) in PROXY_ARGUMENTS.items())
 # cmd that a server program starts for one program.
 _CARRIED = re.compile(
-    r'^"?(?:[a-z]:\\[\w\\]{1,30}\\)?cmd(?:\.exe)?"?\s+(?:/s\s+)?/c\s+"{0,2}([a-z]:\\[^"&|<>^\n]+?\.exe)(?:"|\s|$)[^&|<>^\n]*$',
+    r'^"?(?:[a-z]:\\[\w\\]{1,30}\\)?cmd(?:\.exe)?"?\s+(?:/s\s+)?/c\s+"{0,2}([a-z]:[\\/][^"&|<>^\n]+?\.exe)(?:"|\s|$)[^&|<>^\n]*(?:2>&1"?)?$',
     re.IGNORECASE,
 )
 # Inline code that makes objects: these programs are given it for one reason only.
@@ -99,7 +100,7 @@ _INLINE = re.compile(
     "T1059",
     "execution",
     on=(launches_of(SHELLS),),
-    summary=f"{', '.join(stems(DOCUMENT_PROGRAMS))} or a server program starts a shell, but cmd /c of one program (drive and path, nothing chained by & | < > ^ or a line break) outside \\Windows\\ and {', '.join(WEB_FOLDERS)} and not user-writable. Confirmed: that connects outside within {CHAIN_S} s.",
+    summary=f"{', '.join(stems(DOCUMENT_PROGRAMS))} or a server program starts a shell, but cmd /c of one program (drive and path, nothing chained by & | < > ^ or a line break, but 2>&1 at the end) outside \\Windows\\ and {', '.join(WEB_FOLDERS)} and not user-writable. Confirmed: that connects outside within {CHAIN_S} s.",
     source="ATT&CK T1059, T1204.002, T1505.003: code run by a program that has no reason to start shells",
 )
 def application_spawns_shell(shells: Lines[ProcessFields], window: Window) -> Findings:
@@ -111,7 +112,7 @@ def application_spawns_shell(shells: Lines[ProcessFields], window: Window) -> Fi
 def _carries_program(fields: ProcessFields) -> bool:
     """Return whether a server program starts cmd for nothing but one program of its application."""
     carried = _CARRIED.match(fields.process_cmd_line or "")
-    path = (carried[1] if carried else "").lower()
+    path = (carried[1] if carried else "").lower().replace("/", "\\")
     odd = "\\windows\\" in path or any(root in path for root in WEB_FOLDERS) or is_user_writable(path)
     return bool(path) and basename(fields.parent_path) in SERVER_PROGRAMS and not odd and basename(path) not in SHELLS
 
@@ -193,7 +194,7 @@ def signed_proxy_execution(launches: Lines[ProcessFields], window: Window) -> Fi
     "execution",
     on=((ProcessFields, "launch"),),
     summary=f"A file is written to a user-writable folder and that very file starts as a program on the same host within {DROP_RUN_S} s, but for what a program writes to its own folder. "
-    f"Confirmed: it connects outside within {CHAIN_S} s of its start.",
+    f"Confirmed: it connects outside within {CHAIN_S} s of its start, and was not both written and started by a program named setup, install, update or unins.",
     source="ATT&CK T1204.002, T1105: a file fetched or attached and then executed",
 )
 def dropped_program_runs(launches: Lines[ProcessFields], window: Window) -> Findings:
@@ -208,14 +209,21 @@ def dropped_program_runs(launches: Lines[ProcessFields], window: Window) -> Find
         if pairs:
             starts = list({start.log_id: start for _, start in pairs}.values())
             calls = [call for start in starts for call in outbound(window, host, path, start.time_s, CHAIN_S)]
+            unpacked = all(_is_unpacked(file, start) for file, start in pairs)
             yield finding(
                 [*(file for file, _ in pairs), *starts, *calls],
-                confirmed=bool(calls),
+                confirmed=bool(calls) and not unpacked,
                 host=host,
                 accounts=[start.user for start in starts],
                 program=path,
                 remote=first_address(calls),
             )
+
+
+def _is_unpacked(file: Line[FileFields], start: Line[ProcessFields]) -> bool:
+    """Return whether one installer writes a program and starts it, as self-extracting packages do."""
+    writer = program_path(file)
+    return bool(INSTALLERS.search(basename(writer))) and writer == (start.fields.parent_path or "").lower()
 
 
 def _dropped_file(line: Line[FileFields]) -> tuple[str, str] | None:

@@ -262,6 +262,13 @@ def test_a_service_s_change_of_accounts_or_controls_is_no_finding(identity, name
     assert found(trail(name, request_)) != []
 
 
+def test_what_a_service_does_with_a_user_s_own_key_stays_the_user_s():
+    identity = {**ANA, "invokedBy": "athena.amazonaws.com"}
+
+    assert said("cloud-key-destroyed", trail("DisableKey", {"keyId": "k"}, 0, identity)) == ["suspicious"]
+    assert said("cloud-key-destroyed", api("DisableKey", user_type="AWSService")) == ["suspicious"]
+
+
 def test_what_a_person_has_a_template_carry_out_stays_the_person_s():
     by_template = {**ROLE, "invokedBy": "cloudformation.amazonaws.com"}
     row = trail("PutRolePolicy", {"policyDocument": policy(principal=None, action="*")}, 0, by_template, "cloudformation.amazonaws.com")  # fmt: skip

@@ -64,13 +64,19 @@ def refused_calls(window: Window) -> list[Call]:
 
 # ---------------------------------------------------------------- who calls
 OWN_SERVICE = (
-    "type (user_type) is AWSService or SystemPrincipal, or whose name begins with NT AUTHORITY\\, NT SERVICE\\, system:serviceaccount:kube-system:, system:node:, system:kube-, eks: or service- and a number before @ (also after serviceaccount:), "
-    "is system:apiserver, system@okta.com or MS-PIM, ends in .amazonaws.com or @cloudservices.gserviceaccount.com, or begins, maybe after :assumed-role/, with AWSServiceRoleFor, or holds gcp-sa- after / or @"
+    "type (user_type) is AWSService and whose name holds :assumed-role/, or whose name begins with NT AUTHORITY\\, NT SERVICE\\, system:serviceaccount:kube-system:, system:node:, system:kube-, eks: or service- and a number before @ (also after serviceaccount:), "
+    "is system:apiserver, system@okta.com or, for the type app, MS-PIM, Managed Service Identity, Device Registration Service or Azure MFA StrongAuthenticationService, ends in .amazonaws.com or @cloudservices.gserviceaccount.com, or begins, maybe after :assumed-role/, with AWSServiceRoleFor, or holds gcp-sa- after / or @"
 )
-_SERVICE_TYPES = ("awsservice", "systemprincipal")
+_SERVICE_TYPE, _SESSION = "awsservice", ":assumed-role/"
+_MICROSOFT_APPS = (
+    "ms-pim",
+    "managed service identity",
+    "device registration service",
+    "azure mfa strongauthenticationservice",
+)
 _SERVICE_NAMES = re.compile(
     r"^nt (?:authority|service)\\|\.amazonaws\.com$|(?:^|:assumed-role/)awsservicerolefor|[/@]gcp-sa-|^(?:serviceaccount:)?service-\d+@|@cloudservices\.gserviceaccount\.com$"
-    r"|^system:(?:serviceaccount:kube-system:|node:|apiserver$|kube-)|^eks:|^system@okta\.com$|^ms-pim$",
+    r"|^system:(?:serviceaccount:kube-system:|node:|apiserver$|kube-)|^eks:|^system@okta\.com$",
     re.IGNORECASE,
 )
 WEB_IDENTITY = "type is WebIdentityUser"
@@ -89,8 +95,10 @@ def identity_of(line: Line[Any]) -> str:
 
 def is_by_service(line: Line[Any]) -> bool:
     """Return whether a cloud's own service makes a call, by its identity alone: what a client says of itself counts for nothing."""
-    kind = (getattr(line.fields, "user_type", None) or "").lower()
-    return kind in _SERVICE_TYPES or _SERVICE_NAMES.search(identity_of(line)) is not None
+    kind, name = (getattr(line.fields, "user_type", None) or "").lower(), identity_of(line)
+    if kind == _SERVICE_TYPE and _SESSION in name:
+        return True
+    return (kind == "app" and name.lower() in _MICROSOFT_APPS) or _SERVICE_NAMES.search(name) is not None
 
 
 def is_by_automation(line: Line[Any]) -> bool:

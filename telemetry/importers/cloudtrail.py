@@ -67,10 +67,12 @@ def _principal(identity: Mapping[str, Any]) -> str | None:
 def _caller_type(raw: Mapping[str, Any]) -> str | None:
     """Return what sort of caller it is: a service for what AWS does by itself, a web identity for a pipeline's or cluster's session.
 
-    A template that a person has CloudFormation carry out stays the person's.
+    What a service does with a user's own credentials stays the user's, and a template that CloudFormation carries out its author's.
     """
     identity = mapping(raw.get("userIdentity"))
     source = str(identity.get("invokedBy") or raw.get("sourceIPAddress") or "")
+    if identity.get("type") in ("IAMUser", "Root"):
+        return str(identity["type"])
     by_service = source.endswith(".amazonaws.com") and not source.startswith("cloudformation.")
     if by_service or ":assumed-role/AWSServiceRoleFor" in str(identity.get("arn")):
         return "AWSService"

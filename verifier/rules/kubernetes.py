@@ -71,6 +71,7 @@ _STORED = (
     "persistentvolumes",
 )
 _ACCOUNT_PREFIX = "system:serviceaccount:"
+_CONTROLLER = f"a pod's account ({_ACCOUNT_PREFIX}, but one that ends in :default) from no external address"
 
 
 def _calls(verbs: Iterable[str], things: Iterable[str]) -> tuple[str, ...]:
@@ -122,17 +123,25 @@ kube_shell_in_pod = call_rule(
     "T1552.007",
     "credential_access",
     on=(calls_to("list secrets", "watch secrets", "get secrets"),),
-    summary=f"Kubernetes: somebody, not an own service, reads secrets (list secrets, watch secrets, get secrets): a list or watch of all namespaces (objectRef without a namespace) or of {MIN_NAMESPACES} namespaces, or get {MIN_SECRETS_OF_CLUSTER} or more different secrets, within {CLUSTER_S} s. Suspicious.",
+    summary=f"Kubernetes: somebody, neither an own service nor {_CONTROLLER}, reads secrets (list secrets, watch secrets, get secrets): a list or watch of all namespaces (objectRef without a namespace) or of {MIN_NAMESPACES} namespaces, or get {MIN_SECRETS_OF_CLUSTER} or more different secrets, within {CLUSTER_S} s. Suspicious.",
     source='ATT&CK T1552.007; Kubernetes, "Good practices for Secrets"',
 )
 def kube_secrets_read(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    for lines in grouped(calls, caller_of).values():
+    reads = [line for line in calls if not _is_controller_s(window, line)]
+    for lines in grouped(reads, caller_of).values():
         single = [line for line in lines if operation_of(line.fields).startswith("get")]
         lists = [line for line in lines if line not in single]
         whole = [line for line in lists if _has_place(line) and not _namespace(line)]
         several = burst_of(window, lists, MIN_NAMESPACES, CLUSTER_S, different=_namespace)
         many = burst_of(window, single, MIN_SECRETS_OF_CLUSTER, CLUSTER_S, different=resources_of)
         yield from findings_by_caller([*whole, *several, *many])
+
+
+def _is_controller_s(window: Window, line: Line[CloudApiFields]) -> bool:
+    """Return whether a named account of a pod works from inside the cluster, as controllers do."""
+    name = identity_of(line)
+    is_named = name.startswith(_ACCOUNT_PREFIX) and not name.endswith(":default")
+    return is_named and not window.is_external(line.fields.src_ip)
 
 
 def _has_place(line: Line[CloudApiFields]) -> bool:
@@ -201,7 +210,13 @@ def kube_anonymous(calls: Lines[CloudApiFields], window: Window) -> Findings:
 def _is_anonymous_s(line: Line[CloudApiFields]) -> bool:
     operation = operation_of(line.fields)
     granted = identity_of(line) == "system:anonymous" and not line.fields.api_error
-    return granted and " " in operation and "selfsubject" not in operation and _namespace(line) != "kube-public"
+    return (
+        granted
+        and " " in operation
+        and " /" not in operation
+        and "selfsubject" not in operation
+        and _namespace(line) != "kube-public"
+    )
 
 
 def _goes_beyond_reading(line: Line[CloudApiFields]) -> bool:
@@ -214,25 +229,28 @@ def _goes_beyond_reading(line: Line[CloudApiFields]) -> bool:
     "T1528",
     "credential_access",
     on=(calls_to(*_TOKEN_CALLS, "create secrets"),),
-    summary=f"Kubernetes: somebody, not an own service, makes a credential of another identity ({', '.join(_TOKEN_CALLS)}; create secrets of type kubernetes.io/service-account-token). Suspicious.",
+    summary=f"Kubernetes: somebody, neither an own service nor {_CONTROLLER}, makes a credential of another identity ({', '.join(_TOKEN_CALLS)}; create secrets of type kubernetes.io/service-account-token). Suspicious.",
     source='ATT&CK T1528, T1098.001; Kubernetes, "Managing Service Accounts"',
 )
 def kube_token_made(calls: Lines[CloudApiFields], window: Window) -> Findings:
+    made = [line for line in calls if not _is_controller_s(window, line)]
     return findings_by_caller(
         line
-        for line in calls
+        for line in made
         if operation_of(line.fields) != "create secrets" or sets(line, "type", "kubernetes.io/service-account-token")
     )
 
 
-kube_hook_changed = call_rule(
+@rule(
     "kube-hook-changed",
     "T1546",
     "persistence",
-    operations=_HOOK_CALLS,
-    summary=f"Kubernetes: somebody, not an own service, sets up, changes or removes what sees every object on its way in ({', '.join(_HOOK_CALLS)}). Suspicious.",
+    on=(calls_to(*_HOOK_CALLS),),
+    summary=f"Kubernetes: somebody, neither an own service nor {_CONTROLLER}, sets up, changes or removes what sees every object on its way in ({', '.join(_HOOK_CALLS)}). Suspicious.",
     source='ATT&CK T1546; Kubernetes, "Dynamic Admission Control"',
 )
+def kube_hook_changed(calls: Lines[CloudApiFields], window: Window) -> Findings:
+    return findings_by_caller(line for line in calls if not _is_controller_s(window, line))
 
 
 @rule(

@@ -54,7 +54,7 @@ def calls_to(*operations: str) -> Selection[Call]:
         lines = {line.order: line for name in known if name in names for line in known[name]}
         return [lines[order] for order in sorted(lines)]
 
-    return Selection(pick, _CALLS)
+    return Selection(pick, frozenset(), frozenset(names), _CALLS)
 
 
 def refused_calls(window: Window) -> list[Call]:

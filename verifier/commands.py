@@ -33,6 +33,7 @@ from verifier.window import (
 
 POWERSHELL = "powershell.exe"
 # The kinds of lines that hold commands.
+LAUNCHES = frozenset(kinds(ProcessFields, "launch"))
 COMMAND_KINDS = frozenset(
     (
         *kinds(ProcessFields, "launch"),
@@ -561,7 +562,9 @@ def commands_that(*meant: str) -> Selection[Line]:
     """Select the lines whose commands have one of some meanings, those of the first meaning first."""
     if len(meant) == 1:  # the common case in one step
         (only,) = meant
-        return Selection(lambda window: window.view(lines_by_meaning).get(only, []), triggers=frozenset(meant))
+        return Selection(
+            lambda window: window.view(lines_by_meaning).get(only, []), frozenset(), frozenset(meant), COMMAND_KINDS
+        )
 
     def pick(window: Window) -> list[Line]:
         known = window.view(lines_by_meaning)
@@ -569,7 +572,7 @@ def commands_that(*meant: str) -> Selection[Line]:
             return []  # most windows
         return [line for meaning in meant for line in known.get(meaning, ())]
 
-    return Selection(pick, triggers=frozenset(meant))
+    return Selection(pick, frozenset(), frozenset(meant), COMMAND_KINDS)
 
 
 def launches_of(programs: Iterable[str]) -> Selection[Line[ProcessFields]]:
@@ -579,7 +582,7 @@ def launches_of(programs: Iterable[str]) -> Selection[Line[ProcessFields]]:
     def pick(window: Window) -> list[Line[ProcessFields]]:
         return [line for line in launches(window) if basename(line.fields.process_path) in names]
 
-    return Selection(pick, triggers=names)
+    return Selection(pick, frozenset(), names, LAUNCHES)
 
 
 def launches_by(parents: Iterable[str]) -> Selection[Line[ProcessFields]]:
@@ -589,7 +592,7 @@ def launches_by(parents: Iterable[str]) -> Selection[Line[ProcessFields]]:
     def pick(window: Window) -> list[Line[ProcessFields]]:
         return [line for line in launches(window) if basename(line.fields.parent_path) in names]
 
-    return Selection(pick, triggers=frozenset(map(_started_by, names)))
+    return Selection(pick, frozenset(), frozenset(map(_started_by, names)), LAUNCHES)
 
 
 def command_program(lines: Sequence[Line]) -> str:
@@ -804,5 +807,5 @@ def number_of(data: str) -> int | None:
 
 # The registry settings of a window, for rules.
 SETTINGS: Selection[Setting] = Selection(
-    lambda window: window.view(settings), frozenset(kinds(RegistryFields)), frozenset({"setting"})
+    lambda window: window.view(settings), frozenset(kinds(RegistryFields)), frozenset({"setting"}), COMMAND_KINDS
 )

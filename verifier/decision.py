@@ -9,6 +9,7 @@ from math import ceil, floor, isnan
 from typing import Any
 
 from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s, iso_time
+from verifier.calls import calls_by_operation
 from verifier.commands import triggers_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, explanation
 from verifier.rules import RULES
@@ -87,8 +88,9 @@ def candidate_rules(window: Window) -> list[Rule]:
     for index, least, kinds in several:
         if sum([len(by_kind[kind]) for kind in kinds]) >= least + slack:
             indices.add(index)
-    for trigger in filter(_BY_TRIGGER.__contains__, window.view(triggers_of)):
-        indices.update(_BY_TRIGGER[trigger])
+    for triggers in (window.view(triggers_of), window.view(calls_by_operation)):
+        for trigger in filter(_BY_TRIGGER.__contains__, triggers):
+            indices.update(_BY_TRIGGER[trigger])
     return [RULES[index] for index in sorted(indices)]
 
 

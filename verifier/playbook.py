@@ -11,7 +11,6 @@ from typing import Any
 
 from schema import FIELDS_OF, LABELS, TELEMETRY, UNNAMED_PROGRAM_WORK
 from verifier.calls import OWN_SERVICE, WEB_IDENTITY
-from verifier.commands import COMMAND_KINDS
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.policies import POLICIES
 from verifier.rules import RULES
@@ -110,11 +109,7 @@ def _with_ladder(indices: Iterable[int]) -> str:
 
 _LINES = tuple(f"- {rule.rule_id}: {rule.summary}" for rule in RULES)
 _IN_PLAY = {
-    (event_type, activity): frozenset(
-        index
-        for index, rule in enumerate(RULES)
-        if (fields, activity) in rule.kinds or (rule.triggers and (fields, activity) in COMMAND_KINDS)
-    )
+    (event_type, activity): frozenset(index for index, rule in enumerate(RULES) if (fields, activity) in rule.looks_at)
     for event_type, fields in FIELDS_OF.items()
     for _, activity in kinds(fields)
 }

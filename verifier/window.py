@@ -112,12 +112,14 @@ Findings = Iterable[Finding]
 class Selection(Generic[T]):
     """What a rule asks a window for: how to pick it, and what of a window says that there may be some.
 
-    A rule is looked at if the window holds lines of `kinds` or one of `triggers` (`verifier.commands.triggers_of`).
+    There may be some if the window holds lines of `kinds`, or one of `triggers` (`verifier.commands.triggers_of`, operations of
+    `verifier.calls`), which stand on lines of the kinds `triggered`.
     """
 
     pick: Callable[[Window], Sequence[T]]
     kinds: frozenset[Kind] = frozenset()
     triggers: frozenset[str] = frozenset()
+    triggered: frozenset[Kind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,8 @@ class Rule:
     """A rule with what the playbook says of it.
 
     `on` holds what the rule reads. `claims` hands the rule's function a list for each, then the window, and returns its
-    findings, which do not name the rule yet. A rule runs if the window holds at
-    least `at_least` lines of its `kinds`, or any of its `triggers`.
+    findings, which do not name the rule yet. A rule runs if the window holds at least `at_least` lines of its `kinds`, or any of
+    its `triggers`; `looks_at` are the kinds of all lines that it may find something on.
     """
 
     rule_id: str
@@ -138,6 +140,7 @@ class Rule:
     on: tuple[Selection[Any], ...]
     kinds: frozenset[Kind]
     triggers: frozenset[str]
+    looks_at: frozenset[Kind]
     at_least: int = 1
     probing: bool = False
 
@@ -261,6 +264,7 @@ def rule(
             on=selections,
             kinds=frozenset().union(*(selection.kinds for selection in selections)),
             triggers=frozenset().union(*(selection.triggers for selection in selections)),
+            looks_at=frozenset().union(*(selection.kinds | selection.triggered for selection in selections)),
             at_least=at_least,
             probing=probing,
         )

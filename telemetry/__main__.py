@@ -10,7 +10,7 @@ malicious recordings are noticed and acted upon, and how many benign ones.
     python -m telemetry --defender embedded --html report.html DIR
     python -m telemetry world --example world.yaml
 
-Exit code: 0, or 1 if a file could not be read or holds no usable event, or 2 for a wrong call.
+Exit code: 0, or 1 if a file could not be read or holds no usable event or the player failed, or 2 for a wrong call.
 """
 
 from __future__ import annotations

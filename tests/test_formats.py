@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from event_log import event_log
+from evtx_files import evtx_file
 from schema import EVENT_TYPES, NO_TIME
 from scripts.coverage_tables import (
     CATEGORIES,
@@ -139,8 +139,8 @@ def zstandard(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("binary.evtx", event_log([WHOAMI])),
-        ("binary.evtx.gz", gzip.compress(event_log([WHOAMI]))),
+        ("binary.evtx", evtx_file([XML])),
+        ("binary.evtx.gz", gzip.compress(evtx_file([XML]))),
         ("line.xml", XML.encode()),
         ("document.xml", f"<?xml version='1.0'?>\n<Events>\n{XML}\n</Events>\n".encode()),
         ("wide.xml", XML.encode("utf-16")),

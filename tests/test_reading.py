@@ -135,6 +135,8 @@ def test_members_that_lead_out_of_an_archive_or_are_archives_are_named_and_left_
         (b"%PDF-1.7\n", "PDF document"),
         (archive(**{"[Content_Types].xml": b"<Types/>", "xl/workbook.xml": b"<x/>"}), "save the sheet as CSV"),
         (b"<!DOCTYPE html><html></html>", "web page"),
+        (b'\r\n<Objs Version="1.1.0.1">', "ConvertTo-Json"),
+        (b"-----BEGIN PGP MESSAGE-----\n", "decrypt it first"),
         (bytes(range(256)) * 8, r"binary of no known kind \(first bytes 00 01 02"),
         (b"ElfFile\x00" + bytes(120), r"Windows event log \(EVTX\)"),
     ],

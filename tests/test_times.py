@@ -86,3 +86,18 @@ def test_events_without_a_time_come_last_and_say_so():
     ordered = in_time_order(drafts)
     assert [draft.time for draft in ordered] == [known, None]
     assert [to_event(draft, "L1-1").timestamp for draft in ordered] == ["2031-05-06T00:00:00Z", NO_TIME]
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("Fri, 06 May 2031 08:00:00 GMT", "2031-05-06T08:00:00Z"),
+        ("Fri, 06 May 2031 08:00:00 +0200", "2031-05-06T06:00:00Z"),
+        ("6 May 2031 08:00:00", "2031-05-06T08:00:00Z"),
+        ("6 May 2031 08:00:00 AZ", None),
+    ],
+)
+def test_a_written_time_in_a_zone_without_an_offset_is_not_understood(text, time):
+    moment = read_time(text)
+
+    assert (moment and timestamp(moment)) == time

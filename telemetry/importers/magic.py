@@ -73,7 +73,17 @@ _ETL = Unreadable(
     "a Windows trace (ETL)", "convert it with `tracerpt FILE -o x.xml -of XML` or `Get-WinEvent -Path FILE -Oldest`"
 )
 _HTML = Unreadable("a web page", "export the records as JSON or CSV; a page often means that a sign-in had run out")
-WITHOUT_SIGNATURE = (_ETL, _HTML)
+_CLIXML = Unreadable("objects of PowerShell (CLIXML)", "write them with `ConvertTo-Json -Depth 5`")
+_ENCRYPTED = Unreadable("encrypted", "decrypt it first")
+BEGINNINGS: tuple[tuple[bytes, Unreadable], ...] = (  # of text, in lower case
+    (b"<!doctype html", _HTML),
+    (b"<html", _HTML),
+    (b"<objs ", _CLIXML),
+    (b"#< clixml", _CLIXML),
+    (b"-----begin pgp", _ENCRYPTED),
+    (b"age-encryption.org/", _ENCRYPTED),
+)
+WITHOUT_SIGNATURE = (_ETL, _HTML, _CLIXML)
 _LOOKED_AT = 4096
 _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b\x1d\x00")
 _BINARY_SHARE = 0.03
@@ -90,8 +100,9 @@ def unreadable(head: bytes, name: str) -> Unreadable | None:
         if head.startswith(mark, offset) and (mark not in (b"MZ", b"ORC", b"Rar!", b"GIF8") or _is_binary(head)):
             return kind
     start = head[:_LOOKED_AT].lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return _HTML
+    for beginning, kind in BEGINNINGS:
+        if start.startswith(beginning):
+            return kind
     if not head.startswith(EVTX) and _is_binary(head):
         first = head[:8].hex(" ")
         return (

@@ -176,7 +176,7 @@ def _written_time(text: str) -> datetime | None:
     apache = re.sub(r" @ |, (?=\d\d?:)", " ", apache)  # Kibana: "May 6, 2031 @ 14:00:00.000"
     apache = re.sub(r"\s*\(UTC([+-]\d\d:?\d\d)\)$", r" \1", apache)  # AWS's console: "(UTC+02:00)"
     try:
-        moments = {dateutil_parser.parse(apache, default=default, fuzzy=False) for default in _DEFAULTS}
+        moments = {dateutil_parser.parse(apache, default=default, tzinfos=_zone_of) for default in _DEFAULTS}
     except (ValueError, OverflowError, TypeError):
         return None
     if len(moments) > 1:
@@ -184,6 +184,13 @@ def _written_time(text: str) -> datetime | None:
     moment = moments.pop()
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return moment if moment >= EARLIEST else None
+
+
+def _zone_of(name: str | None, offset_s: int | None) -> int | None:
+    """Return a zone's offset; a name that says none (CST is three zones) makes the time one that is not understood."""
+    if name and offset_s is None:
+        raise ValueError(f"expected an offset, got the zone {name!r}")
+    return offset_s
 
 
 _DEFAULTS = (datetime(2001, 1, 1), datetime(2002, 2, 2))

@@ -239,7 +239,7 @@ def test_automation_over_winrm(rows, expected):
 
 @pytest.mark.parametrize(
     ("name", "user", "strength"),
-    [("ana", "ana", "confirmed"), ("ben", "ana", "suspicious"), ("ben", "SYSTEM", "confirmed")],
+    [("ana", "ana", "confirmed"), ("ben", "ana", "suspicious"), ("ben", "WKS-01$", "confirmed")],
 )
 def test_a_remote_command_needs_the_logon_of_its_own_account(name, user, strength):
     rows = (
@@ -248,6 +248,19 @@ def test_a_remote_command_needs_the_logon_of_its_own_account(name, user, strengt
     )
 
     assert names(*rows) == [f"remote-command {strength}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "command", "parent", "expected"),
+    [
+        (CMD, "cmd /c dir", "wbem\\WmiPrvSE.exe", []),
+        (CMD, "cmd /c dir 1> \\\\127.0.0.1\\ADMIN$\\x 2>&1", "wbem\\WmiPrvSE.exe", ["remote-command confirmed", "output-to-share confirmed"]),
+        (EVIL, EVIL, "wbem\\WmiPrvSE.exe", ["remote-command suspicious"]),
+        (CMD, "cmd /c dir", "wsmprovhost.exe", ["remote-command suspicious"]),
+    ],
+)  # fmt: skip
+def test_what_wmi_starts_as_system_comes_from_the_host_itself(path, command, parent, expected):
+    assert names(launch(0, path, command, parent=SYSTEM32 + parent, user="NT AUTHORITY\\SYSTEM")) == expected
 
 
 @pytest.mark.parametrize(

@@ -125,17 +125,20 @@ def remote_registry(values: Lines[RegistryFields], window: Window) -> Findings:
     "T1047",
     "lateral_movement",
     on=(launches_by(REMOTE_PARENTS),),
-    summary=f"A child of {', '.join(stems(REMOTE_PARENTS)).replace('mmc', 'mmc -Embedding')}, other than {', '.join(stems(OWN_CHILDREN))} or a program installed in \\Program Files, and but for {AUTOMATION}. "
+    summary=f"A child of {', '.join(stems(REMOTE_PARENTS)).replace('mmc', 'mmc -Embedding')}, other than {', '.join(stems(OWN_CHILDREN))} or a program installed in \\Program Files, and but for {AUTOMATION} or a child of wmiprvse as SYSTEM that is not user-writable and not told to do what confirms. "
     f"Confirmed: output to a share, hidden, obfuscated or offensive as by the rules of these names, or a network logon (type {NETWORK_LOGON}) of the same person, or of any where no person is named, from another address than {' or '.join(LOOPBACK)} at most {REMOTE_S} s before.",
     source="ATT&CK T1047, T1021.003, T1021.006, T1569.002",
 )
 def remote_command(children: Lines[ProcessFields], window: Window) -> Findings:
     for line in children:
         if _is_started_from_elsewhere(line.fields) and not is_automation(window, line):
+            odd = line.log_id in window.view(_remote_shell_lines)
+            if not odd and _is_local_management(line):
+                continue
             logons = _logons_before(window, line)
             yield finding(
                 [*logons, line],
-                confirmed=bool(logons) or line.log_id in window.view(_remote_shell_lines),
+                confirmed=bool(logons) or odd,
                 host=line.host,
                 account=line.user,
                 program=line.fields.process_path or "",
@@ -147,6 +150,12 @@ def _is_started_from_elsewhere(fields: ProcessFields) -> bool:
     by_snap_in = parent == "mmc.exe" and "-embedding" not in (fields.parent_cmd_line or "").lower()
     by_agent = is_installed(path) and "\\program files" in path.lower()  # a management agent's own
     return not by_snap_in and not by_agent and basename(path) not in OWN_CHILDREN
+
+
+def _is_local_management(line: Line[ProcessFields]) -> bool:
+    """Return whether WMI starts a program as SYSTEM: what comes from elsewhere runs as the account that asks."""
+    local = basename(line.fields.parent_path) == "wmiprvse.exe" and line.user.lower() == "system"
+    return local and not is_user_writable(line.fields.process_path)
 
 
 def _remote_shell_lines(window: Window) -> set[str]:

@@ -201,3 +201,27 @@ def spread(hosts, *, gap=10, src="10.20.1.99", **more):
 )
 def test_spreading_takes_four_hosts_in_600_s(rows, expected):
     assert found(*rows) == ["account-spread " + said for said in expected]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_guess"),
+    [
+        ("0xC000006A", True),  # wrong password
+        ("0xc000006d", True),  # wrong name or password
+        ("0xc0000064", True),  # no such user
+        ("0xc0000072", True),  # disabled
+        ("0xc0000234", True),  # locked out
+        ("0xC0000071", False),  # the password has expired
+        ("0xc0000224", False),  # the password must be changed
+        ("0xc000015b", False),  # this kind of sign-in is not granted
+        ("0xc0000133", False),  # the clocks differ
+    ],
+)
+def test_a_sign_in_that_fails_by_no_wrong_password_is_no_guess(status, is_guess):
+    guesses = [row for n in range(5) for row in failures(1, start=n, src=INSIDE)]
+    sprays = sprayed("abcde", src=INSIDE)
+    for row in (*guesses, *sprays):
+        row["fields"]["status"] = status
+
+    assert [line.split()[0] for line in found(*guesses)] == ["password-guessing"] * is_guess
+    assert [line.split()[0] for line in found(*sprays)] == ["password-spraying"] * is_guess

@@ -447,7 +447,12 @@ CASES = {
         ("suspicious", [event(0, "detection", "malware", finding_title="X")]),
         ("confirmed", [event(0, "detection", "malware", finding_title="X", severity="Severe")]),
         ("suspicious", [event(0, "detection", "ids_notice", finding_title="Trojan traffic")]),
+        ("suspicious", [event(0, "detection", "ids_notice", finding_title="FTP::Password_Guessing")]),
+        ("suspicious", [event(0, "detection", "ids_notice", finding_title="Credentials used elsewhere", severity="High")]),
+        ("confirmed", [event(0, "detection", "ids_notice", finding_title="C2 beacon", severity="critical")]),
         ("", [event(0, "detection", "ids_notice", finding_title="TLS certificate expires soon")]),
+        ("", [event(0, "detection", "ids_notice", finding_title="Recon:EC2/PortProbe", severity="medium")]),
+        ("", [event(0, "detection", "ids_notice", severity="high")]),
     ],
     # ------------------------------------------------------------ discovery
     "share-sweep": [

@@ -45,6 +45,12 @@ def kube(operation, body=None, at=0, *, user=PERSON, name="x", namespace="defaul
     return imported(record, at)
 
 
+def refused_to(user, count):
+    """Different calls of one account that the cluster refuses."""
+    things = ("secrets", "pods", "nodes", "configmaps", "jobs")
+    return [kube(f"list {thing}", None, n, user=user, code=403) for n, thing in enumerate(things[:count])]
+
+
 def okta(operation, target=None, at=0, *, actor=PERSON, kind="User", result="SUCCESS"):
     record = {
         "eventType": operation,
@@ -223,6 +229,12 @@ CASES = {
         ("suspicious", [kube("list pods", user="system:serviceaccount:shop:web", source=OUTSIDE)]),
         ("suspicious", [kube("create selfsubjectrulesreviews", user="system:serviceaccount:shop:web")]),
         ("", [kube("list pods", user="system:serviceaccount:shop:web"), kube("list pods", source=OUTSIDE)]),
+        ("suspicious", [kube("list pods", user="system:serviceaccount:kube-system:ttl-controller", source=OUTSIDE)]),
+        ("", [kube("list secrets", user="system:serviceaccount:kube-system:ttl-controller")]),
+        ("suspicious", refused_to("system:serviceaccount:shop:web", 5)),
+        ("", refused_to("system:serviceaccount:shop:web", 4)),
+        ("", refused_to("system:serviceaccount:kube-system:ttl-controller", 5)),
+        ("", [kube("list pods", None, n, user="system:serviceaccount:shop:web", code=403) for n in range(20)]),
     ],
 }  # fmt: skip
 # ---------------------------------------------------------------- mail

@@ -53,9 +53,11 @@ TICKETS_S = 600
 SPREAD_S = 600
 NEW_ADMIN_S = 3600
 REMOTE_LOGON_TYPES = (3, 10)
-MIN_SWEPT = 10  # different hosts; a person opens few sessions in five minutes, a jump server's are let in
+MIN_SWEPT = 10  # different hosts; a person opens few sessions in five minutes
 SWEEP_S = 300
 MIN_KNOCKS = 25  # sessions of remote desktop with one host; a person or a check of its health opens a few
+# NTSTATUS: the password has expired or must be changed, this kind of sign-in is not granted, the clocks differ.
+NO_WRONG_PASSWORD = ("0xc0000071", "0xc0000224", "0xc000015b", "0xc0000133")
 _DOMAIN_ADMINS = re.compile(r"^S-1-5-21-[\d-]+-512$")  # MS-DTYP 2.4.2.4
 
 
@@ -92,12 +94,12 @@ def _reader_of_lsass(line: Line[ProcessAccessFields]) -> tuple[str, str, str] | 
     on=((LogonFields, "failure"),),
     at_least=MIN_FAILURES,
     probing=True,
-    summary=f"At least {MIN_FAILURES} failed sign-ins to one account from one address within {GUESSING_S} s. "
+    summary=f"At least {MIN_FAILURES} failed sign-ins to one account from one address within {GUESSING_S} s, but for the statuses {', '.join(NO_WRONG_PASSWORD)}. "
     f"Confirmed when the address is external, or when a success from it to that account follows the {MIN_FAILURES}th failure.",
-    source="ATT&CK T1110.001: passwords tried against one account",
+    source="ATT&CK T1110.001: passwords tried against one account; MS-ERREF 2.3.1 names the statuses",
 )
 def password_guessing(failures: Lines[LogonFields], window: Window) -> Findings:
-    for (source, account), lines in grouped(failures, _source_and_account).items():
+    for (source, account), lines in grouped(filter(_is_guess, failures), _source_and_account).items():
         burst = burst_of(window, lines, MIN_FAILURES, GUESSING_S)
         if burst:
             enough = burst[window.limits.at_least(MIN_FAILURES) - 1].time_s
@@ -116,12 +118,12 @@ def password_guessing(failures: Lines[LogonFields], window: Window) -> Findings:
     on=((LogonFields, "failure"),),
     at_least=MIN_SPRAYED_ACCOUNTS,
     probing=True,
-    summary=f"Failed sign-ins to at least {MIN_SPRAYED_ACCOUNTS} different accounts from one address within {GUESSING_S} s. "
+    summary=f"Failed sign-ins to at least {MIN_SPRAYED_ACCOUNTS} different accounts from one address within {GUESSING_S} s, but for the statuses {', '.join(NO_WRONG_PASSWORD)}. "
     "Confirmed when the address is external, or when a success from it follows the first of them.",
     source="ATT&CK T1110.003: one password tried against many accounts",
 )
 def password_spraying(failures: Lines[LogonFields], window: Window) -> Findings:
-    named = [line for line in failures if _source_and_account(line)]
+    named = [line for line in failures if _is_guess(line) and _source_and_account(line)]
     for source, lines in grouped(named, lambda line: line.fields.src_ip).items():
         burst = burst_of(window, lines, MIN_SPRAYED_ACCOUNTS, GUESSING_S, different=_account)
         if burst:
@@ -129,6 +131,11 @@ def password_spraying(failures: Lines[LogonFields], window: Window) -> Findings:
             since = burst[0].time_s
             entered = [line for line in successes if line.fields.src_ip == source and line.time_s >= since]
             yield _guesses(window, source, burst, entered, accounts=map(_account, entered))
+
+
+def _is_guess(line: Line[LogonFields]) -> bool:
+    """Return whether a failed sign-in may have failed by its password."""
+    return (line.fields.status or "").lower() not in NO_WRONG_PASSWORD
 
 
 def _account(line: Line[LogonFields]) -> str:
@@ -301,14 +308,16 @@ def account_spread(successes: Lines[LogonFields], window: Window) -> Findings:
     at_least=MIN_SWEPT,
     probing=True,
     summary=f"One address opens sessions of remote desktop or SSH, or signs in by NTLM, to at least {MIN_SWEPT} different hosts within {SWEEP_S} s, or opens {MIN_KNOCKS} sessions of remote desktop (rdp_session) with one host; "
-    "sessions that are known to be let in (status success) do not count. Confirmed when the address is external, else suspicious.",
+    "sessions that are known to be let in (status success) do not count with one host, nor by SSH (ssh_session), by which automation works. Confirmed when the address is external, else suspicious.",
     source="ATT&CK T1046, T1021.001, T1021.004, T1110.003: one source tries the same door on many hosts, or one door without end",
 )
 def sign_in_sweep(sessions: Lines[LogonFields], window: Window) -> Findings:
-    tried = [line for line in sessions if (line.fields.status or "").lower() != "success" and _target(line)]
+    tried = [
+        line for line in sessions if _target(line) and not (line.fields.activity == "ssh_session" and _is_let_in(line))
+    ]
     for source, lines in grouped(tried, lambda line: line.fields.src_ip or None).items():
         burst = burst_of(window, lines, MIN_SWEPT, SWEEP_S, different=_target)
-        knocks = [line for line in lines if line.fields.activity == "rdp_session"]
+        knocks = [line for line in lines if line.fields.activity == "rdp_session" and not _is_let_in(line)]
         for same in [burst] if burst else grouped(knocks, _target).values():
             many = burst or burst_of(window, same, MIN_KNOCKS, SWEEP_S)
             if many:
@@ -325,6 +334,10 @@ def _sweep(window: Window, source: str, burst: Lines[LogonFields]) -> Finding:
         hosts=[_target(line) for line in burst],
         remote=source,
     )
+
+
+def _is_let_in(line: Line[LogonFields]) -> bool:
+    return (line.fields.status or "").lower() == "success"
 
 
 def _target(line: Line[LogonFields]) -> str:

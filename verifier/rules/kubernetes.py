@@ -25,6 +25,7 @@ from verifier.window import Findings, Line, Lines, Window, rule
 MIN_SECRETS_OF_CLUSTER = 5
 MIN_NAMESPACES = 3
 MIN_WORKLOADS = 5
+MIN_FORBIDDEN = 5  # different calls; a controller whose role lacks a right asks for the same one again and again
 CLUSTER_S = 600
 _CHANGES = ("create", "update", "patch")
 _WORKLOADS = ("pods", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs")
@@ -302,17 +303,20 @@ def kube_workloads_deleted(calls: Lines[CloudApiFields], window: Window) -> Find
     "T1550.001",
     "lateral_movement",
     on=(CloudApiFields,),
-    summary=f"Kubernetes: a pod's account ({_ACCOUNT_PREFIX}; not an own service) calls from an external address, or asks for all that it may do (create selfsubjectrulesreviews). Suspicious.",
+    summary=f"Kubernetes: a pod's account ({_ACCOUNT_PREFIX}) calls from an external address, or, where it is no own service, asks for all that it may do (create selfsubjectrulesreviews) or is refused (403) {MIN_FORBIDDEN} different operations within {CLUSTER_S} s. Suspicious.",
     source='ATT&CK T1550.001, T1613; Kubernetes, "Checking API Access"',
 )
 def kube_account_misused(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(
-        line
-        for line in calls
-        if identity_of(line).startswith(_ACCOUNT_PREFIX)
-        and not is_by_service(line)
-        and (window.is_external(line.fields.src_ip) or operation_of(line.fields) == "create selfsubjectrulesreviews")
-    )
+    by_pods = [line for line in calls if identity_of(line).startswith(_ACCOUNT_PREFIX)]
+    for lines in grouped(by_pods, identity_of).values():
+        odd = [line for line in lines if window.is_external(line.fields.src_ip) or _asks_for_rights(line)]
+        refused = [line for line in lines if line.fields.api_error == "403" and not is_by_service(line)]
+        tried = burst_of(window, refused, MIN_FORBIDDEN, CLUSTER_S, different=lambda line: operation_of(line.fields))
+        yield from findings_by_caller([*odd, *(line for line in tried if line not in odd)])
+
+
+def _asks_for_rights(line: Line[CloudApiFields]) -> bool:
+    return operation_of(line.fields) == "create selfsubjectrulesreviews" and not is_by_service(line)
 
 
 RULES = (

@@ -50,7 +50,7 @@ ADMIN_PORTS = (
 _ADMIN_PORTS = frozenset(ADMIN_PORTS)
 
 _NOTICE = re.compile(
-    r"malware|trojan|exploit|backdoor|c2\b|command.and.control|mimikatz|cobalt|meterpreter|self signed certificate|scan::|ransom|virus|hacktool",
+    r"malware|trojan|exploit|backdoor|\bc2\b|command.and.control|mimikatz|cobalt|meterpreter|self signed certificate|scan::|ransom|virus|hacktool|password.guessing",
     re.IGNORECASE,
 )
 
@@ -144,15 +144,15 @@ def _deeds(window: Window, host: str, path: str) -> list[Line]:
     "T1204",
     "execution",
     on=(DetectionFields,),
-    summary="Another product finds malware, or names malware, trojan, exploit, backdoor, c2, command and control, Mimikatz, Cobalt, Meterpreter, ransom, virus, HackTool, Scan:: or self signed certificate. "
-    f"Confirmed: severity {', '.join(GRAVE_SEVERITIES)}.",
+    summary=f"Another product finds malware, or names malware, trojan, exploit, backdoor, c2, command and control, Mimikatz, Cobalt, Meterpreter, ransom, virus, HackTool, password guessing, Scan:: or self signed certificate, or rates what it finds {', '.join(GRAVE_SEVERITIES)}. "
+    "Confirmed: such a name with such a severity.",
     source="ATT&CK T1204; Defender 1116, Zeek notice.log",
 )
 def product_detection(detections: Lines[DetectionFields], window: Window) -> Findings:
     for (host, source), lines in grouped(detections, _noticed_pair).items():
         yield finding(
             lines,
-            confirmed=any((line.fields.severity or "").lower() in GRAVE_SEVERITIES for line in lines),
+            confirmed=any(_names_harm(line) and _is_grave(line) for line in lines),
             host=host,
             accounts=[line.user for line in lines],
             program=lines[0].fields.file_path or "",
@@ -161,10 +161,17 @@ def product_detection(detections: Lines[DetectionFields], window: Window) -> Fin
 
 
 def _noticed_pair(line: Line[DetectionFields]) -> tuple[str, str] | None:
-    """Return the host and the address of a detection that names something grave."""
+    """Return the host and the address of a detection that names something grave or is rated so."""
+    return (line.host, line.fields.src_ip or "") if _names_harm(line) or _is_grave(line) else None
+
+
+def _names_harm(line: Line[DetectionFields]) -> bool:
     title = line.fields.finding_title or ""
-    counts = _NOTICE.search(title) or (title and line.fields.activity == "malware")
-    return (line.host, line.fields.src_ip or "") if counts else None
+    return _NOTICE.search(title) is not None or (bool(title) and line.fields.activity == "malware")
+
+
+def _is_grave(line: Line[DetectionFields]) -> bool:
+    return bool(line.fields.finding_title) and (line.fields.severity or "").lower() in GRAVE_SEVERITIES
 
 
 RULES = (

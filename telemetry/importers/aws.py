@@ -81,7 +81,7 @@ def _remote(action: Raw) -> Any:
 # ---------------------------------------------------------------- Security Hub
 def is_security_hub(raw: Raw) -> bool:
     """Return whether a record is a finding in AWS's own format."""
-    return "ProductArn" in raw and "Types" in raw
+    return "Types" in raw and ("ProductArn" in raw or ("Severity" in raw and "SchemaVersion" in raw))
 
 
 def convert_security_hub(raw: Raw) -> tuple[datetime | None, Imported]:

@@ -85,7 +85,7 @@ BEGINNINGS: tuple[tuple[bytes, Unreadable], ...] = (  # of text, in lower case
 )
 WITHOUT_SIGNATURE = (_ETL, _HTML, _CLIXML)
 _LOOKED_AT = 4096
-_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b\x1d\x00")
+_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b\x1d\x1e\x00")
 _BINARY_SHARE = 0.03
 
 

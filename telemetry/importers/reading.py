@@ -26,6 +26,7 @@ from telemetry.importers.tables import LONG_ROW, TaggedTable, csv_rows, header_o
 from telemetry.importers.unwrapping import LISTS, unwrap
 from telemetry.importers.xml_events import EventTexts, decoded, is_xml
 
+_SPACES = b" \t\r\n\v\f\x1e"  # RFC 7464 separates values by record separators
 MAX_LINE = 4_000_000  # bytes; the longest script blocks are far below
 MOST_FAULTS = 1000  # records of an event log that cannot be read, one after the other; then its rest is left out
 MAX_ELEMENT = 16 << 20  # bytes of one record in a long JSON document
@@ -114,7 +115,7 @@ def _parts(source: Source, name: str) -> Iterator[Record]:
     """Choose how to read a source by its beginning."""
     if source.head.startswith(EVTX):
         return _event_log(source)
-    start = source.head[:200].lstrip()[:1]
+    start = source.head[:200].lstrip(_SPACES)[:1]
     if start in (b"{", b"[") and not _is_in_lines(source):
         return _document(source)
     if form := form_of(decoded(source.head[:65536])):
@@ -139,7 +140,7 @@ def _lines(source: Iterable[bytes] | Source, *, text: bool) -> Iterator[Record]:
     table, events = TaggedTable(), EventTexts()
     in_xml = False
     for line in _bounded_lines(cast(Source, source)):
-        start = line.lstrip()[:1]
+        start = line.lstrip(_SPACES)[:1]
         if in_xml or (start == b"<" and is_xml(line)):
             yield from events.feed(line)
             in_xml = events.is_open or not line.endswith(b"\n")
@@ -178,7 +179,7 @@ def _row_or_text(table: TaggedTable, line: bytes, *, text: bool) -> Iterator[Rec
 
 
 def _parsed(line: bytes) -> Iterator[Record]:
-    value = parsed_json(line)
+    value = parsed_json(line.lstrip(_SPACES))
     return iter((Skipped(BAD_LINE),)) if value is _NOTHING else unwrap(value)
 
 
@@ -199,7 +200,7 @@ def parsed_json(text: bytes) -> Any:
 # ---------------------------------------------------------------- documents
 def _is_in_lines(source: Source) -> bool:
     """Return whether JSON has a value a line: the first one is, or, where it is broken and opens nothing, one of the next two."""
-    first, newline, rest = source.head.lstrip().partition(b"\n")
+    first, newline, rest = source.head.lstrip(_SPACES).partition(b"\n")
     if not rest.strip():
         return not newline and not source.is_whole and not _list_place(source.head)  # a line that is too long
     if parsed_json(first) is not _NOTHING:
@@ -232,7 +233,7 @@ def _values(text: str) -> Iterator[Record]:
     yield from _lines(cast(Any, io.BytesIO(text[place:].encode("utf-8", "replace"))), text=False)
 
 
-_SPACE = re.compile(r"[\s,\x1e]*")  # RFC 7464 separates values by record separators
+_SPACE = re.compile(r"[\s,\x1e]*")
 
 
 class _Metered:

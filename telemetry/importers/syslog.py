@@ -46,8 +46,9 @@ _UNIFIED = re.compile(  # macOS, `log show`: thread, level, activity, process id
 )
 _CRI = re.compile(r"(?P<time>\S+Z|\S+[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?::\S*)? (?P<text>.*)", re.DOTALL)
 _PROGRAM = r"(?P<program>[\w./@+-]{1,120}?)(?:\((?P<module>[\w:-]{1,60})\))?(?:\[(?P<pid>\d+)(?::\d+)?\])?"
+_TITLE = r"(?:: [\w.@-]+ \[\w+\]\[(?P<titled_pid>\d+)\])?"  # sshd's process title, which macOS writes for its name
 _HOST_AND_PROGRAM = re.compile(
-    rf"(?P<host>[\w.:/-]+)\s+{_PROGRAM}(?: \([^)]{{1,80}}\))?:(?:\s+(?P<text>.*)|$)", re.DOTALL
+    rf"(?P<host>[\w.:/-]+)\s+{_PROGRAM}(?: \([^)]{{1,80}}\))?{_TITLE}:(?:\s+(?P<text>.*)|$)", re.DOTALL
 )
 _ASA = re.compile(r"(?:(?P<host>[\w.-]+)\s+)?:?\s*(?P<text>%(?:ASA|FTD|PIX)-(?:\w+-)?\d-\d{6}:.*)", re.DOTALL)
 _PROGRAM_ALONE = re.compile(rf"{_PROGRAM}:\s+(?P<text>.*)", re.DOTALL)
@@ -100,7 +101,7 @@ def _classic(text: str, record: int) -> Message | None:
                 time,
                 parts.get("host", ""),
                 _base(parts.get("program", "")),
-                parts.get("pid", ""),
+                parts.get("pid") or parts.get("titled_pid", ""),
                 parts.get("text", ""),
             )
     return None

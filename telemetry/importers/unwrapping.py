@@ -43,7 +43,15 @@ LISTS = (
     "authlogs",
     "result",
 )
-TEXTS = ("CloudTrailEvent", "AuditData", "_raw", "RawXml", "xml_string")  # JSON, XML or a log line, as text
+TEXTS = (
+    "CloudTrailEvent",
+    "AuditData",
+    "auditData",
+    "eventJson",
+    "_raw",
+    "RawXml",
+    "xml_string",
+)  # JSON, XML or a log line, as text
 ROOTS = (
     "_source",
     "winlog",
@@ -81,7 +89,7 @@ ROOTS = (
         "status",
     ),
 )
-OBJECTS = ("_source", "_Event", "result", "detail", "AuditData")
+OBJECTS = ("_source", "_Event", "result", "detail", "AuditData", "auditData")
 
 
 _EVENT = frozenset({"Event", "Event_attributes"})  # the keys of a Windows event, around which nothing else is
@@ -254,9 +262,10 @@ def _hunted(raw: Raw) -> list[Any] | None:
 
 
 def _wazuh_log(raw: Raw) -> list[Any] | None:
-    """Return the log line, or the record of a cloud or a network sensor, that an alert of Wazuh is about."""
+    """Return the log line, or the record of a cloud or a network sensor, that an alert or an archived event of Wazuh is about."""
     rule, decoder, data = raw.get("rule"), raw.get("decoder"), raw.get("data")
-    if not isinstance(rule, Mapping) or "level" not in rule or "agent" not in raw:
+    is_alert = isinstance(rule, Mapping) and "level" in rule
+    if "agent" not in raw or not (is_alert or "full_log" in raw) or (isinstance(data, Mapping) and "win" in data):
         return None
     name = str(decoder.get("name")) if isinstance(decoder, Mapping) else ""
     if isinstance(data, Mapping):
@@ -264,8 +273,8 @@ def _wazuh_log(raw: Raw) -> list[Any] | None:
         if inner is not None or "event_type" in data:
             return [data if inner is None else inner]
     line = raw.get("full_log")
-    is_line = isinstance(line, str) and name in _WAZUH_LINES
-    return [{"raw": line, TIME_OUTSIDE: raw.get("timestamp")}] if is_line else None
+    is_line = isinstance(line, str) and (not is_alert or name in _WAZUH_LINES)
+    return [parsed_text(str(line), raw.get("timestamp"))] if is_line else None
 
 
 _WAZUH_SERVICES = ("aws", "office365", "github", "gcp", "okta")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from telemetry.importers.times import UnsettledTime, read_time
+from telemetry.importers.times import TIME_OUTSIDE, UnsettledTime, read_time
 from telemetry.importers.values import clean_int, first_of, is_blank, json_value, mapping
 from telemetry.importers.windows import WindowsRecord
 from telemetry.importers.windows_messages import named_values, underscored_values
@@ -292,7 +292,8 @@ def _from_fluentd(raw: Raw) -> WindowsRecord:
 
 # ---------------------------------------------------------------- PowerShell
 def _is_get_winevent(raw: Raw) -> bool:
-    return "Id" in raw and ("ProviderName" in raw or "LogName" in raw) and ("TimeCreated" in raw or "Message" in raw)
+    names = raw.keys() & {"ProviderName", "LogName", "TimeCreated", "Message"}
+    return "Id" in raw and len(names) > 1 and not names.isdisjoint(("TimeCreated", "Message"))
 
 
 def _from_get_winevent(raw: Raw) -> WindowsRecord:
@@ -604,11 +605,17 @@ def _from_flat(raw: Raw) -> WindowsRecord:
 
 
 # ---------------------------------------------------------------- time
+_TIMES = (
+    *("TimeCreated", "@timestamp", "TimeGenerated", "timestamp", "TimeWritten", "SystemTime", "Timestamp"),
+    *("EventTimeUTC", "UtcTime", "datetime", "DateTime", "Date and Time", "Date", "time", "Time", TIME_OUTSIDE),
+)
+
+
 def _flat_time(raw: Raw) -> datetime | None:
     """Return when the sensor's log took the record; NXLog's local time by the zone in which the collector's clocks differ."""
     written = read_time(raw.get("EventTime"))
     if written is None:
-        shown = first_of(raw, ("TimeCreated", "@timestamp", "TimeGenerated", "timestamp", "TimeWritten", "SystemTime"))
+        shown = first_of(raw, _TIMES)
         return _time_of(shown, raw)
     received, stamped = read_time(raw.get("EventReceivedTime")), read_time(raw.get("@timestamp"))
     if received and stamped:

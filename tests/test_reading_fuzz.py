@@ -65,3 +65,14 @@ def test_no_file_raises(tmp_path, content):
 @given(text=TEXTS)
 def test_no_text_raises(text):
     assert imported_text(text) >= 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"_TRANSPORT": "audit", "_AUDIT_TYPE_NAME": "A", "_AUDIT_ID": "7", "__REALTIME_TIMESTAMP": "19\u00b2", "MESSAGE": "x"}',
+        "0 ! \x1c ! ! ! ! ! ! ! 000000000 000000000 ACCEPT OK",
+    ],
+)
+def test_what_once_raised_gives_a_record(text):
+    assert imported_text(text) == 1

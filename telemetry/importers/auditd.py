@@ -158,7 +158,7 @@ def read_audit(line: str, record: int) -> AuditLine | None:
     match = _HEAD.search(line) if "audit(" in line else None
     if not match:
         return None
-    kind, is_raw = _KINDS.get(match["type"], match["type"]), match["time"].replace(".", "").isdigit()
+    kind, is_raw = _KINDS.get(match["type"], match["type"]), match["time"].replace(".", "").isdecimal()
     rest = match["rest"].replace("\x1d", " ").replace("msg='", " ")
     values = _values(rest) if is_raw else _interpreted_values(kind, rest)
     node = match["node"] or ""
@@ -188,7 +188,7 @@ def _user(values: Mapping[str, str]) -> str | None:
     """Name the acting account: by the name that enrichment or interpretation gives, else root for number 0; other numbers name nobody."""
     for name in ("UID", "AUID", "uid", "auid"):
         value = values.get(name, "")
-        if value and value not in ("unset", "unknown") and not value.lstrip("-").isdigit():
+        if value and value not in ("unset", "unknown") and not value.lstrip("-").isdecimal():
             return value
         if name == "uid" and value == "0":
             return "root"
@@ -250,7 +250,7 @@ def _peer(values: Mapping[str, str]) -> tuple[str, int] | None:
     address, port = values.get("laddr", ""), values.get("lport", "")
     if older := re.search(r"inet6? host:(\S+) serv:(\d+)", values.get("saddr", "")):
         address, port = older.groups()
-    return peer or ((address, int(port)) if address and port.isdigit() else None)
+    return peer or ((address, int(port)) if address and port.isdecimal() else None)
 
 
 def _connection(event: AuditEvent) -> Imported:
@@ -317,7 +317,7 @@ def _sudo(line: AuditLine) -> Imported:
         "user_name": _user(line.values),
         "privileges": _unhex(line.values.get("cmd", "")),
         "actor_user": line.values.get("AUID")
-        or line.values.get("auid" if not line.values.get("auid", "0").isdigit() else ""),
+        or line.values.get("auid" if not line.values.get("auid", "0").isdecimal() else ""),
     }
     return draft_event("privilege", "sudo", values)
 

@@ -214,7 +214,7 @@ _FLOW_LINE = re.compile(
 def is_flow_line(raw: Raw) -> bool:
     """Return whether a record is a line of text that tells a flow in the default order."""
     line = raw.get("raw")
-    return isinstance(line, str) and line[:1].isdigit() and _FLOW_LINE.match(line) is not None
+    return isinstance(line, str) and line[:1].isdecimal() and _FLOW_LINE.match(line) is not None
 
 
 def is_flow(raw: Raw) -> bool:
@@ -224,7 +224,7 @@ def is_flow(raw: Raw) -> bool:
 
 def convert_flow(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make a connection of a flow, blocked where it was rejected; a window without data is skipped."""
-    row = dict(zip(FLOW_NAMES, str(raw["raw"]).split(), strict=True)) if is_flow_line(raw) else raw
+    row = dict(zip(FLOW_NAMES, str(raw["raw"]).split(), strict=False)) if is_flow_line(raw) else raw
     flow = {name.replace("_", "-"): value for name, value in row.items()}
     moment = read_time(first_of(flow, ("start", "starttime", "end", "endtime")))
     if flow.get("log-status") in ("NODATA", "SKIPDATA"):

@@ -82,7 +82,7 @@ def audit_text(raw: Mapping[str, Any]) -> str | None:
     """Return a journal entry of the audit subsystem as auditd would write it; None for another entry."""
     kind, serial = raw.get("_AUDIT_TYPE_NAME"), raw.get("_AUDIT_ID")
     time = raw.get("_SOURCE_REALTIME_TIMESTAMP") or raw.get("__REALTIME_TIMESTAMP")
-    if raw.get("_TRANSPORT") != "audit" or not (kind and serial and str(time).isdigit()):
+    if raw.get("_TRANSPORT") != "audit" or not (kind and serial and str(time).isdecimal() and len(str(time)) <= 20):
         return None
     rest = str(raw.get("MESSAGE") or "").removeprefix(str(kind)).strip()
     return (

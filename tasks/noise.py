@@ -389,7 +389,7 @@ def _notice(scene: Scene, at: float) -> None:
         "ids_notice",
         host["name"],
         finding_title=scene.pick(("TLS certificate expires soon", "Old protocol version", "Policy: file sharing")),
-        severity=scene.pick(("low", "medium", "high")),
+        severity=scene.pick(("informational", "low", "medium")),
     )
 
 

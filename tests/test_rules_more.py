@@ -453,6 +453,8 @@ CASES = {
         ("", [event(0, "detection", "ids_notice", finding_title="TLS certificate expires soon")]),
         ("", [event(0, "detection", "ids_notice", finding_title="Recon:EC2/PortProbe", severity="medium")]),
         ("", [event(0, "detection", "ids_notice", severity="high")]),
+        ("", [event(0, "detection", "ids_notice", finding_title="P2P client - Potential Corporate Privacy Violation", severity="high")]),
+        ("", [event(0, "detection", "ids_notice", finding_title="Policy: file sharing", severity="high")]),
     ],
     # ------------------------------------------------------------ discovery
     "share-sweep": [

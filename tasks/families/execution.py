@@ -82,7 +82,7 @@ def named_malware(scene: Scene, plan: Plan) -> TicketScope:
     grave, mild = scene.pick(("high", "severe")), scene.pick(("low", "medium"))
     activity, severity = "malware", grave if plan.strength == "confirmed" else mild
     if plan.strength == "below":
-        activity, severity = "ids_notice", scene.pick((grave, mild))
+        activity, severity = "ids_notice", scene.pick(("informational", mild))
         title = scene.pick(("Policy: file sharing", "Old archive format", "Macro without a signature"))
     write(scene, at, who, path, scene.pick(BROWSERS))
     last = scene.add(

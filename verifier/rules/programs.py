@@ -54,6 +54,7 @@ _NOTICE = re.compile(
     re.IGNORECASE,
 )
 
+_POLICY = re.compile(r"\bpolicy\b|privacy violation", re.IGNORECASE)
 GRAVE_SEVERITIES = ("high", "severe", "critical")
 
 
@@ -144,7 +145,7 @@ def _deeds(window: Window, host: str, path: str) -> list[Line]:
     "T1204",
     "execution",
     on=(DetectionFields,),
-    summary=f"Another product finds malware, or names malware, trojan, exploit, backdoor, c2, command and control, Mimikatz, Cobalt, Meterpreter, ransom, virus, HackTool, password guessing, Scan:: or self signed certificate, or rates what it finds {', '.join(GRAVE_SEVERITIES)}. "
+    summary=f"Another product finds malware, or names malware, trojan, exploit, backdoor, c2, command and control, Mimikatz, Cobalt, Meterpreter, ransom, virus, HackTool, password guessing, Scan:: or self signed certificate, or rates what it finds {', '.join(GRAVE_SEVERITIES)}, but a policy or privacy violation. "
     "Confirmed: such a name with such a severity.",
     source="ATT&CK T1204; Defender 1116, Zeek notice.log",
 )
@@ -171,7 +172,8 @@ def _names_harm(line: Line[DetectionFields]) -> bool:
 
 
 def _is_grave(line: Line[DetectionFields]) -> bool:
-    return bool(line.fields.finding_title) and (line.fields.severity or "").lower() in GRAVE_SEVERITIES
+    title = line.fields.finding_title or ""
+    return bool(title) and not _POLICY.search(title) and (line.fields.severity or "").lower() in GRAVE_SEVERITIES
 
 
 RULES = (

@@ -15,20 +15,24 @@ from verifier.parameters import facts_of
 from verifier.window import Finding, Line, Rule, Selection, Window, finding, kinds, rule
 
 Call = Line[CloudApiFields]
-_CALLS = frozenset(kinds(CloudApiFields))
+CALLS = frozenset(kinds(CloudApiFields))
 _API_VERSION = re.compile(r"(?<=[a-z])20\d{6}(?:v\d)?$")
 
 
 def operation_of(fields: CloudApiFields) -> str:
     """Return what a call does, in lower case: without a closing dot and an API's version (Lambda's `20150331v2`)."""
-    return _API_VERSION.sub("", (fields.api_operation or "").lower().rstrip("."))
+    return _plain_operation(fields.api_operation)
 
 
-def _names_of(fields: CloudApiFields) -> Iterator[str]:
+def _plain_operation(api_operation: str | None) -> str:
+    return _API_VERSION.sub("", (api_operation or "").lower().rstrip("."))
+
+
+def names_of(api_operation: str | None, api_service: str | None) -> Iterator[str]:
     """Yield the names by which a call is known: Google writes a package or a version before the method."""
-    operation = operation_of(fields)
+    operation = _plain_operation(api_operation)
     yield operation
-    if "." in operation and (fields.api_service or "").endswith("googleapis.com"):
+    if "." in operation and (api_service or "").endswith("googleapis.com"):
         parts = operation.split(".")
         yield parts[-1]
         if len(parts) > 2:
@@ -40,7 +44,7 @@ def calls_by_operation(window: Window) -> dict[str, list[Call]]:
     calls: dict[str, list[Call]] = {}
     for line in window.of(CloudApiFields):
         if not line.fields.api_error and not is_by_service(line):
-            for name in _names_of(line.fields):
+            for name in names_of(line.fields.api_operation, line.fields.api_service):
                 calls.setdefault(name, []).append(line)
     return calls
 
@@ -54,7 +58,7 @@ def calls_to(*operations: str) -> Selection[Call]:
         lines = {line.order: line for name in known if name in names for line in known[name]}
         return [lines[order] for order in sorted(lines)]
 
-    return Selection(pick, frozenset(), frozenset(names), _CALLS)
+    return Selection(pick, frozenset(), frozenset(names), CALLS)
 
 
 def refused_calls(window: Window) -> list[Call]:

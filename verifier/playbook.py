@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from schema import FIELDS_OF, LABELS, TELEMETRY, UNNAMED_PROGRAM_WORK
-from verifier.calls import OWN_SERVICE, WEB_IDENTITY
+from verifier.calls import CALLS, OWN_SERVICE, WEB_IDENTITY, names_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.policies import POLICIES
 from verifier.rules import RULES
@@ -89,13 +89,21 @@ def playbook_text() -> str:
 def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
     """Write the playbook as the defender of one window reads it: the ladder, and the rules that its kinds of lines can bring into play.
 
-    A kind is an event's type and its activity. What the lines say beyond that chooses nothing, so the list of rules
-    tells no more than the window's first column does.
+    A kind is an event's type and its activity, of a call to a cloud its operation. What the lines say beyond that chooses
+    nothing, so the list of rules tells no more than the window's first columns do.
 
     Args:
         lines: rendered events (`event_type` and `fields` are read).
     """
-    return _of_kinds(frozenset((line["event_type"], line["fields"]["activity"]) for line in lines))
+    kinds_shown = set()
+    for line in lines:
+        fields = line["fields"]
+        kinds_shown.add((line["event_type"], fields["activity"]))
+        if line["event_type"] == "cloud_api":
+            kinds_shown.update(
+                ("cloud_api", name) for name in names_of(fields.get("api_operation"), fields.get("api_service"))
+            )
+    return _of_kinds(frozenset(kinds_shown & _IN_PLAY.keys()))
 
 
 @lru_cache(maxsize=32)  # an observation and the prompt made of it ask for the same one
@@ -108,11 +116,27 @@ def _with_ladder(indices: Iterable[int]) -> str:
 
 
 _LINES = tuple(f"- {rule.rule_id}: {rule.summary}" for rule in RULES)
-_IN_PLAY = {
+_LOOKED_AT = {
     (event_type, activity): frozenset(index for index, rule in enumerate(RULES) if (fields, activity) in rule.looks_at)
     for event_type, fields in FIELDS_OF.items()
     for _, activity in kinds(fields)
 }
+
+
+def _in_play() -> dict[tuple[str, str], frozenset[int]]:
+    """Map each kind of lines to the rules that it brings in; rules that name operations come in by these, not by any call."""
+    in_play = dict(_LOOKED_AT)
+    by_name: dict[str, set[int]] = {}
+    for index, rule in enumerate(RULES):
+        for selection in rule.on:
+            for name in selection.triggers if selection.triggered == CALLS else ():
+                by_name.setdefault(name, set()).add(index)
+    any_call = frozenset(index for index, rule in enumerate(RULES) if not rule.kinds.isdisjoint(CALLS))
+    in_play["cloud_api", "call"] = any_call
+    return in_play | {("cloud_api", name): frozenset(indices) for name, indices in by_name.items()}
+
+
+_IN_PLAY = _in_play()
 
 
 def rules_on(event_type: str, activity: str) -> tuple[str, ...]:
@@ -121,7 +145,7 @@ def rules_on(event_type: str, activity: str) -> tuple[str, ...]:
     Raises:
         KeyError: the schema has no such event type or no such activity of it.
     """
-    return tuple(RULES[index].rule_id for index in sorted(_IN_PLAY[event_type, activity]))
+    return tuple(RULES[index].rule_id for index in sorted(_LOOKED_AT[event_type, activity]))
 
 
 def playbook_page() -> str:

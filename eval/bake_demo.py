@@ -1,4 +1,4 @@
-"""Bake pairs of answers before and after training for the demo: python -m eval.bake_demo --before RUN --after RUN
+"""Bake pairs of answers before and after training for the demo: python -m eval.bake_demo --before RUN --after RUN | --rejudge
 
 Items are drawn by a seed, as evenly as there are any over tasks and true actions, and without a look at the answers: the pairs show what training
 changed, for better and for worse. The same runs and seed give the same file.
@@ -18,9 +18,11 @@ from typing import Any
 from eval.compare import check_same
 from eval.reverify import frozen_rows
 from eval.runs import Run, load_run, shared_set
+from players.scoring import score_reply
 from runs.ending import refusing
 from runs.files import write_output
 from schema import LABELS
+from verifier.decision import judge_observation
 
 PAIRS = 50
 OUT = Path("data/demo_examples.json")
@@ -80,9 +82,32 @@ def bake(before: Run, after: Run, name: str | None = None, *, number: int = PAIR
         "drawn": "at random within each task and true action, without regard to the answers",
         "before": _about(before),
         "after": _about(after),
-        "right_before": sum(pair["before"]["action"] == pair["label"] for pair in pairs),
-        "right_after": sum(pair["after"]["action"] == pair["label"] for pair in pairs),
+        **_right(pairs),
         "pairs": pairs,
+    }
+
+
+def rejudge(baked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a baked file whose incidents and replies are judged by today's verifier: for a file that is older than a rule."""
+    pairs = [_rejudged(pair) for pair in baked["pairs"]]
+    return {**baked, **_right(pairs), "pairs": pairs}
+
+
+def _rejudged(pair: Mapping[str, Any]) -> dict[str, Any]:
+    truth = judge_observation(pair["observation"])
+    item = {"observation": pair["observation"], "ground_truth": truth}
+    answers = {}
+    for when in ("before", "after"):
+        reply = pair[when]["reply"]
+        score = score_reply(reply, item)
+        scored = {"action": score.action, "answer": score.answer, "fault": score.fault, "reward": score.reward}
+        answers[when] = {**scored, "reply": reply}
+    return {**pair, **answers, "label": truth.action, "evidence": list(truth.evidence_log_ids)}
+
+
+def _right(pairs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {
+        f"right_{when}": sum(pair[when]["action"] == pair["label"] for pair in pairs) for when in ("before", "after")
     }
 
 
@@ -96,8 +121,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m eval.bake_demo", description="Bake before/after pairs for the demo."
     )
-    parser.add_argument("--before", required=True, metavar="RUN", help="run of the untrained defender")
-    parser.add_argument("--after", required=True, metavar="RUN", help="run of the trained defender")
+    parser.add_argument("--before", metavar="RUN", help="run of the untrained defender")
+    parser.add_argument("--after", metavar="RUN", help="run of the trained defender")
+    parser.add_argument(
+        "--rejudge", action="store_true", help="keep the replies of --out and judge them anew, after a rule changed"
+    )
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"where to write (default {OUT})")
     parser.add_argument(
         "--set", dest="name", help="the set to draw from (default: benchmark, or the first that both have)"
@@ -105,7 +133,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"how many (default {PAIRS})")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
     args = parser.parse_args(argv)
-    baked = bake(load_run(args.before), load_run(args.after), args.name, number=args.pairs, seed=args.seed)
+    if args.rejudge == bool(args.before and args.after):
+        parser.error("expected --before and --after, or --rejudge alone")
+    if args.rejudge:
+        baked = rejudge(json.loads(args.out.read_text("utf-8")))
+    else:
+        baked = bake(load_run(args.before), load_run(args.after), args.name, number=args.pairs, seed=args.seed)
     write_output(args.out, json.dumps(baked, indent=1, sort_keys=True) + "\n")
     counts = f"{len(baked['pairs'])} pairs; right before {baked['right_before']}, after {baked['right_after']}"
     print(f"wrote {args.out}: {counts}")

@@ -28,6 +28,7 @@ from rubric import REWARD_RANGE
 from schema import LABELS, TASKS
 from tasks.registry import SPLITS, num_tasks
 from verifier import RULES, compute_ground_truth
+from verifier.playbook import playbook_text
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = yaml.safe_load((ROOT / "openenv.yaml").read_text(encoding="utf-8"))
@@ -283,12 +284,18 @@ def test_semantic_verifier_portability():
 
 
 def test_semantic_resource_envelope():
-    """An observation stays far below the messages that sockets and models take."""
+    """An observation stays far below the messages that sockets and models take (1 MiB; 32,000 tokens of some 4 characters).
+
+    The defender reads the rules that his window can bring into play; the attacker, who may write any event, reads all of them, so his bound
+    follows from the playbook's: what else he reads has a quarter of the defender's room.
+    """
     env = OpenSOCEnv()
     sizes = [len(env.reset(seed=seed, task=task).model_dump_json()) for task in TASKS for seed in range(100)]
-    sizes.append(len(env.reset(seed=1, mode="self_play").model_dump_json()))
+    attacker = len(env.reset(seed=1, mode="self_play").model_dump_json())
 
     assert max(sizes) < 64_000
+    assert attacker - len(json.dumps(playbook_text())) < 16_000
+    assert attacker < 96_000
 
 
 def test_semantic_replayability():

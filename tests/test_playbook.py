@@ -169,3 +169,22 @@ def test_the_words_of_the_playbook_do_not_hang_on_the_order_of_sets():
 
 def summary_of(rule_id):
     return next(rule.summary for rule in RULES if rule.rule_id == rule_id)
+
+
+def call(operation, service):
+    return {
+        "event_type": "cloud_api",
+        "fields": {"activity": "call", "api_operation": operation, "api_service": service},
+    }
+
+
+def test_rules_on_calls_come_in_by_the_operation_and_not_by_any_call():
+    harmless = playbook_for([call("ListBuckets", "s3.amazonaws.com")])
+    entered = playbook_for([call("create pods/exec", "kubernetes")])
+    by_google = playbook_for([call("google.iam.admin.v1.CreateServiceAccountKey", "iam.googleapis.com")])
+
+    assert "- kube-shell-in-pod:" not in harmless
+    assert "- kube-shell-in-pod:" in entered
+    assert "- cloud-calls-refused:" in harmless  # it speaks of any call
+    assert "- kube-pod-on-host:" not in entered
+    assert len(by_google) > len(harmless)

@@ -20,7 +20,7 @@ from telemetry.importers import import_stream, settled
 from telemetry.importers.containers import FileError, file_of, is_archive, members_of
 from telemetry.importers.events import DraftEvent, Skipped, to_event
 from telemetry.importers.reading import BREAKS_OFF, kind_of, read_records, read_text
-from telemetry.importers.times import FileTimes
+from telemetry.importers.times import LEAP_YEAR, FileTimes
 from telemetry.scoring import is_manifest
 from telemetry.windowing import Pool, choose_window
 from verifier.decision import compute_ground_truth, declaration_for
@@ -54,6 +54,7 @@ class Judgement:
     events_used: int = 0
     events_left_out: int = 0
     events_without_time: int = 0  # of those used; they satisfy no bound in time and no order
+    without_year: bool = False  # whether lines name no year, as classic syslog's
     events_unspoken: int = 0  # of those used; no rule looks at lines of their kinds
     unspoken_kinds: dict[str, int] = field(default_factory=dict)
     events_pruned: int = 0  # of those left out: events of a long recording that were weighed in parts
@@ -73,6 +74,8 @@ class Judgement:
                 f"{self.events_without_time} of {self.events_used} events bear no time that can be read; they count in no "
                 "bound in time and in no order."
             )
+        if self.without_year:
+            notes.append(f"The log's lines name no year; {LEAP_YEAR} stands for the first.")
         if self.events_unspoken:
             told = ", ".join(f"{count} x {kind}" for kind, count in list(self.unspoken_kinds.items())[:3])
             notes.append(f"No rule speaks of {self.events_unspoken} of {self.events_used} lines: {told}.")
@@ -130,6 +133,7 @@ def judge(records: Iterable[Mapping[str, Any] | Skipped], world: World, *, file:
         events_used=len(window),
         events_left_out=left_out,
         events_without_time=sum(draft.time is None for draft in window),
+        without_year="no year" in times.orders,
         events_pruned=pruned,
         left_out_reasons=dict(sorted(fates.reasons.items(), key=lambda item: (-item[1], item[0]))),
         event_types=dict(sorted(Counter(draft.event_type for draft in window).items())),

@@ -66,6 +66,13 @@ def test_the_page_stands_alone_and_shows_recorded_markup_as_text(recording, tmp_
     assert "http-equiv" in text
 
 
+def test_a_log_whose_lines_name_no_year_says_which_one_stands_for_it(capsys):
+    _, printed = run(capsys, "--json", SAMPLES / "sshd_guessing.log", SAMPLES / "sysmon_macro.jsonl")
+    yearless, dated = json.loads(printed.out)["recordings"]
+    assert (yearless["without_year"], dated["without_year"]) == (True, False)
+    assert yearless["notes"][0] == "The log's lines name no year; 1992 stands for the first."
+
+
 def test_an_unknown_player_is_a_wrong_call(recording, capsys):
     code, printed = run(capsys, "--defender", "nobody", recording)
     assert code == 2

@@ -43,8 +43,13 @@ def api(operation, resources="{}", at=0, **more):
     )  # fmt: skip
 
 
-def policy(*, effect="Allow", principal="*", action="s3:GetObject", condition=None, as_text=True, resource="*"):
-    statement = {"Effect": effect, "Action": action, "Resource": resource}
+BY_STACK = {**ANA, "invokedBy": "cloudformation.amazonaws.com"}
+
+
+def policy(
+    *, effect="Allow", principal="*", action="s3:GetObject", condition=None, as_text=True, resource="*", key="Action"
+):
+    statement = {"Effect": effect, key: action, "Resource": resource}
     statement |= {"Principal": principal} if principal else {}
     statement |= {"Condition": condition} if condition else {}
     whole = {"Version": "2012-10-17", "Statement": [statement]}
@@ -313,6 +318,8 @@ NARROW = {
     "organisation of the source": {"StringEquals": {"aws:SourceOrgID": "o-abcdefghij"}},
     "endpoint": {"StringEquals": {"aws:SourceVpce": "vpce-1"}},
     "network": {"StringEquals": {"aws:SourceVpc": "vpc-1"}},
+    "organisations alike": {"StringLike": {"aws:PrincipalOrgID": "o-ab*"}},
+    "one of the organisations": {"ForAnyValue:StringEquals": {"aws:PrincipalOrgID": "o-1"}},
     "source": {"ArnLike": {"aws:SourceArn": f"arn:aws:sns:eu-west-1:{OWN}:topic"}},
     "account": {"StringEquals": {"aws:SourceAccount": OWN}},
     "addresses": {"IpAddress": {"aws:SourceIp": ["198.51.100.0/24"]}},
@@ -323,6 +330,10 @@ WIDE = {
     "any address": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}},
     "all but one": {"StringNotEquals": {"aws:SourceVpc": "vpc-1"}},
     "from a page": {"StringLike": {"aws:Referer": "https://example.org/*"}},
+    "any organisation": {"StringLike": {"aws:PrincipalOrgID": "*"}},
+    "one organisation or any": {"StringLike": {"aws:PrincipalOrgID": ["o-1", "?*"]}},
+    "a network or none": {"StringEqualsIfExists": {"aws:SourceVpc": "vpc-1"}},
+    "all of no organisations": {"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}},
 }
 
 
@@ -456,10 +467,15 @@ CASES = {
         ("confirmed", [trail("PutUserPolicy", {"userName": "ana", "policyDocument": policy(principal=None, action="iam:*")})]),
         ("", [trail("PutUserPolicy", {"userName": "ana", "policyDocument": policy(principal=None, action="s3:*")})]),
         ("", [trail("PutUserPolicy", {"userName": "ana", "policyDocument": policy(principal=None, action="*", effect="Deny")})]),
+        ("suspicious", [trail("PutRolePolicy", {"roleName": "r", "policyDocument": policy(principal=None, action="sso:*", key="NotAction")})]),
+        ("", [trail("PutRolePolicy", {"roleName": "r", "policyDocument": policy(principal=None, action="sso:*", key="NotAction", effect="Deny")})]),
+        ("", [trail("PutRolePolicy", {"roleName": "r", "policyDocument": policy(principal=None, key="NotAction", resource="arn:aws:s3:::b/*")})]),
         ("", [trail("AttachUserPolicy", {"userName": "ben", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"})]),
     ],
     "cloud-root-credential": [
         ("suspicious", [trail("CreateAccessKey", None, identity=ROOT)]),
+        ("suspicious", [trail("CreateAccessKey", None, identity=ROOT, source="AWS Internal")]),
+        ("", [trail("CreateAccessKey", {"userName": "ben"}, identity=ROOT)]),
         ("", [trail("CreateAccessKey", None), key(0, "ana", user="ana")]),
     ],
     "cloud-federation-token": [
@@ -520,7 +536,14 @@ CASES = {
         ("suspicious", [api("v1.compute.instances.setMetadata", '{"request":{"items":[{"key":"ssh-keys"}]}}', api_service="compute.googleapis.com")]),
         ("", [api("v1.compute.instances.setMetadata", '{"request":{"items":[{"key":"team"}]}}', api_service="compute.googleapis.com"), api("CreateKeyPair")]),
     ],
-    "key-for-another": [("suspicious", [key(0)]), ("", [key(0, user_type=None, user="ben")])],
+    "key-for-another": [
+        ("suspicious", [key(0)]),
+        ("", [key(0, user_type=None, user="ben")]),
+        ("", [trail(name, {"userName": "u"}, identity=BY_STACK) for name in ("CreateUser", "CreateAccessKey")]),
+        ("suspicious", [trail(name, {"userName": "u"}, identity=ANA) for name in ("CreateUser", "CreateAccessKey")]),
+        ("suspicious", [trail("CreateUser", {"userName": "u"}, identity=ANA), trail("CreateAccessKey", {"userName": "u"}, 1, BY_STACK)]),
+        ("suspicious", [trail("CreateUser", {"userName": "v"}, identity=BY_STACK), trail("CreateAccessKey", {"userName": "u"}, 1, BY_STACK)]),
+    ],
 }  # fmt: skip
 
 

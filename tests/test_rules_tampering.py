@@ -147,6 +147,9 @@ def test_what_a_switched_off_defence_says(value, is_off):
         ("cmd /c vssadmin delete shadows", True),
         ("vssadmin list shadows", False),
         ("bcdedit /set {default} recoveryenabled yes", False),
+        ('vssadmin.exe Del""ete Shadows /all', True),
+        ("cmd /c v^s^s^admin de^lete sha'd'ows /all", True),
+        ('cmd /c vssadmin "list" "shadows" & del""ete x', False),
         ("", False),
     ],
 )

@@ -461,18 +461,23 @@ _NAMED = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, _STEMS))})(?:\.exe)?
 def meanings(name: str, text: str) -> frozenset[str]:
     """Return what a program's command line (or a script's text, under PowerShell's name) means; empty for nothing known.
 
-    Signs by which shells escape (a caret in cmd, a grave accent in PowerShell) are read as if they were not there, and
-    what -EncodedCommand holds as if it stood in clear.
+    Signs inside a word that shells take off (quotes, a caret in cmd, a grave accent in PowerShell) are read as if they were not
+    there, and what -EncodedCommand holds as if it stood in clear.
     """
     result = _meanings(name, text)
-    if _ESCAPED.search(text):
-        result |= _meanings(name, _ESCAPED.sub("", text))
+    if (plain := as_run(text)) != text:
+        result |= _meanings(name, plain)
     if name in _STARTERS and (inner := decoded(text)):
         result |= _meanings(POWERSHELL, inner)
     return frozenset(result)
 
 
-_ESCAPED = re.compile(r"(?<=\w)[`^]+(?=\w)")
+_ESCAPED = re.compile(r"(?<=\w)[`^\"']+(?=\w)")
+
+
+def as_run(text: str) -> str:
+    """Return a command line without the signs inside its words that shells take off: quotes, carets, grave accents."""
+    return _ESCAPED.sub("", text)
 
 
 def _meanings(name: str, text: str) -> set[str]:

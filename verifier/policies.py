@@ -27,7 +27,8 @@ NARROWING_KEYS = (
 
 POLICIES = (
     "by a Statement with the Effect Allow, its Principal * (or a NotPrincipal) lets everybody in, and an account's number that account, unless a Condition of equality or likeness names an organisation, account, ARN, user, address range (but /0), VPC or endpoint, "
-    f"or one of {', '.join(NARROWING_KEYS)} (the last keeps out everybody, not a named account); without a Principal it grants its Action on its Resource; a policy that was cut or is no JSON grants nothing"
+    f"or one of {', '.join(NARROWING_KEYS)} (the last keeps out everybody, not a named account); a test that also passes without its key (IfExists, ForAllValues) or by * alone binds nobody; "
+    "without a Principal it grants its Action, or all but its NotAction, on its Resource; a policy that was cut or is no JSON grants nothing"
 )
 
 
@@ -69,7 +70,7 @@ def _grant(row: Mapping[str, Any]) -> Grant:
     return Grant(
         everybody=to_somebody and not bound and statement.is_internet_accessible(),
         accounts=frozenset() if bound and "sts:externalid" not in keys else named,
-        actions=frozenset(_plain_list(row.get("Action"))),
+        actions=frozenset(["*"] if "NotAction" in row else _plain_list(row.get("Action"))),
         resources=frozenset(_plain_list(row.get("Resource"))),
         to_somebody=to_somebody,
         bound=bound,
@@ -91,10 +92,18 @@ def _plain_statement(row: Mapping[str, Any]) -> dict[str, Any]:
 def _plain_condition(condition: Any) -> dict[str, dict[str, list[str]]]:
     tests = condition if isinstance(condition, dict) else {}
     return {
-        str(operator): {str(key): _plain_list(value) for key, value in keys.items()}
+        str(operator): {str(key): _plain_list(value) for key, value in keys.items() if not _takes_anything(value)}
         for operator, keys in tests.items()
-        if isinstance(keys, dict)
+        if isinstance(keys, dict) and not _PASSES_WITHOUT.search(str(operator))
     }
+
+
+_PASSES_WITHOUT = re.compile(r"IfExists$|^ForAllValues:", re.IGNORECASE)
+
+
+def _takes_anything(value: Any) -> bool:
+    """Return whether a test's values hold one of nothing but wild cards."""
+    return any(text and not text.strip("*?") for text in _plain_list(value))
 
 
 def _plain_list(value: Any) -> list[str]:

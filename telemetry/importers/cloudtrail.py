@@ -155,9 +155,15 @@ def _account(raw: Mapping[str, Any]) -> Imported:
         "user_name": next(
             filter(None, (_parameter(raw, name) for name in ("userName", "roleName", "roleArn"))), caller["actor_user"]
         ),
-        "attributes": fitted(raw.get("requestParameters")),
+        "attributes": fitted(_request_and_service(raw)),
     }
     return draft_event("account", activity, values)
+
+
+def _request_and_service(raw: Mapping[str, Any]) -> Any:
+    """Return a request's parameters, and the service that makes it in somebody's name, if one does."""
+    service = mapping(raw.get("userIdentity")).get("invokedBy")
+    return {"invokedBy": service, **mapping(raw.get("requestParameters"))} if service else raw.get("requestParameters")
 
 
 def _group(raw: Mapping[str, Any]) -> Imported:

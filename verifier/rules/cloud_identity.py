@@ -204,14 +204,28 @@ def _is_boundary(line: Line[CloudApiFields]) -> bool:
     "T1098.001",
     "persistence",
     on=((AccountFields, "key_create"),),
-    summary="A principal, not an own service, makes an access key for an account that is not its own. Suspicious.",
+    summary=f"A principal, not an own service, makes an access key for an account that is not its own, but where a service does it for it (invokedBy in the attributes) and it made that account by a service at most {CLOUD_S} s before, as a stack's user. Suspicious.",
     source="ATT&CK T1098.001: additional cloud credentials",
 )
 def key_for_another(keys: Lines[AccountFields], window: Window) -> Findings:
     for line in keys:
         owner = account_name(line.fields.user_name)
-        if owner and line.user and owner != line.user and not is_by_service(line):
+        if owner and line.user and owner != line.user and not is_by_service(line) and not _is_of_stack(window, line):
             yield from findings_by_caller([line])
+
+
+def _services(line: Line[AccountFields]) -> tuple[str, ...]:
+    return facts_of(line.fields.attributes or "").get("invokedby", ())
+
+
+def _is_of_stack(window: Window, key: Line[AccountFields]) -> bool:
+    """Return whether a service makes a key for an account that it made, both in one principal's name."""
+    return bool(_services(key)) and any(
+        _services(made) == _services(key)
+        and (made.user, made.fields.user_name) == (key.user, key.fields.user_name)
+        and follows(window, key, made, CLOUD_S)
+        for made in window.of(AccountFields, "create")
+    )
 
 
 @rule(
@@ -219,18 +233,17 @@ def key_for_another(keys: Lines[AccountFields], window: Window) -> Findings:
     "T1098.001",
     "persistence",
     on=((AccountFields, "key_create"), calls_to(*_FACTOR_CALLS, "CreateAccessKey")),
-    summary=f"The account's root makes an access key (an account event with a src_ip or attributes, or CreateAccessKey) or takes a second factor away ({', '.join(_FACTOR_CALLS)}; user_type Root). Suspicious.",
+    summary=f"The account's root makes an access key for itself (key_create of root, or CreateAccessKey) or takes a second factor away ({', '.join(_FACTOR_CALLS)}; user_type Root). Suspicious.",
     source='ATT&CK T1098.001; AWS, "Root user best practices"',
 )
 def cloud_root_credential(keys: Lines[AccountFields], calls: Lines[CloudApiFields], window: Window) -> Findings:
-    by_root: list[Line] = [line for line in keys if line.user.lower() == "root" and _is_root_s_own(line)]
+    by_root: list[Line] = [line for line in keys if line.user.lower() == "root" and _is_root_s(line)]
     by_root += [line for line in calls if (line.fields.user_type or "").lower() == "root"]
     return findings_by_caller(by_root)
 
 
-def _is_root_s_own(line: Line[AccountFields]) -> bool:
-    in_cloud = line.fields.src_ip or line.fields.attributes
-    return bool(in_cloud) and account_name(line.fields.user_name).lower() in ("", "root")
+def _is_root_s(line: Line[AccountFields]) -> bool:
+    return account_name(line.fields.user_name).lower() in ("", "root")
 
 
 @rule(

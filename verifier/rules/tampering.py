@@ -15,7 +15,7 @@ from schema import (
     RegistryFields,
     WmiFields,
 )
-from verifier.commands import commands_that, key_form, settings
+from verifier.commands import as_run, commands_that, key_form, settings
 from verifier.rules.kit import (
     AUTORUN,
     INSTALLERS,
@@ -205,7 +205,8 @@ def recovery_inhibited(launches: Lines[ProcessFields], window: Window) -> Findin
 def _inhibits_recovery(command: str) -> bool:
     """Return whether a command line deletes backups or switches recovery off."""
     return any(
-        (named := program.search(command)) is not None and order.search(command, named.end()) is not None
+        (named := program.search(text)) is not None and order.search(text, named.end()) is not None
+        for text in {command, as_run(command)}
         for program, order in _RECOVERY
     )
 

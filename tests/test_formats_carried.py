@@ -7,6 +7,7 @@ import pytest
 from telemetry.judging import judge_file
 from world import World
 
+MORNING = "2027-04-06T09:20:01Z"
 SAMPLES = Path(__file__).parent / "data" / "formats"
 
 
@@ -32,12 +33,69 @@ def first_event(name, *fields):
         (
             "systemd-journal--json-seq.json",
             ("activity", "user_name"),
-            ("2027-04-06T09:20:01Z", "failure", "bianca"),
+            (MORNING, "failure", "bianca"),
         ),
         (
             "windows-events-in-flat-records--velociraptor.csv",
             ("activity", "process_cmd_line", "actor_user"),
-            ("2027-04-06T09:20:01Z", "launch", "whoami", "ATELIER\\bianca"),
+            (MORNING, "launch", "whoami", "ATELIER\\bianca"),
+        ),
+        (
+            "syslog--search-export.csv",
+            ("activity", "user_name", "device_hostname"),
+            ("2027-04-06T09:20:01.500000Z", "failure", "bianca", "shop-3"),
+        ),
+        (
+            "suricata-fast-log.log",
+            ("finding_title", "severity", "src_ip", "dst_ip"),
+            ("2027-04-06T09:20:01.250000Z", "An odd handshake - Misc Attack", "medium", "192.0.2.40", "198.51.100.23"),
+        ),
+        (
+            "suricata-fast-log--syslog.log",
+            ("finding_title", "severity", "device_hostname"),
+            (MORNING, "An odd handshake - Misc Attack (blocked)", None, "ids-1"),
+        ),
+        *(
+            (
+                name,
+                ("activity", "user_name", "src_ip", "logon_type"),
+                (MORNING, "failure", "bianca", "198.51.100.23", 3),
+            )
+            for name in (
+                "snare-windows-events.log",
+                "snare-windows-events--syslog.log",
+                "get-winevent--few-columns.csv",
+            )
+        ),
+        (
+            "event-viewer-table--german.csv",
+            ("activity", "user_name", "src_ip", "logon_type"),
+            ("2027-04-16T09:20:01Z", "failure", "bianca", "198.51.100.23", 3),
+        ),
+        (
+            "w3c-access-log.log",
+            ("url", "src_ip", "status_code", "user_agent"),
+            (MORNING, "https://192.0.2.40/shop/list?page=2", "198.51.100.23", 200, "Mozilla/5.0 (X11)"),
+        ),
+        (
+            "w3c-access-log--cloudfront.log",
+            ("url", "src_ip", "status_code", "bytes_in"),
+            (MORNING, "https://d1.cloudfront.net/list", "198.51.100.23", 403, 812),
+        ),
+        (
+            "windows-firewall-log.log",
+            ("activity", "src_ip", "dst_port", "direction"),
+            (MORNING, "block", "198.51.100.23", 445, "inbound"),
+        ),
+        (
+            "google-workspace-console.csv",
+            ("activity", "user_name", "src_ip", "status"),
+            (MORNING, "failure", "bianca@atelier.example", "198.51.100.23", "Failed Login"),
+        ),
+        (
+            "google-workspace-console--admin.csv",
+            ("api_service", "api_operation", "actor_user"),
+            (MORNING, "workspace/admin", "Assign Role", "bianca@atelier.example"),
         ),
     ],
 )

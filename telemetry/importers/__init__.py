@@ -31,6 +31,7 @@ from telemetry.importers import (
     saas,
     suricata,
     text,
+    w3c,
     wazuh,
     windows_logs,
     zeek,
@@ -60,6 +61,7 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *text.FORMATS,
     *osquery.FORMATS,
     *wazuh.FORMATS,
+    *w3c.FORMATS,
     *azure.FORMATS,
     *endpoint.FORMATS,  # any ECS document that no other family knows
 )
@@ -93,17 +95,26 @@ def import_stream(
     for record, raw in enumerate(records):
         if isinstance(raw, Skipped):
             yield replace(raw, record=record)
-        elif text.is_text(raw) and not aws.is_flow_line(raw):
+            continue
+        row = None if _is_log(raw) else format_of(raw)
+        if row is None and not _is_log(raw):
+            raw = text.line_in(raw) or raw
+            row = None if _is_log(raw) else format_of(raw)
+        if _is_log(raw):
             for result in log.feed(record, raw):
                 yield _noted(result, times, networks)
         else:
-            row = format_of(raw)
             time, result = row.convert(raw) if row else (None, Skipped(UNKNOWN_SHAPE))
             result = originals.once(_noted(located(result, time, record), times, networks), raw)
             yield from attempts.take(result, row.name, row.attempt(raw)) if row and row.attempt else (result,)
     yield from attempts.close()
     for result in log.close():
         yield _noted(result, times, networks)
+
+
+def _is_log(raw: Mapping[str, Any]) -> bool:
+    """Return whether a record is read beside the file's other lines."""
+    return text.is_text(raw) and not aws.is_flow_line(raw)
 
 
 def settled(draft: DraftEvent, times: FileTimes) -> DraftEvent:

@@ -1,8 +1,8 @@
-"""Text whose records are blocks of lines: `evtx_dump`'s default output, `wevtutil`'s text, PowerShell's lists, Splunk's event text.
+"""Text whose records are blocks of lines: `evtx_dump`'s default output, `wevtutil`'s text, PowerShell's lists, Splunk's event text, documents of YAML.
 
 A form is known by a file's beginning; a line that opens a block ends the one before. Blocks of `wevtutil` and of lists become
 records as Get-WinEvent's objects are in JSON. Sources: evtx, "evtx_dump" (`Record N` before each); Microsoft, "wevtutil" (/f:text)
-and "Format-List"; Splunk, "Monitor Windows event log data" (classic text).
+and "Format-List"; Google, "gcloud logging read"; Splunk, "Monitor Windows event log data" (classic text).
 """
 
 from __future__ import annotations
@@ -79,6 +79,24 @@ def _classic(lines: list[str]) -> dict[str, Any]:
     return {"raw": "\n".join(lines).strip()}
 
 
+_BARE_KEY = re.compile(r"^(\s*(?:- )?)(@[\w.]+):", re.MULTILINE)  # gcloud's, which YAML wants in quotes
+
+
+def _document(lines: list[str]) -> Any:
+    """Parse a document of YAML, its scalars as text; one with anchors, which no export writes, is not read."""
+    import yaml
+
+    text = _BARE_KEY.sub(r"\1'\2':", "\n".join(lines[1:]))
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CBaseLoader)):
+            return Skipped(BAD_BLOCK)
+        value = yaml.load(text, Loader=yaml.CBaseLoader)
+    except (yaml.YAMLError, RecursionError):
+        return Skipped(BAD_BLOCK)
+    return value if isinstance(value, dict) else Skipped(BAD_BLOCK)
+
+
+_DOCUMENT = re.compile(r"---\s*$")
 _RECORD = re.compile(r"Record \d+\s*$")
 _EVENT = re.compile(r"Event ?\[\d+\]:?\s*$")
 _STAMP = re.compile(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d(?:\.\d+)? [AP]M\s*$")
@@ -94,6 +112,8 @@ def form_of(head: str) -> Form | None:
     second = lines[1].lstrip() if len(lines) > 1 else ""
     if _RECORD.match(lines[0]) and second[:1] in ("{", "<"):
         return Form(_RECORD, _dumped)
+    if _DOCUMENT.match(lines[0]) and re.match(r"[\w'\"@]+:(?: |$)", second):
+        return Form(_DOCUMENT, _document)
     if _EVENT.match(lines[0]) and second.startswith("Log Name:"):
         return Form(_EVENT, _rendered)
     if _STAMP.match(lines[0]) and re.match(r"\w+=", second):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.columns import WORKSPACE_EVENT, fitted
+from telemetry.importers.columns import WORKSPACE_EVENT, fitted, plain
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.kubernetes import SERVICE, call_resources, user_type
@@ -247,6 +247,40 @@ def _parameters(event: Raw) -> dict[str, Any]:
     return {str(pair.get("name")): next((pair[kind] for kind in kinds if kind in pair), None) for pair in pairs}
 
 
+_CONSOLE = frozenset({"date", "event", "description", "ipaddress"})
+_CONSOLE_LOGINS = {"successful login": "success", "failed login": "failure"}
+_CONSOLE_WARNINGS = ("suspicious", "government", "leaked", "account suspended", "user suspended")
+
+
+def is_console_row(raw: Raw) -> bool:
+    """Return whether a record is a row that the admin console's audit pages download."""
+    names = plain(raw)
+    return names.keys() >= _CONSOLE and ("actor" in names or "user" in names)
+
+
+def convert_console_row(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Make of a row a sign-in, a detection where Google warns of one, else a call; the console tells it in a sentence."""
+    row = plain(raw)
+    moment, event = read_time(row["date"]), str(row["event"])
+    who, address = first_of(row, ("user", "actor")), row.get("ipaddress")
+    activity = _CONSOLE_LOGINS.get(event.lower())
+    if activity:
+        values = {"user_name": who, "src_ip": address, "logon_process": "Google Workspace"}
+        return moment, draft_event("logon", activity, {**values, "status": "0" if activity == "success" else event})
+    if event.lower().startswith(_CONSOLE_WARNINGS):
+        return moment, draft_event(
+            "detection", "ids_notice", {"actor_user": who, "finding_title": event, "src_ip": address}
+        )
+    values = {
+        "actor_user": first_of(row, ("actor", "user")),
+        "src_ip": address,
+        "api_service": "workspace/login" if "logintype" in row else "workspace/admin",
+        "api_operation": event,
+        "resources": fitted({"description": row["description"]}),
+    }
+    return moment, draft_event("cloud_api", "call", values)
+
+
 FORMATS = (
     Format(
         "GCP audit",
@@ -264,5 +298,12 @@ FORMATS = (
         convert_workspace,
         ("gcp/google_workspace.login", "gcp/google_workspace.admin"),
         "the Reports API (activities.list), or GAM",
+    ),
+    Format(
+        "Google Workspace console",
+        is_console_row,
+        convert_console_row,
+        ("gcp/google_workspace.login",),
+        "the admin console's audit pages, as CSV",
     ),
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from telemetry.importers.access_logs import read_request
 from telemetry.importers.events import Imported, Skipped, draft_event, located
+from telemetry.importers.fast_alerts import read_alert
 from telemetry.importers.firewalls import read_firewall
 from telemetry.importers.sign_in_lines import SSH_DAEMONS, Teller, Try, is_part_of_try, read_try, session_of
 from telemetry.importers.syslog import MAX_MESSAGE, Message
@@ -167,6 +168,7 @@ def _converted(message: Message) -> Imported:
             return draft_event(event_type, activity, {**match.groupdict(), **fixed, "device_hostname": message.host})
     return (
         read_firewall(message)
+        or read_alert(text, message.host)
         or read_request(text, message.host)
         or Skipped(f"no mapping for a syslog message of {message.program}")
     )

@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from telemetry.importers.events import Imported, Skipped, draft_event
+from telemetry.importers.fast_alerts import SEVERITIES
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
 from telemetry.importers.values import first_of, is_blank, mapping
 from telemetry.importers.zeek import convert_zeek
 
 Maker = Callable[[Mapping[str, Any]], Imported]
-_SEVERITIES = {"1": "high", "2": "medium", "3": "low", "4": "informational"}  # of classification.config
 
 
 def is_eve(raw: Mapping[str, Any]) -> bool:
@@ -47,7 +47,7 @@ def _alert(raw: Mapping[str, Any]) -> Imported:
     severity = str(alert.get("severity") or "")
     if alert.get("action") == "blocked":  # what was stopped did no harm
         title, severity = f"{title} (blocked)", ""
-    values = {"finding_title": title, "severity": _SEVERITIES.get(severity, severity), **_ends(raw, "src_ip", "dst_ip")}
+    values = {"finding_title": title, "severity": SEVERITIES.get(severity, severity), **_ends(raw, "src_ip", "dst_ip")}
     return draft_event("detection", "ids_notice", values)
 
 

@@ -22,6 +22,41 @@ EVENT_VIEWER = (
     "Event ID",
     "Task Category",
 )  # after it a column that Event Viewer does not name
+_COLUMNS_OF_EVENT_VIEWER = {  # in the languages of Windows, and in English
+    **dict.fromkeys(("Ebene", "Niveau", "Nivel", "Livello", "Nível", "Poziom"), "Level"),
+    **dict.fromkeys(
+        ("Schlüsselwörter", "Mots clés", "Palabras clave", "Parole chiave", "Palavras-chave", "Trefwoorden"), "Keywords"
+    ),
+    **dict.fromkeys(
+        (
+            *("Datum und Uhrzeit", "Date et heure", "Fecha y hora", "Data e ora", "Data e Hora", "Datum en tijd"),
+            "Data i godzina",
+        ),
+        "Date and Time",
+    ),
+    **dict.fromkeys(("Quelle", "Origen", "Origine", "Fonte", "Bron", "Źródło"), "Source"),
+    **dict.fromkeys(
+        (
+            *(
+                "Ereignis-ID",
+                "ID de l\u2019événement",
+                "ID de l'événement",
+                "Id. del evento",
+                "Id. de evento",
+                "ID evento",
+            ),
+            *("Identificação do Evento", "Gebeurtenis-id", "Gebeurtenis-ID", "Identyfikator zdarzenia"),
+        ),
+        "Event ID",
+    ),
+    **dict.fromkeys(
+        (
+            *("Aufgabenkategorie", "Catégorie de la tâche", "Categoría de la tarea", "Categoria attività"),
+            *("Categoria da Tarefa", "Taakcategorie", "Kategoria zadania"),
+        ),
+        "Task Category",
+    ),
+}
 DELIMITERS = (",", ";", "\t", "|")
 LONG_ROW = "a row with more cells than its table's header"
 HEADER_AGAIN = "a table's header again"
@@ -113,6 +148,9 @@ def _names_of(cells: list[str]) -> tuple[str, ...]:
     names = [_SUFFIX.sub("", cell.strip()) for cell in cells]
     while names and not names[-1]:
         names.pop()
+    if "Event ID" not in names:
+        english = [_COLUMNS_OF_EVENT_VIEWER.get(name, name) for name in names]
+        names = english if "Event ID" in english else names
     if tuple(names[1:]) == EVENT_VIEWER:
         names.append("Message")
     return tuple(names)

@@ -30,6 +30,7 @@ from telemetry.importers.auditd import (
     read_sentence,
 )
 from telemetry.importers.events import Imported, Skipped, located
+from telemetry.importers.fast_alerts import read_alert, time_of_alert
 from telemetry.importers.firewalls import read_bare_firewall, time_of_firewall
 from telemetry.importers.formats import Format, Raw
 from telemetry.importers.journald import (
@@ -47,15 +48,20 @@ from telemetry.importers.journald import (
     read_unified,
 )
 from telemetry.importers.messages import convert_message, read_sign_in
-from telemetry.importers.sign_in_lines import LAST_REPEATED, MAX_REPEATS, SignIns, Try
+from telemetry.importers.sign_in_lines import LAST_REPEATED, MAX_REPEATS, SignIns, Try, read_try
+from telemetry.importers.snare import snare_event
 from telemetry.importers.syslog import Message, read_message
 from telemetry.importers.times import TIME_OUTSIDE, read_time
 from telemetry.importers.unwrapping import parsed_text, unwrap
+from telemetry.importers.values import first_of
 
 UNKNOWN_LINE = "a line of text that is neither auditd's nor syslog's"
 OPEN_EVENTS = 1000  # audit events whose lines may still come; auditd writes an event's lines within a few of another's
 MANY_PROGRAMS = 65_536  # process ids that a parent is looked up by
 _EXPORTED = re.compile(r"(_{0,2}[A-Z][A-Z0-9_]{1,63})=(.*)", re.DOTALL)
+_STAMPED = re.compile(  # CloudWatch's text: a time, then an object or a flow as it was logged
+    r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*)\s+(?P<text>\{.*|\d \d{12} .*)", re.DOTALL | re.ASCII
+)
 _BIND = re.compile(
     r"(?P<time>\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d\.\d{3}) (?P<text>(?:[\w-]+: )?(?:info: )?client .*)", re.DOTALL
 )
@@ -154,8 +160,12 @@ class TextLog:
             self.done.append(Skipped("part of audit event: the line that parts it from the next", record))
         elif request := read_request(text):
             self.done.append(located(request, time_of_request(text), record))
+        elif stamped := _STAMPED.match(text):
+            self.add_message(Message(record, read_time(stamped["time"]), "", "", "", stamped["text"]))
         elif message := read_message(text, record, time):
             self.add_message(message)
+        elif snare_event(text):
+            self.add_message(Message(record, time, "", "", "", text))
         else:
             self.done.append(_bare(text, record, time))
 
@@ -175,10 +185,11 @@ class TextLog:
             self.done.append(self.inner_record(message) or convert_message(message))
 
     def inner_record(self, message: Message) -> Imported | None:
-        """Return what a record becomes that is a message's whole text: Sysmon's XML on Linux, Suricata's JSON; None for other text."""
-        raw = next(unwrap(parsed_text(message.text)), None) if message.text[:1] in ("<", "{") else None
-        row = self.format_of(raw) if isinstance(raw, Mapping) and not is_text(raw) else None
-        if row is None or not isinstance(raw, Mapping):
+        """Return what a record becomes that is a message's whole text: XML, JSON, a flow, Snare's cells; None for other text."""
+        is_record = message.text[:1] in ("<", "{") or message.text[:1].isdigit()
+        raw = next(unwrap(parsed_text(message.text)), None) if is_record else snare_event(message.text)
+        row = self.format_of(raw) if isinstance(raw, Mapping) else None
+        if row is None or row.convert is _convert_one or not isinstance(raw, Mapping):
             return None
         time, result = row.convert(raw)
         return located(result, time or message.time, message.record)
@@ -227,6 +238,8 @@ def _bare(text: str, record: int, time: datetime | None) -> Imported:
         return sentence
     if firewall := read_bare_firewall(text):
         return located(firewall, read_time(time_of_firewall(text)) or time, record)
+    if alert := read_alert(text):
+        return located(alert, time_of_alert(text) or time, record)
     if named := _BIND.match(text):
         return convert_message(
             Message(record, read_time(named["time"].replace("-", " ")), "", "named", "", named["text"])
@@ -234,6 +247,57 @@ def _bare(text: str, record: int, time: datetime | None) -> Imported:
     if time is not None:  # its wrapping took the frame off
         return convert_message(Message(record, time, "", "", "", text))
     return Skipped(UNKNOWN_LINE, record)
+
+
+# ---------------------------------------------------------------- lines in columns
+_TEXT_COLUMNS = (
+    "@message",
+    "message",
+    "Message",
+    "msg",
+    "full_log",
+    "log",
+    "line",
+    "text",
+    "textPayload",
+    "body",
+    "event",
+)
+_TIME_COLUMNS = ("@timestamp", "timestamp", "Timestamp", "time", "Time", "datetime", "date", "Date", TIME_OUTSIDE)
+_HOST_COLUMNS = ("host", "hostname", "Computer", "source", "server")
+_TAGGED = re.compile(r"(?P<tag>[\w./-]{1,60}(?:\[\d+\])?):\s+(?P<text>\S.*)", re.DOTALL)
+
+
+def line_in(raw: Raw) -> Raw | None:
+    """Return the log line in a record that has no shape of its own, as an export of a search has it; None where there is none.
+
+    The line is a record itself: {"raw": line} with its time, or, of a line that begins with its program, a syslog record in columns.
+    """
+    named = first_of(raw, _TEXT_COLUMNS)
+    time = first_of(raw, _TIME_COLUMNS)
+    tagged = _TAGGED.match(named) if isinstance(named, str) else None
+    if tagged:
+        host = first_of(raw, _HOST_COLUMNS)
+        return {"message": tagged["text"], "tag": tagged["tag"], "host": str(host or ""), "timestamp": time}
+    texts = (named, *(value for name, value in raw.items() if name not in _TEXT_COLUMNS))
+    line = next((text for text in texts if isinstance(text, str) and _is_log_line(text)), None)
+    return None if line is None else {"raw": line, TIME_OUTSIDE: time}
+
+
+def _is_log_line(text: str) -> bool:
+    return len(text) > _SHORTEST and bool(
+        read_audit(text, 0)
+        or read_request(text)
+        or read_bare_firewall(text)
+        or read_alert(text)
+        or _FLOW_START.match(text)
+        or read_message(text)
+        or read_try(Message(0, None, "", "", "", text))
+    )
+
+
+_SHORTEST = 24  # characters of a line that says anything; a time is shorter
+_FLOW_START = re.compile(r"\d \d{12} eni-")
 
 
 # ---------------------------------------------------------------- formats
@@ -304,6 +368,20 @@ FORMATS = (
         _convert_one,
         ("firewall",),
         "FortiGate's or Palo Alto's log, as text",
+    ),
+    Format(
+        "Suricata fast.log",
+        _line_of(read_alert),
+        _convert_one,
+        ("suricata",),
+        "Suricata's or Snort's alerts, a line each",
+    ),
+    Format(
+        "Snare Windows events",
+        _line_of(snare_event),
+        _convert_one,
+        ("windows/security",),
+        "Snare's agent, or NXLog's to_syslog_snare()",
     ),
     Format(
         "Syslog",

@@ -423,7 +423,22 @@ def _provider_of(record: WindowsRecord) -> str:
         return "eventlog" if record.event_id in EVENTLOG else "service control manager"
     if channel == "windows powershell":
         return "powershell"
-    return _SHORT.get(channel, channel.partition("/")[0])
+    return _SHORT.get(channel, channel.partition("/")[0]) or _provider_of_message(record)
+
+
+def _provider_of_message(record: WindowsRecord) -> str:
+    """Name the provider whose message an export shows without it, where id and message agree; empty where they do not."""
+    message, number = record.message, record.event_id
+    if "UtcTime:" in message:
+        return "microsoft-windows-sysmon"
+    if number in POWERSHELL and "scriptblock" in message.lower():
+        return "microsoft-windows-powershell"
+    if number in EVENTLOG and "log was cleared" in message:
+        return "microsoft-windows-eventlog"
+    if number in SERVICES and "service" in message.lower():
+        return "service control manager"
+    is_audit = any(label in message for label in ("Security ID:", "Account Name:", "Logon Account:"))
+    return "microsoft-windows-security-auditing" if number in security.TABLE and is_audit else ""
 
 
 def _completed(provider: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from telemetry.importers.values import clean_int, is_blank
 
 # ---------------------------------------------------------------- messages
-_LINE = re.compile(r"^([ \t]*)([A-Za-z][\w .()/'-]{0,60}?)[ \t]*[:=][ \t]*(.*)$")
+_LINE = re.compile(r"^([ \t]*)([A-Za-z][\w .,()/'-]{0,60}?)[ \t]*[:=][ \t]*(.*)$")
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]+")
 _SECTIONS = {  # a section of a Security message, and how the names of its values begin
     "Subject": "Subject",
@@ -127,6 +127,58 @@ _LABELS: Mapping[str, tuple[str, ...]] = {  # a label, and the names that its va
     "Value": ("AttributeValue",),
     "Workstation Name": ("WorkstationName",),
 }
+_GERMAN = {  # labels as Windows in German renders them
+    "Antragsteller": "Subject",
+    "Neue Anmeldung": "New Logon",
+    "Konto, für das die Anmeldung fehlgeschlagen ist": "Account For Which Logon Failed",
+    "Konto, dessen Anmeldeinformationen verwendet wurden": "Account Whose Credentials Were Used",
+    "Gesperrtes Konto": "Account That Was Locked Out",
+    "Kontoinformationen": "Account Information",
+    "Zielkonto": "Target Account",
+    "Neues Konto": "New Account",
+    "Gruppe": "Group",
+    "Mitglied": "Member",
+    "Kontoname": "Account Name",
+    "Kontodomäne": "Account Domain",
+    "Gruppenname": "Group Name",
+    "Gruppendomäne": "Group Domain",
+    "Sicherheits-ID": "Security ID",
+    "Anmelde-ID": "Logon ID",
+    "Anmeldetyp": "Logon Type",
+    "Anmeldeprozess": "Logon Process",
+    "Anmeldevorgang": "Logon Process",
+    "Authentifizierungspaket": "Authentication Package",
+    "Arbeitsstationsname": "Workstation Name",
+    "Quellarbeitsstation": "Source Workstation",
+    "Quellnetzwerkadresse": "Source Network Address",
+    "Quelladresse": "Source Address",
+    "Quellport": "Source Port",
+    "Clientadresse": "Client Address",
+    "Fehlerursache": "Failure Reason",
+    "Fehlercode": "Failure Code",
+    "Unterstatus": "Sub Status",
+    "Neue Prozess-ID": "New Process ID",
+    "Neuer Prozessname": "New Process Name",
+    "Erstellerprozess-ID": "Creator Process ID",
+    "Erstellerprozessname": "Creator Process Name",
+    "Name des Erstellerprozesses": "Creator Process Name",
+    "Prozessbefehlszeile": "Process Command Line",
+    "Prozess-ID": "Process ID",
+    "Prozessname": "Process Name",
+    "Dienstname": "Service Name",
+    "Dienstdateiname": "Service File Name",
+    "Dienststarttyp": "Service Start Type",
+    "Dienstkonto": "Service Account",
+    "Aufgabenname": "Task Name",
+    "Aufgabeninhalt": "Task Content",
+    "Objektname": "Object Name",
+    "Objekttyp": "Object Type",
+    "Zugriffsmaske": "Access Mask",
+    "Freigabename": "Share Name",
+    "Relativer Zielname": "Relative Target Name",
+    "Ticketverschlüsselungstyp": "Ticket Encryption Type",
+    "Zielservername": "Target Server Name",
+}
 _LONG = ("Task Content", "Task New Content", "Privileges", "Enabled Privileges")  # values that go over several lines
 _SENTENCES: Mapping[int, str] = {  # messages that are one sentence (or a text between two), by event id
     59: r"associated with the (?P<url>\S+) URL",
@@ -190,6 +242,7 @@ def _labelled_values(text: str) -> list[tuple[str, str]]:
             pairs += [(name, line.strip()) for name in names if line.strip()]
             continue
         indent, label, value = match.groups()
+        label = _GERMAN.get(label, label)
         if not value and not indent:
             section = label
         pairs = _joined(pairs, names)

@@ -376,3 +376,30 @@ def test_injections_of_two_users_programs_or_hosts_are_told_apart():
         "code-injection suspicious L1-3",
         "code-injection confirmed L1-4",
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "rules"),
+    [
+        ("rundll32.exe C:\\Windows\\System32\\davclnt.dll,DavSetCookie files.example.com@SSL https://files.example.com/a", []),
+        ("rundll32.exe davclnt.dll,DavSetCookie files.example.com@SSL http://files.example.com/a", ["signed-proxy-execution"]),
+        ("rundll32.exe x.dll,Run 203.0.113.7@SSL https://203.0.113.7/a", ["signed-proxy-execution"]),
+        ("C:\\Windows\\System32\\rundll32.exe C:\\Windows\\System32\\shell32.dll,OpenAs_RunDLL C:\\Users\\ana\\Downloads\\a.dat", []),
+        ("rundll32.exe C:\\Users\\ana\\Downloads\\a.dll,Run shell32.dll,OpenAs_RunDLL x", ["launcher-runs-user-file"]),
+    ],
+)  # fmt: skip
+def test_what_explorer_and_the_web_client_tell_rundll32_is_no_sign(command, rules):
+    assert [line.split()[0] for line in found(launch(0, SYSTEM32 + "rundll32.exe", command))] == rules
+
+
+def test_a_program_may_have_its_own_start_set_by_reg_with_quotes_inside_the_data():
+    folder = "C:\\Users\\ana\\AppData\\Local\\Talk\\"
+    key = "reg.exe add HKCU\\Software\\Microsoft\\Windows\\CurrentVersion\\Run /v Talk /d "
+    own = key + '"\\"' + folder + 'Update.exe\\" --start Talk.exe" /f'
+    foreign = own.replace("\\Talk\\Update", "\\Other\\Update")
+
+    def of(command):
+        return found(launch(0, SYSTEM32 + "reg.exe", command, parent=folder + "app-1\\Talk.exe"))
+
+    assert of(own) == []
+    assert [line.split()[0] for line in of(foreign)] == ["autostart-value"]

@@ -685,7 +685,7 @@ class Setting(NamedTuple):
 
 _REG_ADD = re.compile(r"\b(add|delete)\s+(?:\"([^\"]{1,400})\"|(\S{1,400}))", re.IGNORECASE)
 _REG_NAME = re.compile(r"/v\s+(?:\"([^\"]{1,200})\"|(\S{1,200}))", re.IGNORECASE)
-_REG_DATA = re.compile(r"/d\s+(?:\"([^\"]{0,600})|(\S{1,600}))", re.IGNORECASE)
+_REG_DATA = re.compile(r"/d\s+(?:\"((?:\\\"|[^\"]){0,600})|(\S{1,600}))", re.IGNORECASE)
 _ITEM = re.compile(r"\b(set-itemproperty|new-itemproperty|new-item|remove-item(?:property)?)\b", re.IGNORECASE)
 
 
@@ -722,7 +722,7 @@ def _set_by_reg(text: str) -> tuple[str, str, str] | None:
         return None
     path, value = _FAR.sub("", key.rstrip("\\")), _first(_REG_NAME, text)
     act = "delete" if match[1].lower() == "delete" else "set" if value else "create"
-    return act, _below(path, value), _first(_REG_DATA, text).lower()
+    return act, _below(path, value), _first(_REG_DATA, text).replace('\\"', '"').lower()
 
 
 def _set_by_powershell(text: str) -> tuple[str, str, str] | None:

@@ -237,6 +237,12 @@ def _is_renamed(path: str, original: str) -> bool:
     return original in _RENAMED and original.partition(".")[0] not in basename(path) and is_user_writable(path)
 
 
+_ASKS = re.compile(
+    r"^\"?(?:c:\\windows\\system32\\)?rundll32(?:\.exe)?\"?\s+\"?(?:c:\\windows\\system32\\)?shell32(?:\.dll)?\"?,\s?openas_rundll\s",
+    re.IGNORECASE,
+)
+
+
 @rule(
     "launcher-runs-user-file",
     "T1218",
@@ -247,7 +253,7 @@ def _is_renamed(path: str, original: str) -> bool:
         commands_that("download-by-proxy"),
         commands_that("launched-by-proxy"),
     ),
-    summary=f"A launcher ({', '.join(stems(LAUNCHERS))}) gets a user-writable file, or another signed program is told to fetch, start or inject (LOLBAS). "
+    summary=f"A launcher ({', '.join(stems(LAUNCHERS))}) gets a user-writable file (but rundll32 shell32.dll,OpenAs_RunDLL, both maybe with C:\\Windows\\System32\\ before: the dialog asks a person), or another signed program is told to fetch, start or inject (LOLBAS). "
     f"Confirmed: the launcher starts another program than {' or '.join(stems(WINDOWS_CRASH_AND_CONSOLE))}, connects outside or to an unusual port of another host than itself and {' or '.join(LOOPBACK)} inside ({LEAST_OWN_PORT} or above but {', '.join(map(str, SERVICE_PORTS))}) within {CHAIN_S} s, mavinject, "
     "or desktopimgdownldr, certoc, presentationhost, ieexec or hh with a URL.",
     source="ATT&CK T1218, T1105, T1546.011; LOLBAS",
@@ -255,7 +261,8 @@ def _is_renamed(path: str, original: str) -> bool:
 def launcher_runs_user_file(
     launches: Lines[ProcessFields], injections: Lines, downloads: Lines, proxied: Lines, window: Window
 ) -> Findings:
-    user_files = [line for line in launches if is_user_writable(_arguments(line.fields.process_cmd_line or ""))]
+    commands = [(line, line.fields.process_cmd_line or "") for line in launches]
+    user_files = [line for line, text in commands if is_user_writable(_arguments(text)) and not _ASKS.match(text)]
     lines = {line.order: line for line in (*user_files, *injections, *downloads, *proxied)}
     for _, line in sorted(lines.items()):
         if isinstance(line.fields, ProcessFields):

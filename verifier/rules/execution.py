@@ -69,8 +69,8 @@ PROXY_ARGUMENTS = {
     "mshta.exe": (r"https?://|javascript:|vbscript:", "a URL or an inline script"),
     "regsvr32.exe": (r"[-/]i:\s*\"?https?://|scrobj", "/i: with a URL, or scrobj"),
     "rundll32.exe": (
-        r"javascript:|(?<!protocolhandler )(?<!protocolhandler \")https?://|\\\\[^\\]+\\[^\\]+\\.{1,200}\.dll",
-        "a URL (but to FileProtocolHandler), inline javascript or a .dll on a network share",
+        r"javascript:|(?<!protocolhandler )(?<!protocolhandler \")(?:http://|(?<![a-z]@ssl )https://)|\\\\[^\\]+\\[^\\]+\\.{1,200}\.dll",
+        "a URL (but to FileProtocolHandler or https after a host's name with @SSL, as DavSetCookie has it), inline javascript or a .dll on a network share",
     ),
     "certutil.exe": (r"[-/](?:urlcache|verifyctl|decode)", "-urlcache, -verifyctl or -decode"),
     "bitsadmin.exe": (r"[-/](?:transfer|addfile)", "/transfer or /addfile"),

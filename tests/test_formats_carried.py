@@ -101,3 +101,15 @@ def first_event(name, *fields):
 )
 def test_a_record_is_read_out_of_what_is_around_it(name, fields, expected):
     assert first_event(name, *fields) == expected
+
+
+def test_cef_and_leef_in_syslog_are_connections_or_detections():
+    events = judge_file(("syslog--cef.log", SAMPLES / "syslog--cef.log"), World()).events
+
+    assert [(event["fields"]["activity"], event["fields"].get("finding_title")) for event in events] == [
+        ("ids_notice", "Odd file"),
+        ("block", None),
+        ("ids_notice", "Odd call"),
+    ]
+    assert [event["fields"].get("severity") for event in events] == ["high", None, "medium"]
+    assert events[1]["fields"]["dst_port"] == 22

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from telemetry.importers.access_logs import read_request
+from telemetry.importers.cef import read_cef
 from telemetry.importers.events import Imported, Skipped, draft_event, located
 from telemetry.importers.fast_alerts import read_alert
 from telemetry.importers.firewalls import read_firewall
@@ -169,6 +170,7 @@ def _converted(message: Message) -> Imported:
     return (
         read_firewall(message)
         or read_alert(text, message.host)
+        or read_cef(text, message.host)
         or read_request(text, message.host)
         or Skipped(f"no mapping for a syslog message of {message.program}")
     )

@@ -430,6 +430,8 @@ CASES = {
         ("confirmed", [launch(0, DOWNLOADS + "a.exe", parent=CMD), call(1, DOWNLOADS + "a.exe", "10.20.3.11", dst_port=389)]),
         ("suspicious", [launch(0, DOWNLOADS + "a.exe", parent=CMD), call(1, DOWNLOADS + "a.exe", "10.20.3.11", dst_port=8080)]),
         ("suspicious", [launch(0, "\\\\tsclient\\c\\a.exe")]),
+        ("suspicious", [launch(0, DOWNLOADS + "a.exe", parent="C:\\Program Files\\Office\\winword.exe")]),
+        ("", [launch(0, INSTALLED, parent="C:\\Program Files\\Office\\winword.exe")]),
         ("", [launch(0, DOWNLOADS + "a.exe"), launch(1, DOWNLOADS + "setup.exe", parent=CMD), launch(2, INSTALLED, parent=CMD)]),
     ],
     "script-host-connects": [

@@ -17,6 +17,7 @@ from schema import (
 from verifier.commands import AUTOMATION, POWERSHELL, is_automation, launches_of
 from verifier.rules.kit import (
     CHAIN_S,
+    DOCUMENT_PROGRAMS,
     INSTALLERS,
     MIN_ENCODED,
     NETWORK_LOGON,
@@ -54,15 +55,6 @@ DROP_RUN_S = 600  # from a file's creation to its launch
 REMOTE_SERVICE_S = 300  # from the network logon to the service that it installs
 
 SYSTEM_SID = "S-1-5-18"
-DOCUMENT_PROGRAMS = (
-    "winword.exe",
-    "excel.exe",
-    "powerpnt.exe",
-    "outlook.exe",
-    "onenote.exe",
-    "acrord32.exe",
-    "mspub.exe",
-)
 SHELLLESS_PROGRAMS = DOCUMENT_PROGRAMS + SERVER_PROGRAMS  # they have no reason to start a shell
 # What shows that a signed program fetches or runs foreign code: a pattern, and the same in words.
 PROXY_ARGUMENTS = {

@@ -118,6 +118,16 @@ SERVER_PROGRAMS = (
     "apache2",
 )
 
+DOCUMENT_PROGRAMS = (
+    "winword.exe",
+    "excel.exe",
+    "powerpnt.exe",
+    "outlook.exe",
+    "onenote.exe",
+    "acrord32.exe",
+    "mspub.exe",
+)
+
 WEB_FOLDERS = ("\\inetpub\\", "\\aspnet_client\\", "\\httpproxy\\", "\\htdocs\\", "\\webapps\\", "\\wwwroot\\")
 
 MIN_ENCODED = 20  # characters of an encoded command; a shorter one says nothing

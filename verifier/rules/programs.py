@@ -6,7 +6,7 @@ import re
 
 from schema import DetectionFields, NetConnFields, ProcessAccessFields, ProcessFields
 from verifier.commands import launches_by
-from verifier.rules.kit import ALL_ACCESS_BITS, grouped, has_bits, is_loose, program_path
+from verifier.rules.kit import ALL_ACCESS_BITS, DOCUMENT_PROGRAMS, grouped, has_bits, is_loose, program_path
 from verifier.window import (
     COMMAND_SHELLS,
     OUTBOUND,
@@ -76,7 +76,7 @@ def launcher_starts_shell(launches: Lines[ProcessFields], window: Window) -> Fin
     "T1204.002",
     "execution",
     on=((ProcessFields, "launch"), (NetConnFields, *OUTBOUND)),
-    summary="A loose program is started by a shell, by a loose program or from \\\\tsclient, or starts a shell, or (but in ProgramData) reaches an administrative port "
+    summary=f"A loose program is started by a shell, {', '.join(stems(DOCUMENT_PROGRAMS))}, by a loose program or from \\\\tsclient, or starts a shell, or (but in ProgramData) reaches an administrative port "
     f"inside ({', '.join(map(str, ADMIN_PORTS))}). Confirmed: two of started, starting and a deed: such a port, an address outside or a program opened with rights {ALL_ACCESS_BITS:#x}.",
     source="ATT&CK T1204.002, T1105, T1059",
 )
@@ -101,9 +101,9 @@ def loose_program(launches: Lines[ProcessFields], connections: Lines[NetConnFiel
 
 
 def _loose_start(line: Line[ProcessFields]) -> tuple[str, str] | None:
-    """Return the host and the loose program that a shell, another loose program or a remote desktop's drive starts."""
+    """Return the host and the loose program that a shell, a program for documents, another loose program or a remote desktop's drive starts."""
     path, parent = program_path(line), _parent_path(line)
-    starter = is_loose(parent) or basename(parent) in SHELLS or path.startswith("\\\\tsclient\\")
+    starter = is_loose(parent) or basename(parent) in (*SHELLS, *DOCUMENT_PROGRAMS) or path.startswith("\\\\tsclient\\")
     return (line.host, path) if starter and is_loose(path) else None
 
 

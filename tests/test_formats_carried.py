@@ -72,6 +72,7 @@ def first_event(name, *fields):
             ("activity", "user_name", "src_ip", "logon_type"),
             ("2027-04-16T09:20:01Z", "failure", "bianca", "198.51.100.23", 3),
         ),
+        ("syslog--cef-bare.log", ("finding_title", "actor_user"), (MORNING, "Odd file", "bianca")),
         (
             "w3c-access-log.log",
             ("url", "src_ip", "status_code", "user_agent"),

@@ -6,8 +6,10 @@ Sources: OpenText, "ArcSight Common Event Format (CEF) Implementation Standard";
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from telemetry.importers.events import Imported, draft_event
+from telemetry.importers.times import read_time
 from telemetry.importers.values import clean_int, first_of
 
 _HEAD = re.compile(r"(?P<form>CEF|LEEF):\s?(?P<version>[\d.]+)\|(?P<rest>.*)", re.DOTALL)
@@ -15,6 +17,7 @@ _BAR = re.compile(r"(?<!\\)\|")
 _PAIR = re.compile(r"(?:^|\s)([\w.]+)=(.*?)(?=\s+[\w.]+=|$)", re.DOTALL)
 _BLOCKED = re.compile(r"block|drop|den(?:y|ied)|reject", re.IGNORECASE)
 _ALLOWED = re.compile(r"allow|accept|permit|pass", re.IGNORECASE)
+_TIME = re.compile(r"\b(?:rt|start|end|devTime)=(.*?)(?=[\s^]+[\w.]+=|$)")
 _WORDS = {"low": 2, "medium": 5, "high": 8, "very-high": 10, "unknown": 0}
 
 
@@ -36,6 +39,12 @@ def read_cef(text: str, host: str = "") -> Imported | None:
         extension = (pairs[-1] if len(pairs) > 1 else extension).replace(mark, " ")
     values = {name: value.strip() for name, value in _PAIR.findall(extension)}
     return _event(title, severity or str(values.get("sev") or ""), values, host)
+
+
+def time_of_cef(text: str) -> datetime | None:
+    """Return when an event that has no frame says that it was received or began."""
+    match = _TIME.search(text)
+    return read_time(match[1].strip()) if match else None
 
 
 def _event(title: str, severity: str, values: dict[str, str], host: str) -> Imported:

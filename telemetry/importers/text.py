@@ -29,6 +29,7 @@ from telemetry.importers.auditd import (
     read_audit,
     read_sentence,
 )
+from telemetry.importers.cef import read_cef, time_of_cef
 from telemetry.importers.events import Imported, Skipped, located
 from telemetry.importers.fast_alerts import read_alert, time_of_alert
 from telemetry.importers.firewalls import read_bare_firewall, time_of_firewall
@@ -240,6 +241,8 @@ def _bare(text: str, record: int, time: datetime | None) -> Imported:
         return located(firewall, read_time(time_of_firewall(text)) or time, record)
     if alert := read_alert(text):
         return located(alert, time_of_alert(text) or time, record)
+    if product := read_cef(text):
+        return located(product, time or time_of_cef(text), record)
     if named := _BIND.match(text):
         return convert_message(
             Message(record, read_time(named["time"].replace("-", " ")), "", "named", "", named["text"])

@@ -37,7 +37,7 @@ from tasks.registry import SPLITS, TASK_SPECS, TRAIN_FAMILIES, Split, TaskSpec, 
 from tasks.scene import SPAN_S, Explanation, Plan, Scene, Strength
 from world import World, make_organisation
 
-GENERATOR_VERSION = "3"
+GENERATOR_VERSION = "4"
 ORGANISATIONS = 48  # of each split
 _DAYS = tuple((date(2026, 1, 5) + timedelta(days=number)).isoformat() for number in range(300))
 NARRATIVES = (

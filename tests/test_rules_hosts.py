@@ -350,3 +350,21 @@ def test_five_names_that_do_not_exist_are_no_mistyping():
     assert names(*(asked(f"u{n}", "0x6") for n in range(5))) == ["kerberos-guessing confirmed"]
     assert names(*(asked(f"u{n // 2}", "0x6") for n in range(5))) == ["kerberos-guessing suspicious"]
     assert names(*(asked(f"u{n}", "0x18") for n in range(5))) == ["kerberos-guessing suspicious"]
+
+
+@pytest.mark.parametrize(
+    ("writer", "path", "is_found"),
+    [
+        ("winword.exe", "C:\\Users\\ana\\AppData\\Roaming\\Microsoft\\Word\\STARTUP\\norm.dotm", False),
+        ("excel.exe", "C:\\Users\\ana\\AppData\\Roaming\\Microsoft\\Excel\\XLSTART\\book.xlam", False),
+        (
+            "winword.exe",
+            "C:\\Users\\ana\\AppData\\Roaming\\Microsoft\\Windows\\Start Menu\\Programs\\Startup\\a.vbs",
+            True,
+        ),
+        ("msiexec.exe", "C:\\ProgramData\\Microsoft\\Windows\\Start Menu\\Programs\\Startup\\a.lnk", False),
+    ],
+)
+def test_office_may_write_what_it_loads_itself_and_nothing_into_a_start_menu(writer, path, is_found):
+    findings = found(write(0, path, f"C:\\Program Files\\Office\\{writer}"))
+    assert [text.split()[0] for text in findings] == ["startup-folder"] * is_found

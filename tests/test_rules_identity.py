@@ -151,6 +151,23 @@ def test_replication_by_what_is_no_machine(row, is_found):
     assert found(row) == ["directory-replication confirmed L1-1"] * is_found
 
 
+SYNC = "MSOL_4f1d0c77a9b2"
+
+
+@pytest.mark.parametrize(
+    ("sign_in", "account", "is_found"),
+    [
+        (logon(0, "success", SYNC, INSIDE, auth_protocol="Kerberos"), SYNC, False),
+        (logon(0, "success", SYNC, OUTSIDE, auth_protocol="Kerberos"), SYNC, True),
+        (logon(0, "success", SYNC, INSIDE, auth_protocol="NTLM V2"), SYNC, True),
+        (logon(0, "success", "ana", OUTSIDE), SYNC, False),
+        (logon(0, "success", "MSOL_backup", INSIDE), "MSOL_backup", True),
+    ],
+)
+def test_entra_connects_account_replicates_unless_it_signs_in_oddly(sign_in, account, is_found):
+    assert found(sign_in, replicate(60, user=account)) == ["directory-replication confirmed L1-2"] * is_found
+
+
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [

@@ -208,11 +208,14 @@ def _asker_of_weak_ticket(line: Line[KerberosFields]) -> str | None:
     "credential_access",
     on=((DirectoryFields, "access", "replication"),),
     summary="A person or service uses a right to replicate the directory "
-    f"(properties: {', '.join(REPLICATION_RIGHTS)}). Confirmed, harm done.",
-    source="ATT&CK T1003.006; MS-ADTS 5.1.3.2.1 names the rights",
+    f"(properties: {', '.join(REPLICATION_RIGHTS)}); not the account of Entra Connect's synchronisation (MSOL_ and 12 hexadecimal digits), unless it signs in "
+    "from an external address or by NTLM. Confirmed, harm done.",
+    source='ATT&CK T1003.006; MS-ADTS 5.1.3.2.1 names the rights; Microsoft, "Microsoft Entra Connect: Accounts and permissions"',
 )
 def directory_replication(accesses: Lines[DirectoryFields], window: Window) -> Findings:
     for account, lines in grouped(accesses, _replicator).items():
+        if _SYNC_ACCOUNT.match(account) and not _signs_in_oddly(account, window):
+            continue
         yield finding(
             lines,
             confirmed=True,
@@ -223,6 +226,18 @@ def directory_replication(accesses: Lines[DirectoryFields], window: Window) -> F
             program=REPLICATION_WORK,
             impact=True,
         )
+
+
+_SYNC_ACCOUNT = re.compile(r"msol_[0-9a-f]{12}$", re.IGNORECASE)
+
+
+def _signs_in_oddly(account: str, window: Window) -> bool:
+    """Return whether an account signs in from an external address or by NTLM."""
+    return any(
+        account_name(line.fields.user_name) == account
+        and (window.is_external(line.fields.src_ip) or (line.fields.auth_protocol or "").upper().startswith("NTLM"))
+        for line in window.of(LogonFields, "success")
+    )
 
 
 def _replicator(line: Line[DirectoryFields]) -> str | None:

@@ -85,7 +85,8 @@ _COMMANDEERED = re.compile(
 
 # Where programs install themselves for one user.
 VENDOR_FOLDERS = ("\\appdata\\local\\programs\\", "\\appdata\\local\\microsoft\\")
-START_FILE_WRITERS = ("explorer.exe", "msiexec.exe", "winword.exe", "excel.exe", "powerpnt.exe")
+START_FILE_WRITERS = ("explorer.exe", "msiexec.exe")
+ADD_IN_WRITERS = ("winword.exe", "excel.exe", "powerpnt.exe")  # of the folders that they read at their own start
 _WEB_ROOT = re.compile(
     rf"(?:{'|'.join(map(re.escape, WEB_FOLDERS))}|^/var/www/|^/usr/share/nginx/|^/srv/www/).{{0,200}}\.(?:aspx?|ashx|asmx|php\d?|jspx?|cfm)$",
     re.IGNORECASE,
@@ -257,16 +258,20 @@ def _is_vendors_own(setting: Setting) -> bool:
     "persistence",
     on=(commands_that("start-file-written"), (FileFields, "create", "modify")),
     summary="A program, script or link is written to a Start Menu\\Programs\\Startup folder, Microsoft Word\\Startup, Excel\\XLSTART or AddIns, a WindowsPowerShell profile, cron (also /var/spool/cron), authorized_keys, authorized_keys2 or ld.so.preload, other than by "
-    f"{', '.join(stems(START_FILE_WRITERS))}. Confirmed: by System, a shell or a user-writable program (but a link, .lnk, named like the program folder of the program that writes it).",
+    f"{', '.join(stems(START_FILE_WRITERS))}, or outside a Start Menu by {', '.join(stems(ADD_IN_WRITERS))}. Confirmed: by System, a shell or a user-writable program (but a link, .lnk, named like the program folder of the program that writes it).",
     source="ATT&CK T1547.001, T1547.009, T1137.001, T1546.013, T1053.003, T1098.004, T1574.006",
 )
 def startup_folder(commands: Lines, writes: Lines[FileFields], window: Window) -> Findings:
     yield from findings_by_host_and_user(commands, confirmed=False, program=command_program)
     for line in writes:
         writer = basename(line.fields.process_path)
-        if writer not in START_FILE_WRITERS and _is_start_file(line.fields.file_path or ""):
+        if _is_start_file(line.fields.file_path or "") and not _may_write(writer, line.fields.file_path or ""):
             foreign = writer == "system" or writer in SHELLS or is_user_writable(line.fields.process_path)
             yield from findings_by_host_and_user([line], confirmed=foreign and not _links_itself(line.fields))
+
+
+def _may_write(writer: str, path: str) -> bool:
+    return writer in START_FILE_WRITERS or (writer in ADD_IN_WRITERS and "\\start menu\\" not in path.lower())
 
 
 def _links_itself(fields: FileFields) -> bool:

@@ -380,8 +380,9 @@ def test_a_field_that_is_edited_in_the_form_stands_in_the_json(visit):
     page = visit()
     begun_attack(page)
     page.get_by_role("gridcell").filter(has_text=re.compile(r"^\s*[\d-]+T[\d:.]+Z\s*$")).last.dblclick()
-    page.keyboard.press("Control+A")
-    page.keyboard.type("no time at all")
+    editor = page.locator("textarea:focus, input:focus")
+    expect(editor).to_have_value(re.compile(r"^\d{4}-\d\d-\d\dT"))  # a key that comes before would be lost
+    editor.fill("no time at all")
     page.keyboard.press("Enter")
 
     expect(page.locator(".card.gate.wrong")).to_contain_text("timestamp")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 from hypothesis import settings
 
 from schema import Incident, Row, iso_time
@@ -164,6 +165,23 @@ def found(*rows: Row, **parts: Any) -> list[str]:
         " ".join((finding.rule_id, finding.strength, *finding.evidence))
         for finding in truth_of(*rows, **parts).findings
     ]
+
+
+def strengths(rule_id: str, *rows: Row) -> set[str]:
+    """How strong the findings of a rule are."""
+    return {line.split()[1] for line in found(*rows) if line.startswith(f"{rule_id} ")}
+
+
+def examples(cases: dict[str, list[tuple[str, list[Row]]]]) -> Any:
+    """Parametrise a test by rule, strength ("" for nothing found) and rows."""
+    return pytest.mark.parametrize(
+        ("rule_id", "strength", "rows"),
+        [
+            pytest.param(rule_id, strength, rows, id=f"{rule_id}-{number}-{strength or 'nothing'}")
+            for rule_id, of_rule in cases.items()
+            for number, (strength, rows) in enumerate(of_rule)
+        ],
+    )
 
 
 def explained(*rows: Row, **parts: Any) -> list[str]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from incidents import OUTSIDE, clock, control, event, found, key, made, ticket, truth_of
+from incidents import OUTSIDE, clock, control, event, examples, found, key, made, ticket, truth_of
 from telemetry.importers.cloudtrail import convert_cloudtrail
 from verifier import RULES
 from verifier.parameters import MAX_DEPTH, facts_of, opened
@@ -568,14 +568,7 @@ CASES["cloud-ransom"] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule_id", "strength", "rows"),
-    [
-        pytest.param(rule_id, strength, rows, id=f"{rule_id}-{number}-{strength or 'nothing'}")
-        for rule_id, cases in CASES.items()
-        for number, (strength, rows) in enumerate(cases)
-    ],
-)
+@examples(CASES)
 def test_what_is_found_and_how_strong(rule_id, strength, rows):
     assert said(rule_id, *rows) == ([strength] if strength else [])
 

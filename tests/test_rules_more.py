@@ -17,6 +17,7 @@ from incidents import (
     access,
     call,
     event,
+    examples,
     found,
     inject,
     launch,
@@ -25,6 +26,7 @@ from incidents import (
     member,
     service,
     setting,
+    strengths,
     task,
     truth_of,
     write,
@@ -532,18 +534,9 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule_id", "strength", "rows"),
-    [
-        pytest.param(rule_id, strength, rows, id=f"{rule_id}-{number}-{strength or 'nothing'}")
-        for rule_id, cases in CASES.items()
-        for number, (strength, rows) in enumerate(cases)
-    ],
-)
+@examples(CASES)
 def test_what_is_found_and_how_strong(rule_id, strength, rows):
-    said = {line.split()[1] for line in found(*rows) if line.startswith(f"{rule_id} ")}
-
-    assert said == ({strength} if strength else set())
+    assert strengths(rule_id, *rows) == ({strength} if strength else set())
 
 
 def test_every_rule_of_these_modules_is_found_in_some_example_and_not_in_another():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from incidents import OUTSIDE, clock, found
+from incidents import OUTSIDE, clock, examples, found
 from telemetry.importers import import_records
 from verifier import RULES
 from verifier.rules import cloud_data, cloud_defences, kubernetes, mail, saas
@@ -421,14 +421,7 @@ CASES |= {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule_id", "strength", "rows"),
-    [
-        pytest.param(rule_id, strength, rows, id=f"{rule_id}-{number}-{strength or 'nothing'}")
-        for rule_id, cases in CASES.items()
-        for number, (strength, rows) in enumerate(cases)
-    ],
-)
+@examples(CASES)
 def test_what_is_found_and_how_strong(rule_id, strength, rows):
     assert said(rule_id, *rows) == ([strength] if strength else [])
 

@@ -1,7 +1,5 @@
 """Rules on tools that people bring along and on what is done past the usual sight: found, not found, and how strong."""
 
-import pytest
-
 from incidents import (
     EVIL,
     INSTALLED,
@@ -10,10 +8,11 @@ from incidents import (
     TEMP,
     access,
     event,
-    found,
+    examples,
     launch,
     service,
     setting,
+    strengths,
     write,
 )
 from verifier.rules import stealth, tools
@@ -251,18 +250,9 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule_id", "strength", "rows"),
-    [
-        pytest.param(rule_id, strength, rows, id=f"{rule_id}-{number}-{strength or 'nothing'}")
-        for rule_id, cases in CASES.items()
-        for number, (strength, rows) in enumerate(cases)
-    ],
-)
+@examples(CASES)
 def test_what_is_found_and_how_strong(rule_id, strength, rows):
-    strengths = {line.split()[1] for line in found(*rows) if line.startswith(f"{rule_id} ")}
-
-    assert strengths == ({strength} if strength else set())
+    assert strengths(rule_id, *rows) == ({strength} if strength else set())
 
 
 def test_every_rule_is_found_in_some_example_and_not_in_another():

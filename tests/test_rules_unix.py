@@ -2,7 +2,7 @@
 
 import pytest
 
-from incidents import EVIL, OUTSIDE, event, found, ids, launch, logon, lookup, write
+from incidents import EVIL, OUTSIDE, event, examples, found, ids, launch, logon, lookup, strengths, write
 from verifier.rules import unix
 
 BASH, NGINX, PORT = "/usr/bin/bash", "/usr/sbin/nginx", "5432"
@@ -117,18 +117,9 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("rule_id", "strength", "rows"),
-    [
-        pytest.param(rule_id, strength, rows, id=f"{rule_id}-{number}")
-        for rule_id, cases in CASES.items()
-        for number, (strength, rows) in enumerate(cases)
-    ],
-)
+@examples(CASES)
 def test_what_is_found_on_linux_and_how_strong(rule_id, strength, rows):
-    strengths = {line.split()[1] for line in found(*rows) if line.startswith(f"{rule_id} ")}
-
-    assert strengths == ({strength} if strength else set())
+    assert strengths(rule_id, *rows) == ({strength} if strength else set())
 
 
 def test_every_rule_on_linux_has_examples_on_both_sides():

@@ -120,6 +120,11 @@ def accounts_let_in(text: str) -> frozenset[str]:
     return frozenset().union(*(grant.accounts for grant in grants_of(text)))
 
 
+def lets_others_in(text: str, own: str | None) -> bool:
+    """Return whether a policy in a request lets in an account other than our own, given by its number."""
+    return bool(accounts_let_in(text) - {own})
+
+
 def grants_everything(text: str) -> bool:
     """Return whether a policy in a request, one that names no principal, allows every action, or every one of IAM, on everything."""
     return any(

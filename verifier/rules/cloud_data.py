@@ -20,7 +20,7 @@ from verifier.calls import (
     values_of,
 )
 from verifier.parameters import facts_in, facts_of, objects_in, opened
-from verifier.policies import accounts_let_in, grants_of, opens_to_everybody
+from verifier.policies import grants_of, lets_others_in, opens_to_everybody
 from verifier.rules.kit import burst_of, grouped
 from verifier.window import Findings, Line, Lines, Window, rule
 
@@ -153,8 +153,8 @@ def _added(part: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _lets_others_in(line: Line[CloudApiFields]) -> bool:
-    others = accounts_let_in(resources_of(line)) - {line.fields.cloud_account}
-    return line.fields.api_operation in _POLICY_CALLS and bool(others)
+    is_policy = line.fields.api_operation in _POLICY_CALLS
+    return is_policy and lets_others_in(resources_of(line), line.fields.cloud_account)
 
 
 def _has_public_acl(line: Line[CloudApiFields]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from schema import AccountFields, CloudApiFields, GroupFields, account_name
 from verifier.calls import call_rule, caller_of, calls_to, findings_by_caller, is_by_service, resources_of, values_of
 from verifier.parameters import facts_of
-from verifier.policies import accounts_let_in, grants_everything, opens_to_everybody
+from verifier.policies import grants_everything, lets_others_in, opens_to_everybody
 from verifier.rules.kit import CLOUD_S, PRIVILEGED_GROUPS, follows
 from verifier.window import Findings, Line, Lines, Window, rule
 
@@ -102,7 +102,7 @@ def _is_open(line: Line[CloudApiFields]) -> bool:
 
 
 def _lets_others_in(line: Line[CloudApiFields]) -> bool:
-    return bool(accounts_let_in(resources_of(line)) - {line.fields.cloud_account})
+    return lets_others_in(resources_of(line), line.fields.cloud_account)
 
 
 def _is_armed(window: Window, trust: Line[CloudApiFields], attachments: Lines[GroupFields]) -> bool:

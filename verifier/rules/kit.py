@@ -12,9 +12,11 @@ from verifier.window import (
     OUTBOUND,
     SHELLS,
     F,
+    Finding,
     Line,
     Window,
     basename,
+    finding,
 )
 
 K = TypeVar("K", bound=Hashable)
@@ -55,6 +57,19 @@ def burst_of(
         if len({different(lines[index]) for index in run}) >= least:
             crowded.update(run)
     return [lines[index] for index in sorted(crowded)]
+
+
+def damage_to_data(lines: Sequence[Line], host: str, program: str) -> Finding:
+    """Make the finding of a program that did harm to files: confirmed, on the data, with every account that wrote."""
+    return finding(
+        lines,
+        confirmed=True,
+        scope="data",
+        host=host,
+        accounts=[line.user for line in lines],
+        program=program,
+        impact=True,
+    )
 
 
 def follows(window: Window, later: Line, earlier: Line, seconds: float) -> bool:

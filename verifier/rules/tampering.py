@@ -20,6 +20,7 @@ from verifier.rules.kit import (
     AUTORUN,
     INSTALLERS,
     burst_of,
+    damage_to_data,
     follows,
     grouped,
     host_and_user,
@@ -225,15 +226,7 @@ def mass_encryption(writes: Lines[FileFields], window: Window) -> Findings:
     for (host, program, _), lines in grouped(writes, _renamer).items():
         burst = burst_of(window, lines, MIN_ENCRYPTED, ENCRYPT_S, different=_written_path)
         if burst:
-            yield finding(
-                burst,
-                confirmed=True,
-                scope="data",
-                host=host,
-                accounts=[line.user for line in burst],
-                program=program,
-                impact=True,
-            )
+            yield damage_to_data(burst, host, program)
 
 
 def _renamer(line: Line[FileFields]) -> tuple[str, str, str] | None:

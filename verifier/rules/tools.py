@@ -12,7 +12,7 @@ from schema import (
     ProcessFields,
 )
 from verifier.commands import command_program, command_rule, commands_that, launches_of
-from verifier.rules.kit import VM_READ, burst_of, grouped, has_bits, program_path
+from verifier.rules.kit import VM_READ, burst_of, damage_to_data, grouped, has_bits, program_path
 from verifier.window import (
     SHELLS,
     Findings,
@@ -20,7 +20,6 @@ from verifier.window import (
     Lines,
     Window,
     basename,
-    finding,
     findings_by_host_and_user,
     is_installed,
     is_person_or_service,
@@ -230,15 +229,7 @@ def ransom_note(writes: Lines[FileFields], window: Window) -> Findings:
             window, lines, MIN_NOTES, NOTES_S, different=lambda line: (line.fields.file_path or "").lower()
         )
         if burst:
-            yield finding(
-                burst,
-                confirmed=True,
-                scope="data",
-                host=host,
-                accounts=[line.user for line in burst],
-                program=program,
-                impact=True,
-            )
+            yield damage_to_data(burst, host, program)
 
 
 def _note_writer(line: Line[FileFields]) -> tuple[str, str, str] | None:

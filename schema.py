@@ -44,6 +44,7 @@ Category = Literal[
     "credential_access",
     "discovery",
     "lateral_movement",
+    "collection",
     "command_and_control",
     "exfiltration",
     "impact",

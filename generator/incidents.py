@@ -115,39 +115,49 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
 
 # ---------------------------------------------------------------- what is told
 FamilyPlans = tuple[tuple[Family, Plan], ...]  # one family with its plans
+RuleFamilies = tuple[FamilyPlans, ...]  # the families that are for one rule
 
 
 @cache
-def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[FamilyPlans, ...], ...]:
-    """Collect the plans per family that lead to `goal`, in two groups (network families, all others) so that each is drawn equally often.
+def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[RuleFamilies, ...], ...]:
+    """Collect the plans that lead to `goal`, by family, by the rule that the family is for, and in two groups (network families, all
+    others): each group is drawn equally often, in it each rule, and of that each family.
 
     Crown jewel and privilege are drawn later where the goal allows any.
     """
-    families = families_of(split)
-    pairs: list[tuple[Family, Plan]] = []
-    for family in families:
-        if goal == "dismiss":
-            pairs += [
-                (family, Plan(strength, explanation))
-                for explanation in family.explanations
-                for strength in _explained_strengths(family, explanation)
-            ]
-            pairs.append((family, Plan("below")))
-        elif goal == "monitor":
-            pairs += [(family, Plan("suspicious"))] if "suspicious" in family.strengths else []
-        elif goal == "escalate" and "confirmed" in family.strengths:
-            pairs.append((family, Plan("confirmed", on_crown_jewel=True)))
-            pairs += [(family, Plan("confirmed", privileged=True))] if family.names_account else []
-            pairs += [(family, Plan("confirmed"))] if goal in family.reaches else []
-        elif goal in family.reaches:
-            pairs.append((family, Plan("confirmed")))
+    pairs = [(family, plan) for family in families_of(split) for plan in _plans_to(goal, family)]
     alone = [(family, plan) for family, plan in pairs if family.single]
-    usable = alone if single and alone else pairs
-    by_family = [
-        tuple(pair for pair in usable if pair[0] is family) for family in dict.fromkeys(family for family, _ in usable)
+    groups: dict[tuple[bool, str], dict[str, list[tuple[Family, Plan]]]] = {}
+    for family, plan in alone if single and alone else pairs:
+        rule = groups.setdefault((_is_of_addresses(family), family.rules[0]), {})
+        rule.setdefault(family.name, []).append((family, plan))
+    kinds = [
+        tuple(
+            tuple(map(tuple, families.values()))
+            for (of_addresses, _), families in groups.items()
+            if of_addresses is kind
+        )
+        for kind in (True, False)
     ]
-    kinds = [tuple(plans for plans in by_family if _is_of_addresses(plans[0][0]) is kind) for kind in (True, False)]
     return tuple(kind for kind in kinds if kind)
+
+
+def _plans_to(goal: Label, family: Family) -> list[Plan]:
+    """List the plans by which a family leads to a decision."""
+    if goal == "dismiss":
+        explained = [
+            Plan(strength, explanation)
+            for explanation in family.explanations
+            for strength in _explained_strengths(family, explanation)
+        ]
+        return [*explained, Plan("below")]
+    if goal == "monitor":
+        return [Plan("suspicious")] if "suspicious" in family.strengths else []
+    if goal == "escalate" and "confirmed" in family.strengths:
+        plans = [Plan("confirmed", on_crown_jewel=True)]
+        plans += [Plan("confirmed", privileged=True)] if family.names_account else []
+        return plans + ([Plan("confirmed")] if goal in family.reaches else [])
+    return [Plan("confirmed")] if goal in family.reaches else []
 
 
 def _is_of_addresses(family: Family) -> bool:
@@ -155,7 +165,7 @@ def _is_of_addresses(family: Family) -> bool:
 
 
 def _choose(scene: Scene, goal: Label, spec: TaskSpec, split: Split) -> tuple[Family, Plan]:
-    chosen, plan = scene.pick(scene.pick(scene.pick(_fitting(goal, split, spec.single))))
+    chosen, plan = scene.pick(scene.pick(scene.pick(scene.pick(_fitting(goal, split, spec.single)))))
     if goal in ("dismiss", "monitor"):
         plan = Plan(plan.strength, plan.explanation, scene.chance(0.4), scene.chance(0.4))
     return chosen, plan

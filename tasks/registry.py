@@ -7,20 +7,18 @@ from typing import Any, Literal, get_args
 
 from schema import LABELS, MODES, TASKS, Category, Task, shown
 from tasks.families import FAMILIES, Family
+from tasks.families.story import FamilySplit
 
-Split = Literal["train", "val", "test_seed", "test_family", "test_tactic"]
+Split = Literal["train", "val", "test_seed", "val_family", "test_family", "test_tactic"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-SPLIT_SIZES: dict[Split, int] = {"train": 10_000, "val": 500, "test_seed": 700, "test_family": 700, "test_tactic": 700}
-HELD_OUT_FAMILIES = (
-    "planted_task",
-    "injected_thread",
-    "attacked_site",
-    "fanned_out",
-    "shadow_removal",
-    "cloud_door",
-    "elevated_shell",
-    "shared_snapshot",
-)
+SPLIT_SIZES: dict[Split, int] = {
+    "train": 10_000,
+    "val": 500,
+    "test_seed": 700,
+    "val_family": 500,
+    "test_family": 700,
+    "test_tactic": 700,
+}
 HELD_OUT_TACTIC: Category = "credential_access"
 
 
@@ -63,15 +61,18 @@ TASK_SPECS: dict[Task, TaskSpec] = {
     )
 }
 
-_HELD_OUT = frozenset(HELD_OUT_FAMILIES)
-TRAIN_FAMILIES = tuple(
-    family for family in FAMILIES if family.name not in _HELD_OUT and family.category != HELD_OUT_TACTIC
-)
+
+def _families(split: FamilySplit) -> tuple[Family, ...]:
+    return tuple(family for family in FAMILIES if family.split == split and family.category != HELD_OUT_TACTIC)
+
+
+TRAIN_FAMILIES = _families("train")
 _FAMILIES_OF: dict[Split, tuple[Family, ...]] = {
     "train": TRAIN_FAMILIES,
     "val": TRAIN_FAMILIES,
     "test_seed": TRAIN_FAMILIES,
-    "test_family": tuple(family for family in FAMILIES if family.name in _HELD_OUT),
+    "val_family": _families("val_family"),
+    "test_family": _families("test_family"),
     "test_tactic": tuple(family for family in FAMILIES if family.category == HELD_OUT_TACTIC),
 }
 

@@ -89,7 +89,16 @@ def name_tunnel(scene: Scene, plan: Plan) -> TicketScope:
 
 
 FAMILIES = (
-    Family("listed_address", "T1071", "command_and_control", listed_address, HOST, single=True),
+    Family(
+        "listed_address",
+        "T1071",
+        "command_and_control",
+        listed_address,
+        HOST,
+        single=True,
+        rules=("known-bad-address",),
+        platform="network",
+    ),
     Family(
         "listed_visitor",
         "T1071",
@@ -100,8 +109,30 @@ FAMILIES = (
         (),
         single=True,
         names_account=False,
+        rules=("known-bad-address",),
+        platform="network",
     ),
-    Family("listed_name", "T1071.004", "command_and_control", listed_name, ADDRESS, single=True),
-    Family("beacon", "T1071.001", "command_and_control", beacon, HOST),
-    Family("name_tunnel", "T1071.004", "command_and_control", name_tunnel, HOST),
+    Family(
+        "listed_name",
+        "T1071.004",
+        "command_and_control",
+        listed_name,
+        ADDRESS,
+        single=True,
+        rules=("known-bad-address",),
+        platform="network",
+    ),
+    Family(
+        "beacon",
+        "T1071.001",
+        "command_and_control",
+        beacon,
+        HOST,
+        rules=("beaconing",),
+        platform="network",
+        split="val_family",
+    ),
+    Family(
+        "name_tunnel", "T1071.004", "command_and_control", name_tunnel, HOST, rules=("dns-tunnel",), platform="network"
+    ),
 )

@@ -195,13 +195,59 @@ def elevated_shell(scene: Scene, plan: Plan) -> TicketScope:
 
 
 FAMILIES = (
-    Family("planted_task", "T1053.005", "persistence", planted_task, HOST),
-    Family("autorun", "T1547.001", "persistence", autorun, HOST, single=True),
-    Family("wmi_consumer", "T1546.003", "persistence", wmi_consumer, HOST),
-    Family("database_shell", "T1505.001", "persistence", database_shell, HOST),
-    Family("new_administrator", "T1136", "persistence", new_administrator, GRAVE),
-    Family("borrowed_key", "T1098.001", "persistence", borrowed_key, (), SOFT, single=True),
-    Family("visited_account", "T1136", "persistence", visited_account, ADDRESS, explanations=()),
-    Family("caught_client", "T1134.001", "privilege_escalation", caught_client, HOST),
-    Family("elevated_shell", "T1548.002", "privilege_escalation", elevated_shell, HOST, explanations=TOOL),
+    Family(
+        "planted_task",
+        "T1053.005",
+        "persistence",
+        planted_task,
+        HOST,
+        rules=("task-runs-foreign-program",),
+        split="test_family",
+    ),
+    Family(
+        "autorun", "T1547.001", "persistence", autorun, HOST, single=True, rules=("autorun-entry",), split="val_family"
+    ),
+    Family(
+        "wmi_consumer", "T1546.003", "persistence", wmi_consumer, HOST, rules=("wmi-subscription",), split="val_family"
+    ),
+    Family("database_shell", "T1505.001", "persistence", database_shell, HOST, rules=("database-shell",)),
+    Family("new_administrator", "T1136", "persistence", new_administrator, GRAVE, rules=("new-privileged-account",)),
+    Family(
+        "borrowed_key",
+        "T1098.001",
+        "persistence",
+        borrowed_key,
+        (),
+        SOFT,
+        single=True,
+        rules=("key-for-another",),
+        platform="cloud",
+    ),
+    Family(
+        "visited_account",
+        "T1136",
+        "persistence",
+        visited_account,
+        ADDRESS,
+        explanations=(),
+        rules=("odd-account", "known-bad-address"),
+    ),
+    Family(
+        "caught_client",
+        "T1134.001",
+        "privilege_escalation",
+        caught_client,
+        HOST,
+        rules=("pipe-impersonation", "privilege-of-foreign-program"),
+    ),
+    Family(
+        "elevated_shell",
+        "T1548.002",
+        "privilege_escalation",
+        elevated_shell,
+        HOST,
+        explanations=TOOL,
+        rules=("elevation-bypass",),
+        split="test_family",
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from schema import Category
 from tasks.scene import Explanation, Plan, Scene, Strength, TicketScope
@@ -28,11 +28,17 @@ PROBE: tuple[Explanation, ...] = ("scanner",)
 TOOL: tuple[Explanation, ...] = ("ticket", "tool")
 
 
+Platform = Literal["windows", "linux", "network", "cloud", "kubernetes", "saas"]
+FamilySplit = Literal["train", "val_family", "test_family"]
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """A scenario family: its story, the ATT&CK tactic as a category, and what plans it can follow.
 
-    `reaches` are the decisions that a confirmed, unexplained strength leads to without a crown jewel or privilege.
+    `reaches` are the decisions that a confirmed, unexplained strength leads to without a crown jewel or privilege. `rules` are the rules of
+    the verifier that its hostile tellings meet, the one that it is for first. `split` says for what it is played: training, choosing
+    a model, or testing it (families of the held-out tactic test, whatever it says).
     """
 
     name: str
@@ -44,6 +50,9 @@ class Family:
     explanations: tuple[Explanation, ...] = ("ticket",)
     single: bool = False  # one line decides
     names_account: bool = True  # only then can it concern a privileged account
+    rules: tuple[str, ...] = ()
+    platform: Platform = "windows"
+    split: FamilySplit = "train"
 
 
 class Actor(NamedTuple):

@@ -3,8 +3,8 @@
 Checks, each by name: the oracle earns the maximum and the label can be told from what is seen (`oracle`, `identifiable`); constants
 and exploiters stay under the floor (`players`); every event type and alert title comes under every action (`coverage`); every
 incident has a flip and survives the edits that change nothing, hostile text too (`flips`, `invariances`, `injections`); a fresh process
-makes the same bytes (`bytes`); no shortcut labels incidents of unseen families (`fields`, `pairs`, `words`, `trees`; stage 1 is printed
-and may be easier). Exits with 1 and names what offends. Needs scikit-learn (requirements-dev.txt).
+makes the same bytes (`bytes`); no shortcut labels incidents of unseen families (`fields`, `pairs`, `words`, `trees`, `relations`; stage 1 is
+printed and may be easier). Exits with 1 and names what offends. Needs scikit-learn (requirements-dev.txt).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,6 +29,7 @@ from env import defender_view
 from eval.features import fields
 from eval.intervals import MEASURING
 from eval.pairs import flip, label
+from eval.relations import relations
 from generator.incidents import GENERATOR_VERSION, Case, generate
 from generator.injection import inject
 from generator.invariances import harmless_twins
@@ -49,6 +50,8 @@ FLOORS: dict[TableName, float] = {
 }  # mean rewards that no player without a plan reaches
 MAJORITY = 1 / len(LABELS)  # accuracy of a learner that knows nothing, on as many incidents of each decision
 FIELD_MARGIN, PAIR_MARGIN = 0.05, 0.10  # above the majority class
+# Relations are partly what the task asks for: a silent sensor of the alert's host, a ticket around a line or a known address decide some
+# incidents by the playbook, whatever the family. Whoever joins all of them, without a rule, has reached 0.31 to 0.33 on stages 2 to 4.
 MAX_F1 = 0.45
 PROBED_TASKS = TASKS[1:]
 FULL, QUICK = 3000, 500  # incidents of each task
@@ -237,7 +240,7 @@ def same_bytes() -> Check:
 
 
 # ---------------------------------------------------------------- shortcuts
-PROBES = ("fields", "pairs", "words", "trees")
+PROBES = ("fields", "pairs", "words", "trees", "relations")
 
 
 def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PROBES) -> Iterator[Check]:
@@ -261,12 +264,9 @@ def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PR
     )
 
     task = items[0].task
-    data = sample(
-        [fields(item.observation) for item in items],
-        [words(item.observation) for item in items],
-        [item.case.family for item in items],
-        [item.truth.action for item in items],
-    )
+    families, labels = [item.case.family for item in items], [item.truth.action for item in items]
+    texts = [words(item.observation) for item in items]
+    data = sample([fields(item.observation) for item in items], texts, families, labels)
 
     def check(name: str, figure: Figure, bound: float, note: str = "") -> Check:
         reached = figure.value if strict else figure.low
@@ -285,6 +285,10 @@ def shortcuts(items: Sequence[Item], *, strict: bool, probes: Sequence[str] = PR
         if name in probes:
             note = f"; seen families {probe(data, seen=True).value:.3f}" if strict else ""
             yield check(name, probe(data), MAX_F1, note)
+    if "relations" in probes:
+        joined = sample([relations(item.observation) for item in items], texts, families, labels)
+        telling = single(joined, 1)[0].field
+        yield check("relations", replace(trees(joined), field=f"relations, most telling {telling!r}"), MAX_F1)
 
 
 # ---------------------------------------------------------------- all together

@@ -113,6 +113,7 @@ def shortcuts(audit: Mapping[str, Any]) -> Chart:
         "pairs": ("best pair, accuracy", MAJORITY + PAIR_MARGIN),
         "words": ("bag of words, macro-F1", MAX_F1),
         "trees": ("boosted trees, macro-F1", MAX_F1),
+        "relations": ("relations, macro-F1", MAX_F1),
     }
     rows, bounds = [], {}
     for check in audit.get("checks", []):

@@ -9,6 +9,7 @@ import pytest
 from env import OpenSOCEnv
 from eval import audit, probes
 from eval.features import fields
+from eval.relations import relations
 from players.bag_of_words import words
 from schema import LABELS, TASKS
 
@@ -47,6 +48,30 @@ def words_tell(task, index, label):
     item = audit.fresh_item(task, index, label)
     note = f"ticket {index} {item.truth.action} reference {index * 7919}"
     return with_view(item, alert={**item.observation["alert"], "narrative": note})
+
+
+def relations_tell(task, index, label):
+    """The alert's host has as many more lines as the action's number; hosts, types and counts of fields say nothing."""
+    item = audit.fresh_item(task, index, label)
+    lines = item.observation["log_window"]
+    alerted = next(line for line in lines if line["log_id"] == item.observation["alert"]["log_id"])
+    others = [host["name"] for host in item.observation["context"]["hosts"]] + [
+        f"{task}-{index}-A",
+        f"{task}-{index}-B",
+    ]
+    host = alerted["fields"].get("device_hostname") or others[0]
+    elsewhere = [name for name in others if name != host]
+    wanted = LABELS.index(item.truth.action)
+    moved = []
+    for line in lines:
+        if line is alerted:
+            name = host
+        elif wanted:
+            name, wanted = host, wanted - 1
+        else:
+            name = elsewhere[len(moved) % len(elsewhere)]
+        moved.append({**line, "fields": {**line["fields"], "device_hostname": name}})
+    return with_view(item, log_window=moved)
 
 
 def hidden_fact(task, index, label):
@@ -104,6 +129,61 @@ def test_trees_find_what_no_field_tells_alone():
 
 def test_words_that_tell_the_label_are_found():
     assert failures(words_tell, "words")["words"].startswith("bag of words")
+
+
+def test_a_relation_that_tells_the_label_is_named_though_no_field_does():
+    assert failures(relations_tell, "fields") == {}
+    assert failures(relations_tell, "relations")["relations"].startswith(
+        'relations, most telling "alert\'s host" reaches 0.'
+    )
+
+
+def test_relations_join_lines_and_context():
+    def line(number, second, host, user, **more):
+        row = {"activity": "launch", "device_hostname": host, "actor_user": user, **more}
+        return {
+            "event_type": "process",
+            "timestamp": f"2026-03-02T09:00:{second:02}Z",
+            "log_id": f"L1-{number}",
+            "fields": row,
+        }
+
+    ticket = {"status": "approved", "hosts": ["A"], "accounts": ["eve"], "tool": "psexec", "starts_at": "2026-03-02T08:00:00Z", "ends_at": "2026-03-02T09:00:10Z"}  # fmt: skip
+    sensor = {
+        "host": "A",
+        "telemetry": "endpoint",
+        "silent_from": "2026-03-02T08:59:00Z",
+        "silent_to": "2026-03-02T09:01:00Z",
+    }
+    context = {
+        "networks": ["10.0.0.0/8"],
+        "hosts": [{"name": "A", "ip": "10.0.0.1", "role": "web_server", "criticality": "crown_jewel"}, {"name": "B", "ip": "10.0.0.2", "role": "workstation", "criticality": "lab"}],
+        "accounts": [{"name": "eve", "kind": "person", "privileged": True, "department": "it"}, {"name": "bob", "kind": "person", "privileged": False, "department": "hr"}],
+        "tools": [{"name": "psexec", "department": "it"}],
+        "scanners": [{"ip": "10.0.9.9", "targets": ["10.0.0.0/24"]}],
+        "tickets": [ticket],
+        "indicators": [{"value": "bad.example", "confidence": "high"}],
+        "sensors": [sensor],
+    }  # fmt: skip
+    lines = [
+        line(1, 0, "A", "eve", process_path="C:\\psexec.exe"),
+        line(2, 20, "A", "bob", process_cmd_line="curl BAD.example"),
+        line(3, 50, "B", "bob", src_ip="10.0.9.9", dst_ip="198.51.100.7"),
+    ]
+    joined = relations({"alert": {"log_id": "L1-2"}, "log_window": lines, "context": context})
+
+    assert joined["alert's host#before"] == joined["alert's account#after"] == 1
+    assert "alert's host#after" not in joined
+    assert joined["alert to process#nearness"] == 60 / 80
+    assert joined["process then process#on one host alone"] == 1
+    assert "process then process#on one host and account" not in joined
+    assert joined["indicator of high confidence#alert's line"] == 1
+    assert joined["ticket approved covers#lines"] == joined["ticket approved covers#alert's host"] == 1
+    assert "ticket approved covers#alert's line" not in joined
+    assert joined["tool owned#lines"] == joined["scanner within targets#lines"] == 1
+    assert joined["privileged on crown jewel#lines"] == joined["addresses outside#number"] == 1
+    assert joined["silent sensor#of the alert"] == 1
+    assert joined["one account#hosts"] == 2
 
 
 def test_what_the_defender_cannot_see_is_found():
@@ -196,5 +276,15 @@ def test_the_audit_passes_and_prints_a_figure_for_every_stage(number, workers, c
     report = json.loads(written.out)
 
     assert (code, report["ok"], written.err.strip()) == (0, True, "")
-    for name in ("fields", "pairs", "words", "trees", "flips", "invariances", "injections", "identifiable"):
+    for name in (
+        "fields",
+        "pairs",
+        "words",
+        "trees",
+        "relations",
+        "flips",
+        "invariances",
+        "injections",
+        "identifiable",
+    ):
         assert [check["task"] for check in report["checks"] if check["name"] == name] == sorted(TASKS)

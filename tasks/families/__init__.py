@@ -9,7 +9,7 @@ thresholds on both sides, since the admission gate refuses an incident that hang
 Technique numbers are MITRE ATT&CK (version 17).
 """
 
-from tasks.families import cloud, credentials, damage, evasion, execution, movement, network, persistence
+from tasks.families import cloud, controls, credentials, damage, evasion, execution, movement, network, persistence
 from tasks.families.story import Family
 
 __all__ = ["FAMILIES", "Family"]
@@ -23,4 +23,5 @@ FAMILIES: tuple[Family, ...] = (
     *network.FAMILIES,
     *damage.FAMILIES,
     *cloud.FAMILIES,
+    *controls.FAMILIES,
 )

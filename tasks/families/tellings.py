@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from schema import Category
@@ -24,7 +25,9 @@ from tasks.families.story import (
     ALL,
     EXPLORER,
     FIRM,
+    POWERSHELL,
     SOFT,
+    SYSTEM32,
     Actor,
     Family,
     FamilySplit,
@@ -36,6 +39,7 @@ from tasks.families.story import (
 from tasks.scene import Explanation, Plan, Scene, Strength, TicketScope
 
 AWS_AGENTS = ("aws-cli/2.15", "console.amazonaws.com", "Boto3/1.34")
+_SYSTEM_PROGRAMS = {"powershell.exe": POWERSHELL, "wmic.exe": SYSTEM32 + "wbem\\wmic.exe"}
 _BLANK = re.compile(r"\{([a-z_]+)(\d*)\}")
 _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "word": lambda scene, who: scene.word(),
@@ -82,11 +86,44 @@ Telling = Sequence[Row]
 
 
 # ---------------------------------------------------------------- rows
-def start(path: str, command: str = "", parent: str = EXPLORER, **more: Any) -> Row:
+def basename(path: str) -> str:
+    """Return the file name of a path, in lower case."""
+    return path[max(path.rfind("\\"), path.rfind("/")) + 1 :].lower()
+
+
+def start(path: str, command: Any = "", parent: Any = EXPLORER, **more: Any) -> Row:
     """Describe the start of a program; without a command line, its path."""
     return Row(
         "process", "launch", {"process_path": path, "process_cmd_line": command or path, "parent_path": parent}, **more
     )
+
+
+def order(program: str, *orders: str, parent: Any = EXPLORER, **more: Any) -> Row:
+    """Describe the start of a program with one of some arguments; of Windows itself unless `program` is a path."""
+    path = program if "\\" in program or "/" in program else _SYSTEM_PROGRAMS.get(program, SYSTEM32 + program)
+    return start(path, tuple(f"{basename(path)} {text}" for text in orders), parent, **more)
+
+
+def setting(key: Any, data: Any, program: str = SYSTEM32 + "reg.exe", activity: str = "set", **more: Any) -> Row:
+    """Describe how a program sets a value of the registry."""
+    fields = {"reg_key_path": key, "reg_value_data": data, "process_path": program}
+    return Row("registry", activity, fields, **more)
+
+
+def file(path: Any, program: str, activity: str = "create", **more: Any) -> Row:
+    """Describe how a program writes a file, or does something else to it."""
+    return Row("file", activity, {"file_path": path, "process_path": program}, **more)
+
+
+def script(*texts: str, **more: Any) -> Row:
+    """Describe a block of code that PowerShell runs: one of some texts."""
+    return Row("script", "block", {"script_text": texts}, **more)
+
+
+def control(activity: str, name: Any, value: Any, program: str = "", **more: Any) -> Row:
+    """Describe a change of what protects or records, with the program that makes it where one is named."""
+    fields = {"control_name": name, "new_value": value} | ({"process_path": program} if program else {})
+    return Row("control_change", activity, fields, **more)
 
 
 def call(
@@ -133,7 +170,8 @@ def made(
 
     Args:
         rules: which rules of the verifier its hostile tellings meet, the one that it is for first.
-        work: what a ticket has to name (a program's name or a kind of work); by default the program of a telling's first line that has one.
+        work: what a ticket has to name (a program's name or a kind of work); by default the program of a telling's first line that has one
+            (PowerShell for a script, the file of a line that names no program).
         below: tellings with one relation undone.
         reaches: as of `Family`.
     """
@@ -142,9 +180,9 @@ def made(
     def play(scene: Scene, plan: Plan) -> TicketScope:
         telling = scene.pick(tellings[plan.strength])
         tool = work or _program_of(telling)
-        who = actor(scene, plan, tool)
-        first, last = tell(scene, who, telling)
-        return who.scope(tool, first, last)
+        who, values = actor(scene, plan, tool), {}  # type: tuple[Actor, dict[str, str]]
+        first, last = tell(scene, who, telling, values=values)
+        return who.scope(_BLANK.sub(lambda blank: values[blank[0]], tool), first, last)
 
     return Family(
         name,
@@ -162,18 +200,63 @@ def made(
     )
 
 
+def chained(
+    name: str,
+    technique: str,
+    category: Category,
+    rules: tuple[str, ...],
+    steps: Sequence[tuple[Telling, Telling]],
+    *,
+    ending: tuple[Telling, Telling] = ((), ()),
+    explanations: tuple[Explanation, ...] = (),
+    **more: Any,
+) -> Family:
+    """Make a family of steps that are suspicious alone and bear each other out together.
+
+    Args:
+        steps: each step's lines, hostile and harmless. All are hostile in the confirmed strength, one in the suspicious, none in the harmless.
+        ending: a last step, hostile in the confirmed strength alone, as one that needs no other to be confirmed.
+        explanations: as of `made`; a ticket covers one program, so it explains steps only where all have that.
+    """
+    endings = [list(ending[1])]
+    harmless: list[list[Row]] = [list(step[1]) for step in steps]
+    one_hostile = [
+        [*harmless[:index], list(step[0]), *harmless[index + 1 :], *endings] for index, step in enumerate(steps)
+    ]
+    return made(
+        name,
+        technique,
+        category,
+        rules,
+        confirmed=[[*chain.from_iterable(step[0] for step in steps), *ending[0]]],
+        suspicious=[[*chain.from_iterable(parts)] for parts in one_hostile],
+        below=[[*chain.from_iterable([*harmless, *endings])]],
+        explanations=explanations,
+        **more,
+    )
+
+
 def _program_of(telling: Telling) -> str:
-    path = next((str(row.fields["process_path"]) for row in telling if "process_path" in row.fields), "")
-    return path[max(path.rfind("\\"), path.rfind("/")) + 1 :].lower()
+    """Return the file name, perhaps with blanks, of the program that a telling's first line with one names."""
+    for row in telling:
+        if row.event_type == "script":
+            return basename(POWERSHELL)
+        path = row.fields.get("process_path") or row.fields.get("file_path")
+        if isinstance(path, str):
+            return basename(path)
+    return ""
 
 
-def tell(scene: Scene, who: Actor, telling: Telling, at: float | None = None) -> tuple[float, float]:
+def tell(
+    scene: Scene, who: Actor, telling: Telling, at: float | None = None, values: dict[str, str] | None = None
+) -> tuple[float, float]:
     """Write a telling's lines; return the times of the first and the last.
 
     Args:
         at: when it begins; by default a time at which all of it has room.
+        values: where to keep what the blanks are filled with, by blank.
     """
-    values: dict[str, str] = {}
+    values = {} if values is None else values
 
     def fill(text: str) -> str:
         return _BLANK.sub(value_of, text) if "{" in text else text

@@ -9,7 +9,18 @@ thresholds on both sides, since the admission gate refuses an incident that hang
 Technique numbers are MITRE ATT&CK (version 17).
 """
 
-from tasks.families import cloud, controls, credentials, damage, evasion, execution, movement, network, persistence
+from tasks.families import (
+    cloud,
+    controls,
+    credentials,
+    damage,
+    evasion,
+    execution,
+    linux,
+    movement,
+    network,
+    persistence,
+)
 from tasks.families.story import Family
 
 __all__ = ["FAMILIES", "Family"]
@@ -24,4 +35,5 @@ FAMILIES: tuple[Family, ...] = (
     *damage.FAMILIES,
     *cloud.FAMILIES,
     *controls.FAMILIES,
+    *linux.FAMILIES,
 )

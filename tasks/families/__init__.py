@@ -20,6 +20,7 @@ from tasks.families import (
     movement,
     network,
     persistence,
+    programs,
 )
 from tasks.families.story import Family
 
@@ -36,4 +37,5 @@ FAMILIES: tuple[Family, ...] = (
     *cloud.FAMILIES,
     *controls.FAMILIES,
     *linux.FAMILIES,
+    *programs.FAMILIES,
 )

@@ -7,8 +7,9 @@
     )
 
 A blank is a name in braces. `{host}`, `{ip}`, `{user}`, `{other_host}`, `{other_ip}` and `{other_user}` are of the cast, the rest is made
-up by `_MADE_UP`; one name is one value throughout a telling, and a number behind it (`{word2}`) asks for another. A telling of the
-harmless strength is a hostile one with one relation undone: the other user, the own account, the approved place, the other order.
+up by `_MADE_UP` (`{writable}` and `{installed}` are programs' paths, `{loose}` and `{apps}` such programs' folders); one name is one
+value throughout a telling, and a number behind it (`{word2}`) asks for another. A telling of the harmless strength is a hostile one
+with one relation undone: the other user, the own account, the approved place, the other order.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "hex": lambda scene, who: f"{scene.between(0x10000000, 0xFFFFFFFF):08x}",
     "base32": lambda scene, who: scene.base32(24),
     "writable": lambda scene, who: scene.writable_path(who.user),
+    "loose": lambda scene, who: _folder(scene.writable_path(who.user)),
     "installed": lambda scene, who: scene.installed_path(),
+    "apps": lambda scene, who: _folder(scene.installed_path()),
     "host": lambda scene, who: who.host,
     "ip": lambda scene, who: who.ip,
     "user": lambda scene, who: who.user,
@@ -91,11 +94,16 @@ def basename(path: str) -> str:
     return path[max(path.rfind("\\"), path.rfind("/")) + 1 :].lower()
 
 
-def start(path: str, command: Any = "", parent: Any = EXPLORER, **more: Any) -> Row:
-    """Describe the start of a program; without a command line, its path."""
-    return Row(
-        "process", "launch", {"process_path": path, "process_cmd_line": command or path, "parent_path": parent}, **more
-    )
+def _folder(path: str) -> str:
+    return path[: path.rfind("\\")]
+
+
+def start(
+    path: str, command: Any = "", parent: Any = EXPLORER, also: Mapping[str, Any] | None = None, **more: Any
+) -> Row:
+    """Describe the start of a program; without a command line, its path. `also` are further fields of the line."""
+    fields = {"process_path": path, "process_cmd_line": command or path, "parent_path": parent, **(also or {})}
+    return Row("process", "launch", fields, **more)
 
 
 def order(program: str, *orders: str, parent: Any = EXPLORER, **more: Any) -> Row:
@@ -113,6 +121,30 @@ def setting(key: Any, data: Any, program: str = SYSTEM32 + "reg.exe", activity: 
 def file(path: Any, program: str, activity: str = "create", **more: Any) -> Row:
     """Describe how a program writes a file, or does something else to it."""
     return Row("file", activity, {"file_path": path, "process_path": program}, **more)
+
+
+def service(command: str, activity: str = "install", **more: Any) -> Row:
+    """Describe the installation of a service with its command line."""
+    fields = {"service_name": "{word}", "service_cmd_line": command, "start_type": ("auto start", "demand start")}
+    return Row("service", activity, fields, **more)
+
+
+def task(command: str, name: str = "\\{word}", run_as: str = "{user}", activity: str = "create", **more: Any) -> Row:
+    """Describe a change of a scheduled task."""
+    return Row("task", activity, {"job_name": name, "job_cmd_line": command, "run_as": run_as}, **more)
+
+
+def connect(program: str, port: Any = (443, 443, 443, 80), inside: bool = False, **more: Any) -> Row:
+    """Describe a connection that a program opens, to an address outside or to another host of ours."""
+    fields = {
+        "src_ip": "{ip}",
+        "dst_ip": "{other_ip}" if inside else "{address}",
+        "dst_port": port,
+        "direction": "lateral" if inside else "outbound",
+        "process_path": program,
+        "dst_scope": "internal" if inside else "external",
+    }
+    return Row("net_conn", "open", fields, **more)
 
 
 def script(*texts: str, **more: Any) -> Row:
@@ -171,7 +203,7 @@ def made(
     Args:
         rules: which rules of the verifier its hostile tellings meet, the one that it is for first.
         work: what a ticket has to name (a program's name or a kind of work); by default the program of a telling's first line that has one
-            (PowerShell for a script, the file of a line that names no program).
+            (PowerShell for a script, the program of a service's or task's command, the file of a line that names no program).
         below: tellings with one relation undone.
         reaches: as of `Family`.
     """
@@ -244,7 +276,16 @@ def _program_of(telling: Telling) -> str:
         path = row.fields.get("process_path") or row.fields.get("file_path")
         if isinstance(path, str):
             return basename(path)
+        command = row.fields.get("service_cmd_line") or row.fields.get("job_cmd_line")
+        if isinstance(command, str):
+            return basename(_program_in(command))
     return ""
+
+
+def _program_in(command: str) -> str:
+    """Return the program of a command line; only a path with a drive may hold spaces."""
+    program = command.partition(" /")[0].partition(" -")[0].strip('"')
+    return program if program[1:2] == ":" else program.partition(" ")[0]
 
 
 def tell(

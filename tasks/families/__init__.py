@@ -21,6 +21,7 @@ from tasks.families import (
     network,
     persistence,
     programs,
+    reach,
 )
 from tasks.families.story import Family
 
@@ -38,4 +39,5 @@ FAMILIES: tuple[Family, ...] = (
     *controls.FAMILIES,
     *linux.FAMILIES,
     *programs.FAMILIES,
+    *reach.FAMILIES,
 )

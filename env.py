@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
 from random import Random
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 from pydantic import ValidationError
 from pydantic_core import to_json
@@ -161,24 +161,49 @@ def _rendered(incident: Incident) -> list[dict[str, Any]]:
     ]
 
 
-class _Judged:
-    """A generated incident with its ground truth, which is computed when somebody answers."""
+class Scenario:
+    """What an episode plays: a generated incident in its world, and its ground truth, which is computed when somebody answers."""
 
     def __init__(self, case: Case) -> None:
-        self.case = case
+        self._case = case
+
+    @property
+    def world(self) -> World:
+        """The world in which the incident happened."""
+        return self._case.world
+
+    @property
+    def log_ids(self) -> Collection[str]:
+        """The ids of the incident's lines."""
+        return {line["log_id"] for line in self._case.lines}
+
+    def view(self) -> dict[str, Any]:
+        """Show the incident to the defender, with rows of his own: a player may do with them as he likes."""
+        lines = [{**line, "fields": line["fields"].copy()} for line in self._case.lines]
+        return defender_view(self._case.incident, self._case.world, lines)
 
     @cached_property
     def truth(self) -> GroundTruth:
         """Judge the incident, once."""
-        return compute_ground_truth(self.case.incident, self.case.world)
+        return compute_ground_truth(self._case.incident, self._case.world)
+
+
+class Store(Protocol):
+    """Scenarios that are ready before somebody asks, as `pool.Pool` holds them."""
+
+    def check(self, salt: str) -> None:
+        """Raise BadRequestError unless the scenarios are those of a salt."""
+
+    def find(self, task: Task, seed: int, split: Split) -> Scenario | None:
+        """Return the scenario of a seed; None for one that is not stored."""
 
 
 # A group of rollouts plays one seed many times, and pays for it once. Each environment holds its own beside: between a reset and
 # its step other sessions play others.
 @lru_cache(maxsize=4)
-def _judged_case(task: Task, seed: int, split: Split, salt: str) -> _Judged:
+def _scenario(task: Task, seed: int, split: Split, salt: str) -> Scenario:
     """Generate the incident of a seed."""
-    return _Judged(generate(task, seed, split=split, salt=salt))
+    return Scenario(generate(task, seed, split=split, salt=salt))
 
 
 class OpenSOCEnv:
@@ -188,12 +213,26 @@ class OpenSOCEnv:
         reward_table: `standard` (the project's fixed figures) or `hardened`.
         salt: a secret that makes this deployment's incidents unlike the public ones.
         archive: what a self-play run played before; without one nothing is remembered between episodes.
+        pool: stored incidents (`pool.Pool`), which spare an episode the making of its own and change nothing else.
+
+    Raises:
+        BadRequestError: no such table, or the pool is of another salt.
     """
 
-    def __init__(self, *, reward_table: TableName = "standard", salt: str = "", archive: Archive | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        reward_table: TableName = "standard",
+        salt: str = "",
+        archive: Archive | None = None,
+        pool: Store | None = None,
+    ) -> None:
         if reward_table not in TABLES:
             raise BadRequestError(f"reward_table must be one of {', '.join(TABLES)}; got {reward_table!r}")
+        if pool:
+            pool.check(salt)
         self._salt = salt
+        self._pool = pool
         self._archive = archive
         self._closed = False
         self._reward_table: TableName = reward_table
@@ -247,9 +286,8 @@ class OpenSOCEnv:
             raise BadRequestError(f"episode_id must be text of 1 to 255 characters; got {shown(episode_id)}")
         self._task, self._split, self._mode = cast(Task, task), cast(Split, split), cast(Mode, mode)
         self._seed = seed
-        self._judged = _judged_case(self._task, seed, self._split, self._salt)
-        case = self._judged.case
-        self._world, self._incident = case.world, case.incident
+        stored = self._pool.find(self._task, seed, self._split) if self._pool else None
+        self._scenario = stored or _scenario(self._task, seed, self._split, self._salt)
         self._truth: GroundTruth | None = None
         self._crafted: AttackerTurn | None = None
         self._attacker_reward: float | None = None
@@ -258,12 +296,10 @@ class OpenSOCEnv:
         self._episode_id, self._turn, self._done = episode_id or self._own_name(drawn), 0, False
         self._role = "attacker" if mode == "self_play" else "defender"
         if self._role == "attacker":
-            context = self._world.to_context()
+            context = self._scenario.world.to_context()
             return self._observe(None, instructions=_attacker_instructions(), context=context)
-        lines = [
-            {**line, "fields": line["fields"].copy()} for line in case.lines
-        ]  # a player may do with them as he likes
-        return self._observe(None, **defender_view(case.incident, case.world, lines))
+        self._log_ids = self._scenario.log_ids
+        return self._observe(None, **self._scenario.view())
 
     def _own_name(self, drawn: bool) -> str:
         """Name an episode whose caller gave it no name. With a drawn seed and the public generator anybody has the answer, so the
@@ -340,20 +376,20 @@ class OpenSOCEnv:
         # the alert's line first: the gate has to judge the very incident that the defender gets
         events = sorted(incident.events, key=lambda event: event.timestamp)
         chance = Random(incident_seed("alert", self._task, self._seed, self._salt))
-        self._world = replace(self._world, alerted=chance.choice(events).log_id)
+        world = replace(self._scenario.world, alerted=chance.choice(events).log_id)
         seen = self._archive.plays if self._archive else None
-        self._reasons = check_plausibility(incident, self._world, seen=seen)
+        self._reasons = check_plausibility(incident, world, seen=seen)
         if self._reasons:
             turn = AttackerTurn(valid=True, reasons=tuple(self._reasons))
             return self._refuse(turn, "The incident is not plausible: " + "; ".join(self._reasons[:5]) + ".")
-        self._incident = incident
-        self._truth = compute_ground_truth(incident, self._world)
+        self._log_ids = {event.log_id for event in events}
+        self._truth = compute_ground_truth(incident, world)
         self._play = signature(incident, self._truth)
         novel = self._play not in KNOWN_PLAYS and not (self._archive and self._archive.plays[self._play])
         self._crafted = AttackerTurn(valid=True, novel=novel)
         self._attacker_reward = self._score_attacker(self._crafted)
         self._role = "defender"
-        view = defender_view(incident, self._world, _rendered(incident))
+        view = defender_view(incident, world, _rendered(incident))
         return self._observe(self._attacker_reward, feedback="The incident was admitted.", **view)
 
     def _refuse(self, turn: AttackerTurn, feedback: str) -> Observation:
@@ -363,8 +399,8 @@ class OpenSOCEnv:
     def _triage(self, content: Any) -> Observation:
         """Play the defender's turn: read, judge, end."""
         if self._truth is None:
-            self._truth = self._judged.truth
-        triage, fault = read_triage(content, {event.log_id for event in self._incident.events})
+            self._truth = self._scenario.truth
+        triage, fault = read_triage(content, self._log_ids)
         feedback = fault if triage is None else f"The answer {triage.action} was taken."
         scores = score_defender(triage, self._truth, TABLES[self._reward_table])
         self._components.update(scores)

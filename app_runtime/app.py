@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from env import OpenSOCEnv
+from pool import Pool
 from schema import BadRequestError, Incident, Triage, TurnError
 
 from .episodes import Episodes
@@ -40,15 +41,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings: None reads the environment variables.
 
     Raises:
-        OpenSOCError: an environment variable has a wrong value.
+        OpenSOCError: an environment variable has a wrong value, or the pool cannot be used.
     """
     settings = settings or Settings.from_env()
-    episodes = Episodes(
-        functools.partial(OpenSOCEnv, reward_table=settings.reward_table, salt=settings.salt),
-        max_episodes=settings.max_episodes,
-        ttl_s=settings.episode_ttl_s,
-    )
-    make_env = functools.partial(ServedEnv, settings=settings, episodes=episodes)
+    pool = Pool(settings.pool, settings.salt) if settings.pool else None
+    make_env = functools.partial(OpenSOCEnv, reward_table=settings.reward_table, salt=settings.salt, pool=pool)
+    episodes = Episodes(make_env, max_episodes=settings.max_episodes, ttl_s=settings.episode_ttl_s)
     app = FastAPI(
         title="OpenSOC",
         version="1.0.0",  # of the OpenEnv HTTP profile, which the SDK's validator reads here
@@ -61,7 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(router)
     if settings.triage:
         app.include_router(triage_router(TriageDesk(settings.triage_per_minute)))
-    _add_sdk_routes(app, make_env, settings)
+    _add_sdk_routes(app, functools.partial(ServedEnv, make_env=make_env, episodes=episodes), settings)
     app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -24,7 +24,6 @@ from tasks.registry import SPLITS, TASK_SPECS, num_tasks, task_at
 
 from .episodes import Episodes
 from .refusal import safe_error
-from .settings import Settings
 from .shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState, reply
 
 MAX_LISTED = 100  # tasks that one call lists
@@ -111,7 +110,7 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     """`OpenSOCEnv` behind OpenEnv's interface. Observations and states are ours: plain data, with the SDK's `model_dump`.
 
     Args:
-        settings: the deployment's; its reward table and salt are read.
+        make_env: makes the environment that is played, with the deployment's settings.
         episodes: the episodes over HTTP, which MCP's tools may name.
     """
 
@@ -119,9 +118,9 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     # Steps take microseconds, so one shared thread and the event loop serve all sessions; a thread each costs 10 times more.
     REQUIRES_SINGLE_THREAD_EXECUTOR: ClassVar[bool] = True
 
-    def __init__(self, *, settings: Settings, episodes: Episodes) -> None:
+    def __init__(self, *, make_env: Callable[[], OpenSOCEnv], episodes: Episodes) -> None:
         super().__init__(rubric=_make_score_tree())
-        self._env = OpenSOCEnv(reward_table=settings.reward_table, salt=settings.salt)
+        self._env = make_env()
         self._episodes = episodes
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +24,7 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = 7860
     also_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     salt: Annotated[str, Field(repr=False)] = ""
+    pool: Path | None = None
     reward_table: TableName = "standard"
     demo: bool = True
     max_episodes: Annotated[int, Field(ge=1)] = 4096

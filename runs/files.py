@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from runs.ending import FULL, StoppedError
 from schema import BadRequestError, Row
@@ -28,8 +28,9 @@ class DiskFullError(StoppedError):
 
 
 # ---------------------------------------------------------------- a file, a directory
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: beside its place, then renamed. Its directory is made if it is missing.
+@contextmanager
+def written_aside(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write beside its place, which takes its place if the block ends without an error. Its directory is made if it is missing.
 
     Raises:
         OSError: it cannot be written; what was there stays.
@@ -37,11 +38,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     aside = path.with_name(f".{path.name}.new")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        aside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        with aside.open("wb") as file:
+            yield file
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: beside its place, then renamed.
+
+    Raises:
+        OSError: it cannot be written; what was there stays.
+    """
+    with written_aside(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -406,8 +406,8 @@ def test_an_episode_whose_cookie_came_back_is_no_longer_known_by_address():
 
 
 # ---------------------------------------------------------------- the served environment
-def served_env(**settings):
-    return ServedEnv(settings=Settings(**settings), episodes=Episodes(OpenSOCEnv, max_episodes=1, ttl_s=1))
+def served_env(**options):
+    return ServedEnv(make_env=lambda: OpenSOCEnv(**options), episodes=Episodes(OpenSOCEnv, max_episodes=1, ttl_s=1))
 
 
 @pytest.mark.parametrize("task", TASKS)

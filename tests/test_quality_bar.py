@@ -19,7 +19,6 @@ import yaml
 
 from app_runtime.episodes import Episodes
 from app_runtime.openenv import ServedEnv
-from app_runtime.settings import Settings
 from app_runtime.shapes import OpenSOCAction
 from contract import InProcess, right_answer
 from env import OpenSOCEnv
@@ -114,7 +113,7 @@ def test_runtime_oracle_containment():
 
 
 def test_runtime_rubric_introspectable():
-    env = ServedEnv(settings=Settings(), episodes=Episodes(OpenSOCEnv, max_episodes=1, ttl_s=1))
+    env = ServedEnv(make_env=OpenSOCEnv, episodes=Episodes(OpenSOCEnv, max_episodes=1, ttl_s=1))
     env.reset(seed=1)
     env.step(OpenSOCAction(**triage("monitor")))
 

@@ -14,22 +14,18 @@ Exit code: 0 done; 1 no room, or a worker was killed; 2 a wrong call; 130 interr
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import os
 import shutil
-import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count, islice
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +33,12 @@ from env import OBSERVED, defender_view, item_of
 from generator.incidents import GENERATOR_VERSION, generate
 from players.base import DENSITIES, Density
 from players.prompt import messages
+from pool import salt_hash
+from runs.arguments import natural, positive
 from runs.extras import require
 from runs.progress import progress
 from runs.provenance import ROOT, stable_seed
+from runs.workers import worker_processes
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Row, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
@@ -204,10 +203,9 @@ class BulkRun:
 
     def identity(self) -> str:
         """Return the run as JSON, as it stands beside the parts and in the file's metadata; of the salt only a hash."""
-        salt = hashlib.sha256(self.salt.encode()).hexdigest()[:16] if self.salt else ""
         return json.dumps(
-            {**asdict(self), "salt_hash": salt, "opensoc": VERSION, "generator": GENERATOR_VERSION}
-            | {"salt": bool(salt)}
+            {**asdict(self), "salt_hash": salt_hash(self.salt), "opensoc": VERSION, "generator": GENERATOR_VERSION}
+            | {"salt": bool(self.salt)}
         )
 
     def chunks(self) -> int:
@@ -322,25 +320,9 @@ def parts_in_order(run: BulkRun, folder: Path, suffix: str, submit: Submit, work
 
 @contextmanager
 def processes(workers: int) -> Iterator[Submit]:
-    """Start worker processes on this machine; what is not begun at the end is not made."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
-        try:
-            yield lambda run, chunk, path: pool.submit(_write_part, run, chunk, path)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin() -> None:
-    """Start a worker: the parent alone hears Ctrl-C, and no worker outlives it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    """Start worker processes on this machine that write parts."""
+    with worker_processes(workers) as executor:
+        yield lambda run, chunk, path: executor.submit(_write_part, run, chunk, path)
 
 
 @contextmanager
@@ -499,15 +481,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train.data",
         description="Generate labelled incidents with prompts into a Parquet file, or print incidents as JSON lines.",
+        epilog="python -m generator --pool FILE stores incidents for quick episodes; python -m generator --pool --help tells how.",
     )
     parser.add_argument("--task", choices=TASKS, default=TASKS[0], help="default %(default)s")
     parser.add_argument("--split", choices=SPLITS, default="train", help="default %(default)s")
-    parser.add_argument("--n", type=_positive, default=1, help="how many incidents (default 1)")
-    parser.add_argument("--start", type=_natural, default=0, help="index of the first (default 0)")
+    parser.add_argument("--n", type=positive, default=1, help="how many incidents (default 1)")
+    parser.add_argument("--start", type=natural, default=0, help="index of the first (default 0)")
     parser.add_argument("--salt", default="", help="secret salt of the seeds")
     parser.add_argument("--label", choices=LABELS, help="aim at one decision (default: the five equally often)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the Parquet file; the same command again resumes it")
-    parser.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: all cores)")
     parser.add_argument("--density", choices=DENSITIES, default="full", help="of prompts (default full)")
     parser.add_argument(
         "--columns",
@@ -521,18 +504,6 @@ def _parser() -> argparse.ArgumentParser:
         "--ray", metavar="ADDRESS", help="run on this Ray cluster (`local` starts one here); --out is then a directory"
     )
     return parser
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not _natural(text):
-        raise argparse.ArgumentTypeError("expected a whole number from 1, got 0")
-    return int(text)
 
 
 if __name__ == "__main__":

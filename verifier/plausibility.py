@@ -61,6 +61,7 @@ CATEGORY_EVENTS: Mapping[Category, frozenset[str]] = {
     "discovery": frozenset({"net_conn", "process", "directory", "group", "cloud_api", "share"}),
     "lateral_movement": frozenset({"logon", "share", "service", "wmi", "pipe"}),
     "command_and_control": frozenset({"net_conn", "dns_query", "http"}),
+    "collection": frozenset({"file", "share", "process", "script", "cloud_api"}),
     "exfiltration": frozenset({"net_conn"}),
     "impact": frozenset({"file", "process", "service", "cloud_api"}),
     "initial_access": frozenset({"http", "file", "logon", "net_conn", "process"}),

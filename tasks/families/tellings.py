@@ -182,6 +182,11 @@ def call(
 
 
 # ---------------------------------------------------------------- families
+def each(*rows: Row) -> list[Telling]:
+    """Make a telling of each row."""
+    return [[row] for row in rows]
+
+
 def made(
     name: str,
     technique: str,

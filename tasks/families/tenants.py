@@ -1,0 +1,549 @@
+"""Abuse of the administration of tenants and of mail: Microsoft Entra, Exchange Online, Okta, Google and GitHub.
+
+Lines have the shape that the platforms' audit records are imported in: the caller as they name it, no host, the request as JSON. No
+ticket explains a line without a host, so a harmless telling is the same call for the own account, of a smaller right, by the platform
+itself, or the one that takes it back.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from schema import CLOUD_WORK
+from tasks.families.story import GRAVE, Family
+from tasks.families.tellings import Row, chained, each, made
+
+PERSON, OTHER = "{user}@corp.example", "{other_user}@corp.example"
+STRANGER = "{word3}@{domain}"
+OKTA_ITSELF = "system@okta.com"
+
+
+# ---------------------------------------------------------------- rows
+def _administration(
+    service: str, operation: Any, request: Any, actor: str = PERSON, kind: str = "user", user: Any = None, **more: Any
+) -> Row:
+    """Describe a granted call of an actor to a tenant's administration; `user` is the account where it is not the actor's name."""
+    fields = {
+        "user_uid": actor,
+        "user_type": kind,
+        "api_service": service,
+        "api_operation": operation,
+        "resources": json.dumps(request, separators=(",", ":")),
+    }
+    return Row("cloud_api", "call", fields | more, host="", user=actor if user is None else user)
+
+
+def okta(operation: Any, target: str = OTHER, actor: str = PERSON, kind: str = "user", result: str = "SUCCESS") -> Row:
+    """Describe an event of Okta's System Log that concerns an account (Okta, "Event Types")."""
+    request = {"target": [{"type": "User", "alternateId": target}], "outcome": {"result": result}}
+    refusal = {} if result == "SUCCESS" else {"api_error": result}
+    return _administration("okta", operation, request, actor, kind, src_ip="{address}", **refusal)
+
+
+def entra(operation: Any, name: str, value: str, target: str = OTHER, before: str = "", **more: Any) -> Row:
+    """Describe an entry of Entra's audit log that sets one property (Microsoft, "Microsoft Entra audit activity reference")."""
+    change = {"displayName": name, "newValue": value} | ({"oldValue": before} if before else {})
+    request = [{"type": "User", "userPrincipalName": target, "modifiedProperties": [change]}]
+    return _administration("Core Directory", operation, request, **more)
+
+
+def exchange(operation: Any, actor: str = PERSON, user: Any = None, **parameters: str) -> Row:
+    """Describe an entry of the unified audit log on a command of Exchange Online."""
+    pairs = [{"Name": name, "Value": value} for name, value in parameters.items()]
+    return _administration("Exchange", operation, {"ObjectId": "{word}", "Parameters": pairs}, actor, user=user)
+
+
+def github(action: Any, kind: str = "user", **more: Any) -> Row:
+    """Describe an entry of a GitHub organisation's audit log."""
+    request = {"org": "corp", "repo": "corp/{word}", **more}
+    return _administration("github", action, request, "{user}", kind, cloud_account="corp")
+
+
+def workspace(event: Any, application: str = "admin", **parameters: str) -> Row:
+    """Describe an activity of Google Workspace's reports."""
+    return _administration(f"workspace/{application}", event, parameters, cloud_account="C02corp")
+
+
+def google(method: str, request: dict[str, Any], **more: Any) -> Row:
+    """Describe a call in Google Cloud's audit logs."""
+    return _administration(
+        "iam.googleapis.com",
+        method,
+        {"resourceName": "projects/{word}", **more, "request": request},
+        src_ip="{address}",
+    )
+
+
+def sign_in(user: str) -> Row:
+    """Describe how an account starts a session with Okta from the internet."""
+    fields = {"user_name": user, "src_ip": "{address2}", "status": "0", "logon_process": "Okta"}
+    return Row("logon", "success", fields, host="", user="", after=(20, 200))
+
+
+def _role(target: str, verb: str = "Add member to role") -> Row:
+    return entra(verb, "Role.DisplayName", '"Global Administrator"', target)
+
+
+def _binding(action: str, target: str) -> Row:
+    deltas = [{"action": action, "role": "roles/owner", "member": f"user:{target}"}]
+    return google("SetIamPolicy", {"name": "{word}"}, policyDelta={"bindingDeltas": deltas})
+
+
+def _policy(before: str, after: str) -> Row:
+    return entra("Update conditional access policy", "ConditionalAccessPolicy", after, before=before)
+
+
+_ON, _OFF = '{"state":"enabled"}', '{"state":"disabled"}'
+_FEW = '{"conditions":{"users":{"excludeUsers":["{word}"]}}}'
+_MORE = '{"conditions":{"users":{"excludeUsers":["{word}","{word2}"]}}}'
+_OKTA_GUARDS = (
+    "policy.lifecycle.deactivate",
+    "policy.lifecycle.delete",
+    "policy.rule.deactivate",
+    "policy.rule.delete",
+)
+_OKTA_ZONES = ("zone.deactivate", "zone.delete", "zone.remove_blacklist")
+_GITHUB_GUARDS = ("org.disable_two_factor_requirement", "org.disable_saml", "ip_allow_list.disable")
+_GITHUB_WATCH = (
+    "protected_branch.destroy",
+    "protected_branch.policy_override",
+    "repo.advanced_security_disabled",
+    "repository_ruleset.destroy",
+    "secret_scanning.disable",
+    "repository_secret_scanning.disable",
+    "repository_secret_scanning_push_protection.disable",
+    "repository_vulnerability_alerts.disable",
+    "dependabot_alerts.disable",
+    "code_scanning.disable",
+    "audit_log_streaming.destroy",
+)
+_GITHUB_WATCH_BACK = (
+    "protected_branch.create",
+    "repo.advanced_security_enabled",
+    "repository_ruleset.create",
+    "secret_scanning.enable",
+    "repository_secret_scanning.enable",
+    "repository_vulnerability_alerts.enable",
+    "dependabot_alerts.enable",
+    "code_scanning.enable",
+    "audit_log_streaming.create",
+)
+_GITHUB_HOOKS = (
+    "hook.create",
+    "hook.config_changed",
+    "org.register_self_hosted_runner",
+    "repo.register_self_hosted_runner",
+)
+_SECRET_CALLS = ("Update application", "Update application - Certificates and secrets management")
+_MAIL_GUARDS = (
+    "Remove-AntiPhishPolicy",
+    "Remove-AntiPhishRule",
+    "Disable-AntiPhishRule",
+    "Remove-SafeLinksRule",
+    "Disable-SafeLinksRule",
+    "Disable-SafeAttachmentRule",
+    "Remove-MalwareFilterPolicy",
+    "Remove-MalwareFilterRule",
+    "Disable-MalwareFilterRule",
+)
+_MAIL_GUARDS_BACK = (
+    "Enable-AntiPhishRule",
+    "Enable-SafeLinksRule",
+    "Enable-SafeAttachmentRule",
+    "Enable-MalwareFilterRule",
+    "New-AntiPhishPolicy",
+    "New-MalwareFilterPolicy",
+)
+_AUDIT_CALLS = ("Set-AdminAuditLogConfig", "Set-OrganizationConfig", "Set-Mailbox")
+_RULES, _FLOWS = ("New-InboxRule", "Set-InboxRule"), ("New-TransportRule", "Set-TransportRule")
+_PUBLIC = ("public_on_the_web", "people_with_link")
+_GUID = "{hex}-4c1e-4d27-9a3b-{hex2}77aa"
+
+
+# ---------------------------------------------------------------- steps that chains share, hostile and harmless
+def _inbox_rule(actor: str = PERSON, **parameters: str) -> Row:
+    return exchange(_RULES, actor, Name="{word2}", **parameters)
+
+
+OPENED = (
+    [
+        exchange(
+            ("Add-MailboxPermission", "Add-RecipientPermission"), Identity=OTHER, User=PERSON, AccessRights="FullAccess"
+        )
+    ],
+    [
+        exchange(
+            ("Remove-MailboxPermission", "Remove-RecipientPermission"),
+            Identity=OTHER,
+            User=PERSON,
+            AccessRights="FullAccess",
+        )
+    ],
+)
+UNAUDITED = ([exchange(_AUDIT_CALLS, AuditEnabled="False")], [exchange(_AUDIT_CALLS, AuditEnabled="True")])
+UNWATCHED = ([github(_GITHUB_WATCH)], [github(_GITHUB_WATCH_BACK)])
+HOOKED = ([github(_GITHUB_HOOKS)], [github(_GITHUB_HOOKS, "app")])
+CONDITIONED = ([_policy(_FEW, _MORE)], [_policy(_MORE, _FEW)])
+KEYED = (
+    [entra(_SECRET_CALLS, "KeyDescription", '["[KeyType=Password]"]', before="[]")],
+    [entra(_SECRET_CALLS, "DisplayName", '["{word}"]', before="[]")],
+)
+UNFILTERED = ([exchange(_MAIL_GUARDS, Identity="{word}")], [exchange(_MAIL_GUARDS_BACK, Identity="{word}")])
+DIVERTED = (
+    [exchange(_FLOWS, Name="{word}", BlindCopyTo="{word2}@{domain}")],
+    [exchange(_FLOWS, Name="{word}", PrependSubject="{word2} {domain}")],
+)
+IMPERSONATED = (
+    [okta(("user.session.impersonation.initiate", "user.session.impersonation.grant"))],
+    [okta(("user.session.impersonation.revoke", "user.session.impersonation.end"))],
+)
+TAKEN_OUT = (
+    [workspace(("CREATE_EMAIL_MONITOR", "CUSTOMER_TAKEOUT_CREATED"), USER_EMAIL=OTHER)],
+    [workspace(("DELETE_EMAIL_MONITOR", "CUSTOMER_TAKEOUT_SUCCEEDED"), USER_EMAIL=OTHER)],
+)
+PUBLISHED = ([github("repo.access", visibility="public")], [github("repo.access", visibility="private")])
+FORWARDED = (
+    [_inbox_rule(ForwardTo=STRANGER)],
+    [_inbox_rule(ForwardTo="{word3}@corp.example")],
+)
+PROMOTED = ([_role(OTHER)], [_role(OTHER, "Remove member from role")])
+
+
+def _alone(
+    name: str, technique: str, category: Any, rule: str, hostile: list[Row], harmless: list[Row], **more: Any
+) -> Family:
+    """Make a family of one rule that is only ever suspicious, each telling one line."""
+    return made(
+        name,
+        technique,
+        category,
+        (rule,),
+        CLOUD_WORK,
+        suspicious=each(*hostile),
+        below=each(*harmless),
+        explanations=(),
+        platform="saas",
+        **more,
+    )
+
+
+def _chain(name: str, technique: str, category: Any, rules: tuple[str, ...], *steps: Any, **more: Any) -> Family:
+    """Make a family of steps of one account, each suspicious alone, that bear each other out."""
+    return chained(name, technique, category, rules, steps, work=CLOUD_WORK, reaches=GRAVE, platform="saas", **more)
+
+
+_PUSHES = ("system.push.send_factor_verify_push", "user.mfa.okta_verify.deny_push")
+
+
+def _pushes(first: str, second: str, entrant: str) -> list[Row]:
+    """Tell of six requests to confirm a sign-in, to two accounts in turn, and of who signs in then."""
+    return [*(okta(_PUSHES, user, user) for user in (first, second) * 3), sign_in(entrant)]
+
+
+FAMILIES: tuple[Family, ...] = (
+    # ---------------------------------------------------------------- tenants
+    made(
+        "granted_role",
+        "T1098.003",
+        "privilege_escalation",
+        ("tenant-role-granted",),
+        CLOUD_WORK,
+        confirmed=each(
+            _role(PERSON),
+            _role(PERSON, "Add eligible member to role"),
+            okta(("user.account.privilege.grant", "iam.resourceset.bindings.add"), PERSON),
+            workspace(("ASSIGN_ROLE", "GRANT_ADMIN_PRIVILEGE", "GRANT_DELEGATED_ADMIN_PRIVILEGES"), USER_EMAIL=PERSON),
+            _binding("ADD", PERSON),
+            exchange(("Add-RoleGroupMember", "New-ManagementRoleAssignment"), Identity="{word}", Member=PERSON),
+            github(("org.add_member", "org.update_member"), user="{user}", permission="admin"),
+        ),
+        suspicious=each(
+            _role(OTHER),
+            _role(OTHER, "Add member to role outside of PIM"),
+            okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER),
+            workspace(("ASSIGN_ROLE", "GRANT_ADMIN_PRIVILEGE", "GRANT_DELEGATED_ADMIN_PRIVILEGES"), USER_EMAIL=OTHER),
+            _binding("ADD", OTHER),
+            exchange(("Add-RoleGroupMember", "New-ManagementRoleAssignment"), Identity="{word}", Member=OTHER),
+            github(("org.add_member", "org.update_member"), user="{other_user}", permission="admin"),
+        ),
+        below=each(
+            _role(OTHER, "Remove member from role"),
+            _role(PERSON, "Remove eligible member from role"),
+            okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER, OKTA_ITSELF, "service"),
+            workspace(("UNASSIGN_ROLE", "REVOKE_ADMIN_PRIVILEGE"), USER_EMAIL=PERSON),
+            _binding("REMOVE", PERSON),
+            exchange(("Remove-RoleGroupMember", "Remove-ManagementRoleAssignment"), Identity="{word}", Member=OTHER),
+            github(("org.add_member", "org.update_member"), user="{other_user}", permission="read"),
+        ),
+        reaches=GRAVE,
+        explanations=(),
+        platform="saas",
+    ),
+    _alone(
+        "weakened_guard",
+        "T1556.009",
+        "defense_evasion",
+        "tenant-guard-weakened",
+        [
+            okta(_OKTA_GUARDS, "{word}"),
+            okta(_OKTA_ZONES, "{word}"),
+            github(_GITHUB_GUARDS),
+            _policy(_ON, _OFF),
+            _policy(_FEW, _MORE),
+            entra("Delete conditional access policy", "ConditionalAccessPolicy", _ON, before=_ON),
+        ],
+        [
+            okta(("policy.lifecycle.activate", "policy.lifecycle.update", "policy.rule.activate"), "{word}"),
+            okta(_OKTA_GUARDS, "{word}", OKTA_ITSELF, "service"),
+            github(("org.enable_two_factor_requirement", "org.enable_saml", "ip_allow_list.enable")),
+            _policy(_OFF, _ON),
+            _policy(_MORE, _FEW),
+            entra("Add conditional access policy", "ConditionalAccessPolicy", _ON, before=_ON),
+        ],
+    ),
+    _alone(
+        "lasting_token",
+        "T1098.001",
+        "persistence",
+        "tenant-token-made",
+        [
+            entra("Add service principal credentials", "KeyDescription", '["[KeyType=Password]"]', before="[]"),
+            entra(
+                ("Add owner to application", "Add owner to service principal"), "Application.DisplayName", '"{word}"'
+            ),
+            *KEYED[0],
+            okta("system.api_token.create", "{word}"),
+            google("google.iam.admin.v1.CreateServiceAccountKey", {"name": "{word2}"}),
+            google("google.iam.admin.v1.UploadServiceAccountKey", {"name": "{word2}"}),
+            github(("deploy_key.create",), read_only=False),
+            github(("public_key.create", "personal_access_token.create", "personal_access_token.access_granted")),
+        ],
+        [
+            entra("Remove service principal credentials", "KeyDescription", "[]", before='["[KeyType=Password]"]'),
+            entra("Remove owner from application", "Application.DisplayName", '"{word}"'),
+            *KEYED[1],
+            okta("system.api_token.revoke", "{word}"),
+            google("google.iam.admin.v1.DeleteServiceAccountKey", {"name": "{word2}"}),
+            google("google.iam.admin.v1.GetServiceAccountKey", {"name": "{word2}"}),
+            github(("deploy_key.create",), read_only=True),
+            github(("public_key.delete", "personal_access_token.request_denied")),
+        ],
+    ),
+    _alone(
+        "impersonated_user",
+        "T1078.004",
+        "initial_access",
+        "okta-impersonation",
+        IMPERSONATED[0],
+        [*IMPERSONATED[1], okta("user.session.impersonation.grant", OTHER, OKTA_ITSELF, "service")],
+    ),
+    _alone("dropped_watch", "T1562.001", "defense_evasion", "code-guard-removed", *UNWATCHED),
+    _alone(
+        "published_content",
+        "T1567",
+        "collection",
+        "content-made-public",
+        [
+            *PUBLISHED[0],
+            workspace("change_document_visibility", "drive", DOC_ID="{hex}", NEW_VALUE=_PUBLIC[0]),
+            workspace("change_document_visibility", "drive", DOC_ID="{hex}", NEW_VALUE=_PUBLIC[1]),
+            workspace("change_acl_editors", "drive", DOC_ID="{hex}", NEW_VALUE=_PUBLIC[1]),
+        ],
+        [
+            *PUBLISHED[1],
+            github("repo.access", visibility="internal"),
+            workspace("change_document_visibility", "drive", DOC_ID="{hex}", NEW_VALUE="private"),
+            workspace(
+                "change_document_visibility", "drive", DOC_ID="{hex}", NEW_VALUE="people_within_domain_with_link"
+            ),
+            workspace("change_acl_editors", "drive", DOC_ID="{hex}", NEW_VALUE="private"),
+        ],
+    ),
+    _alone(
+        "added_hook", "T1072", "execution", "code-hook-added", HOOKED[0], [*HOOKED[1], github(_GITHUB_HOOKS, "bot")]
+    ),
+    _alone(
+        "exported_tenant",
+        "T1114.003",
+        "collection",
+        "tenant-data-out",
+        [
+            *TAKEN_OUT[0],
+            workspace("email_forwarding_out_of_domain", "user_accounts", email_forwarding_destination_address=STRANGER),
+            exchange(("SearchExportDownloaded", "New-ComplianceSearchAction"), SearchName="{word}"),
+        ],
+        [
+            *TAKEN_OUT[1],
+            workspace("email_forwarding_change", "user_accounts", email_forwarding_destination_address=PERSON),
+            exchange(("SearchCreated", "Get-ComplianceSearchAction"), SearchName="{word}"),
+        ],
+    ),
+    # ---------------------------------------------------------------- mail
+    _alone(
+        "read_mailboxes",
+        "T1114.002",
+        "collection",
+        "cloud-mail-read",
+        [exchange("MailItemsAccessed", _GUID, "", MailAccessType="Bind", Owner=OTHER)],
+        [exchange("MailItemsAccessed", PERSON, "", MailAccessType="Bind", Owner=PERSON)],
+    ),
+    made(
+        "hiding_rule",
+        "T1564.008",
+        "defense_evasion",
+        ("mail-rule-hides",),
+        CLOUD_WORK,
+        confirmed=each(
+            _inbox_rule(ForwardTo=STRANGER, DeleteMessage="True"),
+            _inbox_rule(RedirectTo=STRANGER, MoveToFolder="RSS Subscriptions", MarkAsRead="True"),
+            _inbox_rule(ForwardAsAttachmentTo=STRANGER, MoveToFolder="Archive", MarkAsRead="True"),
+        ),
+        suspicious=each(
+            _inbox_rule(ForwardTo=STRANGER, DeleteMessage="False"),
+            _inbox_rule(ForwardTo=OTHER, DeleteMessage="True"),
+            _inbox_rule(RedirectTo=STRANGER, MoveToFolder="{word}", MarkAsRead="False"),
+            _inbox_rule(RedirectTo=OTHER, MoveToFolder="Conversation History", MarkAsRead="True"),
+            exchange("Set-Mailbox", Identity=PERSON, ForwardingSmtpAddress=f"smtp:{STRANGER}"),
+        ),
+        below=each(
+            _inbox_rule(ForwardTo=OTHER, DeleteMessage="False"),
+            _inbox_rule(RedirectTo=OTHER, MoveToFolder="{word}", MarkAsRead="False"),
+            _inbox_rule(ForwardAsAttachmentTo=OTHER, MoveToFolder="{word}", MarkAsRead="False"),
+            exchange("Set-Mailbox", Identity=PERSON, ForwardingSmtpAddress=f"smtp:{OTHER}"),
+        ),
+        reaches=GRAVE,
+        explanations=(),
+        platform="saas",
+    ),
+    _alone(
+        "diverted_mail",
+        "T1114.003",
+        "collection",
+        "mail-flow-changed",
+        [
+            *DIVERTED[0],
+            exchange(_FLOWS, Name="{word}", RedirectMessageTo=STRANGER),
+            exchange(_FLOWS, Name="{word}", DeleteMessage="True"),
+            exchange(("New-OutboundConnector", "New-InboundConnector"), Name="{word}", SmartHosts="{domain}"),
+        ],
+        [
+            *DIVERTED[1],
+            exchange(_FLOWS, Name="{word}", ApplyHtmlDisclaimerText="{word2}"),
+            exchange(_FLOWS, Name="{word}", DeleteMessage="False"),
+            exchange(("Get-OutboundConnector", "Remove-InboundConnector"), Name="{word}", SmartHosts="{domain}"),
+        ],
+    ),
+    _alone(
+        "opened_mailbox",
+        "T1098.002",
+        "persistence",
+        "mailbox-opened",
+        [*OPENED[0], exchange("Add-MailboxFolderPermission", Identity="{user}:\\Calendar", User="Anonymous")],
+        [*OPENED[1], exchange("Add-MailboxFolderPermission", Identity="{user}:\\Calendar", User=OTHER)],
+    ),
+    _alone(
+        "unaudited_mail",
+        "T1562.008",
+        "defense_evasion",
+        "mail-audit-off",
+        [
+            *UNAUDITED[0],
+            exchange("Set-MailboxAuditBypassAssociation", Identity=PERSON, AuditBypassEnabled="True"),
+            exchange("Set-AdminAuditLogConfig", UnifiedAuditLogIngestionEnabled="False"),
+            exchange("Set-OrganizationConfig", AuditDisabled="True"),
+        ],
+        [
+            *UNAUDITED[1],
+            exchange("Set-MailboxAuditBypassAssociation", Identity=PERSON, AuditBypassEnabled="False"),
+            exchange("Set-AdminAuditLogConfig", UnifiedAuditLogIngestionEnabled="True"),
+            exchange("Set-OrganizationConfig", AuditDisabled="False"),
+        ],
+    ),
+    _alone("unfiltered_mail", "T1562.001", "defense_evasion", "mail-guard-removed", *UNFILTERED),
+    # ---------------------------------------------------------------- chains
+    _chain(
+        "silent_mailbox",
+        "T1098.002",
+        "defense_evasion",
+        ("mailbox-opened", "mail-audit-off"),
+        UNAUDITED,
+        OPENED,
+    ),
+    _chain(
+        "hooked_code",
+        "T1072",
+        "defense_evasion",
+        ("code-hook-added", "code-guard-removed"),
+        UNWATCHED,
+        HOOKED,
+    ),
+    # ---------------------------------------------------------------- credential access
+    _alone(
+        "reset_factor",
+        "T1556.006",
+        "credential_access",
+        "tenant-factor-reset",
+        [
+            okta(("user.mfa.factor.deactivate", "user.mfa.factor.reset_all", "user.mfa.factor.suspend"), OTHER),
+            entra(
+                ("Admin registered security info", "Admin updated security info", "Admin deleted security info"),
+                "StrongAuthenticationMethod",
+                "[]",
+                OTHER,
+            ),
+            entra("Disable Strong Authentication", "StrongAuthenticationRequirement", "[]", OTHER),
+            workspace("UNENROLL_USER_FROM_STRONG_AUTH", USER_EMAIL=OTHER),
+            workspace(("ENFORCE_STRONG_AUTHENTICATION", "ALLOW_STRONG_AUTHENTICATION"), NEW_VALUE="false"),
+        ],
+        [
+            okta(("user.mfa.factor.deactivate", "user.mfa.factor.reset_all", "user.mfa.factor.suspend"), PERSON),
+            entra(
+                ("Admin registered security info", "Admin updated security info", "Admin deleted security info"),
+                "StrongAuthenticationMethod",
+                "[]",
+                PERSON,
+            ),
+            entra("Enable Strong Authentication", "StrongAuthenticationRequirement", "[]", OTHER),
+            workspace("UNENROLL_USER_FROM_STRONG_AUTH", USER_EMAIL=PERSON),
+            workspace(("ENFORCE_STRONG_AUTHENTICATION", "ALLOW_STRONG_AUTHENTICATION"), NEW_VALUE="true"),
+        ],
+    ),
+    _alone(
+        "wide_consent",
+        "T1528",
+        "credential_access",
+        "tenant-consent-wide",
+        [
+            entra("Consent to application", "ConsentContext.IsAdminConsent", '"True"'),
+            entra(
+                "Add delegated permission grant", "DelegatedPermissionGrant.Scope", '"Mail.ReadWrite offline_access"'
+            ),
+            entra("Add delegated permission grant", "DelegatedPermissionGrant.Scope", '"Files.Read.All openid"'),
+            entra("Add app role assignment to service principal", "AppRole.Value", '"full_access_as_app"'),
+            entra("Add app role assignment grant to user", "AppRole.Value", '"Directory.ReadWrite.All"'),
+            workspace(("AUTHORIZE_API_CLIENT_ACCESS", "ADD_TO_TRUSTED_OAUTH2_APPS"), API_CLIENT_NAME="{word}"),
+        ],
+        [
+            entra("Consent to application", "ConsentContext.IsAdminConsent", '"False"'),
+            entra("Add delegated permission grant", "DelegatedPermissionGrant.Scope", '"User.Read offline_access"'),
+            entra("Add delegated permission grant", "DelegatedPermissionGrant.Scope", '"email profile openid"'),
+            entra("Add app role assignment to service principal", "AppRole.Value", '"{word}.Use"'),
+            entra("Remove app role assignment grant to user", "AppRole.Value", '"Directory.ReadWrite.All"'),
+            workspace(("REMOVE_API_CLIENT_ACCESS", "REMOVE_FROM_TRUSTED_OAUTH2_APPS"), API_CLIENT_NAME="{word}"),
+        ],
+    ),
+    made(
+        "tired_user",
+        "T1621",
+        "credential_access",
+        ("push-fatigue",),
+        CLOUD_WORK,
+        confirmed=[_pushes(PERSON, PERSON, PERSON)],
+        suspicious=[_pushes(PERSON, PERSON, OTHER)],
+        below=[_pushes(PERSON, OTHER, PERSON)],
+        reaches=GRAVE,
+        explanations=(),
+        platform="saas",
+    ),
+)

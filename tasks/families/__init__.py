@@ -10,7 +10,10 @@ Technique numbers are MITRE ATT&CK (version 17).
 """
 
 from tasks.families import (
-    cloud,
+    cloud_compute,
+    cloud_data,
+    cloud_defences,
+    cloud_identity,
     controls,
     credentials,
     damage,
@@ -36,7 +39,10 @@ FAMILIES: tuple[Family, ...] = (
     *movement.FAMILIES,
     *network.FAMILIES,
     *damage.FAMILIES,
-    *cloud.FAMILIES,
+    *cloud_defences.FAMILIES,
+    *cloud_identity.FAMILIES,
+    *cloud_data.FAMILIES,
+    *cloud_compute.FAMILIES,
     *controls.FAMILIES,
     *linux.FAMILIES,
     *programs.FAMILIES,

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from schema import Category
 from tasks.families.story import (
@@ -41,6 +41,7 @@ from tasks.scene import Explanation, Plan, Scene, Strength, TicketScope
 
 AWS_AGENTS = ("aws-cli/2.15", "console.amazonaws.com", "Boto3/1.34")
 _SYSTEM_PROGRAMS = {"powershell.exe": POWERSHELL, "wmic.exe": SYSTEM32 + "wbem\\wmic.exe"}
+_KUBE_AGENTS = ("kubectl/v1.29.4", "kubectl/v1.31.0", "Helm/3.15.2", "python-requests/2.32")
 _BLANK = re.compile(r"\{([a-z_]+)(\d*)\}")
 _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "word": lambda scene, who: scene.word(),
@@ -49,6 +50,9 @@ _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "account": lambda scene, who: f"{scene.between(10**11, 10**12)}",
     "number": lambda scene, who: f"{scene.between(10, 9_000)}",
     "hex": lambda scene, who: f"{scene.between(0x10000000, 0xFFFFFFFF):08x}",
+    "instance": lambda scene, who: f"i-0{scene.between(16**7, 16**8):08x}{scene.between(16**7, 16**8):08x}",
+    "aws_agent": lambda scene, who: scene.pick(AWS_AGENTS),
+    "kube_agent": lambda scene, who: scene.pick(_KUBE_AGENTS),
     "base32": lambda scene, who: scene.base32(24),
     "writable": lambda scene, who: scene.writable_path(who.user),
     "loose": lambda scene, who: _folder(scene.writable_path(who.user)),
@@ -160,10 +164,13 @@ def control(activity: str, name: Any, value: Any, program: str = "", **more: Any
 
 def call(
     service: str,
-    operation: str,
+    operation: str | tuple[str, ...],
     resources: Mapping[str, Any],
     source: str = "{address}",
     agent: Any = AWS_AGENTS,
+    *,
+    user: str = "{user}",
+    after: tuple[int, int] = (5, 90),
     **more: Any,
 ) -> Row:
     """Describe a granted call to a control plane with its request; `more` are fields of the line."""
@@ -178,7 +185,78 @@ def call(
             "resources": resources,
             **more,
         },
+        after,
+        user=user,
     )
+
+
+# ---------------------------------------------------------------- calls to clouds
+class Caller(NamedTuple):
+    """Who makes a call: the account at work (empty where it is none of ours), the identity as the record gives it, its type."""
+
+    user: str
+    identity: str
+    kind: str
+
+
+_ARN = "arn:aws:iam::{account}:"
+_SESSION = "arn:aws:sts::{account}:assumed-role/"
+PERSON = Caller("{user}", _ARN + "user/{user}", "IAMUser")
+ANOTHER = Caller("{other_user}", _ARN + "user/{other_user}", "IAMUser")
+SESSION = Caller("{user}", _SESSION + "{word9}/{user}", "AssumedRole")
+ROOT = Caller("root", _ARN + "root", "Root")
+MACHINE = Caller("", _SESSION + "{word9}/{instance9}", "AssumedRole")
+PIPELINE = Caller("", _SESSION + "{word9}/{word8}", "WebIdentityUser")
+OWN_SERVICE = Caller("", _SESSION + "AWSServiceRoleForOrganizations/{word9}", "AWSService")
+TENANT = Caller("{user}@{domain9}", "{user}@{domain9}", "user")
+GOOGLE_SERVICE = Caller("", "service-{account}@gcp-sa-logging.iam.gserviceaccount.com", "service")
+MICROSOFT_SERVICE = Caller("", "Managed Service Identity", "app")
+_BROWSERS = ("Mozilla/5.0 (Windows NT 10.0; Win64; x64)", "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_5)")
+
+
+def aws(
+    service: str, operation: str | tuple[str, ...], request: Mapping[str, Any], by: Caller = PERSON, **more: Any
+) -> Row:
+    """Describe a call to a service of AWS in the account `{account}`; of several operations, one is drawn."""
+    return _call(f"{service}.amazonaws.com", operation, request, by, **{"agent": "{aws_agent}", **more})
+
+
+def google(
+    service: str, operation: str | tuple[str, ...], request: Mapping[str, Any], by: Caller = TENANT, **more: Any
+) -> Row:
+    """Describe a call to a service of Google in the project `{account}`."""
+    agent = ("google-cloud-sdk gcloud/471.0.0", "Terraform/1.8.2", *_BROWSERS)
+    return _call(f"{service}.googleapis.com", operation, request, by, **{"agent": agent, **more})
+
+
+def tenant(
+    service: str, operation: str | tuple[str, ...], request: Mapping[str, Any], by: Caller = TENANT, **more: Any
+) -> Row:
+    """Describe a call to Azure, Entra or Okta in the tenant `{account}`."""
+    return _call(service, operation, request, by, **{"agent": _BROWSERS, **more})
+
+
+def _call(service: str, operation: str | tuple[str, ...], request: Mapping[str, Any], by: Caller, **more: Any) -> Row:
+    names = {"user": by.user, "user_uid": by.identity, "user_type": by.kind, "cloud_account": "{account}"}
+    return call(service, operation, request, **{**names, **more})
+
+
+def policy(
+    action: str | list[str],
+    resource: str | None = None,
+    principal: Any = None,
+    condition: Mapping[str, Any] | None = None,
+    effect: str = "Allow",
+) -> dict[str, Any]:
+    """Write a policy of AWS with one statement; parts that are None are left out."""
+    parts = {"Effect": effect, "Principal": principal, "Action": action, "Resource": resource, "Condition": condition}
+    statement = {name: part for name, part in parts.items() if part is not None}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    """Write a policy as IAM's calls carry it: as text."""
+    return json.dumps(document, separators=(",", ":"))
 
 
 # ---------------------------------------------------------------- families
@@ -200,6 +278,7 @@ def made(
     reaches: tuple[str, ...] = (),
     explanations: tuple[Explanation, ...] = ("ticket",),
     names_account: bool = True,
+    account: str = "",
     platform: Platform = "windows",
     split: FamilySplit = "train",
 ) -> Family:
@@ -211,6 +290,7 @@ def made(
             (PowerShell for a script, the program of a service's or task's command, the file of a line that names no program).
         below: tellings with one relation undone.
         reaches: as of `Family`.
+        account: whom a ticket has to name, where that is no account of the cast.
     """
     tellings: dict[Strength, Sequence[Telling]] = {"confirmed": confirmed, "suspicious": suspicious, "below": below}
 
@@ -219,7 +299,9 @@ def made(
         tool = work or _program_of(telling)
         who, values = actor(scene, plan, tool), {}  # type: tuple[Actor, dict[str, str]]
         first, last = tell(scene, who, telling, values=values)
-        return who.scope(_BLANK.sub(lambda blank: values[blank[0]], tool), first, last)
+        return (who._replace(user=account) if account else who).scope(
+            _BLANK.sub(lambda blank: values[blank[0]], tool), first, last
+        )
 
     return Family(
         name,

@@ -25,6 +25,7 @@ from tasks.families import (
     persistence,
     programs,
     reach,
+    stealth,
     tenants,
 )
 from tasks.families.story import Family
@@ -48,4 +49,5 @@ FAMILIES: tuple[Family, ...] = (
     *programs.FAMILIES,
     *reach.FAMILIES,
     *tenants.FAMILIES,
+    *stealth.FAMILIES,
 )

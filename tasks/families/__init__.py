@@ -19,6 +19,7 @@ from tasks.families import (
     damage,
     evasion,
     execution,
+    footholds,
     linux,
     movement,
     network,
@@ -35,6 +36,7 @@ __all__ = ["FAMILIES", "Family"]
 FAMILIES: tuple[Family, ...] = (
     *execution.FAMILIES,
     *persistence.FAMILIES,
+    *footholds.FAMILIES,
     *evasion.FAMILIES,
     *credentials.FAMILIES,
     *movement.FAMILIES,

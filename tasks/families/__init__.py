@@ -28,6 +28,7 @@ from tasks.families import (
     reach,
     stealth,
     tenants,
+    tools,
 )
 from tasks.families.story import Family
 
@@ -52,4 +53,5 @@ FAMILIES: tuple[Family, ...] = (
     *reach.FAMILIES,
     *tenants.FAMILIES,
     *stealth.FAMILIES,
+    *tools.FAMILIES,
 )

@@ -53,7 +53,7 @@ _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "instance": lambda scene, who: f"i-0{scene.between(16**7, 16**8):08x}{scene.between(16**7, 16**8):08x}",
     "aws_agent": lambda scene, who: scene.pick(AWS_AGENTS),
     "kube_agent": lambda scene, who: scene.pick(_KUBE_AGENTS),
-    "base32": lambda scene, who: scene.base32(24),
+    "token": lambda scene, who: scene.base32(24),
     "writable": lambda scene, who: scene.writable_path(who.user),
     "loose": lambda scene, who: _folder(scene.writable_path(who.user)),
     "installed": lambda scene, who: scene.installed_path(),

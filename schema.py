@@ -64,6 +64,7 @@ CATEGORY_ALIASES: dict[str, Category] = {
     "reconnaissance": "discovery",
     "lateral_spread": "lateral_movement",
     "c2_beacon": "command_and_control",
+    "data_collection": "collection",
     "data_exfiltration": "exfiltration",
     "ransomware": "impact",
     "phishing": "initial_access",
@@ -154,6 +155,13 @@ Ip = Annotated[str, Field(max_length=45, pattern=r"^[0-9A-Fa-f:.]+$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Hex = Annotated[str, Field(pattern=r"^0x[0-9A-Fa-f]{1,16}$")]
+
+
+def log_id_at(position: int) -> str:
+    """Return the id of a window's line by its position, from 0: `L1-0`."""
+    return f"L1-{position}"
+
+
 LogId = Annotated[str, Field(pattern=r"^L[0-9]{1,3}-[0-9]{1,3}$", description="Line of the window, as in L1-3.")]
 
 

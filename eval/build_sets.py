@@ -24,6 +24,7 @@ from players.prompt import messages
 from runs.files import write_atomically
 from runs.progress import track
 from schema import LABELS, TASKS, OpenSOCError, Row, Task
+from tasks.families import FAMILIES, Family
 from tasks.registry import Split
 from tasks.sets import BENCHMARK, DATA, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
 
@@ -148,8 +149,11 @@ def _entry(name: str, rows: Sequence[Row], content: bytes) -> dict[str, Any]:
         "indexes": [min(indexes), max(indexes)],
         "command": rebuild_command(name),
         "splits": _counted(row["split"] for row in rows),
-        "tasks": _table(rows, "task"),
-        "families": _table(rows, "family"),
+        "tasks": _table(rows, lambda row: [row["task"]]),
+        "families": _table(rows, lambda row: [row["family"]]),
+        "platforms": _table(rows, lambda row: [_family(row).platform]),
+        "tactics": _table(rows, lambda row: [_family(row).category]),
+        "rules": _table(rows, lambda row: row["ground_truth"]["rule_ids"]),
     }
     if name in TWINS:
         entry["edits"] = _counted(row["edit"] for row in rows[::2])
@@ -167,11 +171,19 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _table(rows: Iterable[Row], by: str) -> dict[str, dict[str, int]]:
+_FAMILY = {family.name: family for family in FAMILIES}
+
+
+def _family(row: Row) -> Family:
+    return _FAMILY[row["family"]]
+
+
+def _table(rows: Iterable[Row], values_of: Callable[[Row], Iterable[str]]) -> dict[str, dict[str, int]]:
     """Count the rows of each value under each action."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        counts[row[by]][row["ground_truth"]["action"]] += 1
+        for value in values_of(row):
+            counts[value][row["ground_truth"]["action"]] += 1
     return {
         value: {action: counts[value][action] for action in LABELS if counts[value][action]} for value in sorted(counts)
     }

@@ -12,6 +12,7 @@ from env import item_of
 from eval.runs import RECORDED
 from generator.incidents import GENERATOR_VERSION, generate
 from schema import TASKS, BadRequestError, Row
+from tasks.registry import Split
 from tasks.sets import BENCHMARK, FrozenSet, load_set
 from tasks.sets import NAMES as FROZEN
 
@@ -19,8 +20,8 @@ GROUPS = {
     "benchmark": BENCHMARK,
     "all": tuple(name for name in FROZEN if name != "sft_train"),
 }
-FRESH = "val"
-NAMES = (*GROUPS["all"], "sft_train", FRESH, RECORDED, *GROUPS)
+FRESH: tuple[Split, ...] = ("val", "val_family")  # made on the spot, to choose models by
+NAMES = (*GROUPS["all"], "sft_train", *FRESH, RECORDED, *GROUPS)
 
 
 def split_names(given: Iterable[str]) -> list[str]:
@@ -41,21 +42,21 @@ def split_names(given: Iterable[str]) -> list[str]:
 def frozen(name: str, limit: int | None = None) -> FrozenSet:
     """Load a frozen set, checked against the manifest; with a limit, only its first `limit` rows."""
     items = load_set(name)
-    if items.name in (FRESH, RECORDED, *GROUPS):
+    if items.name in (*FRESH, RECORDED, *GROUPS):
         raise BadRequestError(
             f"Expected a file whose name is not taken by something else, and {items.name!r} is; rename it."
         )
     return items if limit is None else replace(items, rows=items.rows[:limit])
 
 
-def fresh(number: int, seed: int) -> FrozenSet:
-    """Make so many incidents of the split `val`, the four tasks in turn; the same for the same seed and generator."""
-    rows = [_fresh_row(index, seed) for index in range(number)]
+def fresh(split: Split, number: int, seed: int) -> FrozenSet:
+    """Make so many incidents of a split of `FRESH`, the four tasks in turn; the same for the same seed and generator."""
+    rows = [_fresh_row(split, index, seed) for index in range(number)]
     digest = hashlib.sha256("".join(json.dumps(row) + "\n" for row in rows).encode()).hexdigest()
-    return FrozenSet(FRESH, Path(f"generator {GENERATOR_VERSION}"), digest, rows)
+    return FrozenSet(split, Path(f"generator {GENERATOR_VERSION}"), digest, rows)
 
 
-def _fresh_row(index: int, seed: int) -> Row:
+def _fresh_row(split: Split, index: int, seed: int) -> Row:
     task = TASKS[index % len(TASKS)]
-    case = generate(task, index // len(TASKS), split="val", salt=f"eval.run/{seed}")
-    return {"id": f"{FRESH}-{seed}-{index}", "task": task, "split": FRESH, **item_of(case), "weight": 1.0}
+    case = generate(task, index // len(TASKS), split=split, salt=f"eval.run/{seed}")
+    return {"id": f"{split}-{seed}-{index}", "task": task, "split": split, **item_of(case), "weight": 1.0}

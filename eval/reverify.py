@@ -95,7 +95,7 @@ def _essence(answer: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
 
 
 def frozen_rows(run: Run, name: str) -> Rows:
-    """Return the rows of one of a run's sets by id: of a frozen set from its file, of `val` made again.
+    """Return the rows of one of a run's sets by id: of a frozen set from its file, of `val` and `val_family` made again.
 
     Raises:
         BadRequestError: there is no such frozen set, its file is not what the manifest says, or it is not the version that the run names.
@@ -103,12 +103,12 @@ def frozen_rows(run: Run, name: str) -> Rows:
     from tasks.sets import load_set
 
     [info] = (part for part in run.info.sets if part.name == name)
-    if name != FRESH and name not in FROZEN:
+    if name not in (*FRESH, *FROZEN):
         raise BadRequestError(
-            f"Expected one of {', '.join((*FROZEN, FRESH))}, and {str(run.path)!r} is over {name!r}, a file of its own, which is not kept here; "
+            f"Expected one of {', '.join((*FROZEN, *FRESH))}, and {str(run.path)!r} is over {name!r}, a file of its own, which is not kept here; "
             "run one of those sets."
         )
-    items = fresh(info.items, run.info.seed) if name == FRESH else load_set(name)
+    items = fresh(name, info.items, run.info.seed) if name in FRESH else load_set(name)
     if items.sha256 != info.sha256:
         raise BadRequestError(
             f"Expected {name} with the hash {info.sha256} that the run names, and the set here has {items.sha256}; "

@@ -88,8 +88,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--name", default="", help="what to call the defender in tables (default: its own name)")
     add("--fresh", action="store_true", help="forget the run that is in --out and start over")
     add("--limit", type=int, metavar="N", help="only the first N items of each set")
-    add("--n", type=int, default=400, metavar="N", help="items of the split val, made with --seed (default: 400)")
-    drawn = "of what is drawn: random, sampling, the split val, bootstraps (default: 0)"
+    add(
+        "--n",
+        type=int,
+        default=400,
+        metavar="N",
+        help="items of val and of val_family, made with --seed (default: 400)",
+    )
+    drawn = "of what is drawn: random, sampling, the splits val and val_family, bootstraps (default: 0)"
     add("--seed", type=int, default=0, help=drawn)
     add("--table", choices=list(TABLES), default="standard", help="which rewards (default: standard)")
 
@@ -179,8 +185,8 @@ def _load_sets(args: argparse.Namespace) -> list[FrozenSet]:
 
 
 def _load_set(name: str, args: argparse.Namespace) -> FrozenSet:
-    if name == FRESH:
-        return fresh(min(args.n, args.limit or args.n), args.seed)
+    if name in FRESH:
+        return fresh(name, min(args.n, args.limit or args.n), args.seed)
     if name != RECORDED:
         return frozen(name, args.limit)
     mask = not (args.unmasked or args.world)

@@ -30,6 +30,7 @@ from schema import (
     Task,
     Telemetry,
     built_incident,
+    log_id_at,
 )
 from tasks.families import Family
 from tasks.noise import NOISE
@@ -310,7 +311,7 @@ def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
     return alerted
 
 
-_LOG_IDS = tuple(f"L1-{number}" for number in range(1, MAX_EVENTS + 1))
+_LOG_IDS = tuple(map(log_id_at, range(MAX_EVENTS)))
 _time_of = itemgetter(0)
 
 

@@ -24,6 +24,7 @@ from schema import (
     account_name,
     epoch_s,
     iso_time,
+    log_id_at,
 )
 from world import DEPARTMENTS, World, in_networks
 
@@ -57,7 +58,7 @@ def rebuild(case: Case, *, lines: Rows | None = None, narrative: str | None = No
 def sort_lines(case: Case, lines: Iterable[Mapping[str, Any]]) -> Case:
     """Sort the lines of a case by time and number them anew; the alert stays with its line."""
     ordered = sorted(lines, key=lambda line: epoch_s(line["timestamp"]))
-    rows = [{**line, "log_id": f"L1-{position}"} for position, line in enumerate(ordered, 1)]
+    rows = [{**line, "log_id": log_id_at(position)} for position, line in enumerate(ordered)]
     alerted = next(
         (row["log_id"] for row, line in zip(rows, ordered, strict=True) if line["log_id"] == case.world.alerted), ""
     )

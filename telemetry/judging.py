@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schema import Event, Incident, shown_time
+from schema import Event, Incident, log_id_at, shown_time
 from telemetry.importers import import_stream, settled
 from telemetry.importers.containers import FileError, file_of, is_archive, members_of
 from telemetry.importers.events import DraftEvent, Skipped, to_event
@@ -107,7 +107,7 @@ def line_text(event: Mapping[str, Any]) -> str:
 # ---------------------------------------------------------------- one recording
 def incident_of(drafts: Sequence[DraftEvent]) -> Incident:
     """Return the incident of a window. Label and category are placeholders, which the verifier never reads."""
-    events = [to_event(draft, f"L1-{number}") for number, draft in enumerate(drafts, 1)]
+    events = [to_event(draft, log_id_at(position)) for position, draft in enumerate(drafts)]
     return Incident.model_validate({"target_label": "dismiss", "category": "benign_activity", "events": events})
 
 
@@ -124,8 +124,8 @@ def judge(records: Iterable[Mapping[str, Any] | Skipped], world: World, *, file:
     window, unchosen = choose_window([settled(draft, times) for draft in pool.events], earlier=pool.earlier)
     for draft, reason in unchosen:
         fates.leave_out(draft.record, reason)
-    for number, draft in enumerate(window, 1):
-        fates.became[draft.record] = (f"L1-{number}", f"{draft.event_type} {draft.activity}")
+    for position, draft in enumerate(window):
+        fates.became[draft.record] = (log_id_at(position), f"{draft.event_type} {draft.activity}")
     left_out = sum(fates.reasons.values())
     judgement = Judgement(
         file=file,

@@ -14,7 +14,15 @@ from schema import EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, BadRequestError
 SOME = [(task, seed) for task in TASKS for seed in range(6)]
 
 
-BASE = generated("stage2_multi", 7)
+def begins_with_a_request(case):
+    """Whether the first line is a web request with all that the tests change, and nothing is confirmed."""
+    line = case.observation["log_window"][0]
+    calm = case.truth.action in ("dismiss", "monitor")
+    return calm and line["event_type"] == "http" and {"url", "status_code", "user_agent"} <= set(line["fields"])
+
+
+SEED = next(seed for seed in range(500) if begins_with_a_request(generated("stage2_multi", seed)))
+BASE = generated("stage2_multi", SEED)
 DRAFT = IncidentDraft.of(BASE)
 GIVEN = json.loads(DRAFT.text)
 
@@ -71,7 +79,7 @@ def test_a_form_changes_what_it_names_and_nothing_else():
 
 
 def test_a_line_of_the_form_lists_its_time_and_every_field_of_its_type():
-    rows = DRAFT.line("L1-1")
+    rows = DRAFT.line("L1-0")
 
     assert rows[0] == ["timestamp", GIVEN["events"][0]["timestamp"]]
     assert {name: text for name, text in rows[1:] if text} == {
@@ -101,7 +109,7 @@ def test_a_form_shows_what_is_hidden_and_does_not_write_it_back(value, seen):
     strange = draft(
         {**GIVEN, "events": [{**event, "timestamp": value, "fields": {**event["fields"], "url": value, HIDDEN: 1}}]}
     )
-    rows = strange.line("L1-1")
+    rows = strange.line("L1-0")
     shown = dict(rows)
 
     assert shown["url"] == shown["timestamp"]
@@ -109,8 +117,8 @@ def test_a_form_shows_what_is_hidden_and_does_not_write_it_back(value, seen):
     assert len(shown["url"]) <= max(len(seen), 1000)
     assert shown["\\u202egnp.exe"] == "1"
     assert "\u202e" not in "".join(map("".join, rows))
-    assert json.loads(strange.with_line("L1-1", rows).text) == json.loads(strange.text)
-    other = strange.with_line("L1-1", [[name, "new" if name == "user_agent" else text] for name, text in rows])
+    assert json.loads(strange.with_line("L1-0", rows).text) == json.loads(strange.text)
+    other = strange.with_line("L1-0", [[name, "new" if name == "user_agent" else text] for name, text in rows])
     [changed] = json.loads(other.text)["events"]
     assert changed == {
         **event,
@@ -121,7 +129,7 @@ def test_a_form_shows_what_is_hidden_and_does_not_write_it_back(value, seen):
 
 def test_an_edited_value_is_kept_as_it_reads():
     strange = draft({**GIVEN, "events": [{**GIVEN["events"][0], "fields": {"url": HIDDEN}}]})
-    edited = strange.with_line("L1-1", [["url", "\\u202egnp.exe?"]])
+    edited = strange.with_line("L1-0", [["url", "\\u202egnp.exe?"]])
 
     assert json.loads(edited.text)["events"][0]["fields"] == {"url": "\\u202egnp.exe?"}
 
@@ -143,7 +151,7 @@ def test_an_edited_value_is_kept_as_it_reads():
     ],
 )
 def test_whole_numbers_are_typed_in_digits(typed, kept):
-    changed = DRAFT.with_line("L1-1", [["activity", "request"], ["status_code", typed], ["url", typed]])
+    changed = DRAFT.with_line("L1-0", [["activity", "request"], ["status_code", typed], ["url", typed]])
 
     assert json.loads(changed.text)["events"][0]["fields"] == {"activity": "request", "status_code": kept, "url": typed}
 
@@ -151,11 +159,11 @@ def test_whole_numbers_are_typed_in_digits(typed, kept):
 @pytest.mark.parametrize("rows", [None, 7, [["activity"]], [["a", "b", "c"]], [None]])
 def test_rows_that_are_no_names_and_values_are_refused(rows):
     with pytest.raises(BadRequestError, match="Expected rows of name and value"):
-        DRAFT.with_line("L1-1", rows)
+        DRAFT.with_line("L1-0", rows)
 
 
 def test_a_value_of_the_form_that_is_none_is_left_out():
-    changed = json.loads(DRAFT.with_line("L1-1", [["timestamp", None], [None, None], ["url", None]]).text)
+    changed = json.loads(DRAFT.with_line("L1-0", [["timestamp", None], [None, None], ["url", None]]).text)
 
     assert changed["events"][0]["fields"] == {}
     assert changed["events"][0]["timestamp"] == ""
@@ -208,7 +216,7 @@ def test_lines_with_strange_ids_can_be_edited_and_removed():
         strange = with_event(log_id=log_id)
 
         assert strange.line_ids() == [name, *DRAFT.line_ids()[1:]]
-        assert dict(strange.line(name))["url"] == "/rasrascor"
+        assert dict(strange.line(name))["url"] == GIVEN["events"][0]["fields"]["url"]
         assert json.loads(strange.with_line(name, [["url", "/new"]]).text)["events"][0]["fields"] == {"url": "/new"}
         assert json.loads(strange.without_line(name).text)["events"] == GIVEN["events"][1:]
 
@@ -216,7 +224,7 @@ def test_lines_with_strange_ids_can_be_edited_and_removed():
 def test_of_two_lines_with_one_id_the_first_is_meant():
     twice = draft({**GIVEN, "events": [GIVEN["events"][0], *GIVEN["events"]]})
 
-    assert json.loads(twice.without_line("L1-1").text) == GIVEN
+    assert json.loads(twice.without_line("L1-0").text) == GIVEN
     assert twice.judged().reasons
 
 
@@ -224,7 +232,7 @@ def test_what_is_no_line_is_kept_and_not_offered():
     mixed = draft({**GIVEN, "events": [None, 5, "x", [], *GIVEN["events"]]})
 
     assert mixed.line_ids() == DRAFT.line_ids()
-    assert json.loads(mixed.without_line("L1-1").text)["events"] == [None, 5, "x", [], *GIVEN["events"][1:]]
+    assert json.loads(mixed.without_line("L1-0").text)["events"] == [None, 5, "x", [], *GIVEN["events"][1:]]
     assert "malformed" in mixed.judged().reasons[0]
 
 
@@ -269,10 +277,10 @@ def test_what_is_no_incident_is_refused_by_the_gate_and_by_the_form(text, told):
         broken.read,
         broken.head,
         broken.line_ids,
-        lambda: broken.line("L1-1"),
+        lambda: broken.line("L1-0"),
         lambda: broken.with_head("dismiss", "impact", ""),
-        lambda: broken.with_line("L1-1", []),
-        lambda: broken.without_line("L1-1"),
+        lambda: broken.with_line("L1-0", []),
+        lambda: broken.without_line("L1-0"),
         lambda: broken.with_new_line("process"),
     ):
         with pytest.raises(BadRequestError, match=told):
@@ -403,7 +411,7 @@ def test_a_draft_needs_a_defender_that_is_there():
 
 
 def test_the_attackers_world_is_the_whole_of_it():
-    whole = drafts.world_of(BASE.task, 7)
+    whole = drafts.world_of(BASE.task, SEED)
     seen = BASE.observation["context"]
 
     assert set(whole) == set(seen)

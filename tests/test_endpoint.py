@@ -409,4 +409,4 @@ def test_an_interrupted_run_goes_on_without_asking_twice(tmp_path, number):
 
 
 def test_items_are_the_same_whoever_asks(tmp_path):
-    assert fresh(8, 3).sha256 == fresh(8, 3).sha256 != fresh(8, 4).sha256
+    assert fresh("val", 8, 3).sha256 == fresh("val", 8, 3).sha256 != fresh("val", 8, 4).sha256

@@ -12,7 +12,7 @@ from generator import generate, incident_seed
 from schema import EVENT_TYPES, LABELS, TASKS, BadRequestError
 from tasks.alerts import TITLES, alert_on
 from tasks.families import FAMILIES
-from tasks.registry import HELD_OUT_FAMILIES, HELD_OUT_TACTIC, SPLITS, TRAIN_FAMILIES, families_of
+from tasks.registry import HELD_OUT_TACTIC, SPLITS, TRAIN_FAMILIES, families_of
 from verifier import compute_ground_truth
 
 DIGEST = """
@@ -109,17 +109,14 @@ def test_windows_are_of_a_readable_length(task, low, high):
 def test_log_ids_follow_the_time():
     case = generate("stage3_mixed", 5)
 
-    assert [line["log_id"] for line in case.lines] == [f"L1-{number}" for number in range(1, len(case.lines) + 1)]
+    assert [line["log_id"] for line in case.lines] == [f"L1-{position}" for position in range(len(case.lines))]
     assert [line["timestamp"] for line in case.lines] == sorted(line["timestamp"] for line in case.lines)
 
 
 def test_held_out_families_and_tactic_decide_no_training_incident():
-    assert {family.name for family in families_of("test_family")} == set(HELD_OUT_FAMILIES)
     assert all(family.category == HELD_OUT_TACTIC for family in families_of("test_tactic"))
     for split in ("train", "val", "test_seed"):
-        assert all(
-            family.name not in HELD_OUT_FAMILIES and family.category != HELD_OUT_TACTIC for family in families_of(split)
-        )
+        assert all(family.split == "train" and family.category != HELD_OUT_TACTIC for family in families_of(split))
     names = {generate(task, index).family for task in TASKS for index in range(150)}
     assert names <= {family.name for family in TRAIN_FAMILIES}
     assert len(FAMILIES) >= 12

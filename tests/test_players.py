@@ -25,7 +25,7 @@ from tasks.sets import load_set
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ROWS = fresh(40, 0).rows
+ROWS = fresh("val", 40, 0).rows
 SHOWN = [{name: row[name] for name in ("id", "task", "observation")} for row in ROWS]
 
 

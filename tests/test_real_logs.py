@@ -41,7 +41,7 @@ def test_the_report_names_decision_evidence_and_counts(capsys):
 
     assert row["action"] == "block_ip"
     assert row["rule_ids"] == ["password-guessing"]
-    assert row["evidence_log_ids"] == [f"L1-{number}" for number in range(1, 8)]
+    assert row["evidence_log_ids"] == [f"L1-{position}" for position in range(7)]
     assert (row["records"], row["events_used"], row["events_left_out"]) == (8, 7, 1)
     assert row["left_out_reasons"] == {"duplicate": 1}
     assert "password-guessing" in row["explanation"]
@@ -64,15 +64,15 @@ def test_details_tell_for_every_record_what_became_of_it(capsys):
     row = of(report(capsys, "--details", SAMPLES / "macro_evtx.jsonl"), "macro_evtx.jsonl")
 
     assert row["records_became"] == [
-        [0, "L1-1", "process launch"],
-        [1, "L1-2", "process launch"],
-        [2, "L1-3", "net_conn open"],
-        [3, "L1-4", "file create"],
-        [4, "L1-5", "script block"],
+        [0, "L1-0", "process launch"],
+        [1, "L1-1", "process launch"],
+        [2, "L1-2", "net_conn open"],
+        [3, "L1-3", "file create"],
+        [4, "L1-4", "script block"],
         [5, None, "Sysmon event 24: a clipboard change has no event type"],
         [6, None, "Sysmon event 255: an error of the sensor itself"],
     ]
-    assert [event["log_id"] for event in row["events"]] == ["L1-1", "L1-2", "L1-3", "L1-4", "L1-5"]
+    assert [event["log_id"] for event in row["events"]] == ["L1-0", "L1-1", "L1-2", "L1-3", "L1-4"]
 
 
 def test_people_get_a_table_with_the_evidence(capsys):

@@ -68,7 +68,7 @@ def test_a_run_names_all_that_it_hangs_on(tmp_path):
         found["command"]
         == f"python -m eval.run --defender test_run:counts --split val --n 20 --out {tmp_path} --seed 4 --table hardened"
     )
-    assert found["sets"] == [{"name": "val", "sha256": items.fresh(20, 4).sha256, "items": 20}]
+    assert found["sets"] == [{"name": "val", "sha256": items.fresh("val", 20, 4).sha256, "items": 20}]
     assert (found["seed"], found["density"], found["reward_table"], found["complete"]) == (4, "full", "hardened", True)
     assert found["defender"]["kind"] == "function"
     assert found["libraries"]["python"] == ".".join(map(str, sys.version_info[:3]))
@@ -83,7 +83,7 @@ def test_a_run_names_all_that_it_hangs_on(tmp_path):
 def test_a_rollout_repeats_its_item_and_how_its_reward_came_about(tmp_path):
     call(tmp_path)
 
-    for line, row in zip(lines(tmp_path), items.fresh(20, 0).rows, strict=True):
+    for line, row in zip(lines(tmp_path), items.fresh("val", 20, 0).rows, strict=True):
         truth = row["ground_truth"]
         right, cited = truth["action"] == "monitor", "L1-1" in truth["evidence_log_ids"]
         assert [line[name] for name in ("id", "task", "split", "family", "weight")] == [
@@ -108,7 +108,7 @@ def test_a_rollout_repeats_its_item_and_how_its_reward_came_about(tmp_path):
 
 
 def test_what_a_set_says_of_pairs_is_repeated():
-    row = items.fresh(1, 0).rows[0] | {
+    row = items.fresh("val", 1, 0).rows[0] | {
         "pair": "p1",
         "edit": "time",
         "side": "twin",
@@ -136,7 +136,7 @@ def test_what_a_set_says_of_pairs_is_repeated():
     ],
 )
 def test_a_malformed_answer_is_scored_as_one(reply, fault):
-    line = rollouts.rollout("val", items.fresh(1, 0).rows[0], rollouts.Reply(reply), "standard")
+    line = rollouts.rollout("val", items.fresh("val", 1, 0).rows[0], rollouts.Reply(reply), "standard")
 
     assert fault in line["fault"]
     assert (line["reply"], line["answer"], line["action"], line["reward"]) == (reply, None, None, -0.1)
@@ -153,7 +153,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     assert call(tmp_path) == DONE
 
     assert set(stops_at_ten_once.asked.values()) == {1}
-    assert [line["id"] for line in lines(tmp_path)] == [row["id"] for row in items.fresh(20, 0).rows]
+    assert [line["id"] for line in lines(tmp_path)] == [row["id"] for row in items.fresh("val", 20, 0).rows]
     assert [again["command"] for again in stored(tmp_path)["resumed"]] == [stored(tmp_path)["command"]]
 
 
@@ -190,7 +190,9 @@ def test_a_torn_last_line_is_dropped_and_asked_again(tmp_path):
     assert call(tmp_path) == DONE
 
     assert path.read_text().splitlines(keepends=True)[:-1] == whole[:-1]
-    assert Counter(line["id"] for line in lines(tmp_path)) == Counter(row["id"] for row in items.fresh(20, 0).rows)
+    assert Counter(line["id"] for line in lines(tmp_path)) == Counter(
+        row["id"] for row in items.fresh("val", 20, 0).rows
+    )
     assert ASKED["val-0-19"] == 2
 
 

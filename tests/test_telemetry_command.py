@@ -43,15 +43,15 @@ def run(capsys, *words):
 def test_a_recording_is_judged_and_a_player_answers_beside_it(recording, capsys):
     code, printed = run(capsys, "--json", "--defender", "always_monitor", recording)
     row = json.loads(printed.out)["recordings"][0]
-    assert (code, row["rule_ids"], row["evidence_log_ids"]) == (0, ["recovery-inhibited"], ["L1-1"])
+    assert (code, row["rule_ids"], row["evidence_log_ids"]) == (0, ["recovery-inhibited"], ["L1-0"])
     assert row["triage"]["action"] == "monitor"
-    assert row["triage"]["cited_log_id"] == "L1-1"
+    assert row["triage"]["cited_log_id"] == "L1-0"
     assert row["triage"]["fault"] == ""
 
 
 def test_the_printed_report_names_decision_reason_evidence_and_the_players_answer(recording, capsys):
     _, printed = run(capsys, "--defender", "always_monitor", recording)
-    for text in ("T1490", "Decision:", "vssadmin delete shadows", "always_monitor: monitor, citing L1-1."):
+    for text in ("T1490", "Decision:", "vssadmin delete shadows", "always_monitor: monitor, citing L1-0."):
         assert text in printed.out
 
 

@@ -108,7 +108,7 @@ def test_invariances_leave_the_decision_alone():
 
 
 def test_invariances_change_what_they_say():
-    case = generate("stage3_mixed", 8)
+    case = next(case for index in range(100) if len((case := generate("stage3_mixed", index)).lines) < 30)
     twins = {twin.edit: twin.case for twin in harmless_twins(case, Random(3))}
     hosts, accounts = set(case.world.hosts), set(case.world.accounts)
 

@@ -62,8 +62,8 @@ def test_table_details_and_json_say_that_lines_are_untimed(tmp_path, capsys):
     assert main(["--details", str(path)]) == 0
     printed = capsys.readouterr().out
     assert "1 of 2 events bear no time that can be read" in printed
-    assert "  L1-1 2031-05-06T08:00:00Z process " in printed
-    assert "  L1-2 untimed process " in printed
+    assert "  L1-0 2031-05-06T08:00:00Z process " in printed
+    assert "  L1-1 untimed process " in printed
     assert "0001-01-01" not in printed
 
     assert main(["--json", str(path)]) == 0
@@ -78,7 +78,7 @@ def test_the_page_says_that_lines_are_untimed():
     page = render_page([judgement], summarise([judgement], "empty"))
 
     assert "1 of 2 events bear no time that can be read" in page
-    assert "L1-2 untimed process" in page
+    assert "L1-1 untimed process" in page
     assert "0001-01-01" not in page
 
 
@@ -126,8 +126,8 @@ def test_a_timeline_whose_lines_all_have_times_says_nothing_of_it():
 def test_a_pointer_and_a_report_say_untimed():
     line = case_of(TIMES[1]).observation["log_window"][0]
 
-    assert hover_text(line).startswith("L1-1 untimed process: ")
-    assert _line(line).startswith("L1-1 untimed process ")
+    assert hover_text(line).startswith("L1-0 untimed process: ")
+    assert _line(line).startswith("L1-0 untimed process ")
 
 
 @pytest.mark.parametrize("times", [TIMES, TIMES[1:]])

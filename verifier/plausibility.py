@@ -51,20 +51,24 @@ NEVER_EMPTY: Mapping[type[Fields], tuple[str, ...]] = {
 }
 # Event types that a category can be claimed on where no rule finds anything (ATT&CK data sources of the tactic).
 CATEGORY_EVENTS: Mapping[Category, frozenset[str]] = {
-    "execution": frozenset({"process", "script", "service", "task", "wmi"}),
-    "persistence": frozenset({"service", "task", "registry", "wmi", "account", "group", "file"}),
-    "privilege_escalation": frozenset({"privilege", "process", "group", "process_inject", "service", "registry"}),
+    "execution": frozenset({"process", "script", "service", "task", "wmi", "cloud_api"}),
+    "persistence": frozenset({"service", "task", "registry", "wmi", "account", "group", "file", "cloud_api"}),
+    "privilege_escalation": frozenset(
+        {"privilege", "process", "group", "process_inject", "service", "registry", "cloud_api"}
+    ),
     "defense_evasion": frozenset(
         {"control_change", "process", "process_inject", "file", "registry", "module_load", "cloud_api"}
     ),
-    "credential_access": frozenset({"logon", "kerberos", "process_access", "directory", "object_access", "file"}),
+    "credential_access": frozenset(
+        {"logon", "kerberos", "process_access", "directory", "object_access", "file", "cloud_api"}
+    ),
     "discovery": frozenset({"net_conn", "process", "directory", "group", "cloud_api", "share"}),
-    "lateral_movement": frozenset({"logon", "share", "service", "wmi", "pipe"}),
+    "lateral_movement": frozenset({"logon", "share", "service", "wmi", "pipe", "cloud_api"}),
     "command_and_control": frozenset({"net_conn", "dns_query", "http"}),
     "collection": frozenset({"file", "share", "process", "script", "cloud_api"}),
     "exfiltration": frozenset({"net_conn"}),
     "impact": frozenset({"file", "process", "service", "cloud_api"}),
-    "initial_access": frozenset({"http", "file", "logon", "net_conn", "process"}),
+    "initial_access": frozenset({"http", "file", "logon", "net_conn", "process", "cloud_api"}),
     "benign_activity": frozenset(),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from players.codec import CONTEXT, END, PAD, PIECES, START
 from players.prompt import system_text
-from schema import LABELS, BadRequestError
+from schema import LABELS, MAX_EVENTS, BadRequestError, log_id_at
 from train.nano.presets import PRESETS
 from verifier.rules import RULES
 
@@ -43,7 +43,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    answers = [f"{label}{piece}" for label in LABELS for piece in PIECES] + [f"L1-{line}" for line in range(1, 41)]
+    answers = [f"{label}{piece}" for label in LABELS for piece in PIECES] + [*map(log_id_at, range(MAX_EVENTS))]
     answers += ["nothing explained", "nothing unexplained"]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,

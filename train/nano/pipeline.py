@@ -24,7 +24,7 @@ from schema import TASKS, BadRequestError
 from train.command import SEED, THREADS, Command, Flag, resolved, tasks_of
 from train.nano.presets import PRESETS
 
-SETS = ("val", "test_seed")
+SETS = ("val", "val_family", "test_seed")
 SAMPLED = 1.0  # temperature
 WIDTH = 120  # characters of the printed tables, at least
 HOURS = {"pretrain": 0.2, "grpo": 0.6}  # shares of --hours; the rest is SFT and evaluation

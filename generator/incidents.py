@@ -102,8 +102,8 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
     _play(scene, family, plan, spec)
     beside = family
     for _ in range(scene.between(*spec.decoys)):
-        if len(scene.lines) < 22:
-            beside, harmless = _look_alike(scene, beside)
+        beside, harmless = _look_alike(scene, beside)
+        if len(scene.lines) + beside.most_lines < MAX_EVENTS:
             _play(scene, beside, harmless, spec)
     _noise(scene, spec)
     alerted = scene.between(0, len(scene.lines))

@@ -28,7 +28,7 @@ class TaskSpec:
 
     name: Task
     description: str
-    single: bool  # one line decides
+    single: bool  # one line decides, or one burst of like lines
     decoys: tuple[int, int]
     noise: tuple[int, int]
     near_miss: float  # share of unexplained stories that come with a ticket that nearly covers them
@@ -38,7 +38,15 @@ class TaskSpec:
 TASK_SPECS: dict[Task, TaskSpec] = {
     spec.name: spec
     for spec in (
-        TaskSpec("stage1_basic", "One deciding event among a few ordinary ones.", True, (0, 1), (3, 7), 0.5, 0.0),
+        TaskSpec(
+            "stage1_basic",
+            "One deciding event, or one burst of like ones, among a few ordinary ones.",
+            True,
+            (0, 1),
+            (3, 7),
+            0.5,
+            0.0,
+        ),
         TaskSpec("stage2_multi", "Events that decide only together, over a window.", False, (0, 2), (5, 11), 0.75, 0.0),
         TaskSpec(
             "stage3_mixed",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from schema import CLOUD_WORK
 from tasks.families.story import (
     ADDRESS,
+    BROWSERS,
+    EXPLORER,
     HOST,
     SYSTEM32,
     TOOL,
@@ -12,11 +14,10 @@ from tasks.families.story import (
     actor,
     answer,
     choose_halves,
-    connect,
     launch,
-    list_value,
     other_account,
     trail,
+    write,
 )
 from tasks.scene import Plan, Scene, TicketScope
 
@@ -90,24 +91,23 @@ def wiped_log(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def planted_library(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how an installed program loads a foreign library and calls an address of doubtful fame."""
-    who, at = actor(scene, plan), scene.moment(700)
-    program, remote = scene.installed_path(), scene.public_address()
-    foreign, doubtful = choose_halves(scene, plan)
-    list_value(scene, remote, "low" if doubtful else "")
-    scene.add(
-        at,
+    """Tell how a library is written beside a program that somebody saved, and loaded; in half of the story, another one is written."""
+    who, at = actor(scene, plan), scene.moment(600)
+    program = scene.writable_path(who.user)
+    folder = program[: program.rfind("\\") + 1]
+    library = f"{folder}{scene.word()}.dll"
+    written = library if plan.strength == "confirmed" else f"{folder}{scene.word()}.dll"
+    write(scene, at, who, written, scene.pick((EXPLORER, *BROWSERS)))
+    last = scene.add(
+        at + scene.between(10, 400),
         "module_load",
         "dll",
         who.host,
         who.user,
-        file_path=scene.writable_path(who.user).replace(".exe", ".dll"),
-        signature_state="unsigned" if foreign else "signed",
+        file_path=library,
+        signature_state="signed" if plan.strength == "below" else "unsigned",
         process_path=program,
     )
-    last = at
-    for _ in range(scene.between(1, 3)):
-        last = connect(scene, last + scene.between(5, 200), who, program, remote)
     return who.scope(program, at, last)
 
 
@@ -178,7 +178,7 @@ FAMILIES = (
         "defense_evasion",
         planted_library,
         HOST,
-        rules=("foreign-module", "known-bad-address"),
+        rules=("foreign-module",),
     ),
     Family(
         "stopped_trail",

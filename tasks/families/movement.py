@@ -14,16 +14,17 @@ from tasks.families.story import (
     PROBE,
     SYSTEM32,
     TOOL,
+    Actor,
     Family,
     actor,
     choose_halves,
     choose_prober,
+    knock,
     launch,
-    list_value,
     other_account,
     other_host,
+    probe,
     sign_in,
-    visit,
 )
 from tasks.scene import Plan, Scene, TicketScope
 
@@ -94,13 +95,12 @@ def worked_shares(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def visited_logon(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how an address of doubtful fame visits a host, and somebody uses another's password there."""
-    who, at, remote = actor(scene, plan), scene.moment(700), scene.public_address()
-    list_value(scene, remote, "" if plan.strength == "below" else "low")
-    visit(scene, at, other_host(scene, who) if plan.strength == "suspicious" else who, remote)
+    """Tell how somebody outside knocks at a host's remote desktop, and somebody uses another's password there; in half of it, many knock."""
+    who, at = actor(scene, plan), scene.moment(800)
+    knocked = knock(scene, at, who, scene.public_address(), hostile=plan.strength == "confirmed")
     program = scene.installed_path() if plan.strength == "below" else scene.writable_path(who.user)
     last = scene.add(
-        at + scene.between(10, 600),
+        knocked + scene.between(10, 500),
         "logon",
         "explicit_credentials",
         who.host,
@@ -138,30 +138,16 @@ def fanned_out(scene: Scene, plan: Plan) -> TicketScope:
 def probed_services(scene: Scene, plan: Plan) -> TicketScope:
     """Tell how somebody finds services by trying ports; in the harmless strength, the same four again and again."""
     name, ip, source = choose_prober(scene, plan)
-    times = scene.between(14, 18)
-    ports = scene.some(range(20, 9000), 4 if plan.strength == "below" else times)
-    first = last = scene.moment(300)
-    for index in range(times):
-        last = scene.add(
-            last + scene.between(1, 14),
-            "net_conn",
-            scene.pick(("block", "block", "flow")),
-            name,
-            src_ip=source,
-            dst_ip=ip,
-            dst_port=ports[index % len(ports)],
-            direction="lateral" if plan.strength == "suspicious" else "inbound",
-            dst_scope="internal",
-        )
-    return TicketScope((name,), "", "", first, last)
+    at, inside = scene.moment(300), plan.strength == "suspicious"
+    last = probe(scene, at, Actor(name, ip, ""), source, hostile=plan.strength != "below", inside=inside)
+    return TicketScope((name,), "", "", at, last)
 
 
 def ticket_sweep(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how an address of doubtful fame visits a host, and an account asks for tickets to many machines."""
-    who, at, remote = actor(scene, plan), scene.moment(500), scene.public_address()
-    list_value(scene, remote, "" if plan.strength == "below" else "low")
-    visit(scene, at, other_host(scene, who) if plan.strength == "suspicious" else who, remote)
-    times, last = scene.between(14, 16), at + scene.between(10, 300)
+    """Tell how somebody outside finds services, and an account asks for tickets to many machines; in half of it, they find none."""
+    who, at = actor(scene, plan), scene.moment(700)
+    last = probe(scene, at, who, scene.public_address(), hostile=plan.strength == "confirmed")
+    times, last = scene.between(14, 16), last + scene.between(10, 300)
     machines = scene.some(tuple(scene.organisation.hosts), 4 if plan.strength == "below" else times)
     for index in range(times):
         last = scene.add(
@@ -199,7 +185,9 @@ FAMILIES = (
         visited_logon,
         ADDRESS,
         explanations=(),
-        rules=("borrowed-logon", "known-bad-address"),
+        names_account=False,
+        rules=("borrowed-logon", "sign-in-sweep"),
+        most_lines=29,
     ),
     Family(
         "fanned_out",
@@ -219,6 +207,7 @@ FAMILIES = (
         ADDRESS,
         ALL,
         PROBE,
+        single=True,
         names_account=False,
         rules=("service-probing",),
         platform="network",
@@ -230,6 +219,8 @@ FAMILIES = (
         ticket_sweep,
         ADDRESS,
         explanations=(),
-        rules=("ticket-sweep", "known-bad-address"),
+        names_account=False,
+        rules=("ticket-sweep", "service-probing"),
+        most_lines=30,
     ),
 )

@@ -17,10 +17,9 @@ from tasks.families.story import (
     answer,
     choose_halves,
     launch,
-    list_value,
     other_account,
     other_host,
-    visit,
+    probe,
 )
 from tasks.scene import Plan, Scene, TicketScope
 
@@ -123,14 +122,13 @@ def borrowed_key(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def visited_account(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how an address of doubtful fame visits a host, and an account lives there for minutes."""
-    who, at, remote = actor(scene, plan), scene.moment(1500), scene.public_address()
-    list_value(scene, remote, "" if plan.strength == "below" else "low")
+    """Tell how somebody outside finds a host's services, and an account lives there for minutes; in half of it, they find none."""
+    who, at = actor(scene, plan), scene.moment(1500)
+    probed = probe(scene, at, who, scene.public_address(), hostile=plan.strength == "confirmed")
     account = f"{scene.word()}.{scene.word()}"
     leaver = other_account(scene, who) if plan.strength == "below" else account
-    visit(scene, at, other_host(scene, who) if plan.strength == "suspicious" else who, remote)
     last = scene.add(
-        at + scene.between(10, 300),
+        probed + scene.between(10, 300),
         "account",
         "create",
         who.host,
@@ -230,7 +228,8 @@ FAMILIES = (
         visited_account,
         ADDRESS,
         explanations=(),
-        rules=("odd-account", "known-bad-address"),
+        names_account=False,
+        rules=("odd-account", "service-probing"),
     ),
     Family(
         "caught_client",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -48,11 +48,12 @@ class Family:
     reaches: tuple[str, ...]
     strengths: tuple[Strength, ...] = ALL
     explanations: tuple[Explanation, ...] = ("ticket",)
-    single: bool = False  # one line decides
+    single: bool = False  # one thing decides: a line, or a burst of like lines of one source
     names_account: bool = True  # only then can it concern a privileged account
     rules: tuple[str, ...] = ()
     platform: Platform = "windows"
     split: FamilySplit = "train"
+    most_lines: int = 18  # that it tells; a look-alike needs room for them
 
 
 class Actor(NamedTuple):
@@ -184,6 +185,61 @@ def trail(scene: Scene, at: float, who: Actor, source: str, stopped: bool) -> fl
         user_agent=scene.pick(("aws-cli/2.15", "console.amazonaws.com", "Boto3/1.34")),
         resources=f'{{"trailName":"org-trail"{selectors if operation == "PutEventSelectors" else ""}}}',
     )
+
+
+# ---------------------------------------------------------------- bursts of one source
+def probe(scene: Scene, at: float, target: Actor, source: str, *, hostile: bool, inside: bool = False) -> float:
+    """Write how a source tries many ports of a host, or the same four again and again; return the last line's time."""
+    times = scene.between(13, 16)
+    ports = scene.some(range(20, 9000), times if hostile else 4)
+    for index in range(times):
+        at = scene.add(
+            at + scene.between(1, 14),
+            "net_conn",
+            scene.pick(("block", "block", "flow")),
+            target.host,
+            src_ip=source,
+            dst_ip=target.ip,
+            dst_port=ports[index % len(ports)],
+            direction="lateral" if inside else "inbound",
+            dst_scope="internal",
+        )
+    return at
+
+
+def attack(scene: Scene, at: float, target: Actor, source: str, urls: Sequence[str], *, hostile: bool) -> float:
+    """Write how a source attacks a web application, or how each odd request has another visitor; return the last line's time.
+
+    `urls` may hold `{}`, which is filled with a made-up word.
+    """
+    for _ in range(scene.between(5, 8)):
+        at = scene.add(
+            at + scene.between(5, 50),
+            "http",
+            "request",
+            target.host,
+            url=scene.pick(urls).replace("{}", scene.word()),
+            http_method=scene.pick(("GET", "POST")),
+            status_code=scene.pick((200, 403, 404, 500)),
+            user_agent=scene.pick(("Mozilla/5.0", "curl/8.5", "python-requests/2.31")),
+            src_ip=source if hostile else scene.public_address(),
+            dst_ip=target.ip,
+        )
+    return at
+
+
+def knock(scene: Scene, at: float, target: Actor, source: str, *, hostile: bool) -> float:
+    """Write how a source opens sessions of remote desktop without end, or many sources one each; return the last line's time."""
+    for _ in range(scene.between(27, 29)):
+        at = scene.add(
+            at + scene.between(2, 8),
+            "logon",
+            "rdp_session",
+            target.host,
+            logon_type=10,
+            src_ip=source if hostile else scene.public_address(),
+        )
+    return at
 
 
 # ---------------------------------------------------------------- facts

@@ -316,6 +316,7 @@ def made(
         rules=rules,
         platform=platform,
         split=split,
+        most_lines=max(len(telling) for rows in tellings.values() for telling in rows),
     )
 
 

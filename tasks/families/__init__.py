@@ -10,6 +10,7 @@ Technique numbers are MITRE ATT&CK (version 17).
 """
 
 from tasks.families import (
+    accounts,
     cloud_compute,
     cloud_data,
     cloud_defences,
@@ -38,6 +39,7 @@ FAMILIES: tuple[Family, ...] = (
     *execution.FAMILIES,
     *persistence.FAMILIES,
     *footholds.FAMILIES,
+    *accounts.FAMILIES,
     *evasion.FAMILIES,
     *credentials.FAMILIES,
     *movement.FAMILIES,

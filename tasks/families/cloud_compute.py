@@ -220,8 +220,8 @@ FAMILIES: tuple[Family, ...] = (
         suspicious=_role_calls(("{address}", "{address}")),
         below=[*_role_calls(("{ip}", "{ip}")), *_role_calls(("{address}", "{address}"), _AGENT_CALLS)],
         reaches=GRAVE,
-        explanations=(),
         names_account=False,
+        account="{instance9}",
         platform="cloud",
     ),
 )

@@ -7,9 +7,10 @@
     )
 
 A blank is a name in braces. `{host}`, `{ip}`, `{user}`, `{other_host}`, `{other_ip}` and `{other_user}` are of the cast, the rest is made
-up by `_MADE_UP` (`{writable}` and `{installed}` are programs' paths, `{loose}` and `{apps}` such programs' folders); one name is one
-value throughout a telling, and a number behind it (`{word2}`) asks for another. A telling of the harmless strength is a hostile one
-with one relation undone: the other user, the own account, the approved place, the other order.
+up by `_MADE_UP` (`{source}` is an address outside or the host's own, `{writable}` and `{installed}` are programs' paths, `{loose}` and
+`{apps}` such programs' folders); one name is one value throughout a telling, and a number behind it (`{word2}`) asks for another. A
+telling of the harmless strength is a hostile one with one relation undone: the other user, the own account, the approved place, the
+other order.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "aws_agent": lambda scene, who: scene.pick(AWS_AGENTS),
     "kube_agent": lambda scene, who: scene.pick(_KUBE_AGENTS),
     "token": lambda scene, who: scene.base32(24),
+    "source": lambda scene, who: scene.pick((who.ip, scene.public_address())),
     "writable": lambda scene, who: scene.writable_path(who.user),
     "loose": lambda scene, who: _folder(scene.writable_path(who.user)),
     "installed": lambda scene, who: scene.installed_path(),
@@ -237,8 +239,8 @@ def tenant(
 
 
 def _call(service: str, operation: str | tuple[str, ...], request: Mapping[str, Any], by: Caller, **more: Any) -> Row:
-    names = {"user": by.user, "user_uid": by.identity, "user_type": by.kind, "cloud_account": "{account}"}
-    return call(service, operation, request, **{**names, **more})
+    caller = {"user": by.user, "user_uid": by.identity, "user_type": by.kind, "source": "{source}"}
+    return call(service, operation, request, **{**caller, "cloud_account": "{account}", **more})
 
 
 def policy(
@@ -290,7 +292,7 @@ def made(
             (PowerShell for a script, the program of a service's or task's command, the file of a line that names no program).
         below: tellings with one relation undone.
         reaches: as of `Family`.
-        account: whom a ticket has to name, where that is no account of the cast.
+        account: whom a ticket has to name, where that is no account of the cast (with blanks of the telling).
     """
     tellings: dict[Strength, Sequence[Telling]] = {"confirmed": confirmed, "suspicious": suspicious, "below": below}
 
@@ -299,9 +301,8 @@ def made(
         tool = work or _program_of(telling)
         who, values = actor(scene, plan, tool), {}  # type: tuple[Actor, dict[str, str]]
         first, last = tell(scene, who, telling, values=values)
-        return (who._replace(user=account) if account else who).scope(
-            _BLANK.sub(lambda blank: values[blank[0]], tool), first, last
-        )
+        tool, name = (_filled(text, scene, who, values) for text in (tool, account))
+        return (who._replace(user=name) if name else who).scope(tool, first, last)
 
     return Family(
         name,
@@ -387,19 +388,6 @@ def tell(
     """
     values = {} if values is None else values
 
-    def fill(text: str) -> str:
-        return _BLANK.sub(value_of, text) if "{" in text else text
-
-    def value_of(blank: re.Match[str]) -> str:
-        value = values.get(blank[0])
-        if value is None:
-            if blank[1] in ("other_host", "other_ip"):
-                other = other_host(scene, who)
-                values[f"{{other_host{blank[2]}}}"], values[f"{{other_ip{blank[2]}}}"] = other.host, other.ip
-                return values[blank[0]]
-            value = values[blank[0]] = _MADE_UP[blank[1]](scene, who)
-        return value
-
     first = last = scene.moment(sum(row.after[1] for row in telling[1:])) if at is None else at
     for index, row in enumerate(telling):
         last += scene.between(*row.after) if index else 0
@@ -407,6 +395,21 @@ def tell(
         for name, value in row.texts.items():
             if isinstance(value, tuple):
                 value = scene.pick(value)
-            fields[name] = fill(value) if isinstance(value, str) else value
-        scene.add(last, row.event_type, row.activity, fill(row.host), fill(row.user), **fields)
+            fields[name] = _filled(value, scene, who, values) if isinstance(value, str) else value
+        host, user = (_filled(text, scene, who, values) for text in (row.host, row.user))
+        scene.add(last, row.event_type, row.activity, host, user, **fields)
     return first, last
+
+
+def _filled(text: str, scene: Scene, who: Actor, values: dict[str, str]) -> str:
+    """Fill a text's blanks: each with the value that it has had before, or a new one."""
+
+    def value_of(blank: re.Match[str]) -> str:
+        if blank[0] not in values and blank[1] in ("other_host", "other_ip"):
+            other = other_host(scene, who)
+            values[f"{{other_host{blank[2]}}}"], values[f"{{other_ip{blank[2]}}}"] = other.host, other.ip
+        if blank[0] not in values:
+            values[blank[0]] = _MADE_UP[blank[1]](scene, who)
+        return values[blank[0]]
+
+    return _BLANK.sub(value_of, text) if "{" in text else text

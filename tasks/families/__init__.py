@@ -32,6 +32,7 @@ from tasks.families import (
     stealth,
     tenants,
     tools,
+    traffic,
 )
 from tasks.families.story import Family
 
@@ -58,6 +59,7 @@ FAMILIES: tuple[Family, ...] = (
     *programs.FAMILIES,
     *reach.FAMILIES,
     *tenants.FAMILIES,
+    *traffic.FAMILIES,
     *stealth.FAMILIES,
     *tools.FAMILIES,
 )

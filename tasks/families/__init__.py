@@ -21,6 +21,7 @@ from tasks.families import (
     evasion,
     execution,
     footholds,
+    intrusions,
     kubernetes,
     linux,
     movement,
@@ -62,4 +63,5 @@ FAMILIES: tuple[Family, ...] = (
     *traffic.FAMILIES,
     *stealth.FAMILIES,
     *tools.FAMILIES,
+    *intrusions.FAMILIES,
 )

@@ -238,15 +238,13 @@ FAMILIES: tuple[Family, ...] = (
         "lateral_movement",
         ("session-taken",),
         confirmed=[
-            [order("tscon.exe", "{number} /dest:rdp-tcp#{number2}", "{number} /dest:console", parent=(_CMD, _SVCHOST), user=user)]
-            for user in ("SYSTEM", "{host}$")
+            [order("tscon.exe", "{number} /dest:rdp-tcp#{number2}", "{number} /dest:console", parent=(_CMD, _SVCHOST), user="SYSTEM")]
         ],
         below=[
-            [order("tscon.exe", "{number}", "{number} /v", parent=(_CMD, _SVCHOST), user=user)]
-            for user in ("SYSTEM", "{host}$")
+            [order("tscon.exe", "{number}", "{number} /v", parent=(_CMD, _SVCHOST), user="SYSTEM")]
         ],
         reaches=HOST,
-        explanations=(),
+        account="SYSTEM",
         names_account=False,
     ),
     made(

@@ -15,13 +15,13 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from env import item_of
 from generator.incidents import generate
 from players import PLAYERS, is_available, open_player
 from players.base import Options, Player
 from players.prompt import parse
 from players.scoring import score_answer
 from rubric import TableName
+from scenario import item_of
 from schema import (
     TASKS,
     BadRequestError,

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cache, cached_property, lru_cache
+from functools import cache
 from random import Random
 from typing import Any, Literal, Protocol, cast, get_args
 
@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from generator.incidents import Case, generate, incident_seed
+from generator.incidents import Case, incident_seed
 from generator.known_plays import KNOWN_PLAYS
 from rubric import (
     COMPONENTS,
@@ -39,6 +39,7 @@ from rubric import (
     score_attacker,
     score_defender,
 )
+from scenario import Scenario, recall
 from schema import (
     CATEGORIES,
     EVENT_TYPES,
@@ -60,17 +61,12 @@ from schema import (
     faults,
     shown,
 )
-from tasks.alerts import alert_on
 from tasks.registry import SPLITS, Split, task_at
-from verifier.decision import compute_ground_truth
 from verifier.plausibility import check_plausibility, signature
-from verifier.playbook import defender_instructions, playbook_for, playbook_text
+from verifier.playbook import playbook_text
 from verifier.truth import GroundTruth
-from world import World
 
 RESET_ARGUMENTS = ("task", "mode", "split", "seed", "index", "episode_id")
-OBSERVED = ("alert", "log_window", "context")  # the parts of a defender's observation that no other part implies
-JUDGED = ("action", "evidence_log_ids", "techniques", "rule_ids")  # what of a ground truth an item holds
 PLAYERS = {"craft_incident": "attacker", "submit_triage": "defender"}
 Role = Literal["attacker", "defender", "none"]
 
@@ -161,33 +157,6 @@ def _rendered(incident: Incident) -> list[dict[str, Any]]:
     ]
 
 
-class Scenario:
-    """What an episode plays: a generated incident in its world, and its ground truth, which is computed when somebody answers."""
-
-    def __init__(self, case: Case) -> None:
-        self._case = case
-
-    @property
-    def world(self) -> World:
-        """The world in which the incident happened."""
-        return self._case.world
-
-    @property
-    def log_ids(self) -> Collection[str]:
-        """The ids of the incident's lines."""
-        return {line["log_id"] for line in self._case.lines}
-
-    def view(self) -> dict[str, Any]:
-        """Show the incident to the defender, with rows of his own: a player may do with them as he likes."""
-        lines = [{**line, "fields": line["fields"].copy()} for line in self._case.lines]
-        return defender_view(self._case.incident, self._case.world, lines)
-
-    @cached_property
-    def truth(self) -> GroundTruth:
-        """Judge the incident, once."""
-        return compute_ground_truth(self._case.incident, self._case.world)
-
-
 class Store(Protocol):
     """Scenarios that are ready before somebody asks, as `pool.Pool` holds them."""
 
@@ -196,14 +165,6 @@ class Store(Protocol):
 
     def find(self, task: Task, seed: int, split: Split) -> Scenario | None:
         """Return the scenario of a seed; None for one that is not stored."""
-
-
-# A group of rollouts plays one seed many times, and pays for it once. Each environment holds its own beside: between a reset and
-# its step other sessions play others.
-@lru_cache(maxsize=4)
-def _scenario(task: Task, seed: int, split: Split, salt: str) -> Scenario:
-    """Generate the incident of a seed."""
-    return Scenario(generate(task, seed, split=split, salt=salt))
 
 
 class OpenSOCEnv:
@@ -287,8 +248,7 @@ class OpenSOCEnv:
         self._task, self._split, self._mode = cast(Task, task), cast(Split, split), cast(Mode, mode)
         self._seed = seed
         stored = self._pool.find(self._task, seed, self._split) if self._pool else None
-        self._scenario = stored or _scenario(self._task, seed, self._split, self._salt)
-        self._truth: GroundTruth | None = None
+        self._scenario = stored or recall(self._task, seed, self._split, self._salt)
         self._crafted: AttackerTurn | None = None
         self._attacker_reward: float | None = None
         self._play, self._reasons, self._grade = "", cast("list[str]", []), None
@@ -298,7 +258,6 @@ class OpenSOCEnv:
         if self._role == "attacker":
             context = self._scenario.world.to_context()
             return self._observe(None, instructions=_attacker_instructions(), context=context)
-        self._log_ids = self._scenario.log_ids
         return self._observe(None, **self._scenario.view())
 
     def _own_name(self, drawn: bool) -> str:
@@ -382,32 +341,29 @@ class OpenSOCEnv:
         if self._reasons:
             turn = AttackerTurn(valid=True, reasons=tuple(self._reasons))
             return self._refuse(turn, "The incident is not plausible: " + "; ".join(self._reasons[:5]) + ".")
-        self._log_ids = {event.log_id for event in events}
-        self._truth = compute_ground_truth(incident, world)
-        self._play = signature(incident, self._truth)
+        self._scenario = Scenario(Case(incident, world, "", _rendered(incident)))
+        self._play = signature(incident, self._scenario.truth)
         novel = self._play not in KNOWN_PLAYS and not (self._archive and self._archive.plays[self._play])
         self._crafted = AttackerTurn(valid=True, novel=novel)
         self._attacker_reward = self._score_attacker(self._crafted)
         self._role = "defender"
-        view = defender_view(incident, world, _rendered(incident))
-        return self._observe(self._attacker_reward, feedback="The incident was admitted.", **view)
+        return self._observe(self._attacker_reward, feedback="The incident was admitted.", **self._scenario.view())
 
     def _refuse(self, turn: AttackerTurn, feedback: str) -> Observation:
         self._attacker_reward = self._score_attacker(turn)
-        return self._close_episode(self._attacker_reward, feedback, None, None)
+        return self._close_episode(self._attacker_reward, feedback)
 
     def _triage(self, content: Any) -> Observation:
         """Play the defender's turn: read, judge, end."""
-        if self._truth is None:
-            self._truth = self._scenario.truth
-        triage, fault = read_triage(content, self._log_ids)
+        truth = self._scenario.truth
+        triage, fault = read_triage(content, self._scenario.log_ids)
         feedback = fault if triage is None else f"The answer {triage.action} was taken."
-        scores = score_defender(triage, self._truth, TABLES[self._reward_table])
+        scores = score_defender(triage, truth, TABLES[self._reward_table])
         self._components.update(scores)
         reward = reward_of(scores)
         if self._crafted:
-            self._pay_attacker(self._crafted, right=triage is not None and triage.action == self._truth.action)
-        return self._close_episode(reward, feedback, triage, reward)
+            self._pay_attacker(self._crafted, right=triage is not None and triage.action == truth.action)
+        return self._close_episode(reward, feedback, triage, truth)
 
     def _pay_attacker(self, crafted: AttackerTurn, *, right: bool) -> None:
         """Score what the defender's answer earns the attacker, by the success rate on this play (Laplace's rule of succession)."""
@@ -438,10 +394,11 @@ class OpenSOCEnv:
         )
 
     def _close_episode(
-        self, reward: float, feedback: str, triage: Triage | None, defender_reward: float | None
+        self, reward: float, feedback: str, triage: Triage | None = None, truth: GroundTruth | None = None
     ) -> Observation:
+        """End the episode; `truth` is given where the defender answered, whose the reward is then."""
         self._role, self._done = "none", True
-        rewards = {"attacker": self._attacker_reward, "defender": defender_reward}
+        rewards = {"attacker": self._attacker_reward, "defender": reward if truth else None}
         self._grade = {
             "episode_id": self._episode_id,
             "task": self._task,
@@ -454,36 +411,13 @@ class OpenSOCEnv:
             "cited_log_id": triage.cited_log_id if triage else None,
             "confidence": triage.confidence if triage else None,
             "feedback": feedback,
-            "ground_truth": self._truth.to_dict() if self._truth else None,
+            "ground_truth": truth.to_dict() if truth else None,
             "plausibility": self._reasons,
         }
         return self._observe(reward, done=True, feedback=feedback, rewards=rewards, grade=self._grade)
 
 
-# ---------------------------------------------------------------- what players see
-def defender_view(incident: Incident, world: World, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Show an incident to the defender: the fields of its observation that hold anything. `lines` are its events as rendered rows."""
-    alerted = next(line for line in lines if line["log_id"] == world.alerted)
-    return {
-        "instructions": defender_instructions(),
-        "alert": alert_on(alerted["event_type"], alerted["log_id"], incident.narrative),
-        "log_window": lines,
-        "context": world.slice_for(lines),
-        "playbook": playbook_for(lines),
-    }
-
-
-def item_of(case: Case) -> dict[str, Any]:
-    """Return the item of a generated incident: family, and observation and ground truth as the frozen sets hold them, plain data."""
-    view = defender_view(case.incident, case.world, case.lines)
-    truth = compute_ground_truth(case.incident, case.world).to_dict()
-    return {
-        "family": case.family,
-        "observation": {name: view[name] for name in OBSERVED},
-        "ground_truth": {name: truth[name] for name in JUDGED},
-    }
-
-
+# ---------------------------------------------------------------- what an attacker sees
 def _shape(event_type: str) -> str:
     """List one event type's activities and fields in a line."""
     fields = FIELDS_OF[event_type].model_fields

@@ -28,7 +28,6 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from env import OBSERVED, Scenario, defender_view
 from generator.incidents import GENERATOR_VERSION, generate
 from runs.arguments import natural, positive
 from runs.ending import StoppedError, exit_code
@@ -36,9 +35,9 @@ from runs.files import written_aside
 from runs.progress import Progress, progress
 from runs.provenance import ROOT
 from runs.workers import worker_processes
+from scenario import OBSERVED, Scenario
 from schema import MAX_SEED, TASKS, BadRequestError, OpenSOCError, Task, faults, shown
 from tasks.registry import SPLITS, Split
-from verifier.decision import compute_ground_truth
 from verifier.playbook import defender_instructions, playbook_for, playbook_text
 from verifier.truth import GroundTruth
 from verifier.window import Finding
@@ -48,7 +47,14 @@ HEADER_BYTES = 1024
 CHUNK = 100  # seeds that a worker makes at once
 AHEAD = 3  # chunks a worker that are under way at once, so that none waits
 LINE_S = 5.0  # between two lines of progress where there is no terminal
-DECIDING = ("schema.py", "world.py", "env.py", "tasks", "generator", "verifier")  # the code that an answer depends on
+DECIDING = (
+    "schema.py",
+    "world.py",
+    "scenario.py",
+    "tasks",
+    "generator",
+    "verifier",
+)  # the code that an answer depends on
 _PLACE = struct.Struct("<Q")
 _BEGINNING = b'{"opensoc_pool":'
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -123,8 +129,8 @@ def _code_hash() -> str:
 # ---------------------------------------------------------------- one incident
 def line_of(task: Task, seed: int, *, split: Split, salt: str) -> bytes:
     """Make the line of an incident: what the defender sees of it, and the ground truth by its fields, findings as rows of theirs."""
-    case = generate(task, seed, split=split, salt=salt)
-    view, truth = defender_view(case.incident, case.world, case.lines), compute_ground_truth(case.incident, case.world)
+    scenario = Scenario(generate(task, seed, split=split, salt=salt))
+    view, truth = scenario.view(), scenario.truth
     judged = {name: getattr(truth, name) for name in GroundTruth.__slots__}
     judged["findings"] = list(map(tuple, truth.findings))
     return orjson.dumps({name: view[name] for name in OBSERVED} | {"truth": judged}) + b"\n"
@@ -136,17 +142,13 @@ class StoredScenario(Scenario):
     def __init__(self, row: dict[str, Any], task: Task, seed: int, split: Split, salt: str) -> None:
         self._truth = row.pop("truth")
         self._row = row
+        self.log_ids = frozenset([line["log_id"] for line in row["log_window"]])
         self._make = partial(generate, task, seed, split=split, salt=salt)
 
     @property
     def world(self) -> World:
         """The world in which the incident happened."""
         return self._make().world
-
-    @property
-    def log_ids(self) -> frozenset[str]:
-        """The ids of the incident's lines."""
-        return frozenset(line["log_id"] for line in self._row["log_window"])
 
     def view(self) -> dict[str, Any]:
         """Show the incident to the defender. The rows are his own: the next episode reads them from the pool again."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from random import Random
 from typing import Any, Literal
@@ -286,14 +286,14 @@ class World:
         """Return whether an address belongs to the organisation (or is a loopback or link-local one)."""
         return in_networks(ip, _with_local(self.networks))
 
-    def to_context(self) -> Context:
-        """Return the whole world, as an attacker sees it."""
-        return self._render(list(self.hosts.values()), list(self.accounts.values()), list(self.tools))
-
     def slice_for(self, lines: Iterable[Mapping[str, Any]]) -> Context:
+        """Return the part that a window's rendered lines touch, as a defender sees it."""
+        return self.touched_by(lines).to_context()
+
+    def touched_by(self, lines: Iterable[Mapping[str, Any]]) -> World:
         """Return the part that a window's rendered lines touch: its hosts (by name or address), accounts and programs, and all short lists.
 
-        Tickets, intelligence and outages are shown whole, the near misses among them too.
+        Tickets, intelligence and outages are there whole, the near misses among them too.
         """
         texts: dict[str, None] = {}  # the texts of all fields, in order of appearance
         runs_scripts = False
@@ -309,25 +309,27 @@ class World:
         for ticket in self.tickets:
             names.update(dict.fromkeys((*ticket["hosts"], *ticket["accounts"])))
         names.update(dict.fromkeys(sensor["host"] for sensor in self.sensors))
-        touched = (*filter(None, map(self.hosts.get, names)), *filter(None, map(self.hosts_by_ip.get, names)))
-        hosts = {host["name"]: host for host in touched}
+        hosts = (*filter(None, map(self.hosts.get, names)), *filter(None, map(self.hosts_by_ip.get, names)))
         whole_text = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
-        tools = [
-            tool
-            for tool in self.tools
-            if tool["name"] in whole_text or (runs_scripts and tool["name"] == "powershell.exe")
-        ]
-        accounts = [*filter(None, map(self.accounts.get, names))]
-        return self._render(list(hosts.values()), accounts, tools)
+        return replace(
+            self,
+            hosts={host["name"]: host for host in hosts},
+            accounts={account["name"]: account for account in filter(None, map(self.accounts.get, names))},
+            tools=tuple(
+                tool
+                for tool in self.tools
+                if tool["name"] in whole_text or (runs_scripts and tool["name"] == "powershell.exe")
+            ),
+        )
 
-    def _render(self, hosts: list[Host], accounts: list[Account], tools: list[Tool]) -> Context:
-        """Return rows for a player as copies, so that a caller cannot change the world."""
+    def to_context(self) -> Context:
+        """Return the rows of the whole world as copies, so that a player cannot change it."""
         return {
             "now": self.now,
             "networks": list(self.networks),
-            "hosts": [host.copy() for host in hosts],
-            "accounts": [account.copy() for account in accounts],
-            "tools": [tool.copy() for tool in tools],
+            "hosts": [host.copy() for host in self.hosts.values()],
+            "accounts": [account.copy() for account in self.accounts.values()],
+            "tools": [tool.copy() for tool in self.tools],
             "scanners": [{"ip": scanner["ip"], "targets": list(scanner["targets"])} for scanner in self.scanners],
             "tickets": [
                 {**ticket, "hosts": list(ticket["hosts"]), "accounts": list(ticket["accounts"])}

@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple, cast, get_args
 
 from demo_data import SALT, SPLIT, DemoCase, GateResult, ScoredAnswer, ask
-from env import OBSERVED, OpenSOCEnv
+from env import OpenSOCEnv
 from rubric import TableName
+from scenario import OBSERVED
 from schema import (
     CATEGORIES,
     EVENT_TYPES,

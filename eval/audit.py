@@ -25,7 +25,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast
 
-from env import defender_view
 from eval.features import fields
 from eval.intervals import MEASURING
 from eval.pairs import flip, label
@@ -38,6 +37,7 @@ from rubric import TABLES, RewardTable, TableName, reward_of, score_defender
 from runs.extras import MissingExtraError, require
 from runs.files import write_output
 from runs.progress import progress
+from scenario import Scenario
 from schema import EVENT_TYPES, LABELS, TASKS, BadRequestError, Label, Task, Triage
 from tasks.alerts import TITLES
 from verifier.decision import compute_ground_truth, judge_observation
@@ -87,7 +87,7 @@ def fresh_item(task: Task, index: int, label: Label) -> Item:
     """Generate an incident that aims at a decision."""
     case = generate(task, index, label=label)
     truth = compute_ground_truth(case.incident, case.world)
-    return Item(task, case, defender_view(case.incident, case.world, case.lines), truth)
+    return Item(task, case, Scenario(case).view(), truth)
 
 
 @lru_cache(maxsize=1)
@@ -225,7 +225,7 @@ def digest() -> str:
     for task in TASKS:
         for index in range(DIGESTED):
             case = generate(task, index)
-            digested.update(json.dumps(defender_view(case.incident, case.world, case.lines)).encode())
+            digested.update(json.dumps(Scenario(case).view()).encode())
     return digested.hexdigest()
 
 

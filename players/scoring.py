@@ -1,6 +1,6 @@
 """Score what a player answers to an item.
 
-An item (`env.item_of`) is a row as the frozen sets hold it: `observation` (alert, log_window, context) is what the player is shown, and
+An item (`scenario.item_of`) is a row as the frozen sets hold it: `observation` (alert, log_window, context) is what the player is shown, and
 `ground_truth` (action, evidence_log_ids, techniques, rule_ids) what the verifier says, as plain data or as a `GroundTruth`.
 """
 

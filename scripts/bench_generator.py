@@ -37,9 +37,9 @@ def calibration_us() -> float:
 
 def steps(rounds: int) -> dict[str, float]:
     """Measure the median CPU time of each step for a row in microseconds, and of the calibration loop."""
-    from env import defender_view
     from generator import generate
     from players.prompt import messages
+    from scenario import Scenario
     from verifier import compute_ground_truth
 
     spent: dict[str, list[float]] = defaultdict(list)
@@ -54,7 +54,7 @@ def steps(rounds: int) -> dict[str, float]:
         spent["calibration loop"].append(calibration_us())
         cases = timed("generate", lambda index: generate(TASK, index), range(number * BATCH, (number + 1) * BATCH))
         timed("label", lambda case: compute_ground_truth(case.incident, case.world), cases)
-        seen = timed("observe", lambda case: defender_view(case.incident, case.world, case.lines), cases)
+        seen = timed("observe", lambda case: Scenario(case).view(), cases)
         timed("prompt", messages, seen)
     return {name: statistics.median(times[1:]) for name, times in spent.items()}
 

@@ -3,9 +3,9 @@
 import json
 from types import SimpleNamespace
 
-from env import defender_view
 from generator import generate
 from rubric import score_triage
+from scenario import Scenario
 from schema import LABELS, TASKS, BadRequestError
 from verifier import judge_observation
 
@@ -91,7 +91,7 @@ def frozen_rows(number, name="holdout"):
     for index in range(number):
         task = TASKS[index % len(TASKS)]
         case = generate(task, index, label=LABELS[index // len(TASKS) % len(LABELS)])
-        view = defender_view(case.incident, case.world, case.lines)
+        view = Scenario(case).view()
         observation = {part: view[part] for part in ("alert", "log_window", "context")}
         truth = judge_observation(observation)
         rows.append(

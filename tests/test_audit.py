@@ -11,6 +11,7 @@ from eval import audit, probes
 from eval.features import fields
 from eval.relations import relations
 from players.bag_of_words import words
+from scenario import Scenario
 from schema import LABELS, TASKS
 
 LEAKS = {}
@@ -233,7 +234,7 @@ def test_the_audit_sees_what_the_environment_shows():
     for task in TASKS:
         seen = OpenSOCEnv().reset(seed=4, task=task).model_dump()
         case = audit.generate(task, 4)
-        shown = audit.defender_view(case.incident, case.world, case.lines)
+        shown = Scenario(case).view()
         assert {name: seen[name] for name in shown} == shown
 
 

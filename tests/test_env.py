@@ -410,7 +410,7 @@ def test_known_plays_are_the_generators():
 def test_the_first_incident_of_a_process_generates_no_others(monkeypatch):
     env = OpenSOCEnv()
     env.reset(seed=3, mode="self_play")
-    monkeypatch.setattr("env.generate", None)
+    monkeypatch.setattr("scenario.generate", None)
 
     assert env.step({"craft_incident": novel_incident()}).reward == 0.2
 
@@ -533,6 +533,6 @@ def test_an_answer_after_other_sessions_generates_nothing_again(monkeypatch):
     sessions = [OpenSOCEnv() for _ in range(8)]
     for seed, session in enumerate(sessions):
         session.reset(seed=seed)
-    monkeypatch.setattr("env.generate", None)
+    monkeypatch.setattr("scenario.generate", None)
 
     assert all(session.step({"submit_triage": TRIAGE}).done for session in sessions)

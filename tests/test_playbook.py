@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from env import defender_view
 from generator import generate
 from incidents import ACCOUNTS
 from rule_literals import SHARED, Literals, missing, module_of, untold
+from scenario import Scenario
 from schema import LABELS, TASKS, UNNAMED_PROGRAM_WORK
 from tasks.registry import SPLITS
 from verifier import RULES, compute_ground_truth, playbook_for, playbook_text
@@ -83,7 +83,7 @@ def test_a_window_s_playbook_holds_every_rule_that_finds_anything_in_it(task):
     for index in range(200):
         for split in SPLITS:
             case = generate(task, index, split=split)
-            text = defender_view(case.incident, case.world, case.lines)["playbook"]
+            text = Scenario(case).view()["playbook"]
             for finding in compute_ground_truth(case.incident, case.world).findings:
                 found += 1
                 assert f"\n- {finding.rule_id}: " in text

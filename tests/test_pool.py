@@ -93,8 +93,8 @@ def test_what_the_property_plays_comes_from_the_pool_and_from_outside(pools):
 
 
 def test_a_stored_incident_is_neither_generated_nor_judged(pools, monkeypatch):
-    monkeypatch.delattr("env.generate")
-    monkeypatch.delattr("env.compute_ground_truth")
+    monkeypatch.delattr("scenario.generate")
+    monkeypatch.delattr("scenario.compute_ground_truth")
     env = OpenSOCEnv(pool=pools["train", ""])
 
     first = env.reset(task="stage3_mixed", seed=START)
@@ -112,7 +112,7 @@ def test_all_fields_of_the_ground_truth_are_stored(pools):
 
 def test_numbered_tasks_are_read_too(pools, monkeypatch):
     fresh = OpenSOCEnv().reset(index=4 * START + 2).model_dump_json()
-    monkeypatch.delattr("env.generate")
+    monkeypatch.delattr("scenario.generate")
 
     assert OpenSOCEnv(pool=pools["train", ""]).reset(index=4 * START + 2).model_dump_json() == fresh
 
@@ -297,7 +297,7 @@ def test_the_service_plays_from_its_pool(pools, monkeypatch):
     for options in ({}, {"pool": pools["train", ""].path}):
         with serve(**options) as client, client.websocket_connect("/ws") as socket:
             if options:
-                monkeypatch.delattr("env.generate")
+                monkeypatch.delattr("scenario.generate")
             first = begin(client, seed=START, task="stage3_mixed")
             action = {"episode_id": first["episode_id"], "action": {"submit_triage": TRIAGE}}
             last = client.post("/step", json=action).json()

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from env import OpenSOCEnv, defender_view
+from env import OpenSOCEnv
 from generator import generate
 from players.base import DENSITIES, MAX_REPLY
 from players.prompt import answer_text, messages, parse, user_text
+from scenario import Scenario
 from schema import LABELS, TASKS, BadRequestError
 from tasks.registry import SPLITS
 from verifier import compute_ground_truth, judge_observation
@@ -226,7 +227,7 @@ def test_the_verifier_decides_the_same_by_the_text_of_the_prompt(split, density)
     for task in TASKS:
         for index in range(50):
             case = generate(task, index, split=split)
-            observation = defender_view(case.incident, case.world, case.lines)
+            observation = Scenario(case).view()
             told = read_back(user_text(observation, density), density)
             truth, wanted = judge_observation(told), compute_ground_truth(case.incident, case.world)
 
@@ -237,7 +238,7 @@ def test_the_verifier_decides_the_same_by_the_text_of_the_prompt(split, density)
 def with_text(text):
     """An observation in which one text stands wherever somebody else writes."""
     case = generate("stage3_mixed", 5)
-    seen = defender_view(case.incident, case.world, case.lines)
+    seen = Scenario(case).view()
     ticket = {
         "ticket_id": text,
         "status": "approved",

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from env import OpenSOCEnv, item_of
+from env import OpenSOCEnv
 from generator import generate
 from players.scoring import Score, score_answer, score_reply
 from rubric import TABLES
+from scenario import item_of
 from tasks.sets import load_set
 from verifier import judge_observation
 

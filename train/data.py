@@ -29,7 +29,6 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from env import OBSERVED, defender_view, item_of
 from generator.incidents import GENERATOR_VERSION, generate
 from players.base import DENSITIES, Density
 from players.prompt import messages
@@ -39,11 +38,11 @@ from runs.extras import require
 from runs.progress import progress
 from runs.provenance import ROOT, stable_seed
 from runs.workers import worker_processes
+from scenario import OBSERVED, Scenario, item_of
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Row, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
 from train.command import tasks_of
-from verifier.decision import compute_ground_truth
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -220,18 +219,17 @@ class BulkRun:
 
 def make_row(run: BulkRun, index: int) -> Row:
     """Make one incident with its label and prompt, in the columns of the run."""
-    case = generate(run.task, index, split=run.split, salt=run.salt, label=run.label)
+    scenario = Scenario(generate(run.task, index, split=run.split, salt=run.salt, label=run.label))
     row: Row = {
         "id": f"{run.split}/{run.task}/{index}" + (f"/{run.label}" if run.label else ""),
         "task": run.task,
         "split": run.split,
-        "family": case.family,
+        "family": scenario.case.family,
     }
     if not {*LABEL_COLUMNS}.isdisjoint(run.columns):
-        truth = compute_ground_truth(case.incident, case.world)
-        row |= {name: getattr(truth, name) for name in LABEL_COLUMNS}
+        row |= {name: getattr(scenario.truth, name) for name in LABEL_COLUMNS}
     if "prompt" in run.columns or "observation" in run.columns:
-        view = defender_view(case.incident, case.world, case.lines)
+        view = scenario.view()
         if "prompt" in run.columns:
             row["prompt"] = messages(view, run.density)
         if "observation" in run.columns:

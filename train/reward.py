@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from env import OpenSOCEnv, item_of
+from env import OpenSOCEnv
 from generator.incidents import generate
 from players.base import Density
 from players.prompt import messages
 from players.scoring import Score, score_reply
 from rubric import TABLES, TableName
 from runs.extras import missing
+from scenario import item_of
 from schema import LABELS, BadRequestError, Task
 from tasks.registry import Split
 

@@ -11,6 +11,7 @@ Technique numbers are MITRE ATT&CK (version 17).
 
 from tasks.families import (
     accounts,
+    cloud_chains,
     cloud_compute,
     cloud_data,
     cloud_defences,
@@ -54,6 +55,7 @@ FAMILIES: tuple[Family, ...] = (
     *cloud_identity.FAMILIES,
     *cloud_data.FAMILIES,
     *cloud_compute.FAMILIES,
+    *cloud_chains.FAMILIES,
     *kubernetes.FAMILIES,
     *controls.FAMILIES,
     *linux.FAMILIES,

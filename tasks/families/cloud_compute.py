@@ -13,7 +13,6 @@ from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import (
     GOOGLE_SERVICE,
     MACHINE,
-    MICROSOFT_SERVICE,
     OWN_SERVICE,
     PERSON,
     PIPELINE,
@@ -25,7 +24,6 @@ from tasks.families.tellings import (
     each,
     google,
     made,
-    tenant,
 )
 
 
@@ -66,10 +64,6 @@ def _sending(steps: tuple[tuple[str, dict[str, Any]], ...] = _SENDING, by: Calle
 _QUOTA = {"serviceCode": "ses", "quotaCode": "L-{hex}", "desiredValue": 100_000}
 _SCRIPT = {"documentName": "AWS-RunShellScript", "parameters": {"commands": ["{word} --{word2}"]}}
 _FOUR = ["{instance}", "{instance2}", "{instance3}", "{instance4}"]
-_AZURE_RUN = "Microsoft.Compute/virtualMachines/runCommand/action"
-_AZURE_MACHINE = {
-    "resourceId": "/subscriptions/{hex}/resourceGroups/{word}/providers/Microsoft.Compute/virtualMachines/{word2}"
-}
 
 
 def _entries(by: Caller = PERSON) -> list[Row]:
@@ -83,7 +77,6 @@ def _entries(by: Caller = PERSON) -> list[Row]:
         ),
         aws("ssm", "SendCommand", {**_SCRIPT, "instanceIds": ["{instance}"]}, by),
         aws("ssm", "StartSession", {"target": "{instance}"}, by),
-        aws("ec2", "EnableSerialConsoleAccess", {}, by),
     ]
 
 
@@ -180,15 +173,12 @@ FAMILIES: tuple[Family, ...] = (
             *_entries(),
             aws("ec2", "DescribeInstanceAttribute", _USER_DATA, SESSION),
             aws("ec2", "ModifyInstanceAttribute", {**_USER_DATA, "userData": "<sensitiveDataRemoved>"}),
-            tenant("Microsoft.Compute", (_AZURE_RUN, "Run Command"), _AZURE_MACHINE),
         ),
         below=each(
             *_entries(PIPELINE),
             aws("ssm", "SendCommand", {**_SCRIPT, "instanceIds": _FOUR}, OWN_SERVICE),
             aws("ssm", ("ListCommands", "GetCommandInvocation"), {**_SCRIPT, "instanceIds": _FOUR}),
             aws("ec2", "DescribeInstanceAttribute", _USER_DATA),
-            tenant("Microsoft.Compute", _AZURE_RUN, _AZURE_MACHINE, MICROSOFT_SERVICE),
-            tenant("Microsoft.Compute", "Microsoft.Compute/virtualMachines/read", _AZURE_MACHINE),
         ),
         reaches=GRAVE,
         platform="cloud",

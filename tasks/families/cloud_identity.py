@@ -95,10 +95,6 @@ def _rights(document: str) -> list[Row]:
     ]
 
 
-def _boundary(operation: str, owner: dict[str, str]) -> Row:
-    return aws("iam", operation, owner)
-
-
 def _key(user: str) -> Row:
     return Row(
         "account", "key_create", {"user_name": user, "attributes": "access key", "src_ip": "{address}"}, user=user
@@ -221,21 +217,16 @@ FAMILIES: tuple[Family, ...] = (
         CLOUD_WORK,
         confirmed=each(
             *(_rights_of_user(document, "{user}") for document in (_ALL_RIGHTS, _ALL_OF_IAM)),
-            _boundary("DeleteUserPermissionsBoundary", {"userName": "{user}"}),
         ),
         suspicious=each(
             *(_rights_of_user(document, "{other_user}") for document in (_ALL_RIGHTS, _ALL_OF_IAM)),
             *_rights(_ALL_RIGHTS),
             *_rights(_ALL_OF_IAM),
-            _boundary("DeleteUserPermissionsBoundary", {"userName": "{other_user}"}),
-            _boundary("DeleteRolePermissionsBoundary", {"roleName": "{word}"}),
         ),
         below=each(
             *(_rights_of_user(_SOME_RIGHTS, user) for user in ("{user}", "{other_user}")),
             *_rights(_SOME_RIGHTS),
             *_rights(as_text(policy("*", "*", effect="Deny"))),
-            _boundary("PutUserPermissionsBoundary", {"userName": "{user}"}),
-            _boundary("PutRolePermissionsBoundary", {"roleName": "{word}"}),
         ),
         reaches=GRAVE,
         platform="cloud",

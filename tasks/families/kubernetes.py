@@ -10,7 +10,7 @@ from typing import Any
 
 from schema import CLOUD_WORK
 from tasks.families.story import GRAVE, Family
-from tasks.families.tellings import Caller, Row, Telling, call, each, made
+from tasks.families.tellings import Caller, Row, Telling, call, chained, each, made
 
 USER = Caller("{user}", "{user}", "user")
 ANOTHER_USER = Caller("{other_user}", "{other_user}", "user")
@@ -233,6 +233,7 @@ _ANONYMOUS_ACTS = ("create configmaps", "delete pods", "patch services", "create
 _PUBLIC = ("get configmaps", "list configmaps", "get secrets", "patch configmaps", "list pods")
 _RIGHTS = {"spec": {"namespace": "{word9}"}, "kind": "SelfSubjectRulesReview"}
 _RIGHT = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}, "kind": "SelfSubjectAccessReview"}
+_APART = (10, 300)  # seconds between the steps of an intrusion
 _TRIED = (
     "list secrets",
     "list nodes",
@@ -326,14 +327,10 @@ FAMILIES: tuple[Family, ...] = (
         suspicious=each(
             *_shells(),
             *_shells(calls=("create pods/attach", "get pods/attach")),
-            *(kube(f"{verb} nodes/proxy", namespace="", name="{host}") for verb in ("create", "get")),
-            *(kube(f"{verb} pods/ephemeralcontainers", _DEBUG) for verb in ("update", "patch")),
         ),
         below=each(
             *_shells(calls=("create pods/portforward", "get pods/log")),
             *_shells(CLUSTER),
-            *(kube(f"{verb} nodes", namespace="", name="{host}") for verb in ("patch", "get")),
-            *(kube(f"{verb} pods", _DEBUG) for verb in ("get", "patch")),
         ),
         platform="kubernetes",
     ),
@@ -530,5 +527,97 @@ FAMILIES: tuple[Family, ...] = (
             kube("create serviceaccounts", _TOKEN),
         ),
         platform="kubernetes",
+    ),
+    # ------------------------------------------------------------ for choosing a model and for testing it
+    chained(  # ATT&CK G0139 (TeamTNT): a shell in a pod, a program for every node, the cluster's events gone
+        "mining_cluster",
+        "T1053.007",
+        "persistence",
+        ("kube-workload-planted", "kube-shell-in-pod", "kube-traces-deleted"),
+        (
+            (
+                [kube("create pods/exec", {"command": _COMMANDS[0]}, after=_APART)],
+                [kube("get pods/log", {"command": _COMMANDS[0]}, after=_APART)],
+            ),
+            (
+                [workload("create daemonsets", run_by(_FETCHES[0]), after=_APART)],
+                [workload("create daemonsets", run_by(_RUNS[0]), after=_APART)],
+            ),
+            ([kube("delete events", after=_APART)], [kube("get events", after=_APART)]),
+        ),
+        work=CLOUD_WORK,
+        reaches=GRAVE,
+        explanations=("ticket",),
+        platform="kubernetes",
+        split="val_family",
+    ),
+    chained(  # ATT&CK S0601 (Hildegard): a pod asks what it may do, starts one that has the host, and plants a job among the system's
+        "escaping_pod",
+        "T1611",
+        "privilege_escalation",
+        ("kube-pod-on-host", "kube-account-misused", "kube-workload-planted"),
+        (
+            (
+                [
+                    kube(
+                        "create selfsubjectrulesreviews",
+                        _RIGHTS,
+                        POD,
+                        source="{ip}",
+                        namespace="",
+                        name="",
+                        after=_APART,
+                    )
+                ],
+                [
+                    kube(
+                        "create selfsubjectaccessreviews",
+                        _RIGHTS,
+                        POD,
+                        source="{ip}",
+                        namespace="",
+                        name="",
+                        after=_APART,
+                    )
+                ],
+            ),
+            (
+                [workload("create deployments", HOST_POD, POD, source="{ip}", after=_APART)],
+                [workload("create deployments", _PLAIN_PODS[0], POD, source="{ip}", after=_APART)],
+            ),
+            (
+                [
+                    workload(
+                        "create cronjobs", run_by(_RUNS[3]), POD, source="{ip}", namespace="kube-system", after=_APART
+                    )
+                ],
+                [workload("create cronjobs", run_by(_RUNS[3]), POD, source="{ip}", after=_APART)],
+            ),
+        ),
+        work=CLOUD_WORK,
+        reaches=GRAVE,
+        explanations=("ticket",),
+        names_account=False,
+        account=POD.identity,
+        platform="kubernetes",
+        split="test_family",
+    ),
+    made(  # ATT&CK T1609: past the pods' own door, by the node or by a container beside
+        "side_door",
+        "T1609",
+        "execution",
+        ("kube-shell-in-pod",),
+        CLOUD_WORK,
+        suspicious=each(
+            *(kube(f"{verb} nodes/proxy", _DEBUG, namespace="", name="{host}") for verb in ("create", "get")),
+            *(kube(f"{verb} pods/ephemeralcontainers", _DEBUG) for verb in ("update", "patch")),
+        ),
+        below=each(
+            *(kube(f"{verb} nodes", _DEBUG, namespace="", name="{host}") for verb in ("patch", "get")),
+            *(kube(f"{verb} pods", _DEBUG) for verb in ("get", "patch")),
+            *(kube(f"{verb} pods/ephemeralcontainers", _DEBUG, CLUSTER) for verb in ("update", "patch")),
+        ),
+        platform="kubernetes",
+        split="test_family",
     ),
 )

@@ -11,6 +11,7 @@ Technique numbers are MITRE ATT&CK (version 17).
 
 from tasks.families import (
     accounts,
+    campaigns,
     cloud_chains,
     cloud_compute,
     cloud_data,
@@ -45,6 +46,7 @@ FAMILIES: tuple[Family, ...] = (
     *persistence.FAMILIES,
     *footholds.FAMILIES,
     *accounts.FAMILIES,
+    *campaigns.FAMILIES,
     *evasion.FAMILIES,
     *credentials.FAMILIES,
     *secrets.FAMILIES,

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
+from generator.curriculum import Curriculum, Item
 from generator.incidents import Case, incident_seed
 from generator.known_plays import KNOWN_PLAYS
 from rubric import (
@@ -175,9 +176,11 @@ class OpenSOCEnv:
         salt: a secret that makes this deployment's incidents unlike the public ones.
         archive: what a self-play run played before; without one nothing is remembered between episodes.
         pool: stored incidents (`pool.Pool`), which spare an episode the making of its own and change nothing else.
+        curriculum: chooses what a reset without seed and index plays (task and split too), by how the defender did on its items. In
+            self-play, where the attacker writes the story, it chooses by the task alone. None draws any seed.
 
     Raises:
-        BadRequestError: no such table, or the pool is of another salt.
+        BadRequestError: no such table, or the pool or the curriculum is of another salt.
     """
 
     def __init__(
@@ -187,13 +190,18 @@ class OpenSOCEnv:
         salt: str = "",
         archive: Archive | None = None,
         pool: Store | None = None,
+        curriculum: Curriculum | None = None,
     ) -> None:
         if reward_table not in TABLES:
             raise BadRequestError(f"reward_table must be one of {', '.join(TABLES)}; got {reward_table!r}")
         if pool:
             pool.check(salt)
+        if curriculum and curriculum.salt != salt:
+            raise BadRequestError("The curriculum draws incidents of another salt; give both the same.")
         self._salt = salt
         self._pool = pool
+        self._curriculum = curriculum
+        self._item: Item | None = None
         self._archive = archive
         self._closed = False
         self._reward_table: TableName = reward_table
@@ -241,6 +249,9 @@ class OpenSOCEnv:
         _one_of("split", split, SPLITS)
         if index is not None:
             task, seed = _task_at(split, index)
+        self._item = self._curriculum.draw() if self._curriculum and seed is None else None
+        if self._item and self._curriculum:
+            task, seed, split = self._item.task, self._item.seed, self._curriculum.split
         drawn = seed is None
         seed = secrets.randbelow(MAX_SEED) if seed is None else _checked_seed(seed)
         if episode_id is not None and not (isinstance(episode_id, str) and 0 < len(episode_id) <= 255):
@@ -259,6 +270,11 @@ class OpenSOCEnv:
             context = self._scenario.world.to_context()
             return self._observe(None, instructions=_attacker_instructions(), context=context)
         return self._observe(None, **self._scenario.view())
+
+    @property
+    def played(self) -> dict[str, Any]:
+        """The task, split and seed of the running episode: for whoever runs the environment, not for a player, who could look up the answer."""
+        return {"task": self._task, "split": self._split, "seed": self._seed}
 
     def _own_name(self, drawn: bool) -> str:
         """Name an episode whose caller gave it no name. With a drawn seed and the public generator anybody has the answer, so the
@@ -361,8 +377,11 @@ class OpenSOCEnv:
         scores = score_defender(triage, truth, TABLES[self._reward_table])
         self._components.update(scores)
         reward = reward_of(scores)
+        right = triage is not None and triage.action == truth.action
         if self._crafted:
-            self._pay_attacker(self._crafted, right=triage is not None and triage.action == truth.action)
+            self._pay_attacker(self._crafted, right=right)
+        if self._item and self._curriculum:
+            self._curriculum.record(self._item, right=right, story=not self._crafted)
         return self._close_episode(reward, feedback, triage, truth)
 
     def _pay_attacker(self, crafted: AttackerTurn, *, right: bool) -> None:

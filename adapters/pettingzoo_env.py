@@ -24,6 +24,7 @@ from adapters.spaces import (
 )
 from env import Archive, Observation, OpenSOCEnv
 from generator import generate
+from generator.curriculum import Curriculum
 from generator.injection import TIERS, inject
 from generator.twins import (
     Proposer,
@@ -99,6 +100,7 @@ class SelfPlayEnv(AECEnv[str, dict[str, str], Any]):
 
     Args:
         archive: remembers what was played, for novelty; None remembers nothing.
+        curriculum: chooses what a reset without a seed plays, of its own split, by how the defender did; None draws any seed.
         task, split, reward_table, answers, density, salt, render_mode: as of `adapters.gym_env.TriageEnv`.
 
     Raises:
@@ -117,11 +119,13 @@ class SelfPlayEnv(AECEnv[str, dict[str, str], Any]):
         density: Density = "full",
         salt: str = "",
         archive: Archive | None = None,
+        curriculum: Curriculum | None = None,
         render_mode: str | None = None,
     ) -> None:
         super().__init__()
         checked_answers(answers)
-        self._env = OpenSOCEnv(reward_table=reward_table, salt=salt, archive=archive)
+        self._env = OpenSOCEnv(reward_table=reward_table, salt=salt, archive=archive, curriculum=curriculum)
+        self._curriculum = curriculum
         self._options = {"task": task, "split": split}
         self._answers, self._density, self._salt, self.render_mode = answers, density, salt, render_mode
         self.possible_agents = [ATTACKER, DEFENDER]
@@ -142,11 +146,14 @@ class SelfPlayEnv(AECEnv[str, dict[str, str], Any]):
         """Begin an episode: the one of that seed, or without one the next that is drawn. `options` may hold `task` and `split`."""
         if seed is not None:
             self._random, _ = np_random(seed)
-        number = seed if seed is not None else int(self._random.integers(2**31))
+        number = seed
+        if seed is None and self._curriculum is None:
+            number = int(self._random.integers(2**31))
         # PettingZoo's own test of an environment gives `{"options": 1}`, which asks for nothing
         asked = {name: value for name, value in (options or {}).items() if name != "options"}
         self._episode = {**self._options, **asked, "seed": number, "mode": "self_play"}
         observation = self._env.reset(**self._episode)
+        self._episode |= self._env.played
         self.agents = list(self.possible_agents)
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)

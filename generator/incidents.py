@@ -86,19 +86,8 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
     Raises:
         BadRequestError: no such task or split.
     """
-    if task not in TASK_SPECS:
-        raise BadRequestError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
-    if split not in SPLITS:
-        raise BadRequestError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-    spec = TASK_SPECS[task]
-    rng = Random(incident_seed(split, task, index, salt))
-    organisation = make_organisation(1000 * SPLITS.index(split) + int(rng.random() * ORGANISATIONS))
-    day = _DAYS[int(rng.random() * len(_DAYS))]
-    scene = Scene(rng, organisation, day, 25_200 + int(rng.random() * 28_800))
-    goal = scene.pick(LABELS) if label is None else label
-    outage = goal == "monitor" and scene.chance(0.3)
-
-    family, plan = _choose(scene, "dismiss" if outage else goal, spec, split)
+    spec, opening = _open(task, index, split, salt, label)
+    scene, goal, outage, family, plan = opening
     _play(scene, family, plan, spec)
     beside = family
     for _ in range(scene.between(*spec.decoys)):
@@ -112,6 +101,38 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
         narrative = _poison(scene, narrative)
     alerted = _sensors(scene, alerted, outage)
     return _finish(scene, family, plan, goal, alerted, narrative)
+
+
+def story_of(task: Task, index: int, *, split: Split = "train", salt: str = "") -> tuple[Family, Plan]:
+    """Return the story that decides the incident of an index, and how it is told, without telling it.
+
+    Args:
+        task, index, split, salt: as of `generate`, which raises the same.
+    """
+    _, (_, _, _, family, plan) = _open(task, index, split, salt, None)
+    return family, plan
+
+
+Opening = tuple[
+    Scene, Label, bool, Family, Plan
+]  # the goal, whether a sensor's silence leads to it, and the story that does
+
+
+def _open(task: Task, index: int, split: Split, salt: str, label: Label | None) -> tuple[TaskSpec, Opening]:
+    """Set the scene of an index and choose its story."""
+    if task not in TASK_SPECS:
+        raise BadRequestError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
+    if split not in SPLITS:
+        raise BadRequestError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+    spec = TASK_SPECS[task]
+    rng = Random(incident_seed(split, task, index, salt))
+    organisation = make_organisation(1000 * SPLITS.index(split) + int(rng.random() * ORGANISATIONS))
+    day = _DAYS[int(rng.random() * len(_DAYS))]
+    scene = Scene(rng, organisation, day, 25_200 + int(rng.random() * 28_800))
+    goal = scene.pick(LABELS) if label is None else label
+    outage = goal == "monitor" and scene.chance(0.3)
+    family, plan = _choose(scene, "dismiss" if outage else goal, spec, split)
+    return spec, (scene, goal, outage, family, plan)
 
 
 # ---------------------------------------------------------------- what is told

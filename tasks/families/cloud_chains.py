@@ -1,14 +1,14 @@
-"""Intrusions into a cloud in several steps, and other tellings of its rules: families for choosing and for testing models.
+"""Intrusions into a cloud in several steps, for training, for choosing models and for testing them, and other tellings of its rules.
 
-Each rests on rules that training families tell in other calls. The steps follow the ATT&CK techniques that each family names.
+The steps follow the ATT&CK techniques that each family names. What is held out rests on rules that training families tell in other calls.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from schema import CLOUD_WORK
-from tasks.families.story import GRAVE, Family
+from schema import CLOUD_WORK, Category
+from tasks.families.story import GRAVE, Family, FamilySplit
 from tasks.families.tellings import (
     MICROSOFT_SERVICE,
     PERSON,
@@ -26,40 +26,48 @@ from tasks.families.tellings import (
     tenant,
 )
 
+_Operation = str | tuple[str, ...]
+_APART = (10, 300)  # seconds between the steps of an intrusion
 _DENIED = "AccessDenied"
 _TRAIL = {"name": "arn:aws:cloudtrail:eu-west-1:{account}:trail/{word}"}
 
 
+def _swap(
+    service: str, hostile: _Operation, harmless: _Operation, request: dict[str, Any], **more: Any
+) -> tuple[list[Row], list[Row]]:
+    """Write a step whose harmless form is another call on the same thing."""
+    rows = [aws(service, operation, request, after=_APART, **more) for operation in (hostile, harmless)]
+    return rows[:1], rows[1:]
+
+
+def _setting(
+    service: str, operation: _Operation, hostile: dict[str, Any], harmless: dict[str, Any]
+) -> tuple[list[Row], list[Row]]:
+    """Write a step whose harmless form asks for something else by the same call."""
+    rows = [aws(service, operation, request, after=_APART) for request in (hostile, harmless)]
+    return rows[:1], rows[1:]
+
+
 def _key(owner: str) -> Row:
-    return Row(
-        "account", "key_create", {"user_name": owner, "attributes": "access key", "src_ip": "{source}"}, (10, 300)
-    )
+    return Row("account", "key_create", {"user_name": owner, "attributes": "access key", "src_ip": "{source}"}, _APART)
 
 
 def _user_policy(document: dict[str, Any]) -> Row:
     request = {"policyDocument": as_text(document), "policyName": "{word2}", "userName": "{other_user}"}
-    return aws("iam", "PutUserPolicy", request, after=(10, 300))
-
-
-def _refused(operation: str | tuple[str, ...]) -> Row:
-    return aws("cloudtrail", operation, _TRAIL, api_error=_DENIED, after=(10, 300))
+    return aws("iam", "PutUserPolicy", request, after=_APART)
 
 
 def _versioning(status: str) -> Row:
     settings = {"VersioningConfiguration": {"Status": status}}
-    return aws("s3", "PutBucketVersioning", {"bucketName": "{word}-data", **settings}, after=(10, 300))
+    return aws("s3", "PutBucketVersioning", {"bucketName": "{word}-data", **settings}, after=_APART)
 
 
 def _object(key: str) -> Row:
-    return aws("s3", "PutObject", {"bucketName": "{word}-data", "key": key}, after=(10, 300))
-
-
-def _data_key(operation: str | tuple[str, ...]) -> Row:
-    return aws("kms", operation, {"keyId": "{hex}-{hex2}", "pendingWindowInDays": 7}, after=(10, 300))
+    return aws("s3", "PutObject", {"bucketName": "{word}-data", "key": key}, after=_APART)
 
 
 def _login(user: str) -> Row:
-    return aws("iam", ("CreateLoginProfile", "UpdateLoginProfile"), {"userName": user}, after=(10, 300))
+    return aws("iam", ("CreateLoginProfile", "UpdateLoginProfile"), {"userName": user}, after=_APART)
 
 
 def _mail(*operations: str) -> list[Row]:
@@ -67,22 +75,18 @@ def _mail(*operations: str) -> list[Row]:
 
 
 def _boundary(operation: str, owner: dict[str, str]) -> Row:
-    return aws("iam", operation, owner, after=(10, 300))
+    return aws("iam", operation, owner, after=_APART)
 
 
 def _block(state: bool) -> Row:
     names = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
     settings = {"PublicAccessBlockConfiguration": dict.fromkeys(names, state)}
-    return aws("s3", "PutBucketPublicAccessBlock", {"bucketName": "{word}-data", **settings}, after=(10, 300))
+    return aws("s3", "PutBucketPublicAccessBlock", {"bucketName": "{word}-data", **settings}, after=_APART)
 
 
 def _bucket_policy(condition: dict[str, Any] | None = None) -> Row:
     document = policy("s3:GetObject", "arn:aws:s3:::{word}-data/*", "*", condition)
-    return aws("s3", "PutBucketPolicy", {"bucketName": "{word}-data", "bucketPolicy": document}, after=(10, 300))
-
-
-def _guard(operation: str | tuple[str, ...]) -> Row:
-    return aws("organizations", operation, {"policyId": "p-{hex}", "targetId": "{account}"}, after=(10, 300))
+    return aws("s3", "PutBucketPolicy", {"bucketName": "{word}-data", "bucketPolicy": document}, after=_APART)
 
 
 _IN_ORGANISATION = {"StringEquals": {"aws:PrincipalOrgID": "o-{hex3}"}}
@@ -118,7 +122,7 @@ def _binding(member: str, action: str = "ADD") -> list[Row]:
 _RUN = "Microsoft.Compute/virtualMachines/runCommand/action"
 
 
-def _run_command(operation: str | tuple[str, ...], by: Caller = TENANT) -> Row:
+def _run_command(operation: _Operation, by: Caller = TENANT) -> Row:
     machine = "/subscriptions/{hex}/resourceGroups/{word}/providers/Microsoft.Compute/virtualMachines/{word2}"
     return tenant("Microsoft.Compute", operation, {"resourceId": machine}, by)
 
@@ -127,38 +131,173 @@ def _serial_console(operation: str, by: Caller = PERSON) -> Row:
     return aws("ec2", operation, {"dryRun": False}, by)
 
 
+# ---------------------------------------------------------------- steps of the training families
+_LOOKS = (
+    ("s3", "ListBuckets"),
+    ("iam", "ListUsers"),
+    ("iam", "ListRoles"),
+    ("ec2", "DescribeInstances"),
+    ("ec2", "DescribeSnapshots"),
+    ("rds", "DescribeDBInstances"),
+    ("lambda", "ListFunctions20150331"),
+    ("organizations", "ListAccounts"),
+    ("dynamodb", "ListTables"),
+    ("sts", "GetAccessKeyInfo"),
+)
+
+
+def _tries(error: str) -> list[Row]:
+    return [aws(service, call, {}, api_error=error, after=(3, 22)) for service, call in _LOOKS]
+
+
+_ALARMS = _swap(
+    "monitoring", ("DeleteAlarms", "DisableAlarmActions"), "EnableAlarmActions", {"alarmNames": ["{word5}"]}
+)
+_FINDINGS = _swap("securityhub", "DisableSecurityHub", "EnableSecurityHub", {})
+_TRAIL_TRIED = _swap(
+    "cloudtrail", ("StopLogging", "DeleteTrail"), ("GetTrailStatus", "DescribeTrails"), _TRAIL, api_error=_DENIED
+)
+_GUARDS = _swap(
+    "organizations", ("DetachPolicy", "DeletePolicy"), ("AttachPolicy", "DescribePolicy"), {"policyId": "p-{hex}"}
+)
+_PROVIDER = _swap("iam", "CreateOpenIDConnectProvider", "GetOpenIDConnectProvider", {"url": "https://{domain}"})
+_KEY_PAIR = _swap("ec2", "ImportKeyPair", "CreateKeyPair", {"keyName": "{word}-{number}"})
+_DATA_KEY = _swap(
+    "kms", ("ScheduleKeyDeletion", "DisableKey"), ("CancelKeyDeletion", "EnableKey"), {"keyId": "{hex}-{hex2}"}
+)
+_VAULT = _swap(
+    "backup", ("DeleteBackupVault", "DeleteRecoveryPoint"), "DescribeBackupVault", {"backupVaultName": "{word}"}
+)
+_RETENTION = _setting(
+    "rds",
+    ("ModifyDBInstance", "ModifyDBCluster"),
+    *({"dBInstanceIdentifier": "{word}-{number}", "backupRetentionPeriod": days} for days in (0, 14)),
+)
+_IMAGE = {"imageId": "ami-0{hex}{hex2}", "maxCount": 1}
+_MINERS = _setting("ec2", "RunInstances", *({**_IMAGE, "instanceType": kind} for kind in ("g5.48xlarge", "m5.large")))
+_MANY = _setting(
+    "ec2", "RunInstances", *({**_IMAGE, "instanceType": "c6i.xlarge", "maxCount": most} for most in (60, 2))
+)
+
+
+def _door(network: str) -> Row:
+    """Describe a change of a firewall, which is an event type of its own."""
+    permission = {"ipProtocol": "tcp", "fromPort": 22, "toPort": 22, "ipRanges": {"items": [{"cidrIp": network}]}}
+    group = {"groupId": "sg-0{hex}", "ipPermissions": {"items": [permission]}}
+    fields = {"control_name": "AuthorizeSecurityGroupIngress", "new_value": group, "src_ip": "{source}"}
+    return Row("control_change", "firewall", fields, _APART)
+
+
+_LOST = ("DeleteDBInstance", "DeleteDBCluster", "DeleteDBInstance", "DeleteDBCluster", "DeleteDBInstance")
+
+
+def _stores(last_copy: bool) -> list[Row]:
+    kept = {"skipFinalSnapshot": not last_copy}
+    return [
+        aws("rds", call, {"dBInstanceIdentifier": f"{{word{number}}}", **kept}, after=(5, 60))
+        for number, call in enumerate(_LOST, 11)
+    ]
+
+
+def _chain(
+    name: str,
+    technique: str,
+    category: Category,
+    rules: tuple[str, ...],
+    *steps: tuple[list[Row], list[Row]],
+    split: FamilySplit = "train",
+) -> Family:
+    """Make a chain of one person's calls, which a ticket can explain as a whole."""
+    return chained(
+        name,
+        technique,
+        category,
+        rules,
+        steps,
+        work=CLOUD_WORK,
+        reaches=GRAVE,
+        explanations=("ticket",),
+        platform="cloud",
+        split=split,
+    )
+
+
 FAMILIES: tuple[Family, ...] = (
+    _chain(  # ATT&CK T1580, T1562.001, T1496: rights tried out, findings off, machines for gain
+        "cleared_view",
+        "T1580",
+        "discovery",
+        ("cloud-calls-refused", "cloud-detection-off", "cloud-machines-misused"),
+        (_tries("AccessDenied"), _tries("ThrottlingException")),
+        _FINDINGS,
+        _MANY,
+    ),
+    _chain(  # ATT&CK T1098.004, T1562.007, T1496.001: a key and a door to machines that mine
+        "open_mine",
+        "T1098.004",
+        "persistence",
+        ("cloud-machine-key-added", "cloud-door-opened", "cloud-machines-misused"),
+        _KEY_PAIR,
+        ([_door("0.0.0.0/0")], [_door("{address2}/32")]),
+        _MINERS,
+    ),
+    _chain(  # ATT&CK T1562.008, T1490, T1485: at the trail, the copies, the stores
+        "emptied_account",
+        "T1485",
+        "impact",
+        ("cloud-stores-deleted", "cloud-backups-deleted", "cloud-trail-attempt"),
+        _TRAIL_TRIED,
+        _RETENTION,
+        (_stores(last_copy=False), _stores(last_copy=True)),
+    ),
+    _chain(  # ATT&CK T1484, T1484.002, T1562.001: an organisation's guardrails go, a stranger's sign-in is believed
+        "other_master",
+        "T1484.002",
+        "defense_evasion",
+        ("cloud-identity-provider", "cloud-guardrail-removed", "cloud-detection-off"),
+        _GUARDS,
+        _PROVIDER,
+        _FINDINGS,
+    ),
+    _chain(  # ATT&CK T1562.001, T1496.004: no alarm at the costs, then mail
+        "silent_mailer",
+        "T1496.004",
+        "impact",
+        ("cloud-sending-set-up", "cloud-detection-off"),
+        _ALARMS,
+        (
+            _mail("GetSendQuota", "VerifyDomainIdentity", "CreateEmailIdentity", "PutAccountSendingAttributes"),
+            _mail("GetSendStatistics", "ListIdentities", "GetAccount", "DescribeConfigurationSet"),
+        ),
+    ),
+    _chain(  # ATT&CK T1485, T1490, T1562.001: a key and the copies under it go, and nobody is told
+        "lost_key",
+        "T1485",
+        "impact",
+        ("cloud-key-destroyed", "cloud-backups-deleted", "cloud-detection-off"),
+        _ALARMS,
+        _VAULT,
+        _DATA_KEY,
+    ),
     # ------------------------------------------------------------ for choosing a model
-    chained(  # ATT&CK C0027 and T1098.001, T1098.003, T1562.008: keys and rights for another account, then at the trail
+    _chain(  # ATT&CK C0027 and T1098.001, T1098.003, T1562.008: keys and rights for another account, then at the trail
         "borrowed_administrator",
         "T1098.001",
         "persistence",
         ("key-for-another", "cloud-admin-granted", "cloud-trail-attempt"),
-        (
-            ([_key("{other_user}")], [_key("{user}")]),
-            ([_user_policy(policy("*", "*"))], [_user_policy(policy("s3:GetObject", "arn:aws:s3:::{word3}/*"))]),
-            ([_refused(("StopLogging", "DeleteTrail"))], [_refused(("GetTrailStatus", "DescribeTrails"))]),
-        ),
-        work=CLOUD_WORK,
-        reaches=GRAVE,
-        explanations=("ticket",),
-        platform="cloud",
+        ([_key("{other_user}")], [_key("{user}")]),
+        ([_user_policy(policy("*", "*"))], [_user_policy(policy("s3:GetObject", "arn:aws:s3:::{word3}/*"))]),
+        _TRAIL_TRIED,
         split="val_family",
     ),
-    chained(  # ATT&CK T1490, T1486, T1485: copies no longer kept, a note left, the key on its way out
+    _chain(  # ATT&CK T1490, T1486, T1485: copies no longer kept, a note left, the key on its way out
         "held_bucket",
         "T1486",
         "impact",
         ("cloud-ransom", "cloud-backups-deleted", "cloud-key-destroyed"),
-        (
-            ([_versioning("Suspended")], [_versioning("Enabled")]),
-            ([_data_key(("ScheduleKeyDeletion", "DisableKey"))], [_data_key(("CancelKeyDeletion", "EnableKey"))]),
-            ([_object("HOW_TO_DECRYPT_{word4}.txt")], [_object("HOW_TO_CONNECT_{word4}.txt")]),
-        ),
-        work=CLOUD_WORK,
-        reaches=GRAVE,
-        explanations=("ticket",),
-        platform="cloud",
+        ([_versioning("Suspended")], [_versioning("Enabled")]),
+        _DATA_KEY,
+        ([_object("HOW_TO_DECRYPT_{word4}.txt")], [_object("HOW_TO_CONNECT_{word4}.txt")]),
         split="val_family",
     ),
     made(  # ATT&CK T1530: data that everybody reaches without a policy that says so
@@ -194,38 +333,26 @@ FAMILIES: tuple[Family, ...] = (
         split="val_family",
     ),
     # ------------------------------------------------------------ for testing it
-    chained(  # ATT&CK T1496.004, T1098: another's console login, then mail on the account's behalf
+    _chain(  # ATT&CK T1496.004, T1098: another's console login, then mail on the account's behalf
         "hired_mailer",
         "T1496.004",
         "impact",
         ("cloud-sending-set-up", "cloud-login-changed"),
+        ([_login("{other_user}")], [_login("{user}")]),
         (
-            ([_login("{other_user}")], [_login("{user}")]),
-            (
-                _mail("GetSendQuota", "VerifyEmailIdentity", "PutAccountDetails", "UpdateAccountSendingEnabled"),
-                _mail("GetSendStatistics", "ListIdentities", "GetAccount", "DescribeConfigurationSet"),
-            ),
+            _mail("GetSendQuota", "VerifyEmailIdentity", "PutAccountDetails", "UpdateAccountSendingEnabled"),
+            _mail("GetSendStatistics", "ListIdentities", "GetAccount", "DescribeConfigurationSet"),
         ),
-        work=CLOUD_WORK,
-        reaches=GRAVE,
-        explanations=("ticket",),
-        platform="cloud",
         split="test_family",
     ),
-    chained(  # ATT&CK T1484, T1562.001, T1530: a guardrail goes, then a block, then everybody reads
+    _chain(  # ATT&CK T1484, T1562.001, T1530: a guardrail goes, then a block, then everybody reads
         "bared_bucket",
         "T1530",
         "collection",
         ("cloud-opened-to-world", "cloud-public-block-lifted", "cloud-guardrail-removed"),
-        (
-            ([_guard(("DetachPolicy", "DeletePolicy"))], [_guard(("AttachPolicy", "DescribePolicy"))]),
-            ([_block(False)], [_block(True)]),
-            ([_bucket_policy()], [_bucket_policy(_IN_ORGANISATION)]),
-        ),
-        work=CLOUD_WORK,
-        reaches=GRAVE,
-        explanations=("ticket",),
-        platform="cloud",
+        _GUARDS,
+        ([_block(False)], [_block(True)]),
+        ([_bucket_policy()], [_bucket_policy(_IN_ORGANISATION)]),
         split="test_family",
     ),
     made(  # ATT&CK T1651: a command for a machine by Azure's control plane

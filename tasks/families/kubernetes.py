@@ -528,7 +528,62 @@ FAMILIES: tuple[Family, ...] = (
         ),
         platform="kubernetes",
     ),
-    # ------------------------------------------------------------ for choosing a model and for testing it
+    # ------------------------------------------------------------ several steps: for training, for choosing a model, for testing it
+    chained(  # ATT&CK T1609, T1485, T1070: a shell in a pod, workloads gone, and the events that tell of it
+        "swept_cluster",
+        "T1485",
+        "impact",
+        ("kube-workloads-deleted", "kube-shell-in-pod", "kube-traces-deleted"),
+        (
+            (
+                [kube("create pods/attach", {"command": _COMMANDS[1]}, after=_APART)],
+                [kube("create pods/portforward", {"command": _COMMANDS[1]}, after=_APART)],
+            ),
+            (
+                [kube("deletecollection deployments", name="", after=_APART)],
+                [kube("deletecollection pods", name="", after=_APART)],
+            ),
+            (
+                [kube("deletecollection events", name="", after=_APART)],
+                [kube("list events", name="", after=_APART)],
+            ),
+        ),
+        work=CLOUD_WORK,
+        reaches=GRAVE,
+        explanations=("ticket",),
+        platform="kubernetes",
+    ),
+    chained(  # ATT&CK T1098.006, T1546, T1053.007: an administrator of the cluster, a hook before it, a job in it
+        "settled_cluster",
+        "T1546",
+        "persistence",
+        ("kube-hook-changed", "kube-admin-bound", "kube-workload-planted"),
+        (
+            (
+                [
+                    kube(
+                        "create clusterrolebindings",
+                        binding("cluster-admin", _PERSON_BOUND),
+                        namespace="",
+                        after=_APART,
+                    )
+                ],
+                [kube("create clusterrolebindings", binding("view", _PERSON_BOUND), namespace="", after=_APART)],
+            ),
+            (
+                [kube("create mutatingwebhookconfigurations", _HOOK, namespace="", after=_APART)],
+                [kube("get mutatingwebhookconfigurations", _HOOK, namespace="", after=_APART)],
+            ),
+            (
+                [workload("create cronjobs", run_by(_FETCHES[1]), after=_APART)],
+                [workload("create cronjobs", run_by(_RUNS[1]), after=_APART)],
+            ),
+        ),
+        work=CLOUD_WORK,
+        reaches=GRAVE,
+        explanations=("ticket",),
+        platform="kubernetes",
+    ),
     chained(  # ATT&CK G0139 (TeamTNT): a shell in a pod, a program for every node, the cluster's events gone
         "mining_cluster",
         "T1053.007",

@@ -6,7 +6,7 @@ Sources: ATT&CK's matrices for Linux and for Containers; each family's rule name
 from __future__ import annotations
 
 from tasks.families.story import HOST, Family
-from tasks.families.tellings import Row, Telling, each, file, made, order, start
+from tasks.families.tellings import Row, Telling, chained, each, file, made, order, start
 
 BASH, SSHD = "/usr/bin/bash", "/usr/sbin/sshd"
 _SHELLS = ("/usr/bin/bash", "/usr/bin/sh")
@@ -20,9 +20,14 @@ def sh(text: str, parent: str = SSHD) -> Row:
     return start(BASH, f"bash -c '{text}'", parent)
 
 
-def _run(path: str, arguments: str) -> Row:
-    """Describe the start of a program with arguments by a shell."""
-    return order(path, arguments, parent=BASH)
+def _run(path: str, *arguments: str) -> Row:
+    """Describe the start of a program with one of some arguments by a shell."""
+    return order(path, *arguments, parent=BASH)
+
+
+def _module(paths: tuple[str, ...]) -> Row:
+    """Describe a kernel's module that is loaded."""
+    return Row("module_load", "driver", {"file_path": paths, "process_path": "/usr/sbin/insmod"})
 
 
 def _connect(host: str, use: str) -> str:
@@ -238,5 +243,70 @@ FAMILIES: tuple[Family, ...] = (
             sh("strings /proc/{number}/environ"),
         ),
         platform="linux",
+    ),
+    # ---------------------------------------------------------------- for choosing models
+    # ATT&CK group G0139: the history is switched off before root is made to last.
+    chained(
+        "rooted_host",
+        "T1548.003",
+        "privilege_escalation",
+        ("shell-history-off", "sudoers-changed"),
+        [
+            ([sh("unset HISTFILE")], [sh("unset {word}")]),
+            (
+                [file(_SUDOERS, ("/usr/bin/tee", "/usr/bin/bash", "/usr/bin/cp"))],
+                [file(_SUDOERS, ("/usr/bin/dpkg", "/usr/bin/rpm", "/usr/bin/puppet"))],
+            ),
+        ],
+        reaches=HOST,
+        platform="linux",
+        split="val_family",
+    ),
+    # ATT&CK T1014: a rootkit's module, as a sensor in the kernel sees it loaded.
+    made(
+        "loaded_module",
+        "T1547.006",
+        "persistence",
+        ("kernel-module-inserted",),
+        confirmed=each(_module(("/tmp/{word}.ko", "/home/{user}/{word}.ko", "/dev/shm/{word}.ko"))),
+        below=each(_module(("/lib/modules/6.1.0-18-amd64/extra/{word}.ko", "/usr/lib/modules/5.15.0-105/{word}.ko"))),
+        explanations=(),
+        reaches=HOST,
+        platform="linux",
+        split="val_family",
+    ),
+    # ---------------------------------------------------------------- for testing
+    # ATT&CK group G0139: out of a container by the host's root, where a unit is left behind.
+    chained(
+        "escaped_container",
+        "T1611",
+        "privilege_escalation",
+        ("host-from-container", "unit-written"),
+        [
+            (
+                [sh("docker run -v /:/{word} -it {word2} chroot /{word}")],
+                [sh("docker run -v /:/{word}:ro -it {word2} ls /{word}")],
+            ),
+            (
+                [file(_UNITS[:2], ("/usr/bin/tee", "/usr/bin/bash", "/usr/bin/cp"))],
+                [file(_UNITS[:2], ("/usr/bin/dpkg", "/usr/bin/rpm", "/usr/bin/puppet"))],
+            ),
+        ],
+        reaches=HOST,
+        platform="linux",
+        split="test_family",
+    ),
+    # ATT&CK T1543.002: a unit that lies where everybody may write is enabled.
+    made(
+        "linked_unit",
+        "T1543.002",
+        "persistence",
+        ("unit-written",),
+        suspicious=each(
+            _run("/usr/bin/systemctl", "link /tmp/{word}.service", "enable --now /home/{user}/{word}.service")
+        ),
+        below=each(_run("/usr/bin/systemctl", "link /opt/{word}.service", "enable --now {word}.service")),
+        platform="linux",
+        split="test_family",
     ),
 )

@@ -124,7 +124,7 @@ def setting(key: Any, data: Any, program: str = SYSTEM32 + "reg.exe", activity: 
     return Row("registry", activity, fields, **more)
 
 
-def file(path: Any, program: str, activity: str = "create", **more: Any) -> Row:
+def file(path: Any, program: Any, activity: str = "create", **more: Any) -> Row:
     """Describe how a program writes a file, or does something else to it."""
     return Row("file", activity, {"file_path": path, "process_path": program}, **more)
 

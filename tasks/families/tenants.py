@@ -1,4 +1,4 @@
-"""Abuse of the administration of tenants and of mail: Microsoft Entra, Exchange Online, Okta, Google and GitHub.
+"""Abuse of the administration of tenants: Microsoft Entra, Okta, Google and GitHub.
 
 Lines have the shape that the platforms' audit records are imported in: the caller as they name it, no host, the request as JSON. No
 ticket explains a line without a host, so a harmless telling is the same call for the own account, of a smaller right, by the platform
@@ -136,63 +136,16 @@ _GITHUB_HOOKS = (
     "repo.register_self_hosted_runner",
 )
 _SECRET_CALLS = ("Update application", "Update application - Certificates and secrets management")
-_MAIL_GUARDS = (
-    "Remove-AntiPhishPolicy",
-    "Remove-AntiPhishRule",
-    "Disable-AntiPhishRule",
-    "Remove-SafeLinksRule",
-    "Disable-SafeLinksRule",
-    "Disable-SafeAttachmentRule",
-    "Remove-MalwareFilterPolicy",
-    "Remove-MalwareFilterRule",
-    "Disable-MalwareFilterRule",
-)
-_MAIL_GUARDS_BACK = (
-    "Enable-AntiPhishRule",
-    "Enable-SafeLinksRule",
-    "Enable-SafeAttachmentRule",
-    "Enable-MalwareFilterRule",
-    "New-AntiPhishPolicy",
-    "New-MalwareFilterPolicy",
-)
-_AUDIT_CALLS = ("Set-AdminAuditLogConfig", "Set-OrganizationConfig", "Set-Mailbox")
-_RULES, _FLOWS = ("New-InboxRule", "Set-InboxRule"), ("New-TransportRule", "Set-TransportRule")
 _PUBLIC = ("public_on_the_web", "people_with_link")
-_GUID = "{hex}-4c1e-4d27-9a3b-{hex2}77aa"
 
 
 # ---------------------------------------------------------------- steps that chains share, hostile and harmless
-def _inbox_rule(actor: str = PERSON, **parameters: str) -> Row:
-    return exchange(_RULES, actor, Name="{word2}", **parameters)
-
-
-OPENED = (
-    [
-        exchange(
-            ("Add-MailboxPermission", "Add-RecipientPermission"), Identity=OTHER, User=PERSON, AccessRights="FullAccess"
-        )
-    ],
-    [
-        exchange(
-            ("Remove-MailboxPermission", "Remove-RecipientPermission"),
-            Identity=OTHER,
-            User=PERSON,
-            AccessRights="FullAccess",
-        )
-    ],
-)
-UNAUDITED = ([exchange(_AUDIT_CALLS, AuditEnabled="False")], [exchange(_AUDIT_CALLS, AuditEnabled="True")])
 UNWATCHED = ([github(_GITHUB_WATCH)], [github(_GITHUB_WATCH_BACK)])
 HOOKED = ([github(_GITHUB_HOOKS)], [github(_GITHUB_HOOKS, "app")])
 CONDITIONED = ([_policy(_FEW, _MORE)], [_policy(_MORE, _FEW)])
 KEYED = (
     [entra(_SECRET_CALLS, "KeyDescription", '["[KeyType=Password]"]', before="[]")],
     [entra(_SECRET_CALLS, "DisplayName", '["{word}"]', before="[]")],
-)
-UNFILTERED = ([exchange(_MAIL_GUARDS, Identity="{word}")], [exchange(_MAIL_GUARDS_BACK, Identity="{word}")])
-DIVERTED = (
-    [exchange(_FLOWS, Name="{word}", BlindCopyTo="{word2}@{domain}")],
-    [exchange(_FLOWS, Name="{word}", PrependSubject="{word2} {domain}")],
 )
 IMPERSONATED = (
     [okta(("user.session.impersonation.initiate", "user.session.impersonation.grant"))],
@@ -203,14 +156,9 @@ TAKEN_OUT = (
     [workspace(("DELETE_EMAIL_MONITOR", "CUSTOMER_TAKEOUT_SUCCEEDED"), USER_EMAIL=OTHER)],
 )
 PUBLISHED = ([github("repo.access", visibility="public")], [github("repo.access", visibility="private")])
-FORWARDED = (
-    [_inbox_rule(ForwardTo=STRANGER)],
-    [_inbox_rule(ForwardTo="{word3}@corp.example")],
-)
-PROMOTED = ([_role(OTHER)], [_role(OTHER, "Remove member from role")])
 
 
-def _alone(
+def alone(
     name: str, technique: str, category: Any, rule: str, hostile: list[Row], harmless: list[Row], **more: Any
 ) -> Family:
     """Make a family of one rule that is only ever suspicious, each telling one line."""
@@ -228,7 +176,7 @@ def _alone(
     )
 
 
-def _chain(name: str, technique: str, category: Any, rules: tuple[str, ...], *steps: Any, **more: Any) -> Family:
+def account_chain(name: str, technique: str, category: Any, rules: tuple[str, ...], *steps: Any, **more: Any) -> Family:
     """Make a family of steps of one account, each suspicious alone, that bear each other out."""
     return chained(name, technique, category, rules, steps, work=CLOUD_WORK, reaches=GRAVE, platform="saas", **more)
 
@@ -280,7 +228,7 @@ FAMILIES: tuple[Family, ...] = (
         explanations=(),
         platform="saas",
     ),
-    _alone(
+    alone(
         "weakened_guard",
         "T1556.009",
         "defense_evasion",
@@ -302,7 +250,7 @@ FAMILIES: tuple[Family, ...] = (
             entra("Add conditional access policy", "ConditionalAccessPolicy", _ON, before=_ON),
         ],
     ),
-    _alone(
+    alone(
         "lasting_token",
         "T1098.001",
         "persistence",
@@ -330,7 +278,7 @@ FAMILIES: tuple[Family, ...] = (
             github(("public_key.delete", "personal_access_token.request_denied")),
         ],
     ),
-    _alone(
+    alone(
         "impersonated_user",
         "T1078.004",
         "initial_access",
@@ -338,8 +286,8 @@ FAMILIES: tuple[Family, ...] = (
         IMPERSONATED[0],
         [*IMPERSONATED[1], okta("user.session.impersonation.grant", OTHER, OKTA_ITSELF, "service")],
     ),
-    _alone("dropped_watch", "T1562.001", "defense_evasion", "code-guard-removed", *UNWATCHED),
-    _alone(
+    alone("dropped_watch", "T1562.001", "defense_evasion", "code-guard-removed", *UNWATCHED),
+    alone(
         "published_content",
         "T1567",
         "collection",
@@ -360,10 +308,8 @@ FAMILIES: tuple[Family, ...] = (
             workspace("change_acl_editors", "drive", DOC_ID="{hex}", NEW_VALUE="private"),
         ],
     ),
-    _alone(
-        "added_hook", "T1072", "execution", "code-hook-added", HOOKED[0], [*HOOKED[1], github(_GITHUB_HOOKS, "bot")]
-    ),
-    _alone(
+    alone("added_hook", "T1072", "execution", "code-hook-added", HOOKED[0], [*HOOKED[1], github(_GITHUB_HOOKS, "bot")]),
+    alone(
         "exported_tenant",
         "T1114.003",
         "collection",
@@ -379,98 +325,8 @@ FAMILIES: tuple[Family, ...] = (
             exchange(("SearchCreated", "Get-ComplianceSearchAction"), SearchName="{word}"),
         ],
     ),
-    # ---------------------------------------------------------------- mail
-    _alone(
-        "read_mailboxes",
-        "T1114.002",
-        "collection",
-        "cloud-mail-read",
-        [exchange("MailItemsAccessed", _GUID, "", MailAccessType="Bind", Owner=OTHER)],
-        [exchange("MailItemsAccessed", PERSON, "", MailAccessType="Bind", Owner=PERSON)],
-    ),
-    made(
-        "hiding_rule",
-        "T1564.008",
-        "defense_evasion",
-        ("mail-rule-hides",),
-        CLOUD_WORK,
-        confirmed=each(
-            _inbox_rule(ForwardTo=STRANGER, DeleteMessage="True"),
-            _inbox_rule(RedirectTo=STRANGER, MoveToFolder="RSS Subscriptions", MarkAsRead="True"),
-            _inbox_rule(ForwardAsAttachmentTo=STRANGER, MoveToFolder="Archive", MarkAsRead="True"),
-        ),
-        suspicious=each(
-            _inbox_rule(ForwardTo=STRANGER, DeleteMessage="False"),
-            _inbox_rule(ForwardTo=OTHER, DeleteMessage="True"),
-            _inbox_rule(RedirectTo=STRANGER, MoveToFolder="{word}", MarkAsRead="False"),
-            _inbox_rule(RedirectTo=OTHER, MoveToFolder="Conversation History", MarkAsRead="True"),
-            exchange("Set-Mailbox", Identity=PERSON, ForwardingSmtpAddress=f"smtp:{STRANGER}"),
-        ),
-        below=each(
-            _inbox_rule(ForwardTo=OTHER, DeleteMessage="False"),
-            _inbox_rule(RedirectTo=OTHER, MoveToFolder="{word}", MarkAsRead="False"),
-            _inbox_rule(ForwardAsAttachmentTo=OTHER, MoveToFolder="{word}", MarkAsRead="False"),
-            exchange("Set-Mailbox", Identity=PERSON, ForwardingSmtpAddress=f"smtp:{OTHER}"),
-        ),
-        reaches=GRAVE,
-        explanations=(),
-        platform="saas",
-    ),
-    _alone(
-        "diverted_mail",
-        "T1114.003",
-        "collection",
-        "mail-flow-changed",
-        [
-            *DIVERTED[0],
-            exchange(_FLOWS, Name="{word}", RedirectMessageTo=STRANGER),
-            exchange(_FLOWS, Name="{word}", DeleteMessage="True"),
-            exchange(("New-OutboundConnector", "New-InboundConnector"), Name="{word}", SmartHosts="{domain}"),
-        ],
-        [
-            *DIVERTED[1],
-            exchange(_FLOWS, Name="{word}", ApplyHtmlDisclaimerText="{word2}"),
-            exchange(_FLOWS, Name="{word}", DeleteMessage="False"),
-            exchange(("Get-OutboundConnector", "Remove-InboundConnector"), Name="{word}", SmartHosts="{domain}"),
-        ],
-    ),
-    _alone(
-        "opened_mailbox",
-        "T1098.002",
-        "persistence",
-        "mailbox-opened",
-        [*OPENED[0], exchange("Add-MailboxFolderPermission", Identity="{user}:\\Calendar", User="Anonymous")],
-        [*OPENED[1], exchange("Add-MailboxFolderPermission", Identity="{user}:\\Calendar", User=OTHER)],
-    ),
-    _alone(
-        "unaudited_mail",
-        "T1562.008",
-        "defense_evasion",
-        "mail-audit-off",
-        [
-            *UNAUDITED[0],
-            exchange("Set-MailboxAuditBypassAssociation", Identity=PERSON, AuditBypassEnabled="True"),
-            exchange("Set-AdminAuditLogConfig", UnifiedAuditLogIngestionEnabled="False"),
-            exchange("Set-OrganizationConfig", AuditDisabled="True"),
-        ],
-        [
-            *UNAUDITED[1],
-            exchange("Set-MailboxAuditBypassAssociation", Identity=PERSON, AuditBypassEnabled="False"),
-            exchange("Set-AdminAuditLogConfig", UnifiedAuditLogIngestionEnabled="True"),
-            exchange("Set-OrganizationConfig", AuditDisabled="False"),
-        ],
-    ),
-    _alone("unfiltered_mail", "T1562.001", "defense_evasion", "mail-guard-removed", *UNFILTERED),
     # ---------------------------------------------------------------- chains
-    _chain(
-        "silent_mailbox",
-        "T1098.002",
-        "defense_evasion",
-        ("mailbox-opened", "mail-audit-off"),
-        UNAUDITED,
-        OPENED,
-    ),
-    _chain(
+    account_chain(
         "hooked_code",
         "T1072",
         "defense_evasion",
@@ -478,8 +334,40 @@ FAMILIES: tuple[Family, ...] = (
         UNWATCHED,
         HOOKED,
     ),
+    # ---------------------------------------------------------------- for choosing models
+    # ATT&CK group G1015: trusted locations added to conditional access, then credentials for applications.
+    account_chain(
+        "quiet_application",
+        "T1556.009",
+        "defense_evasion",
+        ("tenant-guard-weakened", "tenant-token-made"),
+        CONDITIONED,
+        KEYED,
+        split="val_family",
+    ),
+    # ---------------------------------------------------------------- for testing
+    # ATT&CK T1078.004 and T1114: a provider's support is used to act as an administrator, and a tenant's mail leaves.
+    account_chain(
+        "taken_support",
+        "T1078.004",
+        "initial_access",
+        ("okta-impersonation", "tenant-data-out"),
+        IMPERSONATED,
+        TAKEN_OUT,
+        split="test_family",
+    ),
+    # ATT&CK group G1004: what guards an organisation's source code is switched off, and the code is shown to the world.
+    account_chain(
+        "published_code",
+        "T1562.001",
+        "defense_evasion",
+        ("code-guard-removed", "content-made-public"),
+        UNWATCHED,
+        PUBLISHED,
+        split="test_family",
+    ),
     # ---------------------------------------------------------------- credential access
-    _alone(
+    alone(
         "reset_factor",
         "T1556.006",
         "credential_access",
@@ -509,7 +397,7 @@ FAMILIES: tuple[Family, ...] = (
             workspace(("ENFORCE_STRONG_AUTHENTICATION", "ALLOW_STRONG_AUTHENTICATION"), NEW_VALUE="true"),
         ],
     ),
-    _alone(
+    alone(
         "wide_consent",
         "T1528",
         "credential_access",

@@ -40,11 +40,12 @@ from tasks.families import (
     tools,
     traffic,
 )
+from tasks.families.pairs import pairs_of
 from tasks.families.story import Family
 
 __all__ = ["FAMILIES", "Family"]
 
-FAMILIES: tuple[Family, ...] = (
+_ALONE: tuple[Family, ...] = (
     *execution.FAMILIES,
     *persistence.FAMILIES,
     *footholds.FAMILIES,
@@ -75,3 +76,4 @@ FAMILIES: tuple[Family, ...] = (
     *tools.FAMILIES,
     *intrusions.FAMILIES,
 )
+FAMILIES: tuple[Family, ...] = (*_ALONE, *pairs_of(_ALONE))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from schema import Category
 from tasks.scene import Explanation, Plan, Scene, Strength, TicketScope
@@ -38,7 +38,8 @@ class Family:
 
     `reaches` are the decisions that a confirmed, unexplained strength leads to without a crown jewel or privilege. `rules` are the rules of
     the verifier that its hostile tellings meet, the one that it is for first. `split` says for what it is played: training, choosing
-    a model, or testing it (families of the held-out tactic test, whatever it says).
+    a model, or testing it (families of the held-out tactic test, whatever it says). `tellings` are the rows by strength of a family that
+    is made of rows.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Family:
     platform: Platform = "windows"
     split: FamilySplit = "train"
     most_lines: int = 18  # that it tells; a look-alike needs room for them
+    tellings: Mapping[Strength, Sequence[Any]] = field(default_factory=dict, repr=False, compare=False)
 
 
 class Actor(NamedTuple):

@@ -27,6 +27,7 @@ from tasks.families.story import (
     ALL,
     EXPLORER,
     FIRM,
+    HOST,
     POWERSHELL,
     SOFT,
     SYSTEM32,
@@ -39,10 +40,13 @@ from tasks.families.story import (
     other_host,
 )
 from tasks.scene import Explanation, Plan, Scene, Strength, TicketScope
+from world import TOOL_NAMES
 
 AWS_AGENTS = ("aws-cli/2.15", "console.amazonaws.com", "Boto3/1.34")
 _SYSTEM_PROGRAMS = {"powershell.exe": POWERSHELL, "wmic.exe": SYSTEM32 + "wbem\\wmic.exe"}
 _KUBE_AGENTS = ("kubectl/v1.29.4", "kubectl/v1.31.0", "Helm/3.15.2", "python-requests/2.32")
+MAX_COUPLES = 48  # tellings of a pair in each strength, or somewhat more
+_APPROVED = frozenset(TOOL_NAMES)
 _BLANK = re.compile(r"\{([a-z_]+)(\d*)\}")
 _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "word": lambda scene, who: scene.word(),
@@ -299,7 +303,7 @@ def made(
     def play(scene: Scene, plan: Plan) -> TicketScope:
         telling = scene.pick(tellings[plan.strength])
         tool = work or _program_of(telling)
-        who, values = actor(scene, plan, tool), {}  # type: tuple[Actor, dict[str, str]]
+        who, values = actor(scene, plan, next(iter(_approved(telling)), tool)), {}  # type: tuple[Actor, dict[str, str]]
         first, last = tell(scene, who, telling, values=values)
         tool, name = (_filled(text, scene, who, values) for text in (tool, account))
         return (who._replace(user=name) if name else who).scope(tool, first, last)
@@ -318,6 +322,7 @@ def made(
         platform=platform,
         split=split,
         most_lines=max(len(telling) for rows in tellings.values() for telling in rows),
+        tellings=tellings,
     )
 
 
@@ -355,6 +360,50 @@ def chained(
         explanations=explanations,
         **more,
     )
+
+
+def paired(first: Family, second: Family) -> Family:
+    """Make a family of two suspicious families' tellings, one after the other on one host: alone they are watched, together acted on.
+
+    In half of the story one of them is as harmless as it is told. No ticket explains both, since it covers one program.
+
+    Args:
+        first: a family made of rows, of a category that the second's lines can bear as well.
+        second: another, of another technique.
+    """
+
+    def together(one: Strength, other: Strength) -> list[Telling]:
+        couples: list[Telling] = [
+            [*telling, *another]
+            for telling in first.tellings[one]
+            for another in second.tellings[other]
+            if len(_approved(telling) | _approved(another)) <= 1  # an account may not use it; of two, it might one
+            and _parents(telling).isdisjoint(row.fields.get("process_path") for row in another)  # which ran before
+        ]
+        return couples[:: max(1, len(couples) // MAX_COUPLES)]
+
+    return made(
+        f"{first.name}_{second.name}",
+        first.technique,
+        first.category,
+        (*first.rules, *second.rules),
+        confirmed=together("suspicious", "suspicious"),
+        suspicious=[*together("suspicious", "below"), *together("below", "suspicious")],
+        below=together("below", "below"),
+        reaches=HOST,
+        explanations=(),
+    )
+
+
+def _parents(telling: Telling) -> set[str]:
+    """Return the programs that start others in a telling."""
+    parents = [row.fields.get("parent_path", ()) for row in telling]
+    return {path for paths in parents for path in ((paths,) if isinstance(paths, str) else paths)}
+
+
+def _approved(telling: Telling) -> set[str]:
+    """Return the programs of a telling that some department may use."""
+    return {_program_of([row]) for row in telling} & _APPROVED
 
 
 def _program_of(telling: Telling) -> str:

@@ -40,11 +40,16 @@ _WEAKENED = (
     ("user", "scriptPath=\\\\{other_host}\\NETLOGON\\{word}.cmd"),
     ("group", "nTSecurityDescriptor=O:DAD:(A;;GA;;;S-1-5-21-{number})"),
     ("user", "msDS-AllowedToDelegateTo=cifs/{other_host}"),
+    ("user", "msDS-GroupMSAMembership=O:SYD:(A;;0xf01ff;;;S-1-5-21-{number})"),
+    ("groupPolicyContainer", "gPCMachineExtensionNames=[{{hex}-0000-4000-8000-0000{hex2}}]"),
+    ("groupPolicyContainer", "gPCFileSysPath=\\\\{other_host}\\SysVol\\{word}"),
 )
 _OPTIONS = (
     "set: No preauthentication required",
     "set: Trusted to authenticate for delegation",
     "set: Reversible text password allowed",
+    "set: Trusted for delegation",
+    "set: DES keys only",
     "AllowedToDelegateTo=cifs/{other_host}",
 )
 _ORDINARY_OPTIONS = (
@@ -107,11 +112,16 @@ _CLASSES = (
     "HKCU\\Software\\Classes\\Folder\\shell\\open\\command\\DelegateExecute",
     "HKCU\\Software\\Classes\\ms-settings\\CurVer",
     "HKCU\\Environment\\windir",
+    "HKU\\S-1-5-21-{number}-1001_Classes\\mscfile\\shell\\open\\command\\(Default)",
+    "HKCU\\Software\\Classes\\Launcher.SystemSettings\\shell\\open\\command\\DelegateExecute",
+    "HKLM\\Software\\Microsoft\\Windows\\CurrentVersion\\App Paths\\control.exe",
 )
 _OTHER_CLASSES = (
     "HKU\\S-1-5-21-{number}-1001_Classes\\{word3}\\shell\\edit\\command\\(Default)",
     "HKCU\\Software\\Classes\\{word3}\\CurVer",
     "HKCU\\Environment\\{word3}",
+    "HKCU\\Software\\Classes\\{word3}\\shell\\print\\command\\(Default)",
+    "HKLM\\Software\\Microsoft\\Windows\\CurrentVersion\\App Paths\\{word3}.exe",
 )
 _AUTO = ("sdclt.exe", "computerdefaults.exe", "wsreset.exe", "slui.exe", "changepk.exe")
 

@@ -50,6 +50,10 @@ _LOADERS = (
     "HKCU\\Software\\Microsoft\\Office Test\\Special\\Perf",
     CURRENT + "Winlogon\\Notify\\{word2}\\DllName",
     "HKLM\\System\\CurrentControlSet\\Services\\DNS\\Parameters\\ServerLevelPluginDll",
+    CURRENT + "Winlogon\\GPExtensions\\{word2}\\DllName",
+    CURRENT + "Windows\\IconServiceLib",
+    CONTROL + "Lsa\\Notification Packages",
+    CONTROL + "Lsa\\Security Packages",
 )
 _STARTERS = (
     "HKCU\\Environment\\UserInitMprLogonScript",
@@ -58,6 +62,10 @@ _STARTERS = (
     "HKLM\\Software\\Microsoft\\Active Setup\\Installed Components\\{word2}\\StubPath",
     CURRENT + "SilentProcessExit\\{word2}.exe\\MonitorProcess",
     CURRENT + "Windows\\Load",
+    CURRENT + "Winlogon\\MPNotify",
+    CONTROL + "Session Manager\\BootExecute",
+    CURRENT + "AppCompatFlags\\InstalledSDB\\{word2}\\DatabasePath",
+    "HKCU\\Software\\Microsoft\\Windows\\CurrentVersion\\Explorer\\User Shell Folders\\Startup",
 )
 _BY = (REG, "C:\\Windows\\regedit.exe", "{installed}")
 _RUN = "HKCU\\Software\\Microsoft\\Windows\\CurrentVersion\\Run"
@@ -92,12 +100,16 @@ _START_FILES = (
     "C:\\Users\\{user}\\AppData\\Roaming\\" + START_MENU + "Startup\\{word}.vbs",
     "C:\\Users\\{user}\\AppData\\Roaming\\" + START_MENU + "Startup\\{word}.url",
     "C:\\Users\\{user}\\AppData\\Roaming\\Microsoft\\Excel\\XLSTART\\{word}.xlam",
+    "C:\\Users\\{user}\\AppData\\Roaming\\Microsoft\\Word\\STARTUP\\{word}.dotm",
+    "C:\\Users\\{user}\\Documents\\WindowsPowerShell\\profile.ps1",
 )
 _MENU_FILES = (
     "C:\\ProgramData\\" + START_MENU + "{word2}\\{word}.lnk",
     "C:\\Users\\{user}\\AppData\\Roaming\\" + START_MENU + "{word2}\\{word}.vbs",
     "C:\\Users\\{user}\\AppData\\Roaming\\" + START_MENU + "{word2}\\{word}.url",
     "C:\\Users\\{user}\\AppData\\Roaming\\Microsoft\\Excel\\{word2}\\{word}.xlam",
+    "C:\\Users\\{user}\\AppData\\Roaming\\Microsoft\\Templates\\{word}.dotm",
+    "C:\\Users\\{user}\\Documents\\{word2}\\profile.ps1",
 )
 _SHELL_JOBS = (
     "cmd.exe /c D:\\{word}\\{word2}.cmd",
@@ -311,7 +323,11 @@ FAMILIES: tuple[Family, ...] = (
         "T1505.003",
         "persistence",
         ("web-shell-written",),
-        confirmed=[row for ending in (".aspx", ".php", ".jsp", ".ashx") for row in _page(_SITE + ending, *_SERVERS)],
+        confirmed=[
+            row
+            for ending in (".aspx", ".php", ".jsp", ".ashx", ".asmx", ".cfm")
+            for row in _page(_SITE + ending, *_SERVERS)
+        ],
         suspicious=[row for ending in (".aspx", ".php") for row in _page(_SITE + ending, CMD, POWERSHELL)],
         below=[row for ending in (".png", ".log", ".js") for row in _page(_SITE + ending, *_SERVERS, CMD)]
         + [

@@ -33,17 +33,26 @@ _USER_FILES = (
     ("regsvr32.exe", "regsvr32.exe /s {%s}\\{word}.dll"),
     ("mshta.exe", "mshta.exe {%s}\\{word}.hta"),
 )
+_USER_SCRIPTS = (
+    ("wscript.exe", "wscript.exe //b {%s}\\{word}.vbs"),
+    ("cscript.exe", "cscript.exe //nologo {%s}\\{word}.js"),
+    ("hh.exe", "hh.exe {%s}\\{word}.chm"),
+    ("control.exe", "control.exe {%s}\\{word}.cpl"),
+    ("installutil.exe", "installutil.exe {%s}\\{word}.dll"),
+    ("regasm.exe", "regasm.exe /silent {%s}\\{word}.dll"),
+    ("regsvcs.exe", "regsvcs.exe {%s}\\{word}.dll"),
+)
 _CHILDREN = ("winver.exe", "dfrgui.exe", "msinfo32.exe", "mobsync.exe")
 
 
-def _launched_file(folder: str, parent: str) -> list[list[Row]]:
-    """List tellings of a launcher that is given a file of a folder, and of a program that a parent (the launcher: "") starts then."""
+def _launched_file(launchers: tuple[tuple[str, str], ...], folder: str, parent: str) -> list[list[Row]]:
+    """List tellings of launchers that are given a file of a folder, and of a program that a parent (the launcher: "") starts then."""
     return [
         [
             start(SYSTEM32 + name, command % folder),
             start(SYSTEM32 + child, parent=parent or SYSTEM32 + name, after=(2, 200)),
         ]
-        for name, command in _USER_FILES
+        for name, command in launchers
         for child in _CHILDREN
     ]
 
@@ -117,8 +126,32 @@ def encoded_stager(scene: Scene, plan: Plan) -> TicketScope:
 
 
 # ---------------------------------------------------------------- names, threads and memory
-_SYSTEM_NAMES = ("svchost.exe", "lsass.exe", "services.exe", "csrss.exe", "spoolsv.exe", "taskhostw.exe", "conhost.exe")
-_TOOLS = ("cmd.exe", "certutil.exe", "bitsadmin.exe", "powershell.exe", "schtasks.exe", "reg.exe")
+_SYSTEM_NAMES = (
+    "svchost.exe",
+    "lsass.exe",
+    "services.exe",
+    "csrss.exe",
+    "smss.exe",
+    "wininit.exe",
+    "winlogon.exe",
+    "spoolsv.exe",
+    "taskhostw.exe",
+    "dwm.exe",
+    "conhost.exe",
+    "rundll32.exe",
+)
+_TOOLS = (
+    "cmd.exe",
+    "certutil.exe",
+    "bitsadmin.exe",
+    "powershell.exe",
+    "schtasks.exe",
+    "reg.exe",
+    "wscript.exe",
+    "net.exe",
+    "ntdsutil.exe",
+    "psexesvc.exe",
+)
 _TARGETS = tuple(SYSTEM32 + name for name in ("svchost.exe", "spoolsv.exe", "taskhostw.exe", "RuntimeBroker.exe"))
 _UNBACKED = "C:\\Windows\\System32\\ntdll.dll+9d1e4|C:\\Windows\\System32\\KERNELBASE.dll+2c13e|UNKNOWN(0000{hex})"
 _BACKED = "C:\\Windows\\System32\\ntdll.dll+9d1e4|C:\\Windows\\System32\\KERNELBASE.dll+2c13e|{apps}\\{word}.dll+{hex}"
@@ -248,11 +281,21 @@ FAMILIES: tuple[Family, ...] = (
         "T1218",
         "defense_evasion",
         ("launcher-runs-user-file",),
-        confirmed=_launched_file("loose", ""),
-        suspicious=_launched_file("loose", EXPLORER),
-        below=_launched_file("apps", ""),
+        confirmed=_launched_file(_USER_FILES, "loose", ""),
+        suspicious=_launched_file(_USER_FILES, "loose", EXPLORER),
+        below=_launched_file(_USER_FILES, "apps", ""),
         reaches=HOST,
         explanations=TOOL,
+    ),
+    made(
+        "launched_script",
+        "T1218",
+        "defense_evasion",
+        ("launcher-runs-user-file",),
+        confirmed=_launched_file(_USER_SCRIPTS, "loose", ""),
+        suspicious=_launched_file(_USER_SCRIPTS, "loose", EXPLORER),
+        below=_launched_file(_USER_SCRIPTS, "apps", ""),
+        reaches=HOST,
     ),
     made(
         "unbacked_code",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from schema import CLOUD_WORK
-from tasks.families.story import GRAVE, Family
-from tasks.families.tellings import Row, each, made
+from tasks.families.story import SOFT, Family, actor
+from tasks.families.tellings import Row, tell
 from tasks.families.tenants import OTHER, PERSON, STRANGER, account_chain, alone, exchange
+from tasks.scene import Plan, Scene, TicketScope
 
 _MAIL_GUARDS = (
     "Remove-AntiPhishPolicy",
@@ -28,11 +31,20 @@ _MAIL_GUARDS_BACK = (
 )
 _AUDIT_CALLS = ("Set-AdminAuditLogConfig", "Set-OrganizationConfig", "Set-Mailbox")
 _RULES, _FLOWS = ("New-InboxRule", "Set-InboxRule"), ("New-TransportRule", "Set-TransportRule")
-_GUID = "{hex}-4c1e-4d27-9a3b-{hex2}77aa"
 
 
 def _inbox_rule(actor: str = PERSON, **parameters: str) -> Row:
     return exchange(_RULES, actor, Name="{word2}", **parameters)
+
+
+def read_mailboxes(scene: Scene, plan: Plan) -> TicketScope:
+    """Tell how an application reads a mailbox, by its id; in the harmless strength, somebody reads their own."""
+    who, at = actor(scene, plan), scene.moment(60)
+    application = f"{scene.between(2**28, 2**32):08x}-4c1e-4d27-9a3b-{scene.between(2**44, 2**48):012x}"
+    reader = PERSON if plan.strength == "below" else application
+    read = exchange("MailItemsAccessed", reader, "", MailAccessType="Bind", MailboxOwnerUPN=PERSON)
+    first, last = tell(scene, who, [replace(read, host="{host}")], at)
+    return TicketScope((who.host,), application, CLOUD_WORK, first, last)
 
 
 # ---------------------------------------------------------------- steps, hostile and harmless
@@ -59,41 +71,41 @@ DIVERTED = (
 )
 
 FAMILIES: tuple[Family, ...] = (
-    alone(
+    Family(
         "read_mailboxes",
         "T1114.002",
         "collection",
-        "cloud-mail-read",
-        [exchange("MailItemsAccessed", _GUID, "", MailAccessType="Bind", Owner=OTHER)],
-        [exchange("MailItemsAccessed", PERSON, "", MailAccessType="Bind", Owner=PERSON)],
+        read_mailboxes,
+        (),
+        SOFT,
+        single=True,
+        rules=("cloud-mail-read",),
+        platform="saas",
+        most_lines=1,
     ),
-    made(
+    alone(
         "hiding_rule",
         "T1564.008",
         "defense_evasion",
-        ("mail-rule-hides",),
-        CLOUD_WORK,
-        confirmed=each(
-            _inbox_rule(ForwardTo=STRANGER, DeleteMessage="True"),
-            _inbox_rule(RedirectTo=STRANGER, MoveToFolder="RSS Subscriptions", MarkAsRead="True"),
-            _inbox_rule(ForwardAsAttachmentTo=STRANGER, MoveToFolder="Archive", MarkAsRead="True"),
-        ),
-        suspicious=each(
+        "mail-rule-hides",
+        [
             _inbox_rule(ForwardTo=STRANGER, DeleteMessage="False"),
             _inbox_rule(ForwardTo=OTHER, DeleteMessage="True"),
             _inbox_rule(RedirectTo=STRANGER, MoveToFolder="{word}", MarkAsRead="False"),
             _inbox_rule(RedirectTo=OTHER, MoveToFolder="Conversation History", MarkAsRead="True"),
             exchange("Set-Mailbox", Identity=PERSON, ForwardingSmtpAddress=f"smtp:{STRANGER}"),
-        ),
-        below=each(
+        ],
+        [
             _inbox_rule(ForwardTo=OTHER, DeleteMessage="False"),
             _inbox_rule(RedirectTo=OTHER, MoveToFolder="{word}", MarkAsRead="False"),
             _inbox_rule(ForwardAsAttachmentTo=OTHER, MoveToFolder="{word}", MarkAsRead="False"),
             exchange("Set-Mailbox", Identity=PERSON, ForwardingSmtpAddress=f"smtp:{OTHER}"),
-        ),
-        reaches=GRAVE,
-        explanations=(),
-        platform="saas",
+        ],
+        [
+            _inbox_rule(ForwardTo=STRANGER, DeleteMessage="True"),
+            _inbox_rule(RedirectTo=STRANGER, MoveToFolder="RSS Subscriptions", MarkAsRead="True"),
+            _inbox_rule(ForwardAsAttachmentTo=STRANGER, MoveToFolder="Archive", MarkAsRead="True"),
+        ],
     ),
     alone(
         "diverted_mail",

@@ -1,18 +1,20 @@
 """Abuse of the administration of tenants: Microsoft Entra, Okta, Google and GitHub.
 
-Lines have the shape that the platforms' audit records are imported in: the caller as they name it, no host, the request as JSON. No
-ticket explains a line without a host, so a harmless telling is the same call for the own account, of a smaller right, by the platform
-itself, or the one that takes it back.
+Lines have the shape that the platforms' audit records are imported in: the caller as they name it, the request as JSON. Where a platform
+names the device that a managed caller works at, a ticket may explain the call; lines of chains have no host, so that none can. A
+harmless telling is the same call for the own account, of a smaller right, by the platform itself, or the one that takes it back.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from schema import CLOUD_WORK
+from schema import CLOUD_WORK, Category
 from tasks.families.story import GRAVE, Family
-from tasks.families.tellings import Row, chained, each, made
+from tasks.families.tellings import Row, Telling, chained, each, made
 
 PERSON, OTHER = "{user}@corp.example", "{other_user}@corp.example"
 STRANGER = "{word3}@{domain}"
@@ -158,21 +160,32 @@ TAKEN_OUT = (
 PUBLISHED = ([github("repo.access", visibility="public")], [github("repo.access", visibility="private")])
 
 
+def on_device(*rows: Row) -> list[Telling]:
+    """Make a telling of each row, which names the caller's device."""
+    return each(*(replace(row, host="{host}") for row in rows))
+
+
 def alone(
-    name: str, technique: str, category: Any, rule: str, hostile: list[Row], harmless: list[Row], **more: Any
+    name: str,
+    technique: str,
+    category: Category,
+    rule: str,
+    hostile: Sequence[Row],
+    harmless: Sequence[Row],
+    confirmed: Sequence[Row] = (),
 ) -> Family:
-    """Make a family of one rule that is only ever suspicious, each telling one line."""
+    """Make a family of one rule, each telling one line of a caller whose device is known."""
     return made(
         name,
         technique,
         category,
         (rule,),
         CLOUD_WORK,
-        suspicious=each(*hostile),
-        below=each(*harmless),
-        explanations=(),
+        confirmed=on_device(*confirmed),
+        suspicious=on_device(*hostile),
+        below=on_device(*harmless),
+        reaches=GRAVE if confirmed else (),
         platform="saas",
-        **more,
     )
 
 
@@ -191,22 +204,12 @@ def _pushes(first: str, second: str, entrant: str) -> list[Row]:
 
 FAMILIES: tuple[Family, ...] = (
     # ---------------------------------------------------------------- tenants
-    made(
+    alone(
         "granted_role",
         "T1098.003",
         "privilege_escalation",
-        ("tenant-role-granted",),
-        CLOUD_WORK,
-        confirmed=each(
-            _role(PERSON),
-            _role(PERSON, "Add eligible member to role"),
-            okta(("user.account.privilege.grant", "iam.resourceset.bindings.add"), PERSON),
-            workspace(("ASSIGN_ROLE", "GRANT_ADMIN_PRIVILEGE", "GRANT_DELEGATED_ADMIN_PRIVILEGES"), USER_EMAIL=PERSON),
-            _binding("ADD", PERSON),
-            exchange(("Add-RoleGroupMember", "New-ManagementRoleAssignment"), Identity="{word}", Member=PERSON),
-            github(("org.add_member", "org.update_member"), user="{user}", permission="admin"),
-        ),
-        suspicious=each(
+        "tenant-role-granted",
+        [
             _role(OTHER),
             _role(OTHER, "Add member to role outside of PIM"),
             okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER),
@@ -214,8 +217,8 @@ FAMILIES: tuple[Family, ...] = (
             _binding("ADD", OTHER),
             exchange(("Add-RoleGroupMember", "New-ManagementRoleAssignment"), Identity="{word}", Member=OTHER),
             github(("org.add_member", "org.update_member"), user="{other_user}", permission="admin"),
-        ),
-        below=each(
+        ],
+        [
             _role(OTHER, "Remove member from role"),
             _role(PERSON, "Remove eligible member from role"),
             okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER, OKTA_ITSELF, "service"),
@@ -223,10 +226,16 @@ FAMILIES: tuple[Family, ...] = (
             _binding("REMOVE", PERSON),
             exchange(("Remove-RoleGroupMember", "Remove-ManagementRoleAssignment"), Identity="{word}", Member=OTHER),
             github(("org.add_member", "org.update_member"), user="{other_user}", permission="read"),
-        ),
-        reaches=GRAVE,
-        explanations=(),
-        platform="saas",
+        ],
+        [
+            _role(PERSON),
+            _role(PERSON, "Add eligible member to role"),
+            okta(("user.account.privilege.grant", "iam.resourceset.bindings.add"), PERSON),
+            workspace(("ASSIGN_ROLE", "GRANT_ADMIN_PRIVILEGE", "GRANT_DELEGATED_ADMIN_PRIVILEGES"), USER_EMAIL=PERSON),
+            _binding("ADD", PERSON),
+            exchange(("Add-RoleGroupMember", "New-ManagementRoleAssignment"), Identity="{word}", Member=PERSON),
+            github(("org.add_member", "org.update_member"), user="{user}", permission="admin"),
+        ],
     ),
     alone(
         "weakened_guard",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.families.story import GRAVE, HOST, SYSTEM32, Family
+from tasks.families.story import GRAVE, HOST, SYSTEM32, TOOL, Family
 from tasks.families.tellings import Row, Telling, each, file, made, order
 
 TUNNELS = ("-N -R 8080:localhost:22 {word}@{domain}", "-f -N -D 1080 {word}@{address}", "-fN -R *:3389 {word}@{domain}")
@@ -120,7 +120,7 @@ def _packed(host: str, user: str, size: int) -> Telling:
             host=host,
             user=user,
         ),
-        _connection("C:\\Program Files\\Transfer\\{word2}.exe", "{address}", 443, bytes_out=size, bytes_in=90_000),
+        _connection("C:\\Program Files\\Transfer\\rclone.exe", "{address}", 443, bytes_out=size, bytes_in=90_000),
     ]
 
 
@@ -219,11 +219,12 @@ FAMILIES: tuple[Family, ...] = (
         "T1567",
         "exfiltration",
         ("bulk-upload",),
+        "rclone.exe",
         confirmed=[_packed("{host}", "{user}", 900_000_000)],
         suspicious=[_packed("{host}", "{other_user}", 900_000_000), _packed("{other_host}", "{user}", 900_000_000)],
         below=[_packed("{host}", "{user}", 90_000_000)],
         reaches=GRAVE,
-        explanations=(),
+        explanations=TOOL,
         platform="network",
     ),
 )

@@ -5,10 +5,11 @@ The steps follow the ATT&CK techniques that each family names. What is held out 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from schema import CLOUD_WORK, Category
-from tasks.families.story import GRAVE, Family, FamilySplit
+from schema import CLOUD_WORK
+from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import (
     MICROSOFT_SERVICE,
     PERSON,
@@ -199,28 +200,8 @@ def _stores(last_copy: bool) -> list[Row]:
     ]
 
 
-def _chain(
-    name: str,
-    technique: str,
-    category: Category,
-    rules: tuple[str, ...],
-    *steps: tuple[list[Row], list[Row]],
-    split: FamilySplit = "train",
-) -> Family:
-    """Make a chain of one person's calls, which a ticket can explain as a whole."""
-    return chained(
-        name,
-        technique,
-        category,
-        rules,
-        steps,
-        work=CLOUD_WORK,
-        reaches=GRAVE,
-        explanations=("ticket",),
-        platform="cloud",
-        split=split,
-    )
-
+_made = partial(made, work=CLOUD_WORK, platform="cloud")
+_chain = partial(chained, work=CLOUD_WORK, reaches=GRAVE, explanations=("ticket",), platform="cloud")
 
 FAMILIES: tuple[Family, ...] = (
     _chain(  # ATT&CK T1580, T1562.001, T1496: rights tried out, findings off, machines for gain
@@ -228,46 +209,56 @@ FAMILIES: tuple[Family, ...] = (
         "T1580",
         "discovery",
         ("cloud-calls-refused", "cloud-detection-off", "cloud-machines-misused"),
-        (_tries("AccessDenied"), _tries("ThrottlingException")),
-        _FINDINGS,
-        _MANY,
+        (
+            (_tries("AccessDenied"), _tries("ThrottlingException")),
+            _FINDINGS,
+            _MANY,
+        ),
     ),
     _chain(  # ATT&CK T1098.004, T1562.007, T1496.001: a key and a door to machines that mine
         "open_mine",
         "T1098.004",
         "persistence",
         ("cloud-machine-key-added", "cloud-door-opened", "cloud-machines-misused"),
-        _KEY_PAIR,
-        ([_door("0.0.0.0/0")], [_door("{address2}/32")]),
-        _MINERS,
+        (
+            _KEY_PAIR,
+            ([_door("0.0.0.0/0")], [_door("{address2}/32")]),
+            _MINERS,
+        ),
     ),
     _chain(  # ATT&CK T1562.008, T1490, T1485: at the trail, the copies, the stores
         "emptied_account",
         "T1485",
         "impact",
         ("cloud-stores-deleted", "cloud-backups-deleted", "cloud-trail-attempt"),
-        _TRAIL_TRIED,
-        _RETENTION,
-        (_stores(last_copy=False), _stores(last_copy=True)),
+        (
+            _TRAIL_TRIED,
+            _RETENTION,
+            (_stores(last_copy=False), _stores(last_copy=True)),
+        ),
     ),
     _chain(  # ATT&CK T1484, T1484.002, T1562.001: an organisation's guardrails go, a stranger's sign-in is believed
         "other_master",
         "T1484.002",
         "defense_evasion",
         ("cloud-identity-provider", "cloud-guardrail-removed", "cloud-detection-off"),
-        _GUARDS,
-        _PROVIDER,
-        _FINDINGS,
+        (
+            _GUARDS,
+            _PROVIDER,
+            _FINDINGS,
+        ),
     ),
     _chain(  # ATT&CK T1562.001, T1496.004: no alarm at the costs, then mail
         "silent_mailer",
         "T1496.004",
         "impact",
         ("cloud-sending-set-up", "cloud-detection-off"),
-        _ALARMS,
         (
-            _mail("GetSendQuota", "VerifyDomainIdentity", "CreateEmailIdentity", "PutAccountSendingAttributes"),
-            _mail("GetSendStatistics", "ListIdentities", "GetAccount", "DescribeConfigurationSet"),
+            _ALARMS,
+            (
+                _mail("GetSendQuota", "VerifyDomainIdentity", "CreateEmailIdentity", "PutAccountSendingAttributes"),
+                _mail("GetSendStatistics", "ListIdentities", "GetAccount", "DescribeConfigurationSet"),
+            ),
         ),
     ),
     _chain(  # ATT&CK T1485, T1490, T1562.001: a key and the copies under it go, and nobody is told
@@ -275,9 +266,11 @@ FAMILIES: tuple[Family, ...] = (
         "T1485",
         "impact",
         ("cloud-key-destroyed", "cloud-backups-deleted", "cloud-detection-off"),
-        _ALARMS,
-        _VAULT,
-        _DATA_KEY,
+        (
+            _ALARMS,
+            _VAULT,
+            _DATA_KEY,
+        ),
     ),
     # ------------------------------------------------------------ for choosing a model
     _chain(  # ATT&CK C0027 and T1098.001, T1098.003, T1562.008: keys and rights for another account, then at the trail
@@ -285,9 +278,11 @@ FAMILIES: tuple[Family, ...] = (
         "T1098.001",
         "persistence",
         ("key-for-another", "cloud-admin-granted", "cloud-trail-attempt"),
-        ([_key("{other_user}")], [_key("{user}")]),
-        ([_user_policy(policy("*", "*"))], [_user_policy(policy("s3:GetObject", "arn:aws:s3:::{word3}/*"))]),
-        _TRAIL_TRIED,
+        (
+            ([_key("{other_user}")], [_key("{user}")]),
+            ([_user_policy(policy("*", "*"))], [_user_policy(policy("s3:GetObject", "arn:aws:s3:::{word3}/*"))]),
+            _TRAIL_TRIED,
+        ),
         split="val_family",
     ),
     _chain(  # ATT&CK T1490, T1486, T1485: copies no longer kept, a note left, the key on its way out
@@ -295,30 +290,29 @@ FAMILIES: tuple[Family, ...] = (
         "T1486",
         "impact",
         ("cloud-ransom", "cloud-backups-deleted", "cloud-key-destroyed"),
-        ([_versioning("Suspended")], [_versioning("Enabled")]),
-        _DATA_KEY,
-        ([_object("HOW_TO_DECRYPT_{word4}.txt")], [_object("HOW_TO_CONNECT_{word4}.txt")]),
+        (
+            ([_versioning("Suspended")], [_versioning("Enabled")]),
+            _DATA_KEY,
+            ([_object("HOW_TO_DECRYPT_{word4}.txt")], [_object("HOW_TO_CONNECT_{word4}.txt")]),
+        ),
         split="val_family",
     ),
-    made(  # ATT&CK T1530: data that everybody reaches without a policy that says so
+    _made(  # ATT&CK T1530: data that everybody reaches without a policy that says so
         "opened_service",
         "T1530",
         "collection",
         ("cloud-opened-to-world",),
-        CLOUD_WORK,
         suspicious=each(_url("NONE"), *_databases(True), *_binding("allUsers"), *_binding("allAuthenticatedUsers")),
         below=each(
             _url("AWS_IAM"), *_databases(False), *_binding("group:{word2}@{domain9}"), *_binding("allUsers", "REMOVE")
         ),
-        platform="cloud",
         split="val_family",
     ),
-    made(  # ATT&CK T1098.003: what limits an identity goes
+    _made(  # ATT&CK T1098.003: what limits an identity goes
         "dropped_boundary",
         "T1098.003",
         "privilege_escalation",
         ("cloud-admin-granted",),
-        CLOUD_WORK,
         confirmed=each(_boundary("DeleteUserPermissionsBoundary", {"userName": "{user}"})),
         suspicious=each(
             _boundary("DeleteUserPermissionsBoundary", {"userName": "{other_user}"}),
@@ -329,7 +323,6 @@ FAMILIES: tuple[Family, ...] = (
             _boundary("PutRolePermissionsBoundary", {"roleName": "{word}"}),
         ),
         reaches=GRAVE,
-        platform="cloud",
         split="val_family",
     ),
     # ------------------------------------------------------------ for testing it
@@ -338,10 +331,12 @@ FAMILIES: tuple[Family, ...] = (
         "T1496.004",
         "impact",
         ("cloud-sending-set-up", "cloud-login-changed"),
-        ([_login("{other_user}")], [_login("{user}")]),
         (
-            _mail("GetSendQuota", "VerifyEmailIdentity", "PutAccountDetails", "UpdateAccountSendingEnabled"),
-            _mail("GetSendStatistics", "ListIdentities", "GetAccount", "DescribeConfigurationSet"),
+            ([_login("{other_user}")], [_login("{user}")]),
+            (
+                _mail("GetSendQuota", "VerifyEmailIdentity", "PutAccountDetails", "UpdateAccountSendingEnabled"),
+                _mail("GetSendStatistics", "ListIdentities", "GetAccount", "DescribeConfigurationSet"),
+            ),
         ),
         split="test_family",
     ),
@@ -350,17 +345,18 @@ FAMILIES: tuple[Family, ...] = (
         "T1530",
         "collection",
         ("cloud-opened-to-world", "cloud-public-block-lifted", "cloud-guardrail-removed"),
-        _GUARDS,
-        ([_block(False)], [_block(True)]),
-        ([_bucket_policy()], [_bucket_policy(_IN_ORGANISATION)]),
+        (
+            _GUARDS,
+            ([_block(False)], [_block(True)]),
+            ([_bucket_policy()], [_bucket_policy(_IN_ORGANISATION)]),
+        ),
         split="test_family",
     ),
-    made(  # ATT&CK T1651: a command for a machine by Azure's control plane
+    _made(  # ATT&CK T1651: a command for a machine by Azure's control plane
         "azure_command",
         "T1651",
         "lateral_movement",
         ("cloud-machine-entered",),
-        CLOUD_WORK,
         suspicious=each(_run_command(_RUN), _run_command("Run Command"), _serial_console("EnableSerialConsoleAccess")),
         below=each(
             _run_command(_RUN, MICROSOFT_SERVICE),
@@ -368,7 +364,6 @@ FAMILIES: tuple[Family, ...] = (
             _serial_console("GetSerialConsoleAccessStatus"),
             _serial_console("EnableSerialConsoleAccess", PIPELINE),
         ),
-        platform="cloud",
         split="test_family",
     ),
 )

@@ -5,6 +5,7 @@ Operations and requests are as AWS CloudTrail, Google Cloud audit logs, the Azur
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -119,13 +120,14 @@ def _metadata(*keys: str, by: Caller | None = None) -> list[Row]:
 _PAIR = {"keyName": "{word}-{number}"}
 
 
+_made = partial(made, work=CLOUD_WORK, platform="cloud")
+
 FAMILIES: tuple[Family, ...] = (
-    made(
+    _made(
         "mined_machines",
         "T1496",
         "impact",
         ("cloud-machines-misused",),
-        CLOUD_WORK,
         suspicious=each(
             *(_machines(kind, 1) for kind in _BIG),
             *(_machines(kind, 40) for kind in _SMALL),
@@ -139,14 +141,12 @@ FAMILIES: tuple[Family, ...] = (
             *(_resized(kind) for kind in _SMALL[:2]),
             aws("bedrock", ("GetFoundationModel", "ListFoundationModels", "InvokeModel"), _MODEL),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "borrowed_mail",
         "T1496.004",
         "impact",
         ("cloud-sending-set-up",),
-        CLOUD_WORK,
         suspicious=[
             _sending(),
             _sending(_SENDING_2),
@@ -157,14 +157,12 @@ FAMILIES: tuple[Family, ...] = (
             _sending(_SENDING_2, OWN_SERVICE),
             _sending(tuple((call, request) for call, (_, request) in zip(_ASKING, _SENDING, strict=True))),
         ],
-        platform="cloud",
     ),
-    made(
+    _made(
         "entered_machines",
         "T1021.007",
         "lateral_movement",
         ("cloud-machine-entered",),
-        CLOUD_WORK,
         confirmed=each(
             aws("ssm", "SendCommand", {**_SCRIPT, "instanceIds": _FOUR}),
             aws("ssm", "SendCommand", {**_SCRIPT, "instanceIds": [*_FOUR, "{instance5}"]}, SESSION),
@@ -181,14 +179,12 @@ FAMILIES: tuple[Family, ...] = (
             aws("ec2", "DescribeInstanceAttribute", _USER_DATA),
         ),
         reaches=GRAVE,
-        platform="cloud",
     ),
-    made(
+    _made(
         "brought_key",
         "T1098.004",
         "persistence",
         ("cloud-machine-key-added",),
-        CLOUD_WORK,
         suspicious=each(
             aws("ec2", "ImportKeyPair", _PAIR), *_metadata("ssh-keys", "startup-script", "windows-startup-script")
         ),
@@ -198,20 +194,17 @@ FAMILIES: tuple[Family, ...] = (
             *_metadata("serial-port-enable", "enable-guest-attributes"),
             *_metadata("ssh-keys", by=GOOGLE_SERVICE),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "strayed_role",
         "T1552.005",
         "credential_access",
         ("cloud-instance-credentials",),
-        CLOUD_WORK,
         confirmed=[*_role_calls(("{ip}", "{address}")), *_role_calls(("{address}", "{address2}"))],
         suspicious=_role_calls(("{address}", "{address}")),
         below=[*_role_calls(("{ip}", "{ip}")), *_role_calls(("{address}", "{address}"), _AGENT_CALLS)],
         reaches=GRAVE,
         names_account=False,
         account="{instance9}",
-        platform="cloud",
     ),
 )

@@ -5,6 +5,7 @@ Operations and requests are as AWS CloudTrail, Google Cloud audit logs, the Azur
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
@@ -228,13 +229,14 @@ def _lost_stores(last_copy: bool = False, by: Caller = PERSON, after: tuple[int,
     ]
 
 
+_made = partial(made, work=CLOUD_WORK, platform="cloud")
+
 FAMILIES: tuple[Family, ...] = (
-    made(
+    _made(
         "opened_bucket",
         "T1530",
         "collection",
         ("cloud-opened-to-world",),
-        CLOUD_WORK,
         confirmed=each(*_policies("*", "*"), *_policies("*", {"AWS": "*"}), _secret_policy("*")),
         suspicious=each(
             *_policies("GetObject", "*"),
@@ -250,14 +252,12 @@ FAMILIES: tuple[Family, ...] = (
             *_acls(_GROUPS + "s3/LogDelivery", "private"),
         ),
         reaches=GRAVE,
-        platform="cloud",
     ),
-    made(
+    _made(
         "given_away",
         "T1537",
         "exfiltration",
         ("cloud-shared-outside",),
-        CLOUD_WORK,
         confirmed=[_sent(row) for row in (*_shares("{account2}"), *_shares("all"))],
         suspicious=[
             _sent(row)
@@ -277,14 +277,12 @@ FAMILIES: tuple[Family, ...] = (
             )
         ],
         reaches=GRAVE,
-        platform="cloud",
     ),
-    made(
+    _made(
         "lifted_block",
         "T1562.001",
         "defense_evasion",
         ("cloud-public-block-lifted",),
-        CLOUD_WORK,
         suspicious=each(
             *(_block(False, part) for part in ("", *_BLOCKS)),
             aws("s3", _UNBLOCK, _BUCKET),
@@ -296,14 +294,12 @@ FAMILIES: tuple[Family, ...] = (
             aws("s3", ("GetBucketPublicAccessBlock", "GetAccountPublicAccessBlock"), _BUCKET),
             aws("ec2", ("EnableSnapshotBlockPublicAccess", "EnableImageBlockPublicAccess"), _REGION),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "ransomed_bucket",
         "T1486",
         "impact",
         ("cloud-ransom",),
-        CLOUD_WORK,
         confirmed=[
             [*_copies(*[_FOREIGN] * 7)],
             [*_copies(*[{_OWN_KEY: "AES256"}] * 7)],
@@ -322,14 +318,12 @@ FAMILIES: tuple[Family, ...] = (
             [*_copies(*[{_OWN_KEY: "AES256"}] * 7, source="{word2}-data")],
         ],
         reaches=GRAVE,
-        platform="cloud",
     ),
-    made(
+    _made(
         "destroyed_key",
         "T1485",
         "impact",
         ("cloud-key-destroyed",),
-        CLOUD_WORK,
         suspicious=each(
             aws("kms", ("ScheduleKeyDeletion", "DisableKey", "DeleteImportedKeyMaterial"), _KMS),
             google("cloudkms", "DestroyCryptoKeyVersion", _KEY_VERSION),
@@ -339,14 +333,12 @@ FAMILIES: tuple[Family, ...] = (
             aws("kms", ("ScheduleKeyDeletion", "DisableKey"), _KMS, OWN_SERVICE),
             google("cloudkms", ("RestoreCryptoKeyVersion", "GetCryptoKeyVersion"), _KEY_VERSION),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "deleted_snapshots",
         "T1490",
         "impact",
         ("cloud-backups-deleted",),
-        CLOUD_WORK,
         suspicious=[
             _lost_snapshots(),
             [aws("ec2", "DeleteSnapshot", {"snapshotId": f"snap-0{{hex{number}}}"}) for number in range(5)],
@@ -359,39 +351,33 @@ FAMILIES: tuple[Family, ...] = (
                 *(aws(s, k, w) for s, _, k, w in _SNAPSHOTS[1:]),
             ],
         ],
-        platform="cloud",
     ),
-    made(
+    _made(
         "ended_keeping",
         "T1490",
         "impact",
         ("cloud-backups-deleted",),
-        CLOUD_WORK,
         suspicious=each(*_keeping("Suspended", 1, 0), aws("backup", _VAULT_CALLS, _VAULT)),
         below=each(
             *_keeping("Enabled", 90, 14),
             aws("backup", _VAULT_CALLS, _VAULT, OWN_SERVICE),
             aws("backup", ("CreateBackupVault", "StartBackupJob", "DescribeRecoveryPoint"), _VAULT),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "deleted_stores",
         "T1485",
         "impact",
         ("cloud-stores-deleted",),
-        CLOUD_WORK,
         suspicious=[_lost_stores(), _lost_stores(by=SESSION)],
         below=[_lost_stores(last_copy=True), _lost_stores(by=PIPELINE), _lost_stores(after=(690, 900))],
-        platform="cloud",
     ),
     # ------------------------------------------------------------ the held-out tactic
-    made(
+    _made(
         "read_secrets",
         "T1555.006",
         "credential_access",
         ("cloud-secrets-read",),
-        CLOUD_WORK,
         suspicious=[
             _secret_reads(),
             _secret_reads(SESSION),
@@ -404,6 +390,5 @@ FAMILIES: tuple[Family, ...] = (
             _secret_reads(after=(690, 900)),
             _looks_for_secrets(aws("secretsmanager", "BatchGetSecretValue", _MANY_SECRETS, PIPELINE)),
         ],
-        platform="cloud",
     ),
 )

@@ -5,6 +5,7 @@ Operations and requests are as AWS CloudTrail, Google Cloud audit logs, the Azur
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
@@ -188,26 +189,25 @@ def _tries(callers: tuple[Caller, ...] = (PERSON,), kinds: int = len(_TRIED), **
     ]
 
 
+_made = partial(made, work=CLOUD_WORK, platform="cloud")
+
 FAMILIES: tuple[Family, ...] = (
-    made(
+    _made(
         "refused_trail",
         "T1562.008",
         "defense_evasion",
         ("cloud-trail-attempt",),
-        CLOUD_WORK,
         suspicious=each(*(_refused(service, stop, request) for service, stop, _, request in _TRAIL_STOPS)),
         below=each(
             *(_refused(service, look, request) for service, _, look, request in _TRAIL_STOPS),
             *(_refused(service, stop, request, by=OWN_SERVICE) for service, stop, _, request in _TRAIL_STOPS[:3]),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "blinded_detection",
         "T1562.001",
         "defense_evasion",
         ("cloud-detection-off",),
-        CLOUD_WORK,
         suspicious=each(
             *(aws(service, off, request) for service, off, _, request in _OFF_AND_ON),
             aws("logs", _LOG_GROUP, {"logGroupName": "/aws/cloudtrail/{word}"}),
@@ -232,14 +232,12 @@ FAMILIES: tuple[Family, ...] = (
             google("logging", _CONFIG_SERVICE + "DeleteSink", _SINK, GOOGLE_SERVICE),
             tenant("Microsoft.Insights", "Microsoft.Insights/diagnosticSettings/write", _DIAGNOSTICS),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "opened_port",
         "T1562.007",
         "defense_evasion",
         ("cloud-door-opened",),
-        CLOUD_WORK,
         suspicious=each(
             *_doors(_EVERYBODY, _ADMIN_PORTS),
             *(_google_door("0.0.0.0/0", port) for port in ("22", "3306", "5985-5986")),
@@ -250,14 +248,12 @@ FAMILIES: tuple[Family, ...] = (
             *(_google_door("{address2}/32", port) for port in ("22", "3306")),
             _google_door("0.0.0.0/0", "22", "denieds"),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "lifted_guardrail",
         "T1484",
         "defense_evasion",
         ("cloud-guardrail-removed",),
-        CLOUD_WORK,
         suspicious=each(
             aws("organizations", ("DetachPolicy", "DeletePolicy"), _GUARDED),
             aws("organizations", "DisablePolicyType", _POLICY_TYPE),
@@ -280,14 +276,12 @@ FAMILIES: tuple[Family, ...] = (
             google("cloudresourcemanager", "GetOrgPolicy", _ORG_NAME),
             google("orgpolicy", _ORG_POLICY + "DeletePolicy", _ORG_NAME, GOOGLE_SERVICE),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "tried_rights",
         "T1580",
         "discovery",
         ("cloud-calls-refused",),
-        CLOUD_WORK,
         suspicious=[_tries()],
         below=[
             _tries(kinds=4),
@@ -295,6 +289,5 @@ FAMILIES: tuple[Family, ...] = (
             _tries(api_error=("ThrottlingException", "NoSuchEntityException", "ValidationError")),
             _tries((OWN_SERVICE,)),
         ],
-        platform="cloud",
     ),
 )

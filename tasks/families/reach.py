@@ -15,9 +15,11 @@ from tasks.families.story import (
     SOFT,
     SYSTEM32,
     TOOL,
+    Actor,
     Family,
+    choose_halves,
 )
-from tasks.families.tellings import Row, Telling, made, order, script, setting, start
+from tasks.families.tellings import Row, Telling, made, order, script, setting, start, tell
 from tasks.scene import Plan, Scene, TicketScope
 
 _CMD = SYSTEM32 + "cmd.exe"
@@ -83,16 +85,11 @@ def _near(scene: Scene) -> list[Host]:
     return [host for host in scene.organisation.hosts.values() if int(host["ip"].split(".")[2]) <= 4]
 
 
-def swept_shares(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how one address tries the file sharing of host after host; in the harmless strength, of the same two, or another service."""
-    times, reached = scene.between(7, 9), _near(scene)
-    scanned = plan.explanation == "scanner"
-    source = scene.organisation.scanners[0]["ip"] if scanned else scene.host(plan.on_crown_jewel)["ip"]
-    targets = scene.some([host for host in reached if host["ip"] != source], times)
-    ports = (445, 445, 139)
-    if plan.strength == "below":
-        targets, ports = scene.pick(((targets[:2], ports), (targets, (443, 135, 5985))))
-    first = last = scene.moment(120)
+def _knocks(
+    scene: Scene, source: str, targets: Sequence[Host], ports: Sequence[int], times: int
+) -> tuple[float, float]:
+    """Write how an address opens a port of one host after another, in a circle; return the times of the first and the last."""
+    first = last = scene.moment(2000)
     for index in range(times):
         target = targets[index % len(targets)]
         last = scene.add(
@@ -106,22 +103,41 @@ def swept_shares(scene: Scene, plan: Plan) -> TicketScope:
             direction="lateral",
             dst_scope="internal",
         )
+    return first, last
+
+
+def swept_shares(scene: Scene, plan: Plan) -> TicketScope:
+    """Tell how one address tries the file sharing of host after host; in the harmless strength, of the same two, or another service."""
+    times, ports = scene.between(7, 9), _SHARE_PORTS
+    scanned = plan.explanation == "scanner"
+    source = scene.organisation.scanners[0]["ip"] if scanned else scene.host(plan.on_crown_jewel)["ip"]
+    targets = scene.some([host for host in _near(scene) if host["ip"] != source], times)
+    if plan.strength == "below":
+        targets, ports = scene.pick(((targets[:2], ports), (targets, (443, 135, 5985))))
+    first, last = _knocks(scene, source, targets, ports, times)
     return TicketScope((targets[0]["name"],), "", "", first, last)
 
 
-def spread_desktops(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how one account opens the desktops of host after host; in the harmless strength, a machine's account, or with long rests."""
-    times, source = scene.between(6, 8), scene.host(plan.on_crown_jewel)
-    user, address, rest = scene.account(plan.privileged)["name"], source["ip"], (5, 55)
-    if plan.strength == "below":
-        user, rest = scene.pick(((f"{source['name']}$", rest), (user, (360, 500))))
-    if plan.explanation == "scanner":
-        address = scene.organisation.scanners[0]["ip"]
-    hosts = scene.some([host["name"] for host in _near(scene) if host["name"] != source["name"]], times)
-    first = last = scene.moment(times * rest[1])
+def swept_and_mounted(scene: Scene, plan: Plan) -> TicketScope:
+    """Tell how a host tries the file sharing of others, and the first of these opens another's drive; in half of the story, one of it."""
+    times, (swept, mounted) = scene.between(7, 9), choose_halves(scene, plan)
+    source, first_host = scene.host(False), scene.host(plan.on_crown_jewel)
+    others = [host for host in _near(scene) if host["name"] not in (source["name"], first_host["name"])]
+    targets = [first_host, *scene.some(others, times - 1 if swept else 1)]
+    first, last = _knocks(scene, source["ip"], targets, _SHARE_PORTS, times)
+    who = Actor(first_host["name"], first_host["ip"], scene.account(plan.privileged)["name"])
+    _, last = tell(scene, who, scene.pick((_MOUNTED if mounted else _VISITED)[:5]), last + scene.between(20, 900))
+    return who.scope("net.exe", first, last)
+
+
+_SHARE_PORTS = (445, 445, 139)
+
+
+def _desktops(scene: Scene, user: str, address: str, hosts: Sequence[str], at: float, rest: tuple[int, int]) -> float:
+    """Write how an account opens the desktop of host after host; return the time of the last."""
     for host in hosts:
-        last = scene.add(
-            last + scene.between(*rest),
+        at = scene.add(
+            at + scene.between(*rest),
             "logon",
             "success",
             host,
@@ -131,7 +147,34 @@ def spread_desktops(scene: Scene, plan: Plan) -> TicketScope:
             auth_protocol="Negotiate",
             status="0x0",
         )
-    return TicketScope(tuple(hosts), user, LOGON_WORK, first, last)
+    return at
+
+
+_SHORT, _LONG = (5, 55), (360, 500)  # rests in seconds: within or beyond what counts as one movement
+
+
+def spread_desktops(scene: Scene, plan: Plan) -> TicketScope:
+    """Tell how one account opens the desktops of host after host; in the harmless strength, a machine's account, or with long rests."""
+    times, source = scene.between(6, 8), scene.host(plan.on_crown_jewel)
+    user, address, rest = scene.account(plan.privileged)["name"], source["ip"], _SHORT
+    if plan.strength == "below":
+        user, rest = scene.pick(((f"{source['name']}$", rest), (user, _LONG)))
+    if plan.explanation == "scanner":
+        address = scene.organisation.scanners[0]["ip"]
+    hosts = scene.some([host["name"] for host in _near(scene) if host["name"] != source["name"]], times)
+    first = scene.moment(times * rest[1])
+    return TicketScope(tuple(hosts), user, LOGON_WORK, first, _desktops(scene, user, address, hosts, first, rest))
+
+
+def mounted_and_spread(scene: Scene, plan: Plan) -> TicketScope:
+    """Tell how somebody opens another host's drive, and then desktop after desktop; in half of the story, with long rests."""
+    times, source = 6, scene.host(plan.on_crown_jewel)
+    who = Actor(source["name"], source["ip"], scene.account(plan.privileged)["name"])
+    rest = _SHORT if plan.strength == "confirmed" else _LONG
+    first = scene.moment(300 + times * rest[1])
+    tell(scene, who, scene.pick((_VISITED if plan.strength == "below" else _MOUNTED)[:5]), first)
+    hosts = scene.some([host["name"] for host in _near(scene) if host["name"] != source["name"]], times)
+    return who.scope("net.exe", first, _desktops(scene, who.user, who.ip, hosts, first + scene.between(20, 300), rest))
 
 
 # ---------------------------------------------------------------- other hosts
@@ -253,6 +296,24 @@ FAMILIES: tuple[Family, ...] = (
         FIRM,
         ("ticket", "scanner"),
         rules=("account-spread",),
+    ),
+    Family(
+        "swept_and_mounted",
+        "T1135",
+        "discovery",
+        swept_and_mounted,
+        GRAVE,
+        explanations=(),
+        rules=("share-sweep", "share-mounted"),
+    ),
+    Family(
+        "mounted_and_spread",
+        "T1021.001",
+        "lateral_movement",
+        mounted_and_spread,
+        GRAVE,
+        explanations=(),
+        rules=("share-mounted", "account-spread"),
     ),
     made(
         "sought_administrators",

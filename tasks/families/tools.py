@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.families.story import EXPLORER, GRAVE, HOST, POWERSHELL, SYSTEM32, TOOL, Family
-from tasks.families.tellings import Row, Telling, file, made, order, script, start
+from tasks.families.tellings import Row, Telling, chained, control, file, made, order, script, start
 
 _CMD = SYSTEM32 + "cmd.exe"
 _PARENTS = (EXPLORER, _CMD)
@@ -251,6 +251,12 @@ def _installed_by(parent: str) -> list[Telling]:
     ]
 
 
+def _wall(value: str) -> Telling:
+    return [
+        control("firewall", "firewall setting Enable Windows Firewall", value, SYSTEM32 + "netsh.exe", after=(20, 600))
+    ]
+
+
 def _family(name: str, technique: str, category: Any, rule: str, told: Sequence[Told], **more: Any) -> Family:
     """Make a family of commands that are suspicious, or with `reaches` confirmed."""
     more["confirmed" if "reaches" in more else "suspicious"] = _found(*told)
@@ -299,6 +305,15 @@ FAMILIES: tuple[Family, ...] = (
         below=[*_noted(alike=False), *_noted(alike=True, deep=True)],
         reaches=GRAVE,
     ),
+    chained(
+        "double_extortion",
+        "T1486",
+        "exfiltration",
+        ("copied-to-storage", "ransom-note"),
+        [(_sent(*_UPLOADS[:1], hostile=True)[0], _sent(*_UPLOADS[:1], hostile=False)[0])],
+        ending=(_noted(alike=True)[0], _noted(alike=False)[0]),
+        reaches=GRAVE,
+    ),
     made(
         "gathered_mail",
         "T1114.001",
@@ -319,6 +334,16 @@ FAMILIES: tuple[Family, ...] = (
     _family("notified_transfer", "T1197", "persistence", "transfer-runs-command", _TRANSFERS, reaches=HOST, explanations=TOOL),
     _family("added_component", "T1546", "persistence", "component-installed", _COMPONENTS),
     _family("shared_folder", "T1135", "lateral_movement", "share-opened", _SHARED),
+    # Switches are thrown before the data is held for ransom: ATT&CK T1562.004 and T1490 before T1486.
+    chained(
+        "note_behind_open_doors",
+        "T1486",
+        "impact",
+        ("firewall-switched-off", "recovery-inhibited", "ransom-note"),
+        [(_wall("No"), _wall("Yes")), (_found(*_RECOVERIES)[2], _ordinary(*_RECOVERIES)[2])],
+        ending=(_noted(alike=True)[2], _noted(alike=False)[2]),
+        reaches=GRAVE,
+    ),
     _family("saved_credentials", "T1134.002", "privilege_escalation", "saved-credentials-used", _BORROWED),
     made(
         "opened_archive",

@@ -11,6 +11,7 @@ from functools import partial
 
 from schema import ACCOUNT_WORK, Category
 from tasks.families.linux import sh
+from tasks.families.mail import OPENED, UNFILTERED
 from tasks.families.story import (
     ADDRESS,
     GRAVE,
@@ -31,7 +32,7 @@ from tasks.families.story import (
 )
 from tasks.families.tellings import Row, Telling, each, made, order, tell
 from tasks.families.tenants import CONDITIONED, KEYED, TAKEN_OUT
-from tasks.families.traffic import NO_TUNNELS, TRANSFERRED, TUNNELS
+from tasks.families.traffic import NO_TUNNELS, TRANSFERRED, TUNNELS, odd_names
 from tasks.scene import Explanation, Plan, Scene, TicketScope
 
 Sequel = tuple[Sequence[Telling], Sequence[Telling]]  # hostile and harmless
@@ -350,6 +351,44 @@ FAMILIES: tuple[Family, ...] = (
         stop_trail,
         _only(TAKEN_OUT),
         platform="cloud",
+    ),
+    _followed(
+        "opened_mailbox_unseen",
+        "T1098.002",
+        "persistence",
+        ("mailbox-opened", "cloud-trail-stopped"),
+        stop_trail,
+        _only(OPENED),
+        platform="cloud",
+    ),
+    _followed(
+        "uncovered_mailboxes",
+        "T1562.001",
+        "defense_evasion",
+        ("mail-guard-removed", "cloud-trail-stopped"),
+        stop_trail,
+        _only(UNFILTERED),
+        platform="cloud",
+    ),
+    _followed(
+        "names_from_site",
+        "T1568.002",
+        "command_and_control",
+        ("many-odd-names", "web-attack"),
+        attack_with(*CODE_URLS),
+        ([odd_names("{{domain}}")], [odd_names("{{domain{}}}")]),
+        platform="network",
+    ),
+    _followed(
+        "added_account",
+        "T1136.001",
+        "persistence",
+        ("account-command", "sign-in-sweep"),
+        knock,
+        (
+            [[order("net.exe", "user {word} {hex} /add", "localgroup {word2} {word} /add")]],
+            [[order("net.exe", "user {word} /times:all", "localgroup {word2} {word} /delete")]],
+        ),
     ),
     # ---------------------------------------------------------------- for choosing models
     _burst("proxied_attack", "T1190", "initial_access", "web-attack", attack_by_proxy, split="val_family"),

@@ -47,6 +47,10 @@ _SYSTEM_PROGRAMS = {"powershell.exe": POWERSHELL, "wmic.exe": SYSTEM32 + "wbem\\
 _KUBE_AGENTS = ("kubectl/v1.29.4", "kubectl/v1.31.0", "Helm/3.15.2", "python-requests/2.32")
 MAX_COUPLES = 48  # tellings of a pair in each strength, or somewhat more
 _APPROVED = frozenset(TOOL_NAMES)
+_SERVICE_ROLES = tuple(
+    f"AWSServiceRoleFor{name}" for name in ("Organizations", "SSO", "Backup", "AutoScaling", "SecurityHub")
+)
+_CONTROLLERS = ("generic-garbage-collector", "namespace-controller", "deployment-controller", "cronjob-controller")
 _BLANK = re.compile(r"\{([a-z_]+)(\d*)\}")
 _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "word": lambda scene, who: scene.word(),
@@ -57,6 +61,8 @@ _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "hex": lambda scene, who: f"{scene.between(0x10000000, 0xFFFFFFFF):08x}",
     "instance": lambda scene, who: f"i-0{scene.between(16**7, 16**8):08x}{scene.between(16**7, 16**8):08x}",
     "aws_agent": lambda scene, who: scene.pick(AWS_AGENTS),
+    "service_role": lambda scene, who: scene.pick(_SERVICE_ROLES),
+    "controller": lambda scene, who: scene.pick(_CONTROLLERS),
     "kube_agent": lambda scene, who: scene.pick(_KUBE_AGENTS),
     "token": lambda scene, who: scene.base32(24),
     "source": lambda scene, who: scene.pick((who.ip, scene.public_address())),
@@ -209,11 +215,11 @@ _ARN = "arn:aws:iam::{account}:"
 _SESSION = "arn:aws:sts::{account}:assumed-role/"
 PERSON = Caller("{user}", _ARN + "user/{user}", "IAMUser")
 ANOTHER = Caller("{other_user}", _ARN + "user/{other_user}", "IAMUser")
-SESSION = Caller("{user}", _SESSION + "{word9}/{user}", "AssumedRole")
+SESSION = Caller("{user}", _SESSION + "AWSReservedSSO_{word9}_{hex9}/{user}", "AssumedRole")
 ROOT = Caller("root", _ARN + "root", "Root")
 MACHINE = Caller("", _SESSION + "{word9}/{instance9}", "AssumedRole")
 PIPELINE = Caller("", _SESSION + "{word9}/{word8}", "WebIdentityUser")
-OWN_SERVICE = Caller("", _SESSION + "AWSServiceRoleForOrganizations/{word9}", "AWSService")
+OWN_SERVICE = Caller("", _SESSION + "{service_role9}/{word9}", "AWSService")
 TENANT = Caller("{user}@{domain9}", "{user}@{domain9}", "user")
 GOOGLE_SERVICE = Caller("", "service-{account}@gcp-sa-logging.iam.gserviceaccount.com", "service")
 MICROSOFT_SERVICE = Caller("", "Managed Service Identity", "app")
@@ -271,7 +277,7 @@ ANOTHER_USER = Caller("{other_user}", "{other_user}", "user")
 ANONYMOUS = Caller("", "system:anonymous", "user")
 POD = Caller("", "system:serviceaccount:{word9}:{word7}", "service")  # a pod's account
 OPERATOR = Caller("", "system:serviceaccount:{word9}:{word7}-controller", "service")
-CLUSTER = Caller("", "system:serviceaccount:kube-system:generic-garbage-collector", "service")  # an own service
+CLUSTER = Caller("", "system:serviceaccount:kube-system:{controller9}", "service")  # an own service
 _API_GROUPS = {
     "deployments": "apps",
     "daemonsets": "apps",

@@ -77,12 +77,41 @@ def _replica(properties: tuple[str, ...], names: tuple[str, ...], user: str) -> 
     ]
 
 
+def _registered(names: tuple[str, ...], user: str = "{user}") -> Telling:
+    """Tell how a server is entered into a site, and a machine gets names."""
+    site = "CN={other_host},CN=Servers,CN={word},CN=Sites,CN=Configuration,DC=corp,DC=example"
+    texts = tuple(f"servicePrincipalName={name}" for name in names)
+    return [
+        *_object(site, "server", "dNSHostName={other_host}.corp.example", "create", user),
+        *_object(_COMPUTER, "computer", texts, "modify", user),
+    ]
+
+
+def _new_history(user: str) -> Telling:
+    """Tell how an account is made and gets another's history."""
+    name = "{word}.{word2}"
+    return [
+        *_account("create", name, "SAM account enabled"),
+        *_account("sid_history", name, "S-1-5-21-{number}-{number2}-{number3}-{number4}", user),
+    ]
+
+
 def _joined(groups: tuple[str, ...], user: str = "{user}") -> Telling:
     """Tell how an account joins groups one after another."""
     return [
         Row("group", "member_add", {"group_name": name, "user_name": "{other_user}"}, after=(5, 120), user=user)
         for name in groups
     ]
+
+
+def _new_member(groups: tuple[str, ...], user: str = "{user}") -> Telling:
+    """Tell how an account is made and joins groups."""
+    name = "{word}.{word2}"
+    joined = (
+        Row("group", "member_add", {"group_name": group, "user_name": name}, after=(5, 120), user=user)
+        for group in groups
+    )
+    return [*_account("create", name, "SAM account enabled"), *joined]
 
 
 # ---------------------------------------------------------------- shells that rise
@@ -133,6 +162,19 @@ def _elevated(keys: tuple[str, ...], parents: tuple[str, ...], integrity: str) -
         for key in keys
         for parent in parents
     ]
+
+
+_CHILDREN = (
+    ("{writable}", "{writable} -q"),
+    (CMD, "cmd.exe /c {word}.cmd"),
+    (POWERSHELL, "powershell.exe -File D:\\{word}\\{word2}.ps1"),
+)
+_OWN_CHILDREN = (("{installed}", "{installed} -q"), (SYSTEM32 + "mmc.exe", "mmc.exe {word}.msc"))
+
+
+def _risen(child: str, command: str, parent: str, integrity: str) -> Telling:
+    """Tell how a program starts another one with more or less integrity."""
+    return [start(child, command, parent, {"process_integrity": integrity})]
 
 
 _LIFTING = tuple(SYSTEM32 + name for name in _AUTO)
@@ -224,6 +266,49 @@ FAMILIES: tuple[Family, ...] = (
             _joined(_GROUPS[2:], "{host}$"),
         ],
         reaches=GRAVE,
+    ),
+    made(
+        "groups_of_new_account",
+        "T1098.007",
+        "persistence",
+        ("many-privileged-groups", "new-privileged-account"),
+        GROUP_WORK,
+        confirmed=[_new_member(_GROUPS[:4]), _new_member(_GROUPS[2:]), _new_member(("Administrators", *_GROUPS[3:]))],
+        below=[_new_member(_PLAIN_GROUPS[:4]), _new_member(_PLAIN_GROUPS[2:]), _new_member(_GROUPS[:4], "{host}$")],
+        reaches=GRAVE,
+    ),
+    made(
+        "history_of_new_account",
+        "T1134.005",
+        "privilege_escalation",
+        ("identity-history",),
+        ACCOUNT_WORK,
+        confirmed=[_new_history("{user}")],
+        below=[_new_history("{host}$"), _new_history("SYSTEM")],
+        reaches=GRAVE,
+    ),
+    made(
+        "registered_replica",
+        "T1207",
+        "defense_evasion",
+        ("replica-rights",),
+        REPLICATION_WORK,
+        confirmed=[_registered(_REPLICA_NAMES)],
+        below=[_registered(_USUAL_NAMES), _registered(_REPLICA_NAMES, "{host}$")],
+        reaches=GRAVE,
+    ),
+    made(
+        "lifted_program",
+        "T1548.002",
+        "privilege_escalation",
+        ("elevation-bypass",),
+        confirmed=[_risen(*child, parent, "High") for child in _CHILDREN for parent in _LIFTING],
+        suspicious=[_risen(*child, parent, "Medium") for child in _CHILDREN for parent in _LIFTING],
+        below=[
+            *(_risen(*child, parent, "High") for child in _OWN_CHILDREN for parent in _LIFTING),
+            *(_risen(*child, EXPLORER, "High") for child in _CHILDREN[:1] for _ in _LIFTING),
+        ],
+        reaches=HOST,
     ),
     made(
         "shell_before_sign_in",

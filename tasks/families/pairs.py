@@ -41,6 +41,15 @@ PAIRS = (
     ("saved_credentials", "gathered_files"),
     ("saved_credentials", "opened_tunnel"),
     ("hidden_file", "uploaded_archive"),
+    ("launched_shell", "loaded_value"),
+    ("launched_shell", "account_by_command"),
+    ("launched_shell", "opened_rights"),
+    ("odd_service", "account_by_command"),
+    ("odd_service", "loaded_value"),
+    ("opened_rights", "scheduled_shell"),
+    ("account_by_command", "loaded_value"),
+    ("opened_rights", "account_by_command"),
+    ("opened_rights", "loaded_value"),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from schema import LOGON_WORK, Host
@@ -118,16 +118,20 @@ def swept_shares(scene: Scene, plan: Plan) -> TicketScope:
     return TicketScope((targets[0]["name"],), "", "", first, last)
 
 
-def swept_and_mounted(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how a host tries the file sharing of others, and the first of these opens another's drive; in half of the story, one of it."""
-    times, (swept, mounted) = scene.between(7, 9), choose_halves(scene, plan)
-    source, first_host = scene.host(False), scene.host(plan.on_crown_jewel)
-    others = [host for host in _near(scene) if host["name"] not in (source["name"], first_host["name"])]
-    targets = [first_host, *scene.some(others, times - 1 if swept else 1)]
-    first, last = _knocks(scene, source["ip"], targets, _SHARE_PORTS, times)
-    who = Actor(first_host["name"], first_host["ip"], scene.account(plan.privileged)["name"])
-    _, last = tell(scene, who, scene.pick((_MOUNTED if mounted else _VISITED)[:5]), last + scene.between(20, 900))
-    return who.scope("net.exe", first, last)
+def _swept_then(hostile: Sequence[Telling], harmless: Sequence[Telling]) -> Callable[[Scene, Plan], TicketScope]:
+    """Make a story of a host that tries the file sharing of others, and of what one of these does then; in half of it, only either."""
+
+    def play(scene: Scene, plan: Plan) -> TicketScope:
+        times, (swept, goes_on) = scene.between(7, 9), choose_halves(scene, plan)
+        source, reached = scene.host(False), scene.host(plan.on_crown_jewel)
+        others = [host for host in _near(scene) if host["name"] not in (source["name"], reached["name"])]
+        targets = [reached, *scene.some(others, times - 1 if swept else 1)]
+        first, last = _knocks(scene, source["ip"], targets, _SHARE_PORTS, times)
+        who = Actor(reached["name"], reached["ip"], scene.account(plan.privileged)["name"])
+        _, last = tell(scene, who, scene.pick(hostile if goes_on else harmless), last + scene.between(20, 900))
+        return who.scope("net.exe", first, last)
+
+    return play
 
 
 _SHARE_PORTS = (445, 445, 139)
@@ -274,6 +278,13 @@ _SCREENS = ("$graphics.CopyFromScreen(0, 0, 0, 0, $bitmap.Size); $bitmap.Save('D
 _DRAWINGS = ("$graphics.DrawImage($picture, 0, 0, $bitmap.Size); $bitmap.Save('D:\\{word}.png')",)
 
 
+_TUNNELLED = _asked(
+    ("C:\\Program Files\\ngrok\\ngrok.exe", "start --all --config D:\\{word}.yml", "config check --config D:\\{word}.yml"),
+    ("D:\\Tools\\frpc.exe", "-c D:\\{word}.ini", "verify --config D:\\{word}.ini"),
+    ("D:\\Tools\\chisel.exe", "client {domain}:{number} R:{number2}:127.0.0.1:445", "--help {domain}:{number}"),
+)  # fmt: skip
+
+
 FAMILIES: tuple[Family, ...] = (
     Family(
         "swept_shares",
@@ -301,10 +312,19 @@ FAMILIES: tuple[Family, ...] = (
         "swept_and_mounted",
         "T1135",
         "discovery",
-        swept_and_mounted,
+        _swept_then(_MOUNTED[:5], _VISITED[:5]),
         GRAVE,
         explanations=(),
         rules=("share-sweep", "share-mounted"),
+    ),
+    Family(
+        "swept_and_tunnelled",
+        "T1572",
+        "command_and_control",
+        _swept_then(*_TUNNELLED),
+        GRAVE,
+        explanations=(),
+        rules=("tunnel-started", "share-sweep"),
     ),
     Family(
         "mounted_and_spread",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.families.story import EXPLORER, GRAVE, HOST, POWERSHELL, SYSTEM32, TOOL, Family
-from tasks.families.tellings import Row, Telling, chained, control, file, made, order, script, start
+from tasks.families.tellings import Row, Telling, chained, control, file, made, order, script, setting, start
 
 _CMD = SYSTEM32 + "cmd.exe"
 _PARENTS = (EXPLORER, _CMD)
@@ -251,6 +251,9 @@ def _installed_by(parent: str) -> list[Telling]:
     ]
 
 
+_SAFE = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\SafeBoot\\Minimal\\{word13}\\(Default)"
+
+
 def _wall(value: str) -> Telling:
     return [
         control("firewall", "firewall setting Enable Windows Firewall", value, SYSTEM32 + "netsh.exe", after=(20, 600))
@@ -334,6 +337,16 @@ FAMILIES: tuple[Family, ...] = (
     _family("notified_transfer", "T1197", "persistence", "transfer-runs-command", _TRANSFERS, reaches=HOST, explanations=TOOL),
     _family("added_component", "T1546", "persistence", "component-installed", _COMPONENTS),
     _family("shared_folder", "T1135", "lateral_movement", "share-opened", _SHARED),
+    # A service that starts in safe mode, where sensors do not, writes the notes there: ATT&CK S1053, T1562.009 before T1486.
+    chained(
+        "note_in_safe_mode",
+        "T1562.009",
+        "defense_evasion",
+        ("safe-mode-entry", "ransom-note"),
+        [([setting(_SAFE, "Service")], [setting(_SAFE, "Service", SYSTEM32 + "svchost.exe")])],
+        ending=(_noted(alike=True)[4], _noted(alike=False)[4]),
+        reaches=GRAVE,
+    ),
     # Switches are thrown before the data is held for ransom: ATT&CK T1562.004 and T1490 before T1486.
     chained(
         "note_behind_open_doors",

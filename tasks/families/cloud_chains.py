@@ -14,6 +14,7 @@ from tasks.families.tellings import (
     MICROSOFT_SERVICE,
     PERSON,
     PIPELINE,
+    ROOT,
     TENANT,
     Caller,
     Row,
@@ -49,8 +50,9 @@ def _setting(
     return rows[:1], rows[1:]
 
 
-def _key(owner: str) -> Row:
-    return Row("account", "key_create", {"user_name": owner, "attributes": "access key", "src_ip": "{source}"}, _APART)
+def _key(owner: str, by: str = "{user}") -> Row:
+    fields = {"user_name": owner, "attributes": "access key", "src_ip": "{source}"}
+    return Row("account", "key_create", fields, _APART, user=by)
 
 
 def _user_policy(document: dict[str, Any]) -> Row:
@@ -79,10 +81,10 @@ def _boundary(operation: str, owner: dict[str, str]) -> Row:
     return aws("iam", operation, owner, after=_APART)
 
 
-def _block(state: bool) -> Row:
+def _block(state: bool, by: Caller = PERSON) -> Row:
     names = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
     settings = {"PublicAccessBlockConfiguration": dict.fromkeys(names, state)}
-    return aws("s3", "PutBucketPublicAccessBlock", {"bucketName": "{word}-data", **settings}, after=_APART)
+    return aws("s3", "PutBucketPublicAccessBlock", {"bucketName": "{word}-data", **settings}, by, after=_APART)
 
 
 def _bucket_policy(condition: dict[str, Any] | None = None) -> Row:
@@ -200,6 +202,22 @@ def _stores(last_copy: bool) -> list[Row]:
     ]
 
 
+def _trust(account: str) -> Row:
+    document = policy("sts:AssumeRole", principal={"AWS": f"arn:aws:iam::{account}:root"})
+    return aws(
+        "iam", "UpdateAssumeRolePolicy", {"roleName": "{word2}", "policyDocument": as_text(document)}, after=_APART
+    )
+
+
+def _queue(account: str, by: Caller = PERSON) -> Row:
+    document = policy("sqs:ReceiveMessage", principal={"AWS": f"arn:aws:iam::{account}:root"})
+    return aws(
+        "sqs", "SetQueueAttributes", {"queueUrl": "{word2}", "attributes": {"Policy": document}}, by, after=_APART
+    )
+
+
+_SESSIONS = _swap("sts", "GetFederationToken", "GetSessionToken", {"name": "{word}", "durationSeconds": 129_600})
+
 _made = partial(made, work=CLOUD_WORK, platform="cloud")
 _chain = partial(chained, work=CLOUD_WORK, reaches=GRAVE, explanations=("ticket",), platform="cloud")
 
@@ -270,6 +288,58 @@ FAMILIES: tuple[Family, ...] = (
             _ALARMS,
             _VAULT,
             _DATA_KEY,
+        ),
+    ),
+    _made(  # ATT&CK T1098.001, T1562.001, T1537: what only the account's root would do, and a stranger who may read
+        "root_at_work",
+        "T1098.001",
+        "persistence",
+        ("cloud-root-credential", "cloud-public-block-lifted", "cloud-shared-outside"),
+        confirmed=[
+            [_key("root", "root"), _block(False, ROOT), _queue("{account2}", ROOT)],
+            [_key("root", "root"), _queue("{account2}", ROOT), _block(False, ROOT)],
+        ],
+        suspicious=[
+            [_key("root", "root"), _block(True, ROOT), _queue("{account}", ROOT)],
+            [_block(False, ROOT), _queue("{account}", ROOT), _key("{user}")],
+            [_queue("{account2}", ROOT), _key("{user}"), _block(True, ROOT)],
+        ],
+        below=[[_key("{user}"), _block(True, ROOT), _queue("{account}", ROOT)]],
+        reaches=GRAVE,
+        names_account=False,
+        account="root",
+    ),
+    _chain(  # ATT&CK T1562.001, T1486, T1550.001: a block gone, a note left, a session that outlives its key
+        "noted_bucket",
+        "T1562.001",
+        "defense_evasion",
+        ("cloud-public-block-lifted", "cloud-ransom", "cloud-federation-token"),
+        (
+            ([_block(False)], [_block(True)]),
+            ([_object("recover-your-files-{word4}.html")], [_object("index-your-files-{word4}.html")]),
+            _SESSIONS,
+        ),
+    ),
+    _chain(  # ATT&CK T1562.008, T1098, T1098.003: at the trail, another's login, a role for a stranger
+        "handed_role",
+        "T1562.008",
+        "defense_evasion",
+        ("cloud-trail-attempt", "cloud-login-changed", "cloud-role-trust"),
+        (
+            _TRAIL_TRIED,
+            ([_login("{other_user}")], [_login("{user}")]),
+            ([_trust("{account2}")], [_trust("{account}")]),
+        ),
+    ),
+    _chain(  # ATT&CK T1580, T1562.007, T1537: rights tried out, a door opened, a queue that a stranger reads
+        "opened_queue",
+        "T1562.007",
+        "defense_evasion",
+        ("cloud-door-opened", "cloud-calls-refused", "cloud-shared-outside"),
+        (
+            (_tries("AccessDenied"), _tries("ThrottlingException")),
+            ([_door("0.0.0.0/0")], [_door("{address2}/32")]),
+            ([_queue("{account2}")], [_queue("{account}")]),
         ),
     ),
     # ------------------------------------------------------------ for choosing a model

@@ -81,6 +81,8 @@ _FAMILY = (
     "novak",
 )
 _SERVICES = ("backup", "deploy", "monitor", "sync", "report", "scan")
+# The program of lines that name none, such as a script's: it is shown with every window.
+STANDS_FOR_ANY = "powershell.exe"
 # Programs that serve a department as well as an intruder.
 TOOL_NAMES = (
     "psexec.exe",
@@ -296,9 +298,7 @@ class World:
         Tickets, intelligence and outages are there whole, the near misses among them too.
         """
         texts: dict[str, None] = {}  # the texts of all fields, in order of appearance
-        runs_scripts = False
         for line in lines:
-            runs_scripts = runs_scripts or line["event_type"] == "script"
             for value in line["fields"].values():
                 if type(value) is str:
                     texts[value] = None
@@ -315,11 +315,7 @@ class World:
             self,
             hosts={host["name"]: host for host in hosts},
             accounts={account["name"]: account for account in filter(None, map(self.accounts.get, names))},
-            tools=tuple(
-                tool
-                for tool in self.tools
-                if tool["name"] in whole_text or (runs_scripts and tool["name"] == "powershell.exe")
-            ),
+            tools=tuple(tool for tool in self.tools if tool["name"] in whole_text or tool["name"] == STANDS_FOR_ANY),
         )
 
     def to_context(self) -> Context:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
 from operator import itemgetter
 from random import Random
 from typing import Any
 
+from generator.stories import choose, look_alike
 from schema import (
     LABELS,
     MAX_EVENTS,
@@ -34,8 +34,8 @@ from schema import (
 )
 from tasks.families import Family
 from tasks.noise import NOISE
-from tasks.registry import SPLITS, TASK_SPECS, TRAIN_FAMILIES, Split, TaskSpec, families_of
-from tasks.scene import SPAN_S, Explanation, Plan, Scene, Strength
+from tasks.registry import SPLITS, TASK_SPECS, Split, TaskSpec
+from tasks.scene import SPAN_S, Plan, Scene
 from world import World, make_organisation
 
 GENERATOR_VERSION = "4"
@@ -91,7 +91,7 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
     _play(scene, family, plan, spec)
     beside = family
     for _ in range(scene.between(*spec.decoys)):
-        beside, harmless = _look_alike(scene, beside)
+        beside, harmless = look_alike(scene, beside)
         if len(scene.lines) + beside.most_lines < MAX_EVENTS:
             _play(scene, beside, harmless, spec)
     _noise(scene, spec)
@@ -131,95 +131,11 @@ def _open(task: Task, index: int, split: Split, salt: str, label: Label | None) 
     scene = Scene(rng, organisation, day, 25_200 + int(rng.random() * 28_800))
     goal = scene.pick(LABELS) if label is None else label
     outage = goal == "monitor" and scene.chance(0.3)
-    family, plan = _choose(scene, "dismiss" if outage else goal, spec, split)
+    family, plan = choose(scene, "dismiss" if outage else goal, spec, split)
     return spec, (scene, goal, outage, family, plan)
 
 
 # ---------------------------------------------------------------- what is told
-FamilyPlans = tuple[tuple[Family, Plan], ...]  # one family with its plans
-RuleFamilies = tuple[FamilyPlans, ...]  # the families that are for one rule
-
-
-@cache
-def _fitting(goal: Label, split: Split, single: bool) -> tuple[tuple[RuleFamilies, ...], ...]:
-    """Collect the plans that lead to `goal`, by family, by the rule that the family is for, and in two groups (network families, all
-    others): each group is drawn equally often, in it each rule, and of that each family.
-
-    Crown jewel and privilege are drawn later where the goal allows any.
-    """
-    pairs = [(family, plan) for family in families_of(split) for plan in _plans_to(goal, family)]
-    alone = [(family, plan) for family, plan in pairs if family.single]
-    groups: dict[tuple[bool, str], dict[str, list[tuple[Family, Plan]]]] = {}
-    for family, plan in alone if single and alone else pairs:
-        rule = groups.setdefault((_is_of_addresses(family), family.rules[0]), {})
-        rule.setdefault(family.name, []).append((family, plan))
-    kinds = [
-        tuple(
-            tuple(map(tuple, families.values()))
-            for (of_addresses, _), families in groups.items()
-            if of_addresses is kind
-        )
-        for kind in (True, False)
-    ]
-    return tuple(kind for kind in kinds if kind)
-
-
-def _plans_to(goal: Label, family: Family) -> list[Plan]:
-    """List the plans by which a family leads to a decision."""
-    if goal == "dismiss":
-        explained = [
-            Plan(strength, explanation)
-            for explanation in family.explanations
-            for strength in _explained_strengths(family, explanation)
-        ]
-        return [*explained, Plan("below")]
-    if goal == "monitor":
-        return [Plan("suspicious")] if "suspicious" in family.strengths else []
-    if goal == "escalate" and "confirmed" in family.strengths:
-        plans = [Plan("confirmed", on_crown_jewel=True)]
-        plans += [Plan("confirmed", privileged=True)] if family.names_account else []
-        return plans + ([Plan("confirmed")] if goal in family.reaches else [])
-    return [Plan("confirmed")] if goal in family.reaches else []
-
-
-def _is_of_addresses(family: Family) -> bool:
-    return "block_ip" in family.reaches
-
-
-def _choose(scene: Scene, goal: Label, spec: TaskSpec, split: Split) -> tuple[Family, Plan]:
-    chosen, plan = scene.pick(scene.pick(scene.pick(scene.pick(_fitting(goal, split, spec.single)))))
-    if goal in ("dismiss", "monitor"):
-        plan = Plan(plan.strength, plan.explanation, scene.chance(0.4), scene.chance(0.4))
-    return chosen, plan
-
-
-def _explained_strengths(family: Family, explanation: Explanation) -> tuple[Strength, ...]:
-    """List the strengths that an explanation can explain; an authorised scanner probes for real."""
-    return (
-        ("confirmed",)
-        if explanation == "scanner"
-        else tuple(strength for strength in family.strengths if strength != "below")
-    )
-
-
-# Decoys come from the opposite group of families, so every window has both network and host activity.
-_UNLIKE = {
-    of_addresses: tuple(family for family in TRAIN_FAMILIES if _is_of_addresses(family) is not of_addresses)
-    for of_addresses in (True, False)
-}
-
-
-def _look_alike(scene: Scene, last: Family) -> tuple[Family, Plan]:
-    """Choose something of a family that decides nothing, unlike what was played last: harmless, or explained."""
-    family = scene.pick(_UNLIKE[_is_of_addresses(last)])
-    crown, privileged = scene.chance(0.4), scene.chance(0.4)
-    explanations: tuple[Explanation, ...] = family.explanations
-    if explanations and scene.chance(0.6):
-        explanation = scene.pick(explanations)
-        return family, Plan(scene.pick(_explained_strengths(family, explanation)), explanation, crown, privileged)
-    return family, Plan("below", "", crown, privileged)
-
-
 def _play(scene: Scene, family: Family, plan: Plan, spec: TaskSpec) -> None:
     """Play a family, and put the tickets around it that explain it, nearly explain it or have nothing to do with it."""
     scope = family.play(scene, plan)

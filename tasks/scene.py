@@ -244,7 +244,7 @@ class Scene:
         tool = scope.tool or self.pick(self.organisation.tools)["name"]
         hosts, accounts, status = self._with_another(scope.hosts), [account], "approved"
         first, last = scope.first - self.between(300, 2400), scope.last + self.between(300, 2400)
-        miss = self.between(0, 6)
+        miss = self.between(0 if scope.hosts else 1, 6)
         if miss == 0:
             hosts = [self.other_name([host["name"] for host in self.cast_hosts], scope.hosts)]
         elif miss == 1:

@@ -21,6 +21,7 @@ from incidents import (
 
 ENCODED = "powershell -enc " + "QUJD" * 8
 # Ana runs encoded PowerShell on WKS-01 from 100 to 200 s.
+CRADLE_WITHOUT_HOST = [launch(100, POWERSHELL, ENCODED, host=None), call(200, POWERSHELL, host=None)]
 CRADLE = [launch(100, POWERSHELL, ENCODED), call(200, POWERSHELL)]
 SCANNER = "10.20.200.5"
 
@@ -107,11 +108,12 @@ def test_a_ticket_covers_nothing_that_names_no_account_or_program():
     assert explained(*guesses, *tries, tickets=[planned]) == ["", ""]
 
 
-def test_a_ticket_covers_nothing_of_which_host_or_account_is_unknown():
+def test_a_ticket_covers_nothing_of_which_host_or_account_is_unknown_but_work_on_clouds_has_no_host():
     keys = [event(0, "account", "key_create", user_name="ben", host=host) for host in ("WKS-01", None)]
     injections = [inject(0, EVIL, user=user) for user in ("ana", None)]
 
-    assert [explained(row, tickets=[ticket(tool="cloud administration")]) for row in keys] == [["ticket CHG-1"], [""]]
+    assert [explained(row, tickets=[ticket(tool="cloud administration")]) for row in keys] == [["ticket CHG-1"]] * 2
+    assert explained(*CRADLE_WITHOUT_HOST, tickets=[ticket()]) == [""]
     assert [explained(row, tickets=[ticket(tool="evil.exe")]) for row in injections] == [["ticket CHG-1"], [""]]
 
 

@@ -92,11 +92,19 @@ def test_a_window_s_playbook_holds_every_rule_that_finds_anything_in_it(task):
 
 
 def test_a_window_s_playbook_depends_on_its_kinds_of_lines_alone():
-    lines = generate("stage3_mixed", 5).lines
+    """Where nothing calls a cloud: there the operations count too."""
+    cases = (generate("stage3_mixed", index).lines for index in range(100))
+    lines = next(lines for lines in cases if all(line["event_type"] != "cloud_api" for line in lines))
     bare = [{"event_type": line["event_type"], "fields": {"activity": line["fields"]["activity"]}} for line in lines]
 
     assert playbook_for(lines) == playbook_for(reversed(bare))
     assert len(playbook_for(bare[:1])) < len(playbook_for(bare)) < len(playbook_text())
+
+
+def is_program(tool, case):
+    """Whether a line names a program of this name, as Linux names its own without a dot."""
+    paths = (line["fields"].get("process_path", "") for line in case.lines)
+    return any(path.rpartition("/")[2].lower() == tool for path in paths)
 
 
 def test_the_playbook_names_every_kind_of_work_that_a_finding_is_given():
@@ -105,7 +113,7 @@ def test_the_playbook_names_every_kind_of_work_that_a_finding_is_given():
         finding.tool
         for case in cases
         for finding in compute_ground_truth(case.incident, case.world).findings
-        if finding.tool and "." not in finding.tool
+        if finding.tool and "." not in finding.tool and not is_program(finding.tool, case)
     }
 
     assert given

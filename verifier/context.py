@@ -5,7 +5,7 @@ A near miss explains nothing: another host, another account, another program, a 
 
 from __future__ import annotations
 
-from schema import Scanner, Ticket, Tool, epoch_s
+from schema import CLOUD_WORK, Scanner, Ticket, Tool, epoch_s
 from verifier.window import Finding, Window
 from world import in_networks
 
@@ -30,11 +30,14 @@ def explanation(finding: Finding, window: Window, *, probing: bool) -> str:
 
 
 def _ticket_covers(ticket: Ticket, finding: Finding, edge_s: float) -> bool:
-    """Return whether a ticket for the finding's program is approved and covers every host and account and the whole time."""
+    """Return whether a ticket for the finding's program is approved and covers every host and account and the whole time.
+
+    Work on a cloud's control plane has no host; anywhere else, a finding without one is not known well enough to be covered.
+    """
     return bool(
         ticket["status"] == "approved"
         and finding.tool
-        and finding.hosts
+        and (finding.hosts or finding.tool == CLOUD_WORK)
         and finding.accounts
         and set(finding.accounts) <= set(ticket["accounts"])
         and set(finding.hosts) <= set(ticket["hosts"])

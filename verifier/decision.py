@@ -8,7 +8,7 @@ from itertools import chain
 from math import ceil, floor, isnan
 from typing import Any
 
-from schema import FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s, iso_time
+from schema import CLOUD_WORK, FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s, iso_time
 from verifier.calls import calls_by_operation
 from verifier.commands import triggers_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, explanation
@@ -67,9 +67,10 @@ def declaration_for(finding: Finding) -> str:
         installed program or a finding by which a scanner's probing shows `, or ...`.
     """
     ways = []
-    if finding.tool and finding.hosts and finding.accounts and not isnan(finding.first):
+    if finding.tool and (finding.hosts or finding.tool == CLOUD_WORK) and finding.accounts and not isnan(finding.first):
+        place = f" on {', '.join(finding.hosts)}" if finding.hosts else ""
         ways.append(
-            f"a ticket of {finding.tool} by {', '.join(finding.accounts)} on {', '.join(finding.hosts)} "
+            f"a ticket of {finding.tool} by {', '.join(finding.accounts)}{place} "
             f"from {iso_time(floor(finding.first))} to {iso_time(ceil(finding.last))}"
         )
     if "." in finding.tool and finding.tool_trusted and finding.accounts:

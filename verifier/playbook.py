@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
-from schema import FIELDS_OF, LABELS, TELEMETRY, UNNAMED_PROGRAM_WORK
+from schema import CLOUD_WORK, FIELDS_OF, LABELS, TELEMETRY, UNNAMED_PROGRAM_WORK
 from verifier.calls import CALLS, OWN_SERVICE, WEB_IDENTITY, names_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.policies import POLICIES
@@ -47,7 +47,7 @@ LADDER = f"""Decide in three steps.
 2. Context: drop a finding that is explained by
    - a change ticket that is approved and names every host and account of the finding and its program, and whose time covers all its lines;
      the program is the one that acts (the shell, the dropped file, the service's or task's program, what wrote the value or opened the
-     connection), or where none is seen the work: {", ".join(UNNAMED_PROGRAM_WORK)}; where host, account, or program and work are unknown no ticket covers anything;
+     connection), or where none is seen the work: {", ".join(UNNAMED_PROGRAM_WORK)}; where host (but for {CLOUD_WORK}, which has none), account, or program and work are unknown no ticket covers anything;
    - an approved tool: the program is listed for the department of every account that used it, does not lie in a user-writable folder, and the finding's
      connection does not go to an indicator of high confidence;
    - an authorised scanner: a finding of {", ".join(rule.rule_id for rule in RULES if rule.probing)}

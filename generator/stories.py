@@ -1,0 +1,136 @@
+"""Choose the story that decides an incident, and those that are told harmlessly beside it.
+
+A goal, the decision to aim at, has a deck: the rules that can lead to it, each with the families that are for the rule and the plans
+by which they lead there. A rule is drawn, then a family, then a plan, so that a rule with many families is played no more than one with a
+single one. What serves one goal alone is drawn more often for it than what serves all, so that every rule is played about equally often.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+
+from schema import LABELS, Label
+from tasks.families import Family
+from tasks.registry import TRAIN_FAMILIES, Split, TaskSpec, families_of
+from tasks.scene import Explanation, Plan, Scene, Strength
+
+Told = tuple[Family, Plan]
+ADDRESS_SHARE = 0.25  # of the draws, for the few rules that lead to block_ip, where other rules lead to the goal too
+OTHER_GROUP = 0.65  # of the look-alikes: network activity beside a host's, and the other way round
+EXPLAINED = {
+    True: 0.25,
+    False: 0.75,
+}  # of the look-alikes that can be explained, by whether they are of addresses; the rest lack a relation
+
+
+@dataclass(frozen=True, slots=True)
+class Deck:
+    """Rules to draw from: what each is told by (for each family, its plans), and the sums of their weights up to each."""
+
+    rules: tuple[tuple[tuple[Told, ...], ...], ...]
+    sums: tuple[float, ...]
+
+    def draw(self, scene: Scene) -> Told:
+        """Draw a rule by its weight, of it a family, and of that a plan."""
+        sums = self.sums
+        return scene.pick(scene.pick(self.rules[bisect(sums, scene.random() * sums[-1])]))
+
+
+def choose(scene: Scene, goal: Label, spec: TaskSpec, split: Split) -> Told:
+    """Choose the story that decides, and how it is told. Crown jewel and privilege are drawn where the goal allows any."""
+    family, plan = _deck(goal, split, spec.single).draw(scene)
+    if goal in ("dismiss", "monitor"):
+        plan = Plan(plan.strength, plan.explanation, scene.chance(0.4), scene.chance(0.4))
+    return family, plan
+
+
+def look_alike(scene: Scene, last: Family) -> Told:
+    """Choose something of a training family that decides nothing: harmless, or explained; rather unlike what was told last."""
+    other = scene.chance(OTHER_GROUP)
+    family, _ = _beside(is_of_addresses(last) is not other).draw(scene)
+    crown, privileged = scene.chance(0.4), scene.chance(0.4)
+    explanations: tuple[Explanation, ...] = family.explanations
+    if explanations and scene.chance(EXPLAINED[is_of_addresses(family)]):
+        explanation = scene.pick(explanations)
+        return family, Plan(scene.pick(explained_strengths(family, explanation)), explanation, crown, privileged)
+    return family, Plan("below", "", crown, privileged)
+
+
+def is_of_addresses(family: Family) -> bool:
+    """Return whether a family can lead to block_ip: such families make one group, all others the other."""
+    return "block_ip" in family.reaches
+
+
+def explained_strengths(family: Family, explanation: Explanation) -> tuple[Strength, ...]:
+    """List the strengths that an explanation can explain; an authorised scanner probes for real."""
+    return (
+        ("confirmed",)
+        if explanation == "scanner"
+        else tuple(strength for strength in family.strengths if strength != "below")
+    )
+
+
+def plans_to(goal: Label, family: Family) -> list[Plan]:
+    """List the plans by which a family leads to a decision."""
+    if goal == "dismiss":
+        explained = [
+            Plan(strength, explanation)
+            for explanation in family.explanations
+            for strength in explained_strengths(family, explanation)
+        ]
+        return [*explained, Plan("below")]
+    if goal == "monitor":
+        return [Plan("suspicious")] if "suspicious" in family.strengths else []
+    if goal == "escalate" and "confirmed" in family.strengths:
+        plans = [Plan("confirmed", on_crown_jewel=True)]
+        plans += [Plan("confirmed", privileged=True)] if family.names_account else []
+        return plans + ([Plan("confirmed")] if goal in family.reaches else [])
+    return [Plan("confirmed")] if goal in family.reaches else []
+
+
+# ---------------------------------------------------------------- decks
+@cache
+def _deck(goal: Label, split: Split, single: bool) -> Deck:
+    """Make the deck of a goal; with `single`, of families whose story one line decides, where there are any."""
+    families = families_of(split)
+    told = [(family, plan) for family in families for plan in plans_to(goal, family)]
+    alone = [(family, plan) for family, plan in told if family.single]
+    uses = {rule: len(_goals_of(rule, families)) for rule in {family.rules[0] for family in families}}
+    return _made(alone if single and alone else told, {rule: max(1, count) ** -1.7 for rule, count in uses.items()})
+
+
+@cache
+def _beside(of_addresses: bool) -> Deck:
+    """Make the deck of look-alikes of a group; the plans in it are not used."""
+    told = [(family, Plan("below")) for family in TRAIN_FAMILIES if is_of_addresses(family) is of_addresses]
+    return _made(told, {family.rules[0]: 1.0 for family, _ in told})
+
+
+def _goals_of(rule: str, families: Iterable[Family]) -> set[Label]:
+    """Collect the decisions to which the families for a rule lead by a finding, explained or not."""
+    return {
+        goal
+        for family in families
+        if family.rules[0] == rule
+        for goal in LABELS
+        if any(plan.strength != "below" for plan in plans_to(goal, family))
+    }
+
+
+def _made(told: Iterable[Told], weights: Mapping[str, float]) -> Deck:
+    groups: dict[tuple[bool, str], dict[str, list[Told]]] = {}
+    for family, plan in told:
+        rule = groups.setdefault((is_of_addresses(family), family.rules[0]), {})
+        rule.setdefault(family.name, []).append((family, plan))
+    sizes = {
+        kind: sum(weights[rule] for of_addresses, rule in groups if of_addresses is kind) for kind in (True, False)
+    }
+    share = {True: ADDRESS_SHARE, False: 1 - ADDRESS_SHARE} if all(sizes.values()) else {True: 1.0, False: 1.0}
+    return Deck(
+        tuple(tuple(map(tuple, families.values())) for families in groups.values()),
+        tuple(accumulate(share[kind] * weights[rule] / sizes[kind] for kind, rule in groups)),
+    )

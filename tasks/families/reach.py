@@ -170,15 +170,21 @@ def spread_desktops(scene: Scene, plan: Plan) -> TicketScope:
     return TicketScope(tuple(hosts), user, LOGON_WORK, first, _desktops(scene, user, address, hosts, first, rest))
 
 
-def mounted_and_spread(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how somebody opens another host's drive, and then desktop after desktop; in half of the story, with long rests."""
-    times, source = 6, scene.host(plan.on_crown_jewel)
-    who = Actor(source["name"], source["ip"], scene.account(plan.privileged)["name"])
-    rest = _SHORT if plan.strength == "confirmed" else _LONG
-    first = scene.moment(300 + times * rest[1])
-    tell(scene, who, scene.pick((_VISITED if plan.strength == "below" else _MOUNTED)[:5]), first)
-    hosts = scene.some([host["name"] for host in _near(scene) if host["name"] != source["name"]], times)
-    return who.scope("net.exe", first, _desktops(scene, who.user, who.ip, hosts, first + scene.between(20, 300), rest))
+def _then_spread(hostile: Sequence[Telling], harmless: Sequence[Telling]) -> Callable[[Scene, Plan], TicketScope]:
+    """Make a story of a command, and of desktop after desktop that its account opens; in half of the story, with long rests."""
+
+    def play(scene: Scene, plan: Plan) -> TicketScope:
+        times, source = 6, scene.host(plan.on_crown_jewel)
+        who = Actor(source["name"], source["ip"], scene.account(plan.privileged)["name"])
+        rest = _SHORT if plan.strength == "confirmed" else _LONG
+        first = scene.moment(300 + times * rest[1])
+        tell(scene, who, scene.pick(harmless if plan.strength == "below" else hostile), first)
+        hosts = scene.some([host["name"] for host in _near(scene) if host["name"] != source["name"]], times)
+        return who.scope(
+            "net.exe", first, _desktops(scene, who.user, who.ip, hosts, first + scene.between(20, 300), rest)
+        )
+
+    return play
 
 
 # ---------------------------------------------------------------- other hosts
@@ -330,10 +336,28 @@ FAMILIES: tuple[Family, ...] = (
         "mounted_and_spread",
         "T1021.001",
         "lateral_movement",
-        mounted_and_spread,
+        _then_spread(_MOUNTED[:5], _VISITED[:5]),
         GRAVE,
         explanations=(),
         rules=("share-mounted", "account-spread"),
+    ),
+    Family(
+        "sought_and_spread",
+        "T1087.002",
+        "discovery",
+        _then_spread(_ADMINS[:7], _NOBODY[:7]),
+        GRAVE,
+        explanations=(),
+        rules=("admin-discovery", "account-spread"),
+    ),
+    Family(
+        "swept_and_started",
+        "T1135",
+        "discovery",
+        _swept_then(_THERE_BY_SHELL, _HERE_BY_SHELL),
+        GRAVE,
+        explanations=(),
+        rules=("remote-execution", "share-sweep"),
     ),
     made(
         "sought_administrators",

@@ -114,6 +114,8 @@ def shortcuts(audit: Mapping[str, Any]) -> Chart:
         "words": ("bag of words, macro-F1", MAX_F1),
         "trees": ("boosted trees, macro-F1", MAX_F1),
         "relations": ("relations, macro-F1", MAX_F1),
+        "lines alone": ("lines alone, macro-F1", MAX_F1),
+        "context alone": ("context alone, macro-F1", MAX_F1),
     }
     rows, bounds = [], {}
     for check in audit.get("checks", []):

@@ -1,9 +1,9 @@
-"""Shortcut probes: how well do simple learners label incidents of families that they never saw? Learners are scikit-learn's.
+"""Shortcut probes: how well do simple learners label incidents of families that they never saw? Learners are scikit-learn's, one is torch's.
 
 All are tried by folds over scenario families, on as many incidents of each decision: a learner that knows nothing is right in
 one of five. `single` and `pairs` are small trees on one or two observable fields, `bag_of_words` is a logistic regression over
-masked words, `boosted_trees` sees all fields at once. The last two are tried on a random split too, for information: there the
-families are known. scikit-learn is needed here and nowhere else.
+masked words, `boosted_trees` sees all fields (or all relations) at once, `transformer` sees one half of the observation. The last three are
+tried on a random split too, for information: there the families are known. scikit-learn is needed here and nowhere else.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
+from eval.halves import fit_and_label
 from schema import LABELS, Label
 from telemetry.scoring import CONFIDENCE, wilson
 
@@ -48,7 +49,7 @@ class Figure:
 class Sample:
     """Incidents to probe: fields and words of each, its family and its decision (a number), as many of each decision."""
 
-    features: Any  # float32, incidents x features
+    features: Any  # float32, incidents x features; int16, incidents x positions x words, where the transformer looks
     names: list[str]
     texts: Sequence[str]
     families: np.ndarray
@@ -59,9 +60,7 @@ def sample(
     fields: Sequence[dict[str, float]], texts: Sequence[str], families: Sequence[str], labels: Sequence[Label]
 ) -> Sample:
     """Prepare incidents for probes, cut to as many of each decision."""
-    classes = np.array([LABELS.index(label) for label in labels])
-    least = min(np.sum(classes == index) for index in range(len(LABELS)))
-    chosen = np.sort(np.concatenate([np.flatnonzero(classes == index)[:least] for index in range(len(LABELS))]))
+    classes, chosen = _balanced(labels)
     vectors = DictVectorizer(dtype=np.float32)
     matrix = vectors.fit_transform([fields[index] for index in chosen]).tocsc()
     filled = np.diff(matrix.indptr)
@@ -75,6 +74,25 @@ def sample(
         np.array([families[index] for index in chosen]),
         classes[chosen],
     )
+
+
+def half_sample(hashed: Sequence[np.ndarray], families: Sequence[str], labels: Sequence[Label]) -> Sample:
+    """Prepare halves of incidents (`eval.halves.tokens`) for the transformer, cut to as many of each decision."""
+    classes, chosen = _balanced(labels)
+    return Sample(
+        np.stack([hashed[index] for index in chosen]),
+        [],
+        [],
+        np.array([families[index] for index in chosen]),
+        classes[chosen],
+    )
+
+
+def _balanced(labels: Sequence[Label]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the decisions as numbers, and the incidents to take so that each comes as often."""
+    classes = np.array([LABELS.index(label) for label in labels])
+    least = min(np.sum(classes == index) for index in range(len(LABELS)))
+    return classes, np.sort(np.concatenate([np.flatnonzero(classes == index)[:least] for index in range(len(LABELS))]))
 
 
 def _is_constant(matrix: Any, column: int) -> bool:
@@ -175,6 +193,15 @@ def boosted_trees(data: Sample, *, seen: bool = False, rounds: int = ROUNDS) -> 
 
     with threadpool_limits(1):  # tasks are probed side by side
         return _macro_f1("boosted trees", data, _seen(data) if seen else _unseen(data), fit)
+
+
+def transformer(data: Sample, *, seen: bool = False) -> Figure:
+    """Measure the macro-F1 of a small transformer over one half of the observation (`half_sample`); `seen` tries it on known families."""
+
+    def fit(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        return fit_and_label(data.features[train], data.labels[train], data.features[test])
+
+    return _macro_f1("transformer", data, _seen(data) if seen else _unseen(data), fit)
 
 
 def _macro_f1(field: str, data: Sample, folds: list[tuple[np.ndarray, np.ndarray]], fit: Fit) -> Figure:

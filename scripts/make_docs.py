@@ -20,6 +20,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from eval.audit import NOT_RUN  # noqa: E402
 from rubric import ATTACKER_RANGE, REWARD_RANGE, TABLES, tables_as_data  # noqa: E402
 from schema import LABELS  # noqa: E402
 from scripts.coverage_tables import (  # noqa: E402
@@ -130,13 +131,25 @@ def sets_table(manifest: dict[str, Any]) -> str:
 def audit_table(audit: dict[str, Any]) -> str:
     """Tabulate what the audit found, check by check."""
     rows = "".join(
-        f"| `{check['name']}` | {check['task']} | {check['figure'].replace('|', '&#124;')} | {'fails' if check['offending'] else 'holds'} |\n"
+        f"| `{check['name']}` | {check['task']} | {check['figure'].replace('|', '&#124;')} | {_outcome(check)} |\n"
         for check in audit["checks"]
     )
     return (
-        f"Generator {audit['generator']}, {audit['incidents']:,} incidents of each task: {'all hold' if audit['ok'] else 'not all hold'}.\n\n"
+        f"Generator {audit['generator']}, {audit['incidents']:,} incidents of each task: {_summary(audit)}.\n\n"
         f"| check | task | figure | |\n|---|---|---|---|\n{rows}"
     )
+
+
+def _summary(audit: Mapping[str, Any]) -> str:
+    not_run = audit.get("not_run", [])
+    said = "all hold" if audit["ok"] else "not all hold"
+    return f"{said} that were run; not run: {', '.join(not_run)}" if not_run else said
+
+
+def _outcome(check: Mapping[str, str]) -> str:
+    if check["figure"].startswith(NOT_RUN):
+        return NOT_RUN
+    return "fails" if check["offending"] else "holds"
 
 
 def _figures(path: Path, command: str) -> dict[str, Any]:

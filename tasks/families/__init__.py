@@ -41,6 +41,7 @@ from tasks.families import (
     tools,
     traffic,
 )
+from tasks.families.outside import sequels_of
 from tasks.families.pairs import pairs_of
 from tasks.families.story import Family
 
@@ -78,4 +79,4 @@ _ALONE: tuple[Family, ...] = (
     *tools.FAMILIES,
     *intrusions.FAMILIES,
 )
-FAMILIES: tuple[Family, ...] = (*_ALONE, *pairs_of(_ALONE))
+FAMILIES: tuple[Family, ...] = (*_ALONE, *pairs_of(_ALONE), *sequels_of(_ALONE))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from schema import CLOUD_WORK
-from tasks.families.story import SOFT, Family, actor
-from tasks.families.tellings import Row, tell
-from tasks.families.tenants import OTHER, PERSON, STRANGER, account_chain, alone, exchange
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.families.story import GRAVE, Family
+from tasks.families.tellings import MEMBER, OTHER_MEMBER, Row, administered, chained, exchange
 
+STRANGER = "{word3}@{domain}"
+APPLICATION = "{hex}-4c1e-4d27-9a3b-{hex2}77aa"  # its id
 _MAIL_GUARDS = (
     "Remove-AntiPhishPolicy",
     "Remove-AntiPhishRule",
@@ -33,32 +31,25 @@ _AUDIT_CALLS = ("Set-AdminAuditLogConfig", "Set-OrganizationConfig", "Set-Mailbo
 _RULES, _FLOWS = ("New-InboxRule", "Set-InboxRule"), ("New-TransportRule", "Set-TransportRule")
 
 
-def _inbox_rule(actor: str = PERSON, **parameters: str) -> Row:
+def _inbox_rule(actor: str = MEMBER, **parameters: str) -> Row:
     return exchange(_RULES, actor, Name="{word2}", **parameters)
-
-
-def read_mailboxes(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how an application reads a mailbox, by its id; in the harmless strength, somebody reads their own."""
-    who, at = actor(scene, plan), scene.moment(60)
-    application = f"{scene.between(2**28, 2**32):08x}-4c1e-4d27-9a3b-{scene.between(2**44, 2**48):012x}"
-    reader = PERSON if plan.strength == "below" else application
-    read = exchange("MailItemsAccessed", reader, "", MailAccessType="Bind", MailboxOwnerUPN=PERSON)
-    first, last = tell(scene, who, [replace(read, host="{host}")], at)
-    return TicketScope((who.host,), application, CLOUD_WORK, first, last)
 
 
 # ---------------------------------------------------------------- steps, hostile and harmless
 OPENED = (
     [
         exchange(
-            ("Add-MailboxPermission", "Add-RecipientPermission"), Identity=OTHER, User=PERSON, AccessRights="FullAccess"
+            ("Add-MailboxPermission", "Add-RecipientPermission"),
+            Identity=OTHER_MEMBER,
+            User=MEMBER,
+            AccessRights="FullAccess",
         )
     ],
     [
         exchange(
             ("Remove-MailboxPermission", "Remove-RecipientPermission"),
-            Identity=OTHER,
-            User=PERSON,
+            Identity=OTHER_MEMBER,
+            User=MEMBER,
             AccessRights="FullAccess",
         )
     ],
@@ -71,35 +62,32 @@ DIVERTED = (
 )
 
 FAMILIES: tuple[Family, ...] = (
-    Family(
+    administered(
         "read_mailboxes",
         "T1114.002",
         "collection",
-        read_mailboxes,
-        (),
-        SOFT,
-        single=True,
-        rules=("cloud-mail-read",),
-        platform="saas",
-        most_lines=1,
+        "cloud-mail-read",
+        [exchange("MailItemsAccessed", APPLICATION, "", MailAccessType="Bind", MailboxOwnerUPN=MEMBER)],
+        [exchange("MailItemsAccessed", MEMBER, "", MailAccessType="Bind", MailboxOwnerUPN=MEMBER)],
+        account=APPLICATION,
     ),
-    alone(
+    administered(
         "hiding_rule",
         "T1564.008",
         "defense_evasion",
         "mail-rule-hides",
         [
             _inbox_rule(ForwardTo=STRANGER, DeleteMessage="False"),
-            _inbox_rule(ForwardTo=OTHER, DeleteMessage="True"),
+            _inbox_rule(ForwardTo=OTHER_MEMBER, DeleteMessage="True"),
             _inbox_rule(RedirectTo=STRANGER, MoveToFolder="{word}", MarkAsRead="False"),
-            _inbox_rule(RedirectTo=OTHER, MoveToFolder="Conversation History", MarkAsRead="True"),
-            exchange("Set-Mailbox", Identity=PERSON, ForwardingSmtpAddress=f"smtp:{STRANGER}"),
+            _inbox_rule(RedirectTo=OTHER_MEMBER, MoveToFolder="Conversation History", MarkAsRead="True"),
+            exchange("Set-Mailbox", Identity=MEMBER, ForwardingSmtpAddress=f"smtp:{STRANGER}"),
         ],
         [
-            _inbox_rule(ForwardTo=OTHER, DeleteMessage="False"),
-            _inbox_rule(RedirectTo=OTHER, MoveToFolder="{word}", MarkAsRead="False"),
-            _inbox_rule(ForwardAsAttachmentTo=OTHER, MoveToFolder="{word}", MarkAsRead="False"),
-            exchange("Set-Mailbox", Identity=PERSON, ForwardingSmtpAddress=f"smtp:{OTHER}"),
+            _inbox_rule(ForwardTo=OTHER_MEMBER, DeleteMessage="False"),
+            _inbox_rule(RedirectTo=OTHER_MEMBER, MoveToFolder="{word}", MarkAsRead="False"),
+            _inbox_rule(ForwardAsAttachmentTo=OTHER_MEMBER, MoveToFolder="{word}", MarkAsRead="False"),
+            exchange("Set-Mailbox", Identity=MEMBER, ForwardingSmtpAddress=f"smtp:{OTHER_MEMBER}"),
         ],
         [
             _inbox_rule(ForwardTo=STRANGER, DeleteMessage="True"),
@@ -107,7 +95,7 @@ FAMILIES: tuple[Family, ...] = (
             _inbox_rule(ForwardAsAttachmentTo=STRANGER, MoveToFolder="Archive", MarkAsRead="True"),
         ],
     ),
-    alone(
+    administered(
         "diverted_mail",
         "T1114.003",
         "collection",
@@ -125,49 +113,53 @@ FAMILIES: tuple[Family, ...] = (
             exchange(("Get-OutboundConnector", "Remove-InboundConnector"), Name="{word}", SmartHosts="{domain}"),
         ],
     ),
-    alone(
+    administered(
         "opened_mailbox",
         "T1098.002",
         "persistence",
         "mailbox-opened",
         [*OPENED[0], exchange("Add-MailboxFolderPermission", Identity="{user}:\\Calendar", User="Anonymous")],
-        [*OPENED[1], exchange("Add-MailboxFolderPermission", Identity="{user}:\\Calendar", User=OTHER)],
+        [*OPENED[1], exchange("Add-MailboxFolderPermission", Identity="{user}:\\Calendar", User=OTHER_MEMBER)],
     ),
-    alone(
+    administered(
         "unaudited_mail",
         "T1562.008",
         "defense_evasion",
         "mail-audit-off",
         [
             *UNAUDITED[0],
-            exchange("Set-MailboxAuditBypassAssociation", Identity=PERSON, AuditBypassEnabled="True"),
+            exchange("Set-MailboxAuditBypassAssociation", Identity=MEMBER, AuditBypassEnabled="True"),
             exchange("Set-AdminAuditLogConfig", UnifiedAuditLogIngestionEnabled="False"),
             exchange("Set-OrganizationConfig", AuditDisabled="True"),
         ],
         [
             *UNAUDITED[1],
-            exchange("Set-MailboxAuditBypassAssociation", Identity=PERSON, AuditBypassEnabled="False"),
+            exchange("Set-MailboxAuditBypassAssociation", Identity=MEMBER, AuditBypassEnabled="False"),
             exchange("Set-AdminAuditLogConfig", UnifiedAuditLogIngestionEnabled="True"),
             exchange("Set-OrganizationConfig", AuditDisabled="False"),
         ],
     ),
-    alone("unfiltered_mail", "T1562.001", "defense_evasion", "mail-guard-removed", *UNFILTERED),
-    account_chain(
+    administered("unfiltered_mail", "T1562.001", "defense_evasion", "mail-guard-removed", *UNFILTERED),
+    chained(
         "silent_mailbox",
         "T1098.002",
         "defense_evasion",
         ("mailbox-opened", "mail-audit-off"),
-        UNAUDITED,
-        OPENED,
+        [UNAUDITED, OPENED],
+        work=CLOUD_WORK,
+        reaches=GRAVE,
+        platform="saas",
     ),
     # ATT&CK group G1004: a tenant's transport rule copies all mail, after what checks mail is switched off.
-    account_chain(
+    chained(
         "uncovered_mail",
         "T1562.001",
         "defense_evasion",
         ("mail-guard-removed", "mail-flow-changed"),
-        UNFILTERED,
-        DIVERTED,
+        [UNFILTERED, DIVERTED],
+        work=CLOUD_WORK,
+        reaches=GRAVE,
+        platform="saas",
         split="val_family",
     ),
 )

@@ -1,17 +1,17 @@
-"""Attacks and sweeps from outside, and what follows them on the host.
+"""Attacks and sweeps from outside, alone and with what follows them on the host.
 
-Their rules lead to `block_ip`: a source on the internet is at work on one host. In half of a story that goes on (the suspicious
-strength) what follows is hostile and the traffic before it is the internet's usual noise.
+Their rules lead to `block_ip`: a source on the internet is at work on one host. Sequels are made of the families that tell each
+suspicious thing alone: in half of a sequel's story (the suspicious strength) that is hostile, and the traffic before it is the
+internet's usual noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import NamedTuple
 
 from schema import ACCOUNT_WORK, Category
-from tasks.families.linux import sh
-from tasks.families.mail import OPENED, UNFILTERED
 from tasks.families.story import (
     ADDRESS,
     GRAVE,
@@ -21,7 +21,6 @@ from tasks.families.story import (
     Actor,
     Family,
     FamilySplit,
-    Platform,
     actor,
     attack,
     choose_prober,
@@ -30,13 +29,10 @@ from tasks.families.story import (
     probe,
     trail,
 )
-from tasks.families.tellings import Row, Telling, each, made, order, tell
-from tasks.families.tenants import CONDITIONED, KEYED, TAKEN_OUT
-from tasks.families.traffic import NO_TUNNELS, TRANSFERRED, TUNNELS, odd_names
+from tasks.families.tellings import Row, Telling, each, made, tell
 from tasks.scene import Explanation, Plan, Scene, TicketScope
 
-Sequel = tuple[Sequence[Telling], Sequence[Telling]]  # hostile and harmless
-Assault = Callable[..., float]  # scene, time, target, source, hostile=...; returns the last line's time
+Play = Callable[..., float]  # scene, time, target, source, hostile=...; returns the last line's time
 
 # ---------------------------------------------------------------- attacks on web applications (OWASP Top Ten 2021, A01, A03 and A05)
 FORM_URLS = (
@@ -77,7 +73,7 @@ def _burst(
     technique: str,
     category: Category,
     rule: str,
-    assault: Assault,
+    play_burst: Play,
     explanations: tuple[Explanation, ...] = (),
     split: FamilySplit = "train",
 ) -> Family:
@@ -86,7 +82,7 @@ def _burst(
     def play(scene: Scene, plan: Plan) -> TicketScope:
         host, ip, source = choose_prober(scene, plan)
         first = scene.moment(1000)
-        last = assault(scene, first, Actor(host, ip, ""), source, hostile=plan.strength != "below")
+        last = play_burst(scene, first, Actor(host, ip, ""), source, hostile=plan.strength != "below")
         return TicketScope((host,), "", "", first, last)
 
     return Family(
@@ -105,53 +101,8 @@ def _burst(
     )
 
 
-def _followed(
-    name: str,
-    technique: str,
-    category: Category,
-    rules: tuple[str, str],
-    assault: Assault,
-    sequel: Sequel,
-    *,
-    platform: Platform = "windows",
-    split: FamilySplit = "train",
-) -> Family:
-    """Make a family of an assault from outside, and what is suspicious on that host after it.
-
-    Args:
-        rules: the rule of what follows, and the assault's.
-        sequel: hostile and harmless tellings of what follows.
-    """
-
-    def play(scene: Scene, plan: Plan) -> TicketScope:
-        who, first = actor(scene, plan), scene.moment(1500)
-        end = assault(scene, first, who, scene.public_address(), hostile=plan.strength == "confirmed")
-        telling = scene.pick(sequel[plan.strength == "below"])
-        _, last = tell(scene, who, telling, end + scene.between(20, 300))
-        return who.scope("", first, last)
-
-    return Family(
-        name,
-        technique,
-        category,
-        play,
-        ADDRESS,
-        explanations=(),
-        names_account=assault is stop_trail,
-        rules=rules,
-        platform=platform,
-        split=split,
-        most_lines=32,
-    )
-
-
-def _only(step: tuple[Telling, Telling]) -> Sequel:
-    """Make a sequel of one hostile and one harmless telling."""
-    return [step[0]], [step[1]]
-
-
-def attack_with(*urls: str) -> Assault:
-    """Return the assault that sends some requests."""
+def attack_with(*urls: str) -> Play:
+    """Return the attack that sends some requests."""
     return partial(attack, urls=urls)
 
 
@@ -200,30 +151,25 @@ def stop_trail(scene: Scene, at: float, target: Actor, source: str, *, hostile: 
     )
 
 
-# ---------------------------------------------------------------- what follows, hostile and harmless
-def account_row(name: str, attributes: str, activity: str = "create") -> Row:
+# ---------------------------------------------------------------- accounts and sign-ins
+def _account(name: str, attributes: str, activity: str = "create") -> Row:
     return Row("account", activity, {"user_name": name, "attributes": attributes}, after=(60, 600))
 
 
-def _lived(made_up: str, removed: str, attributes: str = "SAM account enabled") -> Telling:
-    return [account_row(made_up, attributes), account_row(removed, "SAM account removed", "delete")]
+def _lived(made_up: str, removed: str, attributes: str) -> Telling:
+    """Tell of an account that is made, and one that is removed."""
+    return [_account(made_up, attributes), _account(removed, "SAM account removed", "delete")]
 
 
-def _logon(activity: str, **fields: object) -> Row:
-    return Row("logon", activity, {"user_name": "{user}", **fields}, user="")
-
-
-SHORT_LIVED = ([_lived("{word}.{word2}", "{word}.{word2}")], [_lived("{word}.{word2}", "{other_user}")])
-BORROWED = (
-    each(
-        _logon("success", logon_type=9, logon_process="seclogo", auth_protocol="Negotiate", src_ip="127.0.0.1"),
-        _logon("success", logon_type=3, logon_process="Kerberos", auth_protocol="Kerberos", src_ip="127.0.0.1"),
-    ),
-    each(
-        _logon("success", logon_type=9, logon_process="Advapi", auth_protocol="Negotiate", src_ip="127.0.0.1"),
-        _logon("success", logon_type=3, logon_process="Kerberos", auth_protocol="Kerberos", src_ip="{other_ip}"),
-    ),
-)
+def _logons(*odd: str) -> list[Telling]:
+    """Tell of sign-ins of the account: with another password by a process, and by Kerberos from an address."""
+    process, source = odd
+    fields = {"user_name": "{user}", "auth_protocol": "Negotiate", "logon_process": process, "src_ip": "127.0.0.1"}
+    far = {"user_name": "{user}", "auth_protocol": "Kerberos", "logon_process": "Kerberos", "src_ip": source}
+    return each(
+        Row("logon", "success", fields | {"logon_type": 9}, user=""),
+        Row("logon", "success", far | {"logon_type": 3}, user=""),
+    )
 
 
 def _lent(name: str) -> list[Telling]:
@@ -231,16 +177,9 @@ def _lent(name: str) -> list[Telling]:
     fields = {
         "user_name": name,
         "target_hostname": "{other_host}",
-        "process_path": (POWERSHELL, SYSTEM32 + "cmd.exe", SYSTEM32 + "wbem\\wmic.exe"),
+        "process_path": (POWERSHELL, SYSTEM32 + "cmd.exe", SYSTEM32 + "cscript.exe"),
     }
     return each(Row("logon", "explicit_credentials", fields))
-
-
-LENT = (_lent("{other_user}"), _lent("{user}"))
-UNRECORDED = (
-    each(sh("unset HISTFILE", "/usr/bin/sudo"), sh("set +o history", "/usr/bin/sudo")),
-    each(sh("unset {word}", "/usr/bin/sudo"), sh("set -o history", "/usr/bin/sudo")),
-)
 
 
 def _reads(*names: str) -> Telling:
@@ -261,176 +200,13 @@ def _reads(*names: str) -> Telling:
     ]
 
 
-READ_OBJECTS = (
-    [_reads(*(f"{{word{number}}}" for number in range(13)))],
-    [_reads(*("{word1}", "{word2}") * 6, "{word1}")],
-)
-
-
 FAMILIES: tuple[Family, ...] = (
     _burst("injected_form", "T1190", "initial_access", "web-attack", attack_with(*FORM_URLS), PROBE),
     _burst("fetched_secrets", "T1190", "initial_access", "web-attack", attack_with(*FILE_URLS)),
     _burst("injected_code", "T1190", "initial_access", "web-attack", attack_with(*CODE_URLS)),
     _burst("knocked_desktop", "T1046", "discovery", "sign-in-sweep", knock, PROBE),
-    _followed(
-        "passing_account",
-        "T1136",
-        "persistence",
-        ("odd-account", "web-attack"),
-        attack_with(*FORM_URLS, *CODE_URLS),
-        SHORT_LIVED,
-    ),
-    _followed(
-        "borrowed_session",
-        "T1550.002",
-        "lateral_movement",
-        ("borrowed-logon", "service-probing"),
-        probe,
-        BORROWED,
-    ),
-    _followed(
-        "read_directory",
-        "T1087.002",
-        "discovery",
-        ("ticket-sweep", "web-attack"),
-        attack_with(*CODE_URLS),
-        READ_OBJECTS,
-    ),
-    _followed(
-        "tunnelled_back",
-        "T1572",
-        "command_and_control",
-        ("traffic-forwarded", "web-attack"),
-        attack_with(*FILE_URLS, *CODE_URLS),
-        (
-            [[order("/usr/bin/ssh", *TUNNELS, parent="/usr/bin/bash")]],
-            [[order("/usr/bin/ssh", *NO_TUNNELS, parent="/usr/bin/bash")]],
-        ),
-        platform="linux",
-    ),
-    _followed(
-        "unrecorded_shell",
-        "T1070.003",
-        "defense_evasion",
-        ("shell-history-off", "service-probing"),
-        probe,
-        UNRECORDED,
-        platform="linux",
-    ),
-    _followed(
-        "fetched_by_job",
-        "T1197",
-        "command_and_control",
-        ("transfer-job", "sign-in-sweep"),
-        knock,
-        TRANSFERRED,
-    ),
-    _followed(
-        "keyed_application",
-        "T1098.001",
-        "persistence",
-        ("tenant-token-made", "cloud-trail-stopped"),
-        stop_trail,
-        _only(KEYED),
-        platform="cloud",
-    ),
-    _followed(
-        "loosened_sign_in",
-        "T1556.009",
-        "defense_evasion",
-        ("tenant-guard-weakened", "cloud-trail-stopped"),
-        stop_trail,
-        _only(CONDITIONED),
-        platform="cloud",
-    ),
-    _followed(
-        "drained_tenant",
-        "T1114.003",
-        "collection",
-        ("tenant-data-out", "cloud-trail-stopped"),
-        stop_trail,
-        _only(TAKEN_OUT),
-        platform="cloud",
-    ),
-    _followed(
-        "opened_mailbox_unseen",
-        "T1098.002",
-        "persistence",
-        ("mailbox-opened", "cloud-trail-stopped"),
-        stop_trail,
-        _only(OPENED),
-        platform="cloud",
-    ),
-    _followed(
-        "uncovered_mailboxes",
-        "T1562.001",
-        "defense_evasion",
-        ("mail-guard-removed", "cloud-trail-stopped"),
-        stop_trail,
-        _only(UNFILTERED),
-        platform="cloud",
-    ),
-    _followed(
-        "names_from_site",
-        "T1568.002",
-        "command_and_control",
-        ("many-odd-names", "web-attack"),
-        attack_with(*CODE_URLS),
-        ([odd_names("{{domain}}")], [odd_names("{{domain{}}}")]),
-        platform="network",
-    ),
-    _followed(
-        "added_account",
-        "T1136.001",
-        "persistence",
-        ("account-command", "sign-in-sweep"),
-        knock,
-        (
-            [[order("net.exe", "user {word} {hex} /add", "localgroup {word2} {word} /add")]],
-            [[order("net.exe", "user {word} /times:all", "localgroup {word2} {word} /delete")]],
-        ),
-    ),
-    # ---------------------------------------------------------------- for choosing models
     _burst("proxied_attack", "T1190", "initial_access", "web-attack", attack_by_proxy, split="val_family"),
-    _followed(
-        "guest_account",
-        "T1136",
-        "persistence",
-        ("odd-account", "sign-in-sweep"),
-        knock_by_gateway,
-        SHORT_LIVED,
-        split="val_family",
-    ),
-    _followed(
-        "probed_tunnel",
-        "T1572",
-        "command_and_control",
-        ("traffic-forwarded", "service-probing"),
-        probe,
-        ([[order("D:\\Tools\\plink.exe", *TUNNELS)]], [[order("D:\\Tools\\plink.exe", *NO_TUNNELS)]]),
-        split="val_family",
-    ),
-    # ---------------------------------------------------------------- for testing
     _burst("gateway_knocks", "T1046", "discovery", "sign-in-sweep", knock_by_gateway, split="test_family"),
-    _followed(
-        "probed_directory",
-        "T1087.002",
-        "discovery",
-        ("ticket-sweep", "service-probing"),
-        probe,
-        READ_OBJECTS,
-        split="test_family",
-    ),
-    _followed(
-        "borrowed_password",
-        "T1550.002",
-        "lateral_movement",
-        ("borrowed-logon", "web-attack"),
-        attack_by_proxy,
-        LENT,
-        split="test_family",
-    ),
-    # ---------------------------------------------------------------- accounts and sign-ins
     made(
         "disguised_account",
         "T1136",
@@ -450,8 +226,94 @@ FAMILIES: tuple[Family, ...] = (
         "T1550.002",
         "lateral_movement",
         ("borrowed-logon",),
-        suspicious=BORROWED[0],
-        below=BORROWED[1],
+        suspicious=_logons("seclogo", "127.0.0.1"),
+        below=_logons("Advapi", "{other_ip}"),
+        explanations=(),
+    ),
+    made(
+        "lent_password",
+        "T1078",
+        "lateral_movement",
+        ("borrowed-logon",),
+        suspicious=_lent("{other_user}"),
+        below=_lent("{user}"),
+        explanations=(),
+    ),
+    made(
+        "read_directory",
+        "T1087.002",
+        "discovery",
+        ("ticket-sweep",),
+        suspicious=[_reads(*(f"{{word{number}}}" for number in range(13)))],
+        below=[_reads(*("{word1}", "{word2}") * 6, "{word1}")],
         explanations=(),
     ),
 )
+
+
+# ---------------------------------------------------------------- what follows
+class Assault(NamedTuple):
+    """What comes from outside before a sequel: its name in the sequel's, the rule that it meets, and its lines."""
+
+    name: str
+    rule: str
+    play: Play
+
+
+FORM = Assault("form", "web-attack", attack_with(*FORM_URLS))
+CODE = Assault("code", "web-attack", attack_with(*CODE_URLS, *FILE_URLS))
+PROXY = Assault("proxy", "web-attack", attack_by_proxy)
+PROBING = Assault("probing", "service-probing", probe)
+KNOCKS = Assault("knocks", "sign-in-sweep", knock)
+GATEWAY = Assault("gateway", "sign-in-sweep", knock_by_gateway)
+SILENCE = Assault("silence", "cloud-trail-stopped", stop_trail)
+# ATT&CK: C0017 (an application attacked, then accounts and look-ups), G0096, G1004 and G1015 (a cloud's trail stopped, a tenant taken).
+SEQUELS: tuple[tuple[str, Assault, FamilySplit], ...] = (
+    ("disguised_account", FORM, "train"),
+    ("read_directory", CODE, "train"),
+    ("forwarded_port", CODE, "train"),
+    ("generated_names", CODE, "train"),
+    ("passed_logon", PROBING, "train"),
+    ("history_off", PROBING, "train"),
+    ("fetched_from_address", KNOCKS, "train"),
+    ("account_by_command", KNOCKS, "train"),
+    ("lasting_token", SILENCE, "train"),
+    ("weakened_guard", SILENCE, "train"),
+    ("exported_tenant", SILENCE, "train"),
+    ("opened_mailbox", SILENCE, "train"),
+    ("disguised_account", GATEWAY, "val_family"),
+    ("forwarded_port", PROBING, "val_family"),
+    ("read_directory", PROBING, "test_family"),
+    ("lent_password", PROXY, "test_family"),
+)
+
+
+def sequels_of(families: Iterable[Family]) -> tuple[Family, ...]:
+    """Make the sequels of some families that are made of rows."""
+    by_name = {family.name: family for family in families}
+    return tuple(_sequel(assault, by_name[name], split) for name, assault, split in SEQUELS)
+
+
+def _sequel(assault: Assault, family: Family, split: FamilySplit) -> Family:
+    """Make a family of an assault from outside, and what another family tells as suspicious on that host after it."""
+
+    def play(scene: Scene, plan: Plan) -> TicketScope:
+        who, first = actor(scene, plan), scene.moment(1500)
+        end = assault.play(scene, first, who, scene.public_address(), hostile=plan.strength == "confirmed")
+        telling = scene.pick(family.tellings["below" if plan.strength == "below" else "suspicious"])
+        _, last = tell(scene, who, telling, end + scene.between(20, 300))
+        return who.scope("", first, last)
+
+    return Family(
+        f"{family.name}_after_{assault.name}",
+        family.technique,
+        family.category,
+        play,
+        ADDRESS,
+        explanations=(),
+        names_account=assault is SILENCE,
+        rules=(*family.rules, assault.rule),
+        platform=family.platform,
+        split=split,
+        most_lines=max(map(len, family.tellings["suspicious"])) + (29 if assault in (KNOCKS, GATEWAY) else 15),
+    )

@@ -18,15 +18,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
-from schema import Category
+from schema import CLOUD_WORK, Category
 from tasks.families.story import (
     ALL,
     EXPLORER,
     FIRM,
+    GRAVE,
     HOST,
     POWERSHELL,
     SOFT,
@@ -51,6 +52,7 @@ _SERVICE_ROLES = tuple(
     f"AWSServiceRoleFor{name}" for name in ("Organizations", "SSO", "Backup", "AutoScaling", "SecurityHub")
 )
 _CONTROLLERS = ("generic-garbage-collector", "namespace-controller", "deployment-controller", "cronjob-controller")
+MEMBER, OTHER_MEMBER = "{user}@corp.example", "{other_user}@corp.example"  # of a tenant
 _BLANK = re.compile(r"\{([a-z_]+)(\d*)\}")
 _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
     "word": lambda scene, who: scene.word(),
@@ -320,6 +322,32 @@ def kube(
     return call("kubernetes", operation, request, source, **{"agent": "{kube_agent}", **names, **more})
 
 
+def administration(
+    service: str, operation: Any, request: Any, actor: str = MEMBER, kind: str = "user", user: Any = None, **more: Any
+) -> Row:
+    """Describe a granted call to a tenant's administration, in the shape that its audit records are imported in: without a host.
+
+    Args:
+        request: what is written as JSON.
+        user: the account, where it is not the actor's name.
+        more: further fields of the line.
+    """
+    fields = {
+        "user_uid": actor,
+        "user_type": kind,
+        "api_service": service,
+        "api_operation": operation,
+        "resources": json.dumps(request, separators=(",", ":")),
+    }
+    return Row("cloud_api", "call", fields | more, host="", user=actor if user is None else user)
+
+
+def exchange(operation: Any, actor: str = MEMBER, user: Any = None, **parameters: str) -> Row:
+    """Describe an entry of the unified audit log on a command of Exchange Online."""
+    pairs = [{"Name": name, "Value": value} for name, value in parameters.items()]
+    return administration("Exchange", operation, {"ObjectId": "{word}", "Parameters": pairs}, actor, user=user)
+
+
 # ---------------------------------------------------------------- families
 def each(*rows: Row) -> list[Telling]:
     """Make a telling of each row."""
@@ -414,6 +442,33 @@ def chained(
         below=[[*chain.from_iterable([*harmless, *endings])]],
         explanations=explanations,
         **more,
+    )
+
+
+def administered(
+    name: str,
+    technique: str,
+    category: Category,
+    rule: str,
+    hostile: Sequence[Row],
+    harmless: Sequence[Row],
+    confirmed: Sequence[Row] = (),
+    account: str = "",
+) -> Family:
+    """Make a family of one rule on a tenant, each telling one call of somebody whose device the platform names, so that a ticket may explain it."""
+    on_device = [each(*(replace(row, host="{host}") for row in rows)) for rows in (confirmed, hostile, harmless)]
+    return made(
+        name,
+        technique,
+        category,
+        (rule,),
+        CLOUD_WORK,
+        confirmed=on_device[0],
+        suspicious=on_device[1],
+        below=on_device[2],
+        reaches=GRAVE if confirmed else (),
+        account=account,
+        platform="saas",
     )
 
 

@@ -7,69 +7,47 @@ harmless telling is the same call for the own account, of a smaller right, by th
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from schema import CLOUD_WORK, Category
 from tasks.families.story import GRAVE, Family
-from tasks.families.tellings import Row, Telling, chained, each, made
+from tasks.families.tellings import MEMBER, OTHER_MEMBER, Row, administered, administration, chained, exchange, made
 
-PERSON, OTHER = "{user}@corp.example", "{other_user}@corp.example"
 STRANGER = "{word3}@{domain}"
 OKTA_ITSELF = "system@okta.com"
 
 
 # ---------------------------------------------------------------- rows
-def _administration(
-    service: str, operation: Any, request: Any, actor: str = PERSON, kind: str = "user", user: Any = None, **more: Any
+def okta(
+    operation: Any, target: str = OTHER_MEMBER, actor: str = MEMBER, kind: str = "user", result: str = "SUCCESS"
 ) -> Row:
-    """Describe a granted call of an actor to a tenant's administration; `user` is the account where it is not the actor's name."""
-    fields = {
-        "user_uid": actor,
-        "user_type": kind,
-        "api_service": service,
-        "api_operation": operation,
-        "resources": json.dumps(request, separators=(",", ":")),
-    }
-    return Row("cloud_api", "call", fields | more, host="", user=actor if user is None else user)
-
-
-def okta(operation: Any, target: str = OTHER, actor: str = PERSON, kind: str = "user", result: str = "SUCCESS") -> Row:
     """Describe an event of Okta's System Log that concerns an account (Okta, "Event Types")."""
     request = {"target": [{"type": "User", "alternateId": target}], "outcome": {"result": result}}
     refusal = {} if result == "SUCCESS" else {"api_error": result}
-    return _administration("okta", operation, request, actor, kind, src_ip="{address}", **refusal)
+    return administration("okta", operation, request, actor, kind, src_ip="{address}", **refusal)
 
 
-def entra(operation: Any, name: str, value: str, target: str = OTHER, before: str = "", **more: Any) -> Row:
+def entra(operation: Any, name: str, value: str, target: str = OTHER_MEMBER, before: str = "", **more: Any) -> Row:
     """Describe an entry of Entra's audit log that sets one property (Microsoft, "Microsoft Entra audit activity reference")."""
     change = {"displayName": name, "newValue": value} | ({"oldValue": before} if before else {})
     request = [{"type": "User", "userPrincipalName": target, "modifiedProperties": [change]}]
-    return _administration("Core Directory", operation, request, **more)
-
-
-def exchange(operation: Any, actor: str = PERSON, user: Any = None, **parameters: str) -> Row:
-    """Describe an entry of the unified audit log on a command of Exchange Online."""
-    pairs = [{"Name": name, "Value": value} for name, value in parameters.items()]
-    return _administration("Exchange", operation, {"ObjectId": "{word}", "Parameters": pairs}, actor, user=user)
+    return administration("Core Directory", operation, request, **more)
 
 
 def github(action: Any, kind: str = "user", **more: Any) -> Row:
     """Describe an entry of a GitHub organisation's audit log."""
     request = {"org": "corp", "repo": "corp/{word}", **more}
-    return _administration("github", action, request, "{user}", kind, cloud_account="corp")
+    return administration("github", action, request, "{user}", kind, cloud_account="corp")
 
 
 def workspace(event: Any, application: str = "admin", **parameters: str) -> Row:
     """Describe an activity of Google Workspace's reports."""
-    return _administration(f"workspace/{application}", event, parameters, cloud_account="C02corp")
+    return administration(f"workspace/{application}", event, parameters, cloud_account="C02corp")
 
 
 def google(method: str, request: dict[str, Any], **more: Any) -> Row:
     """Describe a call in Google Cloud's audit logs."""
-    return _administration(
+    return administration(
         "iam.googleapis.com",
         method,
         {"resourceName": "projects/{word}", **more, "request": request},
@@ -154,42 +132,13 @@ IMPERSONATED = (
     [okta(("user.session.impersonation.revoke", "user.session.impersonation.end"))],
 )
 TAKEN_OUT = (
-    [workspace(("CREATE_EMAIL_MONITOR", "CUSTOMER_TAKEOUT_CREATED"), USER_EMAIL=OTHER)],
-    [workspace(("DELETE_EMAIL_MONITOR", "CUSTOMER_TAKEOUT_SUCCEEDED"), USER_EMAIL=OTHER)],
+    [workspace(("CREATE_EMAIL_MONITOR", "CUSTOMER_TAKEOUT_CREATED"), USER_EMAIL=OTHER_MEMBER)],
+    [workspace(("DELETE_EMAIL_MONITOR", "CUSTOMER_TAKEOUT_SUCCEEDED"), USER_EMAIL=OTHER_MEMBER)],
 )
 PUBLISHED = ([github("repo.access", visibility="public")], [github("repo.access", visibility="private")])
 
 
-def on_device(*rows: Row) -> list[Telling]:
-    """Make a telling of each row, which names the caller's device."""
-    return each(*(replace(row, host="{host}") for row in rows))
-
-
-def alone(
-    name: str,
-    technique: str,
-    category: Category,
-    rule: str,
-    hostile: Sequence[Row],
-    harmless: Sequence[Row],
-    confirmed: Sequence[Row] = (),
-) -> Family:
-    """Make a family of one rule, each telling one line of a caller whose device is known."""
-    return made(
-        name,
-        technique,
-        category,
-        (rule,),
-        CLOUD_WORK,
-        confirmed=on_device(*confirmed),
-        suspicious=on_device(*hostile),
-        below=on_device(*harmless),
-        reaches=GRAVE if confirmed else (),
-        platform="saas",
-    )
-
-
-def account_chain(name: str, technique: str, category: Any, rules: tuple[str, ...], *steps: Any, **more: Any) -> Family:
+def _chain(name: str, technique: str, category: Category, rules: tuple[str, ...], *steps: Any, **more: Any) -> Family:
     """Make a family of steps of one account, each suspicious alone, that bear each other out."""
     return chained(name, technique, category, rules, steps, work=CLOUD_WORK, reaches=GRAVE, platform="saas", **more)
 
@@ -204,40 +153,44 @@ def _pushes(first: str, second: str, entrant: str) -> list[Row]:
 
 FAMILIES: tuple[Family, ...] = (
     # ---------------------------------------------------------------- tenants
-    alone(
+    administered(
         "granted_role",
         "T1098.003",
         "privilege_escalation",
         "tenant-role-granted",
         [
-            _role(OTHER),
-            _role(OTHER, "Add member to role outside of PIM"),
-            okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER),
-            workspace(("ASSIGN_ROLE", "GRANT_ADMIN_PRIVILEGE", "GRANT_DELEGATED_ADMIN_PRIVILEGES"), USER_EMAIL=OTHER),
-            _binding("ADD", OTHER),
-            exchange(("Add-RoleGroupMember", "New-ManagementRoleAssignment"), Identity="{word}", Member=OTHER),
+            _role(OTHER_MEMBER),
+            _role(OTHER_MEMBER, "Add member to role outside of PIM"),
+            okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER_MEMBER),
+            workspace(
+                ("ASSIGN_ROLE", "GRANT_ADMIN_PRIVILEGE", "GRANT_DELEGATED_ADMIN_PRIVILEGES"), USER_EMAIL=OTHER_MEMBER
+            ),
+            _binding("ADD", OTHER_MEMBER),
+            exchange(("Add-RoleGroupMember", "New-ManagementRoleAssignment"), Identity="{word}", Member=OTHER_MEMBER),
             github(("org.add_member", "org.update_member"), user="{other_user}", permission="admin"),
         ],
         [
-            _role(OTHER, "Remove member from role"),
-            _role(PERSON, "Remove eligible member from role"),
-            okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER, OKTA_ITSELF, "service"),
-            workspace(("UNASSIGN_ROLE", "REVOKE_ADMIN_PRIVILEGE"), USER_EMAIL=PERSON),
-            _binding("REMOVE", PERSON),
-            exchange(("Remove-RoleGroupMember", "Remove-ManagementRoleAssignment"), Identity="{word}", Member=OTHER),
+            _role(OTHER_MEMBER, "Remove member from role"),
+            _role(MEMBER, "Remove eligible member from role"),
+            okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER_MEMBER, OKTA_ITSELF, "service"),
+            workspace(("UNASSIGN_ROLE", "REVOKE_ADMIN_PRIVILEGE"), USER_EMAIL=MEMBER),
+            _binding("REMOVE", MEMBER),
+            exchange(
+                ("Remove-RoleGroupMember", "Remove-ManagementRoleAssignment"), Identity="{word}", Member=OTHER_MEMBER
+            ),
             github(("org.add_member", "org.update_member"), user="{other_user}", permission="read"),
         ],
         [
-            _role(PERSON),
-            _role(PERSON, "Add eligible member to role"),
-            okta(("user.account.privilege.grant", "iam.resourceset.bindings.add"), PERSON),
-            workspace(("ASSIGN_ROLE", "GRANT_ADMIN_PRIVILEGE", "GRANT_DELEGATED_ADMIN_PRIVILEGES"), USER_EMAIL=PERSON),
-            _binding("ADD", PERSON),
-            exchange(("Add-RoleGroupMember", "New-ManagementRoleAssignment"), Identity="{word}", Member=PERSON),
+            _role(MEMBER),
+            _role(MEMBER, "Add eligible member to role"),
+            okta(("user.account.privilege.grant", "iam.resourceset.bindings.add"), MEMBER),
+            workspace(("ASSIGN_ROLE", "GRANT_ADMIN_PRIVILEGE", "GRANT_DELEGATED_ADMIN_PRIVILEGES"), USER_EMAIL=MEMBER),
+            _binding("ADD", MEMBER),
+            exchange(("Add-RoleGroupMember", "New-ManagementRoleAssignment"), Identity="{word}", Member=MEMBER),
             github(("org.add_member", "org.update_member"), user="{user}", permission="admin"),
         ],
     ),
-    alone(
+    administered(
         "weakened_guard",
         "T1556.009",
         "defense_evasion",
@@ -259,7 +212,7 @@ FAMILIES: tuple[Family, ...] = (
             entra("Add conditional access policy", "ConditionalAccessPolicy", _ON, before=_ON),
         ],
     ),
-    alone(
+    administered(
         "lasting_token",
         "T1098.001",
         "persistence",
@@ -287,16 +240,16 @@ FAMILIES: tuple[Family, ...] = (
             github(("public_key.delete", "personal_access_token.request_denied")),
         ],
     ),
-    alone(
+    administered(
         "impersonated_user",
         "T1078.004",
         "initial_access",
         "okta-impersonation",
         IMPERSONATED[0],
-        [*IMPERSONATED[1], okta("user.session.impersonation.grant", OTHER, OKTA_ITSELF, "service")],
+        [*IMPERSONATED[1], okta("user.session.impersonation.grant", OTHER_MEMBER, OKTA_ITSELF, "service")],
     ),
-    alone("dropped_watch", "T1562.001", "defense_evasion", "code-guard-removed", *UNWATCHED),
-    alone(
+    administered("dropped_watch", "T1562.001", "defense_evasion", "code-guard-removed", *UNWATCHED),
+    administered(
         "published_content",
         "T1567",
         "collection",
@@ -317,8 +270,10 @@ FAMILIES: tuple[Family, ...] = (
             workspace("change_acl_editors", "drive", DOC_ID="{hex}", NEW_VALUE="private"),
         ],
     ),
-    alone("added_hook", "T1072", "execution", "code-hook-added", HOOKED[0], [*HOOKED[1], github(_GITHUB_HOOKS, "bot")]),
-    alone(
+    administered(
+        "added_hook", "T1072", "execution", "code-hook-added", HOOKED[0], [*HOOKED[1], github(_GITHUB_HOOKS, "bot")]
+    ),
+    administered(
         "exported_tenant",
         "T1114.003",
         "collection",
@@ -330,12 +285,12 @@ FAMILIES: tuple[Family, ...] = (
         ],
         [
             *TAKEN_OUT[1],
-            workspace("email_forwarding_change", "user_accounts", email_forwarding_destination_address=PERSON),
+            workspace("email_forwarding_change", "user_accounts", email_forwarding_destination_address=MEMBER),
             exchange(("SearchCreated", "Get-ComplianceSearchAction"), SearchName="{word}"),
         ],
     ),
     # ---------------------------------------------------------------- chains
-    account_chain(
+    _chain(
         "hooked_code",
         "T1072",
         "defense_evasion",
@@ -345,7 +300,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     # ---------------------------------------------------------------- for choosing models
     # ATT&CK group G1015: trusted locations added to conditional access, then credentials for applications.
-    account_chain(
+    _chain(
         "quiet_application",
         "T1556.009",
         "defense_evasion",
@@ -356,7 +311,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     # ---------------------------------------------------------------- for testing
     # ATT&CK T1078.004 and T1114: a provider's support is used to act as an administrator, and a tenant's mail leaves.
-    account_chain(
+    _chain(
         "taken_support",
         "T1078.004",
         "initial_access",
@@ -366,7 +321,7 @@ FAMILIES: tuple[Family, ...] = (
         split="test_family",
     ),
     # ATT&CK group G1004: what guards an organisation's source code is switched off, and the code is shown to the world.
-    account_chain(
+    _chain(
         "published_code",
         "T1562.001",
         "defense_evasion",
@@ -376,37 +331,37 @@ FAMILIES: tuple[Family, ...] = (
         split="test_family",
     ),
     # ---------------------------------------------------------------- credential access
-    alone(
+    administered(
         "reset_factor",
         "T1556.006",
         "credential_access",
         "tenant-factor-reset",
         [
-            okta(("user.mfa.factor.deactivate", "user.mfa.factor.reset_all", "user.mfa.factor.suspend"), OTHER),
+            okta(("user.mfa.factor.deactivate", "user.mfa.factor.reset_all", "user.mfa.factor.suspend"), OTHER_MEMBER),
             entra(
                 ("Admin registered security info", "Admin updated security info", "Admin deleted security info"),
                 "StrongAuthenticationMethod",
                 "[]",
-                OTHER,
+                OTHER_MEMBER,
             ),
-            entra("Disable Strong Authentication", "StrongAuthenticationRequirement", "[]", OTHER),
-            workspace("UNENROLL_USER_FROM_STRONG_AUTH", USER_EMAIL=OTHER),
+            entra("Disable Strong Authentication", "StrongAuthenticationRequirement", "[]", OTHER_MEMBER),
+            workspace("UNENROLL_USER_FROM_STRONG_AUTH", USER_EMAIL=OTHER_MEMBER),
             workspace(("ENFORCE_STRONG_AUTHENTICATION", "ALLOW_STRONG_AUTHENTICATION"), NEW_VALUE="false"),
         ],
         [
-            okta(("user.mfa.factor.deactivate", "user.mfa.factor.reset_all", "user.mfa.factor.suspend"), PERSON),
+            okta(("user.mfa.factor.deactivate", "user.mfa.factor.reset_all", "user.mfa.factor.suspend"), MEMBER),
             entra(
                 ("Admin registered security info", "Admin updated security info", "Admin deleted security info"),
                 "StrongAuthenticationMethod",
                 "[]",
-                PERSON,
+                MEMBER,
             ),
-            entra("Enable Strong Authentication", "StrongAuthenticationRequirement", "[]", OTHER),
-            workspace("UNENROLL_USER_FROM_STRONG_AUTH", USER_EMAIL=PERSON),
+            entra("Enable Strong Authentication", "StrongAuthenticationRequirement", "[]", OTHER_MEMBER),
+            workspace("UNENROLL_USER_FROM_STRONG_AUTH", USER_EMAIL=MEMBER),
             workspace(("ENFORCE_STRONG_AUTHENTICATION", "ALLOW_STRONG_AUTHENTICATION"), NEW_VALUE="true"),
         ],
     ),
-    alone(
+    administered(
         "wide_consent",
         "T1528",
         "credential_access",
@@ -436,9 +391,9 @@ FAMILIES: tuple[Family, ...] = (
         "credential_access",
         ("push-fatigue",),
         CLOUD_WORK,
-        confirmed=[_pushes(PERSON, PERSON, PERSON)],
-        suspicious=[_pushes(PERSON, PERSON, OTHER)],
-        below=[_pushes(PERSON, OTHER, PERSON)],
+        confirmed=[_pushes(MEMBER, MEMBER, MEMBER)],
+        suspicious=[_pushes(MEMBER, MEMBER, OTHER_MEMBER)],
+        below=[_pushes(MEMBER, OTHER_MEMBER, MEMBER)],
         reaches=GRAVE,
         explanations=(),
         platform="saas",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from schema import REMOTE_WORK
-from tasks.families.outside import account_row
 from tasks.families.story import ADDRESS, GRAVE, HOST, PROBE, Family, actor, choose_prober
 from tasks.families.tellings import Row, Telling, each, made, order, script
 from tasks.scene import Plan, Scene, TicketScope
@@ -68,7 +67,7 @@ def _machine_ticket(machine: str) -> Telling:
     """Tell of an account that is made with a machine's name, and gets a ticket to a machine."""
     ticket = {"user_name": "{other_host}", "service_name": f"{machine}$", "ticket_encryption": "0x12", "src_ip": "{ip}"}
     return [
-        account_row("{other_host}", "SAM account enabled"),
+        Row("account", "create", {"user_name": "{other_host}", "attributes": "SAM account enabled"}),
         Row("kerberos", "tgs", ticket, after=(20, 300), user=""),
     ]
 

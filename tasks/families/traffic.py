@@ -48,7 +48,7 @@ _SCRIPTERS = tuple(
 _NO_NETWORK = tuple(SYSTEM32 + name for name in ("notepad.exe", "calc.exe", "mspaint.exe", "gpupdate.exe"))
 
 
-def odd_names(domain: str) -> Telling:
+def _odd_names(domain: str) -> Telling:
     """Tell of many names of middle length that a program asks for under a domain; `{domain}` and a number is another for each."""
     return [
         Row(
@@ -195,8 +195,8 @@ FAMILIES: tuple[Family, ...] = (
         "T1568.002",
         "command_and_control",
         ("many-odd-names",),
-        suspicious=[odd_names("{{domain}}")],
-        below=[odd_names("{{domain{}}}")],
+        suspicious=[_odd_names("{{domain}}")],
+        below=[_odd_names("{{domain{}}}")],
         platform="network",
     ),
     made(

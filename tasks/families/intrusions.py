@@ -164,7 +164,7 @@ VALIDATION: tuple[Family, ...] = (
             _step("bcdedit.exe", "/set recoveryenabled off", "/set recoveryenabled on"),
             (_stopping("stop"), _stopping("query")),
         ],
-        ending=(_notes(*["RESTORE_{word9}.txt"] * 5), _notes(*(f"{{word{number}}}.txt" for number in range(12, 17)))),
+        ending=(_notes(*["RESTORE_{word9}3.txt"] * 5), _notes(*(f"RESTORE_{{word9}}{number}.txt" for number in range(1, 6)))),
         reaches=GRAVE,
         split="val_family",
     ),

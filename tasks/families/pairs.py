@@ -22,6 +22,7 @@ PAIRS = (
     ("wiped_data", "dropped_firewall"),
     ("halted_services", "copied_out"),
     ("halted_services", "safe_mode"),
+    ("halted_services", "hidden_file"),
     ("removed_backups", "erased_history"),
     ("prevented_recovery", "dropped_firewall"),
     ("erased_history", "gathered_mail"),

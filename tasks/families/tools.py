@@ -155,7 +155,7 @@ _RESTARTED = (
     _stops("powershell.exe", *(f"-Command Restart-Service -Name {name}" for name in _SERVICES)),
 )
 _FOLDERS = ("Desktop", "Documents", "Pictures", "Music", "Downloads", "Videos")
-_NOTES = ("README_{word9}.txt", "HOW_TO_{word9}.html", "{word9}_files.hta", "{word9}-decrypt.txt")
+_NOTES = ("README_{{word9}}{}.txt", "HOW_TO_{{word9}}{}.html", "{{word9}}{}_files.hta", "{{word9}}{}-decrypt.txt")
 
 
 def _notes(folders: Sequence[str], names: Sequence[str], program: str) -> Telling:
@@ -173,7 +173,7 @@ def _noted(*, alike: bool, deep: bool = False) -> list[Telling]:
                 f"Documents\\{{word{number}}}\\{folder}x" if deep else folder
                 for number, folder in enumerate(_FOLDERS, 2)
             ],
-            [name if alike else name.replace("9", str(number)) for number in range(2, 8)],
+            [name.format(4 if alike else number) for number in range(2, 8)],
             program,
         )
         for name in _NOTES

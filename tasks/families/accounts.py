@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schema import ACCOUNT_WORK, GROUP_WORK, REPLICATION_WORK
-from tasks.families.story import EXPLORER, GRAVE, HOST, POWERSHELL, SYSTEM32, Family
+from tasks.families.story import EXPLORER, GRAVE, HOST, POWERSHELL, REPLICA_RIGHT, SYSTEM32, Family
 from tasks.families.tellings import Row, Telling, made, order, setting, start
 
 CMD = SYSTEM32 + "cmd.exe"
@@ -60,7 +60,6 @@ _ORDINARY_OPTIONS = (
 )
 _ORDINARY = ("description={word}", "telephoneNumber={number}", "manager=CN={word},OU=Staff,DC=corp,DC=example")
 
-REPLICA_RIGHT = "9923a32a-3607-11d2-b9be-0000f87a36b2"
 MANAGE_RIGHT = "1131f6ac-9c07-11d1-f79f-00c04fc2dcd2"
 _REPLICA_NAMES = ("GC/{other_host}/corp.example", "E3514235-4B06-11D1-AB04-00C04FC2DCD2/{hex}/corp.example")
 _USUAL_NAMES = ("HOST/{other_host}", "WSMAN/{other_host}")

@@ -5,9 +5,7 @@ Each step is told alone by a family of training; here they come together, as gro
 
 from __future__ import annotations
 
-from tasks.families.accounts import MACHINE, REPLICA_RIGHT
-from tasks.families.footholds import START_MENU
-from tasks.families.story import EXPLORER, GRAVE, HOST, POWERSHELL, SYSTEM32, Family
+from tasks.families.story import EXPLORER, GRAVE, HOST, POWERSHELL, REPLICA_RIGHT, START_MENU, SYSTEM32, Family
 from tasks.families.tellings import Row, Telling, chained, file, made, order, script, service, setting, start
 
 CMD = SYSTEM32 + "cmd.exe"
@@ -251,8 +249,14 @@ FAMILIES: tuple[Family, ...] = (
         ("replica-rights", "account-takeover"),
         [
             (
-                [Row("account", "modify", {"user_name": MACHINE, "attributes": "set: Trusted for delegation"})],
-                [Row("account", "modify", {"user_name": MACHINE, "attributes": "set: Password does not expire"})],
+                [Row("account", "modify", {"user_name": "{other_host}$", "attributes": "set: Trusted for delegation"})],
+                [
+                    Row(
+                        "account",
+                        "modify",
+                        {"user_name": "{other_host}$", "attributes": "set: Password does not expire"},
+                    )
+                ],
             )
         ],
         ending=(_used_right(REPLICA_RIGHT), _used_right("00299570-246d-11d0-a768-00aa006e0529")),

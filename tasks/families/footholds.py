@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schema import WMI_WORK
-from tasks.families.story import EXPLORER, HOST, POWERSHELL, SYSTEM32, TOOL, Family
+from tasks.families.story import EXPLORER, HOST, POWERSHELL, START_MENU, SYSTEM32, TOOL, Family
 from tasks.families.tellings import Row, Telling, connect, file, made, order, service, setting, start, task
 
 CMD = SYSTEM32 + "cmd.exe"
@@ -15,7 +15,6 @@ SERVICE_KEY = "HKLM\\System\\CurrentControlSet\\Services\\{word}\\"
 CURRENT = "HKLM\\Software\\Microsoft\\Windows NT\\CurrentVersion\\"
 CONTROL = "HKLM\\System\\CurrentControlSet\\Control\\"
 CLASS = "HKU\\S-1-5-21-{number}-1001_Classes\\CLSID\\{{hex}-0000-4000-8000-0000{hex2}}\\"
-START_MENU = "Microsoft\\Windows\\Start Menu\\Programs\\"
 
 
 # ---------------------------------------------------------------- services

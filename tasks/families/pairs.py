@@ -42,15 +42,14 @@ PAIRS = (
     ("saved_credentials", "gathered_files"),
     ("saved_credentials", "opened_tunnel"),
     ("hidden_file", "uploaded_archive"),
-    ("launched_shell", "loaded_value"),
-    ("launched_shell", "account_by_command"),
-    ("launched_shell", "opened_rights"),
-    ("odd_service", "account_by_command"),
-    ("odd_service", "loaded_value"),
-    ("opened_rights", "scheduled_shell"),
-    ("account_by_command", "loaded_value"),
-    ("opened_rights", "account_by_command"),
-    ("opened_rights", "loaded_value"),
+    ("hijacked_class", "launched_shell"),
+    ("started_at_sign_in", "launched_shell"),
+    ("hijacked_class", "odd_service"),
+    ("short_task", "odd_service"),
+    ("turned_service", "account_by_command"),
+    ("started_at_sign_in", "account_by_command"),
+    ("turned_service", "loaded_value"),
+    ("short_task", "opened_rights"),
 )
 
 

@@ -357,7 +357,8 @@ class OpenSOCEnv:
         if self._reasons:
             turn = AttackerTurn(valid=True, reasons=tuple(self._reasons))
             return self._refuse(turn, "The incident is not plausible: " + "; ".join(self._reasons[:5]) + ".")
-        self._scenario = Scenario(Case(incident, world, "", _rendered(incident)))
+        case = Case(_rendered(incident), world, "", incident.target_label, incident.category, incident.narrative)
+        self._scenario = Scenario(case)
         self._play = signature(incident, self._scenario.truth)
         novel = self._play not in KNOWN_PLAYS and not (self._archive and self._archive.plays[self._play])
         self._crafted = AttackerTurn(valid=True, novel=novel)

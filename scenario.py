@@ -13,14 +13,16 @@ from generator.incidents import Case, generate
 from schema import Task
 from tasks.alerts import alert_on
 from tasks.registry import Split
-from verifier.decision import compute_ground_truth
+from verifier.decision import judge_rows
 from verifier.playbook import defender_instructions, playbook_for
 from verifier.truth import GroundTruth
 from world import World
 
 OBSERVED = ("alert", "log_window", "context")  # the parts of a defender's observation that no other part implies
 JUDGED = ("action", "evidence_log_ids", "techniques", "rule_ids")  # what of a ground truth an item holds
-REMEMBERED = 32  # incidents: the groups of a step of training, at about 60 KB each
+REMEMBERED = (
+    8  # incidents; more of them cost a fresh episode time, as its objects lie in memory that is no longer at hand
+)
 
 
 class Scenario:
@@ -38,7 +40,7 @@ class Scenario:
     @cached_property
     def truth(self) -> GroundTruth:
         """Judge the incident."""
-        return compute_ground_truth(self.case.incident, self.case.world)
+        return judge_rows(self.case.lines, self.case.world)
 
     @cached_property
     def _touched(self) -> World:
@@ -54,7 +56,7 @@ class Scenario:
         alerted = next(line for line in lines if line["log_id"] == self.case.world.alerted)
         return {
             "instructions": defender_instructions(),
-            "alert": alert_on(alerted["event_type"], alerted["log_id"], self.case.incident.narrative),
+            "alert": alert_on(alerted["event_type"], alerted["log_id"], self.case.narrative),
             "log_window": lines,
             "context": self._touched.to_context(),
             "playbook": self._playbook,

@@ -814,6 +814,14 @@ def _unchecked_event(line: Mapping[str, Any]) -> EventBase:
     return _unchecked(event_class, values, _EVENT_PARTS)
 
 
+def bare_fields(event_type: str, given: Mapping[str, Any]) -> Fields:
+    """Build the typed fields of a valid row for reading alone: every field is an attribute, and nothing else of the model is there."""
+    _, fields_class, unset = _BLANKS[event_type]
+    fields = object.__new__(fields_class)
+    _set_values(fields, {**unset, **given})
+    return fields
+
+
 _EVENT_PARTS = set(EventBase.model_fields) | {
     "event_type",
     "fields",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from operator import itemgetter
 from random import Random
 from typing import Any
@@ -58,14 +59,21 @@ _POISON = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
-    """One incident with its world, and the family whose story decides it. `lines` are the incident's events as rendered rows."""
+    """One incident with its world, and the family whose story decides it. `lines` are the incident's events as rendered rows, which are valid."""
 
-    incident: Incident
+    lines: list[dict[str, Any]]
     world: World
     family: str
-    lines: list[dict[str, Any]]
+    label: Label
+    category: Category
+    narrative: str
+
+    @cached_property
+    def incident(self) -> Incident:
+        """The incident as the schema has it; rows are enough for an episode, so it is built when somebody asks."""
+        return built_incident(self.label, self.category, self.lines, self.narrative)
 
 
 def incident_seed(split: str, task: str, index: int, salt: str = "") -> int:
@@ -265,7 +273,6 @@ def _finish(scene: Scene, family: Family, plan: Plan, goal: Label, alerted: int,
     scene.rng.shuffle(scene.indicators)
     hostile = plan.strength != "below" and not plan.explanation
     category: Category = family.category if hostile else "benign_activity"
-    incident = built_incident(goal, category, lines, narrative)
     world = World.around(
         scene.organisation,
         tickets=scene.tickets,
@@ -274,4 +281,4 @@ def _finish(scene: Scene, family: Family, plan: Plan, goal: Label, alerted: int,
         now=scene.clock(in_order[-1][0] + scene.between(30, 600)),
         alerted=alerted_row["log_id"],
     )
-    return Case(incident, world, family.name, lines)
+    return Case(lines, world, family.name, goal, category, narrative)

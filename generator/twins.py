@@ -46,13 +46,13 @@ def rebuild(case: Case, *, lines: Rows | None = None, narrative: str | None = No
     rows = case.lines if lines is None else lines
     incident = Incident.model_validate(
         {
-            "target_label": case.incident.target_label,
-            "category": case.incident.category,
+            "target_label": case.label,
+            "category": case.category,
             "events": rows,
-            "narrative": case.incident.narrative if narrative is None else narrative,
+            "narrative": case.narrative if narrative is None else narrative,
         }
     )
-    return Case(incident, world or case.world, case.family, rows)
+    return Case(rows, world or case.world, case.family, incident.target_label, incident.category, incident.narrative)
 
 
 def sort_lines(case: Case, lines: Iterable[Mapping[str, Any]]) -> Case:

@@ -94,7 +94,7 @@ def test_what_the_property_plays_comes_from_the_pool_and_from_outside(pools):
 
 def test_a_stored_incident_is_neither_generated_nor_judged(pools, monkeypatch):
     monkeypatch.delattr("scenario.generate")
-    monkeypatch.delattr("scenario.compute_ground_truth")
+    monkeypatch.delattr("scenario.judge_rows")
     env = OpenSOCEnv(pool=pools["train", ""])
 
     first = env.reset(task="stage3_mixed", seed=START)

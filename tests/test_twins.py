@@ -11,7 +11,7 @@ from generator import generate
 from generator.injection import MAX_DNS_LABEL, PLACES, TIERS, inject
 from generator.invariances import INVARIANCES, harmless_twins
 from generator.twins import BROADER, LAST, MINIMAL, proposals
-from schema import LABELS, TASKS, Incident
+from schema import LABELS, TASKS
 from tasks.registry import SPLITS
 from verifier import check_plausibility, compute_ground_truth
 from world import World, make_organisation
@@ -186,12 +186,7 @@ def test_a_full_window_takes_the_text_into_its_narrative():
     case = generate("stage1_basic", 1)
     row = case.lines[0]
     lines = [{**row, "log_id": f"L2-{number}"} for number in range(40)]
-    full = type(case)(
-        Incident(target_label="dismiss", category="benign_activity", events=lines),
-        World.around(make_organisation(1)),
-        "",
-        lines,
-    )
+    full = type(case)(lines, World.around(make_organisation(1)), "", "dismiss", "benign_activity", "")
 
     assert inject(full, Random(1), truth="dismiss", place="file_name").place == "narrative"
     assert set(LABELS) >= {inject(full, Random(2), truth="dismiss", tier="plain").wanted}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
-from itertools import chain
+from collections.abc import Iterable, Mapping
 from math import ceil, floor, isnan
 from typing import Any
 
@@ -14,7 +12,7 @@ from verifier.commands import triggers_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, explanation
 from verifier.rules import RULES
 from verifier.truth import GroundTruth
-from verifier.window import Finding, Kind, Limits, Line, Rule, Window
+from verifier.window import Finding, Kind, Limits, Line, Rule, Window, lines_of_events, lines_of_rows
 from world import EMPTY_WORLD, World
 
 
@@ -24,7 +22,18 @@ def compute_ground_truth(incident: Incident, world: World = EMPTY_WORLD) -> Grou
     Reads neither `target_label`, `category` nor `narrative`. Three steps: findings by rule, context, decision. Without
     a world nothing is known but the private networks, and nothing is explained.
     """
-    window = Window(incident, world)
+    window = Window(lines_of_events(incident.events), world)
+    return decide(window, find(window))
+
+
+def judge_rows(rows: Iterable[Mapping[str, Any]], world: World) -> GroundTruth:
+    """Compute what `compute_ground_truth` does of an incident's events as rendered rows, without building the incident.
+
+    Args:
+        rows: valid rows of `event_type`, `fields` (those that are set), `timestamp` and `log_id`; nothing is checked.
+        world: around them.
+    """
+    window = Window(lines_of_rows(rows), world)
     return decide(window, find(window))
 
 
@@ -40,12 +49,6 @@ def judge_observation(observation: Mapping[str, Any]) -> GroundTruth:
     return compute_ground_truth(
         incident, World.from_context(observation["context"], alerted=observation["alert"]["log_id"])
     )
-
-
-def label_under(incident: Incident, world: World, limits: Limits) -> Label:
-    """Return the action when every threshold is moved by `limits`; the margin gate compares three of them."""
-    window = Window(incident, world, limits)
-    return decide(window, find(window)).action
 
 
 def find(window: Window) -> tuple[Finding, ...]:
@@ -82,13 +85,14 @@ def declaration_for(finding: Finding) -> str:
 
 def candidate_rules(window: Window) -> list[Rule]:
     """List the rules that may find something in a window, in their order: those that its kinds of lines or its commands bring in."""
-    by_kind = window.by_kind
-    always, several = _rules_on(frozenset(by_kind))
-    indices = set(always)
+    indices: set[int] = set()
+    counts: dict[int, int] = {}
+    for kind, lines in window.by_kind.items():
+        indices.update(_BY_KIND.get(kind, ()))
+        for index in _BY_KINDS.get(kind, ()):
+            counts[index] = counts.get(index, 0) + len(lines)
     slack = min(0, window.limits.count)  # the rules themselves compare; here nothing must be missed
-    for index, least, kinds in several:
-        if sum([len(by_kind[kind]) for kind in kinds]) >= least + slack:
-            indices.add(index)
+    indices.update([index for index, count in counts.items() if count >= RULES[index].at_least + slack])
     for triggers in (window.view(triggers_of), window.view(calls_by_operation)):
         for trigger in filter(_BY_TRIGGER.__contains__, triggers):
             indices.update(_BY_TRIGGER[trigger])
@@ -96,24 +100,15 @@ def candidate_rules(window: Window) -> list[Rule]:
 
 
 _PROBING = frozenset(rule.rule_id for rule in RULES if rule.probing)
+# Rules by index: those that one line of a kind brings in, those that need several lines of their kinds, those that a trigger brings in.
 _BY_KIND: dict[Kind, list[int]] = {}
+_BY_KINDS: dict[Kind, list[int]] = {}
 _BY_TRIGGER: dict[str, list[int]] = {}
 for _rule_index, _rule in enumerate(RULES):
     for _kind in _rule.kinds:
-        _BY_KIND.setdefault(_kind, []).append(_rule_index)
+        (_BY_KIND if _rule.at_least <= 1 else _BY_KINDS).setdefault(_kind, []).append(_rule_index)
     for _trigger in _rule.triggers:
         _BY_TRIGGER.setdefault(_trigger, []).append(_rule_index)
-
-
-@lru_cache(maxsize=4096)
-def _rules_on(kinds: frozenset[Kind]) -> tuple[frozenset[int], tuple[tuple[int, int, frozenset[Kind]], ...]]:
-    """Return the rules, by index, that kinds of lines bring in: those that one line is enough for, and those that need several.
-
-    The latter with how many lines they need, and of which of the kinds.
-    """
-    indices = frozenset(chain.from_iterable(_BY_KIND.get(kind, ()) for kind in kinds))
-    several = frozenset(index for index in indices if RULES[index].at_least > 1)
-    return indices - several, tuple((index, RULES[index].at_least, RULES[index].kinds & kinds) for index in several)
 
 
 def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:

@@ -31,10 +31,10 @@ from schema import (
     account_name,
     epoch_s,
 )
-from verifier.decision import compute_ground_truth, event_type_of, label_under
+from verifier.decision import decide, event_type_of, find
 from verifier.rules.network import MIN_UPLOAD_MB
 from verifier.truth import GroundTruth
-from verifier.window import LOOSER, TIGHTER, Line, Window, basename, is_person_or_service
+from verifier.window import LOOSER, TIGHTER, Line, Window, basename, is_person_or_service, lines_of_events
 from world import EMPTY_WORLD, MAX_NAME, World
 
 MAX_SPAN_S = 24 * 3600  # one incident, one day
@@ -87,13 +87,14 @@ def check_plausibility(
     doubled = [log_id for log_id, times in ids.items() if times > 1]
     if doubled:
         return [f"log ids must be unique; {', '.join(doubled[:3])} came more than once"]
-    window = Window(incident, world)
+    window = Window(lines_of_events(incident.events), world)
     reasons = [reason for check in _CHECKS for reason in check(window)]
     reasons += _time_order(incident)
-    truth = compute_ground_truth(incident, world)
+    truth = decide(window, find(window))
     reasons += _category(incident, window, truth)
     for limits, side in ((TIGHTER, "stricter"), (LOOSER, "looser")):
-        if label_under(incident, world, limits) != truth.action:
+        moved = Window(window.lines, world, limits)
+        if decide(moved, find(moved)).action != truth.action:
             reasons.append(
                 f"the answer hangs on the edge of a threshold: with slightly {side} thresholds it is another"
             )

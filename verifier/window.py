@@ -8,19 +8,14 @@ little tighter and a little looser.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf, isnan, nan
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
-from schema import (
-    Fields,
-    Incident,
-    account_name,
-    epoch_s,
-)
+from schema import Event, Fields, account_name, bare_fields, epoch_s
 
 if TYPE_CHECKING:
     from world import World
@@ -305,6 +300,21 @@ def _selection(entry: Selection[Any] | type[Fields] | tuple[Any, ...]) -> Select
     return lines_of(*entry) if isinstance(entry, tuple) else lines_of(entry)
 
 
+def lines_of_events(events: Iterable[Event]) -> list[Line]:
+    """Read an incident's events as lines."""
+    return [_line(event.timestamp, event.log_id, event.fields) for event in events]
+
+
+def lines_of_rows(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
+    """Read an incident's events as lines where they are rendered rows, valid ones: nothing is checked."""
+    return [_line(row["timestamp"], row["log_id"], bare_fields(row["event_type"], row["fields"])) for row in rows]
+
+
+def _line(timestamp: str, log_id: str, fields: Fields) -> Line:
+    user = fields.actor_user
+    return Line(epoch_s(timestamp), log_id, fields.device_hostname or "", account_name(user) if user else "", fields, 0)
+
+
 class Window:
     """An incident's lines in time order, by kind."""
 
@@ -321,14 +331,8 @@ class Window:
         "world",
     )
 
-    def __init__(self, incident: Incident, world: World, limits: Limits = EXACT) -> None:
-        lines: list[Line] = []
-        for event in incident.events:
-            fields = event.fields
-            host, user = fields.device_hostname or "", fields.actor_user
-            at = epoch_s(event.timestamp)
-            lines.append(Line(at, event.log_id, host, account_name(user) if user else "", fields, 0))
-        lines.sort(key=_by_time)
+    def __init__(self, lines: Iterable[Line], world: World, limits: Limits = EXACT) -> None:
+        lines = sorted(lines, key=_by_time)
         by_fields: dict[type[Fields], list[Line]] = {}
         by_kind: dict[Kind, list[Line]] = {}
         for order, line in enumerate(lines):

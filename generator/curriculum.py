@@ -88,6 +88,7 @@ class Curriculum:
         self.draws = 0
         self._log = log
         self._successes: dict[Hashable, _Success] = {}
+        self._answered: dict[int, Item] = {}
         self._head = {
             "curriculum": GENERATOR_VERSION,
             "split": split,
@@ -98,8 +99,12 @@ class Curriculum:
         if log is not None:
             self._begin(log)
 
-    def draw(self) -> Item:
-        """Draw the next item."""
+    def draw(self, number: int | None = None) -> Item:
+        """Draw the next item, or the one of a number: a draw that the log has is what it was, so a run that goes on finds its way again."""
+        if number is not None:
+            if number in self._answered:
+                return self._answered[number]
+            self.draws = number
         rng = Random(f"{self.seed}/{self.draws}")
         task = rng.choices(self.tasks, [self._weight("task", task) for task in self.tasks])[0]
         items = [self._item(task, rng.randrange(MAX_SEED)) for _ in range(CANDIDATES)]
@@ -111,14 +116,14 @@ class Curriculum:
         """Remember how an item went, and write it to the log.
 
         Args:
-            item: drawn before.
+            item: drawn before. What is in the log already stays.
             right: whether the answer was right, or the share of a group of answers that was, from 0 to 1.
             story: whether the item's own story was played; in self-play it was not, and the task alone is remembered.
         """
+        if item.draw in self._answered:
+            return
         entry = {name: getattr(item, name) for name in Item.__slots__}
-        if not story:
-            entry |= {"rule": "", "context": ""}
-        entry["right"] = float(right)
+        entry |= {"right": float(right), "story": story}
         self._remember(entry)
         if self._log is not None:
             self._append(self._log, entry)
@@ -132,9 +137,10 @@ class Curriculum:
         return success.weight if success else 1.0
 
     def _remember(self, entry: dict[str, Any]) -> None:
-        for kind in ("task", "rule", "context"):
-            if entry[kind]:
-                self._successes.setdefault((kind, entry[kind]), _Success()).add(float(entry["right"]))
+        item = Item(**{name: entry[name] for name in Item.__slots__})
+        self._answered[item.draw] = item
+        for kind in ("task", "rule", "context") if entry["story"] else ("task",):
+            self._successes.setdefault((kind, entry[kind]), _Success()).add(float(entry["right"]))
 
     # ------------------------------------------------------------ the log
     def _begin(self, log: Path) -> None:
@@ -159,7 +165,7 @@ class Curriculum:
         for number, entry in enumerate(entries, 2):
             try:
                 self._remember(entry)
-                self.draws = max(self.draws, entry["draw"] + 1)
+                self.draws = entry["draw"] + 1
             except (KeyError, TypeError, ValueError) as error:
                 raise BadRequestError(
                     f"{log}, line {number}: expected an item and how it went; got {shown(entry)}"

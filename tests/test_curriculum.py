@@ -11,6 +11,7 @@ from env import OpenSOCEnv
 from generator.curriculum import Curriculum
 from generator.incidents import generate, story_of
 from schema import TASKS, BadRequestError
+from train.data import CurriculumRows, row_of
 from verifier import compute_ground_truth
 
 
@@ -115,6 +116,32 @@ def test_an_environment_plays_what_its_curriculum_draws_and_tells_it(tmp_path):
         env.reset(seed=4, task="stage2_multi").log_window == OpenSOCEnv().reset(seed=4, task="stage2_multi").log_window
     )
     assert len(path.read_text().splitlines()) == 4  # an episode with a seed of its own is none of the curriculum's
+
+
+def test_a_draw_that_the_log_has_is_what_it_was(tmp_path):
+    first = answered(Curriculum(seed=3, log=tmp_path / "a.jsonl"), 10, lambda item: 0.5)
+    again = Curriculum(seed=3, log=tmp_path / "a.jsonl")
+
+    assert [again.draw(number) for number in range(10)] == first
+    before = again.draw(10)
+    again.record(first[4], right=True)  # answered long ago
+    assert again.draw(10) == before
+
+
+def test_rows_are_drawn_as_answers_come_in():
+    asked = []
+    rows = CurriculumRows(
+        Curriculum(seed=6, salt="train/5"), lambda task, seed: asked.append(seed) or row_of(5, task, seed)
+    )
+    first = rows(0)
+    rows.tell(first["task"], first["seed"], 1.0)
+    rows.tell(first["task"], first["seed"], 0.0)  # told once already
+
+    assert first["observation"] == row_of(5, first["task"], first["seed"])["observation"]
+    assert asked == [first["seed"]]
+    assert rows._curriculum.draws == 1
+    assert rows(0)["seed"] == first["seed"]
+    assert rows(1)["seed"] != first["seed"]
 
 
 def test_self_play_is_remembered_by_its_task_alone():

@@ -164,6 +164,17 @@ def test_a_toy_samples_and_steps_by_itself(toy, tmp_path):
     assert all(line["completions/max_length"] <= 8 and line["time/generate_tokens_per_s"] > 0 for line in steps)
 
 
+def test_a_curriculum_draws_while_the_trainer_goes_on(toy, tmp_path, scripted):
+    scripted(lambda place: said("escalate" if place % 2 else "monitor"))
+    flags = ["--stages", "stage3_mixed", "--steps", "3", "--curriculum", "--eval-every", "0"]
+    assert train(toy, tmp_path, *flags, "--max-zero-variance", "1") == 0
+
+    text = (tmp_path / "stage3_mixed" / "curriculum.jsonl").read_text("utf-8").splitlines()
+    entries = [json.loads(line) for line in text[1:]]
+    assert [entry["draw"] for entry in entries] == list(range(6))  # two groups a step
+    assert {entry["right"] for entry in entries} <= {0.0, 0.5}
+
+
 def test_evaluation_leaves_what_is_sampled_as_it_is(toy, tmp_path):
     entropies = []
     for every in ("0", "1"):

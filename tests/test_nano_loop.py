@@ -318,6 +318,16 @@ def reinforced(start, out, *flags):
     return grpo.main(["--model", str(start), "--out", str(out), *how, *flags])
 
 
+def test_a_curriculum_draws_and_a_run_that_goes_on_finds_what_was_drawn(short, start, tmp_path):
+    flags = ("--curriculum", "--groups", "2", "--max-zero-variance", "1", "--max-one-action", "1", "--anchor", "none")
+    assert reinforced(start, tmp_path / "a", "--steps", "3", *flags) == 0
+
+    head, *entries = map(json.loads, (tmp_path / "a/stage1_basic/curriculum.jsonl").read_text("utf-8").splitlines())
+    assert (head["split"], head["tasks"]) == ("train", ["stage1_basic"])
+    assert [entry["draw"] for entry in entries] == list(range(6))
+    assert {entry["right"] for entry in entries} <= {0.0, 0.5, 1.0}
+
+
 def test_a_policy_that_gives_one_answer_stops_the_run(short, start, tmp_path, capsys):
     limits = ["--collapse-window", "2", "--max-zero-variance", "0", "--max-one-action", "0"]
     code = reinforced(start, tmp_path, "--steps", "9", *limits)

@@ -29,6 +29,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generator.curriculum import Curriculum, Item
 from generator.incidents import GENERATOR_VERSION, generate
 from players.base import DENSITIES, Density
 from players.prompt import messages
@@ -180,9 +181,41 @@ def validation_rows(seed: int, number: int, tasks: Sequence[Task] = TASKS) -> li
 
 def training_row(seed: int, index: int, *, tasks: Sequence[Task] = TASKS, split: Split = "train") -> Row:
     """Return the row at one index of a stream."""
-    turn, task = index // len(tasks), tasks[index % len(tasks)]
-    case = generate(task, turn, split=split, salt=f"train/{seed}")
-    return {"id": f"{split}-{seed}-{task}-{turn}", "task": task, "split": split, **item_of(case)}
+    return row_of(seed, tasks[index % len(tasks)], index // len(tasks), split=split)
+
+
+def row_of(stream: int, task: Task, seed: int, *, split: Split = "train") -> Row:
+    """Return the row of a task and a seed of a stream."""
+    case = generate(task, seed, split=split, salt=f"train/{stream}")
+    return {"id": f"{split}-{stream}-{task}-{seed}", "task": task, "split": split, **item_of(case)}
+
+
+CURRICULUM = "curriculum.jsonl"  # a curriculum's log, in the directory of a stage
+
+
+class CurriculumRows:
+    """Rows that a curriculum draws by how a run's groups of answers went.
+
+    Args:
+        curriculum: draws; it has the split and the salt.
+        make: what a task and a seed become: a row.
+    """
+
+    def __init__(self, curriculum: Curriculum, make: Callable[[Task, int], Row]) -> None:
+        self._curriculum, self._make = curriculum, make
+        self._items: dict[tuple[str, int], Item] = {}  # that wait for how they went
+
+    def __call__(self, index: int) -> Row:
+        """Return the row at an index: drawn now, or before the run was cut off."""
+        item = self._curriculum.draw(index)
+        self._items[item.task, item.seed] = item
+        return {**self._make(item.task, item.seed), "task": item.task, "seed": item.seed}
+
+    def tell(self, task: str, seed: int, right: float) -> None:
+        """Tell which share of the answers to a row was right."""
+        item = self._items.pop((task, seed), None)
+        if item is not None:
+            self._curriculum.record(item, right=right)
 
 
 # ---------------------------------------------------------------- rows in bulk

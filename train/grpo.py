@@ -21,12 +21,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from generator.curriculum import Curriculum
+from players.scoring import Score
 from rubric import TABLES
 from runs.provenance import stable_seed
 from schema import TASKS, BadRequestError, Task
 from train import hub
 from train.command import PLAIN, TRL, Command, Flag, close_run, common_flags, resolved, tasks_of, train_by
-from train.data import SFT_SET, drop_too_long, validation_rows
+from train.data import CURRICULUM, SFT_SET, CurriculumRows, drop_too_long, validation_rows
 from train.monitor import Collapse, Validation, report_reward_share
 from train.reward import TriageReward
 from train.reward import rows as reward_rows
@@ -46,6 +48,11 @@ OF_GRPO = (
         int,
         default_text="4; plain loop: 32",
         metavar="N",
+    ),
+    Flag(
+        "--curriculum",
+        "draw incidents by how answers on their task, rule and context went lately, about half right",
+        None,
     ),
     Flag("--batch-size", "answers on a device at once in a pass of training", int, 4, metavar="N", trainer=TRL),
     Flag("--temperature", "of sampling, above 0", float, 1.0),
@@ -176,9 +183,10 @@ COMMAND = Command(
 
 
 class TimedReward(TriageReward):
-    """A reward that counts the `seconds` that it took; whoever reads them sets them back."""
+    """A reward that counts the `seconds` that it took; whoever reads them sets them back. It tells a curriculum how groups went."""
 
     seconds = 0.0
+    drawn: CurriculumRows | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> list[float]:
         """Score completions as `TriageReward` does."""
@@ -187,6 +195,15 @@ class TimedReward(TriageReward):
             return super().__call__(*args, **kwargs)
         finally:
             self.seconds += time.perf_counter() - started
+
+    def judged(self, tasks: Sequence[Task], seeds: Sequence[int], scores: Sequence[Score]) -> None:
+        """Tell the curriculum, where there is one, which share of each incident's answers was right."""
+        if self.drawn:
+            groups: dict[tuple[Task, int], list[bool]] = {}
+            for task, seed, score in zip(tasks, seeds, scores, strict=True):
+                groups.setdefault((task, int(seed)), []).append(score.right)
+            for (task, seed), rights in groups.items():
+                self.drawn.tell(task, seed, sum(rights) / len(rights))
 
 
 def _accumulation(args: argparse.Namespace) -> int:
@@ -235,6 +252,10 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     )
     _accumulation(args)
     _vllm(args)
+    if args.curriculum and args.skip_long:
+        raise BadRequestError(
+            "--curriculum draws no second incident for one that is too long; leave --skip-long out and take --density compact."
+        )
     record = COMMAND.open_run(args.out, argv, args, fresh=args.fresh)
     start = args.model
     for stage in stages:
@@ -254,9 +275,15 @@ def _train_stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, sta
         return out
     loaded = hub.load(start, args)
     longest = args.max_answer or hub.answer_room(loaded.tokenizer, args.density)
-    rows, left_out = incidents(args, stage, loaded, longest)
     reward = TimedReward(reward_table=args.reward_table)
-    trainer = make_trainer(args, out, loaded, rows, longest, reward)
+    count, left_out = args.steps * args.groups, 0
+    if args.curriculum:
+        reward.drawn = _drawn(args, out, stage, loaded, longest)
+        data = _stream(reward.drawn, count)
+    else:
+        rows, left_out = incidents(args, stage, loaded, longest)
+        data = _dataset(rows)
+    trainer = make_trainer(args, out, loaded, data, longest, reward)
     held_out = validation_rows(args.seed, args.eval_n, (stage,)) if args.eval_every else []
     watcher = Watcher(
         trainer,
@@ -270,7 +297,7 @@ def _train_stage(args: argparse.Namespace, argv: Sequence[str], stage: Task, sta
     lines = (line.get("time/reward_share") for line in watcher.log.lines())
     share = report_reward_share(stage, [value for value in lines if value is not None])
     steps = trainer.state.global_step
-    close_run(out, record, steps=steps, incidents=len(rows), left_out=left_out, reward_share=share)
+    close_run(out, record, steps=steps, incidents=count, left_out=left_out, reward_share=share)
     return out
 
 
@@ -295,11 +322,35 @@ def incidents(args: argparse.Namespace, stage: Task, loaded: Any, answer: int) -
     return fitting, fitting[-1]["seed"] + 1 - begin - wanted
 
 
-def make_trainer(
-    args: argparse.Namespace, out: Path, loaded: hub.Loaded, rows: list[dict[str, Any]], answer: int, reward: Any
-) -> Any:
-    """Make TRL's trainer of a stage."""
+def _dataset(rows: list[dict[str, Any]]) -> Any:
     from datasets import Dataset
+
+    return Dataset.from_list(rows)
+
+
+def _drawn(args: argparse.Namespace, out: Path, stage: Task, loaded: hub.Loaded, answer: int) -> CurriculumRows:
+    """Return the rows that a curriculum draws; its log lies in the stage's directory."""
+    curriculum = Curriculum(tasks=(stage,), seed=stable_seed(f"grpo/{args.seed}/{stage}"), log=out / CURRICULUM)
+
+    def make(task: Task, seed: int) -> dict[str, Any]:
+        (row,) = reward_rows(1, task=task, start=seed, density=args.density)
+        what = f"the context of {loaded.context} without {answer} for the answer"
+        sizes = hub.lengths(loaded.tokenizer, [row["prompt"]])
+        drop_too_long([row], [f"{task} seed {seed}"], sizes, loaded.context - answer, skip=False, what=what)
+        return row
+
+    return CurriculumRows(curriculum, make)
+
+
+def _stream(drawn: CurriculumRows, count: int) -> Any:
+    """Return so many rows as a dataset that draws each when the trainer comes to it."""
+    from datasets import IterableDataset
+
+    return IterableDataset.from_generator(lambda: map(drawn, range(count)))
+
+
+def make_trainer(args: argparse.Namespace, out: Path, loaded: hub.Loaded, data: Any, answer: int, reward: Any) -> Any:
+    """Make TRL's trainer of a stage."""
     from trl import GRPOConfig, GRPOTrainer
 
     from train.trl_head import use_plain_head
@@ -331,7 +382,7 @@ def make_trainer(
         model=loaded.model,
         args=config,
         reward_funcs=reward,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=data,
         processing_class=loaded.tokenizer,
     )
 

@@ -145,6 +145,7 @@ class TriageReward:
             score_reply(reply_text(completion), self._item(task, int(seed), split), self._table)
             for completion, task, seed, split in zip(completions, task, seed, splits, strict=True)
         ]
+        self.judged(task, seed, scores)
         if log_metric and scores:
             for name, value in _means(scores):
                 log_metric(f"triage/{name}", value)
@@ -152,6 +153,9 @@ class TriageReward:
             log_extra("action", [score.action or "malformed" for score in scores])
             log_extra("feedback", [score.fault or f"The answer {score.action} was taken." for score in scores])
         return [score.reward for score in scores]
+
+    def judged(self, tasks: Sequence[Task], seeds: Sequence[int], scores: Sequence[Score]) -> None:
+        """Hear how the completions of a call were scored; for whoever draws incidents by it."""
 
 
 def _item(task: Task, seed: int, split: Split, *, salt: str) -> dict[str, Any]:

@@ -90,6 +90,7 @@ class Loop:
         about: what is written beside the weights.
         evaluate: figures on held-out incidents, every `plan.eval_every` steps and at the end.
         notice: is called with each logged line.
+        tell: is called with each row and what is logged of it, in the order of the rows.
     """
 
     def __init__(
@@ -100,8 +101,9 @@ class Loop:
         about: Mapping[str, Any],
         evaluate: Evaluate | None = None,
         notice: Notice | None = None,
+        tell: Callable[[Row, Mapping[str, Any]], None] | None = None,
     ) -> None:
-        self.plan, self.about, self.evaluate, self.notice = plan, dict(about), evaluate, notice
+        self.plan, self.about, self.evaluate, self.notice, self.tell = plan, dict(about), evaluate, notice, tell
         self.step, self.incidents, self.seconds, self.done = 0, 0, 0.0, False
         plan.out.mkdir(parents=True, exist_ok=True)
         restore_directory(plan.out / LAST)
@@ -185,6 +187,10 @@ class Loop:
         if sums:
             self._update(sums, done)
         self.step += 1
+        if self.tell:
+            told = zip((row for part in parts for row in part), logs, strict=True)
+            for row, log in sorted(told, key=lambda pair: pair[0]["index"]):
+                self.tell(row, log)
         self._write(_summary(logs, self.step, self.incidents, time.perf_counter() - began, made_s, drawn_s))
 
     def _part(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from eval.metric_table import names_in
+from generator.curriculum import Curriculum
 from players.base import Options
 from players.codec import CONTEXT, LONGEST, PromptCodec, load
 from players.nano import NanoModel
@@ -25,7 +26,17 @@ from runs.progress import progress
 from runs.provenance import stable_seed
 from schema import TASKS, BadRequestError, Row, Task
 from train.command import Command, check_device, close_run, is_complete, resolved, tasks_of
-from train.data import drop_too_long, fresh, labelled, sft_rows, training_row, validation_rows
+from train.data import (
+    CURRICULUM,
+    CurriculumRows,
+    drop_too_long,
+    fresh,
+    labelled,
+    row_of,
+    sft_rows,
+    training_row,
+    validation_rows,
+)
 from train.monitor import Collapse, Validation, report_reward_share
 from train.nano.checkpoint import finish
 from train.nano.loop import Loop, Plan
@@ -63,6 +74,7 @@ class Method:
     batch: int
     tasks: Sequence[Task] = TASKS
     collapse: Collapse | None = None
+    tell: Callable[[Row, Mapping[str, Any]], None] | None = None
 
 
 # ---------------------------------------------------------------- the commands
@@ -125,19 +137,31 @@ def grpo(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Pat
     run = command.open_run(args.out, argv, args, fresh=args.fresh)
     before = args.model
     for index, stage in enumerate(stages):
-        tasks = _with_earlier(stages[: index + 1])
+        tasks, stream = _with_earlier(stages[: index + 1]), stable_seed(f"grpo/{args.seed}/{stage}")
+        drawn = _drawn(args.out / stage, stream, stages[: index + 1]) if args.curriculum else None
         method = Method(
             name,
             partial(_start, before),
-            partial(training_row, stable_seed(f"grpo/{args.seed}/{stage}"), tasks=tasks),
+            drawn or partial(training_row, stream, tasks=tasks),
             partial(_objective, args, stage, anchor),
             args.groups,
             (stage,),
             None if args.best_of else Collapse(args.collapse_window, args.max_zero_variance, args.max_one_action),
+            partial(_tell, drawn) if drawn else None,
         )
         before = str(_run(command, args, argv, args.out / stage, method))
     close_run(args.out, run, stages=stages)
     return Path(before)
+
+
+def _drawn(out: Path, stream: int, tasks: Sequence[Task]) -> CurriculumRows:
+    """Return the rows that a curriculum draws, with its log in the stage's directory."""
+    curriculum = Curriculum(tasks=tasks, seed=stream, salt=f"train/{stream}", log=out / CURRICULUM)
+    return CurriculumRows(curriculum, partial(row_of, stream))
+
+
+def _tell(drawn: CurriculumRows, row: Row, log: Mapping[str, Any]) -> None:
+    drawn.tell(row["task"], row["seed"], log["accuracy"])
 
 
 def _objective(args: argparse.Namespace, stage: Task, anchor: Sequence[Row]) -> Objective:
@@ -211,7 +235,7 @@ def _run(
                 )
 
         about = {"method": method.name, "command": run["command"], "commit": run["commit"]}
-        loop = Loop(plan, method.start, about=about, evaluate=evaluate, notice=notice)
+        loop = Loop(plan, method.start, about=about, evaluate=evaluate, notice=notice, tell=method.tell)
         if method.collapse:
             method.collapse.replay(loop.log, loop.step)
         model = loop.run(method.rows, method.objective())

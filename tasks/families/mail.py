@@ -148,6 +148,7 @@ FAMILIES: tuple[Family, ...] = (
         [UNAUDITED, OPENED],
         work=CLOUD_WORK,
         reaches=GRAVE,
+        explanations=("ticket",),
         platform="saas",
     ),
     # ATT&CK group G1004: a tenant's transport rule copies all mail, after what checks mail is switched off.
@@ -159,6 +160,7 @@ FAMILIES: tuple[Family, ...] = (
         [UNFILTERED, DIVERTED],
         work=CLOUD_WORK,
         reaches=GRAVE,
+        explanations=("ticket",),
         platform="saas",
         split="val_family",
     ),

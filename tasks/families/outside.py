@@ -274,7 +274,7 @@ SEQUELS: tuple[tuple[str, Assault, FamilySplit], ...] = (
     ("forwarded_port", CODE, "train"),
     ("generated_names", CODE, "train"),
     ("passed_logon", PROBING, "train"),
-    ("history_off", PROBING, "train"),
+    ("history_off", SILENCE, "train"),
     ("fetched_from_address", KNOCKS, "train"),
     ("account_by_command", KNOCKS, "train"),
     ("lasting_token", SILENCE, "train"),

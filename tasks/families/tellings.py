@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -389,7 +389,10 @@ def made(
         who, values = actor(scene, plan, next(iter(_approved(telling)), tool)), {}  # type: tuple[Actor, dict[str, str]]
         first, last = tell(scene, who, telling, values=values)
         tool, name = (_filled(text, scene, who, values) for text in (tool, account))
-        return (who._replace(user=name) if name else who).scope(tool, first, last)
+        scope = (who._replace(user=name) if name else who).scope(tool, first, last)
+        if not any(row.host for row in telling):
+            scope.hosts = ()
+        return scope
 
     return Family(
         name,
@@ -455,17 +458,16 @@ def administered(
     confirmed: Sequence[Row] = (),
     account: str = "",
 ) -> Family:
-    """Make a family of one rule on a tenant, each telling one call of somebody whose device the platform names, so that a ticket may explain it."""
-    on_device = [each(*(replace(row, host="{host}") for row in rows)) for rows in (confirmed, hostile, harmless)]
+    """Make a family of one rule on a tenant's administration, each telling one call."""
     return made(
         name,
         technique,
         category,
         (rule,),
         CLOUD_WORK,
-        confirmed=on_device[0],
-        suspicious=on_device[1],
-        below=on_device[2],
+        confirmed=each(*confirmed),
+        suspicious=each(*hostile),
+        below=each(*harmless),
         reaches=GRAVE if confirmed else (),
         account=account,
         platform="saas",

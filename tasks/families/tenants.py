@@ -1,7 +1,6 @@
 """Abuse of the administration of tenants: Microsoft Entra, Okta, Google and GitHub.
 
-Lines have the shape that the platforms' audit records are imported in: the caller as they name it, the request as JSON. Where a platform
-names the device that a managed caller works at, a ticket may explain the call; lines of chains have no host, so that none can. A
+Lines have the shape that the platforms' audit records are imported in: the caller as they name it, no host, the request as JSON. A
 harmless telling is the same call for the own account, of a smaller right, by the platform itself, or the one that takes it back.
 """
 
@@ -140,7 +139,8 @@ PUBLISHED = ([github("repo.access", visibility="public")], [github("repo.access"
 
 def _chain(name: str, technique: str, category: Category, rules: tuple[str, ...], *steps: Any, **more: Any) -> Family:
     """Make a family of steps of one account, each suspicious alone, that bear each other out."""
-    return chained(name, technique, category, rules, steps, work=CLOUD_WORK, reaches=GRAVE, platform="saas", **more)
+    more |= {"work": CLOUD_WORK, "reaches": GRAVE, "explanations": ("ticket",), "platform": "saas"}
+    return chained(name, technique, category, rules, steps, **more)
 
 
 _PUSHES = ("system.push.send_factor_verify_push", "user.mfa.okta_verify.deny_push")

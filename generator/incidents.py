@@ -34,7 +34,7 @@ from schema import (
     log_id_at,
 )
 from tasks.families import Family
-from tasks.noise import NOISE
+from tasks.noise import write_noise
 from tasks.registry import SPLITS, TASK_SPECS, Split, TaskSpec
 from tasks.scene import SPAN_S, Plan, Scene
 from world import World, make_organisation
@@ -156,8 +156,7 @@ def _play(scene: Scene, family: Family, plan: Plan, spec: TaskSpec) -> None:
 # ---------------------------------------------------------------- what stands around it
 def _noise(scene: Scene, spec: TaskSpec) -> None:
     room = MAX_EVENTS - 1 - len(scene.lines)
-    for _ in range(min(scene.between(*spec.noise), room)):
-        scene.pick(NOISE)(scene, scene.start + scene.random() * SPAN_S)
+    write_noise(scene, scene.start, SPAN_S, min(scene.between(*spec.noise), room))
     for _ in range(scene.between(2, 5) - len(scene.indicators)):
         scene.list_stranger()
 

@@ -15,7 +15,7 @@ from random import Random
 from generator.incidents import NARRATIVES, Case
 from generator.twins import Rows, Twin, accounts_of, hosts_of, rebuild, sort_lines, span_of
 from schema import MAX_EVENTS, epoch_s, iso_time
-from tasks.noise import NOISE
+from tasks.noise import write_noise
 from tasks.scene import Scene
 from world import Organisation, World, in_networks
 
@@ -99,8 +99,7 @@ def padded(case: Case, rng: Random) -> Case | None:
     stage = _stage(case, rng, iso_time(first))
     if stage is None or iso_time(first)[:10] != iso_time(last)[:10]:
         return None
-    for _ in range(min(rng.randrange(2, 7), MAX_EVENTS - len(case.lines))):
-        rng.choice(NOISE)(stage, stage.start + rng.random() * (last - first))
+    write_noise(stage, stage.start, last - first, min(rng.randrange(2, 7), MAX_EVENTS - len(case.lines)))
     rows = [{**row, "timestamp": stage.clock(at), "log_id": ""} for at, row in stage.lines]
     return sort_lines(case, [*case.lines, *rows]) if rows else None
 
@@ -128,8 +127,12 @@ def _stage(case: Case, rng: Random, begins: str) -> Scene | None:
     if min(map(len, decks)) < 3:
         return None
     scene = Scene(rng, organisation, begins[:10], epoch_s(begins) - epoch_s(f"{begins[:10]}T00:00:00Z"))
-    scene.cast_hosts = [world.hosts[name] for name in hosts_of(case)] or scene.cast_hosts
-    scene.cast_accounts = [world.accounts[name] for name in accounts_of(case)] or scene.cast_accounts
+    own, ours = hosts_of(case), accounts_of(case)
+    if len(own) > 1:
+        scene.cast_hosts = [world.hosts[name] for name in own]
+    scene.cast_accounts = [world.accounts[name] for name in ours] or scene.cast_accounts
+    scene.hosts = {True: [], False: [host for name, host in world.hosts.items() if name not in own]}
+    scene.accounts = {True: [], False: [account for name, account in world.accounts.items() if name not in ours]}
     return scene
 
 

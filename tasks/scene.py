@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -23,6 +24,7 @@ _MINUTES = tuple(f"T{minute}" for minute in MINUTES_OF_DAY)
 _SECONDS = tuple(f"{second:02d}Z" for second in range(60))
 SPAN_S = 5400  # a window covers an hour and a half at most
 _PUBLIC_FIRST = (5, 31, 45, 62, 77, 81, 89, 94, 103, 141, 146, 151, 176, 185, 193, 194, 195, 212, 213, 217)
+_PUBLIC_NETWORKS = tuple(f"{first}.{second}" for first in _PUBLIC_FIRST for second in range(1, 250))
 _SYLLABLES = (
     "ba",
     "cor",
@@ -45,6 +47,7 @@ _SYLLABLES = (
     "vex",
     "zan",
 )
+_WORDS = tuple(map("".join, product(_SYLLABLES, repeat=3)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +153,7 @@ class Scene:
     # ------------------------------------------------------------ names
     def word(self) -> str:
         """Make up a word."""
-        random, syllables, total = self.random, _SYLLABLES, len(_SYLLABLES)
-        return syllables[int(random() * total)] + syllables[int(random() * total)] + syllables[int(random() * total)]
+        return _WORDS[int(self.random() * len(_WORDS))]
 
     def base32(self, length: int) -> str:
         """Make text of `length` characters that looks like base32-encoded data."""
@@ -160,8 +162,8 @@ class Scene:
 
     def public_address(self) -> str:
         """Make up an address on the internet."""
-        random, first = self.random, self.pick(_PUBLIC_FIRST)
-        return f"{first}.{int(1 + random() * 249)}.{int(1 + random() * 249)}.{int(2 + random() * 248)}"
+        random = self.random
+        return f"{_PUBLIC_NETWORKS[int(random() * len(_PUBLIC_NETWORKS))]}.{int(1 + random() * 249)}.{int(2 + random() * 248)}"
 
     def domain(self) -> str:
         """Make up a domain."""

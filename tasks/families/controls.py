@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from schema import LOG_WORK
 from tasks.families.story import EXPLORER, HOST, POWERSHELL, SYSTEM32, Family
-from tasks.families.tellings import Row, Telling, control, made, order, setting
+from tasks.families.tellings import Row, Telling, basename, control, made, order, setting, start
 
 _REG = SYSTEM32 + "reg.exe"
 _SVCHOST = SYSTEM32 + "svchost.exe"
 _CMD = SYSTEM32 + "cmd.exe"
+_BASH = "/usr/bin/bash"
 _FOREIGN = "C:\\Users\\{user}\\AppData\\Roaming\\{word}.exe"
 _ZERO, _ONE = "DWORD (0x00000000)", "DWORD (0x00000001)"
 _LOGS = ("Security", "System", "Application", "Setup", '"Windows PowerShell"', "Microsoft-Windows-Sysmon/Operational")
@@ -114,6 +117,45 @@ def _lowering(*hostile: int) -> Telling:
         order("powershell.exe", f"-Command {pair[index not in hostile]}", after=(5, 60))
         for index, pair in enumerate(_LOWERING)
     ]
+
+
+# By which command each guard is lowered, and looked at.
+_BY_SHELL = (
+    ("sc stop WinDefend", "sc query WinDefend"),
+    ("net stop mpssvc", "net start mpssvc"),
+    ("taskkill /f /im MsMpEng.exe", 'tasklist /fi "imagename eq MsMpEng.exe"'),
+    ("fltmc unload {word}", "fltmc filters"),
+    ("MpCmdRun.exe -RemoveDefinitions -All", "MpCmdRun.exe -SignatureUpdate"),
+    ("bcdedit /set testsigning on", "bcdedit /set testsigning off"),
+    ("dism /online /disable-feature /featurename:Windows-Defender", "dism /online /get-features"),
+    ("netsh advfirewall set allprofiles state off", "netsh advfirewall set allprofiles state on"),
+    ("netsh advfirewall firewall add rule name={word} dir=in action=allow", "netsh advfirewall firewall show rule name={word}"),
+    ("sysmon64 -u", "sysmon64 -s"),
+)  # fmt: skip
+_BY_BASH = (
+    ("iptables -F", "iptables -S"),
+    ("iptables -t nat -F", "iptables -t nat -L"),
+    ("ufw disable", "ufw status"),
+    ("iptables --flush INPUT", "iptables --list INPUT"),
+)
+
+
+def _lowered_by(shell: str, pairs: Sequence[tuple[str, str]], *, hostile: bool) -> list[Telling]:
+    """Make tellings of four commands of a shell that follow each other in a list of them."""
+    rows = [start(shell, f'{basename(shell)} {_RUNS[shell]} "{pair[not hostile]}"', after=(5, 60)) for pair in pairs]
+    return [[*rows[first:], *rows[:first]][:4] for first in range(len(rows))]
+
+
+_RUNS = {_CMD: "/c", _BASH: "-c"}
+_FILES = ("auth.log", "secure", "wtmp", "syslog", "messages")
+
+
+def _wiped_there(command: str) -> Telling:
+    return [start(_BASH, f'bash -c "{command.format(name)}"', "/usr/sbin/sshd", after=(2, 40)) for name in _FILES]
+
+
+def _audit(program: str, *texts: str) -> Telling:
+    return [start(f"/usr/sbin/{program}", tuple(f"{program} {text}" for text in texts), _BASH)]
 
 
 def _shields(data: str, program: str) -> list[Telling]:
@@ -283,6 +325,58 @@ FAMILIES: tuple[Family, ...] = (
         confirmed=[_lowering(0, 1, 2, 3), _lowering(0, 2, 3), _lowering(1, 2, 3), _lowering(0, 1, 2)],
         below=[_lowering()],
         reaches=HOST,
+    ),
+    made(
+        "lowered_by_shell",
+        "T1562.001",
+        "defense_evasion",
+        ("protection-lowered",),
+        confirmed=_lowered_by(_CMD, _BY_SHELL, hostile=True),
+        below=_lowered_by(_CMD, _BY_SHELL, hostile=False),
+        reaches=HOST,
+    ),
+    made(
+        "flushed_firewall",
+        "T1562.004",
+        "defense_evasion",
+        ("protection-lowered",),
+        confirmed=_lowered_by(_BASH, _BY_BASH, hostile=True),
+        below=_lowered_by(_BASH, _BY_BASH, hostile=False),
+        reaches=HOST,
+        platform="linux",
+    ),
+    made(
+        "wiped_var_log",
+        "T1070.002",
+        "defense_evasion",
+        ("logs-wiped",),
+        confirmed=[
+            _wiped_there(command)
+            for command in ("rm -f /var/log/{}", "truncate -s 0 /var/log/{}", "cat /dev/null > /var/log/{}")
+        ],
+        below=[
+            _wiped_there(command)
+            for command in ("gzip -k /var/log/{}", "tail -n 200 /var/log/{}", "wc -l /var/log/{} > /dev/null")
+        ],
+        reaches=HOST,
+        platform="linux",
+    ),
+    made(
+        "stopped_auditd",
+        "T1562.012",
+        "defense_evasion",
+        ("logging-weakened",),
+        suspicious=[
+            _audit("auditctl", "-e 0", "-D"),
+            _audit("systemctl", "stop auditd", "disable rsyslog", "mask auditd"),
+            _audit("setenforce", "0"),
+        ],
+        below=[
+            _audit("auditctl", "-s", "-l"),
+            _audit("systemctl", "status auditd", "restart rsyslog", "enable auditd"),
+            _audit("setenforce", "1"),
+        ],
+        platform="linux",
     ),
     made(
         "lowered_shield",

@@ -25,6 +25,10 @@ def _time_set(by: str, path: Any = _CODE) -> Telling:
     return [file(path, by, "time_change")]
 
 
+def _touch(*texts: str) -> Telling:
+    return [start("/usr/bin/touch", tuple(f"touch {text}" for text in texts), "/usr/bin/bash")]
+
+
 def _stream(path: Any, by: str) -> Telling:
     """Make a telling of a stream that a program writes beside a file, and of an ordinary start."""
     return [file(path, by, "stream"), start("C:\\Program Files\\{word4}\\{word4}.exe")]
@@ -128,6 +132,15 @@ FAMILIES: tuple[Family, ...] = (
             _time_set(_FOREIGN, _TEXTS),
             [script(*(f"(Get-Item {path}).{time} -lt '2019-03-0{number}'" for number, path in enumerate(_CODE, 1) for time in _TIMES))],
         ],
+    ),
+    made(
+        "touched_program",
+        "T1070.006",
+        "defense_evasion",
+        ("file-time-changed",),
+        suspicious=[_touch("-r /usr/bin/ls /usr/local/bin/{word}", "-t 201903011200 /usr/lib/{word}.so", "-d 2019-03-01 /srv/{word}.sh", "--reference=/etc/hosts /etc/{word}")],
+        below=[_touch("/usr/local/bin/{word}", "-c /usr/lib/{word}.so", "/srv/{word}.sh", "/etc/{word}")],
+        platform="linux",
     ),
     made(
         "hidden_stream",

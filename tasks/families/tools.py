@@ -18,12 +18,16 @@ _UNPACKED = "C:\\Users\\{user}\\AppData\\Local\\Temp\\"
 Told = tuple[str, str, str]  # a program, arguments that a rule finds, and arguments that it does not
 
 
+def _by(program: str, arguments: str) -> Row:
+    return order(program, arguments, parent="/usr/bin/bash" if program.startswith("/") else _PARENTS)
+
+
 def _found(*told: Told) -> list[Telling]:
-    return [[order(program, found, parent=_PARENTS)] for program, found, _ in told]
+    return [[_by(program, found)] for program, found, _ in told]
 
 
 def _ordinary(*told: Told) -> list[Telling]:
-    return [[order(program, ordinary, parent=_PARENTS)] for program, _, ordinary in told]
+    return [[_by(program, ordinary)] for program, _, ordinary in told]
 
 
 # ---------------------------------------------------------------- from outside to inside and back
@@ -122,6 +126,21 @@ _WIPES: tuple[Told, ...] = (
     ("powershell.exe", "-Command Clear-Disk -Number 1 -RemoveData -Confirm:0", "-Command Get-Disk -Number 1"),
     ("format.com", "E: /y /q /v:{word}", "E: /?"),
 )  # fmt: skip
+_DISKS: tuple[Told, ...] = (
+    ("/usr/bin/dd", "if=/dev/zero of=/dev/sdb bs=1M", "if=/dev/zero of=/srv/{word}.img bs=1M count=64"),
+    ("/usr/bin/dd", "if=/dev/urandom of=/dev/nvme0n1", "if=/dev/sdb of=/srv/{word}.img"),
+    ("/usr/bin/shred", "-n 3 -z /dev/sdb", "-n 3 -z /srv/{word}.key"),
+    ("/usr/sbin/mkfs", "-t ext4 /dev/sdb1", "-t ext4 /srv/{word}.img"),
+    ("/usr/bin/rm", "-rf --no-preserve-root /", "-rf --one-file-system /srv/{word}"),
+    ("/usr/bin/rm", "-rf /home", "-rf /home/{user}/{word}"),
+)
+_PENGUINS: tuple[Told, ...] = (
+    ("/usr/local/bin/ngrok", "tcp 22", "config check"),
+    ("/usr/local/bin/cloudflared", "tunnel run --token {token}", "version --token {token}"),
+    ("/opt/{word}/chisel", "client {domain}:443 R:{number}:127.0.0.1:22", "--help {domain}:443"),
+    ("/opt/{word}/{word2}", "-connect {domain}:11601 -ignore-cert", "-connect {domain}:11601 -retry"),
+    ("/opt/{word}/frpc", "-c /opt/{word}/frpc.toml", "verify /opt/{word}/frpc.toml"),
+)
 _BACKUPS: tuple[Told, ...] = (
     ("wmic.exe", "shadowcopy delete", "shadowcopy list brief"),
     ("powershell.exe", "-Command (Get-WmiObject Win32_ShadowCopy).Delete()", "-Command (Get-WmiObject Win32_ShadowCopy).Count"),
@@ -289,6 +308,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family("mined_coins", "T1496.001", "impact", "coin-miner", _MINERS, reaches=HOST),
     _family("wiped_data", "T1485", "impact", "data-wiped", _WIPES),
+    _family("wiped_disk", "T1561.001", "impact", "data-wiped", _DISKS, platform="linux"),
+    _family("tunnel_of_server", "T1572", "command_and_control", "tunnel-started", _PENGUINS, platform="linux"),
     _family("removed_backups", "T1490", "impact", "recovery-inhibited", _BACKUPS, explanations=TOOL),
     _family("prevented_recovery", "T1490", "impact", "recovery-inhibited", _RECOVERIES),
     made(

@@ -5,15 +5,19 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from random import Random
 
 import pytest
 
 from generator import generate, incident_seed
+from generator.incidents import _sensors
 from schema import EVENT_TYPES, LABELS, TASKS, BadRequestError
 from tasks.alerts import TITLES, alert_on
 from tasks.families import FAMILIES
 from tasks.registry import HELD_OUT_TACTIC, SPLITS, TRAIN_FAMILIES, families_of
+from tasks.scene import Scene
 from verifier import compute_ground_truth
+from world import make_organisation
 
 DIGEST = """
 import hashlib, json, sys
@@ -162,3 +166,14 @@ def test_stage4_carries_hostile_text_and_stage1_none():
 def test_an_unknown_task_or_split_is_refused_in_words(task, split):
     with pytest.raises(BadRequestError, match="must be one of"):
         generate(task, 0, split=split)
+
+
+def test_an_outage_finds_a_line_that_a_sensor_sees_where_the_story_has_none():
+    scene = Scene(Random(1), make_organisation(1), "2026-03-02", 30_000)
+    scene.add(30_500, "cloud_api", "call", api_service="s3.amazonaws.com", api_operation="ListBuckets")
+
+    alerted = _sensors(scene, 0, outage=True)
+
+    fields = scene.lines[alerted][1]["fields"]
+    assert alerted > 0
+    assert [sensor["host"] for sensor in scene.sensors] == [fields["device_hostname"]]

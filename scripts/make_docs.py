@@ -1,7 +1,7 @@
 """Write the documents that are made from code, and the reward tables of openenv.yaml: python scripts/make_docs.py [--check]
 
 The command helps whoever changed a rule, a format of records, a reward or a set. The rules give docs/playbook.md and docs/attack_layer.json, and rubric.TABLES
-gives docs/rubric.md and the `rewards:` block of openenv.yaml. In docs/real_logs.md the tables of formats, log sources and tactics are made from the importers and
+gives docs/rubric.md and the `rewards:` block of openenv.yaml. The families give docs/gallery.md. In docs/real_logs.md the tables of formats, log sources and tactics are made from the importers and
 the rules; in data/README.md, data/manifest.json gives the table of sets and data/audit.json the audit's.
 """
 
@@ -30,6 +30,7 @@ from scripts.coverage_tables import (  # noqa: E402
     tactics_table,
     unreadable_table,
 )
+from scripts.gallery import gallery_page  # noqa: E402
 from verifier.playbook import playbook_page  # noqa: E402
 
 MADE_BY = {
@@ -168,6 +169,7 @@ def main() -> None:
     wanted = {
         docs / "playbook.md": playbook_page(),
         docs / "rubric.md": rubric_page(),
+        docs / "gallery.md": gallery_page(),
         docs / "real_logs.md": real_logs_page((docs / "real_logs.md").read_text(encoding="utf-8")),
         docs / "attack_layer.json": json.dumps(attack_layer(), indent=1) + "\n",
         yaml_path: manifest(yaml_path.read_text(encoding="utf-8")),

@@ -1,7 +1,7 @@
 """Shortcut probes: how well do simple learners label incidents of families that they never saw? Learners are scikit-learn's, one is torch's.
 
-All are tried by folds over scenario families, on as many incidents of each decision: a learner that knows nothing is right in
-one of five. `single` and `pairs` are small trees on one or two observable fields, `bag_of_words` is a logistic regression over
+All are tried by folds over scenario families, or trained on the families of one split and tried on another's, on as many incidents of
+each decision: a learner that knows nothing is right in one of five. `single` and `pairs` are small trees on one or two observable fields, `bag_of_words` is a logistic regression over
 masked words, `boosted_trees` sees all fields (or all relations) at once, `transformer` sees one half of the observation. The last three are
 tried on a random split too, for information: there the families are known. scikit-learn is needed here and nowhere else.
 """
@@ -46,6 +46,15 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Whose incidents a sample is made of: the family and the decision of each, and whether it is to be labelled (or only learned from)."""
+
+    families: Sequence[str]
+    labels: Sequence[Label]
+    tried: Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """Incidents to probe: fields and words of each, its family and its decision (a number), as many of each decision."""
 
@@ -54,45 +63,51 @@ class Sample:
     texts: Sequence[str]
     families: np.ndarray
     labels: np.ndarray
+    tried: np.ndarray  # bool; all, where incidents are tried by folds
 
 
-def sample(
-    fields: Sequence[dict[str, float]], texts: Sequence[str], families: Sequence[str], labels: Sequence[Label]
-) -> Sample:
+def sample(fields: Sequence[dict[str, float]], group: Group, texts: Sequence[str] = ()) -> Sample:
     """Prepare incidents for probes, cut to as many of each decision."""
-    classes, chosen = _balanced(labels)
+    chosen = _balanced(group)
     vectors = DictVectorizer(dtype=np.float32)
     matrix = vectors.fit_transform([fields[index] for index in chosen]).tocsc()
     filled = np.diff(matrix.indptr)
     usual = np.array([_is_constant(matrix, column) for column in range(matrix.shape[1])])
     columns = np.flatnonzero((filled >= LEAST_SHARE * len(chosen)) & ~usual)
     names = vectors.get_feature_names_out()
-    return Sample(
-        matrix[:, columns].toarray(),
-        [str(names[column]) for column in columns],
-        [texts[index] for index in chosen],
-        np.array([families[index] for index in chosen]),
-        classes[chosen],
-    )
+    features = matrix[:, columns].toarray()
+    return _sample(features, [str(names[column]) for column in columns], texts, group, chosen)
 
 
-def half_sample(hashed: Sequence[np.ndarray], families: Sequence[str], labels: Sequence[Label]) -> Sample:
+def half_sample(hashed: Sequence[np.ndarray], group: Group) -> Sample:
     """Prepare halves of incidents (`eval.halves.tokens`) for the transformer, cut to as many of each decision."""
-    classes, chosen = _balanced(labels)
+    chosen = _balanced(group)
+    return _sample(np.stack([hashed[index] for index in chosen]), [], [], group, chosen)
+
+
+def _sample(features: Any, names: list[str], texts: Sequence[str], group: Group, chosen: np.ndarray) -> Sample:
     return Sample(
-        np.stack([hashed[index] for index in chosen]),
-        [],
-        [],
-        np.array([families[index] for index in chosen]),
-        classes[chosen],
+        features,
+        names,
+        [texts[index] for index in chosen] if texts else [],
+        np.array(group.families)[chosen],
+        _classes(group)[chosen],
+        np.array(group.tried)[chosen],
     )
 
 
-def _balanced(labels: Sequence[Label]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the decisions as numbers, and the incidents to take so that each comes as often."""
-    classes = np.array([LABELS.index(label) for label in labels])
-    least = min(np.sum(classes == index) for index in range(len(LABELS)))
-    return classes, np.sort(np.concatenate([np.flatnonzero(classes == index)[:least] for index in range(len(LABELS))]))
+def _classes(group: Group) -> np.ndarray:
+    return np.array([LABELS.index(label) for label in group.labels])
+
+
+def _balanced(group: Group) -> np.ndarray:
+    """Return the incidents to take so that each decision comes as often, among those to label and among those to learn from."""
+    classes, tried = _classes(group), np.array(group.tried)
+    chosen: list[np.ndarray] = []
+    for side in sorted(set(tried)):
+        rows = [np.flatnonzero((classes == index) & (tried == side)) for index in range(len(LABELS))]
+        chosen += [some[: min(map(len, rows))] for some in rows]
+    return np.sort(np.concatenate(chosen))
 
 
 def _is_constant(matrix: Any, column: int) -> bool:
@@ -102,7 +117,12 @@ def _is_constant(matrix: Any, column: int) -> bool:
 
 # ---------------------------------------------------------------- folds
 def _unseen(data: Sample, times: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Draw folds in which no family is on both sides, several times, since families are few and unlike each other."""
+    """Draw folds in which no family is on both sides, several times, since families are few and unlike each other.
+
+    Where some incidents are only to learn from, those are one side and the others the other.
+    """
+    if not data.tried.all():
+        return [(np.flatnonzero(~data.tried), np.flatnonzero(data.tried))]
     parts = min(FOLDS, len(set(data.families)))
     return [
         fold
@@ -157,7 +177,7 @@ def _trees(data: Sample, groups: Sequence[tuple[str, ...]], draws: int) -> list[
 
         rows, answers = _tried(folds, fit)
         figures.append(
-            _rate(" and ".join(group), float(np.mean(answers == data.labels[rows])), len(data.labels), len(groups))
+            _rate(" and ".join(group), float(np.mean(answers == data.labels[rows])), int(data.tried.sum()), len(groups))
         )
     return sorted(figures, key=lambda figure: -figure.value)
 
@@ -195,13 +215,19 @@ def boosted_trees(data: Sample, *, seen: bool = False, rounds: int = ROUNDS) -> 
         return _macro_f1("boosted trees", data, _seen(data) if seen else _unseen(data), fit)
 
 
-def transformer(data: Sample, *, seen: bool = False) -> Figure:
-    """Measure the macro-F1 of a small transformer over one half of the observation (`half_sample`); `seen` tries it on known families."""
+def transformer(data: Sample, *, seen: bool = False, folds: int | None = None) -> Figure:
+    """Measure the macro-F1 of a small transformer over one half of the observation (`half_sample`).
+
+    Args:
+        data: halves of incidents.
+        seen: try it on known families.
+        folds: try so many of the folds, as each takes seconds; all by default.
+    """
 
     def fit(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         return fit_and_label(data.features[train], data.labels[train], data.features[test])
 
-    return _macro_f1("transformer", data, _seen(data) if seen else _unseen(data), fit)
+    return _macro_f1("transformer", data, _seen(data) if seen else _unseen(data)[:folds], fit)
 
 
 def _macro_f1(field: str, data: Sample, folds: list[tuple[np.ndarray, np.ndarray]], fit: Fit) -> Figure:

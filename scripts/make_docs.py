@@ -20,7 +20,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from eval.audit import NOT_RUN  # noqa: E402
+from eval.checks import NOT_RUN  # noqa: E402
 from rubric import ATTACKER_RANGE, REWARD_RANGE, TABLES, tables_as_data  # noqa: E402
 from schema import LABELS  # noqa: E402
 from scripts.coverage_tables import (  # noqa: E402
@@ -130,21 +130,31 @@ def sets_table(manifest: dict[str, Any]) -> str:
 
 
 def audit_table(audit: dict[str, Any]) -> str:
-    """Tabulate what the audit found, check by check."""
+    """Tabulate what the audit found: a row for each check and task, a column for each split."""
+    splits = list(audit["incidents"])
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for check in audit["checks"]:
+        row = cells.setdefault((check["name"], check["task"]), {})
+        for split in splits if check["split"] == "all" else [check["split"]]:
+            row[split] = f"{check['figure'].replace('|', '&#124;')}{OUTCOMES[_outcome(check)]}"
     rows = "".join(
-        f"| `{check['name']}` | {check['task']} | {check['figure'].replace('|', '&#124;')} | {_outcome(check)} |\n"
-        for check in audit["checks"]
+        f"| `{name}` | {task} | {' | '.join(row.get(split, '') for split in splits)} |\n"
+        for (name, task), row in cells.items()
     )
+    of = ", ".join(f"{number:,} of `{split}`" for split, number in audit["incidents"].items())
     return (
-        f"Generator {audit['generator']}, {audit['incidents']:,} incidents of each task: {_summary(audit)}.\n\n"
-        f"| check | task | figure | |\n|---|---|---|---|\n{rows}"
+        f"Generator {audit['generator']}, incidents of each task: {of}. {_summary(audit)}.\n\n"
+        f"| check | task | {' | '.join(f'`{split}`' for split in splits)} |\n|---|---|{'---|' * len(splits)}\n{rows}"
     )
 
 
 def _summary(audit: Mapping[str, Any]) -> str:
     not_run = audit.get("not_run", [])
-    said = "all hold" if audit["ok"] else "not all hold"
+    said = "All hold" if audit["ok"] else "Not all hold"
     return f"{said} that were run; not run: {', '.join(not_run)}" if not_run else said
+
+
+OUTCOMES = {"holds": "", NOT_RUN: "", "fails": " **fails**"}
 
 
 def _outcome(check: Mapping[str, str]) -> str:

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 
 from env import OpenSOCEnv
-from eval import audit, halves, probes
+from eval import audit, checks, halves, probes
+from eval import shortcuts as shortcut_probes
+from eval.checks import Check, fresh_item
 from eval.features import fields
 from eval.halves import fit_and_label, tokens
 from eval.relations import relations
+from eval.shortcuts import HALVES, shortcuts
+from generator import generate
 from players.bag_of_words import words
 from scenario import Scenario
 from schema import LABELS, TASKS
@@ -27,17 +31,17 @@ def with_view(item, **parts):
 
 
 @leak("alert.title")
-def title_tells(task, index, label):
+def title_tells(task, index, label, split="train"):
     """The alert's title is another one for incidents to dismiss."""
-    item = audit.fresh_item(task, index, label)
+    item = fresh_item(task, index, label, split)
     title = "Routine activity" if item.truth.action == "dismiss" else item.observation["alert"]["title"]
     return with_view(item, alert={**item.observation["alert"], "title": title})
 
 
 @leak("context.sensors")
-def sensors_tell(task, index, label):
+def sensors_tell(task, index, label, split="train"):
     """Silent sensors are listed for incidents to monitor and for no others."""
-    item = audit.fresh_item(task, index, label)
+    item = fresh_item(task, index, label, split)
     sensors = [
         {"host": "A", "telemetry": "endpoint", "silent_from": item.case.world.now, "silent_to": item.case.world.now}
     ]
@@ -45,16 +49,16 @@ def sensors_tell(task, index, label):
     return with_view(item, context={**item.observation["context"], "sensors": shown})
 
 
-def words_tell(task, index, label):
+def words_tell(task, index, label, split="train"):
     """The note spells the action in words of its own, never twice the same."""
-    item = audit.fresh_item(task, index, label)
+    item = fresh_item(task, index, label, split)
     note = f"ticket {index} {item.truth.action} reference {index * 7919}"
     return with_view(item, alert={**item.observation["alert"], "narrative": note})
 
 
-def relations_tell(task, index, label):
+def relations_tell(task, index, label, split="train"):
     """The alert's host has as many more lines as the action's number; hosts, types and counts of fields say nothing."""
-    item = audit.fresh_item(task, index, label)
+    item = fresh_item(task, index, label, split)
     lines = item.observation["log_window"]
     alerted = next(line for line in lines if line["log_id"] == item.observation["alert"]["log_id"])
     others = [host["name"] for host in item.observation["context"]["hosts"]] + [
@@ -79,33 +83,31 @@ def relations_tell(task, index, label):
 WORKING = ("opened", "copied", "renamed", "printed", "archived")
 
 
-def lines_tell(task, index, label):
+def lines_tell(task, index, label, split="train"):
     """The lines' status says by one of five words which action it is to be; the context is as it was."""
-    item = audit.fresh_item(task, index, label)
+    item = fresh_item(task, index, label, split)
     status = f"{WORKING[LABELS.index(item.truth.action)]} {index}"
     lines = [{**line, "fields": {**line["fields"], "status": status}} for line in item.observation["log_window"]]
     return with_view(item, log_window=lines)
 
 
-def context_tells(task, index, label):
+def context_tells(task, index, label, split="train"):
     """A tool's department says by one of five words which action it is to be; the lines are as they were."""
-    item = audit.fresh_item(task, index, label)
+    item = fresh_item(task, index, label, split)
     tool = {"name": f"tool{index}", "department": WORKING[LABELS.index(item.truth.action)]}
     context = item.observation["context"]
     return with_view(item, context={**context, "tools": [*context["tools"], tool]})
 
 
-def hidden_fact(task, index, label):
+def hidden_fact(task, index, label, split="train"):
     """Tickets count for the verifier and are not shown."""
-    item = audit.fresh_item(task, index, label)
+    item = fresh_item(task, index, label, split)
     return with_view(item, context={**item.observation["context"], "tickets": []})
 
 
 def failures(source, probe, number=audit.QUICK):
     items = [source("stage3_mixed", index, LABELS[index % len(LABELS)]) for index in range(number)]
-    return {
-        check.name: check.offending for check in audit.shortcuts(items, strict=False, probes=[probe]) if check.offending
-    }
+    return {check.name: check.offending for check in shortcuts(items, strict=False, probes=[probe]) if check.offending}
 
 
 @pytest.mark.parametrize("field", LEAKS)
@@ -124,9 +126,10 @@ def test_two_fields_that_tell_it_together_are_named():
     data = probes.Sample(
         np.array(columns, dtype=np.float32).T,
         [f"{name}#count" for name in "abcdefgh"],
-        [""] * 1000,
+        [],
         rng.integers(12, size=1000),
         labels,
+        np.ones(1000, dtype=bool),
     )
     alone = probes.single(data)
 
@@ -142,7 +145,12 @@ def test_trees_find_what_no_field_tells_alone():
     masks = rng.integers(5, size=600)
     columns = [(labels + masks) % 5, masks, *rng.integers(2, size=(4, 600))]
     data = probes.Sample(
-        np.array(columns, dtype=np.float32).T, list("abcdef"), [""] * 600, rng.integers(8, size=600), labels
+        np.array(columns, dtype=np.float32).T,
+        list("abcdef"),
+        [],
+        rng.integers(8, size=600),
+        labels,
+        np.ones(600, dtype=bool),
     )
 
     assert probes.boosted_trees(data).low > 0.45
@@ -170,7 +178,7 @@ def test_the_half_that_tells_the_label_is_named(source, half, monkeypatch):
 
 
 def test_a_half_shows_nothing_of_the_other():
-    item = audit.fresh_item("stage3_mixed", 3, "escalate")
+    item = fresh_item("stage3_mixed", 3, "escalate")
     lines, context = (tokens(item.observation, half) for half in ("lines", "context"))
     empty = {name: [] for name in item.observation["context"]}
 
@@ -180,7 +188,7 @@ def test_a_half_shows_nothing_of_the_other():
 
 
 def test_renaming_everything_leaves_a_half_as_it_was():
-    item = audit.fresh_item("stage3_mixed", 3, "escalate")
+    item = fresh_item("stage3_mixed", 3, "escalate")
     text = json.dumps(item.observation)
     for name in item.observation["context"]["hosts"]:
         text = text.replace(name["name"], f"moved-{name['name'][::-1]}")
@@ -199,12 +207,12 @@ def test_the_same_half_gives_the_same_answers(monkeypatch):
 
 
 def test_a_probe_that_cannot_run_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(audit, "find_spec", lambda name: None)
-    items = [audit.fresh_item("stage1_basic", index, LABELS[index % 5]) for index in range(20)]
-    checks = list(audit.shortcuts(items, strict=False, probes=["lines alone"]))
-    monkeypatch.setattr(audit, "audit", lambda **options: checks)
+    monkeypatch.setattr(shortcut_probes, "find_spec", lambda name: None)
+    items = [fresh_item("stage1_basic", index, LABELS[index % 5]) for index in range(20)]
+    found = list(shortcuts(items, strict=False, probes=["lines alone"]))
+    monkeypatch.setattr(audit, "audit", lambda **options: found)
 
-    assert checks == [audit.Check("lines alone", "stage1_basic", "not run: torch is not installed")]
+    assert found == [Check("lines alone", "stage1_basic", "not run: torch is not installed")]
     assert audit.main(["--quick"]) == 0
     seen = capsys.readouterr()
     assert "NOT RUN" in seen.out
@@ -262,25 +270,25 @@ def test_relations_join_lines_and_context():
 
 
 def test_what_the_defender_cannot_see_is_found():
-    checks = audit.audit_part(hidden_fact, "stage1_basic", 60, "answers", False)[0]
-    failed = {check.name: check.offending for check in checks if check.offending}
+    found = audit.audit_part(hidden_fact, "train", "stage1_basic", 60, "answers", False)[0]
+    failed = {check.name: check.offending for check in found if check.offending}
 
-    assert failed["identifiable"].startswith("stage1_basic index")
+    assert failed["identifiable"].startswith("train stage1_basic index")
     assert {"oracle standard", "oracle hardened"} <= set(failed)
 
 
 def test_a_player_above_the_floor_is_named(monkeypatch):
-    monkeypatch.setitem(audit.PLAYERS, "cheat", lambda item: item.truth.action)
-    items = [audit.fresh_item("stage1_basic", index, LABELS[index % 5]) for index in range(30)]
+    monkeypatch.setitem(checks.PLAYERS, "cheat", lambda item: item.truth.action)
+    items = [fresh_item("stage1_basic", index, LABELS[index % 5]) for index in range(30)]
 
-    assert [check.offending.partition(" earns")[0] for check in audit.players(items)] == ["player 'cheat'"] * 2
+    assert [check.offending.partition(" earns")[0] for check in checks.players(items)] == ["player 'cheat'"] * 2
 
 
 def test_a_type_that_misses_an_action_is_named():
-    items = [audit.fresh_item("stage3_mixed", index, "monitor") for index in range(40)]
+    items = [fresh_item("stage3_mixed", index, "monitor") for index in range(40)]
     monitored = [item for item in items if item.truth.action == "monitor"]
 
-    types, titles = audit.coverage(audit.met(monitored))
+    types, titles = checks.coverage(checks.met(monitored))
 
     assert "never comes under" in types.offending
     assert "alert.title" in titles.offending
@@ -289,31 +297,31 @@ def test_a_type_that_misses_an_action_is_named():
 def test_an_edit_that_changes_the_decision_is_named(monkeypatch):
     from generator import invariances
 
-    item = audit.fresh_item("stage1_basic", 2, "quarantine_host")
-    wrong = audit.fresh_item("stage1_basic", 0, "dismiss").case
+    item = fresh_item("stage1_basic", 2, "quarantine_host")
+    wrong = fresh_item("stage1_basic", 0, "dismiss").case
     monkeypatch.setattr(invariances, "INVARIANCES", (lambda case, rng: wrong,))
-    flips, moved, swayed = audit.twins([item])
+    flips, moved, swayed = checks.twins([item])
 
     assert (flips.offending, swayed.offending) == ("", "")
-    assert moved.offending == "<lambda> on stage1_basic index 0"
+    assert moved.offending == "<lambda> on train stage1_basic index 0"
 
 
 def test_other_bytes_elsewhere_are_found(monkeypatch):
-    monkeypatch.setattr(audit, "digest", lambda number=0: "other")
+    monkeypatch.setattr(checks, "digest", lambda number=0: "other")
 
-    assert audit.same_bytes().offending.startswith("other here and ")
+    assert checks.same_bytes().offending.startswith("other here and ")
 
 
 def test_the_audit_sees_what_the_environment_shows():
     for task in TASKS:
         seen = OpenSOCEnv().reset(seed=4, task=task).model_dump()
-        case = audit.generate(task, 4)
+        case = generate(task, 4)
         shown = Scenario(case).view()
         assert {name: seen[name] for name in shown} == shown
 
 
 def test_names_addresses_and_times_are_masked():
-    item = audit.fresh_item("stage3_mixed", 3, "escalate")
+    item = fresh_item("stage3_mixed", 3, "escalate")
     text = words(item.observation)
 
     assert not [host["name"] for host in item.observation["context"]["hosts"] if host["name"] in text]
@@ -323,17 +331,17 @@ def test_names_addresses_and_times_are_masked():
 
 
 def test_a_failed_check_is_printed_and_gives_exit_code_1(monkeypatch, capsys):
-    check = audit.Check("fields", "stage2_multi", "0.9", "alert.title reaches 0.900, the bound is 0.25")
+    check = Check("fields", "stage2_multi", "0.9", "alert.title reaches 0.900, the bound is 0.25")
     monkeypatch.setattr(audit, "audit", lambda **options: [check])
 
     assert audit.main(["--quick"]) == 1
     seen = capsys.readouterr()
     assert "FAILS" in seen.out
-    assert "fields fails on stage2_multi: alert.title reaches 0.900" in seen.err
+    assert "fields fails on stage2_multi of train: alert.title reaches 0.900" in seen.err
 
 
 def test_the_report_is_written_to_a_file_too(monkeypatch, capsys, tmp_path):
-    check = audit.Check("fields", "stage2_multi", "0.9", "")
+    check = Check("fields", "stage2_multi", "0.9", "")
     monkeypatch.setattr(audit, "audit", lambda **options: [check])
 
     assert audit.main(["--json", "--out", str(tmp_path / "audit.json")]) == 0
@@ -342,10 +350,49 @@ def test_the_report_is_written_to_a_file_too(monkeypatch, capsys, tmp_path):
     assert f"Expected to write {str(tmp_path)!r}, and could not ([Errno 21] Is a directory" in capsys.readouterr().err
 
 
+def test_learners_of_other_families_are_tried_on_a_split_of_few_families():
+    trained_on = [words_tell("stage2_multi", index, LABELS[index % 5]) for index in range(200)]
+    items = [words_tell("stage2_multi", index, LABELS[index % 5], "test_tactic") for index in range(100)]
+    (check,) = shortcuts(items, strict=False, probes=["words"], trained_on=trained_on)
+
+    assert (check.task, check.split) == ("stage2_multi", "test_tactic")
+    assert check.offending.startswith("bag of words reaches ")
+
+
+def test_a_generator_whose_incidents_the_gate_refuses_is_named():
+    item = fresh_item("stage1_basic", 0, "dismiss")
+    late = item.case.incident.events[0].model_copy(update={"log_id": item.case.incident.events[1].log_id})
+    broken = item.case.incident.model_copy(update={"events": (late, *item.case.incident.events[1:])})
+    refused = replace(item, case=replace(item.case, incident=broken))
+
+    held = checks.refusals(checks.refused([item] * 1999 + [refused]), strict=True)
+    assert (held.figure, held.offending) == ("1 of 2000", "")
+    failed = checks.refusals(checks.refused([item] * 1998 + [refused]), strict=True)
+    assert failed.offending.startswith("train stage1_basic index 1998: log ids must be unique; ")
+
+
+def test_every_split_is_audited_by_the_checks_of_one(monkeypatch):
+    monkeypatch.setattr(halves, "STEPS", 5)
+    found = audit.audit(tasks=["stage2_multi"], numbers={"test_tactic": 40}, strict=False)
+
+    assert {check.split for check in found if check.task == "stage2_multi"} == {"test_tactic"}
+    assert [check.name for check in found if check.task == "all"] == ["bytes", "refusals"]
+    assert {
+        "oracle standard",
+        "identifiable",
+        "players hardened",
+        "flips",
+        "invariances",
+        "injections",
+        "relations",
+    } <= {check.name for check in found}
+
+
 @pytest.mark.parametrize(
     ("number", "workers"), [(200, 1), pytest.param(audit.QUICK, 2, marks=pytest.mark.slow)], ids=["200", "quick"]
 )
-def test_the_audit_passes_and_prints_a_figure_for_every_stage(number, workers, capsys):
+def test_the_audit_passes_and_prints_a_figure_for_every_stage(number, workers, monkeypatch, capsys):
+    monkeypatch.setattr(halves, "STEPS", 20)
     code = audit.main(["--quick", "--json", "--n", str(number), "--workers", str(workers)])
     written = capsys.readouterr()
     report = json.loads(written.out)
@@ -358,6 +405,7 @@ def test_the_audit_passes_and_prints_a_figure_for_every_stage(number, workers, c
         "words",
         "trees",
         "relations",
+        *HALVES,
         "flips",
         "invariances",
         "injections",

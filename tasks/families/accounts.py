@@ -232,7 +232,9 @@ FAMILIES: tuple[Family, ...] = (
         "persistence",
         ("account-takeover",),
         ACCOUNT_WORK,
-        suspicious=[_account("modify", "{other_user}", text) for text in _OPTIONS],
+        suspicious=[
+            _account("modify", name, text) for text in _OPTIONS for name in ("{other_user}", "{other_user}", MACHINE)
+        ],
         below=[
             *(_account("modify", "{other_user}", text) for text in _ORDINARY_OPTIONS),
             *(_account("modify", "{other_user}", text, "{host}$") for text in _OPTIONS),
@@ -304,8 +306,13 @@ FAMILIES: tuple[Family, ...] = (
         confirmed=[_risen(*child, parent, "High") for child in _CHILDREN for parent in _LIFTING],
         suspicious=[_risen(*child, parent, "Medium") for child in _CHILDREN for parent in _LIFTING],
         below=[
-            *(_risen(*child, parent, "High") for child in _OWN_CHILDREN for parent in _LIFTING),
-            *(_risen(*child, EXPLORER, "High") for child in _CHILDREN[:1] for _ in _LIFTING),
+            *(
+                _risen(*child, parent, how)
+                for child in _OWN_CHILDREN
+                for parent in _LIFTING
+                for how in ("High", "Medium")
+            ),
+            *(_risen(*child, EXPLORER, how) for child in _CHILDREN for _ in range(3) for how in ("High", "Medium")),
         ],
         reaches=HOST,
     ),
@@ -376,7 +383,11 @@ FAMILIES: tuple[Family, ...] = (
         "reg.exe",
         confirmed=_elevated(_CLASSES, _LIFTING, "Medium"),
         suspicious=_elevated(_CLASSES, (EXPLORER, "{installed}"), "Medium")
-        + _elevated(_OTHER_CLASSES, _LIFTING[:3], "Medium"),
+        + _elevated(_OTHER_CLASSES, _LIFTING[:3], "Medium")
+        + [
+            _lifted(key, "{writable}", SYSTEM32 + "mmc.exe", "mmc.exe {word}.msc", _LIFTING[0], "Medium")
+            for key in _CLASSES
+        ],
         below=_elevated(_OTHER_CLASSES, (EXPLORER, "{installed}"), "Medium")
         + [
             _lifted(key, "{writable}", SYSTEM32 + "mmc.exe", "mmc.exe {word}.msc", parent, "Medium")

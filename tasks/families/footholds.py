@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schema import WMI_WORK
-from tasks.families.story import EXPLORER, HOST, POWERSHELL, START_MENU, SYSTEM32, TOOL, Family
+from tasks.families.story import EXPLORER, HOST, OWN_FOLDER, POWERSHELL, START_MENU, SYSTEM32, TOOL, Family
 from tasks.families.tellings import Row, Telling, connect, file, made, order, service, setting, start, task
 
 CMD = SYSTEM32 + "cmd.exe"
@@ -18,8 +18,15 @@ CLASS = "HKU\\S-1-5-21-{number}-1001_Classes\\CLSID\\{{hex}-0000-4000-8000-0000{
 
 
 # ---------------------------------------------------------------- services
-_ODD_HOMES = ("D:\\Tools\\{word}.exe", "C:\\Windows\\{word}.exe", "%SystemRoot%\\{word}.exe", "E:\\{word}\\{word2}.exe")
+_ODD_HOMES = (
+    "D:\\{word}\\{word2}.exe -d C:\\Program Files\\{word3}",
+    "D:\\Tools\\{word}.exe",
+    "C:\\Windows\\{word}.exe",
+    "%SystemRoot%\\{word}.exe",
+    "E:\\{word}\\{word2}.exe",
+)
 _HOMES = (
+    "C:\\Program Files\\{word}\\{word2}.exe -d D:\\{word3}",
     "C:\\Program Files\\{word}\\{word2}.exe",
     "C:\\Windows\\System32\\{word}.exe",
     "%SystemRoot%\\System32\\{word}.exe",
@@ -65,6 +72,11 @@ _STARTERS = (
     CONTROL + "Session Manager\\BootExecute",
     CURRENT + "AppCompatFlags\\InstalledSDB\\{word2}\\DatabasePath",
     "HKCU\\Software\\Microsoft\\Windows\\CurrentVersion\\Explorer\\User Shell Folders\\Startup",
+)
+_UNREAD = (
+    "HKLM\\Software\\{word3}\\{word2}\\DllName",
+    "HKCU\\Software\\{word3}\\Plugins\\{word2}",
+    CONTROL + "Print\\Monitors\\{word2}\\Description",
 )
 _BY = (REG, "C:\\Windows\\regedit.exe", "{installed}")
 _RUN = "HKCU\\Software\\Microsoft\\Windows\\CurrentVersion\\Run"
@@ -117,15 +129,24 @@ _SHELL_JOBS = (
     "rundll32.exe D:\\{word}\\{word2}.dll,Start",
 )
 _PLAIN_JOBS = (
+    "D:\\{word}\\{word2}.exe /c D:\\{word}\\{word2}.cmd",
+    "D:\\{word}\\{word2}.exe -File D:\\{word}\\{word2}.ps1",
     "C:\\Program Files\\{word}\\{word2}.exe /c D:\\{word}",
     "C:\\Windows\\System32\\defrag.exe -c -h",
     "C:\\Program Files\\{word}\\{word2}.exe -q",
 )
 
 
-def _job(command: str, removed: str) -> Telling:
-    """Tell how a task is made, and how a task of a name is removed soon after."""
-    return [task(command, "\\{word3}"), task(command, removed, activity="delete", after=(20, 400))]
+def _jobs(commands: tuple[str, ...], *, other: bool) -> list[Telling]:
+    """List tellings of a task that is made, and of one that is removed soon after: another one, or the same."""
+    names = ("\\{word3}\\Start", "\\{word3}\\Stop")
+    return [
+        [task(command, first), task(command, removed, activity="delete", after=(20, 400))]
+        for command in commands
+        for first in names
+        for removed in names
+        if (first != removed) is other
+    ]
 
 
 def _running_job(job: str, path: str, caller: str) -> Telling:
@@ -197,6 +218,9 @@ FAMILIES: tuple[Family, ...] = (
         below=[
             _image("C:\\Program Files\\{word2}\\{word3}.exe /c start"),
             _image("%SystemRoot%\\System32\\{word2}.exe /Q"),
+            _image("C:\\Windows\\System32\\{word2}.exe -shell cmd.exe"),
+            [service("C:\\Program Files\\{word2}\\{word3}.exe -shell cmd.exe /c {word4}")],
+            [task("D:\\{word2}\\{word3}.exe -shell cmd.exe /log D:\\{word4}\\Temp\\{word4}.log")],
             [service("C:\\Program Files\\{word2}\\{word3}.exe /log D:\\{word3}\\Temp\\{word4}.log")],
             [task("C:\\Program Files\\{word2}\\{word3}.exe /c D:\\{word3}\\Temp\\{word4}.tmp")],
             [task("C:\\Program Files\\{word2}\\{word3}.exe /log \\\\{other_host}\\{word2}\\{word3}.log")],
@@ -219,6 +243,9 @@ FAMILIES: tuple[Family, ...] = (
             _image("C:\\Program Files\\{word2}\\{word3}.exe -File D:\\{word2}\\{word3}.ps1"),
             [service("C:\\Program Files\\{word2}\\{word3}.exe -w hidden -File D:\\{word2}\\{word3}.ps1")],
             [task("C:\\Program Files\\{word2}\\{word3}.exe -WindowStyle 1 -File D:\\{word2}\\{word3}.ps1")],
+            _image("C:\\Windows\\System32\\{word2}.exe -host powershell.exe -File D:\\{word2}\\{word3}.ps1"),
+            [service("C:\\Program Files\\{word2}\\{word3}.exe -host powershell.exe -File D:\\{word2}.ps1")],
+            [task("D:\\{word2}\\{word3}.exe -host powershell.exe -File D:\\{word2}\\{word3}.ps1")],
         ],
         reaches=HOST,
         explanations=TOOL,
@@ -259,7 +286,9 @@ FAMILIES: tuple[Family, ...] = (
         "persistence",
         ("autostart-value",),
         suspicious=_loaded("{loose}") + _run_by_command((_RUN, _RUN + "Once"), "{installed}") * 4,
-        below=_loaded("{apps}") + _run_by_command(("HKCU\\Software\\{word}", _RUN[:-3] + "{word}"), "{installed}") * 4,
+        below=_loaded("{apps}")
+        + [[setting(key, "{loose}\\{word}.dll", program)] for key in _UNREAD for program in _BY for _ in range(5)]
+        + _run_by_command(("HKCU\\Software\\{word}", _RUN[:-3] + "{word}"), "{installed}") * 4,
     ),
     made(
         "hijacked_class",
@@ -268,7 +297,8 @@ FAMILIES: tuple[Family, ...] = (
         ("class-hijack",),
         confirmed=_registered("{loose}\\{word}.dll", "{writable}"),
         suspicious=_registered("{loose}\\{word}.dll", REG, "{installed}", SYSTEM32 + "regsvr32.exe"),
-        below=_registered("{apps}\\{word}.dll", REG, "{writable}", SYSTEM32 + "regsvr32.exe"),
+        below=_registered("{apps}\\{word}.dll", REG, "{writable}", SYSTEM32 + "regsvr32.exe")
+        + _registered(OWN_FOLDER + "{word3}.dll", *[OWN_FOLDER + "{word2}.exe"] * 3),
         reaches=HOST,
     ),
     made(
@@ -291,9 +321,9 @@ FAMILIES: tuple[Family, ...] = (
         "T1053.005",
         "persistence",
         ("task-command",),
-        confirmed=[_job(command, "\\{word3}") for command in _SHELL_JOBS],
-        suspicious=[_job(command, "\\{word4}") for command in _SHELL_JOBS],
-        below=[_job(command, "\\{word3}") for command in _PLAIN_JOBS],
+        confirmed=_jobs(_SHELL_JOBS, other=False),
+        suspicious=_jobs(_SHELL_JOBS, other=True),
+        below=_jobs(_PLAIN_JOBS, other=False),
         reaches=HOST,
     ),
     made(
@@ -374,6 +404,7 @@ FAMILIES: tuple[Family, ...] = (
         ],
         below=[
             *([setting(key, "{apps}\\{word}.exe", program)] for key in _RUN_KEYS for program in (REG, "{writable}")),
+            *([setting(_RUN_KEYS[0], OWN_FOLDER + "{word3}.exe", OWN_FOLDER + "{word4}.exe")] for _ in range(4)),
             [setting(CURRENT + "AppCompatFlags\\Layers\\{word2}", "{loose}\\{word}.exe", "{writable}")],
         ],
         reaches=HOST,

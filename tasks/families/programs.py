@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from tasks.families.story import EXPLORER, FIRM, HOST, POWERSHELL, SYSTEM32, TOOL, Family, actor, launch
+from tasks.families.story import EXPLORER, FIRM, HOST, OWN_FOLDER, POWERSHELL, SYSTEM32, TOOL, Family, actor, launch
 from tasks.families.tellings import Row, connect, made, script, start
 from tasks.scene import Plan, Scene, TicketScope
 
@@ -29,13 +29,13 @@ _LAUNCHERS = (
     ("msbuild.exe", "msbuild.exe D:\\{word}\\{word2}.csproj"),
 )
 _USER_FILES = (
-    ("rundll32.exe", "rundll32.exe {%s}\\{word}.dll,Start"),
+    ("rundll32.exe", "rundll32.exe {%s}\\{word}.dll,Start {apps3}"),
     ("regsvr32.exe", "regsvr32.exe /s {%s}\\{word}.dll"),
-    ("mshta.exe", "mshta.exe {%s}\\{word}.hta"),
+    ("mshta.exe", "mshta.exe {%s}\\{word}.hta {apps3}"),
 )
 _USER_SCRIPTS = (
-    ("wscript.exe", "wscript.exe //b {%s}\\{word}.vbs"),
-    ("cscript.exe", "cscript.exe //nologo {%s}\\{word}.js"),
+    ("wscript.exe", "wscript.exe //b {%s}\\{word}.vbs {apps3}"),
+    ("cscript.exe", "cscript.exe //nologo {%s}\\{word}.js {apps3}"),
     ("hh.exe", "hh.exe {%s}\\{word}.chm"),
     ("control.exe", "control.exe {%s}\\{word}.cpl"),
     ("installutil.exe", "installutil.exe {%s}\\{word}.dll"),
@@ -54,6 +54,18 @@ def _launched_file(launchers: tuple[tuple[str, str], ...], folder: str, parent: 
         ]
         for name, command in launchers
         for child in _CHILDREN
+    ]
+
+
+def _opened_file(launchers: tuple[tuple[str, str], ...]) -> list[list[Row]]:
+    """List tellings of an installed program that opens what launchers are given, and starts one of its own."""
+    return [
+        [
+            start("{installed}", "{installed} " + (command % "loose").partition(" ")[2]),
+            start("{apps2}\\{word3}.exe", parent="{installed}", after=(2, 200)),
+        ]
+        for _, command in launchers
+        for _ in _CHILDREN
     ]
 
 
@@ -172,12 +184,11 @@ def _threaded(program: str, module: str, target: object = _TARGETS, **more: obje
     return Row("process_inject", "remote_thread", fields, **more)  # type: ignore[arg-type]
 
 
-def _injected(program: str) -> list[Row]:
-    """Tell how a program starts, starts a program of Windows and puts a thread into it."""
-    target = SYSTEM32 + "dllhost.exe"
+def _injected(program: str, target: str = SYSTEM32 + "dllhost.exe") -> list[Row]:
+    """Tell how a program starts, starts another and puts a thread into it."""
     return [
         start(program),
-        start(target, "dllhost.exe /Processid:{hex}", parent=program, after=(1, 60)),
+        start(target, target + " /Processid:{hex}", parent=program, after=(1, 60)),
         _threaded(program, SYSTEM32 + "ntdll.dll", target, after=(1, 20)),
     ]
 
@@ -283,7 +294,7 @@ FAMILIES: tuple[Family, ...] = (
         ("launcher-runs-user-file",),
         confirmed=_launched_file(_USER_FILES, "loose", ""),
         suspicious=_launched_file(_USER_FILES, "loose", EXPLORER),
-        below=_launched_file(_USER_FILES, "apps", ""),
+        below=_launched_file(_USER_FILES, "apps", "") + _opened_file(_USER_FILES),
         reaches=HOST,
         explanations=TOOL,
     ),
@@ -294,7 +305,7 @@ FAMILIES: tuple[Family, ...] = (
         ("launcher-runs-user-file",),
         confirmed=_launched_file(_USER_SCRIPTS, "loose", ""),
         suspicious=_launched_file(_USER_SCRIPTS, "loose", EXPLORER),
-        below=_launched_file(_USER_SCRIPTS, "apps", ""),
+        below=_launched_file(_USER_SCRIPTS, "apps", "") + _opened_file(_USER_SCRIPTS),
         reaches=HOST,
     ),
     made(
@@ -337,7 +348,11 @@ FAMILIES: tuple[Family, ...] = (
         ("code-injection",),
         confirmed=[_injected("{writable}")],
         suspicious=[_injected("D:\\Tools\\{word}.exe"), _injected("E:\\{word}\\{word2}.exe")],
-        below=[_injected("{installed}")],
+        below=[
+            _injected("{installed}"),
+            _injected(OWN_FOLDER + "{word2}.exe", OWN_FOLDER + "{word3}.exe"),
+            _injected(OWN_FOLDER + "bin\\{word2}.exe", OWN_FOLDER + "{word3}.exe"),
+        ],
         reaches=HOST,
     ),
     made(

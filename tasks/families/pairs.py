@@ -17,6 +17,8 @@ PAIRS = (
     ("opened_archive", "mounted_drive"),
     ("looked_around", "silent_remote_tool"),
     ("looked_around", "opened_tunnel"),
+    ("looked_around", "watched_screen"),
+    ("hidden_account", "looked_around"),
     ("looked_around", "shell_of_package"),
     ("wiped_data", "erased_history"),
     ("wiped_data", "dropped_firewall"),

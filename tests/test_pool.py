@@ -93,7 +93,7 @@ def test_what_the_property_plays_comes_from_the_pool_and_from_outside(pools):
 
 
 def test_a_stored_incident_is_neither_generated_nor_judged(pools, monkeypatch):
-    monkeypatch.delattr("scenario.generate")
+    monkeypatch.delattr("env.recall")
     monkeypatch.delattr("scenario.judge_rows")
     env = OpenSOCEnv(pool=pools["train", ""])
 
@@ -112,7 +112,7 @@ def test_all_fields_of_the_ground_truth_are_stored(pools):
 
 def test_numbered_tasks_are_read_too(pools, monkeypatch):
     fresh = OpenSOCEnv().reset(index=4 * START + 2).model_dump_json()
-    monkeypatch.delattr("scenario.generate")
+    monkeypatch.delattr("env.recall")
 
     assert OpenSOCEnv(pool=pools["train", ""]).reset(index=4 * START + 2).model_dump_json() == fresh
 
@@ -297,7 +297,7 @@ def test_the_service_plays_from_its_pool(pools, monkeypatch):
     for options in ({}, {"pool": pools["train", ""].path}):
         with serve(**options) as client, client.websocket_connect("/ws") as socket:
             if options:
-                monkeypatch.delattr("scenario.generate")
+                monkeypatch.delattr("env.recall")
             first = begin(client, seed=START, task="stage3_mixed")
             action = {"episode_id": first["episode_id"], "action": {"submit_triage": TRIAGE}}
             last = client.post("/step", json=action).json()

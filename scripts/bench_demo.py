@@ -27,7 +27,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from bench_env import TRIAGE, free_port, rss_mb, server
+from bench_servers import TRIAGE, free_port, rss_mb, server
 
 PEER = """
 import sys, gradio as gr

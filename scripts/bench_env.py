@@ -1,315 +1,381 @@
-"""Measure OpenSOC beside the SDK's minimal environment for whoever changes its speed, in one run: python scripts/bench_env.py [--quick] [--against CHECKOUT]
+"""Measure OpenSOC beside its peers, and beside an older checkout, for whoever changes its speed: python scripts/bench_env.py [--quick] [--against CHECKOUT]
 
-1. In process, one core plays episodes of each task (generate, render, verify, reward) and of the SDK's echo environment: episodes a second.
-2. Over WebSocket, 8 sessions play on one worker of OpenSOC and of the SDK's minimal synchronous echo environment, in turn: the server's CPU time
-   for an episode (reset and step).
-3. A client holds 1,000 WebSocket sessions at once: memory, and whether every session still answers.
-4. Both servers start in turn: the seconds until the first 200 of /health.
+1. In process, one core: whole episodes (generate, render, judge, reward) of each task, fresh, in groups of 8 answers to one seed, and from a pool;
+   the peers are reasoning-gym's items (make one, score one answer; the median of its generators) and the SDK's minimal echo environment.
+2. In bulk: rows of stage 3 with labels and prompts in a Parquet file, by two processes.
+3. Served by one worker, 8 sessions: the server's CPU time for an episode over WebSocket, over HTTP, and over HTTP with 4,096 episodes held; the peer
+   is the SDK's minimal synchronous echo environment, and the SDK's own one where `echo_env` is installed.
+4. A client holds 1,000 WebSocket sessions at once, and servers start: left out with --against.
 
-With `--against CHECKOUT` this working tree and another one play the first two parts in turn, and nothing else is measured: the ratios of
-the medians say whether a change costs speed.
-
-CPU time is the server process's own (user and system), so other load on the machine disturbs it little; read the ratios. The command reads /proc, so it
-runs on Linux alone, and it talks to loopback alone.
+With `--against CHECKOUT` every figure of the first three parts is measured there too, and each bound of the project's speed stands in a line with its
+ratio. All that is compared is measured in turn, round by round; the medians count, and the medians of the ratios round by round. CPU time is the
+process's own, so other load disturbs it little; read the ratios. The command runs on Linux alone, and talks to loopback alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import functools
 import json
-import os
 import resource
-import socket
 import statistics
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench_generator import whole
+from bench_servers import (
+    ECHO_SERVER,
+    HELD,
+    PLANS,
+    ROOT,
+    SESSIONS,
+    by_http,
+    by_socket,
+    cpu_per_episode_us,
+    http_episodes_held,
+    rss_mb,
+    server,
+    sockets_held,
+)
+
 TASKS = ("stage1_basic", "stage2_multi", "stage3_mixed", "stage4_adversarial")
-TRIAGE = {"action": "monitor", "cited_log_id": "L1-1", "rationale": "a benchmark's answer"}
-HEALTH_TIMEOUT_S = 60
-Plan = tuple[dict[str, Any], dict[str, Any]]  # data of the reset and of the step
-OURS: Plan = ({}, {"submit_triage": TRIAGE})
-ECHO: Plan = ({}, {"message": "hello"})
-
-ECHO_SERVER = """
-import sys, uvicorn
-from openenv.core.env_server import Action, Environment, Observation, State, create_app
-
-class EchoAction(Action):
-    message: str = ""
-
-class EchoObservation(Observation):
-    echoed: str = ""
-
-class Echo(Environment):
-    SUPPORTS_CONCURRENT_SESSIONS = True
-
-    def __init__(self):
-        super().__init__()
-        self._state = State(episode_id="echo")
-
-    def reset(self, seed=None, episode_id=None, **options):
-        self._state = State(episode_id=episode_id or "echo")
-        return EchoObservation(echoed="ready", reward=0.0)
-
-    def step(self, action, timeout_s=None, **options):
-        self._state.step_count += 1
-        return EchoObservation(echoed=action.message, reward=1.0, done=True)
-
-    @property
-    def state(self):
-        return self._state
-
-if __name__ == "__main__":
-    app = create_app(Echo, EchoAction, EchoObservation, env_name="echo", max_concurrent_envs=100_000)
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", access_log=False, backlog=4096, ws_per_message_deflate=False)
-"""
-
+GROUP = 8
+SEEDS = (10_000, 400)  # the first, and how many
+WORKERS = 2
+BOUNDS = (  # of this working tree's figure over the other's: what must hold on any machine
+    ("fresh, stage 3, episodes/s", "stage3_mixed fresh", "stage3_mixed fresh", 1.05),
+    ("groups of 8, stage 3, episodes/s", "stage3_mixed group", "stage3_mixed group", 1.4),
+    ("from the pool here, fresh there, stage 3, episodes/s", "stage3_mixed pool", "stage3_mixed fresh", 5.0),
+    ("bulk, two processes, rows/s", "bulk", "bulk", 1.15),
+)
 
 # The first pass over the incidents fills what is filled once in a process's life; the least of the others counts (the machine is shared).
 EPISODES = """
 import json, sys, time
+from pathlib import Path
 from env import OpenSOCEnv
 
-task, seconds, action = sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3])
-env, seeds, passes = OpenSOCEnv(), range(10_000, 10_400), []
+task, seconds, group, pool, action = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4], json.loads(sys.argv[5])
+options = {}
+if pool:
+    from pool import Pool
+    options["pool"] = Pool(Path(pool))
+env, first, number = OpenSOCEnv(**options), int(sys.argv[6]), int(sys.argv[7]) // group
+seeds, passes, size, events = range(first, first + number), [], 0, 0
+for seed in seeds:
+    seen = env.reset(seed=seed, task=task)
+    size += len(json.dumps([seen.log_window, seen.context, seen.alert], separators=(",", ":")))
+    events += len(seen.log_window)
 end = time.process_time() + seconds
-while len(passes) < 2 or time.process_time() < end:
+while not passes or time.process_time() < end:
     start = time.process_time()
     for seed in seeds:
-        env.reset(seed=seed, task=task)
+        for _ in range(group):
+            env.reset(seed=seed, task=task)
+            env.step(action)
+    passes.append(time.process_time() - start)
+print(json.dumps({"us": min(passes) * 1e6 / number / group, "kb": size / 1024 / number, "events": events / number}))
+"""
+
+ECHO = (
+    ECHO_SERVER.partition("if __name__")[0]
+    + """
+import json, time
+env, action, passes = Echo(), EchoAction(message="hello"), []
+while sum(passes) < float(sys.argv[1]):
+    start = time.process_time()
+    for _ in range(2000):
+        env.reset()
         env.step(action)
     passes.append(time.process_time() - start)
-print(min(passes[1:]) * 1e6 / len(seeds))
+print(json.dumps({"us": min(passes) * 1e6 / 2000}))
 """
+)
+
+# A generator that does not start with its defaults is left out; some print while they work.
+ITEMS = """
+import contextlib, json, statistics, sys, time, warnings
+warnings.simplefilter("ignore")
+import reasoning_gym
+from reasoning_gym.factory import DATASETS
+
+share, costs, sizes = float(sys.argv[1]) / len(DATASETS), [], []
+
+def play(name):
+    items = reasoning_gym.create_dataset(name, size=50, seed=7)
+    items.score_answer(answer="5", entry=items[0])
+    count, size, start = 0, 0, time.process_time()
+    while count < 49 and (not count or time.process_time() - start < share):
+        count += 1
+        item = items[count]
+        items.score_answer(answer="5", entry=item)
+        size += len(item["question"].encode())
+    costs.append((time.process_time() - start) * 1e6 / count)
+    sizes.append(size / 1024 / count)
+
+with contextlib.redirect_stdout(sys.stderr):
+    for name in sorted(DATASETS):
+        with contextlib.suppress(Exception):
+            play(name)
+per_kb = statistics.median([us / kb for us, kb in zip(costs, sizes)])
+print(json.dumps({"us": statistics.median(costs), "us_per_kb": per_kb, "generators": len(costs)}))
+"""
+
+Figures = dict[str, float]
+Measure = Callable[[], Figures]  # `us`, or `per_s`, and what else it tells
+
+
+class Side(NamedTuple):
+    """A measured figure: of this working tree (`here`), of the other (`there`), or of a peer by its name."""
+
+    figure: str
+    whose: str
 
 
 # ---------------------------------------------------------------- in process
-def episode_us(task: str, seconds: float, checkout: Path = ROOT) -> float:
-    """Measure the CPU time of a whole episode in a process of its own, in microseconds."""
-    command = [sys.executable, "-c", EPISODES, task, str(seconds), json.dumps(OURS[1])]
-    return float(subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout)
+def printed(code: str, *arguments: object, checkout: Path = ROOT) -> Figures:
+    """Run code in a process of its own, and read the JSON object that it prints last."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"a measurement in {checkout} failed:\n{done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def echo_per_second(seconds: float) -> float:
-    """Count the same of the SDK's echo environment: what the base classes cost."""
-    space: dict[str, Any] = {"__name__": "echo"}
-    exec(compile(ECHO_SERVER, "echo", "exec"), space)
-    env, action = space["Echo"](), space["EchoAction"](message="hello")
-    done, start = 0, time.process_time()
-    while (spent := time.process_time() - start) < seconds / 5:
-        env.reset()
-        env.step(action)
-        done += 1
-    return done / spent
-
-
-# ---------------------------------------------------------------- servers
-def free_port() -> int:
-    """Find a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def server(kind: str, checkout: Path = ROOT) -> Iterator[tuple[str, int, float]]:
-    """Run a server of a kind; yield its URL, its process id and the seconds until it was healthy."""
-    port = free_port()
-    command = (
-        [sys.executable, "server.py", "--host", "127.0.0.1", "--port", str(port)]
-        if kind == "opensoc"
-        else [sys.executable, "-c", ECHO_SERVER, str(port)]
+def episodes(task: str, seconds: float, checkout: Path = ROOT, *, group: int = 1, pool: Path | None = None) -> Figures:
+    """Measure the CPU time of a whole episode, and how large its incident is."""
+    figures = printed(
+        EPISODES, task, seconds, group, pool or "", json.dumps(PLANS["opensoc"][1]), *SEEDS, checkout=checkout
     )
-    started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
-                if reply.status == 200:
-                    break
-            if process.poll() is not None or time.perf_counter() - started > HEALTH_TIMEOUT_S:
-                raise SystemExit(f"the {kind} server did not come up; run `{' '.join(command[:4])}` to see why")
-            time.sleep(0.01)
-        yield url, process.pid, time.perf_counter() - started
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    return figures | {"us_per_kb": figures["us"] / figures["kb"], "us_per_event": figures["us"] / figures["events"]}
 
 
-def cpu_s(pid: int) -> float:
-    """Read the user and system seconds of a process, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def make_pool(folder: Path) -> Path:
+    """Store the incidents that are played."""
+    path, (start, n) = folder / "bench.pool", SEEDS
+    command = [sys.executable, "-m", "generator", "--pool", str(path), "--start", str(start), "--n", str(n)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return path
 
 
-def rss_mb(pid: int) -> float:
-    """Read the resident memory of a process in MiB."""
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+def in_process(seconds: float, other: Path | None, pool: Path) -> dict[Side, Measure]:
+    """List what is measured in process."""
+    measures: dict[Side, Measure] = {}
+    for task in TASKS:
+        for name, group in (("fresh", 1), ("group", GROUP)):
+            for whose, checkout in sides(other).items():
+                measures[Side(f"{task} {name}", whose)] = partial(episodes, task, seconds, checkout, group=group)
+        measures[Side(f"{task} pool", "here")] = partial(episodes, task, seconds, pool=pool)
+    measures[Side("an item", "SDK echo, no payload")] = partial(printed, ECHO, seconds / 2)
+    if find_spec("reasoning_gym"):
+        measures[Side("an item", "reasoning-gym")] = partial(printed, ITEMS, 5 * seconds)
+    return measures
 
 
-def message(kind: str, data: dict[str, Any]) -> str:
-    return json.dumps({"type": kind, "data": data})
+def sides(other: Path | None) -> dict[str, Path]:
+    """Name the checkouts that are measured."""
+    return {"here": ROOT} | ({"there": other} if other else {})
 
 
-async def play(socket_: Any, plan: Plan) -> None:
-    """One episode on an open socket."""
-    for kind, data in zip(("reset", "step"), plan, strict=True):
-        await socket_.send(message(kind, data))
-        reply = await socket_.recv()
-        if reply.startswith('{"type":"error"'):
-            raise SystemExit(f"the server answered {reply[:300]}")
+# ---------------------------------------------------------------- in bulk
+def bulk(rows: int, folder: Path, checkout: Path) -> Figures:
+    """Measure how fast the whole command writes rows of stage 3 into a Parquet file."""
+    out = folder / "bulk.parquet"
+    flags = ["--task", "stage3_mixed", "--n", str(rows), "--workers", str(WORKERS), "--out", str(out)]
+    wall, cpu, peak = whole([sys.executable, "-m", "generator", *flags], checkout)
+    size = out.stat().st_size
+    out.unlink()
+    return {"per_s": rows / wall, "mb_per_s": size / 1e6 / wall, "us": cpu * 1e6 / rows, "peak_mib": peak}
 
 
-async def load(url: str, plan: Plan, *, sessions: int, seconds: float) -> int:
-    """Play on some sessions for a while; returns how many episodes were played."""
-    import websockets
-
-    played = 0
-
-    async def session() -> None:
-        nonlocal played
-        async with websockets.connect(url.replace("http", "ws", 1) + "/ws", compression=None, max_size=None) as socket_:
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                await play(socket_, plan)
-                played += 1
-
-    await asyncio.gather(*(session() for _ in range(sessions)))
-    return played
-
-
-def cpu_per_episode_us(kind: str, plan: Plan, seconds: float, checkout: Path = ROOT) -> float:
-    """Measure the server's CPU time for an episode in microseconds, after a second of warm-up."""
+# ---------------------------------------------------------------- served
+def served(kind: str, road: Callable[..., Any], seconds: float, checkout: Path = ROOT) -> Figures:
+    """Measure a server's CPU time for an episode."""
     with server(kind, checkout) as (url, pid, _):
-        asyncio.run(load(url, plan, sessions=8, seconds=1.0))
-        before = cpu_s(pid)
-        played = asyncio.run(load(url, plan, sessions=8, seconds=seconds))
-        return (cpu_s(pid) - before) * 1e6 / played
+        return {"us": asyncio.run(cpu_per_episode_us(url, pid, PLANS[kind], road, seconds))}
 
 
-async def hold(url: str, pid: int, plan: Plan, sessions: int) -> tuple[int, float]:
-    """Open sessions, reset each, keep all; then step on each. Returns how many answered, and the server's memory meanwhile."""
-    import websockets
+def served_full(seconds: float, checkout: Path = ROOT) -> Figures:
+    """Measure the CPU time for an HTTP episode on a server that holds nearly as many as it may, and play these to their end."""
 
-    gate = asyncio.Semaphore(64)
-    sockets: list[Any] = []
+    async def measured(url: str, pid: int) -> Figures:
+        async with http_episodes_held(url, PLANS["opensoc"], HELD - SESSIONS) as answer:
+            memory = rss_mb(pid)
+            us = await cpu_per_episode_us(url, pid, PLANS["opensoc"], by_http, seconds)
+            return {"us": us, "rss_mib": memory, "answered": await answer()}
 
-    async def begin() -> None:
-        async with gate:
-            socket_ = await websockets.connect(
-                url.replace("http", "ws", 1) + "/ws", compression=None, open_timeout=60, ping_interval=None
-            )
-            await socket_.send(message("reset", plan[0]))
-            await socket_.recv()
-            sockets.append(socket_)
+    with server("opensoc", checkout) as (url, pid, _):
+        return asyncio.run(measured(url, pid))
 
-    await asyncio.gather(*(begin() for _ in range(sessions)))
-    memory = rss_mb(pid)
 
-    async def end(socket_: Any) -> bool:
-        await socket_.send(message("step", plan[1]))
-        reply = json.loads(await socket_.recv())
-        await socket_.close()
-        return bool(reply["type"] == "observation" and reply["data"]["done"])
+def over_the_wire(seconds: float, other: Path | None) -> dict[Side, Measure]:
+    """List what is measured on servers."""
+    measures: dict[Side, Measure] = {}
+    for figure, road in (("WebSocket", by_socket), ("HTTP", by_http)):
+        for whose, checkout in sides(other).items():
+            measures[Side(figure, whose)] = partial(served, "opensoc", road, seconds, checkout)
+        measures[Side(figure, "SDK echo")] = partial(served, "echo", road, seconds)
+    for whose, checkout in sides(other).items():
+        measures[Side(f"HTTP, {HELD:,} held", whose)] = partial(served_full, seconds, checkout)
+    return measures
 
-    answered = await asyncio.gather(*(end(socket_) for socket_ in sockets))
-    return sum(answered), memory
+
+# ---------------------------------------------------------------- rounds and ratios
+class Rounds:
+    """What was measured, round by round."""
+
+    def __init__(self) -> None:
+        self.figures: dict[Side, list[Figures]] = defaultdict(list)
+
+    def measure(self, measures: Mapping[Side, Measure], rounds: int) -> None:
+        """Measure all in turn, so many times."""
+        for _ in range(rounds):
+            for side, measure in measures.items():
+                self.figures[side].append(measure())
+
+    def median(self, side: Side, name: str = "us") -> float:
+        """Return the median of a figure."""
+        return statistics.median(figures[name] for figures in self.figures[side])
+
+    def ratio(self, here: str, there: str, *, unit: str = "us", whose: str = "there") -> float:
+        """Return how many times as fast this working tree is: the median of the ratios round by round."""
+        pairs = zip(self.figures[Side(here, "here")], self.figures[Side(there, whose)], strict=True)
+        ratios = (theirs[unit] / ours[unit] for ours, theirs in pairs)
+        return statistics.median(1 / ratio if unit == "per_s" else ratio for ratio in ratios)
 
 
 # ---------------------------------------------------------------- the report
-def compare(other: Path, seconds: float, rounds: int) -> dict[str, float]:
-    """Measure this working tree and another one in turn, and print medians and their ratios; above 1 this one is slower.
-
-    Args:
-        other: a checkout of this project, run with the interpreter that runs this script.
-        seconds: of each measurement.
-        rounds: how often each is measured.
-
-    Returns:
-        The ratio of each figure, by its name.
-    """
-
-    def served(checkout: Path) -> float:
-        return cpu_per_episode_us("opensoc", OURS, seconds, checkout)
-
-    measures: dict[str, Callable[[Path], float]] = {
-        task: functools.partial(episode_us, task, seconds) for task in TASKS
-    } | {"over WebSocket": served}
-    ratios: dict[str, float] = {}
-    print(f"CPU for an episode, us: here and in {other}, medians of {rounds}, in turn")
-    for name, measure in measures.items():
-        pairs = [(measure(ROOT), measure(other)) for _ in range(rounds)]
-        here, there = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratios[name] = here / there
-        print(f"  {name:<20} {here:>6.0f} {there:>6.0f}   ratio {here / there:.3f}", flush=True)
-    return ratios
-
-
-def main() -> None:
-    """Measure and print, one block a question."""
-    parser = argparse.ArgumentParser(description="Measure OpenSOC beside the SDK's minimal environment.")
-    parser.add_argument("--quick", action="store_true", help="a few seconds for each figure")
-    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with another working tree and end")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON at the end")
-    args = parser.parse_args()
-    seconds, rounds = (2.0, 2) if args.quick else (5.0, 5)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if args.against:
-        if not (args.against / "env.py").is_file():
-            parser.error(f"--against expects a checkout of this project; {args.against} has no env.py")
-        ratios = compare(args.against, seconds, rounds)
-        if args.json:
-            print(json.dumps({name: round(ratio, 3) for name, ratio in ratios.items()}))
-        return
-    figures: dict[str, float] = {}
-
-    print("In process, one core, episodes/s (generate, render, verify, reward)")
-    for task in TASKS:
-        figures[f"{task}_per_s"] = 1e6 / episode_us(task, seconds)
-        print(f"  {task:<20} {figures[f'{task}_per_s']:>8,.0f}", flush=True)
-    figures["echo_per_s"] = echo_per_second(seconds)
-    print(f"  {'SDK echo, no payload':<20} {figures['echo_per_s']:>8,.0f}")
-
-    print("Over WebSocket, 8 sessions, one worker: server CPU for an episode, us")
-    pairs = [
-        (cpu_per_episode_us("opensoc", OURS, seconds), cpu_per_episode_us("echo", ECHO, seconds)) for _ in range(rounds)
-    ]
-    figures["ws_us"], figures["ws_echo_us"] = (statistics.median(column) for column in zip(*pairs, strict=True))
-    figures["ws_ratio"] = statistics.median(ours / echo for ours, echo in pairs)
+def report_in_process(rounds: Rounds, other: Path | None) -> None:
+    """Print the episodes a second of each task, and the peers' items."""
     print(
-        f"  OpenSOC {figures['ws_us']:.0f}, SDK sync echo {figures['ws_echo_us']:.0f}, ratio {figures['ws_ratio']:.2f} (median of {rounds} pairs)"
+        "In process, one core            episodes/s   us     us/KB  us/event"
+        + ("   there  times as fast" if other else "")
     )
+    for task in TASKS:
+        for name in ("fresh", "group", "pool"):
+            side = Side(f"{task} {name}", "here")
+            us, kb, event = (rounds.median(side, part) for part in ("us", "us_per_kb", "us_per_event"))
+            label = {"fresh": task, "group": f"  groups of {GROUP}", "pool": "  from the pool"}[name]
+            row = f"  {label:<28}{1e6 / us:>10,.0f}{us:>7.0f}{kb:>9.1f}{event:>9.1f}"
+            if other:
+                theirs = f"{task} fresh" if name == "pool" else side.figure
+                row += f"{1e6 / rounds.median(Side(theirs, 'there')):>9,.0f}{rounds.ratio(side.figure, theirs):>9.2f}"
+            print(row)
+    us = rounds.median(Side("an item", "SDK echo, no payload"))
+    print(f"  {'SDK echo, no payload':<28}{1e6 / us:>10,.0f}{us:>7.0f}")
+    peer = Side("an item", "reasoning-gym")
+    if peer in rounds.figures:
+        us, kb, number = (rounds.median(peer, part) for part in ("us", "us_per_kb", "generators"))
+        print(f"  {f'reasoning-gym, median of {number:.0f}':<28}{1e6 / us:>10,.0f}{us:>7.0f}{kb:>9.1f}")
+    else:
+        print("  reasoning-gym: not installed (pip install reasoning-gym)")
 
+
+def report_bulk(rounds: Rounds, other: Path | None, rows: int) -> None:
+    """Print the rows a second of the whole command."""
+    for whose in sides(other):
+        side = Side("bulk", whose)
+        per_s, mb, us, peak = (rounds.median(side, part) for part in ("per_s", "mb_per_s", "us", "peak_mib"))
+        print(
+            f"In bulk, {rows:,} rows of stage 3, {WORKERS} processes, {whose}: {per_s:,.0f} rows/s, {mb:.1f} MB/s of Parquet, {us:.0f} us of CPU each, "
+            f"peak {peak:.0f} MiB a process"
+        )
+    if other:
+        print(
+            f"  {rounds.ratio('bulk', 'bulk', unit='per_s'):.2f} times as fast, {rounds.ratio('bulk', 'bulk'):.2f} by CPU time"
+        )
+
+
+def report_served(rounds: Rounds, other: Path | None) -> None:
+    """Print the server's CPU time for an episode on each road."""
+    print(f"Served, {SESSIONS} sessions, one worker: server CPU for an episode, us")
+    full = f"HTTP, {HELD:,} held"
+    for figure in ("WebSocket", "HTTP", full):
+        here = Side(figure, "here")
+        row = f"  {figure:<18}{rounds.median(here):>7.0f}"
+        if other:
+            row += (
+                f"; there {rounds.median(Side(figure, 'there')):.0f}, {rounds.ratio(figure, figure):.2f} times as fast"
+            )
+        if figure == full:
+            memory, answered = rounds.median(here, "rss_mib"), rounds.median(here, "answered")
+            row += f"; {memory:.0f} MiB, {answered:,.0f} of {HELD - SESSIONS:,} answered at the end"
+        else:
+            echo = rounds.median(Side(figure, "SDK echo"))
+            row += f"; SDK sync echo {echo:.0f}, ratio {1 / rounds.ratio(figure, figure, whose='SDK echo'):.2f}"
+        print(row)
+    if not find_spec("echo_env"):
+        print(
+            "  The SDK's own echo environment (echo_env): not installed; the echo here stands on the SDK's base classes"
+        )
+
+
+def report_bounds(rounds: Rounds) -> None:
+    """Print each bound with what was measured."""
+    print("Bounds, as ratios to the other checkout")
+    for words, here, there, bound in BOUNDS:
+        ratio = rounds.ratio(here, there, unit="per_s" if here == "bulk" else "us")
+        print(f"  {words:<54}{ratio:>6.2f}  bound {bound:.2f}: {'met' if ratio >= bound else 'not met'}")
+
+
+def report_rest(rounds: int) -> Figures:
+    """Measure and print how many sessions are held, and how long a start takes."""
     with server("opensoc") as (url, pid, _):
         empty = rss_mb(pid)
-        answered, memory = asyncio.run(hold(url, pid, OURS, 1000))
-        figures |= {"held": answered, "held_rss_mb": memory, "idle_rss_mb": empty}
+        answered, memory = asyncio.run(sockets_held(url, pid, PLANS["opensoc"], 1000))
     print(f"1,000 WebSocket sessions held: {answered} answered, {memory:.0f} MiB (idle {empty:.0f} MiB)")
-
     starts: dict[str, list[float]] = {"opensoc": [], "echo": []}
     for _ in range(rounds):
         for kind, times in starts.items():
             with server(kind) as (_, _, took):
                 times.append(took)
-    figures["start_s"], figures["start_echo_s"] = (statistics.median(times) for times in starts.values())
-    figures["start_ratio"] = statistics.median(ours / echo for ours, echo in zip(*starts.values(), strict=True))
-    print(
-        f"Start to the first 200 of /health: OpenSOC {figures['start_s']:.2f} s, SDK {figures['start_echo_s']:.2f} s, ratio {figures['start_ratio']:.2f}"
-    )
+    ours, echo = (statistics.median(times) for times in starts.values())
+    ratio = statistics.median(mine / theirs for mine, theirs in zip(*starts.values(), strict=True))
+    print(f"Start to the first 200 of /health: OpenSOC {ours:.2f} s, SDK {echo:.2f} s, ratio {ratio:.2f}")
+    return {"held": answered, "held_rss_mib": memory, "idle_rss_mib": empty, "start_s": ours, "start_echo_s": echo}
+
+
+def main() -> None:
+    """Measure and print, one block a question."""
+    parser = argparse.ArgumentParser(description="Measure OpenSOC beside its peers, and beside an older checkout.")
+    parser.add_argument("--quick", action="store_true", help="a second for each figure, in two rounds")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="measure another working tree too")
+    parser.add_argument("--json", action="store_true", help="print the medians as JSON at the end")
+    args = parser.parse_args()
+    if args.against and not (args.against / "env.py").is_file():
+        parser.error(f"--against expects a checkout of this project; {args.against} has no env.py")
+    seconds, rounds, rows = (1.0, 2, 4_000) if args.quick else (3.0, 5, 20_000)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    taken = Rounds()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        taken.measure(in_process(seconds, args.against, make_pool(folder)), rounds)
+        report_in_process(taken, args.against)
+        checkouts = sides(args.against).items()
+        taken.measure(
+            {Side("bulk", whose): partial(bulk, rows, folder, checkout) for whose, checkout in checkouts}, rounds
+        )
+        report_bulk(taken, args.against, rows)
+    taken.measure(over_the_wire(seconds, args.against), rounds)
+    report_served(taken, args.against)
+    if args.against:
+        report_bounds(taken)
+    rest = {} if args.against else report_rest(rounds)
     if args.json:
-        print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+        medians = {
+            f"{side.figure}, {side.whose}, {part}": taken.median(side, part)
+            for side in taken.figures
+            for part in taken.figures[side][0]
+        }
+        print(json.dumps({name: round(value, 3) for name, value in (medians | rest).items()}))
 
 
 if __name__ == "__main__":

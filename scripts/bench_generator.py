@@ -73,8 +73,8 @@ with pq.ParquetWriter({out!r}, arrow_schema(run), **PARQUET) as writer:
 """
 
 
-def whole(command: list[str]) -> tuple[float, float, float]:
-    """Measure wall seconds, CPU seconds of all its processes, and the largest process's peak memory in MiB."""
+def whole(command: list[str], checkout: Path = ROOT) -> tuple[float, float, float]:
+    """Run a command in a checkout; measure wall seconds, CPU seconds of all its processes, and the largest process's peak memory in MiB."""
     script = (
         "import resource, subprocess, sys, json, time; start = time.perf_counter(); "
         "subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL); "
@@ -82,7 +82,7 @@ def whole(command: list[str]) -> tuple[float, float, float]:
         "print(json.dumps([time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, *command], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, *command], cwd=checkout, capture_output=True, text=True, check=True
     )
     wall, cpu, peak = json.loads(done.stdout)
     return wall, cpu, peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -24,8 +24,9 @@ from players.prompt import messages
 from runs.files import write_atomically
 from runs.progress import track
 from schema import LABELS, TASKS, OpenSOCError, Row, Task
-from tasks.families import FAMILIES, Family
+from tasks.families import FAMILIES
 from tasks.registry import Split
+from tasks.scene import Family
 from tasks.sets import BENCHMARK, DATA, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
 
 TEST_SPLITS = cast("tuple[Split, ...]", BENCHMARK)

@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eval.bounds import FIELD_MARGIN, MAJORITY, MAX_F1, PAIR_MARGIN
 from eval.charts import Chart, Ink, Panel, dots, panels, save
 from eval.intervals import MEASURING, RESAMPLES
 from eval.metrics import PREVALENCES, Metric, ppv
 from eval.runs import Run, load_runs, shared_set
-from eval.shortcuts import FIELD_MARGIN, MAJORITY, MAX_F1, PAIR_MARGIN
 from runs.ending import refusing
 from runs.extras import require
 from schema import LABELS, TASKS, BadRequestError, Row

@@ -33,10 +33,9 @@ from schema import (
     built_incident,
     log_id_at,
 )
-from tasks.families import Family
 from tasks.noise import write_noise
 from tasks.registry import SPLITS, TASK_SPECS, Split, TaskSpec
-from tasks.scene import SPAN_S, Plan, Scene
+from tasks.scene import SPAN_S, Family, Plan, Scene
 from world import World, make_organisation
 
 GENERATOR_VERSION = "4"

@@ -14,9 +14,9 @@ from functools import cache
 from itertools import accumulate
 
 from schema import LABELS, Label
-from tasks.families import Family
-from tasks.registry import TRAIN_FAMILIES, Split, TaskSpec, families_of
-from tasks.scene import Explanation, Plan, Scene, Strength
+from tasks.families import TRAIN_FAMILIES, families_of
+from tasks.registry import Split, TaskSpec
+from tasks.scene import Explanation, Family, Plan, Scene, Strength
 
 Told = tuple[Family, Plan]
 ADDRESS_SHARE = 0.25  # of the draws, for the few rules that lead to block_ip, where other rules lead to the goal too

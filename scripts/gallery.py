@@ -7,7 +7,9 @@ from itertools import count, groupby
 
 from generator.incidents import Case, generate, story_of
 from schema import Task
-from tasks.registry import HELD_OUT_TACTIC, TRAIN_FAMILIES, Family, Split, families_of
+from tasks.families import HELD_OUT_TACTIC, TRAIN_FAMILIES, families_of
+from tasks.registry import Split
+from tasks.scene import Family
 from telemetry.judging import line_text
 from verifier.decision import compute_ground_truth
 from verifier.rules import RULES

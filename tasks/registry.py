@@ -1,13 +1,11 @@
-"""The four tasks, the splits, and which families each split may play."""
+"""The four tasks and the splits. Which families a split plays, `tasks.families` says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from schema import LABELS, MODES, TASKS, Category, Task, shown
-from tasks.families import FAMILIES, Family
-from tasks.families.story import FamilySplit
+from schema import LABELS, MODES, TASKS, Task, shown
 
 Split = Literal["train", "val", "test_seed", "val_family", "test_family", "test_tactic"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -19,7 +17,6 @@ SPLIT_SIZES: dict[Split, int] = {
     "test_family": 700,
     "test_tactic": 700,
 }
-HELD_OUT_TACTIC: Category = "credential_access"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +65,6 @@ TASK_SPECS: dict[Task, TaskSpec] = {
         ),
     )
 }
-
-
-def _families(split: FamilySplit) -> tuple[Family, ...]:
-    return tuple(family for family in FAMILIES if family.split == split and family.category != HELD_OUT_TACTIC)
-
-
-TRAIN_FAMILIES = _families("train")
-_FAMILIES_OF: dict[Split, tuple[Family, ...]] = {
-    "train": TRAIN_FAMILIES,
-    "val": TRAIN_FAMILIES,
-    "test_seed": TRAIN_FAMILIES,
-    "val_family": _families("val_family"),
-    "test_family": _families("test_family"),
-    "test_tactic": tuple(family for family in FAMILIES if family.category == HELD_OUT_TACTIC),
-}
-
-
-def families_of(split: Split) -> tuple[Family, ...]:
-    """List the families that may decide an incident of a split; their look-alikes come from the training families."""
-    return _FAMILIES_OF[split]
 
 
 def num_tasks(split: str) -> int:

@@ -9,8 +9,8 @@ import pytest
 from generator.incidents import _finish
 from generator.stories import explained_strengths, plans_to
 from schema import LABELS, TASKS
-from tasks.families import FAMILIES
-from tasks.registry import SPLITS, TRAIN_FAMILIES, families_of
+from tasks.families import FAMILIES, TRAIN_FAMILIES, families_of
+from tasks.registry import SPLITS
 from tasks.scene import Plan, Scene
 from verifier import RULES, check_plausibility, compute_ground_truth
 from world import make_organisation

@@ -13,8 +13,8 @@ from generator import generate, incident_seed
 from generator.incidents import _sensors
 from schema import EVENT_TYPES, LABELS, TASKS, BadRequestError
 from tasks.alerts import TITLES, alert_on
-from tasks.families import FAMILIES
-from tasks.registry import HELD_OUT_TACTIC, SPLITS, TRAIN_FAMILIES, families_of
+from tasks.families import FAMILIES, HELD_OUT_TACTIC, TRAIN_FAMILIES, families_of
+from tasks.registry import SPLITS
 from tasks.scene import Scene
 from verifier import compute_ground_truth
 from world import make_organisation

@@ -22,7 +22,7 @@ from generator.injection import PLACES, TIERS
 from generator.invariances import INVARIANCES
 from players.prompt import answer_text, messages, parse
 from schema import LABELS, TASKS, BadRequestError, LogonFields
-from tasks.registry import families_of
+from tasks.families import families_of
 from tasks.sets import BENCHMARK, DATA, FIELDS, NAMES, PATHS, expand, load_manifest, load_set
 from verifier import decision, judge_observation
 from verifier.window import Finding, rule

@@ -10,8 +10,8 @@ import pytest
 
 from generator import generate
 from schema import TASKS
-from tasks.families import FAMILIES
-from tasks.registry import HELD_OUT_TACTIC, SPLITS, TRAIN_FAMILIES, families_of
+from tasks.families import FAMILIES, HELD_OUT_TACTIC, TRAIN_FAMILIES, families_of
+from tasks.registry import SPLITS
 from test_families import SEEDS, plans_of, played
 from verifier import RULES, compute_ground_truth
 

@@ -9,6 +9,7 @@ thresholds on both sides, since the admission gate refuses an incident that hang
 Technique numbers are MITRE ATT&CK (version 17).
 """
 
+from schema import Category
 from tasks.families import (
     accounts,
     campaigns,
@@ -43,9 +44,10 @@ from tasks.families import (
 )
 from tasks.families.outside import sequels_of
 from tasks.families.pairs import pairs_of
-from tasks.families.story import Family
+from tasks.registry import Split
+from tasks.scene import Family, FamilySplit
 
-__all__ = ["FAMILIES", "Family"]
+HELD_OUT_TACTIC: Category = "credential_access"
 
 _ALONE: tuple[Family, ...] = (
     *execution.FAMILIES,
@@ -80,3 +82,23 @@ _ALONE: tuple[Family, ...] = (
     *intrusions.FAMILIES,
 )
 FAMILIES: tuple[Family, ...] = (*_ALONE, *pairs_of(_ALONE), *sequels_of(_ALONE))
+
+
+def _families(split: FamilySplit) -> tuple[Family, ...]:
+    return tuple(family for family in FAMILIES if family.split == split and family.category != HELD_OUT_TACTIC)
+
+
+TRAIN_FAMILIES = _families("train")
+_FAMILIES_OF: dict[Split, tuple[Family, ...]] = {
+    "train": TRAIN_FAMILIES,
+    "val": TRAIN_FAMILIES,
+    "test_seed": TRAIN_FAMILIES,
+    "val_family": _families("val_family"),
+    "test_family": _families("test_family"),
+    "test_tactic": tuple(family for family in FAMILIES if family.category == HELD_OUT_TACTIC),
+}
+
+
+def families_of(split: Split) -> tuple[Family, ...]:
+    """List the families that may decide an incident of a split; their look-alikes come from the training families."""
+    return _FAMILIES_OF[split]

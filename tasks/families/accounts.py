@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from schema import ACCOUNT_WORK, GROUP_WORK, REPLICATION_WORK
-from tasks.families.story import EXPLORER, GRAVE, HOST, POWERSHELL, REPLICA_RIGHT, SYSTEM32, Family
 from tasks.families.tellings import Row, Telling, made, order, setting, start
+from tasks.paths import EXPLORER, POWERSHELL, REPLICA_RIGHT, SYSTEM32
+from tasks.scene import GRAVE, HOST, Family
 
 CMD = SYSTEM32 + "cmd.exe"
 REG = SYSTEM32 + "reg.exe"

@@ -5,8 +5,9 @@ Each step is told alone by a family of training; here they come together, as gro
 
 from __future__ import annotations
 
-from tasks.families.story import EXPLORER, GRAVE, HOST, POWERSHELL, REPLICA_RIGHT, START_MENU, SYSTEM32, Family
 from tasks.families.tellings import Row, Telling, chained, file, made, order, script, service, setting, start
+from tasks.paths import EXPLORER, POWERSHELL, REPLICA_RIGHT, START_MENU, SYSTEM32
+from tasks.scene import GRAVE, HOST, Family
 
 CMD = SYSTEM32 + "cmd.exe"
 REG = SYSTEM32 + "reg.exe"

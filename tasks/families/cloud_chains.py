@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
-from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import (
     MICROSOFT_SERVICE,
     PERSON,
@@ -27,6 +26,7 @@ from tasks.families.tellings import (
     policy,
     tenant,
 )
+from tasks.scene import GRAVE, Family
 
 _Operation = str | tuple[str, ...]
 _APART = (10, 300)  # seconds between the steps of an intrusion

@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any
 
 from schema import CLOUD_WORK
-from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import (
     GOOGLE_SERVICE,
     MACHINE,
@@ -26,6 +25,7 @@ from tasks.families.tellings import (
     google,
     made,
 )
+from tasks.scene import GRAVE, Family
 
 
 # ---------------------------------------------------------------- machines

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
-from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import (
     OWN_SERVICE,
     PERSON,
@@ -24,6 +23,7 @@ from tasks.families.tellings import (
     made,
     policy,
 )
+from tasks.scene import GRAVE, Family
 
 # ---------------------------------------------------------------- read
 _SECRET = {"secretId": "arn:aws:secretsmanager:eu-west-1:{account}:secret:{word}/{number}"}

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
-from tasks.families.story import Family
 from tasks.families.tellings import (
     ANOTHER,
     GOOGLE_SERVICE,
@@ -24,6 +23,7 @@ from tasks.families.tellings import (
     made,
     tenant,
 )
+from tasks.scene import Family
 
 # ---------------------------------------------------------------- what watches
 _TRAIL = {"name": "arn:aws:cloudtrail:eu-west-1:{account}:trail/{word}"}

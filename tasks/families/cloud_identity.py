@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
-from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import (
     MICROSOFT_SERVICE,
     OWN_SERVICE,
@@ -25,6 +24,7 @@ from tasks.families.tellings import (
     policy,
     tenant,
 )
+from tasks.scene import GRAVE, Family
 
 
 # ---------------------------------------------------------------- identities

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from schema import LOG_WORK
-from tasks.families.story import EXPLORER, HOST, POWERSHELL, SYSTEM32, Family
 from tasks.families.tellings import Row, Telling, basename, control, made, order, setting, start
+from tasks.paths import EXPLORER, POWERSHELL, SYSTEM32
+from tasks.scene import HOST, Family
 
 _REG = SYSTEM32 + "reg.exe"
 _SVCHOST = SYSTEM32 + "svchost.exe"

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from schema import REPLICATION_RIGHTS, REPLICATION_WORK
-from tasks.families.story import (
-    ADDRESS,
-    ALL,
-    FIRM,
-    GRAVE,
-    HOST,
-    POWERSHELL,
-    PROBE,
-    SYSTEM32,
-    TOOL,
-    Family,
-    actor,
-    choose_prober,
-    launch,
-    write,
-)
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.families.story import choose_prober, launch, write
+from tasks.paths import POWERSHELL, SYSTEM32
+from tasks.scene import ADDRESS, ALL, FIRM, GRAVE, HOST, PROBE, TOOL, Family, Plan, Scene, TicketScope, actor
 
 LSASS = SYSTEM32 + "lsass.exe"
 _SLOW = (125, 170)  # seconds between failures that make no burst

@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 from schema import CLOUD_WORK
-from tasks.families.story import (
-    ADDRESS,
-    FIRM,
-    GRAVE,
-    HOST,
-    SOFT,
-    SYSTEM32,
-    TOOL,
-    Family,
-    actor,
-    choose_halves,
-    launch,
-    other_account,
-    trail,
-)
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.families.story import choose_halves, launch, trail
+from tasks.paths import SYSTEM32
+from tasks.scene import ADDRESS, FIRM, GRAVE, HOST, SOFT, TOOL, Family, Plan, Scene, TicketScope, actor, other_account
 
 
 def shadow_removal(scene: Scene, plan: Plan) -> TicketScope:

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from schema import CLOUD_WORK
-from tasks.families.story import (
-    ADDRESS,
-    BROWSERS,
-    EXPLORER,
-    HOST,
-    SYSTEM32,
-    TOOL,
-    Family,
-    actor,
-    answer,
-    choose_halves,
-    launch,
-    other_account,
-    trail,
-    write,
-)
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.families.story import answer, choose_halves, launch, trail, write
+from tasks.paths import BROWSERS, EXPLORER, SYSTEM32
+from tasks.scene import ADDRESS, HOST, TOOL, Family, Plan, Scene, TicketScope, actor, other_account
 
 
 def proxy_program(scene: Scene, plan: Plan) -> TicketScope:

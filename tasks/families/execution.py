@@ -4,25 +4,9 @@ from __future__ import annotations
 
 import base64
 
-from tasks.families.story import (
-    ADDRESS,
-    ALL,
-    BROWSERS,
-    EXPLORER,
-    HOST,
-    POWERSHELL,
-    PROBE,
-    SYSTEM32,
-    TOOL,
-    Family,
-    actor,
-    answer,
-    choose_prober,
-    launch,
-    list_by_strength,
-    write,
-)
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.families.story import answer, choose_prober, launch, list_by_strength, write
+from tasks.paths import BROWSERS, EXPLORER, POWERSHELL, SYSTEM32
+from tasks.scene import ADDRESS, ALL, HOST, PROBE, TOOL, Family, Plan, Scene, TicketScope, actor
 
 
 def document_shell(scene: Scene, plan: Plan) -> TicketScope:

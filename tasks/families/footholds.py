@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from schema import WMI_WORK
-from tasks.families.story import EXPLORER, HOST, OWN_FOLDER, POWERSHELL, START_MENU, SYSTEM32, TOOL, Family
 from tasks.families.tellings import Row, Telling, connect, file, made, order, service, setting, start, task
+from tasks.paths import EXPLORER, OWN_FOLDER, POWERSHELL, START_MENU, SYSTEM32
+from tasks.scene import HOST, TOOL, Family
 
 CMD = SYSTEM32 + "cmd.exe"
 REG = SYSTEM32 + "reg.exe"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from schema import Host
-from tasks.families.story import GRAVE, HOST, SYSTEM32, TOOL, Actor, Family
 from tasks.families.tellings import (
     Row,
     Telling,
@@ -18,7 +17,8 @@ from tasks.families.tellings import (
     task,
     tell,
 )
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.paths import SYSTEM32
+from tasks.scene import GRAVE, HOST, TOOL, Actor, Family, Plan, Scene, TicketScope
 
 _CMD = SYSTEM32 + "cmd.exe"
 _TEMP = "C:\\Users\\{user}\\AppData\\Local\\Temp\\"

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
-from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import (
     ANOTHER_USER,
     CLUSTER,
@@ -21,6 +20,7 @@ from tasks.families.tellings import (
     kube,
     made,
 )
+from tasks.scene import GRAVE, Family
 
 
 # ---------------------------------------------------------------- pods

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from schema import CLOUD_WORK
-from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import ANONYMOUS, CLUSTER, OPERATOR, USER, Caller, Row, Telling, chained, each, kube, made
+from tasks.scene import GRAVE, Family
 
 _APART = (10, 300)  # seconds between the steps of an intrusion
 # ---------------------------------------------------------------- roles

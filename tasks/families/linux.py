@@ -5,8 +5,8 @@ Sources: ATT&CK's matrices for Linux and for Containers; each family's rule name
 
 from __future__ import annotations
 
-from tasks.families.story import HOST, Family
 from tasks.families.tellings import Row, Telling, chained, each, file, made, order, start
+from tasks.scene import HOST, Family
 
 BASH, SSHD = "/usr/bin/bash", "/usr/sbin/sshd"
 _SHELLS = ("/usr/bin/bash", "/usr/bin/sh")

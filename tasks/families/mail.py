@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from schema import CLOUD_WORK
-from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import MEMBER, OTHER_MEMBER, Row, administered, chained, exchange
+from tasks.scene import GRAVE, Family
 
 STRANGER = "{word3}@{domain}"
 APPLICATION = "{hex}-4c1e-4d27-9a3b-{hex2}77aa"  # its id

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from schema import LOGON_WORK, REMOTE_WORK
-from tasks.families.story import (
+from tasks.families.story import choose_halves, choose_prober, knock, launch, probe, sign_in
+from tasks.paths import EXPLORER, POWERSHELL, SYSTEM32
+from tasks.scene import (
     ADDRESS,
     ALL,
-    EXPLORER,
     FIRM,
     GRAVE,
     HOST,
-    POWERSHELL,
     PROBE,
-    SYSTEM32,
     TOOL,
     Actor,
     Family,
+    Plan,
+    Scene,
+    TicketScope,
     actor,
-    choose_halves,
-    choose_prober,
-    knock,
-    launch,
     other_account,
     other_host,
-    probe,
-    sign_in,
 )
-from tasks.scene import Plan, Scene, TicketScope
 
 
 def remote_service(scene: Scene, plan: Plan) -> TicketScope:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.families.story import ADDRESS, ALL, HOST, Family, actor, connect, list_by_strength
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.families.story import connect, list_by_strength
+from tasks.scene import ADDRESS, ALL, HOST, Family, Plan, Scene, TicketScope, actor
 
 
 def listed_address(scene: Scene, plan: Plan) -> TicketScope:

@@ -12,25 +12,23 @@ from functools import partial
 from typing import NamedTuple
 
 from schema import ACCOUNT_WORK, Category
-from tasks.families.story import (
+from tasks.families.story import attack, choose_prober, knock, probe, trail
+from tasks.families.tellings import Row, Telling, each, made, tell
+from tasks.paths import POWERSHELL, SYSTEM32
+from tasks.scene import (
     ADDRESS,
     GRAVE,
-    POWERSHELL,
     PROBE,
-    SYSTEM32,
     Actor,
+    Explanation,
     Family,
     FamilySplit,
+    Plan,
+    Scene,
+    TicketScope,
     actor,
-    attack,
-    choose_prober,
-    knock,
     other_account,
-    probe,
-    trail,
 )
-from tasks.families.tellings import Row, Telling, each, made, tell
-from tasks.scene import Explanation, Plan, Scene, TicketScope
 
 Play = Callable[..., float]  # scene, time, target, source, hostile=...; returns the last line's time
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tasks.families.story import Family
 from tasks.families.tellings import paired
+from tasks.scene import Family
 
 # Steps that follow each other in intrusions, by the techniques that ATT&CK's groups and campaigns combine. The first gives the category.
 PAIRS = (

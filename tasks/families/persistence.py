@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from schema import ACCOUNT_WORK, CLOUD_WORK, GROUP_WORK, WMI_WORK
-from tasks.families.story import (
+from tasks.families.story import answer, choose_halves, launch, probe
+from tasks.paths import EXPLORER, POWERSHELL, SYSTEM32
+from tasks.scene import (
     ADDRESS,
-    EXPLORER,
     GRAVE,
     HOST,
-    POWERSHELL,
     SOFT,
-    SYSTEM32,
     TOOL,
     Family,
+    Plan,
+    Scene,
+    TicketScope,
     actor,
-    answer,
-    choose_halves,
-    launch,
     other_account,
     other_host,
-    probe,
 )
-from tasks.scene import Plan, Scene, TicketScope
 
 
 def planted_task(scene: Scene, plan: Plan) -> TicketScope:

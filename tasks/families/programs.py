@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from tasks.families.story import EXPLORER, FIRM, HOST, OWN_FOLDER, POWERSHELL, SYSTEM32, TOOL, Family, actor, launch
+from tasks.families.story import launch
 from tasks.families.tellings import Row, connect, made, script, start
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.paths import EXPLORER, OWN_FOLDER, POWERSHELL, SYSTEM32
+from tasks.scene import FIRM, HOST, TOOL, Family, Plan, Scene, TicketScope, actor
 
 CMD = SYSTEM32 + "cmd.exe"
 SVCHOST = SYSTEM32 + "svchost.exe"

@@ -6,21 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from schema import LOGON_WORK, Host
-from tasks.families.story import (
-    EXPLORER,
-    FIRM,
-    GRAVE,
-    HOST,
-    PROBE,
-    SOFT,
-    SYSTEM32,
-    TOOL,
-    Actor,
-    Family,
-    choose_halves,
-)
+from tasks.families.story import choose_halves
 from tasks.families.tellings import Row, Telling, made, order, script, setting, start, tell
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.paths import EXPLORER, SYSTEM32
+from tasks.scene import FIRM, GRAVE, HOST, PROBE, SOFT, TOOL, Actor, Family, Plan, Scene, TicketScope
 
 _CMD = SYSTEM32 + "cmd.exe"
 _WMI = SYSTEM32 + "wbem\\WmiPrvSE.exe"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.families.story import EXPLORER, HOST, POWERSHELL, SYSTEM32, TOOL, Family
 from tasks.families.tellings import Row, Telling, file, made, order, start
+from tasks.paths import EXPLORER, POWERSHELL, SYSTEM32
+from tasks.scene import HOST, TOOL, Family
 
 CMD = SYSTEM32 + "cmd.exe"
 LSASS = SYSTEM32 + "lsass.exe"

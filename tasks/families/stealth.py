@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.families.story import EXPLORER, HOST, POWERSHELL, SYSTEM32, Family
 from tasks.families.tellings import Row, Telling, control, file, made, order, script, setting, start
+from tasks.paths import EXPLORER, POWERSHELL, SYSTEM32
+from tasks.scene import HOST, Family
 
 _CMD = SYSTEM32 + "cmd.exe"
 _REG = SYSTEM32 + "reg.exe"

@@ -1,94 +1,11 @@
-"""The parts of a story: a family's record, the host and account that it concerns, and the few lines that most stories share."""
+"""The few things that most stories share: programs by their paths, halves of a story, lines, and facts of the world."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
 
-from schema import Category
-from tasks.scene import Explanation, Plan, Scene, Strength, TicketScope
-
-SYSTEM32 = "C:\\Windows\\System32\\"
-POWERSHELL = SYSTEM32 + "WindowsPowerShell\\v1.0\\powershell.exe"
-EXPLORER = "C:\\Windows\\explorer.exe"
-START_MENU = "Microsoft\\Windows\\Start Menu\\Programs\\"  # below a profile's AppData\Roaming, or ProgramData
-OWN_FOLDER = "C:\\Users\\{user}\\AppData\\Local\\{word}\\"  # of a program that is installed for one user, with blanks
-REPLICA_RIGHT = "9923a32a-3607-11d2-b9be-0000f87a36b2"  # to install a replica (MS-ADTS 5.1.3.2.1)
-BROWSERS = (
-    "C:\\Program Files\\Mozilla Firefox\\firefox.exe",
-    "C:\\Program Files\\Google\\Chrome\\chrome.exe",
-    "C:\\Program Files\\Microsoft Office\\OUTLOOK.EXE",
-)
-
-ALL: tuple[Strength, ...] = ("confirmed", "suspicious", "below")
-FIRM: tuple[Strength, ...] = ("confirmed", "below")
-SOFT: tuple[Strength, ...] = ("suspicious", "below")
-HOST = ("quarantine_host",)
-ADDRESS = ("block_ip",)
-GRAVE = ("escalate",)
-PROBE: tuple[Explanation, ...] = ("scanner",)
-TOOL: tuple[Explanation, ...] = ("ticket", "tool")
-
-
-Platform = Literal["windows", "linux", "network", "cloud", "kubernetes", "saas"]
-FamilySplit = Literal["train", "val_family", "test_family"]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A scenario family: its story, the ATT&CK tactic as a category, and what plans it can follow.
-
-    `reaches` are the decisions that a confirmed, unexplained strength leads to without a crown jewel or privilege. `rules` are the rules of
-    the verifier that its hostile tellings meet, the one that it is for first. `split` says for what it is played: training, choosing
-    a model, or testing it (families of the held-out tactic test, whatever it says). `tellings` are the rows by strength of a family that
-    is made of rows.
-    """
-
-    name: str
-    technique: str
-    category: Category
-    play: Callable[[Scene, Plan], TicketScope]
-    reaches: tuple[str, ...]
-    strengths: tuple[Strength, ...] = ALL
-    explanations: tuple[Explanation, ...] = ("ticket",)
-    single: bool = False  # one thing decides: a line, or a burst of like lines of one source
-    names_account: bool = True  # only then can it concern a privileged account
-    rules: tuple[str, ...] = ()
-    platform: Platform = "windows"
-    split: FamilySplit = "train"
-    most_lines: int = 18  # that it tells; a look-alike needs room for them
-    tellings: Mapping[Strength, Sequence[Any]] = field(default_factory=dict, repr=False, compare=False)
-
-
-class Actor(NamedTuple):
-    """The host, its address and the account at work on it that a story concerns."""
-
-    host: str
-    ip: str
-    user: str
-
-    def scope(self, tool: str, first: float, last: float) -> TicketScope:
-        """Return what a ticket has to cover; `tool` is a program's path or name, or a kind of work."""
-        return TicketScope((self.host,), self.user, tool[tool.rfind("\\") + 1 :].lower(), first, last)
-
-
-def actor(scene: Scene, plan: Plan, tool: str = "") -> Actor:
-    """Take a host and an account that fit the plan; with a tool, an account that may or may not use it."""
-    host = scene.host(plan.on_crown_jewel)
-    user = scene.user_of(tool, plan) if tool else scene.account(plan.privileged)
-    return Actor(host["name"], host["ip"], user["name"])
-
-
-def other_host(scene: Scene, who: Actor) -> Actor:
-    """Pick another host of the cast for the same account."""
-    host = scene.pick([host for host in scene.cast_hosts if host["name"] != who.host])
-    return Actor(host["name"], host["ip"], who.user)
-
-
-def other_account(scene: Scene, who: Actor) -> str:
-    """Pick another account of the cast."""
-    return scene.pick([account["name"] for account in scene.cast_accounts if account["name"] != who.user])
+from tasks.paths import BROWSERS, EXPLORER
+from tasks.scene import Actor, Plan, Scene, other_host
 
 
 def choose_halves(scene: Scene, plan: Plan) -> tuple[bool, bool]:

@@ -23,24 +23,26 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from schema import CLOUD_WORK, Category
-from tasks.families.story import (
+from tasks.paths import EXPLORER, POWERSHELL, SYSTEM32
+from tasks.scene import (
     ALL,
-    EXPLORER,
     FIRM,
     GRAVE,
     HOST,
-    POWERSHELL,
     SOFT,
-    SYSTEM32,
     Actor,
+    Explanation,
     Family,
     FamilySplit,
+    Plan,
     Platform,
+    Scene,
+    Strength,
+    TicketScope,
     actor,
     other_account,
     other_host,
 )
-from tasks.scene import Explanation, Plan, Scene, Strength, TicketScope
 from world import TOOL_NAMES
 
 AWS_AGENTS = ("aws-cli/2.15", "console.amazonaws.com", "Boto3/1.34")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from schema import CLOUD_WORK, Category
-from tasks.families.story import GRAVE, Family
 from tasks.families.tellings import MEMBER, OTHER_MEMBER, Row, administered, administration, chained, exchange, made
+from tasks.scene import GRAVE, Family
 
 STRANGER = "{word3}@{domain}"
 OKTA_ITSELF = "system@okta.com"

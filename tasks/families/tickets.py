@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from schema import REMOTE_WORK
-from tasks.families.story import ADDRESS, GRAVE, HOST, PROBE, Family, actor, choose_prober
+from tasks.families.story import choose_prober
 from tasks.families.tellings import Row, Telling, each, made, order, script
-from tasks.scene import Plan, Scene, TicketScope
+from tasks.scene import ADDRESS, GRAVE, HOST, PROBE, Family, Plan, Scene, TicketScope, actor
 
 
 def guessed_tickets(scene: Scene, plan: Plan) -> TicketScope:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.families.story import EXPLORER, GRAVE, HOST, POWERSHELL, SYSTEM32, TOOL, Family
 from tasks.families.tellings import Row, Telling, chained, control, file, made, order, script, setting, start
+from tasks.paths import EXPLORER, POWERSHELL, SYSTEM32
+from tasks.scene import GRAVE, HOST, TOOL, Family
 
 _CMD = SYSTEM32 + "cmd.exe"
 _PARENTS = (EXPLORER, _CMD)

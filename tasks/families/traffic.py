@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.families.story import GRAVE, HOST, SYSTEM32, TOOL, Family
 from tasks.families.tellings import Row, Telling, each, file, made, order
+from tasks.paths import SYSTEM32
+from tasks.scene import GRAVE, HOST, TOOL, Family
 
 TUNNELS = ("-N -R 8080:localhost:22 {word}@{domain}", "-f -N -D 1080 {word}@{address}", "-fN -R *:3389 {word}@{domain}")
 NO_TUNNELS = ("-N -L 8080:localhost:22 {word}@{domain}", "-o Ciphers=aes256-ctr {word}@{address}", "-v {word}@{domain}")

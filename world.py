@@ -304,7 +304,7 @@ class World:
                     texts[value] = None
         names = dict(texts)
         for text in texts:
-            if ("\\" in text or "@" in text or "/" in text) and len(text) <= MAX_NAME:
+            if ("\\" in text or "@" in text or text.startswith("arn:")) and len(text) <= MAX_NAME:
                 names[account_name(text)] = None
         for ticket in self.tickets:
             names.update(dict.fromkeys((*ticket["hosts"], *ticket["accounts"])))

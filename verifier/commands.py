@@ -439,22 +439,29 @@ _STAGES = re.compile(
     r"|psversiontable\.psversion\.major|sockets\.tcpclient|\biex\b|invoke-expression",
     re.IGNORECASE,
 )
+_CAPITAL = re.compile(r"\\.|[A-Z]")
+
+
+def _lower(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern for text in lower case: a search that must not mind the case takes two to four times as long."""
+    return re.compile(_CAPITAL.sub(lambda part: part[0] if part[0][0] == "\\" else part[0].lower(), pattern))
+
+
 _BY_PROGRAM: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 for _meaning, _programs in _PATTERNS.items():
     for _program, _pattern in _programs.items():
-        _BY_PROGRAM.setdefault(_program, []).append((_meaning, re.compile(_pattern, re.IGNORECASE)))
+        _BY_PROGRAM.setdefault(_program, []).append((_meaning, _lower(_pattern)))
 for _alias, _program in (("net1.exe", "net.exe"), ("pwsh.exe", POWERSHELL), ("powershell_ise.exe", POWERSHELL)):
     _BY_PROGRAM[_alias] = _BY_PROGRAM[_program]
 _ANYWHERE = _BY_PROGRAM.pop(_ANY)
 # One cheap look before the patterns that hold for any program.
-_ANYWHERE_HINT = re.compile(
+_ANYWHERE_HINT = _lower(
     r"::|minidump|comsvcs|lsass|shadowcopy|ntds|\\pipe\\|\$\\|/dev/|\bnc|ncat|socket|socat|mkfifo|/inet/|xp_cmd|serverpolicy|/var/log|\.evtx|history|/etc/|/\.\w|authorized|crontab|passw|id_[re]|ld_|histfile|histsize|release_agent|/proc/|/systemd/|telnet"
     r"|chisel|socks|frpc|ignore-cert|ligolo|gost|tunnel|teamviewer|screenconnect|splashtop|atera|simplehelp|anydesk|rclone|stratum|--(?:donate|cpu-max|random|coin|algo|transfers|multi-thread|no-check|config|ignore-ex|cacert)|\.[po]st\b|request|\breq\b|forge|user data|key4|logins\.json|\.kdbx"
-    r"|b(?:ac|c)kupkey|\.\w{1,5}:\w|-stream|sethc|utilman|\bosk|magnify|narrator|displayswitch|atbroker",
-    re.IGNORECASE,
+    r"|b(?:ac|c)kupkey|\.\w{1,5}:\w|-stream|sethc|utilman|\bosk|magnify|narrator|displayswitch|atbroker"
 )
 _STEMS = sorted({name.removesuffix(".exe") for name in _BY_PROGRAM}, key=len, reverse=True)
-_NAMED = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, _STEMS))})(?:\.exe)?[\"']?\s", re.IGNORECASE)
+_NAMED = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, _STEMS))})(?:\.exe)?[\"']?\s")
 
 
 @lru_cache(maxsize=16_384)
@@ -481,20 +488,21 @@ def as_run(text: str) -> str:
 
 
 def _meanings(name: str, text: str) -> set[str]:
-    result = {meaning for meaning, pattern in _BY_PROGRAM.get(name, ()) if pattern.search(text)}
-    if _ANYWHERE_HINT.search(text):
-        result.update(meaning for meaning, pattern in _ANYWHERE if pattern.search(text))
+    lower = text.lower()
+    result = {meaning for meaning, pattern in _BY_PROGRAM.get(name, ()) if pattern.search(lower)}
+    if _ANYWHERE_HINT.search(lower):
+        result.update(meaning for meaning, pattern in _ANYWHERE if pattern.search(lower))
     if name in _STARTERS:
         named: set[str] = set()
-        for match in _NAMED.finditer(text):
-            stem = match[1].lower()
+        for match in _NAMED.finditer(lower):
+            stem = match[1]
             if stem in named:
                 continue  # what holds after a later place holds after the first
             named.add(stem)
             known = [*_BY_PROGRAM.get(f"{stem}.exe", ()), *_BY_PROGRAM.get(stem, ())]
-            rest = text[match.start() :]
+            rest = lower[match.start() :]
             result.update(meaning for meaning, pattern in known if pattern.search(rest))
-    if name in _STARTERS and "powershell" in f"{name} {text}".lower():
+    if name in _STARTERS and "powershell" in f"{name} {lower}":
         if _WINDOW_HIDDEN.search(text) and _QUIET.search(text):
             result.add("hidden-start")
         if _STAGES.search(decoded(text)):

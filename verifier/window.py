@@ -400,7 +400,6 @@ def indicators(window: Window) -> dict[str, str]:
     return {plain_name(indicator["value"]): indicator["confidence"] for indicator in window.world.indicators}
 
 
-@lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
     """Write an address or a domain as it is compared: upper case and a closing dot make no difference."""
     return name.lower().rstrip(".")

@@ -47,7 +47,7 @@ _SYLLABLES = (
     "vex",
     "zan",
 )
-_WORDS = tuple(map("".join, product(_SYLLABLES, repeat=3)))
+WORDS = tuple(map("".join, product(_SYLLABLES, repeat=3)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Scene:
     # ------------------------------------------------------------ names
     def word(self) -> str:
         """Make up a word."""
-        return _WORDS[int(self.random() * len(_WORDS))]
+        return WORDS[int(self.random() * len(WORDS))]
 
     def base32(self, length: int) -> str:
         """Make text of `length` characters that looks like base32-encoded data."""

@@ -46,7 +46,10 @@ def _share() -> tuple[float, ...]:
 
 
 _SHARES = _share()
-BURSTS = 0.12  # share of the lines that come again within seconds
+_DECK_SIZE = 1 << 15
+_DECK = tuple(ROWS[bisect(_SHARES, place / _DECK_SIZE)] for place in range(_DECK_SIZE))  # each row as often as it comes
+BURSTS = 0.25  # share of the lines that come again within seconds
+COPIES = 0.8  # share of a burst's lines that are the same
 BURST_S = 8
 LONGEST_BURST = 3  # lines: fewer than any rule counts
 
@@ -63,7 +66,7 @@ def write_noise(scene: Scene, first: float, span: float, count: int) -> None:
     random, lines = scene.random, scene.lines
     total = len(lines) + count
     while len(lines) < total:
-        row, at = ROWS[bisect(_SHARES, random() * _SHARES[-1])], first + random() * span
+        row, at = _DECK[int(random() * _DECK_SIZE)], first + random() * span
         row.write(scene, at)
         if random() < BURSTS and not row.once:
             for _ in range(min(total - len(lines), 1 + int(random() * (LONGEST_BURST - 1)))):
@@ -73,7 +76,7 @@ def write_noise(scene: Scene, first: float, span: float, count: int) -> None:
 
 def _write_again(scene: Scene, row: Row, at: float) -> None:
     """Write the last line once more, or another one of its row."""
-    if scene.chance(0.5):
+    if scene.random() < COPIES:
         line = scene.lines[-1][1]
         scene.lines.append((int(at), {**line, "fields": line["fields"].copy()}))
     else:

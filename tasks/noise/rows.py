@@ -8,6 +8,7 @@ number. The same placeholder stands for the same thing throughout a line (`<word
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -17,32 +18,33 @@ from random import Random
 from typing import Any
 
 from schema import FIELDS_OF, Account, Host
-from tasks.scene import Scene
+from tasks.scene import WORDS, Scene
 
 Draw = Callable[[Scene, Host, Account], Any]
 _PLACEHOLDER = re.compile(r"<([^<>]+)>")
 _CHOICE = re.compile(r"<[^<>]*;[^<>]*>")
-MOST_VERSIONS = 8  # of a row whose choices combine to more
-_OWN = (("device_hostname", "<host>"), ("actor_user", "<user>"))  # cells that nearly every row has, filled in first
+MOST_VERSIONS = 4  # of a row whose choices combine to more
+_OF_HOST = {"<host>": "name", "<ip>": "ip"}  # cells that are a fact of the host
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One kind of ordinary line.
 
-    `blank` holds all its fields in order, those that are drawn still empty; `filled` says of each of these how: its name, a
-    %-template (empty for a thing as it is drawn) and which of what `draws` drew it takes. A row that is `placed` or `acted` names the
-    host and the account that it is told of. An `aside` line happens on a host and to an account that no story concerns, as beside
+    `blank` holds all its fields in order, those that are drawn still empty. Of these, `of_host` hold a fact of the host, `of_account` the
+    account's name, `filled` what is drawn for them alone, in a %-template (empty for a thing as it is drawn), and `shared` some of what
+    `draws` drew for several. An `aside` line happens on a host and to an account that no story concerns, as beside
     a story it could complete what a rule looks for. A line told `once` comes in no burst. `weight` is how often it comes against
     the other rows of its type.
     """
 
     event_type: str
     blank: dict[str, Any]
-    placed: bool
-    acted: bool
+    of_host: tuple[tuple[str, str], ...]
+    of_account: tuple[str, ...]
+    filled: tuple[tuple[str, str, Draw], ...]
     draws: tuple[Draw, ...]
-    filled: tuple[tuple[str, str, itemgetter[Any]], ...]
+    shared: tuple[tuple[str, str, itemgetter[Any]], ...]
     aside: bool
     once: bool
     weight: float
@@ -54,14 +56,17 @@ class Row:
             hosts = scene.hosts[True] + scene.hosts[False] or hosts
             accounts = scene.accounts[True] + scene.accounts[False] or accounts
         host, account = hosts[int(random() * len(hosts))], accounts[int(random() * len(accounts))]
-        facts = [draw(scene, host, account) for draw in self.draws]
         fields = self.blank.copy()
-        if self.placed:
-            fields["device_hostname"] = host["name"]
-        if self.acted:
-            fields["actor_user"] = account["name"]
-        for name, template, chosen in self.filled:
-            fields[name] = template % chosen(facts) if template else chosen(facts)
+        for name, fact in self.of_host:
+            fields[name] = host[fact]  # type: ignore[literal-required]
+        for name in self.of_account:
+            fields[name] = account["name"]
+        for name, template, draw in self.filled:
+            fields[name] = template % draw(scene, host, account) if template else draw(scene, host, account)
+        if self.shared:
+            facts = [draw(scene, host, account) for draw in self.draws]
+            for name, template, chosen in self.shared:
+                fields[name] = template % chosen(facts) if template else chosen(facts)
         if "parent_path" in fields:
             at = _moment_of_start(scene, fields, at)
         scene.lines.append((int(at), {"event_type": self.event_type, "fields": fields}))
@@ -69,15 +74,17 @@ class Row:
 
 def _moment_of_start(scene: Scene, fields: dict[str, str], at: float) -> float:
     """Move a program's start where the window has started its parent or its children: not before the former, nor after the latter."""
+    host = fields["device_hostname"]
+    others = [
+        (time, row["fields"])
+        for time, row in scene.lines
+        if row["event_type"] == "process" and row["fields"].get("device_hostname") == host
+    ]
+    if not others:
+        return at  # most often
     path, parent = fields["process_path"].lower(), fields["parent_path"].lower()
-    parents, children = [], []
-    for time, row in scene.lines:
-        other = row["fields"]
-        if "parent_path" in other and path != parent and other["device_hostname"] == fields["device_hostname"]:
-            if other["parent_path"].lower() == path:
-                children.append(time)
-            elif other["process_path"].lower() == parent:
-                parents.append(time)
+    parents = [time for time, other in others if other["process_path"].lower() == parent != path]
+    children = [time for time, other in others if other.get("parent_path", "").lower() == path != parent]
     return min([max(at, min(parents, default=at)), *children])
 
 
@@ -95,8 +102,12 @@ def _far(scene: Scene) -> Host:
     return host if host not in cast else next((other for other in hosts if other not in cast), host)
 
 
+_NAMES = tuple(map(str.title, WORDS))
+
+
 def _number(low: int, high: int) -> Draw:
-    return lambda scene, host, account: low + int(scene.random() * (high + 1 - low))
+    count = high + 1 - low
+    return lambda scene, host, account: low + int(scene.random() * count)
 
 
 def _hexadecimal(digits: int) -> Draw:
@@ -123,8 +134,8 @@ DRAWS: dict[str, Draw] = {
     "far_ip": lambda scene, host, account: _far(scene)["ip"],
     "public": lambda scene, host, account: scene.public_address(),
     "domain": lambda scene, host, account: scene.domain(),
-    "word": lambda scene, host, account: scene.word(),
-    "Word": lambda scene, host, account: scene.word().title(),
+    "word": lambda scene, host, account: WORDS[int(scene.random() * len(WORDS))],
+    "Word": lambda scene, host, account: _NAMES[int(scene.random() * len(_NAMES))],
     "long": lambda scene, host, account: scene.base32(scene.between(30, 42)),
     "guid": _guid,
 }
@@ -248,18 +259,41 @@ def _numbers(event_type: str) -> frozenset[str]:
 
 def _row(event_type: str, cells: dict[str, str], weight: float, aside: bool, once: bool) -> Row:
     """Compile the cells of one line."""
-    blank: dict[str, Any] = {}
-    drawn: dict[str, Draw] = {}  # by placeholder
-    filled: list[tuple[str, str, itemgetter[Any]]] = []
     numbers = _numbers(event_type)
-    for name, cell in cells.items():
-        is_number = name in numbers
-        places = [match[1] for match in _PLACEHOLDER.finditer(cell)]
-        blank[name] = "" if places else int(cell) if is_number else cell
-        if places and (name, cell) not in _OWN:
-            drawn.update((place, _draw_of(place)) for place in places)
-            as_drawn = is_number or (cell == f"<{places[0]}>" and ".." not in cell)
-            template = "" if as_drawn else _PLACEHOLDER.sub("%s", cell.replace("%", "%%"))
-            filled.append((name, template, itemgetter(*(list(drawn).index(place) for place in places))))
-    placed, acted = (cells.get(name) == cell for name, cell in _OWN)
-    return Row(event_type, blank, placed, acted, tuple(drawn.values()), tuple(filled), aside, once, weight)
+    places = {name: [match[1] for match in _PLACEHOLDER.finditer(cell)] for name, cell in cells.items()}
+    times = Counter(place for names in places.values() for place in set(names))
+    drawn = {place: _draw_of(place) for place in times}
+    filled: list[tuple[str, str, Draw]] = []
+    shared: list[tuple[str, str, itemgetter[Any]]] = []
+    told = {name: cell for name, cell in cells.items() if places[name] and cell not in (*_OF_HOST, "<user>")}
+    common = [place for place, count in times.items() if count > 1]
+    for name, cell in told.items():
+        is_whole = name in numbers or (cell == f"<{places[name][0]}>" and ".." not in cell)
+        template = "" if is_whole else _PLACEHOLDER.sub("%s", cell.replace("%", "%%"))
+        if set(places[name]).isdisjoint(common):
+            filled.append((name, template, _together(tuple(drawn[place] for place in places[name]))))
+        else:
+            common += [place for place in places[name] if place not in common]
+            shared.append((name, template, itemgetter(*map(common.index, places[name]))))
+    return Row(
+        event_type,
+        {name: "" if places[name] else int(cell) if name in numbers else cell for name, cell in cells.items()},
+        tuple((name, _OF_HOST[cell]) for name, cell in cells.items() if cell in _OF_HOST),
+        tuple(name for name, cell in cells.items() if cell == "<user>"),
+        tuple(filled),
+        tuple(drawn[place] for place in common),
+        tuple(shared),
+        aside,
+        once,
+        weight,
+    )
+
+
+def _together(draws: tuple[Draw, ...]) -> Draw:
+    """Return what draws several things for one template."""
+    if len(draws) == 1:
+        return draws[0]
+    if len(draws) == 2:
+        first, second = draws
+        return lambda scene, host, account: (first(scene, host, account), second(scene, host, account))
+    return lambda scene, host, account: tuple([draw(scene, host, account) for draw in draws])

@@ -19,11 +19,11 @@ from tasks.registry import Split, TaskSpec
 from tasks.scene import Explanation, Family, Plan, Scene, Strength
 
 Told = tuple[Family, Plan]
-ADDRESS_SHARE = 0.25  # of the draws, for the few rules that lead to block_ip, where other rules lead to the goal too
-OTHER_GROUP = 0.65  # of the look-alikes: network activity beside a host's, and the other way round
+ADDRESS_SHARE = 0.15  # of the draws, for the few rules that lead to block_ip, where other rules lead to the goal too
+OTHER_GROUP = 0.55  # of the look-alikes: network activity beside a host's, and the other way round
 EXPLAINED = {
-    True: 0.25,
-    False: 0.75,
+    True: 0.2,
+    False: 0.85,
 }  # of the look-alikes that can be explained, by whether they are of addresses; the rest lack a relation
 
 
@@ -99,23 +99,28 @@ def _deck(goal: Label, split: Split, single: bool) -> Deck:
     families = families_of(split)
     told = [(family, plan) for family in families for plan in plans_to(goal, family)]
     alone = [(family, plan) for family, plan in told if family.single]
-    uses = {rule: len(_goals_of(rule, families)) for rule in {family.rules[0] for family in families}}
-    return _made(alone if single and alone else told, {rule: max(1, count) ** -1.7 for rule, count in uses.items()})
+    return _made(alone if single and alone else told, _weights(families, -1.0))
 
 
 @cache
 def _beside(of_addresses: bool) -> Deck:
     """Make the deck of look-alikes of a group; the plans in it are not used."""
     told = [(family, Plan("below")) for family in TRAIN_FAMILIES if is_of_addresses(family) is of_addresses]
-    return _made(told, {family.rules[0]: 1.0 for family, _ in told})
+    return _made(told, _weights(TRAIN_FAMILIES, -0.3))
+
+
+def _weights(families: Iterable[Family], power: float) -> dict[str, float]:
+    """Weigh rules by a power of the number of goals that they serve, so that one that serves few is not played less."""
+    rules = {family.rules[0] for family in families}
+    return {rule: max(1, len(_goals_of(rule, families))) ** power for rule in rules}
 
 
 def _goals_of(rule: str, families: Iterable[Family]) -> set[Label]:
-    """Collect the decisions to which the families for a rule lead by a finding, explained or not."""
+    """Collect the decisions to which the families for a rule lead by a finding, explained or not; of those that meet no other rule, if any."""
+    own = [family for family in families if family.rules[0] == rule]
     return {
         goal
-        for family in families
-        if family.rules[0] == rule
+        for family in [family for family in own if len(family.rules) == 1] or own
         for goal in LABELS
         if any(plan.strength != "below" for plan in plans_to(goal, family))
     }

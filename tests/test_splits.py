@@ -12,6 +12,7 @@ from generator import generate
 from schema import TASKS
 from tasks.families import FAMILIES, HELD_OUT_TACTIC, TRAIN_FAMILIES, families_of
 from tasks.registry import SPLITS
+from tasks.scene import Plan
 from test_families import SEEDS, plans_of, played
 from verifier import RULES, compute_ground_truth
 
@@ -64,6 +65,49 @@ def test_training_tells_every_rule_but_those_of_the_held_out_tactic():
     assert met(TRAIN_FAMILIES) == set(TACTIC_OF) - held_out
     assert held_out <= met(families_of("test_tactic"))
     assert not held_out & met(families_of("val_family") + families_of("test_family"))
+
+
+# No ticket can cover these: their findings name no program, and no work of UNNAMED_PROGRAM_WORK.
+INEXCUSABLE = {
+    "failures-on-host",
+    "kerberoasting",
+    "looking-around",
+    "machine-name-ticket",
+    "push-fatigue",
+    "signing-key-read",
+    "ticket-sweep",
+    "ticket-without-preauth",
+    "trust-made",
+    "unanswered-calls",
+}
+
+
+def roles_of(rule):
+    return {role for family in FAMILIES for name, role in roles(family) if name == rule.rule_id}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.rule_id)
+def test_every_rule_decides_in_every_strength_that_it_can_have_and_is_excused_where_it_can_be(rule):
+    found = roles_of(rule)
+    only_suspicious = rule.summary.endswith("Suspicious.") and "onfirmed" not in rule.summary
+    only_confirmed = rule.summary.endswith(("Confirmed.", "Confirmed, harm done.")) and "uspicious" not in rule.summary
+    expected = {"suspicious"} if only_suspicious else {"confirmed"} if only_confirmed else {"confirmed", "suspicious"}
+
+    assert found & {"confirmed", "suspicious"} == expected
+    assert bool(found & set(EXCUSES.values())) != (rule.rule_id in INEXCUSABLE)
+
+
+def test_every_rule_has_a_harmless_telling_that_it_does_not_meet():
+    """Of a family that meets it otherwise, with the fields and about as many lines as the hostile ones (tests/test_families.py)."""
+    harmless = set()
+    for family in FAMILIES:
+        found = set()
+        for seed in SEEDS:
+            case = played(family, Plan("below"), seed)
+            found |= {finding.rule_id for finding in compute_ground_truth(case.incident, case.world).findings}
+        harmless |= set(family.rules) - found
+
+    assert harmless == set(TACTIC_OF)
 
 
 @pytest.mark.parametrize("split", SPLITS)

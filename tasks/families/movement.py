@@ -158,6 +158,29 @@ def ticket_sweep(scene: Scene, plan: Plan) -> TicketScope:
     return who.scope("", at, last)
 
 
+def swept_domain(scene: Scene, plan: Plan) -> TicketScope:
+    """Tell how an account asks for tickets to most machines of the domain within two minutes; to half as many, or to a few again and again."""
+    who, first = actor(scene, plan), scene.moment(120)
+    machines = scene.some(
+        tuple(scene.organisation.hosts), {"confirmed": 25, "suspicious": 15, "below": 4}[plan.strength]
+    )
+    last = first
+    for index in range(25):
+        last += scene.between(1, 5)
+        service = f"{machines[index % len(machines)]}$"
+        scene.add(
+            last,
+            "kerberos",
+            "tgs",
+            who.host,
+            user_name=who.user,
+            service_name=service,
+            ticket_encryption=scene.pick(("0x12", "0x11")),
+            src_ip=who.ip,
+        )
+    return who.scope("", first, last)
+
+
 FAMILIES = (
     Family(
         "remote_service", "T1569.002", "lateral_movement", remote_service, HOST, rules=("remote-service-execution",)
@@ -217,5 +240,15 @@ FAMILIES = (
         names_account=False,
         rules=("ticket-sweep", "service-probing"),
         most_lines=30,
+    ),
+    Family(
+        "swept_domain",
+        "T1018",
+        "discovery",
+        swept_domain,
+        GRAVE,
+        explanations=(),
+        rules=("ticket-sweep",),
+        most_lines=26,
     ),
 )

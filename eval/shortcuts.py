@@ -11,6 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from eval.bounds import FIELD_MARGIN, MAJORITY, MAX_F1, PAIR_MARGIN
 from eval.checks import NOT_RUN, Check, Item
 from eval.features import fields
 from eval.halves import Half, tokens
@@ -19,8 +20,7 @@ from players.bag_of_words import words
 from schema import TASKS
 
 if TYPE_CHECKING:
-    from eval.bounds import FIELD_MARGIN, MAJORITY, MAX_F1, PAIR_MARGIN
-from eval.probes import Figure, Group
+    from eval.probes import Figure, Group
 
 PROBED_TASKS = TASKS[1:]
 HALVED = 2000  # at most so many of a task are shown by halves

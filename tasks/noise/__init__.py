@@ -70,7 +70,7 @@ def write_noise(scene: Scene, first: float, span: float, count: int) -> None:
         row.write(scene, at)
         if random() < BURSTS and not row.once:
             for _ in range(min(total - len(lines), 1 + int(random() * (LONGEST_BURST - 1)))):
-                at = min(at + random() * BURST_S, first + span)
+                at = min(lines[-1][0] + random() * BURST_S, first + span)
                 _write_again(scene, row, at)
 
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def _zip(content: bytes) -> bytes:
     return packed.getvalue()
 
 
+def tar_of(*members: tuple[str, bytes]) -> bytes:
+    """Return a tar archive of members, each a name and what is in it."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as writer:
+        for name, content in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            writer.addfile(header, io.BytesIO(content))
+    return packed.getvalue()
+
+
 PLAIN = {
     "json lines": RECORD * 3,
     "json document": b'{"Records": [' + RECORD + b"," + RECORD + b"]}",
@@ -55,6 +67,8 @@ PACKED = {
     "bzip2": bz2.compress(RECORD * 20),
     "xz": lzma.compress(RECORD * 20),
     "zip": _zip(RECORD * 20),
+    "tar": tar_of(("a.log", RECORD * 20), ("b/" * 90 + "b.log", TEXT)),
+    "tar.gz": gzip.compress(tar_of(("a.log", RECORD * 20), ("b.log", TEXT))),
 }
 SAMPLES = {path.name: path.read_bytes()[:20_000] for path in sorted((DATA / "formats").glob("*")) if path.is_file()}
 _TOKENS = (

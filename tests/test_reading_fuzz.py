@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from telemetry.importers.containers import FileError
 from telemetry.importers.reading import read_records, read_text
 from telemetry.judging import find_files
 
+ROOT = Path(__file__).resolve().parent.parent
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CONTENTS = st.one_of(damaged(PLAIN), damaged(PACKED), damaged(SAMPLES), st.binary(max_size=300))
 TEXTS = st.one_of(st.text(max_size=300), damaged(PLAIN | SAMPLES).map(lambda content: content.decode("latin-1")))
@@ -76,3 +79,14 @@ def test_no_text_raises(text):
 )
 def test_what_once_raised_gives_a_record(text):
     assert imported_text(text) == 1
+
+
+def test_fuzzing_by_coverage_asks_for_its_library_where_that_is_absent(monkeypatch):
+    monkeypatch.setitem(sys.modules, "atheris", None)
+    main = runpy.run_path(str(ROOT / "scripts" / "fuzz_import.py"))["main"]
+    monkeypatch.setattr(sys, "argv", ["fuzz_import.py", "--atheris", "1"])
+
+    with pytest.raises(
+        SystemExit, match="Expected the library atheris, and it is not installed; `pip install atheris`"
+    ):
+        main()

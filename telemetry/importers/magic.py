@@ -54,7 +54,7 @@ SIGNATURES: tuple[tuple[int, bytes, Unreadable], ...] = (  # offset, bytes
     (0, b"LPKSHHRH", Unreadable("a binary systemd journal", "export it with `journalctl --file FILE -o json`")),
     (0, b"7z\xbc\xaf\x27\x1c", Unreadable("a 7z archive", "unpack it")),
     (0, b"Rar!", Unreadable("a RAR archive", "unpack it")),
-    (257, b"ustar", Unreadable("a tar archive", "unpack it (`tar -xf FILE`)")),
+    (257, b"ustar", Unreadable("a tar archive in another one, or packed twice", "unpack it (`tar -xf FILE`)")),
     (0, b"\x04\x22\x4d\x18", Unreadable("an LZ4 file", "unpack it (`lz4 -d FILE`)")),
     (0, b"PAGEDU64", Unreadable("a memory dump", "let Volatility make tables of it")),
     (0, b"MDMP", Unreadable("a memory dump of a program", "give the log of the machine")),

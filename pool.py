@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,7 +35,7 @@ from runs.files import written_aside
 from runs.progress import Progress, progress
 from runs.provenance import ROOT
 from runs.workers import worker_processes
-from scenario import OBSERVED, Scenario
+from scenario import OBSERVED, Scenario, recall
 from schema import MAX_SEED, TASKS, BadRequestError, OpenSOCError, Task, faults, shown
 from tasks.registry import SPLITS, Split
 from verifier.playbook import defender_instructions, playbook_for, playbook_text
@@ -137,18 +137,18 @@ def line_of(task: Task, seed: int, *, split: Split, salt: str) -> bytes:
 
 
 class StoredScenario(Scenario):
-    """A scenario of a pool. What it shows and the ground truth come from the pool; its world, which self-play alone needs, is made anew."""
+    """A scenario of a pool. What it shows and the ground truth come from the pool; its world, which self-play alone needs, is made as ever."""
 
     def __init__(self, row: dict[str, Any], task: Task, seed: int, split: Split, salt: str) -> None:
         self._truth = row.pop("truth")
         self._row = row
         self.log_ids = frozenset([line["log_id"] for line in row["log_window"]])
-        self._make = partial(generate, task, seed, split=split, salt=salt)
+        self._place = task, seed, split, salt
 
     @property
     def world(self) -> World:
         """The world in which the incident happened."""
-        return self._make().world
+        return recall(*self._place).world
 
     def view(self) -> dict[str, Any]:
         """Show the incident to the defender. The rows are his own: the next episode reads them from the pool again."""

@@ -40,6 +40,7 @@ from world import World, make_organisation
 
 GENERATOR_VERSION = "4"
 ORGANISATIONS = 48  # of each split
+LEAST_NOISE = 6  # lines that look-alikes leave room for, so that some sensor watches a host
 _DAYS = tuple((date(2026, 1, 5) + timedelta(days=number)).isoformat() for number in range(300))
 NARRATIVES = (
     "Raised by the correlation engine; no analyst has looked yet.",
@@ -99,7 +100,7 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
     beside = family
     for _ in range(scene.between(*spec.decoys)):
         beside, harmless = look_alike(scene, beside)
-        if len(scene.lines) + beside.most_lines < MAX_EVENTS:
+        if len(scene.lines) + beside.most_lines <= MAX_EVENTS - LEAST_NOISE:
             _play(scene, beside, harmless, spec)
     _noise(scene, spec)
     alerted = scene.between(0, len(scene.lines))

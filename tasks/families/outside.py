@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from schema import ACCOUNT_WORK, Category
 from tasks.families.story import attack, choose_prober, knock, probe, trail
-from tasks.families.tellings import Row, Telling, each, made, tell
-from tasks.paths import POWERSHELL, SYSTEM32
+from tasks.families.tellings import Row, Telling, approved, each, made, tell
+from tasks.paths import SYSTEM32
 from tasks.scene import (
     ADDRESS,
     GRAVE,
@@ -175,7 +175,7 @@ def _lent(name: str) -> list[Telling]:
     fields = {
         "user_name": name,
         "target_hostname": "{other_host}",
-        "process_path": (POWERSHELL, SYSTEM32 + "cmd.exe", SYSTEM32 + "cscript.exe"),
+        "process_path": (SYSTEM32 + "cmd.exe", SYSTEM32 + "cscript.exe"),
     }
     return each(Row("logon", "explicit_credentials", fields))
 
@@ -296,9 +296,9 @@ def _sequel(assault: Assault, family: Family, split: FamilySplit) -> Family:
     """Make a family of an assault from outside, and what another family tells as suspicious on that host after it."""
 
     def play(scene: Scene, plan: Plan) -> TicketScope:
-        who, first = actor(scene, plan), scene.moment(1500)
-        end = assault.play(scene, first, who, scene.public_address(), hostile=plan.strength == "confirmed")
         telling = scene.pick(family.tellings["below" if plan.strength == "below" else "suspicious"])
+        who, first = actor(scene, plan, next(iter(approved(telling)), "")), scene.moment(1500)
+        end = assault.play(scene, first, who, scene.public_address(), hostile=plan.strength == "confirmed")
         _, last = tell(scene, who, telling, end + scene.between(20, 300))
         return who.scope("", first, last)
 

@@ -388,7 +388,7 @@ def made(
     def play(scene: Scene, plan: Plan) -> TicketScope:
         telling = scene.pick(tellings[plan.strength])
         tool = work or _program_of(telling)
-        who, values = actor(scene, plan, next(iter(_approved(telling)), tool)), {}  # type: tuple[Actor, dict[str, str]]
+        who, values = actor(scene, plan, next(iter(approved(telling)), tool)), {}  # type: tuple[Actor, dict[str, str]]
         first, last = tell(scene, who, telling, values=values)
         tool, name = (_filled(text, scene, who, values) for text in (tool, account))
         scope = (who._replace(user=name) if name else who).scope(tool, first, last)
@@ -491,7 +491,7 @@ def paired(first: Family, second: Family) -> Family:
             [*telling, *another]
             for telling in first.tellings[one]
             for another in second.tellings[other]
-            if len(_approved(telling) | _approved(another)) <= 1  # an account may not use it; of two, it might one
+            if len(approved(telling) | approved(another)) <= 1  # an account may not use it; of two, it might one
             and _parents(telling).isdisjoint(row.fields.get("process_path") for row in another)  # which ran before
         ]
         return couples[:: max(1, len(couples) // MAX_COUPLES)]
@@ -515,7 +515,7 @@ def _parents(telling: Telling) -> set[str]:
     return {path for paths in parents for path in ((paths,) if isinstance(paths, str) else paths)}
 
 
-def _approved(telling: Telling) -> set[str]:
+def approved(telling: Telling) -> set[str]:
     """Return the programs of a telling that some department may use."""
     return {_program_of([row]) for row in telling} & _APPROVED
 

@@ -19,7 +19,7 @@ from eval.intervals import RESAMPLES, draws, quotient
 from eval.runs import RECORDED
 from schema import BadRequestError, Row
 from tasks.sets import FrozenSet
-from telemetry.importers.containers import file_of
+from telemetry.importers.archives import file_of
 from telemetry.judging import Judgement, find_files, judge_files
 from telemetry.observing import observation_of
 from telemetry.scoring import ACTED, NOTICED, Decision, load_manifest, score, wilson

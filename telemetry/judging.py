@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from schema import Event, Incident, log_id_at, shown_time
 from telemetry.importers import import_stream, settled
-from telemetry.importers.containers import FileError, file_of, is_archive, members_of
+from telemetry.importers.archives import file_of, is_archive, members_of
+from telemetry.importers.containers import FileError
 from telemetry.importers.events import DraftEvent, Skipped, to_event
 from telemetry.importers.reading import BREAKS_OFF, kind_of, read_records, read_text
 from telemetry.importers.times import LEAP_YEAR, FileTimes

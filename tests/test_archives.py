@@ -15,7 +15,7 @@ import pytest
 import zstandard
 
 from mutations import tar_of
-from telemetry.importers import containers
+from telemetry.importers import archives, containers
 from telemetry.importers.events import Skipped
 from telemetry.importers.reading import BREAKS_OFF, read_records
 from telemetry.judging import find_files, judge_file
@@ -70,8 +70,8 @@ def test_members_read_in_order_unpack_an_archive_once_and_any_other_order_is_rig
     members = [(f"{number}.log", f"{number}\n".encode() * 30_000) for number in range(4)]
     path = written(tmp_path, gzip.compress(tar_of(*members)))
     begun: list[object] = []
-    begin = containers._open_tar
-    monkeypatch.setattr(containers, "_open_tar", lambda unpacked: begun.append(unpacked) or begin(unpacked))
+    begin = archives._open_tar
+    monkeypatch.setattr(archives, "_open_tar", lambda unpacked: begun.append(unpacked) or begin(unpacked))
 
     def first(number: int) -> object:
         return next(read_records(path / f"{number}.log"))
@@ -183,7 +183,7 @@ def test_an_archive_that_is_cut_between_two_members_says_so(tmp_path):
 
 
 def test_no_more_than_a_number_of_members_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(containers, "MOST_MEMBERS", 2)
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
     path = written(tmp_path, tar_of(*((f"{number}.log", b"x\n") for number in range(5))))
 
     assert [name for name, _ in find_files([path]).files] == ["logs.tar/0.log", "logs.tar/1.log"]

@@ -1,7 +1,7 @@
 """Read recordings into raw records: a file of any kind, recognised by what is in it and never by its ending.
 
 Binary Windows event logs (EVTX), Windows events as XML, JSON lines, JSON documents, tables (`tables`) and lines of text, also
-mixed; packed or in an archive (`containers`). Everything is read as a stream, in memory that the file's size does not move. What
+mixed; packed or in an archive (`archives`). Everything is read as a stream, in memory that the file's size does not move. What
 cannot be read is named by its first bytes, with the way out (`magic`); what breaks in the middle costs itself alone.
 """
 
@@ -18,8 +18,9 @@ from typing import Any, cast
 
 import orjson
 
+from telemetry.importers.archives import is_archive, open_source
 from telemetry.importers.blocks import form_of, read_blocks
-from telemetry.importers.containers import FileError, Source, is_archive, open_source, source_of
+from telemetry.importers.containers import FileError, Source, source_of
 from telemetry.importers.events import Skipped
 from telemetry.importers.magic import EVTX, Unreadable, unreadable
 from telemetry.importers.tables import LONG_ROW, TaggedTable, csv_rows, header_of

@@ -146,7 +146,7 @@ def test_lines_come_in_bursts_now_and_then():
     texts = [str(row) for _, row in scene.lines]
     same = sum(first == second for first, second in pairwise(texts))
 
-    assert 100 < same < 500
+    assert 600 < same < 1100
 
 
 def test_a_placeholder_stands_for_one_thing_throughout_a_line():

@@ -10,7 +10,7 @@ from generator.stories import explained_strengths
 from schema import FIELDS_OF, MAX_EVENTS, Incident
 from tasks.families import FAMILIES
 from tasks.noise import ROWS, write_noise
-from tasks.noise.rows import DRAWS, table
+from tasks.noise.rows import table
 from tasks.scene import SPAN_S, Plan, Scene
 from verifier import check_plausibility, compute_ground_truth
 from world import World, make_organisation
@@ -176,9 +176,3 @@ def test_a_cell_is_a_number_where_the_schema_has_one_and_is_left_out_where_it_is
 def test_a_placeholder_that_nothing_is_drawn_for_is_refused_at_once():
     with pytest.raises(KeyError, match="whatever"):
         table("net_conn open", "src_ip", "<whatever>")
-
-
-def test_every_thing_that_can_be_drawn_is_drawn_by_some_row():
-    used = {draw for row in ROWS for draw in row.draws}
-
-    assert set(DRAWS.values()) <= used

@@ -57,6 +57,21 @@ AWS = (
         aside=True,
         once=True,
     ),
+    *table(
+        "cloud_api call",
+        f"{_CALL} | api_error | src_ip",
+        f"""
+        ec2.amazonaws.com | <DescribeInstances;DescribeImages;RunInstances> | {_CLIENT} | {{"dryRun":true}} | <Client.DryRunOperation;Client.UnauthorizedOperation> | <ip>
+        s3.amazonaws.com | <GetObject;HeadObject;GetBucketPolicy> | {_CLIENT} | {{"bucketName":"<word>","key":"<word2>.json"}} | <NoSuchKey;NoSuchBucketPolicy;AccessDenied> | <public>
+        iam.amazonaws.com | <GetRole;GetUser;GetLoginProfile> | {_CLIENT} | {{"userName":"<word>"}} | <NoSuchEntityException;AccessDenied> | <public>
+        sts.amazonaws.com | GetSessionToken | {_CLIENT} | {{"durationSeconds":3600}} | <ExpiredTokenException;AccessDenied> | <ip>
+        """,
+        user_uid=f"arn:aws:iam::{_NUMBER}:user/<user>",
+        user_type="<IAMUser;AssumedRole>",
+        cloud_account=_NUMBER,
+        aside=True,
+        once=True,
+    ),
     # declared automation: pipelines and clusters by their web identity
     *table(
         "cloud_api call",
@@ -110,40 +125,90 @@ AWS = (
     ),
 )
 
+_MEMBER = "<user>@corp.example"
+_BY_ADMINISTRATORS = """
+    Microsoft.Compute | Microsoft.Compute/virtualMachines/<start/action;restart/action;read;deallocate/action> | AZURECLI/2.6<0..9> | {"resourceId":"/subscriptions/<guid>/resourceGroups/<word>/providers/Microsoft.Compute/virtualMachines/<word2>"}
+    Microsoft.Storage | Microsoft.Storage/storageAccounts/<read;write> | AZURECLI/2.6<0..9> | {"resourceId":"/subscriptions/<guid>/resourceGroups/<word>/providers/Microsoft.Storage/storageAccounts/<word2>"}
+    Microsoft.Resources | Microsoft.Resources/deployments/write | Terraform/1.9 azurerm/3.1<10..17> | {"resourceId":"/subscriptions/<guid>/resourceGroups/<word>"}
+    Core Directory | <Update user;Add member to group;Update group;Update device> | Mozilla/5.0 | [{"type":"User","userPrincipalName":"<other>@corp.example","modifiedProperties":[{"displayName":"<Department;JobTitle>","newValue":"[\\"<Word>\\"]"}]}]
+    Core Directory | Update application | Mozilla/5.0 | [{"type":"Application","displayName":"<Word>","modifiedProperties":[{"displayName":"<Homepage;Notes>","newValue":"[\\"<word>\\"]"}]}]
+    Core Directory | Update conditional access policy | Mozilla/5.0 | [{"displayName":"Require MFA","modifiedProperties":[{"displayName":"ConditionalAccessPolicy","newValue":"{\\"state\\":\\"enabled\\"}","oldValue":"{\\"state\\":\\"enabledForReportingButNotEnforced\\"}"}]}]
+    Core Directory | Consent to application | Mozilla/5.0 | [{"displayName":"<Word>","modifiedProperties":[{"displayName":"ConsentAction.Permissions","newValue":"Scope: User.Read openid profile"}]}]
+    Self-service Password Management | Self-service password reset flow activity progress | Mozilla/5.0 | [{"type":"User","userPrincipalName":"<user>@corp.example"}]
+    Authentication Methods | User registered security info | Mozilla/5.0 | [{"type":"User","userPrincipalName":"<user>@corp.example"}]
+    Exchange | <New-InboxRule;Set-InboxRule> | Outlook/16.0 | {"Parameters":[{"Name":"Name","Value":"<Word>"},{"Name":"From","Value":"news@<domain>"},{"Name":"MoveToFolder","Value":"<Newsletters;Projects;Travel;Invoices>"}]}
+    Exchange | Set-Mailbox | Outlook/16.0 | {"Parameters":[{"Name":"Identity","Value":"<user>"},{"Name":"MaxSendSize","Value":"<20..50>MB"}]}
+    Exchange | MailItemsAccessed | Outlook/16.0 | {"OperationProperties":[{"Name":"MailAccessType","Value":"Bind"}]}
+    Exchange | Set-MailboxCalendarConfiguration | OWA | {"Parameters":[{"Name":"WorkingHoursStartTime","Value":"08:00"}]}
+    SharePoint | <FileAccessed;FileModified;FileSyncDownloadedFull;SharingSet> | OneDriveMpc/1.0 | {"ObjectId":"https://corp.example/sites/<word>/<word2>.docx"}
+    MicrosoftTeams | <MemberAdded;TeamsSessionStarted;ChannelAdded> | Teams/1.7 | {"TeamName":"<Word>"}
+    okta | <user.session.start;user.authentication.sso;user.account.update_profile;application.user_membership.add> | Mozilla/5.0 | {"target":[{"type":"AppInstance","displayName":"<Word>"}],"outcome":{"result":"SUCCESS"}}
+    okta | <user.lifecycle.create;group.user_membership.add;user.lifecycle.suspend> | Mozilla/5.0 | {"target":[{"type":"User","alternateId":"<other>@corp.example"}],"outcome":{"result":"SUCCESS"}}
+    okta | user.mfa.factor.activate | Mozilla/5.0 | {"target":[{"type":"User","alternateId":"<user>@corp.example"}],"debugData":{"factor":"FIDO2"}}
+    workspace/admin | <CHANGE_USER_PASSWORD;ADD_GROUP_MEMBER;CREATE_USER;CHANGE_CALENDAR_SETTING> | - | {"USER_EMAIL":"<other>@corp.example","GROUP_EMAIL":"<word>@corp.example"}
+    workspace/drive | <edit;view;create;change_document_visibility> | - | {"doc_title":"<Word> plan","NEW_VALUE":"people_within_domain_with_link"}
+    workspace/token | authorize | - | {"app_name":"<Word>","scope":"openid email profile"}
+    compute.googleapis.com | v1.compute.instances.<list;get;insert;start;setLabels> | google-cloud-sdk gcloud/48<0..9> | {"resourceName":"projects/<word>/zones/europe-west1-b/instances/<word2>"}
+    storage.googleapis.com | storage.<objects.get;objects.create;buckets.list> | google-cloud-sdk gcloud/48<0..9> | {"resourceName":"projects/_/buckets/<word>-<word2>"}
+    cloudresourcemanager.googleapis.com | SetIamPolicy | google-cloud-sdk gcloud/48<0..9> | {"policyDelta":{"bindingDeltas":[{"action":"ADD","role":"roles/<viewer;logging.viewer;storage.objectViewer>","member":"user:<other>@corp.example"}]}}
+"""
+
+
+def _without_agent(rows: str) -> str:
+    """Leave the user agent out of rows, as many audit logs do."""
+    cells = (row.strip().split(" | ") for row in rows.strip().splitlines())
+    return "\n".join(f"{service} | {operation} | {request}" for service, operation, _, request in cells)
+
+
 TENANTS = (
     *table(
         "cloud_api call",
-        f"{_CALL} | src_ip",
-        """
-        Microsoft.Compute | Microsoft.Compute/virtualMachines/<start/action;restart/action;read;deallocate/action> | AZURECLI/2.6<0..9> | {"resourceId":"/subscriptions/<guid>/resourceGroups/<word>/providers/Microsoft.Compute/virtualMachines/<word2>"} | <public>
-        Microsoft.Storage | Microsoft.Storage/storageAccounts/<read;write> | AZURECLI/2.6<0..9> | {"resourceId":"/subscriptions/<guid>/resourceGroups/<word>/providers/Microsoft.Storage/storageAccounts/<word2>"} | <public>
-        Microsoft.Resources | Microsoft.Resources/deployments/write | Terraform/1.9 azurerm/3.1<10..17> | {"resourceId":"/subscriptions/<guid>/resourceGroups/<word>"} | <public>
-        Core Directory | <Update user;Add member to group;Update group;Update device> | Mozilla/5.0 | [{"type":"User","userPrincipalName":"<other>@corp.example","modifiedProperties":[{"displayName":"<Department;JobTitle>","newValue":"[\\"<Word>\\"]"}]}] | <public>
-        Core Directory | Update application | Mozilla/5.0 | [{"type":"Application","displayName":"<Word>","modifiedProperties":[{"displayName":"<Homepage;Notes>","newValue":"[\\"<word>\\"]"}]}] | <public>
-        Core Directory | Update conditional access policy | Mozilla/5.0 | [{"displayName":"Require MFA","modifiedProperties":[{"displayName":"ConditionalAccessPolicy","newValue":"{\\"state\\":\\"enabled\\"}","oldValue":"{\\"state\\":\\"enabledForReportingButNotEnforced\\"}"}]}] | <public>
-        Core Directory | Consent to application | Mozilla/5.0 | [{"displayName":"<Word>","modifiedProperties":[{"displayName":"ConsentAction.Permissions","newValue":"Scope: User.Read openid profile"}]}] | <public>
-        Self-service Password Management | Self-service password reset flow activity progress | Mozilla/5.0 | [{"type":"User","userPrincipalName":"<user>@corp.example"}] | <public>
-        Authentication Methods | User registered security info | Mozilla/5.0 | [{"type":"User","userPrincipalName":"<user>@corp.example"}] | <public>
-        Exchange | <New-InboxRule;Set-InboxRule> | Outlook/16.0 | {"Parameters":[{"Name":"Name","Value":"<Word>"},{"Name":"From","Value":"news@<domain>"},{"Name":"MoveToFolder","Value":"<Newsletters;Projects;Travel;Invoices>"}]} | <public>
-        Exchange | Set-Mailbox | Outlook/16.0 | {"Parameters":[{"Name":"Identity","Value":"<user>"},{"Name":"MaxSendSize","Value":"<20..50>MB"}]} | <public>
-        Exchange | MailItemsAccessed | Outlook/16.0 | {"OperationProperties":[{"Name":"MailAccessType","Value":"Bind"}]} | <public>
-        Exchange | Set-MailboxCalendarConfiguration | OWA | {"Parameters":[{"Name":"WorkingHoursStartTime","Value":"08:00"}]} | <public>
-        SharePoint | <FileAccessed;FileModified;FileSyncDownloadedFull;SharingSet> | OneDriveMpc/1.0 | {"ObjectId":"https://corp.example/sites/<word>/<word2>.docx"} | <public>
-        MicrosoftTeams | <MemberAdded;TeamsSessionStarted;ChannelAdded> | Teams/1.7 | {"TeamName":"<Word>"} | <public>
-        okta | <user.session.start;user.authentication.sso;user.account.update_profile;application.user_membership.add> | Mozilla/5.0 | {"target":[{"type":"AppInstance","displayName":"<Word>"}],"outcome":{"result":"SUCCESS"}} | <public>
-        okta | <user.lifecycle.create;group.user_membership.add;user.lifecycle.suspend> | Mozilla/5.0 | {"target":[{"type":"User","alternateId":"<other>@corp.example"}],"outcome":{"result":"SUCCESS"}} | <public>
-        okta | user.mfa.factor.activate | Mozilla/5.0 | {"target":[{"type":"User","alternateId":"<user>@corp.example"}],"debugData":{"factor":"FIDO2"}} | <public>
-        workspace/admin | <CHANGE_USER_PASSWORD;ADD_GROUP_MEMBER;CREATE_USER;CHANGE_CALENDAR_SETTING> | - | {"USER_EMAIL":"<other>@corp.example","GROUP_EMAIL":"<word>@corp.example"} | <public>
-        workspace/drive | <edit;view;create;change_document_visibility> | - | {"doc_title":"<Word> plan","NEW_VALUE":"people_within_domain_with_link"} | <public>
-        workspace/token | authorize | - | {"app_name":"<Word>","scope":"openid email profile"} | <public>
-        compute.googleapis.com | v1.compute.instances.<list;get;insert;start;setLabels> | google-cloud-sdk gcloud/48<0..9> | {"resourceName":"projects/<word>/zones/europe-west1-b/instances/<word2>"} | <public>
-        storage.googleapis.com | storage.<objects.get;objects.create;buckets.list> | google-cloud-sdk gcloud/48<0..9> | {"resourceName":"projects/_/buckets/<word>-<word2>"} | <public>
-        cloudresourcemanager.googleapis.com | SetIamPolicy | google-cloud-sdk gcloud/48<0..9> | {"policyDelta":{"bindingDeltas":[{"action":"ADD","role":"roles/<viewer;logging.viewer;storage.objectViewer>","member":"user:<other>@corp.example"}]}} | <public>
-        """,
+        _CALL,
+        _BY_ADMINISTRATORS,
+        src_ip="<public>",
         cloud_account="<guid>",
-        user_uid="<user>@corp.example",
+        actor_user=_MEMBER,
+        user_uid=_MEMBER,
         user_type="user",
-        actor_user="<user>@corp.example",
+    ),
+    *table(
+        "cloud_api call",
+        _CALL,
+        _BY_ADMINISTRATORS,
+        device_hostname="",
+        src_ip="<public>",
+        actor_user=_MEMBER,
+        user_uid=_MEMBER,
+        user_type="user",
+    ),
+    *table(
+        "cloud_api call",
+        "api_service | api_operation | resources",
+        _without_agent(_BY_ADMINISTRATORS),
+        device_hostname="",
+        actor_user=_MEMBER,
+        user_uid=_MEMBER,
+        user_type="user",
+    ),
+    *table(
+        "cloud_api call",
+        "api_service | api_operation | resources",
+        _without_agent(_BY_ADMINISTRATORS),
+        device_hostname="",
+        cloud_account="<guid>",
+        actor_user=_MEMBER,
+        user_uid=_MEMBER,
+        user_type="user",
+    ),
+    *table(
+        "cloud_api call",
+        "api_service | api_operation | resources",
+        _without_agent(_BY_ADMINISTRATORS),
+        device_hostname="",
+        src_ip="<public>",
+        actor_user=_MEMBER,
+        user_uid=_MEMBER,
+        user_type="user",
     ),
     *table(
         "cloud_api call",
@@ -210,6 +275,17 @@ CLUSTERS = (
         user_uid="<user>@corp.example",
         user_type="user",
         aside=True,
+        once=True,
+    ),
+    *table(
+        "cloud_api call",
+        f"{_CALL} | api_error | user_uid | src_ip",
+        f"""
+        kubernetes | <get;patch> <leases;configmaps> | Go-http-client/2.0 | {_OBJECT % "configmaps"} | <404;409> | system:serviceaccount:<argocd;cert-manager;ingress>:<word> | <ip>
+        kubernetes | get <pods;nodes> | kubelet/v1.30 | {_OBJECT % "pods"} | <404;403> | system:node:<word>-<1..40> | <ip>
+        """,
+        actor_user="",
+        user_type="service",
         once=True,
     ),
 )

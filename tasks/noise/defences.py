@@ -20,6 +20,20 @@ CONTROLS = (
         actor_user="SYSTEM",
     ),
     *table(
+        "control_change log_clear",
+        "control_name | new_value | process_path",
+        r"<Security;System;Application> | <archived;rolled over at maximum size> | C:\Windows\System32\svchost.exe",
+        actor_user="SYSTEM",
+    ),
+    *table(
+        "control_change firewall",
+        "control_name | new_value | process_path",
+        r"""
+        Rule <Core Networking;Remote Desktop;Network Discovery> | <updated;enabled for domain profile;deleted> | C:\Windows\System32\svchost.exe
+        Setting <Notify On Listen;Log Dropped Packets> of profile domain | <yes;on> | C:\Windows\System32\mmc.exe
+        """,
+    ),
+    *table(
         "control_change audit_policy",
         _SETTING,
         """

@@ -60,12 +60,32 @@ SIGN_INS = (
         once=True,
     ),
     *table(
+        "logon success",
+        "user_name | logon_type | auth_protocol | logon_process | src_ip",
+        """
+        <user> | <2;11> | Negotiate | User32 | 127.0.0.1
+        <far>$ | 3 | Kerberos | Kerberos | <far_ip>
+        <user> | 9 | Negotiate | Advapi | <ip>
+        """,
+        actor_user="",
+        aside=True,
+        once=True,
+    ),
+    *table(
+        "logon success",
+        "user_name | logon_type | auth_protocol | src_ip",
+        "<user> | <3;10> | <Kerberos;NTLM;Negotiate> | <public>",
+        actor_user="",
+        aside=True,
+        once=True,
+    ),
+    *table(
         "logon failure",
         "user_name | logon_type | src_ip | status",
         """
         <user> | <3;10> | <public> | <0xc000006a;0xc000006d;0xc0000234>
         <user> | <3;10> | <far_ip> | <0xc000006a;0xc0000071;0xc0000224>
-        <user> | <2;7> | 127.0.0.1 | <0xc000006a;0xc0000072;0xc0000193>
+        <user> | <2;7> | 127.0.0.1 | <0xc0000071;0xc0000224>
         """,
         actor_user="",
         aside=True,
@@ -144,6 +164,16 @@ SIGN_INS = (
         """
         <user> | <far_ip> | success | -
         <user> | <far_ip> | success | 10
+        """,
+        actor_user="",
+        aside=True,
+    ),
+    *table(
+        "logon rdp_session",
+        "logon_type | src_ip",
+        """
+        10 | <far_ip>
+        10 | <public>
         """,
         actor_user="",
         aside=True,

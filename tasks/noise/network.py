@@ -32,6 +32,11 @@ _INBOUND = r"""
     <public> | <ip> | <22;80;443;443;3389;8080> | inbound | internal
     <public> | <ip> | <443;443;25;587;993> | inbound | internal
 """
+_SEEN = r"""
+    <ip> | <public> | <443;80;53;123> | outbound | external
+    <public> | <ip> | <443;80;25> | inbound | internal
+    <ip> | <peer_ip> | <88;389;445;53> | lateral | internal
+"""
 
 
 def _each(cells: str) -> str:
@@ -67,7 +72,20 @@ CONNECTIONS = (
         <ip> | <peer_ip> | 445 | lateral | System | internal | <400..90000000> | <400..900000>
         """,
     ),
+    *table("net_conn open", _IN, _SEEN, actor_user=""),
     *table("net_conn allow", _IN, _INBOUND, actor_user=""),
+    *table("net_conn allow", _IN, _SEEN, actor_user=""),
+    *table(
+        "net_conn flow",
+        f"{_IN} | conn_state",
+        """
+        <public> | <ip> | <80;443;25;8080> | inbound | internal | <SF;S1;RSTO>
+        <public> | <ip> | <22;23;445;3389> | inbound | internal | <S0;REJ>
+        <ip> | <public> | <80;443;53> | outbound | external | <SF;RSTR;S3>
+        <ip> | <peer_ip> | <53;88;445> | lateral | internal | SF
+        """,
+        actor_user="",
+    ),
     *table("net_conn flow", _IN, _INBOUND, actor_user=""),
     *table("net_conn block", _IN, _INBOUND, actor_user=""),
     *table(
@@ -123,6 +141,15 @@ CONNECTIONS = (
     ),
     *table(
         "net_conn tls_session",
+        "src_ip | dst_ip | dst_port | direction | tls_sni | process_path | dst_scope",
+        rf"""
+        <ip> | <public> | 443 | outbound | {_SITES} | C:\Program Files\Google\Chrome\Application\chrome.exe | external
+        <ip> | <public> | 443 | outbound | www.<domain> | C:\Program Files\Mozilla Firefox\firefox.exe | external
+        <ip> | <public> | <443;993;8443> | outbound | <word>.example-apps.net | C:\Program Files\<Word>\<word2>.exe | external
+        """,
+    ),
+    *table(
+        "net_conn tls_session",
         "src_ip | dst_ip | dst_port | direction | tls_sni | dst_scope",
         f"""
         <ip> | <public> | 443 | outbound | {_SITES} | external
@@ -152,6 +179,15 @@ CONNECTIONS = (
         r"""
         <ip> | <49152..65535> | C:\Windows\System32\svchost.exe
         <ip> | <49152..65535> | C:\Program Files\Google\Chrome\Application\chrome.exe
+        """,
+    ),
+    *table(
+        "net_conn bits_job",
+        "url | bytes_in | process_path",
+        r"""
+        https://updates.example-os.com/d/msdownload/<hex8>/<word>.cab | <10000..90000000> | C:\Windows\System32\svchost.exe
+        http://edge.example-apps.net/components/<word>_<1..90>.crx3 | <10000..9000000> | C:\Windows\System32\svchost.exe
+        https://<word>.example-static.com/<word2>/setup.msi | <10000..90000000> | C:\Windows\CCM\CcmExec.exe
         """,
     ),
     *table(

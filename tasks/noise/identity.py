@@ -406,6 +406,16 @@ DIRECTORY = (
         "directory access",
         _ENTRY,
         """
+        CN=<word>,OU=Staff,DC=corp,DC=example | user | Read Property | 0x10
+        CN=<word>,OU=<Staff;Sales;Legal>,DC=corp,DC=example | user | Read Property | 0x10
+        CN=<word>,OU=Staff,DC=corp,DC=example | user | <Read Property;List Contents> | 0x10
+        """,
+        aside=True,
+    ),
+    *table(
+        "directory access",
+        _ENTRY,
+        """
         CN=<word>,OU=Staff,DC=corp,DC=example | <user;group;organizationalUnit> | <Read Property;List Contents;Control Access> | 0x10
         CN=<peer>,OU=Servers,DC=corp,DC=example | computer | Read Property | <0x10;0x20>
         CN={<guid>},CN=Policies,CN=System,DC=corp,DC=example | groupPolicyContainer | Read Property | 0x10

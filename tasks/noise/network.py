@@ -36,6 +36,8 @@ _SEEN = r"""
     <ip> | <public> | <443;80;53;123> | outbound | external
     <public> | <ip> | <443;80;25> | inbound | internal
     <ip> | <peer_ip> | <88;389;445;53> | lateral | internal
+    <public> | <ip> | <1024..9999> | inbound | internal
+    <ip> | <public> | <8000..8500> | outbound | external
 """
 
 
@@ -82,12 +84,15 @@ CONNECTIONS = (
         <public> | <ip> | <80;443;25;8080> | inbound | internal | <SF;S1;RSTO>
         <public> | <ip> | <22;23;445;3389> | inbound | internal | <S0;REJ>
         <ip> | <public> | <80;443;53> | outbound | external | <SF;RSTR;S3>
+        <ip> | <public> | <8000..8500> | outbound | external | SF
         <ip> | <peer_ip> | <53;88;445> | lateral | internal | SF
         """,
         actor_user="",
     ),
     *table("net_conn flow", _IN, _INBOUND, actor_user=""),
+    *table("net_conn flow", _IN, _SEEN, actor_user=""),
     *table("net_conn block", _IN, _INBOUND, actor_user=""),
+    *table("net_conn block", _IN, _SEEN, actor_user=""),
     *table(
         "net_conn block",
         _IN,
@@ -145,6 +150,8 @@ CONNECTIONS = (
         rf"""
         <ip> | <public> | 443 | outbound | {_SITES} | C:\Program Files\Google\Chrome\Application\chrome.exe | external
         <ip> | <public> | 443 | outbound | www.<domain> | C:\Program Files\Mozilla Firefox\firefox.exe | external
+        <ip> | <public> | 443 | outbound | <domain> | C:\Program Files\<Word>\<word>.exe | external
+        <ip> | <public> | 443 | outbound | <domain> | C:\Users\<user>\AppData\Roaming\Zoom\bin\Zoom.exe | external
         <ip> | <public> | <443;993;8443> | outbound | <word>.example-apps.net | C:\Program Files\<Word>\<word2>.exe | external
         """,
     ),
@@ -187,6 +194,8 @@ CONNECTIONS = (
         r"""
         https://updates.example-os.com/d/msdownload/<hex8>/<word>.cab | <10000..90000000> | C:\Windows\System32\svchost.exe
         http://edge.example-apps.net/components/<word>_<1..90>.crx3 | <10000..9000000> | C:\Windows\System32\svchost.exe
+        https://<domain>:8443/<word> | <10000..90000> | C:\Windows\System32\svchost.exe
+        https://<domain>/<word>.<bin;cab;msi> | <10000..90000> | C:\Windows\System32\svchost.exe
         https://<word>.example-static.com/<word2>/setup.msi | <10000..90000000> | C:\Windows\CCM\CcmExec.exe
         """,
     ),
@@ -215,6 +224,10 @@ QUERIES = (
         _ldap._tcp.dc._msdcs.corp.example | <ip> | C:\\Windows\\System32\\lsass.exe
         wpad.corp.example | <ip> | C:\\Windows\\System32\\svchost.exe
         <long>.<word>-cdn.net | <ip> | C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe
+        <long>.<domain> | <ip> | C:\\Program Files\\<Word>\\<word2>.exe
+        <label>.x.<domain> | <ip> | C:\\Program Files\\<Word>\\<word2>.exe
+        <label>.edge.<domain> | <ip> | {_ASKERS}
+        <label>.<word>-cdn.net | <ip> | C:\\Program Files\\Mozilla Firefox\\firefox.exe
         <guid>.<word>-sync.com | <ip> | C:\\Program Files\\<Word>\\<word2>.exe
         """,
     ),
@@ -239,7 +252,21 @@ QUERIES = (
 )
 _BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/1<20..39>.0 Safari/537.36"
 _REQUEST = "url | http_method | status_code | user_agent | src_ip | dst_ip"
+_SCRIPTS = "<Mozilla/5.0;curl/8.5;python-requests/2.31>"  # what programs call themselves, and some browsers in short
 REQUESTS = (
+    *table(
+        "http request",
+        _REQUEST,
+        f"""
+        /<word>?run=<word2>%20<daily;weekly> | <GET;POST> | <200;403;404;500> | {_SCRIPTS} | <public> | <ip>
+        /cgi-bin/<word>?host=<word2>.example-apps.net | <GET;POST> | <200;403;404> | {_SCRIPTS} | <public> | <ip>
+        /index.php?page=<word>&lang=<en;de;fr> | GET | <200;404> | {_SCRIPTS} | <public> | <ip>
+        /static/<word>/<word2>.<js;css;png> | <GET;POST> | <200;404> | {_SCRIPTS} | <public> | <ip>
+        /api/<word>?id=<1..9000>&sort=<word2> | <GET;POST> | <200;403;500> | {_SCRIPTS} | <public> | <ip>
+        /download?file=<word>/<word2>.<pdf;zip> | GET | <200;403;404> | {_SCRIPTS} | <public> | <ip>
+        """,
+        actor_user="",
+    ),
     *table(
         "http request",
         _REQUEST,

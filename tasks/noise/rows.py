@@ -136,6 +136,7 @@ DRAWS: dict[str, Draw] = {
     "domain": lambda scene, host, account: scene.domain(),
     "word": lambda scene, host, account: WORDS[int(scene.random() * len(WORDS))],
     "Word": lambda scene, host, account: _NAMES[int(scene.random() * len(_NAMES))],
+    "label": lambda scene, host, account: scene.base32(scene.between(16, 29)),
     "long": lambda scene, host, account: scene.base32(scene.between(30, 42)),
     "guid": _guid,
 }
@@ -208,15 +209,13 @@ MORE: dict[str, dict[str, str]] = {
         "process_company": "<Microsoft Corporation;Example Software Ltd>",
         "process_original_name": "",  # the program's own
         "parent_cmd_line": "",  # the parent's path
-        "session_uid": "0x<hex6>",
     },
     "file": {"file_hashes": "SHA256=<hex64>"},
     "net_conn": {"src_port": "<49152..65535>"},
     "dns_query": {"answers": "<public>"},
     "http": {"bytes_out": "<0..4000>", "bytes_in": "<200..90000>"},
-    "logon": {"session_uid": "0x<hex6>", "auth_protocol": "Negotiate", "logon_process": "<User32;Advapi>"},
-    "kerberos": {"session_uid": "0x<hex6>"},
-    "privilege": {"outcome": "success", "session_uid": "0x<hex6>"},
+    "logon": {"auth_protocol": "Negotiate", "logon_process": "<User32;Advapi>"},
+    "privilege": {"outcome": "success"},
     "account": {"src_ip": "<ip>"},
     "group": {"src_ip": "<ip>"},
     "service": {"run_as": "<LocalSystem;NT AUTHORITY\\LocalService>", "start_type": "<auto start;demand start>"},
@@ -227,7 +226,6 @@ MORE: dict[str, dict[str, str]] = {
     },
     "directory": {"src_ip": "<peer_ip>", "access_mask": "0x20"},
     "control_change": {"process_path": "C:\\Windows\\System32\\svchost.exe", "src_ip": "<ip>"},
-    "cloud_api": {"session_uid": "<hex16>"},
 }
 TALKATIVE = 0.35  # share of the versions that tell more
 

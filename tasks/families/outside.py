@@ -273,6 +273,7 @@ SEQUELS: tuple[tuple[str, Assault, FamilySplit], ...] = (
     ("generated_names", CODE, "train"),
     ("passed_logon", PROBING, "train"),
     ("history_off", SILENCE, "train"),
+    ("unanswered_calls", PROBING, "train"),
     ("fetched_from_address", KNOCKS, "train"),
     ("account_by_command", KNOCKS, "train"),
     ("lasting_token", SILENCE, "train"),

@@ -99,8 +99,10 @@ def padded(case: Case, rng: Random) -> Case | None:
     stage = _stage(case, rng, iso_time(first))
     if stage is None or iso_time(first)[:10] != iso_time(last)[:10]:
         return None
+    midnight = epoch_s(f"{iso_time(first)[:10]}T00:00:00Z")
+    stage.lines += [(int(epoch_s(line["timestamp"]) - midnight), line) for line in case.lines]
     write_noise(stage, stage.start, last - first, min(rng.randrange(2, 7), MAX_EVENTS - len(case.lines)))
-    rows = [{**row, "timestamp": stage.clock(at), "log_id": ""} for at, row in stage.lines]
+    rows = [{**row, "timestamp": stage.clock(at), "log_id": ""} for at, row in stage.lines[len(case.lines) :]]
     return sort_lines(case, [*case.lines, *rows]) if rows else None
 
 

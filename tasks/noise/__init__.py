@@ -23,11 +23,11 @@ ROWS: tuple[Row, ...] = (
 )
 # How often a type comes: most lines of a window, and of most stories, are program starts, connections and calls.
 _WEIGHTS = {
-    "process": 5,
-    "net_conn": 5,
-    "cloud_api": 4,
-    "logon": 3,
-    "file": 3,
+    "process": 4,
+    "net_conn": 4,
+    "cloud_api": 3,
+    "logon": 2,
+    "file": 2,
     "registry": 2,
     "dns_query": 2,
     "http": 2,
@@ -70,7 +70,7 @@ def write_noise(scene: Scene, first: float, span: float, count: int) -> None:
         row.write(scene, at)
         if random() < BURSTS and not row.once:
             for _ in range(min(total - len(lines), 1 + int(random() * (LONGEST_BURST - 1)))):
-                at = min(lines[-1][0] + random() * BURST_S, first + span)
+                at = min(lines[-1][0] + 1 + random() * BURST_S, first + span)
                 _write_again(scene, row, at)
 
 

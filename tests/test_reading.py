@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -100,6 +101,23 @@ def test_content_that_unpacks_to_far_more_than_logs_do_ends_there(tmp_path, monk
     path = written(tmp_path, "bomb.log.gz", gzip.compress((b"x" * 999 + b"\n") * 20_000))
 
     assert list(read_records(path))[-1] == Skipped(f"{BREAKS_OFF}: it unpacks to more than 300 times its size")
+
+
+@pytest.mark.parametrize(("pack", "is_copied"), [(bytes, False), (gzip.compress, True)])
+def test_an_event_log_is_copied_only_where_it_is_packed_and_its_progress_is_told(
+    tmp_path, monkeypatch, pack, is_copied
+):
+    content = evtx_file([EVENT] * 2500)
+    path = written(tmp_path, "log.evtx", pack(content))
+    monkeypatch.setattr("telemetry.importers.containers.HEAD", 1 << 18)
+    copies, told = [], []
+    copy = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: copies.append(copy()) or copies[-1])
+
+    assert sum(1 for _ in read_records(path, told.append)) == 2500
+    assert bool(copies) == is_copied
+    assert told == sorted(told)
+    assert len(content) // 2 < told[-1] <= len(content) or is_copied
 
 
 def test_each_member_of_an_archive_is_a_file_of_its_own(tmp_path):
@@ -384,7 +402,7 @@ def test_a_cut_event_log_gives_what_it_holds(tmp_path):
 
 # ---------------------------------------------------------------- bad input
 def test_a_line_that_never_ends_is_named_and_the_next_is_read(monkeypatch):
-    monkeypatch.setattr("telemetry.importers.containers.HEAD", 1 << 16)
+    monkeypatch.setattr("telemetry.importers.containers.HEAD", 1 << 18)
     monkeypatch.setattr("telemetry.importers.reading.MAX_LINE", 1 << 12)
     line = '{"raw": "' + "x" * (1 << 18) + '"}\n'
 

@@ -40,6 +40,7 @@ from telemetry.importers.attempts import Attempts
 from telemetry.importers.events import DraftEvent, Imported, Skipped, located, with_scope
 from telemetry.importers.formats import Format
 from telemetry.importers.times import FileTimes
+from telemetry.importers.unwrapping import is_bare
 from world import PRIVATE_NETWORKS
 
 UNKNOWN_SHAPE = "record shape not recognised"
@@ -96,11 +97,13 @@ def import_stream(
         if isinstance(raw, Skipped):
             yield replace(raw, record=record)
             continue
-        row = None if _is_log(raw) else format_of(raw)
-        if row is None and not _is_log(raw):
+        is_log = not is_bare(raw) and _is_log(raw)
+        row = None if is_log else format_of(raw)
+        if row is None and not is_log:
             raw = text.line_in(raw) or raw
-            row = None if _is_log(raw) else format_of(raw)
-        if _is_log(raw):
+            is_log = _is_log(raw)
+            row = None if is_log else format_of(raw)
+        if is_log:
             for result in log.feed(record, raw):
                 yield _noted(result, times, networks)
         else:

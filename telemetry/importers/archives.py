@@ -45,9 +45,11 @@ def open_source(path: Path, on_bytes: Callable[[int], None] | None = None) -> It
         with _opened(path) as (packed, stream):
             faults: list[str] = []
             start = packed.tell() if packed.seekable() else 0
+            is_plain = stream is packed and packed.seekable() and not _packing(packed)
             for _ in range(PACKED_TWICE):
                 stream = _unpacked_once(Unpacked(stream, packed, faults=faults, start=start))
             unpacked = Unpacked(stream, packed, on_bytes, faults, start)
+            unpacked.plain = packed if is_plain else None
             yield source_of(unpacked, unpacked)
     except FAULTS as error:
         if isinstance(error, FileError):
@@ -61,9 +63,14 @@ def open_source(path: Path, on_bytes: Callable[[int], None] | None = None) -> It
 def _unpacked_once(raw: Unpacked) -> IO[bytes]:
     """Return what bytes unpack to, or the same bytes where they are not packed."""
     buffered = cast(IO[bytes], io.BufferedReader(raw, 1 << 16))
-    head: bytes = cast(Any, buffered).peek(8)
-    unpack = next((unpack for mark, unpack in PACKINGS if head.startswith(mark)), None)
+    unpack = _packing(buffered)
     return unpack(buffered) if unpack else buffered
+
+
+def _packing(stream: IO[bytes]) -> Callable[[IO[bytes]], IO[bytes]] | None:
+    """Return how to unpack a stream, by its next bytes; None where it is not packed."""
+    head: bytes = cast(Any, stream).peek(8)
+    return next((unpack for mark, unpack in PACKINGS if head.startswith(mark)), None)
 
 
 @contextmanager

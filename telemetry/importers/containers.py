@@ -11,10 +11,13 @@ import codecs
 import gzip
 import io
 import lzma
+import shutil
 import tarfile
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any, cast
 
 import zstandard
@@ -77,6 +80,7 @@ class Unpacked(io.RawIOBase):
         self.stream, self.packed, self.on_bytes = stream, packed, on_bytes
         self.faults = [] if faults is None else faults
         self.count, self.start = 0, start
+        self.plain: IO[bytes] | None = None  # the file, where its bytes are these and can be read back and forth
         self.is_ended = False
         self.has_position = packed.seekable()  # a pipe has none
 
@@ -163,6 +167,25 @@ class Source(io.BufferedReader):
     def is_whole(self) -> bool:
         """Return whether `head` is all."""
         return len(self.head) < HEAD
+
+    def tell_progress(self, file: IO[bytes]) -> None:
+        """Tell how much of the recording was read, where `file` is the recording itself."""
+        source = self.unpacked
+        if source and source.on_bytes and file is source.plain and file.tell() > source.count:
+            source.on_bytes(file.tell())
+
+    @contextmanager
+    def as_file(self) -> Iterator[IO[bytes]]:
+        """Give a file of all bytes, to be read back and forth: the recording itself where it is not packed, else a copy that goes away."""
+        plain = self.unpacked.plain if self.unpacked else None
+        if plain:
+            plain.seek(0)
+            yield plain
+            return
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(self, copy, 1 << 20)
+            copy.seek(0)
+            yield copy
 
 
 def source_of(raw: io.RawIOBase, unpacked: Unpacked | None = None) -> Source:

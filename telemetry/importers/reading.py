@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -24,7 +23,7 @@ from telemetry.importers.containers import FileError, Source, source_of
 from telemetry.importers.events import Skipped
 from telemetry.importers.magic import EVTX, Unreadable, unreadable
 from telemetry.importers.tables import LONG_ROW, TaggedTable, csv_rows, header_of
-from telemetry.importers.unwrapping import LISTS, unwrap
+from telemetry.importers.unwrapping import LISTS, is_bare, unwrap
 from telemetry.importers.xml_events import EventTexts, decoded, is_xml
 
 _SPACES = b" \t\r\n\v\f\x1e"  # RFC 7464 separates values by record separators
@@ -281,27 +280,33 @@ def _list_place(head: bytes) -> str:
 
 # ---------------------------------------------------------------- event logs
 def _event_log(source: Source) -> Iterator[Record]:
-    """Yield the records of a binary Windows event log; it is read from a file, since the parser goes back and forth."""
+    """Yield the records of a binary Windows event log; the parser goes back and forth, so it reads a file."""
     import evtx
 
-    with tempfile.TemporaryFile() as file:
-        while piece := source.read(1 << 20):
-            file.write(piece)
-        file.seek(0)
+    with source.as_file() as file:
         try:
-            records = evtx.PyEvtxParser(file, number_of_threads=1).records_json()
+            records = evtx.PyEvtxParser(file, number_of_threads=1, indent=False).records_json()
         except (RuntimeError, OSError, ValueError) as error:
             yield Skipped(f"{BAD_EVENT}: {error}")
             return
         faults = 0
         while faults < MOST_FAULTS:
             try:
-                record = next(records, None)
+                for count, record in enumerate(cast(Iterator[dict[str, str]], records)):
+                    faults = 0
+                    if not count % 1000:
+                        source.tell_progress(file)
+                    yield from _event(record["data"])
+                return
             except RuntimeError:
                 faults += 1
                 yield Skipped(BAD_EVENT)
-                continue
-            if record is None:
-                return
-            faults = 0
-            yield from _parsed(record["data"].encode("utf-8", "replace"))
+
+
+def _event(text: str) -> Iterable[Record]:
+    """Return the record that the parser wrote as JSON."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:  # a lone surrogate, a number beyond 64 bits
+        return _parsed(text.encode("utf-8", "replace"))
+    return (value,) if is_bare(value) else unwrap(value)

@@ -109,7 +109,7 @@ def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
             yield from unwrap(element, depth + 1)
     elif not isinstance(value, Mapping):
         yield Skipped(NO_OBJECT)
-    elif _is_bare(value):
+    elif is_bare(value):
         yield value
     else:
         for wrapping in WRAPPINGS if value.keys() - _EVENT else (_separate_attributes,):
@@ -121,7 +121,7 @@ def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
         yield value
 
 
-def _is_bare(raw: Raw) -> bool:
+def is_bare(raw: Raw) -> bool:
     """Return whether a record is a Windows event and nothing else, as evtx converters write the most of what is read."""
     if len(raw) != 1:
         return False

@@ -1,5 +1,6 @@
 """Records in what a tool, a console or a collector puts around them: which event each sample becomes, with its own time."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -96,12 +97,44 @@ def first_event(name, *fields):
         (
             "google-workspace-console--admin.csv",
             ("api_service", "api_operation", "actor_user"),
-            (MORNING, "workspace/admin", "Assign Role", "bianca@atelier.example"),
+            (MORNING, "workspace/admin", "ASSIGN_ROLE", "bianca@atelier.example"),
         ),
     ],
 )
 def test_a_record_is_read_out_of_what_is_around_it(name, fields, expected):
     assert first_event(name, *fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("event", "description", "operation", "parameters", "rules"),
+    [
+        ("Assign Role", "Role _SEED_ADMIN_ROLE assigned to user leo@atelier.example", "ASSIGN_ROLE", {"ROLE_NAME": "_SEED_ADMIN_ROLE", "USER_EMAIL": "leo@atelier.example"}, ["tenant-role-granted"]),
+        ("Grant Admin Privilege", "Admin privileges granted to leo@atelier.example", "GRANT_ADMIN_PRIVILEGE", {"USER_EMAIL": "leo@atelier.example"}, ["tenant-role-granted"]),
+        ("User Settings", "leo@atelier.example assigned Groups admin privileges", "GRANT_DELEGATED_ADMIN_PRIVILEGES", {"USER_EMAIL": "leo@atelier.example", "NEW_VALUE": "Groups"}, ["tenant-role-granted"]),
+        ("Unenroll User", "User leo@atelier.example unenrolled from Strong Auth.", "UNENROLL_USER_FROM_STRONG_AUTH", {"USER_EMAIL": "leo@atelier.example"}, ["tenant-factor-reset"]),
+        ("Allow 2-Step", "Allow 2-Step Verification has been set from true to false", "ALLOW_STRONG_AUTHENTICATION", {"OLD_VALUE": "true", "NEW_VALUE": "false"}, ["tenant-factor-reset"]),
+        ("Authorize Client", "API client access to your organization from client 1084 authorized for scopes https://mail.google.com/", "AUTHORIZE_API_CLIENT_ACCESS", {"API_CLIENT_NAME": "1084", "API_SCOPES": "https://mail.google.com/"}, ["tenant-consent-wide"]),
+        ("Trust", "Sheet Mailer trusted for Atelier", "ADD_TO_TRUSTED_OAUTH2_APPS", {"OAUTH2_APP_NAME": "Sheet Mailer", "ORG_UNIT_NAME": "Atelier"}, ["tenant-consent-wide"]),
+        ("Monitor", "Created an email monitor for leo@atelier.example to x@out.example that will expire on 2027-06-01", "CREATE_EMAIL_MONITOR", {"USER_EMAIL": "leo@atelier.example", "EMAIL_MONITOR_DEST_EMAIL": "x@out.example", "END_DATE_TIME": "2027-06-01"}, ["tenant-data-out"]),
+        ("Forwarding", "leo has enabled out of domain email forwarding to x@out.example.", "email_forwarding_out_of_domain", {"actor": "leo", "email_forwarding_destination_address": "x@out.example"}, ["tenant-data-out"]),
+        ("Customer Takeout Created", "a request to export all data", "CUSTOMER_TAKEOUT_CREATED", {}, ["tenant-data-out"]),
+        ("Unassign Role", "Unassigned role _SEED_ADMIN_ROLE from user leo@atelier.example", "UNASSIGN_ROLE", {}, []),
+        ("Allow 2-Step", "Allow 2-Step Verification has been set from false to true", "ALLOW_STRONG_AUTHENTICATION", {"OLD_VALUE": "false", "NEW_VALUE": "true"}, []),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("header", ["Event,Description,Actor,Date,IP address", "Event name,Event description,Admin,Date,IP address"])  # fmt: skip
+def test_the_sentence_of_workspaces_console_names_the_call_that_rules_know(
+    tmp_path, header, event, description, operation, parameters, rules
+):
+    path = tmp_path / "admin.csv"
+    path.write_text(f"{header}\n{event},{description},bianca@atelier.example,2027-04-06T11:20:01+02:00,198.51.100.23\n")
+
+    judgement = judge_file(("admin.csv", path), World())
+
+    (line,) = judgement.events
+    assert (line["fields"]["api_operation"], line["fields"]["actor_user"]) == (operation, "bianca@atelier.example")
+    assert json.loads(line["fields"]["resources"]) == {**parameters, "description": description}
+    assert list(judgement.rule_ids) == rules
 
 
 def test_cef_and_leef_in_syslog_are_connections_or_detections():

@@ -56,6 +56,16 @@ def policy(
     return json.dumps(whole) if as_text else whole
 
 
+def github(condition=None, provider="token.actions.githubusercontent.com"):
+    """The trust policy of a role that workflows of GitHub may assume."""
+    principal = {"Federated": f"arn:aws:iam::{OWN}:oidc-provider/{provider}"}
+    return policy(principal=principal, action="sts:AssumeRoleWithWebIdentity", condition=condition)
+
+
+def claims(operator="StringLike", **values):
+    return {operator: {f"token.actions.githubusercontent.com:{name}": value for name, value in values.items()}}
+
+
 def said(rule_id, *rows, **parts):
     """How strong a rule's findings are, once each."""
     return sorted({line.split()[1] for line in found(*rows, **parts) if line.startswith(f"{rule_id} ")})
@@ -444,6 +454,20 @@ CASES = {
         ("suspicious", [trail("AddUserToGroup", {"groupName": "developers", "userName": "ana"})]),
     ],
     "cloud-role-trust": [
+        ("confirmed", [trail("CreateRole", {"assumeRolePolicyDocument": github()})]),
+        ("confirmed", [trail("CreateRole", {"assumeRolePolicyDocument": github(claims("StringEquals", aud="sts.amazonaws.com"))})]),
+        ("confirmed", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims(sub="repo:*"))})]),
+        ("confirmed", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims(sub=["repo:quill/press:*", "repo:*/*:ref:refs/heads/main"]))})]),
+        ("confirmed", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims(sub="re?o*"))})]),
+        ("confirmed", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims("StringLikeIfExists", sub="repo:quill/*"))})]),
+        ("confirmed", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims("StringNotEquals", sub="repo:quill/press:pull_request"))})]),
+        ("", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims(sub="repo:quill/*"))})]),
+        ("", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims("StringEquals", sub="repo:quill/press:ref:refs/heads/main"))})]),
+        ("", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims("ForAnyValue:StringLike", sub=["repo:quill/a:*", "repo:quill/b:*"]))})]),
+        ("", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims("StringEquals", sub="repo:*"))})]),  # no subject is that
+        ("", [trail("UpdateAssumeRolePolicy", {"policyDocument": github(claims("StringEquals", repository_owner="quill"))})]),
+        ("", [trail("UpdateAssumeRolePolicy", {"policyDocument": github({**claims(sub="repo:*"), **NARROW["organisation"]})})]),
+        ("", [trail("CreateRole", {"assumeRolePolicyDocument": github(provider="login.quill.example")})]),
         ("", [trail("CreateRole", {"assumeRolePolicyDocument": policy(principal={"Service": "lambda.amazonaws.com"}, action="sts:AssumeRole")})]),
         ("", [trail("CreateRole", {"assumeRolePolicyDocument": policy(principal={"AWS": OWN}, action="sts:AssumeRole")})]),
         ("", [trail("CreateRole", {"assumeRolePolicyDocument": policy(condition=NARROW["organisation"], action="sts:AssumeRole")})]),

@@ -302,6 +302,10 @@ CASES = {
         ("suspicious", [setting(0, EVIL, "HKLM\\Software\\Microsoft\\Windows NT\\CurrentVersion\\Windows\\AppInit_DLLs")]),
         ("suspicious", [run(f"reg.exe add HKCU\\Software\\Microsoft\\Windows\\CurrentVersion\\Run /v u /d {EVIL}")]),
         ("", [setting(0, INSTALLED, "HKLM\\Software\\Microsoft\\Windows NT\\CurrentVersion\\Windows\\AppInit_DLLs", INSTALLED)]),
+        ("suspicious", [setting(0, EVIL, "HKU\\S-1\\Software\\Microsoft\\Office\\Outlook\\Addins\\Acme.Connect\\Manifest")]),
+        ("suspicious", [setting(0, EVIL, "HKU\\S-1\\Software\\Microsoft\\Office\\16.0\\Outlook\\Addins\\Acme.Connect\\Manifest")]),
+        ("", [setting(0, INSTALLED, "HKU\\S-1\\Software\\Microsoft\\Office\\Outlook\\Addins\\Acme.Connect\\Manifest", INSTALLED)]),
+        ("", [setting(0, EVIL, "HKU\\S-1\\Software\\Microsoft\\Office\\Outlook\\Addins\\Acme.Connect\\Description")]),
         ("", [setting(0, EVIL, "HKLM\\Software\\Acme\\Path")]),
     ],
     "class-hijack": [

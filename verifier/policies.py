@@ -25,6 +25,16 @@ NARROWING_KEYS = (
     "sts:externalid",
 )
 
+REPOSITORIES = "token.actions.githubusercontent.com"  # GitHub, "Configuring OpenID Connect in Amazon Web Services"
+_REPOSITORY_CLAIMS = (
+    "sub",
+    "repository",
+    "repository_id",
+    "repository_owner",
+    "repository_owner_id",
+    "job_workflow_ref",
+)
+
 POLICIES = (
     "by a Statement with the Effect Allow, its Principal * (or a NotPrincipal) lets everybody in, and an account's number that account, unless a Condition of equality or likeness names an organisation, account, ARN, user, address range (but /0), VPC or endpoint, "
     f"or one of {', '.join(NARROWING_KEYS)} (the last keeps out everybody, not a named account); a test that also passes without its key (IfExists, ForAllValues) or by * alone binds nobody; "
@@ -68,13 +78,38 @@ def _grant(row: Mapping[str, Any]) -> Grant:
     to_somebody = "Principal" in row or "NotPrincipal" in row
     named = frozenset(number for principal in statement.principals for number in _ACCOUNT_ID.findall(principal))
     return Grant(
-        everybody=to_somebody and not bound and statement.is_internet_accessible(),
+        everybody=to_somebody
+        and not bound
+        and (statement.is_internet_accessible() or _lets_any_repository_in(row.get("Principal"), condition)),
         accounts=frozenset() if bound and "sts:externalid" not in keys else named,
         actions=frozenset(["*"] if "NotAction" in row else _plain_list(row.get("Action"))),
         resources=frozenset(_plain_list(row.get("Resource"))),
         to_somebody=to_somebody,
         bound=bound,
     )
+
+
+def _lets_any_repository_in(principal: Any, condition: Mapping[str, Mapping[str, list[str]]]) -> bool:
+    """Return whether a statement trusts GitHub's tokens, and no test says of which owner or repository they must be."""
+    providers = _plain_list(principal.get("Federated")) if isinstance(principal, dict) else []
+    if not any(name.lower().endswith(REPOSITORIES) for name in providers):
+        return False
+    claims = {f"{REPOSITORIES}:{claim}" for claim in _REPOSITORY_CLAIMS}
+    return not any(
+        key.lower() in claims and values and ("like" not in operator.lower() or all(map(_names_an_owner, values)))
+        for operator, tests in condition.items()
+        if _IS_POSITIVE.match(operator)
+        for key, values in tests.items()
+    )
+
+
+_IS_POSITIVE = re.compile(r"(?:ForAnyValue:)?String(?:Equals|Like)", re.IGNORECASE)
+_CLAIM = "repo:"  # what a token's subject begins with
+
+
+def _names_an_owner(pattern: str) -> bool:
+    """Return whether a claim's pattern says more than that it is of some repository (`repo:*`)."""
+    return not _CLAIM.startswith(re.split(r"[*?]", pattern, maxsplit=1)[0].lower())
 
 
 def _plain_statement(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -247,22 +247,55 @@ def _parameters(event: Raw) -> dict[str, Any]:
     return {str(pair.get("name")): next((pair[kind] for kind in kinds if kind in pair), None) for pair in pairs}
 
 
-_CONSOLE = frozenset({"date", "event", "description", "ipaddress"})
 _CONSOLE_LOGINS = {"successful login": "success", "failed login": "failure"}
 _CONSOLE_WARNINGS = ("suspicious", "government", "leaked", "account suspended", "user suspended")
+_MESSAGES = (  # Reports API, "Admin Audit Activity Events", "User Accounts Audit Activity Events": the console's message formats
+    ("ASSIGN_ROLE", "Role {ROLE_NAME} assigned to user {USER_EMAIL}"),
+    ("GRANT_ADMIN_PRIVILEGE", "Admin privileges granted to {USER_EMAIL}"),
+    ("GRANT_DELEGATED_ADMIN_PRIVILEGES", "{USER_EMAIL} assigned {NEW_VALUE} admin privileges"),
+    ("UNENROLL_USER_FROM_STRONG_AUTH", "User {USER_EMAIL} unenrolled from Strong Auth"),
+    ("ALLOW_STRONG_AUTHENTICATION", "Allow 2-Step Verification has been set from {OLD_VALUE} to {NEW_VALUE}"),
+    (
+        "AUTHORIZE_API_CLIENT_ACCESS",
+        "API client access to your organization from client {API_CLIENT_NAME} authorized for scopes {API_SCOPES}",
+    ),
+    ("ADD_TO_TRUSTED_OAUTH2_APPS", "{OAUTH2_APP_NAME} trusted for {ORG_UNIT_NAME}"),
+    (
+        "CREATE_EMAIL_MONITOR",
+        "Created an email monitor for {USER_EMAIL} to {EMAIL_MONITOR_DEST_EMAIL} that will expire on {END_DATE_TIME}",
+    ),
+    (
+        "email_forwarding_out_of_domain",
+        "{actor} has enabled out of domain email forwarding to {email_forwarding_destination_address}",
+    ),
+)
+_CONSOLE_MESSAGES = tuple(
+    (name, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.{1,500}?)", re.escape(text)))) for name, text in _MESSAGES
+)
 
 
 def is_console_row(raw: Raw) -> bool:
     """Return whether a record is a row that the admin console's audit pages download."""
-    names = plain(raw)
-    return names.keys() >= _CONSOLE and ("actor" in names or "user" in names)
+    row = plain(raw)
+    is_audit_page = "date" in row and "ipaddress" in row
+    return is_audit_page and _console_row(row).keys() >= {"event", "description", "actor"}
+
+
+def _console_row(raw: Raw) -> dict[str, Any]:
+    """Return a row's columns by one name each: the older page of administrators calls them `Event name`, `Event description`, `Admin`."""
+    row = plain(raw)
+    aliases = (("event", ("eventname",)), ("description", ("eventdescription",)), ("actor", ("user", "admin")))
+    for name, others in aliases:
+        value = first_of(row, (name, *others))
+        row |= {name: value} if value else {}
+    return row
 
 
 def convert_console_row(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make of a row a sign-in, a detection where Google warns of one, else a call; the console tells it in a sentence."""
-    row = plain(raw)
+    row = _console_row(raw)
     moment, event = read_time(row["date"]), str(row["event"])
-    who, address = first_of(row, ("user", "actor")), row.get("ipaddress")
+    who, address = first_of(row, ("user", "actor")), row["ipaddress"]
     activity = _CONSOLE_LOGINS.get(event.lower())
     if activity:
         values = {"user_name": who, "src_ip": address, "logon_process": "Google Workspace"}
@@ -271,14 +304,24 @@ def convert_console_row(raw: Raw) -> tuple[datetime | None, Imported]:
         return moment, draft_event(
             "detection", "ids_notice", {"actor_user": who, "finding_title": event, "src_ip": address}
         )
+    is_login = "logintype" in row
+    operation, parameters = _console_call(event, str(row["description"]))
     values = {
-        "actor_user": first_of(row, ("actor", "user")),
+        "actor_user": row["actor"],
         "src_ip": address,
-        "api_service": "workspace/login" if "logintype" in row else "workspace/admin",
-        "api_operation": event,
-        "resources": fitted({"description": row["description"]}),
+        "api_service": "workspace/login" if is_login else "workspace/admin",
+        "api_operation": event if is_login else operation,
+        "resources": fitted({**parameters, "description": row["description"]}),
     }
     return moment, draft_event("cloud_api", "call", values)
+
+
+def _console_call(event: str, description: str) -> tuple[str, dict[str, str]]:
+    """Return what the Reports API calls an event, and its parameters, by the console's sentence; else by the event's title."""
+    for name, pattern in _CONSOLE_MESSAGES:
+        if match := pattern.fullmatch(description.strip().rstrip(".")):
+            return name, match.groupdict()
+    return event.strip().upper().replace(" ", "_"), {}
 
 
 FORMATS = (
@@ -303,7 +346,7 @@ FORMATS = (
         "Google Workspace console",
         is_console_row,
         convert_console_row,
-        ("gcp/google_workspace.login",),
+        ("gcp/google_workspace.login", "gcp/google_workspace.admin"),
         "the admin console's audit pages, as CSV",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from schema import AccountFields, CloudApiFields, GroupFields, account_name
 from verifier.calls import call_rule, caller_of, calls_to, findings_by_caller, is_by_service, resources_of, values_of
 from verifier.parameters import facts_of
-from verifier.policies import grants_everything, lets_others_in, opens_to_everybody
+from verifier.policies import REPOSITORIES, grants_everything, lets_others_in, opens_to_everybody
 from verifier.rules.kit import CLOUD_S, PRIVILEGED_GROUPS, follows
 from verifier.window import Findings, Line, Lines, Window, rule
 
@@ -85,9 +85,9 @@ def _is_another_account(principal: str, line: Line[CloudApiFields]) -> bool:
     "T1098.003",
     "persistence",
     on=(calls_to(*_TRUST_CALLS), (GroupFields, "policy_attach")),
-    summary=f"Not by an own service: {' or '.join(_TRUST_CALLS)} lets another account assume a role, or everybody (a statement with the effect Allow; conditions on organisation, account or source bind it, an sts:ExternalId only everybody). "
-    f"Confirmed: everybody, or the caller gives that roleName a privileged policy ({', '.join(PRIVILEGED_GROUPS)}) within {CLOUD_S} s after.",
-    source="ATT&CK T1098.003; AWS IAM UpdateAssumeRolePolicy",
+    summary=f"Not by an own service: {' or '.join(_TRUST_CALLS)} lets another account assume a role, or everybody, or any repository of GitHub (Federated {REPOSITORIES}, whose sub, repository, repository_owner or job_workflow_ref no StringEquals or StringLike tests, or by repo:* alone; a statement with the effect Allow; conditions on organisation, account or source bind it, an sts:ExternalId only everybody). "
+    f"Confirmed: everybody or any repository, or the caller gives that roleName a privileged policy ({', '.join(PRIVILEGED_GROUPS)}) within {CLOUD_S} s after.",
+    source="ATT&CK T1098.003; AWS IAM UpdateAssumeRolePolicy; GitHub, Configuring OpenID Connect in Amazon Web Services",
 )
 def cloud_role_trust(calls: Lines[CloudApiFields], attachments: Lines[GroupFields], window: Window) -> Findings:
     trusts = [line for line in calls if _is_open(line) or _lets_others_in(line)]

@@ -49,7 +49,7 @@ _AUTOSTART = re.compile(
     r"|\\lsa\\(?:security packages|authentication packages|notification packages)$|\\lsa\\osconfig\\security packages$|\\silentprocessexit\\[^\\]+\\monitorprocess$"
     r"|\\session manager\\(?:appcertdlls(?:\\[^\\]+)?|bootexecute|setupexecute|execute)$|\\print\\(?:monitors|environments)\\.{1,120}\\driver$|\\timeproviders\\[^\\]+\\dllname$"
     r"|\\netsh\\[^\\]+$|\\environment\\userinitmprlogonscript$|\\command processor\\autorun$|\\control panel\\desktop\\scrnsave\.exe$|\\microsoft\\office test\\"
-    r"|\\office\\[^\\]+\\(?:outlook|word|excel|powerpoint)\\addins\\.{1,120}\\manifest$|\\active setup\\installed components\\[^\\]+\\stubpath$"
+    r"|\\office\\(?:[^\\]+\\)?(?:outlook|word|excel|powerpoint)\\addins\\.{1,120}\\manifest$|\\active setup\\installed components\\[^\\]+\\stubpath$"
     r"|\\appcompatflags\\(?:custom|installedsdb)\\.{1,120}$|\\image file execution options\\[^\\]+\\(?:debugger|globalflag|verifierdlls)$"
     r"|\\dns\\parameters\\serverlevelplugindll$|\\user shell folders\\(?:common )?startup$|\\pendinggpos\\path\d+$|\\currentversion\\(?:run|runonce|runonceex|runservices)\\[^\\]+$"
 )
@@ -200,7 +200,7 @@ def _is_by_command(setting: Setting) -> bool:
     "or (but LSA, BootExecute, Userinit, Winlogon Shell, Print, TimeProviders) by a user-writable program; not by a manager of Windows, nor to its own by a program or by a command that a program starts: "
     "Winlogon Userinit, Shell, Notify, MPNotify or GPExtensions DllName; CurrentVersion\\Windows AppInit_DLLs, Load, Run or IconServiceLib; Lsa (or OSConfig) Security Packages, Authentication Packages, Notification Packages; "
     "SilentProcessExit MonitorProcess; Session Manager AppCertDlls, BootExecute, SetupExecute, Execute; Print Monitors or Environments Driver; TimeProviders DllName; NetSh; Environment UserInitMprLogonScript; "
-    "Command Processor Autorun; Control Panel Desktop SCRNSAVE.EXE; Microsoft\\Office Test; Outlook, Word, Excel or PowerPoint Addins Manifest; Active Setup Installed Components StubPath; AppCompatFlags Custom or InstalledSDB; "
+    "Command Processor Autorun; Control Panel Desktop SCRNSAVE.EXE; Microsoft\\Office Test; Outlook, Word, Excel or PowerPoint Addins Manifest (with or without a version); Active Setup Installed Components StubPath; AppCompatFlags Custom or InstalledSDB; "
     "Image File Execution Options Debugger, GlobalFlag, VerifierDlls; DNS Parameters ServerLevelPluginDll; User Shell Folders Startup or Common Startup; PendingGPOs Path; "
     "by a command also CurrentVersion and Policies\\Explorer Run, RunOnce, RunOnceEx, RunServices. Suspicious.",
     source="ATT&CK T1547.001, .004, .005, .010, T1546.002, .007, .010, .011, .012, T1137",

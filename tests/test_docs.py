@@ -41,17 +41,23 @@ def test_the_dataset_card_quotes_the_manifest_and_the_audit():
     card = "# A\n<!-- sets: begin -->\nstale\n<!-- sets: end -->\nkept\n<!-- audit: begin -->\nstale\n<!-- audit: end -->\nlast\n"
     entry = {"rows": 1700, "bytes": 15_930_000, "families": {"a": {}, "b": {}}}
     tasks = {"stage1_basic": {"dismiss": 900, "monitor": 100}, "stage2_multi": {"dismiss": 700}}
-    check = {"name": "pairs", "task": "stage1_basic", "figure": "0.2 [0.1, 0.3] a|b", "offending": "a|b"}
+    check = {
+        "name": "pairs",
+        "task": "stage1_basic",
+        "figure": "0.2 [0.1, 0.3] a|b",
+        "offending": "a|b",
+        "split": "val",
+    }
     made = dataset_card(
         card,
         {"generator": "9", "sets": {"holdout": {**entry, "tasks": tasks}}},
-        {"generator": "9", "incidents": 3000, "ok": False, "checks": [check]},
+        {"generator": "9", "incidents": {"val": 3000}, "ok": False, "checks": [check]},
     )
 
     assert "stale" not in made
     assert "| `holdout` | 1,700 | 15.9 | 1600 | 100 | 0 | 0 | 0 | 2 |\n" in made
-    assert "Generator 9, 3,000 incidents of each task: not all hold.\n" in made
-    assert "| `pairs` | stage1_basic | 0.2 [0.1, 0.3] a&#124;b | fails |\n" in made
+    assert "Generator 9, incidents of each task: 3,000 of `val`. Not all hold.\n" in made
+    assert "| `pairs` | stage1_basic | 0.2 [0.1, 0.3] a&#124;b **fails** |\n" in made
     assert (made.startswith("# A\n"), "-->\nkept\n<!--" in made, made.endswith("-->\nlast\n")) == (True, True, True)
 
 
@@ -78,9 +84,9 @@ def test_the_manifest_and_the_environment_agree_on_the_version():
 def test_the_threat_model_names_tests_and_checks_that_exist():
     page = (ROOT / "docs" / "threat_model.md").read_text(encoding="utf-8")
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
-    code = (ROOT / "eval" / "audit.py").read_text(encoding="utf-8")
+    code = "".join((ROOT / "eval" / f"{name}.py").read_text(encoding="utf-8") for name in ("checks", "shortcuts"))
     named = set(re.findall(r"`(test_[a-z0-9_]+)`", page)) - set(SPLITS)
-    checks = set(re.findall(r"audit `(\w+)`", page))
+    checks = set(re.findall(r"audit `([\w ]+)`", page))
 
     assert len(named) >= 30
     assert [name for name in named if f"def {name}(" not in tests] == []

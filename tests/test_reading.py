@@ -120,6 +120,17 @@ def test_an_event_log_is_copied_only_where_it_is_packed_and_its_progress_is_told
     assert len(content) // 2 < told[-1] <= len(content) or is_copied
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_cut_event_log_gives_the_records_before_the_cut_and_says_that_it_breaks_off(tmp_path, pack):
+    path = written(tmp_path, "cut.evtx", pack(evtx_file([EVENT] * 300)[:8200]))
+
+    *records, bad, last = read_records(path)
+
+    assert records == [RECORD] * 4
+    assert bad == Skipped(BAD_EVENT)
+    assert last == Skipped(f"{BREAKS_OFF}: it ends within a chunk")
+
+
 def test_each_member_of_an_archive_is_a_file_of_its_own(tmp_path):
     path = written(tmp_path, "logs.zip", archive(**{"a/one.jsonl": LINES.encode(), "two.log": b"hello\n"}))
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import orjson
 
@@ -29,6 +32,10 @@ from telemetry.importers.xml_events import EventTexts, decoded, is_xml
 _SPACES = b" \t\r\n\v\f\x1e"  # RFC 7464 separates values by record separators
 MAX_LINE = 4_000_000  # bytes; the longest script blocks are far below
 MOST_FAULTS = 1000  # records of an event log that cannot be read, one after the other; then its rest is left out
+_HEADER, _CHUNK = (
+    4096,
+    65536,
+)  # bytes of a binary event log's header and of each chunk (libevtx, "Windows XML Event Log (EVTX)")
 MAX_ELEMENT = 16 << 20  # bytes of one record in a long JSON document
 BAD_LINE = "a line that is not valid JSON"
 BAD_DOCUMENT = "a JSON document that breaks off or is not valid: its rest is left out"
@@ -283,7 +290,7 @@ def _event_log(source: Source) -> Iterator[Record]:
     """Yield the records of a binary Windows event log; the parser goes back and forth, so it reads a file."""
     import evtx
 
-    with source.as_file() as file:
+    with source.as_file() as whole, _in_chunks(whole) as file:
         try:
             records = evtx.PyEvtxParser(file, number_of_threads=1, indent=False).records_json()
         except (RuntimeError, OSError, ValueError) as error:
@@ -297,10 +304,28 @@ def _event_log(source: Source) -> Iterator[Record]:
                     if not count % 1000:
                         source.tell_progress(file)
                     yield from _event(record["data"])
-                return
+                break
             except RuntimeError:
                 faults += 1
                 yield Skipped(BAD_EVENT)
+        if file is not whole and not source.fault:
+            yield Skipped(f"{BREAKS_OFF}: it ends within a chunk")
+
+
+@contextmanager
+def _in_chunks(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Give an event log that ends with a chunk: of one that is cut a copy filled with zeros, since the parser drops a part of a chunk."""
+    size = file.seek(0, io.SEEK_END)
+    missing = (_HEADER - size) % _CHUNK if size > _HEADER else 0
+    file.seek(0)
+    if not missing:
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
+        copy.write(bytes(missing))
+        copy.seek(0)
+        yield copy
 
 
 def _event(text: str) -> Iterable[Record]:

@@ -19,10 +19,10 @@ from tasks.registry import Split, TaskSpec
 from tasks.scene import Explanation, Family, Plan, Scene, Strength
 
 Told = tuple[Family, Plan]
-ADDRESS_SHARE = 0.15  # of the draws, for the few rules that lead to block_ip, where other rules lead to the goal too
-OTHER_GROUP = 0.55  # of the look-alikes: network activity beside a host's, and the other way round
+ADDRESS_SHARE = 0.3  # of the draws, for the few rules that lead to block_ip, where other rules lead to the goal too
+OTHER_GROUP = 0.65  # of the look-alikes: network activity beside a host's, and the other way round
 EXPLAINED = {
-    True: 0.2,
+    True: 0.1,
     False: 0.85,
 }  # of the look-alikes that can be explained, by whether they are of addresses; the rest lack a relation
 

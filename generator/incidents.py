@@ -17,7 +17,7 @@ from operator import itemgetter
 from random import Random
 from typing import Any
 
-from generator.stories import choose, look_alike
+from generator.stories import choose, kind_of, look_alike
 from schema import (
     LABELS,
     MAX_EVENTS,
@@ -97,9 +97,9 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
     spec, opening = _open(task, index, split, salt, label)
     scene, goal, outage, family, plan = opening
     _play(scene, family, plan, spec)
-    beside = family
+    told = {kind_of(family)}
     for _ in range(scene.between(*spec.decoys)):
-        beside, harmless = look_alike(scene, beside)
+        beside, harmless = look_alike(scene, told)
         if len(scene.lines) + beside.most_lines <= MAX_EVENTS - LEAST_NOISE:
             _play(scene, beside, harmless, spec)
     _noise(scene, spec)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from typing import Literal
 
 from schema import LABELS, Label
 from tasks.families import TRAIN_FAMILIES, families_of
@@ -19,12 +20,14 @@ from tasks.registry import Split, TaskSpec
 from tasks.scene import Explanation, Family, Plan, Scene, Strength
 
 Told = tuple[Family, Plan]
-ADDRESS_SHARE = 0.3  # of the draws, for the few rules that lead to block_ip, where other rules lead to the goal too
-OTHER_GROUP = 0.65  # of the look-alikes: network activity beside a host's, and the other way round
-EXPLAINED = {
-    True: 0.1,
-    False: 0.85,
-}  # of the look-alikes that can be explained, by whether they are of addresses; the rest lack a relation
+Kind = Literal["host", "network", "cloud"]
+# Hosts are quarantined, addresses blocked, and work on clouds is blocked or escalated: each kind of story is told as often under the
+# decisions that it alone can lead to (40 %) as any other, so that the kind of line says little.
+SHARES: dict[Kind, float] = {"host": 0.5, "network": 0.23, "cloud": 0.27}
+BESIDE: dict[Kind, float] = {"host": 0.5, "network": 0.2, "cloud": 0.3}  # of the look-alikes
+OTHER_KIND = 0.95  # of the look-alikes that are of a kind not told yet
+OUTSIDE = 0.9  # of work on clouds that is not to be blocked
+EXPLAINED = 0.85  # of the look-alikes that can be explained; the rest lack a relation
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +47,30 @@ def choose(scene: Scene, goal: Label, spec: TaskSpec, split: Split) -> Told:
     """Choose the story that decides, and how it is told. Crown jewel and privilege are drawn where the goal allows any."""
     family, plan = _deck(goal, split, spec.single).draw(scene)
     if goal in ("dismiss", "monitor"):
-        plan = Plan(plan.strength, plan.explanation, scene.chance(0.4), scene.chance(0.4))
+        plan = Plan(plan.strength, plan.explanation, scene.chance(0.4), scene.chance(0.4), scene.chance(OUTSIDE))
     return family, plan
 
 
-def look_alike(scene: Scene, last: Family) -> Told:
-    """Choose something of a training family that decides nothing: harmless, or explained; rather unlike what was told last."""
-    other = scene.chance(OTHER_GROUP)
-    family, _ = _beside(is_of_addresses(last) is not other).draw(scene)
-    crown, privileged = scene.chance(0.4), scene.chance(0.4)
+def look_alike(scene: Scene, told: set[Kind]) -> Told:
+    """Choose something of a training family that decides nothing, harmless or explained, rather of a kind not told yet; add its kind to `told`."""
+    new = scene.chance(OTHER_KIND) and len(told) < len(SHARES)
+    family, _ = _beside(frozenset(SHARES.keys() - told if new else told)).draw(scene)
+    told.add(kind_of(family))
+    crown, privileged, outside = scene.chance(0.4), scene.chance(0.4), scene.chance(OUTSIDE)
     explanations: tuple[Explanation, ...] = family.explanations
-    if explanations and scene.chance(EXPLAINED[is_of_addresses(family)]):
+    if explanations and scene.chance(EXPLAINED):
         explanation = scene.pick(explanations)
-        return family, Plan(scene.pick(explained_strengths(family, explanation)), explanation, crown, privileged)
-    return family, Plan("below", "", crown, privileged)
+        return family, Plan(
+            scene.pick(explained_strengths(family, explanation)), explanation, crown, privileged, outside
+        )
+    return family, Plan("below", "", crown, privileged, outside)
 
 
-def is_of_addresses(family: Family) -> bool:
-    """Return whether a family can lead to block_ip: such families make one group, all others the other."""
-    return "block_ip" in family.reaches
+def kind_of(family: Family) -> Kind:
+    """Return where a story happens: on a cloud's control plane, or where an address can be blocked, or on hosts."""
+    if family.platform in ("cloud", "kubernetes", "saas"):
+        return "cloud"
+    return "network" if "block_ip" in family.reaches else "host"
 
 
 def explained_strengths(family: Family, explanation: Explanation) -> tuple[Strength, ...]:
@@ -86,10 +94,13 @@ def plans_to(goal: Label, family: Family) -> list[Plan]:
     if goal == "monitor":
         return [Plan("suspicious")] if "suspicious" in family.strengths else []
     if goal == "escalate" and "confirmed" in family.strengths:
-        plans = [Plan("confirmed", on_crown_jewel=True)]
-        plans += [Plan("confirmed", privileged=True)] if family.names_account else []
+        plans = []
+        if family.names_host:
+            plans += [Plan("confirmed", on_crown_jewel=True, outside=outside) for outside in (False, True)]
+        if family.names_account:
+            plans += [Plan("confirmed", privileged=True, outside=outside) for outside in (False, True)]
         return plans + ([Plan("confirmed")] if goal in family.reaches else [])
-    return [Plan("confirmed")] if goal in family.reaches else []
+    return [Plan("confirmed", outside=goal == "block_ip")] if goal in family.reaches else []
 
 
 # ---------------------------------------------------------------- decks
@@ -99,14 +110,14 @@ def _deck(goal: Label, split: Split, single: bool) -> Deck:
     families = families_of(split)
     told = [(family, plan) for family in families for plan in plans_to(goal, family)]
     alone = [(family, plan) for family, plan in told if family.single]
-    return _made(alone if single and alone else told, _weights(families, -1.0))
+    return _made(alone if single and alone else told, _weights(families, -0.6))
 
 
 @cache
-def _beside(of_addresses: bool) -> Deck:
-    """Make the deck of look-alikes of a group; the plans in it are not used."""
-    told = [(family, Plan("below")) for family in TRAIN_FAMILIES if is_of_addresses(family) is of_addresses]
-    return _made(told, _weights(TRAIN_FAMILIES, -0.3))
+def _beside(kinds: frozenset[Kind]) -> Deck:
+    """Make the deck of look-alikes of some kinds; the plans in it are not used."""
+    told = [(family, Plan("below")) for family in TRAIN_FAMILIES if kind_of(family) in kinds]
+    return _made(told, _weights(TRAIN_FAMILIES, -0.2), BESIDE)
 
 
 def _weights(families: Iterable[Family], power: float) -> dict[str, float]:
@@ -126,16 +137,14 @@ def _goals_of(rule: str, families: Iterable[Family]) -> set[Label]:
     }
 
 
-def _made(told: Iterable[Told], weights: Mapping[str, float]) -> Deck:
-    groups: dict[tuple[bool, str], dict[str, list[Told]]] = {}
+def _made(told: Iterable[Told], weights: Mapping[str, float], shares: Mapping[Kind, float] = SHARES) -> Deck:
+    """Make a deck in which each kind that there is has its share, and in it each rule its weight."""
+    groups: dict[tuple[Kind, str], dict[str, list[Told]]] = {}
     for family, plan in told:
-        rule = groups.setdefault((is_of_addresses(family), family.rules[0]), {})
+        rule = groups.setdefault((kind_of(family), family.rules[0]), {})
         rule.setdefault(family.name, []).append((family, plan))
-    sizes = {
-        kind: sum(weights[rule] for of_addresses, rule in groups if of_addresses is kind) for kind in (True, False)
-    }
-    share = {True: ADDRESS_SHARE, False: 1 - ADDRESS_SHARE} if all(sizes.values()) else {True: 1.0, False: 1.0}
+    sizes = {kind: sum(weights[rule] for of, rule in groups if of == kind) for kind in SHARES}
     return Deck(
         tuple(tuple(map(tuple, families.values())) for families in groups.values()),
-        tuple(accumulate(share[kind] * weights[rule] / sizes[kind] for kind, rule in groups)),
+        tuple(accumulate(shares[kind] * weights[rule] / sizes[kind] for kind, rule in groups)),
     )

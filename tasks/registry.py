@@ -44,7 +44,7 @@ TASK_SPECS: dict[Task, TaskSpec] = {
             0.5,
             0.0,
         ),
-        TaskSpec("stage2_multi", "Events that decide only together, over a window.", False, (0, 2), (5, 11), 0.75, 0.0),
+        TaskSpec("stage2_multi", "Events that decide only together, over a window.", False, (1, 2), (5, 11), 0.75, 0.0),
         TaskSpec(
             "stage3_mixed",
             "Benign look-alikes, near misses and noise interleaved with the story.",

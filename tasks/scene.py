@@ -52,12 +52,13 @@ WORDS = tuple(map("".join, product(_SYLLABLES, repeat=3)))
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a family is played: its strength, its explanation, and whether on a crown jewel or by a privileged account."""
+    """How a family is played: its strength, its explanation, and whether on a crown jewel, by a privileged account or from outside."""
 
     strength: Strength
     explanation: Explanation = ""
     on_crown_jewel: bool = False
     privileged: bool = False
+    outside: bool = False  # whoever works on a cloud does so from the internet
 
 
 @dataclass(slots=True)
@@ -273,6 +274,7 @@ SOFT: tuple[Strength, ...] = ("suspicious", "below")
 HOST = ("quarantine_host",)
 ADDRESS = ("block_ip",)
 GRAVE = ("escalate",)
+EITHER = ("escalate", "block_ip")  # by whether work on a cloud comes from inside or outside
 PROBE: tuple[Explanation, ...] = ("scanner",)
 TOOL: tuple[Explanation, ...] = ("ticket", "tool")
 
@@ -300,6 +302,7 @@ class Family:
     explanations: tuple[Explanation, ...] = ("ticket",)
     single: bool = False  # one thing decides: a line, or a burst of like lines of one source
     names_account: bool = True  # only then can it concern a privileged account
+    names_host: bool = True  # only then can it concern a crown jewel
     rules: tuple[str, ...] = ()
     platform: Platform = "windows"
     split: FamilySplit = "train"
@@ -313,6 +316,7 @@ class Actor(NamedTuple):
     host: str
     ip: str
     user: str
+    source: str = ""  # of work on a cloud: the host's address, or one on the internet
 
     def scope(self, tool: str, first: float, last: float) -> TicketScope:
         """Return what a ticket has to cover; `tool` is a program's path or name, or a kind of work."""
@@ -323,7 +327,8 @@ def actor(scene: Scene, plan: Plan, tool: str = "") -> Actor:
     """Take a host and an account that fit the plan; with a tool, an account that may or may not use it."""
     host = scene.host(plan.on_crown_jewel)
     user = scene.user_of(tool, plan) if tool else scene.account(plan.privileged)
-    return Actor(host["name"], host["ip"], user["name"])
+    source = scene.public_address() if plan.outside else host["ip"]
+    return Actor(host["name"], host["ip"], user["name"], source)
 
 
 def other_host(scene: Scene, who: Actor) -> Actor:

@@ -41,7 +41,9 @@ def expected(family, plan):
         return "dismiss"
     if plan.strength == "suspicious":
         return "monitor"
-    return "escalate" if plan.on_crown_jewel or plan.privileged else family.reaches[0]
+    if plan.on_crown_jewel or plan.privileged:
+        return "escalate"
+    return "block_ip" if plan.outside and "block_ip" in family.reaches else family.reaches[0]
 
 
 def plans_of(family):
@@ -52,8 +54,15 @@ def plans_of(family):
         for explanation in family.explanations
         for strength in explained_strengths(family, explanation)
     ]
-    standings = [(False, False), (True, False), *([(False, True), (True, True)] if family.names_account else [])]
-    return [Plan(strength, explanation, *standing) for strength, explanation in told for standing in standings]
+    crowns = (False, True) if family.names_host else (False,)
+    standings = [(crown, flag) for crown in crowns for flag in ((False, True) if family.names_account else (False,))]
+    sources = (False, True) if {"escalate", "block_ip"} <= set(family.reaches) else (False,)
+    return [
+        Plan(strength, explanation, *standing, outside)
+        for strength, explanation in told
+        for standing in standings
+        for outside in sources
+    ]
 
 
 @each_family

@@ -182,10 +182,17 @@ def _respond(confirmed: list[Finding], window: Window) -> tuple[Label, str, list
     on_host = [finding for finding in confirmed if finding.scope == "host"]
     if on_host:
         return "quarantine_host", "hostile code runs on one host", on_host
-    hostile = [finding for finding in confirmed if finding.scope == "network" and finding.remote]
+    hostile = [finding for finding in confirmed if _comes_from_outside(finding, window)]
     if hostile:
         return "block_ip", "a hostile external address is at work and no host is compromised", hostile
     return "escalate", "it is confirmed, and there is neither a host to isolate nor an address to block", confirmed
+
+
+def _comes_from_outside(finding: Finding, window: Window) -> bool:
+    """Return whether there is an address to block: of an assault over the network, or of whoever works on a cloud from outside."""
+    if finding.tool == CLOUD_WORK:
+        return window.is_external(finding.remote)
+    return finding.scope == "network" and bool(finding.remote)
 
 
 def _tier(world: World, host: str) -> str:

@@ -59,9 +59,9 @@ LADDER = f"""Decide in three steps.
    - escalate: something is confirmed and harm is already done, or a crown-jewel host, a privileged account or {SEVERAL_HOSTS} or more hosts are concerned;
    - quarantine_host: something confirmed runs on a host (any confirmed finding but those of the next two lines);
    - block_ip: something confirmed comes from a hostile external address and no host is compromised (known-bad-address other than by a host's
-     own program; from an external address password-guessing, password-spraying, kerberos-guessing, failures-on-host, service-probing, web-attack, cloud-trail-stopped);
+     own program; from an external address password-guessing, password-spraying, kerberos-guessing, failures-on-host, service-probing, web-attack, and whatever is found as {CLOUD_WORK});
    - escalate: something is confirmed, with nothing to isolate and nothing to block (from inside password-guessing and password-spraying;
-     kerberoasting, new-privileged-account, account-spread, and findings on accounts, directories, tickets and clouds);
+     kerberoasting, new-privileged-account, account-spread, and findings on accounts, directories, tickets, and on clouds from inside);
    - monitor: something is suspicious and unexplained; or nothing is left, but the sensor that sees the alert's line was silent on that line's host
      for {MIN_OUTAGE_S} s or more during the window ({"; ".join(f"{sensor}: {', '.join(types)}" for sensor, types in TELEMETRY.items())});
    - dismiss: otherwise.

@@ -26,7 +26,7 @@ from tasks.families.tellings import (
     policy,
     tenant,
 )
-from tasks.scene import GRAVE, Family
+from tasks.scene import EITHER, Family
 
 _Operation = str | tuple[str, ...]
 _APART = (10, 300)  # seconds between the steps of an intrusion
@@ -219,7 +219,7 @@ def _queue(account: str, by: Caller = PERSON) -> Row:
 _SESSIONS = _swap("sts", "GetFederationToken", "GetSessionToken", {"name": "{word}", "durationSeconds": 129_600})
 
 _made = partial(made, work=CLOUD_WORK, platform="cloud")
-_chain = partial(chained, work=CLOUD_WORK, reaches=GRAVE, explanations=("ticket",), platform="cloud")
+_chain = partial(chained, work=CLOUD_WORK, reaches=EITHER, explanations=("ticket",), platform="cloud")
 
 FAMILIES: tuple[Family, ...] = (
     _chain(  # ATT&CK T1580, T1562.001, T1496: rights tried out, findings off, machines for gain
@@ -305,7 +305,7 @@ FAMILIES: tuple[Family, ...] = (
             [_queue("{account2}", ROOT), _key("{user}"), _block(True, ROOT)],
         ],
         below=[[_key("{user}"), _block(True, ROOT), _queue("{account}", ROOT)]],
-        reaches=GRAVE,
+        reaches=EITHER,
         names_account=False,
         account="root",
     ),
@@ -392,7 +392,7 @@ FAMILIES: tuple[Family, ...] = (
             *(_boundary("PutUserPermissionsBoundary", {"userName": user}) for user in ("{user}", "{other_user}")),
             _boundary("PutRolePermissionsBoundary", {"roleName": "{word}"}),
         ),
-        reaches=GRAVE,
+        reaches=EITHER,
         split="val_family",
     ),
     # ------------------------------------------------------------ for testing it

@@ -25,7 +25,7 @@ from tasks.families.tellings import (
     google,
     made,
 )
-from tasks.scene import GRAVE, Family
+from tasks.scene import ADDRESS, EITHER, Family
 
 
 # ---------------------------------------------------------------- machines
@@ -178,7 +178,7 @@ FAMILIES: tuple[Family, ...] = (
             aws("ssm", ("ListCommands", "GetCommandInvocation"), {**_SCRIPT, "instanceIds": _FOUR}),
             aws("ec2", "DescribeInstanceAttribute", _USER_DATA),
         ),
-        reaches=GRAVE,
+        reaches=EITHER,
     ),
     _made(
         "brought_key",
@@ -200,10 +200,10 @@ FAMILIES: tuple[Family, ...] = (
         "T1552.005",
         "credential_access",
         ("cloud-instance-credentials",),
-        confirmed=[*_role_calls(("{ip}", "{address}")), *_role_calls(("{address}", "{address2}"))],
+        confirmed=_role_calls(("{address}", "{address2}")),
         suspicious=_role_calls(("{address}", "{address}")),
         below=[*_role_calls(("{ip}", "{ip}")), *_role_calls(("{address}", "{address}"), _AGENT_CALLS)],
-        reaches=GRAVE,
+        reaches=ADDRESS,
         names_account=False,
         account="{instance9}",
     ),

@@ -24,7 +24,7 @@ from tasks.families.tellings import (
     policy,
     tenant,
 )
-from tasks.scene import GRAVE, Family
+from tasks.scene import EITHER, Family
 
 
 # ---------------------------------------------------------------- identities
@@ -140,7 +140,7 @@ FAMILIES: tuple[Family, ...] = (
             _member("{word}-readers", "{other_user}"),
             _member("{word}", "{other_user}"),
         ),
-        reaches=GRAVE,
+        reaches=EITHER,
     ),
     _made(
         "trusted_stranger",
@@ -157,7 +157,7 @@ FAMILIES: tuple[Family, ...] = (
             *_trusts(_STRANGER, _IN_ORGANISATION),
             *_trusts(_STRANGER, effect="Deny"),
         ),
-        reaches=GRAVE,
+        reaches=EITHER,
     ),
     _made(
         "new_provider",
@@ -202,7 +202,7 @@ FAMILIES: tuple[Family, ...] = (
             [_factor("DeleteVirtualMFADevice", "{user}"), _login(_LOGINS, "{user}")],
             [_login(_LOGINS, "{user}"), _factor("EnableMFADevice", "{user}")],
         ],
-        reaches=GRAVE,
+        reaches=EITHER,
     ),
     _made(
         "written_administrator",
@@ -222,7 +222,7 @@ FAMILIES: tuple[Family, ...] = (
             *_rights(_SOME_RIGHTS),
             *_rights(as_text(policy("*", "*", effect="Deny"))),
         ),
-        reaches=GRAVE,
+        reaches=EITHER,
     ),
     _made(
         "root_credential",
@@ -255,6 +255,6 @@ FAMILIES: tuple[Family, ...] = (
             aws("sts", "GetFederationToken", {**_FEDERATED, "policy": _ALL_RIGHTS}, OWN_SERVICE),
             aws("signin", ("ConsoleLogout", "SwitchRole"), _SIGNIN),
         ),
-        reaches=GRAVE,
+        reaches=EITHER,
     ),
 )

@@ -20,7 +20,7 @@ from tasks.families.tellings import (
     kube,
     made,
 )
-from tasks.scene import GRAVE, Family
+from tasks.scene import EITHER, GRAVE, Family
 
 
 # ---------------------------------------------------------------- pods
@@ -169,7 +169,7 @@ def _tries(by: Caller = POD, kinds: int = 6, code: str = "403") -> Telling:
 
 
 _made = partial(made, work=CLOUD_WORK, platform="kubernetes")
-_chain = partial(chained, work=CLOUD_WORK, reaches=GRAVE, explanations=("ticket",), platform="kubernetes")
+_chain = partial(chained, work=CLOUD_WORK, reaches=EITHER, explanations=("ticket",), platform="kubernetes")
 
 FAMILIES: tuple[Family, ...] = (
     _made(
@@ -187,7 +187,7 @@ FAMILIES: tuple[Family, ...] = (
             *(_change("create pods", pod, CLUSTER) for pod in (_HOST_POD, *_HALF_PODS[:2])),
             *(_change(operation, pod) for operation in _MAKERS for pod in _PLAIN_PODS[::2]),
         ),
-        reaches=GRAVE,
+        reaches=EITHER,
     ),
     _made(
         "pod_shell",
@@ -372,6 +372,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         names_account=False,
         account=POD.identity,
+        reaches=GRAVE,
         split="test_family",
     ),
     _made(  # ATT&CK T1609: past the pods' own door, by the node or by a container beside

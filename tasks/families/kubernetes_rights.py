@@ -8,7 +8,7 @@ from typing import Any
 
 from schema import CLOUD_WORK
 from tasks.families.tellings import ANONYMOUS, CLUSTER, OPERATOR, USER, Caller, Row, Telling, chained, each, kube, made
-from tasks.scene import GRAVE, Family
+from tasks.scene import EITHER, Family
 
 _APART = (10, 300)  # seconds between the steps of an intrusion
 # ---------------------------------------------------------------- roles
@@ -117,7 +117,7 @@ def _tokens(by: Caller = USER, source: str = "") -> list[Row]:
 
 
 _made = partial(made, work=CLOUD_WORK, platform="kubernetes")
-_chain = partial(chained, work=CLOUD_WORK, reaches=GRAVE, explanations=("ticket",), platform="kubernetes")
+_chain = partial(chained, work=CLOUD_WORK, reaches=EITHER, explanations=("ticket",), platform="kubernetes")
 
 FAMILIES: tuple[Family, ...] = (
     _made(
@@ -144,7 +144,7 @@ FAMILIES: tuple[Family, ...] = (
             *_role(["*"], ["configmaps"]),
             *(_map("{word7}-auth", f"{verb} configmaps") for verb in ("create", "update", "patch")),
         ),
-        reaches=GRAVE,
+        reaches=EITHER,
     ),
     _made(
         "nameless_caller",
@@ -158,7 +158,7 @@ FAMILIES: tuple[Family, ...] = (
             kube("create selfsubjectaccessreviews", _RIGHT, ANONYMOUS, namespace="", name=""),
             *(kube(operation, None, CLUSTER) for operation in (*_ANONYMOUS_READS[:2], *_ANONYMOUS_ACTS[:3])),
         ),
-        reaches=GRAVE,
+        reaches=EITHER,
         names_account=False,
         account="system:anonymous",
     ),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from schema import ACCOUNT_WORK, Category
+from schema import ACCOUNT_WORK, CLOUD_WORK, Category
 from tasks.families.story import attack, choose_prober, knock, probe, trail
 from tasks.families.tellings import Row, Telling, approved, each, made, tell
 from tasks.paths import SYSTEM32
@@ -294,14 +294,18 @@ def sequels_of(families: Iterable[Family]) -> tuple[Family, ...]:
 
 
 def _sequel(assault: Assault, family: Family, split: FamilySplit) -> Family:
-    """Make a family of an assault from outside, and what another family tells as suspicious on that host after it."""
+    """Make a family of an assault from outside, and what another family tells as suspicious on that host after it.
+
+    Where both are work on clouds, one ticket can cover them.
+    """
+    on_clouds = assault is SILENCE and family.platform in ("cloud", "saas")
 
     def play(scene: Scene, plan: Plan) -> TicketScope:
         telling = scene.pick(family.tellings["below" if plan.strength == "below" else "suspicious"])
         who, first = actor(scene, plan, next(iter(approved(telling)), "")), scene.moment(1500)
         end = assault.play(scene, first, who, scene.public_address(), hostile=plan.strength == "confirmed")
         _, last = tell(scene, who, telling, end + scene.between(20, 300))
-        return who.scope("", first, last)
+        return who.scope(CLOUD_WORK if on_clouds else "", first, last)
 
     return Family(
         f"{family.name}_after_{assault.name}",
@@ -309,9 +313,9 @@ def _sequel(assault: Assault, family: Family, split: FamilySplit) -> Family:
         family.category,
         play,
         ADDRESS,
-        explanations=(),
+        explanations=("ticket",) if on_clouds else (),
         names_account=assault is SILENCE,
-        rules=(*family.rules, assault.rule),
+        rules=(assault.rule, *family.rules),
         platform=family.platform,
         split=split,
         most_lines=max(map(len, family.tellings["suspicious"])) + (29 if assault in (KNOCKS, GATEWAY) else 15),

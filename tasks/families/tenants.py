@@ -10,7 +10,7 @@ from typing import Any
 
 from schema import CLOUD_WORK, Category
 from tasks.families.tellings import MEMBER, OTHER_MEMBER, Row, administered, administration, chained, exchange, made
-from tasks.scene import GRAVE, Family
+from tasks.scene import EITHER, GRAVE, Family
 
 STRANGER = "{word3}@{domain}"
 OKTA_ITSELF = "system@okta.com"
@@ -18,12 +18,17 @@ OKTA_ITSELF = "system@okta.com"
 
 # ---------------------------------------------------------------- rows
 def okta(
-    operation: Any, target: str = OTHER_MEMBER, actor: str = MEMBER, kind: str = "user", result: str = "SUCCESS"
+    operation: Any,
+    target: str = OTHER_MEMBER,
+    actor: str = MEMBER,
+    kind: str = "user",
+    result: str = "SUCCESS",
+    source: str = "{source}",
 ) -> Row:
     """Describe an event of Okta's System Log that concerns an account (Okta, "Event Types")."""
     request = {"target": [{"type": "User", "alternateId": target}], "outcome": {"result": result}}
     refusal = {} if result == "SUCCESS" else {"api_error": result}
-    return administration("okta", operation, request, actor, kind, src_ip="{address}", **refusal)
+    return administration("okta", operation, request, actor, kind, src_ip=source, **refusal)
 
 
 def entra(operation: Any, name: str, value: str, target: str = OTHER_MEMBER, before: str = "", **more: Any) -> Row:
@@ -44,13 +49,13 @@ def workspace(event: Any, application: str = "admin", **parameters: str) -> Row:
     return administration(f"workspace/{application}", event, parameters, cloud_account="C02corp")
 
 
-def google(method: str, request: dict[str, Any], **more: Any) -> Row:
+def google(method: str, request: dict[str, Any], source: str = "{source}", **more: Any) -> Row:
     """Describe a call in Google Cloud's audit logs."""
     return administration(
         "iam.googleapis.com",
         method,
         {"resourceName": "projects/{word}", **more, "request": request},
-        src_ip="{address}",
+        src_ip=source,
     )
 
 
@@ -66,7 +71,7 @@ def _role(target: str, verb: str = "Add member to role") -> Row:
 
 def _binding(action: str, target: str) -> Row:
     deltas = [{"action": action, "role": "roles/owner", "member": f"user:{target}"}]
-    return google("SetIamPolicy", {"name": "{word}"}, policyDelta={"bindingDeltas": deltas})
+    return google("SetIamPolicy", {"name": "{word}"}, "{ip}", policyDelta={"bindingDeltas": deltas})
 
 
 def _policy(before: str, after: str) -> Row:
@@ -139,7 +144,7 @@ PUBLISHED = ([github("repo.access", visibility="public")], [github("repo.access"
 
 def _chain(name: str, technique: str, category: Category, rules: tuple[str, ...], *steps: Any, **more: Any) -> Family:
     """Make a family of steps of one account, each suspicious alone, that bear each other out."""
-    more |= {"work": CLOUD_WORK, "reaches": GRAVE, "explanations": ("ticket",), "platform": "saas"}
+    more = {"reaches": GRAVE} | more | {"work": CLOUD_WORK, "explanations": ("ticket",), "platform": "saas"}
     return chained(name, technique, category, rules, steps, **more)
 
 
@@ -161,7 +166,7 @@ FAMILIES: tuple[Family, ...] = (
         [
             _role(OTHER_MEMBER),
             _role(OTHER_MEMBER, "Add member to role outside of PIM"),
-            okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER_MEMBER),
+            okta(("user.account.privilege.grant", "group.privilege.grant"), OTHER_MEMBER, source="{ip}"),
             workspace(
                 ("ASSIGN_ROLE", "GRANT_ADMIN_PRIVILEGE", "GRANT_DELEGATED_ADMIN_PRIVILEGES"), USER_EMAIL=OTHER_MEMBER
             ),
@@ -318,6 +323,7 @@ FAMILIES: tuple[Family, ...] = (
         ("okta-impersonation", "tenant-data-out"),
         IMPERSONATED,
         TAKEN_OUT,
+        reaches=EITHER,
         split="test_family",
     ),
     # ATT&CK group G1004: what guards an organisation's source code is switched off, and the code is shown to the world.
@@ -394,7 +400,7 @@ FAMILIES: tuple[Family, ...] = (
         confirmed=[_pushes(MEMBER, MEMBER, MEMBER)],
         suspicious=[_pushes(MEMBER, MEMBER, OTHER_MEMBER)],
         below=[_pushes(MEMBER, OTHER_MEMBER, MEMBER)],
-        reaches=GRAVE,
+        reaches=EITHER,
         explanations=(),
         platform="saas",
     ),

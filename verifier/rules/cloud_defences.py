@@ -85,7 +85,7 @@ def cloud_trail_stopped(changes: Lines[ControlChangeFields], calls: Lines[CloudA
         yield finding(
             [*lines, *keys] if confirmed else lines,
             confirmed=confirmed,
-            scope="network" if window.is_external(source) else "identity",
+            scope="identity",
             host=lines[0].host,
             hosts=[line.host for line in lines],
             account=user,

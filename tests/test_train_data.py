@@ -1,5 +1,6 @@
 """Bulk generation: the same rows as one by one, the same bytes however often it was stopped, bounded work ahead."""
 
+import gc
 import json
 import resource
 import signal
@@ -17,7 +18,7 @@ from env import OpenSOCEnv
 from generator import generate
 from players.prompt import messages
 from schema import BadRequestError
-from train.data import COLUMNS, DEFAULT_COLUMNS, BulkRun, main, parts_in_order, processes, write_file
+from train.data import COLUMNS, DEFAULT_COLUMNS, BulkRun, main, make_row, parts_in_order, processes, write_file
 from verifier import compute_ground_truth
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -378,3 +379,16 @@ def test_ray_refuses_another_commands_directory(tmp_path, capsys):
 
     assert main(["--n", "3", "--out", str(tmp_path), "--ray", "local"]) == 2
     assert "made by another command" in capsys.readouterr().err
+
+
+def test_rows_in_bulk_leave_no_cycles_behind():
+    run = BulkRun("stage3_mixed", 60)
+    make_row(run, 0)
+    gc.collect()
+    gc.disable()
+    try:
+        for index in range(60):
+            make_row(run, index)
+        assert gc.collect() < 60  # workers do without the collector
+    finally:
+        gc.enable()

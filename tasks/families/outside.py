@@ -172,12 +172,9 @@ def _logons(*odd: str) -> list[Telling]:
 
 def _lent(name: str) -> list[Telling]:
     """Tell of a shell that is given the password of an account."""
-    fields = {
-        "user_name": name,
-        "target_hostname": "{other_host}",
-        "process_path": (SYSTEM32 + "cmd.exe", SYSTEM32 + "cscript.exe"),
-    }
-    return each(Row("logon", "explicit_credentials", fields))
+    fields = {"user_name": name, "target_hostname": "{other_host}"}
+    shells = (SYSTEM32 + "cmd.exe", SYSTEM32 + "cscript.exe")
+    return each(*(Row("logon", "explicit_credentials", {**fields, "process_path": shell}) for shell in shells))
 
 
 def _reads(*names: str) -> Telling:
@@ -235,7 +232,6 @@ FAMILIES: tuple[Family, ...] = (
         ("borrowed-logon",),
         suspicious=_lent("{other_user}"),
         below=_lent("{user}"),
-        explanations=(),
     ),
     made(
         "read_directory",

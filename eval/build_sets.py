@@ -27,7 +27,7 @@ from schema import LABELS, TASKS, OpenSOCError, Row, Task
 from tasks.families import FAMILIES
 from tasks.registry import Split
 from tasks.scene import Family
-from tasks.sets import BENCHMARK, DATA, MANIFEST, NAMES, PATHS, load_manifest, rebuild_command
+from tasks.sets import BENCHMARK, DATA, MANIFEST, NAMES, PATHS, SETS_VERSION, load_manifest, rebuild_command
 
 TEST_SPLITS = cast("tuple[Split, ...]", BENCHMARK)
 SFT_PER_CELL, TEST_PER_CELL = 30, 35  # rows of each task and action: 4 * 5 * 30 = 600, 4 * 5 * 35 = 700
@@ -330,6 +330,7 @@ def _write_all(names: Sequence[str], out: Path) -> None:
         entries[name] = entry = _entry(name, rows, content)
         print(f"{PATHS[name]}: {entry['rows']} rows, {entry['bytes'] / 1e6:.1f} MB, sha256 {entry['sha256'][:12]}")
     manifest = {
+        "version": SETS_VERSION,
         "generator": GENERATOR_VERSION,
         "command": "python -m eval.build_sets --out data",
         "operational_mix": OPERATIONAL_MIX,

@@ -38,7 +38,7 @@ from tasks.registry import SPLITS, TASK_SPECS, Split, TaskSpec
 from tasks.scene import SPAN_S, Family, Plan, Scene
 from world import World, make_organisation
 
-GENERATOR_VERSION = "4"
+GENERATOR_VERSION = "5"
 ORGANISATIONS = 48  # of each split
 LEAST_NOISE = 6  # lines that look-alikes leave room for, so that some sensor watches a host
 _DAYS = tuple((date(2026, 1, 5) + timedelta(days=number)).isoformat() for number in range(300))

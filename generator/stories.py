@@ -23,10 +23,11 @@ Told = tuple[Family, Plan]
 Kind = Literal["host", "network", "cloud"]
 # Hosts are quarantined, addresses blocked, and work on clouds is blocked or escalated: each kind of story is told as often under the
 # decisions that it alone can lead to (40 %) as any other, so that the kind of line says little.
-SHARES: dict[Kind, float] = {"host": 0.5, "network": 0.23, "cloud": 0.27}
-BESIDE: dict[Kind, float] = {"host": 0.5, "network": 0.2, "cloud": 0.3}  # of the look-alikes
+SHARES: dict[Kind, float] = {"host": 0.48, "network": 0.25, "cloud": 0.27}
+BESIDE: dict[Kind, float] = {"host": 0.5, "network": 0.18, "cloud": 0.32}  # of the look-alikes
 OTHER_KIND = 0.95  # of the look-alikes that are of a kind not told yet
-OUTSIDE = 0.9  # of work on clouds that is not to be blocked
+ACTED_ON = 2.5  # weight of a look-alike on clouds that can be acted on, since it has more lines than one that cannot
+OUTSIDE = 0.85  # of work on clouds that is not to be blocked
 EXPLAINED = 0.85  # of the look-alikes that can be explained; the rest lack a relation
 
 
@@ -96,9 +97,9 @@ def plans_to(goal: Label, family: Family) -> list[Plan]:
     if goal == "escalate" and "confirmed" in family.strengths:
         plans = []
         if family.names_host:
-            plans += [Plan("confirmed", on_crown_jewel=True, outside=outside) for outside in (False, True)]
+            plans += [Plan("confirmed", on_crown_jewel=True, outside=True)]
         if family.names_account:
-            plans += [Plan("confirmed", privileged=True, outside=outside) for outside in (False, True)]
+            plans += [Plan("confirmed", privileged=True, outside=True)]
         return plans + ([Plan("confirmed")] if goal in family.reaches else [])
     return [Plan("confirmed", outside=goal == "block_ip")] if goal in family.reaches else []
 
@@ -117,7 +118,11 @@ def _deck(goal: Label, split: Split, single: bool) -> Deck:
 def _beside(kinds: frozenset[Kind]) -> Deck:
     """Make the deck of look-alikes of some kinds; the plans in it are not used."""
     told = [(family, Plan("below")) for family in TRAIN_FAMILIES if kind_of(family) in kinds]
-    return _made(told, _weights(TRAIN_FAMILIES, -0.2), BESIDE)
+    weights = _weights(TRAIN_FAMILIES, -0.2)
+    acted_on = {family.rules[0] for family in TRAIN_FAMILIES if kind_of(family) == "cloud" and family.reaches}
+    return _made(
+        told, {rule: ACTED_ON * weight if rule in acted_on else weight for rule, weight in weights.items()}, BESIDE
+    )
 
 
 def _weights(families: Iterable[Family], power: float) -> dict[str, float]:

@@ -118,15 +118,24 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
     return text
 
 
+BY = ("families", "rules", "tactics", "platforms")  # tables of the manifest that are counted
+
+
 def sets_table(manifest: dict[str, Any]) -> str:
     """Tabulate what is in each frozen set, by the manifest."""
     rows = []
     for name, entry in manifest["sets"].items():
         actions = [sum(task.get(label, 0) for task in entry["tasks"].values()) for label in LABELS]
-        cells = (f"`{name}`", f"{entry['rows']:,}", f"{entry['bytes'] / 1e6:.1f}", *actions, len(entry["families"]))
+        cells = (
+            f"`{name}`",
+            f"{entry['rows']:,}",
+            f"{entry['bytes'] / 1e6:.1f}",
+            *actions,
+            *(len(entry[by]) for by in BY),
+        )
         rows.append(f"| {' | '.join(map(str, cells))} |\n")
-    head = f"| set | rows | MB | {' | '.join(LABELS)} | families |\n|---|{'---:|' * (len(LABELS) + 3)}\n"
-    return f"Generator {manifest['generator']}.\n\n{head}{''.join(rows)}"
+    head = f"| set | rows | MB | {' | '.join((*LABELS, *BY))} |\n|---|{'---:|' * (2 + len(LABELS) + len(BY))}\n"
+    return f"Version {manifest['version']}, generator {manifest['generator']}.\n\n{head}{''.join(rows)}"
 
 
 def audit_table(audit: dict[str, Any]) -> str:

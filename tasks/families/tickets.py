@@ -44,10 +44,11 @@ def nameless_failures(scene: Scene, plan: Plan) -> TicketScope:
 
 
 def unguarded_tickets(scene: Scene, plan: Plan) -> TicketScope:
-    """Tell how one source gets tickets without preauthentication; in half of it, none that is easily broken."""
+    """Tell how one source gets tickets without preauthentication; one of them easily broken, or in half of it none."""
     who, first = actor(scene, plan), scene.moment(300)
-    last, weak = first, scene.pick(("0x17", "0x18")) if plan.strength == "confirmed" else "0x12"
-    for user in (who.user, *scene.some([name for name in scene.organisation.accounts if name != who.user], 5)):
+    last, weak = first, scene.between(0, 6) if plan.strength == "confirmed" else -1
+    users = (who.user, *scene.some([name for name in scene.organisation.accounts if name != who.user], 5))
+    for index, user in enumerate(users):
         last = scene.add(
             last + scene.between(1, 40),
             "kerberos",
@@ -55,7 +56,7 @@ def unguarded_tickets(scene: Scene, plan: Plan) -> TicketScope:
             who.host,
             user_name=user,
             service_name="krbtgt",
-            ticket_encryption=weak,
+            ticket_encryption=scene.pick(("0x17", "0x18")) if index == weak else "0x12",
             preauth_type=2 if plan.strength == "below" else 0,
             status="0x0",
             src_ip=who.ip,

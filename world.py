@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
 from typing import Any, Literal
@@ -297,25 +297,31 @@ class World:
 
         Tickets, intelligence and outages are there whole, the near misses among them too.
         """
-        texts: dict[str, None] = {}  # the texts of all fields, in order of appearance
-        for line in lines:
-            for value in line["fields"].values():
-                if type(value) is str:
-                    texts[value] = None
-        names = dict(texts)
+        # the texts of all fields, in order of appearance
+        texts = dict.fromkeys([value for line in lines for value in line["fields"].values() if type(value) is str])
+        names = texts.copy()
         for text in texts:
             if ("\\" in text or "@" in text or text.startswith("arn:")) and len(text) <= MAX_NAME:
                 names[account_name(text)] = None
         for ticket in self.tickets:
             names.update(dict.fromkeys((*ticket["hosts"], *ticket["accounts"])))
-        names.update(dict.fromkeys(sensor["host"] for sensor in self.sensors))
-        hosts = (*filter(None, map(self.hosts.get, names)), *filter(None, map(self.hosts_by_ip.get, names)))
-        whole_text = "\n".join((*texts, *(ticket["tool"] for ticket in self.tickets))).lower()
-        return replace(
-            self,
+        names.update(dict.fromkeys([sensor["host"] for sensor in self.sensors]))
+        by_name, by_ip, accounts = self.hosts, self.hosts_by_ip, self.accounts
+        hosts = [by_name[name] for name in names if name in by_name] + [by_ip[name] for name in names if name in by_ip]
+        whole_text = "\n".join((*texts, *[ticket["tool"] for ticket in self.tickets])).lower()
+        tools = [tool for tool in self.tools if tool["name"] in whole_text or tool["name"] == STANDS_FOR_ANY]
+        return World(
+            networks=self.networks,
             hosts={host["name"]: host for host in hosts},
-            accounts={account["name"]: account for account in filter(None, map(self.accounts.get, names))},
-            tools=tuple(tool for tool in self.tools if tool["name"] in whole_text or tool["name"] == STANDS_FOR_ANY),
+            hosts_by_ip=self.hosts_by_ip,
+            accounts={name: accounts[name] for name in names if name in accounts},
+            tools=tuple(tools),
+            scanners=self.scanners,
+            tickets=self.tickets,
+            indicators=self.indicators,
+            sensors=self.sensors,
+            now=self.now,
+            alerted=self.alerted,
         )
 
     def to_context(self) -> Context:

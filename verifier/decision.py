@@ -12,7 +12,7 @@ from verifier.commands import triggers_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, explanation
 from verifier.rules import RULES
 from verifier.truth import GroundTruth
-from verifier.window import Finding, Kind, Limits, Line, Rule, Window, lines_of_events, lines_of_rows
+from verifier.window import Finding, Kind, Limits, Line, Rule, Window, lines_of_events, lines_of_rows, members, set_of
 from world import EMPTY_WORLD, World
 
 
@@ -85,30 +85,36 @@ def declaration_for(finding: Finding) -> str:
 
 def candidate_rules(window: Window) -> list[Rule]:
     """List the rules that may find something in a window, in their order: those that its kinds of lines or its commands bring in."""
-    indices: set[int] = set()
-    counts: dict[int, int] = {}
+    rules, counts = 0, [0] * len(_SEVERAL)
     for kind, lines in window.by_kind.items():
-        indices.update(_BY_KIND.get(kind, ()))
-        for index in _BY_KINDS.get(kind, ()):
-            counts[index] = counts.get(index, 0) + len(lines)
+        rules |= _BY_KIND.get(kind, 0)
+        for place in _BY_KINDS.get(kind, ()):
+            counts[place] += len(lines)
     slack = min(0, window.limits.count)  # the rules themselves compare; here nothing must be missed
-    indices.update([index for index, count in counts.items() if count >= RULES[index].at_least + slack])
+    for count, (least, rule) in zip(counts, _SEVERAL, strict=True):
+        if count and count >= least + slack:
+            rules |= rule
     for triggers in (window.view(triggers_of), window.view(calls_by_operation)):
-        for trigger in filter(_BY_TRIGGER.__contains__, triggers):
-            indices.update(_BY_TRIGGER[trigger])
-    return [RULES[index] for index in sorted(indices)]
+        for trigger in triggers:
+            rules |= _BY_TRIGGER.get(trigger, 0)
+    return list(members(rules, RULES))
 
 
 _PROBING = frozenset(rule.rule_id for rule in RULES if rule.probing)
-# Rules by index: those that one line of a kind brings in, those that need several lines of their kinds, those that a trigger brings in.
-_BY_KIND: dict[Kind, list[int]] = {}
+# Rules that need several lines of their kinds: how many, and the set of the rule alone (`verifier.window.set_of`).
+_SEVERAL = [(rule.at_least, set_of([index])) for index, rule in enumerate(RULES) if rule.at_least > 1]
+# The sets of rules that one line of a kind or a trigger brings in; by kind, the places in `_SEVERAL` of the rules that count it.
+_BY_KIND: dict[Kind, int] = {}
 _BY_KINDS: dict[Kind, list[int]] = {}
-_BY_TRIGGER: dict[str, list[int]] = {}
-for _rule_index, _rule in enumerate(RULES):
+_BY_TRIGGER: dict[str, int] = {}
+for _index, _rule in enumerate(RULES):
     for _kind in _rule.kinds:
-        (_BY_KIND if _rule.at_least <= 1 else _BY_KINDS).setdefault(_kind, []).append(_rule_index)
+        if _rule.at_least > 1:
+            _BY_KINDS.setdefault(_kind, []).append(_SEVERAL.index((_rule.at_least, set_of([_index]))))
+        else:
+            _BY_KIND[_kind] = _BY_KIND.get(_kind, 0) | set_of([_index])
     for _trigger in _rule.triggers:
-        _BY_TRIGGER.setdefault(_trigger, []).append(_rule_index)
+        _BY_TRIGGER[_trigger] = _BY_TRIGGER.get(_trigger, 0) | set_of([_index])
 
 
 def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:

@@ -22,6 +22,8 @@ from verifier.window import (
     USER_WRITABLE,
     WELL_KNOWN_ACCOUNTS,
     kinds,
+    members,
+    set_of,
     stems,
 )
 
@@ -83,7 +85,7 @@ def defender_instructions() -> str:
 @cache
 def playbook_text() -> str:
     """Write the whole playbook: the ladder, then a line for each rule."""
-    return _with_ladder(range(len(RULES)))
+    return _with_ladder(_LINES)
 
 
 def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
@@ -95,24 +97,23 @@ def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
     Args:
         lines: rendered events (`event_type` and `fields` are read).
     """
-    kinds_shown = set()
+    rules = 0
     for line in lines:
-        fields = line["fields"]
-        kinds_shown.add((line["event_type"], fields["activity"]))
-        if line["event_type"] == "cloud_api":
-            kinds_shown.update(
-                ("cloud_api", name) for name in names_of(fields.get("api_operation"), fields.get("api_service"))
-            )
-    return _of_kinds(frozenset(kinds_shown & _IN_PLAY.keys()))
+        event_type, fields = line["event_type"], line["fields"]
+        rules |= _IN_PLAY.get((event_type, fields["activity"]), 0)
+        if event_type == "cloud_api":
+            for name in names_of(fields.get("api_operation"), fields.get("api_service")):
+                rules |= _IN_PLAY.get(("cloud_api", name), 0)
+    return _of_rules(rules)
 
 
 @lru_cache(maxsize=32)  # an observation and the prompt made of it ask for the same one
-def _of_kinds(kinds_shown: frozenset[tuple[str, str]]) -> str:
-    return _with_ladder(sorted(frozenset().union(*map(_IN_PLAY.__getitem__, kinds_shown))))
+def _of_rules(rules: int) -> str:
+    return _with_ladder(members(rules, _LINES))
 
 
-def _with_ladder(indices: Iterable[int]) -> str:
-    return "\n".join((LADDER, "", "Rules", *map(_LINES.__getitem__, indices)))
+def _with_ladder(lines: Iterable[str]) -> str:
+    return "\n".join((LADDER, "", "Rules", *lines))
 
 
 _LINES = tuple(f"- {rule.rule_id}: {rule.summary}" for rule in RULES)
@@ -123,8 +124,8 @@ _LOOKED_AT = {
 }
 
 
-def _in_play() -> dict[tuple[str, str], frozenset[int]]:
-    """Map each kind of lines to the rules that it brings in; rules that name operations come in by these, not by any call."""
+def _in_play() -> dict[tuple[str, str], int]:
+    """Map each kind of lines to the set of rules (`verifier.window.set_of`) that it brings in; rules that name operations come in by these, not by any call."""
     in_play = dict(_LOOKED_AT)
     by_name: dict[str, set[int]] = {}
     for index, rule in enumerate(RULES):
@@ -133,7 +134,8 @@ def _in_play() -> dict[tuple[str, str], frozenset[int]]:
                 by_name.setdefault(name, set()).add(index)
     any_call = frozenset(index for index, rule in enumerate(RULES) if not rule.kinds.isdisjoint(CALLS))
     in_play["cloud_api", "call"] = any_call
-    return in_play | {("cloud_api", name): frozenset(indices) for name, indices in by_name.items()}
+    by_operation = {("cloud_api", name): indices for name, indices in by_name.items()}
+    return {kind: set_of(indices) for kind, indices in (in_play | by_operation).items()}
 
 
 _IN_PLAY = _in_play()

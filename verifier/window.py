@@ -8,9 +8,10 @@ little tighter and a little looser.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 from math import inf, isnan, nan
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
@@ -146,6 +147,19 @@ class Rule:
     def signed(self, claim: Finding, explained_by: str = "") -> Finding:
         """Return a finding of the body with the rule's name, and with what explains it."""
         return Finding._make((*claim[:_CLAIMED], self.rule_id, self.technique, self.tactic, explained_by))
+
+
+_BITS = bytes.maketrans(b"01", b"\x00\x01")
+
+
+def set_of(places: Iterable[int]) -> int:
+    """Return a set of places in a sequence as a number, one bit for each: such sets are joined by `|`, at no cost."""
+    return sum(1 << place for place in set(places))
+
+
+def members(places: int, options: Iterable[T]) -> Iterator[T]:
+    """Return the options at a set of places, in their order."""
+    return compress(options, f"{places:b}"[::-1].encode().translate(_BITS))
 
 
 def finding(

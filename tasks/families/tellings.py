@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -81,6 +82,43 @@ _MADE_UP: dict[str, Callable[[Scene, Actor], str]] = {
 }
 
 
+class _Text(NamedTuple):
+    """A text read once: a %-template and the blanks that fill it, in order; without blanks, the value itself."""
+
+    template: Any
+    blanks: tuple[str, ...]
+
+    def fill(self, scene: Scene, who: Actor, values: dict[str, str]) -> Any:
+        """Fill the blanks: each with the value that it has had before, or a new one."""
+        if not self.blanks:
+            return self.template
+        for blank in self.blanks:
+            if blank not in values:
+                _make_up(blank, scene, who, values)
+        return self.template % tuple([values[blank] for blank in self.blanks])
+
+
+def _text_of(value: Any) -> _Text:
+    """Read a text with blanks, or anything else, which needs none."""
+    return _read(value) if isinstance(value, str) and "{" in value else _Text(value, ())
+
+
+@cache
+def _read(text: str) -> _Text:
+    blanks = tuple([blank[0] for blank in _BLANK.finditer(text)])
+    return _Text(_BLANK.sub("%s", text.replace("%", "%%")) if blanks else text, blanks)
+
+
+def _make_up(blank: str, scene: Scene, who: Actor, values: dict[str, str]) -> None:
+    """Give a blank a value; a host has a name and an address together."""
+    name, number = _BLANK.fullmatch(blank).groups()  # type: ignore[union-attr]
+    if name in ("other_host", "other_ip"):
+        other = other_host(scene, who)
+        values[f"{{other_host{number}}}"], values[f"{{other_ip{number}}}"] = other.host, other.ip
+    else:
+        values[blank] = _MADE_UP[name](scene, who)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of a telling with blanks, `after` seconds (a range) behind the one before it; the first of a telling ignores that.
@@ -95,14 +133,23 @@ class Row:
     after: tuple[int, int] = (5, 90)
     host: str = "{host}"
     user: str = "{user}"
-    texts: Mapping[str, Any] = field(init=False)  # the fields as they are filled
+    blank: Mapping[str, Any] = field(init=False)  # the line's fields, those that are filled still without a value
+    filled: tuple[tuple[str, bool, tuple[_Text, ...]], ...] = field(init=False)  # of these: is one of the texts drawn?
 
     def __post_init__(self) -> None:
-        texts = {
-            name: json.dumps(value, separators=(",", ":")) if isinstance(value, Mapping) else value
-            for name, value in self.fields.items()
-        }
-        object.__setattr__(self, "texts", texts)
+        place = {name: text for name, text in (("device_hostname", self.host), ("actor_user", self.user)) if text}
+        blank: dict[str, Any] = {"activity": self.activity, **place, **self.fields}
+        filled = []
+        for name, value in (*self.fields.items(), *place.items()):  # in which order chance is asked
+            if isinstance(value, Mapping):
+                value = json.dumps(value, separators=(",", ":"))
+            texts = tuple(map(_text_of, value if isinstance(value, tuple) else (value,)))
+            if isinstance(value, tuple) or texts[0].blanks:
+                filled.append((name, isinstance(value, tuple), texts))
+            else:
+                blank[name] = value
+        object.__setattr__(self, "blank", blank)
+        object.__setattr__(self, "filled", tuple(filled))
 
 
 Telling = Sequence[Row]
@@ -384,15 +431,16 @@ def made(
         account: whom a ticket has to name, where that is no account of the cast (with blanks of the telling).
     """
     tellings: dict[Strength, Sequence[Telling]] = {"confirmed": confirmed, "suspicious": suspicious, "below": below}
+    versions = {strength: [_version(telling, work) for telling in rows] for strength, rows in tellings.items()}
+    account_text = _text_of(account)
 
     def play(scene: Scene, plan: Plan) -> TicketScope:
-        telling = scene.pick(tellings[plan.strength])
-        tool = work or _program_of(telling)
-        who, values = actor(scene, plan, next(iter(approved(telling)), tool)), {}  # type: tuple[Actor, dict[str, str]]
+        telling, tool_text, program, on_host = scene.pick(versions[plan.strength])
+        who, values = actor(scene, plan, program), {}  # type: tuple[Actor, dict[str, str]]
         first, last = tell(scene, who, telling, values=values)
-        tool, name = (_filled(text, scene, who, values) for text in (tool, account))
+        tool, name = tool_text.fill(scene, who, values), account_text.fill(scene, who, values)
         scope = (who._replace(user=name) if name else who).scope(tool, first, last)
-        if not any(row.host for row in telling):
+        if not on_host:
             scope.hosts = ()
         return scope
 
@@ -413,6 +461,12 @@ def made(
         most_lines=max(len(telling) for rows in tellings.values() for telling in rows),
         tellings=tellings,
     )
+
+
+def _version(telling: Telling, work: str) -> tuple[Telling, _Text, str, bool]:
+    """Return a telling with what a ticket has to name, the program for which an account is chosen, and whether a host is named."""
+    tool = work or _program_of(telling)
+    return telling, _text_of(tool), next(iter(approved(telling)), tool), any(row.host for row in telling)
 
 
 def chained(
@@ -551,29 +605,12 @@ def tell(
         values: where to keep what the blanks are filled with, by blank.
     """
     values = {} if values is None else values
-
-    first = last = scene.moment(sum(row.after[1] for row in telling[1:])) if at is None else at
+    first = last = scene.moment(sum([row.after[1] for row in telling[1:]])) if at is None else at
     for index, row in enumerate(telling):
         last += scene.between(*row.after) if index else 0
-        fields = {}
-        for name, value in row.texts.items():
-            if isinstance(value, tuple):
-                value = scene.pick(value)
-            fields[name] = _filled(value, scene, who, values) if isinstance(value, str) else value
-        host, user = (_filled(text, scene, who, values) for text in (row.host, row.user))
-        scene.add(last, row.event_type, row.activity, host, user, **fields)
+        fields = {**row.blank}
+        for name, is_drawn, texts in row.filled:
+            text = scene.pick(texts) if is_drawn else texts[0]
+            fields[name] = text.fill(scene, who, values)
+        scene.lines.append((int(last), {"event_type": row.event_type, "fields": fields}))
     return first, last
-
-
-def _filled(text: str, scene: Scene, who: Actor, values: dict[str, str]) -> str:
-    """Fill a text's blanks: each with the value that it has had before, or a new one."""
-
-    def value_of(blank: re.Match[str]) -> str:
-        if blank[0] not in values and blank[1] in ("other_host", "other_ip"):
-            other = other_host(scene, who)
-            values[f"{{other_host{blank[2]}}}"], values[f"{{other_ip{blank[2]}}}"] = other.host, other.ip
-        if blank[0] not in values:
-            values[blank[0]] = _MADE_UP[blank[1]](scene, who)
-        return values[blank[0]]
-
-    return _BLANK.sub(value_of, text) if "{" in text else text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from schema import CLOUD_WORK, CloudApiFields, account_name
@@ -24,19 +25,19 @@ def operation_of(fields: CloudApiFields) -> str:
     return _plain_operation(fields.api_operation)
 
 
+@lru_cache(maxsize=4096)
 def _plain_operation(api_operation: str | None) -> str:
     return _API_VERSION.sub("", (api_operation or "").lower().rstrip("."))
 
 
-def names_of(api_operation: str | None, api_service: str | None) -> Iterator[str]:
-    """Yield the names by which a call is known: Google writes a package or a version before the method."""
+@lru_cache(maxsize=4096)
+def names_of(api_operation: str | None, api_service: str | None) -> tuple[str, ...]:
+    """Return the names by which a call is known: Google writes a package or a version before the method."""
     operation = _plain_operation(api_operation)
-    yield operation
-    if "." in operation and (api_service or "").endswith("googleapis.com"):
-        parts = operation.split(".")
-        yield parts[-1]
-        if len(parts) > 2:
-            yield ".".join(parts[-2:])
+    if "." not in operation or not (api_service or "").endswith("googleapis.com"):
+        return (operation,)
+    parts = operation.split(".")
+    return (operation, parts[-1], ".".join(parts[-2:])) if len(parts) > 2 else (operation, parts[-1])
 
 
 def calls_by_operation(window: Window) -> dict[str, list[Call]]:
@@ -99,7 +100,12 @@ def identity_of(line: Line[Any]) -> str:
 
 def is_by_service(line: Line[Any]) -> bool:
     """Return whether a cloud's own service makes a call, by its identity alone: what a client says of itself counts for nothing."""
-    kind, name = (getattr(line.fields, "user_type", None) or "").lower(), identity_of(line)
+    return _is_service(getattr(line.fields, "user_type", None) or "", identity_of(line))
+
+
+@lru_cache(maxsize=4096)  # many rules ask of one caller
+def _is_service(user_type: str, name: str) -> bool:
+    kind = user_type.lower()
     if kind == _SERVICE_TYPE and _SESSION in name:
         return True
     return (kind == "app" and name.lower() in _MICROSOFT_APPS) or _SERVICE_NAMES.search(name) is not None

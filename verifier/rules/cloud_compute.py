@@ -120,13 +120,13 @@ def cloud_machine_entered(calls: Lines[CloudApiFields], window: Window) -> Findi
 
 
 def _enters_machine(line: Line[CloudApiFields]) -> bool:
-    operation = line.fields.api_operation
-    if is_by_service(line) or is_by_automation(line):
-        return False
     if operation_of(line.fields) in _SHELLS:
-        return not line.fields.api_error
-    start_up = operation in _ATTRIBUTE_CALLS and "userdata" in resources_of(line).lower()
-    return start_up and not _is_by_machinery(line)
+        enters = not line.fields.api_error
+    elif line.fields.api_operation in _ATTRIBUTE_CALLS:
+        enters = "userdata" in resources_of(line).lower() and not _is_by_machinery(line)
+    else:
+        return False  # most calls
+    return enters and not is_by_service(line) and not is_by_automation(line)
 
 
 def _is_by_machinery(line: Line[CloudApiFields]) -> bool:

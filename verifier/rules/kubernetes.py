@@ -209,11 +209,11 @@ def kube_anonymous(calls: Lines[CloudApiFields], window: Window) -> Findings:
 
 
 def _is_anonymous_s(line: Line[CloudApiFields]) -> bool:
+    if identity_of(line) != "system:anonymous" or line.fields.api_error:
+        return False  # most calls
     operation = operation_of(line.fields)
-    granted = identity_of(line) == "system:anonymous" and not line.fields.api_error
     return (
-        granted
-        and " " in operation
+        " " in operation
         and " /" not in operation
         and "selfsubject" not in operation
         and _namespace(line) != "kube-public"

@@ -102,9 +102,12 @@ def loose_program(launches: Lines[ProcessFields], connections: Lines[NetConnFiel
 
 def _loose_start(line: Line[ProcessFields]) -> tuple[str, str] | None:
     """Return the host and the loose program that a shell, a program for documents, another loose program or a remote desktop's drive starts."""
-    path, parent = program_path(line), _parent_path(line)
+    path = program_path(line)
+    if not is_loose(path):
+        return None  # most starts
+    parent = _parent_path(line)
     starter = is_loose(parent) or basename(parent) in (*SHELLS, *DOCUMENT_PROGRAMS) or path.startswith("\\\\tsclient\\")
-    return (line.host, path) if starter and is_loose(path) else None
+    return (line.host, path) if starter else None
 
 
 def _loose_parent(line: Line[ProcessFields]) -> tuple[str, str] | None:

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,7 +35,7 @@ from runs.files import written_aside
 from runs.progress import Progress, progress
 from runs.provenance import ROOT
 from runs.workers import worker_processes
-from scenario import OBSERVED, Scenario, recall
+from scenario import OBSERVED, REMEMBERED, Scenario, recall
 from schema import MAX_SEED, TASKS, BadRequestError, OpenSOCError, Task, faults, shown
 from tasks.registry import SPLITS, Split
 from verifier.playbook import defender_instructions, playbook_for, playbook_text
@@ -139,9 +139,12 @@ def line_of(task: Task, seed: int, *, split: Split, salt: str) -> bytes:
 class StoredScenario(Scenario):
     """A scenario of a pool. What it shows and the ground truth come from the pool; its world, which self-play alone needs, is made as ever."""
 
-    def __init__(self, row: dict[str, Any], task: Task, seed: int, split: Split, salt: str) -> None:
+    def __init__(self, content: bytes, task: Task, seed: int, split: Split, salt: str) -> None:
+        row = orjson.loads(content)
+        self._content = content
         self._truth = row.pop("truth")
-        self._row = row
+        self._unseen = [row]  # rows that nobody was shown yet
+        self._words = playbook_for(row["log_window"])
         self.log_ids = frozenset([line["log_id"] for line in row["log_window"]])
         self._place = task, seed, split, salt
 
@@ -151,12 +154,13 @@ class StoredScenario(Scenario):
         return recall(*self._place).world
 
     def view(self) -> dict[str, Any]:
-        """Show the incident to the defender. The rows are his own: the next episode reads them from the pool again."""
-        return {
-            "instructions": defender_instructions(),
-            **self._row,
-            "playbook": playbook_for(self._row["log_window"]),
-        }
+        """Show the incident to the defender. The rows are his own: whoever comes after the first has them read again."""
+        try:
+            row = self._unseen.pop()
+        except IndexError:
+            row = orjson.loads(self._content)
+            del row["truth"]
+        return {"instructions": defender_instructions(), **row, "playbook": self._words}
 
     @cached_property
     def truth(self) -> GroundTruth:
@@ -164,6 +168,12 @@ class StoredScenario(Scenario):
         fields = dict(zip(self._truth, _tuples(self._truth.values()), strict=True))
         findings = tuple(Finding._make(_tuples(row)) for row in self._truth["findings"])
         return GroundTruth(**fields | {"findings": findings})
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _stored(content: bytes, task: Task, seed: int, split: Split, salt: str) -> StoredScenario:
+    """Return the scenario of a line: one of the last ones, so that a group of answers pays once for what it shares."""
+    return StoredScenario(content, task, seed, split, salt)
 
 
 def _tuples(values: Iterable[Any]) -> list[Any]:
@@ -237,12 +247,11 @@ class Pool:
         )
         try:
             begin, end = struct.unpack("<2Q", places)
-            content = orjson.loads(os.pread(self._file, end - begin, begin))
+            return _stored(os.pread(self._file, end - begin, begin), task, seed, split, self._salt)
         except (struct.error, ValueError, OSError) as error:
             raise OpenSOCError(
                 f"Expected the pool {str(self.path)!r} to stay as it was opened, and it was changed; start again with a whole one."
             ) from error
-        return StoredScenario(content, task, seed, split, self._salt)
 
     # ------------------------------------------------------------ what is refused
     def _read_header(self) -> Header:

@@ -102,6 +102,17 @@ def test_a_stored_incident_is_neither_generated_nor_judged(pools, monkeypatch):
     assert env.step(right_answer(first.model_dump())).reward == 1.1
 
 
+def test_a_group_of_answers_shares_one_truth_and_one_playbook(pools, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "playbook_for", lambda lines: asked.append(len(lines)) or "playbook")
+    module._stored.cache_clear()
+    group = [pools["train", ""].find("stage3_mixed", START, "train") for _ in range(8)]
+    assert {scenario.view()["playbook"] for scenario in group} == {"playbook"}
+    assert len(asked) == 1
+    assert len({id(scenario.truth) for scenario in group}) == 1
+    module._stored.cache_clear()
+
+
 def test_all_fields_of_the_ground_truth_are_stored(pools):
     for seed in range(START, START + N):
         for task in TASKS:

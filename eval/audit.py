@@ -52,12 +52,14 @@ from tasks.registry import SPLITS, Split
 
 FULL, ELSEWHERE, QUICK = (
     3000,
-    1000,
+    600,
     500,
 )  # incidents of each task: of train, of another split, of any split in a quick audit
 TWINS_SHARE = 10  # one in so many is flipped and edited
 COVERED = 1500  # incidents of each task in which every type and title is looked for
-FAMILIES = 16  # a split of fewer is tried by learners trained on the training families; any other by folds over its own
+# Nobody has labels of these, so learners trained on the training families are tried on them. Folds over their some 30 families would
+# say little: of 150 made-up fields that know the family and nothing else, the best reached 0.31 and 0.27 of the decisions.
+HELD_OUT: tuple[Split, ...] = ("val_family", "test_family", "test_tactic")
 
 
 # ---------------------------------------------------------------- all together
@@ -87,8 +89,7 @@ def audit_part(source: Source, split: Split, task: Task, number: int, part: str,
             return checks, refused(items)
         more = islice(_fresh(source, split, task, number), max(COVERED - number, 0))
         return checks, refused(items) + met(items) + met(more)
-    few = split != "train" and len({item.case.family for item in items}) < FAMILIES
-    others = _items(source, "train", task, 2 * number) if few else ()
+    others = _items(source, "train", task, 2 * number) if split in HELD_OUT else ()
     return list(shortcuts(items, strict=strict and split == "train", trained_on=others)), Counter()
 
 

@@ -225,10 +225,13 @@ def _is_watched(row: dict[str, Any]) -> bool:
 
 
 def _sensors(scene: Scene, alerted: int, outage: bool) -> int:
-    """Add an outage: the one that blinds the alert's sensor where the plan wants it, otherwise one that misses by host, kind or time."""
+    """Add an outage: the one that blinds the alert's sensor where the plan wants it, otherwise one that misses by host, kind or time.
+
+    Some sensor watches some line of every window, so that an outage can decide.
+    """
+    while not (watched := [index for index, (_, row) in enumerate(scene.lines) if _is_watched(row)]):
+        write_noise(scene, scene.start, SPAN_S, 1)
     if outage and not _is_watched(scene.lines[alerted][1]):
-        while not (watched := [index for index, (_, row) in enumerate(scene.lines) if _is_watched(row)]):
-            write_noise(scene, scene.start, SPAN_S, 1)
         alerted = scene.pick(watched)
     if not outage and not scene.chance(0.85):
         return alerted

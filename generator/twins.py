@@ -396,6 +396,17 @@ def scanner_added(case: Case, rng: Random) -> Iterator[Case]:
             yield rebuild(case, world=replace(case.world, scanners=scanners))  # type: ignore[arg-type]
 
 
+def silent_alert(case: Case, rng: Random) -> Iterator[Case]:
+    """Let the alert fire on another line, whose sensor was silent all along."""
+    first, last = span_of(case)
+    silent = {"silent_from": iso_time(first - CLEAR_S), "silent_to": iso_time(last + CLEAR_S)}
+    for line in case.lines:
+        host, kind = line["fields"].get("device_hostname", ""), SENSOR_OF.get(line["event_type"], "")
+        if host and kind and line["log_id"] != case.world.alerted:
+            sensors = ({"host": host, "telemetry": kind, **silent},)
+            yield rebuild(case, world=replace(case.world, sensors=sensors, alerted=line["log_id"]))  # type: ignore[arg-type]
+
+
 Proposer = Callable[[Case, Random], Iterator[Case]]
 # These edit one fact or one event; if none of them flips a decision, the broader ones below are tried.
 MINIMAL: tuple[Proposer, ...] = (
@@ -423,7 +434,7 @@ BROADER: tuple[Proposer, ...] = (
     actor_changed,
     event_added,
 )
-LAST: tuple[Proposer, ...] = (window_cut,)  # for a decision that has two reasons
+LAST: tuple[Proposer, ...] = (window_cut, silent_alert)  # for a decision that has two reasons, or none
 
 
 def proposals(case: Case, rng: Random) -> Iterator[Twin]:

@@ -40,6 +40,15 @@ from world import World, make_organisation
 
 GENERATOR_VERSION = "5"
 ORGANISATIONS = 48  # of each split
+# The seeds of a split's organisations begin here: chosen so that no two splits share the name of a site.
+_FIRST_ORGANISATION: dict[Split, int] = {
+    "train": 0,
+    "val": 1000,
+    "test_seed": 2000,
+    "val_family": 3050,
+    "test_family": 4000,
+    "test_tactic": 5250,
+}
 LEAST_NOISE = 6  # lines that look-alikes leave room for, so that some sensor watches a host
 _DAYS = tuple((date(2026, 1, 5) + timedelta(days=number)).isoformat() for number in range(300))
 NARRATIVES = (
@@ -134,7 +143,7 @@ def _open(task: Task, index: int, split: Split, salt: str, label: Label | None) 
         raise BadRequestError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
     spec = TASK_SPECS[task]
     rng = Random(incident_seed(split, task, index, salt))
-    organisation = make_organisation(1000 * SPLITS.index(split) + int(rng.random() * ORGANISATIONS))
+    organisation = make_organisation(_FIRST_ORGANISATION[split] + int(rng.random() * ORGANISATIONS))
     day = _DAYS[int(rng.random() * len(_DAYS))]
     scene = Scene(rng, organisation, day, 25_200 + int(rng.random() * 28_800))
     goal = scene.pick(LABELS) if label is None else label

@@ -21,7 +21,7 @@ from generator import GENERATOR_VERSION
 from generator.injection import PLACES, TIERS
 from generator.invariances import INVARIANCES
 from players.prompt import answer_text, messages, parse
-from schema import LABELS, TASKS, BadRequestError, LogonFields
+from schema import LABELS, TASKS, BadRequestError, ProcessFields
 from tasks.families import families_of
 from tasks.sets import BENCHMARK, DATA, FIELDS, NAMES, PATHS, expand, load_manifest, load_set
 from verifier import decision, judge_observation
@@ -347,7 +347,7 @@ def test_chat_rows_hold_the_answer_where_the_set_is_for_training(tmp_path, capsy
     answer = answer_text(row["ground_truth"], "compact")
     assert train[7]["completion"] == [{"role": "assistant", "content": answer}]
     assert parse(answer).answer["action"] == action(row)
-    assert capsys.readouterr().out == f"{out}/sft_train.compact.jsonl: 2.2 MB\n{out}/holdout.compact.jsonl: 0.7 MB\n"
+    assert capsys.readouterr().out == f"{out}/sft_train.compact.jsonl: 2.6 MB\n{out}/holdout.compact.jsonl: 0.8 MB\n"
     assert sorted(path.name for path in out.iterdir()) == ["holdout.compact.jsonl", "sft_train.compact.jsonl"]
 
 
@@ -446,28 +446,24 @@ def test_a_stale_row_is_named_with_the_keys_that_differ(change, keys, small, tmp
 
 
 def test_a_new_rule_makes_those_rows_stale_whose_truth_it_changes(small, tmp_path, monkeypatch):
-    """Five of the seven rows hold what the rule finds; two of them are decided by something graver, and stay as they are."""
+    """Those in whose windows it finds something that decides; where something graver decides, the row stays as it is."""
     main(["--out", str(tmp_path), *small])
 
-    @rule("new-rule", "T1078", "defense-evasion", on=[(LogonFields, "explicit_credentials")], summary="", source="")
-    def explicit_credentials(logons, window):
-        for logon in logons[:1]:
-            yield Finding("confirmed", "host", (logon.log_id,), logon.time_s, logon.time_s)
+    @rule("new-rule", "T1078", "defense-evasion", on=[(ProcessFields, "launch")], summary="", source="")
+    def any_launch(launches, window):
+        for launch in launches[:1]:
+            yield Finding("confirmed", "host", (launch.log_id,), launch.time_s, launch.time_s)
 
     known = decision.candidate_rules
-    monkeypatch.setattr(decision, "candidate_rules", lambda window: [*known(window), explicit_credentials])
+    monkeypatch.setattr(decision, "candidate_rules", lambda window: [*known(window), any_launch])
     names = ("holdout", "invariance")
     faults = [fault for name in names for fault in build_sets.stale_rows(name, tmp_path)]
-    paths = [tmp_path / PATHS[name] for name in names]
+    stored = [json.loads(line) for name in names for line in (tmp_path / PATHS[name]).read_bytes().splitlines()]
+    decided = {row["id"]: "new-rule" in judge_observation(row["observation"]).rule_ids for row in stored}
 
-    assert faults == [
-        f"{paths[0]}, line 1: holdout/test_family/stage1_basic/100000 is stale: "
-        "ground_truth.evidence_log_ids, ground_truth.techniques, ground_truth.rule_ids",
-        f"{paths[1]}, line 1: invariance/test_seed/stage1_basic/400000/renamed/base is stale: "
-        "ground_truth.action, ground_truth.techniques, ground_truth.rule_ids",
-        f"{paths[1]}, line 2: invariance/test_seed/stage1_basic/400000/renamed/twin is stale: "
-        "ground_truth.action, ground_truth.techniques, ground_truth.rule_ids",
-    ]
+    assert {True, False} == set(decided.values())
+    assert [fault.split(": ")[1].split(" ")[0] for fault in faults] == [name for name, new in decided.items() if new]
+    assert all("ground_truth.rule_ids" in fault for fault in faults)
 
 
 def test_incidents_that_the_plan_drops_takes_or_moves_are_named(small, tmp_path):

@@ -38,6 +38,7 @@ _REPOSITORY_CLAIMS = (
 POLICIES = (
     "by a Statement with the Effect Allow, its Principal * (or a NotPrincipal) lets everybody in, and an account's number that account, unless a Condition of equality or likeness names an organisation, account, ARN, user, address range (but /0), VPC or endpoint, "
     f"or one of {', '.join(NARROWING_KEYS)} (the last keeps out everybody, not a named account); a test that also passes without its key (IfExists, ForAllValues) or by * alone binds nobody; "
+    f"a Federated Principal {REPOSITORIES} lets every repository in unless a Condition of StringEquals or StringLike (also ForAnyValue:) names its {', '.join(_REPOSITORY_CLAIMS)} beyond repo:; "
     "without a Principal it grants its Action, or all but its NotAction, on its Resource; a policy that was cut or is no JSON grants nothing"
 )
 

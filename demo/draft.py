@@ -43,7 +43,11 @@ class IncidentDraft(NamedTuple):
     def of(cls, case: DemoCase) -> IncidentDraft:
         """Return the draft of a generated incident, to begin with."""
         truth, tactics = case.truth, _tactics(case.truth)
-        tactic = next((category for category in CATEGORIES if category in tactics), "benign_activity")
+        sends = any(event["fields"].get("bytes_out") for event in case.observation["log_window"])
+        claims = [
+            name for name in CATEGORIES if name in tactics and (sends or name != "exfiltration")
+        ]  # as the gate wants it
+        tactic = claims[0] if claims else "impact" if tactics else "benign_activity"
         incident = {
             "target_label": truth.action,
             "category": tactic,

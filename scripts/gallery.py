@@ -52,7 +52,7 @@ def _entry(family: Family, split: Split) -> str:
     seed, case = _first(family, split)
     truth = compute_ground_truth(case.incident, case.world)
     evidence = set(truth.evidence_log_ids)
-    lines = [line_text(line) for line in case.lines if line["log_id"] in evidence]
+    lines = [line_text(line).replace("](", "] (") for line in case.lines if line["log_id"] in evidence]
     shown = [line if len(line) <= WIDTH else f"{line[:WIDTH]} ..." for line in lines[:LINES]]
     if len(lines) > LINES:
         shown[-1] = f"... and {len(lines) - LINES + 1} more lines"

@@ -361,9 +361,9 @@ def test_learners_of_other_families_are_tried_on_a_split_of_few_families():
 
 def test_a_generator_whose_incidents_the_gate_refuses_is_named():
     item = fresh_item("stage1_basic", 0, "dismiss")
-    late = item.case.incident.events[0].model_copy(update={"log_id": item.case.incident.events[1].log_id})
-    broken = item.case.incident.model_copy(update={"events": (late, *item.case.incident.events[1:])})
-    refused = replace(item, case=replace(item.case, incident=broken))
+    first, *others = item.case.lines
+    doubled = [{**first, "log_id": others[0]["log_id"]}, *others]
+    refused = replace(item, case=replace(item.case, lines=doubled))
 
     held = checks.refusals(checks.refused([item] * 1999 + [refused]), strict=True)
     assert (held.figure, held.offending) == ("1 of 2000", "")

@@ -200,12 +200,25 @@ def test_a_long_text_is_cut_and_its_length_told():
 
 
 def test_a_hostile_incident_that_the_gate_admits_stays_text():
-    given = json.loads(IncidentDraft.of(BASE).text)
+    cases = ((seed, generated("stage2_multi", seed)) for seed in range(200))
+    seed, case = next(
+        (seed, case)
+        for seed, case in cases
+        if case.truth.action == "dismiss"
+        and any(
+            "user_agent" in line["fields"] and line["event_type"] == "http" for line in case.observation["log_window"]
+        )
+    )
+    given = json.loads(IncidentDraft.of(case).text)
     text = '<script>alert(1)</script><img src=x onerror=alert(1)>[x](http://evil.example) & "q" {{7*7}}'
-    changed = [number for number, line in enumerate(given["events"]) if "user_agent" in line["fields"]]
+    changed = [
+        number
+        for number, line in enumerate(given["events"])
+        if "user_agent" in line["fields"] and line["event_type"] == "http"
+    ]
     for number in changed:
         given["events"][number]["fields"]["user_agent"] = text
-    judged = IncidentDraft(BASE.task, 7, json.dumps({**given, "narrative": text})).judged()
+    judged = IncidentDraft(case.task, seed, json.dumps({**given, "narrative": text})).judged()
     seen = Page(views.alert_card(judged.case) + views.log_table(judged.case))
 
     assert judged.reasons == ()
@@ -346,7 +359,9 @@ def test_after_the_reveal_evidence_is_marked_and_coloured(case):
     assert [log_id for style, log_id, _ in rows if "evidence" in style] == evidence
     assert [log_id for _, log_id, marks in rows if "proof" in marks] == evidence
     assert all(("faded" in style) == (log_id not in evidence) for style, log_id, _ in rows)
-    assert [log_id for trace in proof for log_id in trace["text"]] == evidence
+    labels = [log_id for trace in proof for log_id in trace["text"]]  # empty where two would lie on each other
+    assert len(labels) == len(evidence)
+    assert all(label in ("", log_id) for label, log_id in zip(labels, evidence, strict=True))
     assert all(trace["marker"]["color"] == EVIDENCE and trace["marker"]["symbol"] == "diamond" for trace in proof)
     context = case.observation["context"]
     linked = any(links_of(line, context) for line in case.observation["log_window"] if line["log_id"] in evidence)

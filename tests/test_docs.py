@@ -39,7 +39,14 @@ def test_the_dataset_card_quotes_the_manifest_and_the_audit():
     from scripts.make_docs import dataset_card
 
     card = "# A\n<!-- sets: begin -->\nstale\n<!-- sets: end -->\nkept\n<!-- audit: begin -->\nstale\n<!-- audit: end -->\nlast\n"
-    entry = {"rows": 1700, "bytes": 15_930_000, "families": {"a": {}, "b": {}}}
+    entry = {
+        "rows": 1700,
+        "bytes": 15_930_000,
+        "families": {"a": {}, "b": {}},
+        "rules": {},
+        "tactics": {},
+        "platforms": {},
+    }
     tasks = {"stage1_basic": {"dismiss": 900, "monitor": 100}, "stage2_multi": {"dismiss": 700}}
     check = {
         "name": "pairs",
@@ -50,12 +57,12 @@ def test_the_dataset_card_quotes_the_manifest_and_the_audit():
     }
     made = dataset_card(
         card,
-        {"generator": "9", "sets": {"holdout": {**entry, "tasks": tasks}}},
+        {"version": 2, "generator": "9", "sets": {"holdout": {**entry, "tasks": tasks}}},
         {"generator": "9", "incidents": {"val": 3000}, "ok": False, "checks": [check]},
     )
 
     assert "stale" not in made
-    assert "| `holdout` | 1,700 | 15.9 | 1600 | 100 | 0 | 0 | 0 | 2 |\n" in made
+    assert "| `holdout` | 1,700 | 15.9 | 1600 | 100 | 0 | 0 | 0 | 2 | 0 | 0 | 0 |\n" in made
     assert "Generator 9, incidents of each task: 3,000 of `val`. Not all hold.\n" in made
     assert "| `pairs` | stage1_basic | 0.2 [0.1, 0.3] a&#124;b **fails** |\n" in made
     assert (made.startswith("# A\n"), "-->\nkept\n<!--" in made, made.endswith("-->\nlast\n")) == (True, True, True)

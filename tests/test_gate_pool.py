@@ -13,7 +13,7 @@ import pytest
 
 from env import Archive, OpenSOCEnv
 from generator import generate
-from schema import Incident
+from schema import Incident, epoch_s, iso_time
 from verifier import check_plausibility, compute_ground_truth, judge_observation
 
 DATA = Path(__file__).parent / "data"
@@ -150,15 +150,29 @@ def signed_in(number, time, host):
 def test_the_gate_judges_the_line_that_will_raise_the_alert():
     """A sensor's outage that the window touches for 62 s, 2 more than count: an edge if the alert is on that host's line.
 
-    The generated incident of this world has its alert on L1-2, the crafted one on its last line.
+    The alert of a crafted incident fires on its last line.
     """
-    sensor = WORLD.sensors[0]
-    assert (sensor["telemetry"], sensor["silent_to"][11:], WORLD.alerted) == ("identity", "11:18:42Z", "L1-2")
-    rows = [signed_in(2, "11:17:40", WORDS["wks"]), signed_in(3, "11:22:00", WORDS["wks"])]
-    admitted = play({"target_label": "dismiss", "category": "benign_activity", "events": rows})
-    rows[1] = signed_in(3, "11:22:00", sensor["host"])
+    worlds = ((seed, generate("stage1_basic", seed).world) for seed in range(400))
+    seed, world = next(
+        (seed, world)
+        for seed, world in worlds
+        if [sensor["telemetry"] for sensor in world.sensors] == ["identity"]
+        and epoch_s(world.sensors[0]["silent_to"]) + 200 < epoch_s(world.now)
+    )
+    sensor, (user, *_) = world.sensors[0], world.accounts
+    elsewhere = next(name for name in world.hosts if name != sensor["host"])
 
-    refused = play({"target_label": "dismiss", "category": "benign_activity", "events": rows})
+    def played(last_host):
+        ends = epoch_s(sensor["silent_to"])
+        places = ((2, ends - 62, elsewhere), (3, ends + 198, last_host))
+        rows = [{**signed_in(number, "00:00:00", host), "timestamp": iso_time(at)} for number, at, host in places]
+        for row in rows:
+            row["fields"] = {**row["fields"], "user_name": user}
+        env = OpenSOCEnv()
+        env.reset(seed=seed, task="stage1_basic", mode="self_play")
+        return env.step({"craft_incident": {"target_label": "dismiss", "category": "benign_activity", "events": rows}})
+
+    admitted, refused = played(elsewhere), played(sensor["host"])
 
     assert admitted.alert["log_id"] == "L1-3"
     assert refused.done is True

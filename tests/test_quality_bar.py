@@ -205,7 +205,8 @@ def test_runtime_host_containment(tmp_path):
 import sys
 from env import OpenSOCEnv
 env = OpenSOCEnv()
-env.reset(seed=0); env.step({"submit_triage": {}})
+for seed in range(50):  # what is imported at the first need is imported now
+    env.reset(seed=seed); env.step({"submit_triage": {}})
 touched = []
 sys.addaudithook(lambda event, args: touched.append(event) if event.split(".")[0] in ("open", "socket", "subprocess", "os", "shutil", "urllib") else None)
 for seed in range(50):

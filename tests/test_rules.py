@@ -192,7 +192,7 @@ EXAMPLES = {
     "cloud-trail-stopped": (
         [cloud(0), key(3600)],
         "confirmed L1-1 L1-2",
-        ("network", (), ("ana",), "cloud administration", OUTSIDE, False),
+        ("identity", (), ("ana",), "cloud administration", OUTSIDE, False),
     ),
     "key-for-another": (
         [key(0)],

@@ -224,7 +224,7 @@ def test_a_run_on_an_exported_directory(taught_export, tmp_path):
         0.2 < row["answer"].get("confidence", 0.5) < 1 for row in rows if row["answer"].get("confidence") is not None
     )
     assert all(row["answer"]["action"] in row["reply"] for row in rows)
-    assert rows[0]["usage"]["completion_tokens"] == 8
+    assert rows[0]["usage"]["completion_tokens"] >= 8
 
 
 def test_it_works_where_torch_and_transformers_cannot_be_imported(taught_export, tmp_path):

@@ -150,21 +150,15 @@ def signed_in(number, time, host):
 def test_the_gate_judges_the_line_that_will_raise_the_alert():
     """A sensor's outage that the window touches for 62 s, 2 more than count: an edge if the alert is on that host's line.
 
-    The alert of a crafted incident fires on its last line.
+    Of a crafted incident the seed chooses the line of the alert; here it is the last one.
     """
-    worlds = ((seed, generate("stage1_basic", seed).world) for seed in range(400))
-    seed, world = next(
-        (seed, world)
-        for seed, world in worlds
-        if [sensor["telemetry"] for sensor in world.sensors] == ["identity"]
-        and epoch_s(world.sensors[0]["silent_to"]) + 200 < epoch_s(world.now)
-    )
-    sensor, (user, *_) = world.sensors[0], world.accounts
-    elsewhere = next(name for name in world.hosts if name != sensor["host"])
 
-    def played(last_host):
+    def played(seed, on_sensor):
+        world = generate("stage1_basic", seed).world
+        (sensor,), (user, *_) = world.sensors, world.accounts
+        elsewhere = next(name for name in world.hosts if name != sensor["host"])
         ends = epoch_s(sensor["silent_to"])
-        places = ((2, ends - 62, elsewhere), (3, ends + 198, last_host))
+        places = ((2, ends - 62, elsewhere), (3, ends + 198, sensor["host"] if on_sensor else elsewhere))
         rows = [{**signed_in(number, "00:00:00", host), "timestamp": iso_time(at)} for number, at, host in places]
         for row in rows:
             row["fields"] = {**row["fields"], "user_name": user}
@@ -172,8 +166,14 @@ def test_the_gate_judges_the_line_that_will_raise_the_alert():
         env.reset(seed=seed, task="stage1_basic", mode="self_play")
         return env.step({"craft_incident": {"target_label": "dismiss", "category": "benign_activity", "events": rows}})
 
-    admitted, refused = played(elsewhere), played(sensor["host"])
+    def fits(world):
+        kinds = [sensor["telemetry"] for sensor in world.sensors]
+        return kinds == ["identity"] and epoch_s(world.sensors[0]["silent_to"]) + 200 < epoch_s(world.now)
 
-    assert admitted.alert["log_id"] == "L1-3"
+    seeds = [seed for seed in range(400) if fits(generate("stage1_basic", seed).world)]
+    seed = next(seed for seed in seeds if played(seed, on_sensor=False).alert.get("log_id") == "L1-3")
+    admitted, refused = played(seed, on_sensor=False), played(seed, on_sensor=True)
+
+    assert admitted.done is False
     assert refused.done is True
     assert "edge of a threshold" in refused.feedback

@@ -214,7 +214,7 @@ def test_who_talked_to_whom_is_told_as_text_too(visit):
     page = visit("?task=stage4_adversarial&seed=8")
     tab(page, "Who talked to whom")
     talks = page.get_by_label("who talked to whom", exact=True)
-    expect(talks).to_contain_text("CJE-MBX-02 → 141.219.33.59 (L1-2)")
+    expect(talks).to_contain_text("kim.costa → workspace/admin (L1-2)")
     talks.focus()
     assert talks.evaluate("node => node === document.activeElement")
     button(page, "Reveal").click()

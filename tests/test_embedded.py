@@ -73,7 +73,7 @@ def taught(tokenizer, tmp_path_factory):
         tokenizer(f"{answer_text(one, 'compact')}<|im_end|>", add_special_tokens=False)["input_ids"] for one in truths
     ]
     chance = torch.Generator().manual_seed(0)
-    for _ in range(60):
+    for _ in range(90):
         before = torch.randint(300, len(tokenizer), (10, 24), generator=chance)
         tokens = torch.tensor([[*row.tolist(), *asked, *said[place % 5]] for place, row in enumerate(before)])
         labels = tokens.clone()
@@ -219,12 +219,9 @@ def test_a_run_on_an_exported_directory(taught_export, tmp_path):
     assert (told["defender"]["kind"], told["defender"]["precision"]) == ("embedded", "float32")
     assert told["defender"]["fingerprint"] == Embedded(taught_export).about.fingerprint
     assert [row["fault"] for row in rows] == [""] * 4
-    assert all(row["action"] in LABELS for row in rows)
-    assert all(
-        0.2 < row["answer"].get("confidence", 0.5) < 1 for row in rows if row["answer"].get("confidence") is not None
-    )
-    assert all(row["answer"]["action"] in row["reply"] for row in rows)
-    assert rows[0]["usage"]["completion_tokens"] >= 8
+    assert all(0.2 < row["answer"]["confidence"] < 1 and row["action"] in LABELS for row in rows)
+    assert all(json.loads(row["reply"]) == row["answer"] for row in rows)
+    assert rows[0]["usage"]["completion_tokens"] == 8
 
 
 def test_it_works_where_torch_and_transformers_cannot_be_imported(taught_export, tmp_path):

@@ -102,7 +102,7 @@ def test_event_types_and_titles_belong_to_no_decision():
     assert set(titles) <= set(TITLES)
 
 
-@pytest.mark.parametrize(("task", "low", "high"), [("stage1_basic", 4, 40), ("stage4_adversarial", 5, 40)])
+@pytest.mark.parametrize(("task", "low", "high"), [("stage1_basic", 4, 34), ("stage4_adversarial", 6, 40)])
 def test_windows_are_of_a_readable_length(task, low, high):
     lengths = [len(generate(task, index).lines) for index in range(400)]
 

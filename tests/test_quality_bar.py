@@ -202,11 +202,13 @@ def test_runtime_resource_bounds():
 def test_runtime_host_containment(tmp_path):
     """An episode reads no file, opens no socket and starts no process."""
     code = """
-import sys
+import codecs, sys
 from env import OpenSOCEnv
+from verifier.policies import _statement_type
 env = OpenSOCEnv()
-for seed in range(50):  # what is imported at the first need is imported now
-    env.reset(seed=seed); env.step({"submit_triage": {}})
+env.reset(seed=0); env.step({"submit_triage": {}})
+_statement_type()  # a library whose table of actions is read at the first policy
+codecs.lookup("utf-16-le")  # Python loads a codec at its first use
 touched = []
 sys.addaudithook(lambda event, args: touched.append(event) if event.split(".")[0] in ("open", "socket", "subprocess", "os", "shutil", "urllib") else None)
 for seed in range(50):

@@ -13,18 +13,20 @@ from env import OpenSOCEnv
 from rubric import TableName
 from scenario import OBSERVED
 from schema import (
-    CATEGORIES,
     EVENT_TYPES,
     FIELDS_OF,
     MAX_EVENTS,
     BadRequestError,
+    Incident,
     Task,
     shown,
     visible,
 )
 from verifier.decision import judge_observation
+from verifier.plausibility import bearable_categories
 from verifier.rules import RULES
 from verifier.truth import GroundTruth
+from world import World
 
 MAX_DRAFT = 200_000  # characters of an incident's JSON that are read at all
 MAX_SHOWN = 1_000  # characters of a value of an incident that the form shows where it has to write it otherwise
@@ -43,17 +45,15 @@ class IncidentDraft(NamedTuple):
     def of(cls, case: DemoCase) -> IncidentDraft:
         """Return the draft of a generated incident, to begin with."""
         truth, tactics = case.truth, _tactics(case.truth)
-        sends = any(event["fields"].get("bytes_out") for event in case.observation["log_window"])
-        claims = [
-            name for name in CATEGORIES if name in tactics and (sends or name != "exfiltration")
-        ]  # as the gate wants it
-        tactic = claims[0] if claims else "impact" if tactics else "benign_activity"
         incident = {
             "target_label": truth.action,
-            "category": tactic,
+            "category": "benign_activity",
             "narrative": case.observation["alert"].get("narrative", ""),
             "events": case.observation["log_window"],
         }
+        world = World.from_context(case.observation["context"])
+        claims = bearable_categories(Incident.model_validate(incident), world) or ("benign_activity",)
+        incident["category"] = next((category for category in claims if category in tactics), claims[-1])
         draft = cls(case.task, int(case.link["seed"]), json.dumps(incident, indent=1))
         judged = draft.judged().case  # the alert may fire on another line here, and a silent sensor matters by that
         return draft._written({**incident, "target_label": judged.truth.action}) if judged else draft

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from math import isnan
 
 from schema import (
+    CATEGORIES,
     AccountFields,
     Category,
     CloudApiFields,
@@ -91,7 +92,7 @@ def check_plausibility(
     reasons = [reason for check in _CHECKS for reason in check(window)]
     reasons += _time_order(incident)
     truth = decide(window, find(window))
-    reasons += _category(incident, window, truth)
+    reasons += _category(incident.category, window, truth)
     for limits, side in ((TIGHTER, "stricter"), (LOOSER, "looser")):
         moved = Window(window.lines, world, limits)
         if decide(moved, find(moved)).action != truth.action:
@@ -101,6 +102,13 @@ def check_plausibility(
     if seen is not None and seen.get(signature(incident, truth), 0) >= MAX_SEEN:
         reasons.append(f"this play was seen {MAX_SEEN} times already; only names and times are new")
     return reasons
+
+
+def bearable_categories(incident: Incident, world: World = EMPTY_WORLD) -> tuple[Category, ...]:
+    """List the categories that the gate takes for an incident's events, whichever it claims, in the order of `schema.CATEGORIES`."""
+    window = Window(lines_of_events(incident.events), world)
+    truth = decide(window, find(window))
+    return tuple(category for category in CATEGORIES if not _category(category, window, truth))
 
 
 # ---------------------------------------------------------------- entities
@@ -294,9 +302,8 @@ def _connection_faults(line: Line[NetConnFields], window: Window) -> list[str]:
 
 
 # ---------------------------------------------------------------- the claim
-def _category(incident: Incident, window: Window, truth: GroundTruth) -> list[str]:
+def _category(claimed: Category, window: Window, truth: GroundTruth) -> list[str]:
     """Check that the events can bear the claimed category."""
-    claimed = incident.category
     live = [finding for finding in truth.findings if not finding.explained_by]
     if claimed == "benign_activity":
         return (

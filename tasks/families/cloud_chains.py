@@ -5,10 +5,8 @@ The steps follow the ATT&CK techniques that each family names. What is held out 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from schema import CLOUD_WORK
 from tasks.families.tellings import (
     MICROSOFT_SERVICE,
     PERSON,
@@ -19,10 +17,10 @@ from tasks.families.tellings import (
     Row,
     as_text,
     aws,
-    chained,
+    chain_on_cloud,
     each,
     google,
-    made,
+    on_cloud,
     policy,
     tenant,
 )
@@ -218,11 +216,9 @@ def _queue(account: str, by: Caller = PERSON) -> Row:
 
 _SESSIONS = _swap("sts", "GetFederationToken", "GetSessionToken", {"name": "{word}", "durationSeconds": 129_600})
 
-_made = partial(made, work=CLOUD_WORK, platform="cloud")
-_chain = partial(chained, work=CLOUD_WORK, reaches=EITHER, explanations=("ticket",), platform="cloud")
 
 FAMILIES: tuple[Family, ...] = (
-    _chain(  # ATT&CK T1580, T1562.001, T1496: rights tried out, findings off, machines for gain
+    chain_on_cloud(  # ATT&CK T1580, T1562.001, T1496: rights tried out, findings off, machines for gain
         "cleared_view",
         "T1580",
         "discovery",
@@ -233,7 +229,7 @@ FAMILIES: tuple[Family, ...] = (
             _MANY,
         ),
     ),
-    _chain(  # ATT&CK T1098.004, T1562.007, T1496.001: a key and a door to machines that mine
+    chain_on_cloud(  # ATT&CK T1098.004, T1562.007, T1496.001: a key and a door to machines that mine
         "open_mine",
         "T1098.004",
         "persistence",
@@ -244,7 +240,7 @@ FAMILIES: tuple[Family, ...] = (
             _MINERS,
         ),
     ),
-    _chain(  # ATT&CK T1562.008, T1490, T1485: at the trail, the copies, the stores
+    chain_on_cloud(  # ATT&CK T1562.008, T1490, T1485: at the trail, the copies, the stores
         "emptied_account",
         "T1485",
         "impact",
@@ -255,7 +251,7 @@ FAMILIES: tuple[Family, ...] = (
             (_stores(last_copy=False), _stores(last_copy=True)),
         ),
     ),
-    _chain(  # ATT&CK T1484, T1484.002, T1562.001: an organisation's guardrails go, a stranger's sign-in is believed
+    chain_on_cloud(  # ATT&CK T1484, T1484.002, T1562.001: an organisation's guardrails go, a stranger's sign-in is believed
         "other_master",
         "T1484.002",
         "defense_evasion",
@@ -266,7 +262,7 @@ FAMILIES: tuple[Family, ...] = (
             _FINDINGS,
         ),
     ),
-    _chain(  # ATT&CK T1562.001, T1496.004: no alarm at the costs, then mail
+    chain_on_cloud(  # ATT&CK T1562.001, T1496.004: no alarm at the costs, then mail
         "silent_mailer",
         "T1496.004",
         "impact",
@@ -279,7 +275,7 @@ FAMILIES: tuple[Family, ...] = (
             ),
         ),
     ),
-    _chain(  # ATT&CK T1485, T1490, T1562.001: a key and the copies under it go, and nobody is told
+    chain_on_cloud(  # ATT&CK T1485, T1490, T1562.001: a key and the copies under it go, and nobody is told
         "lost_key",
         "T1485",
         "impact",
@@ -290,7 +286,7 @@ FAMILIES: tuple[Family, ...] = (
             _DATA_KEY,
         ),
     ),
-    _made(  # ATT&CK T1098.001, T1562.001, T1537: what only the account's root would do, and a stranger who may read
+    on_cloud(  # ATT&CK T1098.001, T1562.001, T1537: what only the account's root would do, and a stranger who may read
         "root_at_work",
         "T1098.001",
         "persistence",
@@ -309,7 +305,7 @@ FAMILIES: tuple[Family, ...] = (
         names_account=False,
         account="root",
     ),
-    _chain(  # ATT&CK T1562.001, T1486, T1550.001: a block gone, a note left, a session that outlives its key
+    chain_on_cloud(  # ATT&CK T1562.001, T1486, T1550.001: a block gone, a note left, a session that outlives its key
         "noted_bucket",
         "T1562.001",
         "defense_evasion",
@@ -320,7 +316,7 @@ FAMILIES: tuple[Family, ...] = (
             _SESSIONS,
         ),
     ),
-    _chain(  # ATT&CK T1562.008, T1098, T1098.003: at the trail, another's login, a role for a stranger
+    chain_on_cloud(  # ATT&CK T1562.008, T1098, T1098.003: at the trail, another's login, a role for a stranger
         "handed_role",
         "T1562.008",
         "defense_evasion",
@@ -331,7 +327,7 @@ FAMILIES: tuple[Family, ...] = (
             ([_trust("{account2}")], [_trust("{account}")]),
         ),
     ),
-    _chain(  # ATT&CK T1580, T1562.007, T1537: rights tried out, a door opened, a queue that a stranger reads
+    chain_on_cloud(  # ATT&CK T1580, T1562.007, T1537: rights tried out, a door opened, a queue that a stranger reads
         "opened_queue",
         "T1562.007",
         "defense_evasion",
@@ -343,7 +339,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
     ),
     # ------------------------------------------------------------ for choosing a model
-    _chain(  # ATT&CK C0027 and T1098.001, T1098.003, T1562.008: keys and rights for another account, then at the trail
+    chain_on_cloud(  # ATT&CK C0027 and T1098.001, T1098.003, T1562.008: keys and rights for another account, then at the trail
         "borrowed_administrator",
         "T1098.001",
         "persistence",
@@ -355,7 +351,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         split="val_family",
     ),
-    _chain(  # ATT&CK T1490, T1486, T1485: copies no longer kept, a note left, the key on its way out
+    chain_on_cloud(  # ATT&CK T1490, T1486, T1485: copies no longer kept, a note left, the key on its way out
         "held_bucket",
         "T1486",
         "impact",
@@ -367,7 +363,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         split="val_family",
     ),
-    _made(  # ATT&CK T1530: data that everybody reaches without a policy that says so
+    on_cloud(  # ATT&CK T1530: data that everybody reaches without a policy that says so
         "opened_service",
         "T1530",
         "collection",
@@ -378,7 +374,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         split="val_family",
     ),
-    _made(  # ATT&CK T1098.003: what limits an identity goes
+    on_cloud(  # ATT&CK T1098.003: what limits an identity goes
         "dropped_boundary",
         "T1098.003",
         "privilege_escalation",
@@ -396,7 +392,7 @@ FAMILIES: tuple[Family, ...] = (
         split="val_family",
     ),
     # ------------------------------------------------------------ for testing it
-    _chain(  # ATT&CK T1496.004, T1098: another's console login, then mail on the account's behalf
+    chain_on_cloud(  # ATT&CK T1496.004, T1098: another's console login, then mail on the account's behalf
         "hired_mailer",
         "T1496.004",
         "impact",
@@ -410,7 +406,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         split="test_family",
     ),
-    _chain(  # ATT&CK T1484, T1562.001, T1530: a guardrail goes, then a block, then everybody reads
+    chain_on_cloud(  # ATT&CK T1484, T1562.001, T1530: a guardrail goes, then a block, then everybody reads
         "bared_bucket",
         "T1530",
         "collection",
@@ -422,7 +418,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         split="test_family",
     ),
-    _made(  # ATT&CK T1651: a command for a machine by Azure's control plane
+    on_cloud(  # ATT&CK T1651: a command for a machine by Azure's control plane
         "azure_command",
         "T1651",
         "lateral_movement",

@@ -5,11 +5,9 @@ Operations and requests are as AWS CloudTrail, Google Cloud audit logs, the Azur
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from schema import CLOUD_WORK
 from tasks.families.tellings import (
     GOOGLE_SERVICE,
     MACHINE,
@@ -23,7 +21,7 @@ from tasks.families.tellings import (
     aws,
     each,
     google,
-    made,
+    on_cloud,
 )
 from tasks.scene import ADDRESS, EITHER, Family
 
@@ -120,10 +118,8 @@ def _metadata(*keys: str, by: Caller | None = None) -> list[Row]:
 _PAIR = {"keyName": "{word}-{number}"}
 
 
-_made = partial(made, work=CLOUD_WORK, platform="cloud")
-
 FAMILIES: tuple[Family, ...] = (
-    _made(
+    on_cloud(
         "mined_machines",
         "T1496",
         "impact",
@@ -142,7 +138,7 @@ FAMILIES: tuple[Family, ...] = (
             aws("bedrock", ("GetFoundationModel", "ListFoundationModels", "InvokeModel"), _MODEL),
         ),
     ),
-    _made(
+    on_cloud(
         "borrowed_mail",
         "T1496.004",
         "impact",
@@ -158,7 +154,7 @@ FAMILIES: tuple[Family, ...] = (
             _sending(tuple((call, request) for call, (_, request) in zip(_ASKING, _SENDING, strict=True))),
         ],
     ),
-    _made(
+    on_cloud(
         "entered_machines",
         "T1021.007",
         "lateral_movement",
@@ -180,7 +176,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         reaches=EITHER,
     ),
-    _made(
+    on_cloud(
         "brought_key",
         "T1098.004",
         "persistence",
@@ -195,7 +191,7 @@ FAMILIES: tuple[Family, ...] = (
             *_metadata("ssh-keys", by=GOOGLE_SERVICE),
         ),
     ),
-    _made(
+    on_cloud(
         "strayed_role",
         "T1552.005",
         "credential_access",

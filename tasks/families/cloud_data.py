@@ -5,10 +5,8 @@ Operations and requests are as AWS CloudTrail, Google Cloud audit logs, the Azur
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from schema import CLOUD_WORK
 from tasks.families.tellings import (
     OWN_SERVICE,
     PERSON,
@@ -20,7 +18,7 @@ from tasks.families.tellings import (
     aws,
     each,
     google,
-    made,
+    on_cloud,
     policy,
 )
 from tasks.scene import EITHER, GRAVE, Family
@@ -229,10 +227,8 @@ def _lost_stores(last_copy: bool = False, by: Caller = PERSON, after: tuple[int,
     ]
 
 
-_made = partial(made, work=CLOUD_WORK, platform="cloud")
-
 FAMILIES: tuple[Family, ...] = (
-    _made(
+    on_cloud(
         "opened_bucket",
         "T1530",
         "collection",
@@ -253,7 +249,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         reaches=EITHER,
     ),
-    _made(
+    on_cloud(
         "given_away",
         "T1537",
         "exfiltration",
@@ -278,7 +274,7 @@ FAMILIES: tuple[Family, ...] = (
         ],
         reaches=EITHER,
     ),
-    _made(
+    on_cloud(
         "lifted_block",
         "T1562.001",
         "defense_evasion",
@@ -295,7 +291,7 @@ FAMILIES: tuple[Family, ...] = (
             aws("ec2", ("EnableSnapshotBlockPublicAccess", "EnableImageBlockPublicAccess"), _REGION),
         ),
     ),
-    _made(
+    on_cloud(
         "ransomed_bucket",
         "T1486",
         "impact",
@@ -319,7 +315,7 @@ FAMILIES: tuple[Family, ...] = (
         ],
         reaches=GRAVE,
     ),
-    _made(
+    on_cloud(
         "destroyed_key",
         "T1485",
         "impact",
@@ -334,7 +330,7 @@ FAMILIES: tuple[Family, ...] = (
             google("cloudkms", ("RestoreCryptoKeyVersion", "GetCryptoKeyVersion"), _KEY_VERSION),
         ),
     ),
-    _made(
+    on_cloud(
         "deleted_snapshots",
         "T1490",
         "impact",
@@ -352,7 +348,7 @@ FAMILIES: tuple[Family, ...] = (
             ],
         ],
     ),
-    _made(
+    on_cloud(
         "ended_keeping",
         "T1490",
         "impact",
@@ -364,7 +360,7 @@ FAMILIES: tuple[Family, ...] = (
             aws("backup", ("CreateBackupVault", "StartBackupJob", "DescribeRecoveryPoint"), _VAULT),
         ),
     ),
-    _made(
+    on_cloud(
         "deleted_stores",
         "T1485",
         "impact",
@@ -373,7 +369,7 @@ FAMILIES: tuple[Family, ...] = (
         below=[_lost_stores(last_copy=True), _lost_stores(by=PIPELINE), _lost_stores(after=(690, 900))],
     ),
     # ------------------------------------------------------------ the held-out tactic
-    _made(
+    on_cloud(
         "read_secrets",
         "T1555.006",
         "credential_access",

@@ -5,10 +5,8 @@ Operations and requests are as AWS CloudTrail, Google Cloud audit logs, the Azur
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from schema import CLOUD_WORK
 from tasks.families.tellings import (
     ANOTHER,
     GOOGLE_SERVICE,
@@ -20,7 +18,7 @@ from tasks.families.tellings import (
     aws,
     each,
     google,
-    made,
+    on_cloud,
     tenant,
 )
 from tasks.scene import Family
@@ -189,10 +187,8 @@ def _tries(callers: tuple[Caller, ...] = (PERSON,), kinds: int = len(_TRIED), **
     ]
 
 
-_made = partial(made, work=CLOUD_WORK, platform="cloud")
-
 FAMILIES: tuple[Family, ...] = (
-    _made(
+    on_cloud(
         "refused_trail",
         "T1562.008",
         "defense_evasion",
@@ -203,7 +199,7 @@ FAMILIES: tuple[Family, ...] = (
             *(_refused(service, stop, request, by=OWN_SERVICE) for service, stop, _, request in _TRAIL_STOPS[:3]),
         ),
     ),
-    _made(
+    on_cloud(
         "blinded_detection",
         "T1562.001",
         "defense_evasion",
@@ -233,7 +229,7 @@ FAMILIES: tuple[Family, ...] = (
             tenant("Microsoft.Insights", "Microsoft.Insights/diagnosticSettings/write", _DIAGNOSTICS),
         ),
     ),
-    _made(
+    on_cloud(
         "opened_port",
         "T1562.007",
         "defense_evasion",
@@ -249,7 +245,7 @@ FAMILIES: tuple[Family, ...] = (
             _google_door("0.0.0.0/0", "22", "denieds"),
         ),
     ),
-    _made(
+    on_cloud(
         "lifted_guardrail",
         "T1484",
         "defense_evasion",
@@ -277,7 +273,7 @@ FAMILIES: tuple[Family, ...] = (
             google("orgpolicy", _ORG_POLICY + "DeletePolicy", _ORG_NAME, GOOGLE_SERVICE),
         ),
     ),
-    _made(
+    on_cloud(
         "tried_rights",
         "T1580",
         "discovery",

@@ -5,10 +5,8 @@ Operations and requests are as AWS CloudTrail, Google Cloud audit logs, the Azur
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from schema import CLOUD_WORK
 from tasks.families.tellings import (
     MICROSOFT_SERVICE,
     OWN_SERVICE,
@@ -20,7 +18,7 @@ from tasks.families.tellings import (
     aws,
     each,
     google,
-    made,
+    on_cloud,
     policy,
     tenant,
 )
@@ -110,10 +108,8 @@ _FEDERATED = {"name": "{word}", "durationSeconds": 129_600}
 _SIGNIN = {"sessionDuration": 43_200, "name": "{word}"}
 
 
-_made = partial(made, work=CLOUD_WORK, platform="cloud")
-
 FAMILIES: tuple[Family, ...] = (
-    _made(
+    on_cloud(
         "function_back_door",
         "T1098",
         "persistence",
@@ -142,7 +138,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         reaches=EITHER,
     ),
-    _made(
+    on_cloud(
         "trusted_stranger",
         "T1098.003",
         "persistence",
@@ -159,7 +155,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         reaches=EITHER,
     ),
-    _made(
+    on_cloud(
         "new_provider",
         "T1484.002",
         "defense_evasion",
@@ -183,7 +179,7 @@ FAMILIES: tuple[Family, ...] = (
             google("iam", _POOLS + "GetWorkloadIdentityPoolProvider", _POOL),
         ),
     ),
-    _made(
+    on_cloud(
         "taken_login",
         "T1098",
         "persistence",
@@ -204,7 +200,7 @@ FAMILIES: tuple[Family, ...] = (
         ],
         reaches=EITHER,
     ),
-    _made(
+    on_cloud(
         "written_administrator",
         "T1098.003",
         "privilege_escalation",
@@ -224,7 +220,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         reaches=EITHER,
     ),
-    _made(
+    on_cloud(
         "root_credential",
         "T1098.001",
         "persistence",
@@ -234,7 +230,7 @@ FAMILIES: tuple[Family, ...] = (
         names_account=False,
         account="root",
     ),
-    _made(
+    on_cloud(
         "federated_session",
         "T1550.001",
         "lateral_movement",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-from schema import CLOUD_WORK
 from tasks.families.tellings import (
     ANOTHER_USER,
     CLUSTER,
@@ -15,10 +13,10 @@ from tasks.families.tellings import (
     Caller,
     Row,
     Telling,
-    chained,
+    chain_on_cluster,
     each,
     kube,
-    made,
+    on_cluster,
 )
 from tasks.scene import EITHER, GRAVE, Family
 
@@ -168,11 +166,8 @@ def _tries(by: Caller = POD, kinds: int = 6, code: str = "403") -> Telling:
     ]
 
 
-_made = partial(made, work=CLOUD_WORK, platform="kubernetes")
-_chain = partial(chained, work=CLOUD_WORK, reaches=EITHER, explanations=("ticket",), platform="kubernetes")
-
 FAMILIES: tuple[Family, ...] = (
-    _made(
+    on_cluster(
         "host_pod",
         "T1611",
         "privilege_escalation",
@@ -189,7 +184,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         reaches=EITHER,
     ),
-    _made(
+    on_cluster(
         "pod_shell",
         "T1609",
         "execution",
@@ -203,7 +198,7 @@ FAMILIES: tuple[Family, ...] = (
             *_shells(CLUSTER),
         ),
     ),
-    _made(
+    on_cluster(
         "planted_workload",
         "T1053.007",
         "persistence",
@@ -228,7 +223,7 @@ FAMILIES: tuple[Family, ...] = (
             ),
         ),
     ),
-    _made(
+    on_cluster(
         "deleted_events",
         "T1070",
         "defense_evasion",
@@ -241,7 +236,7 @@ FAMILIES: tuple[Family, ...] = (
             kube("list events", name=""),
         ),
     ),
-    _made(
+    on_cluster(
         "deleted_workloads",
         "T1485",
         "impact",
@@ -255,7 +250,7 @@ FAMILIES: tuple[Family, ...] = (
             *(_sweep(last) for last in ("deletecollection pods", "deletecollection jobs")),
         ],
     ),
-    _made(
+    on_cluster(
         "strayed_account",
         "T1550.001",
         "lateral_movement",
@@ -278,7 +273,7 @@ FAMILIES: tuple[Family, ...] = (
         names_account=False,
         account=POD.identity,
     ),
-    _made(
+    on_cluster(
         "trying_account",
         "T1550.001",
         "lateral_movement",
@@ -289,7 +284,7 @@ FAMILIES: tuple[Family, ...] = (
         account=POD.identity,
     ),
     # ------------------------------------------------------------ several steps: for training, for choosing a model, for testing it
-    _chain(  # ATT&CK T1609, T1485, T1070: a shell in a pod, workloads gone, and the events that tell of it
+    chain_on_cluster(  # ATT&CK T1609, T1485, T1070: a shell in a pod, workloads gone, and the events that tell of it
         "swept_cluster",
         "T1485",
         "impact",
@@ -309,7 +304,7 @@ FAMILIES: tuple[Family, ...] = (
             ),
         ),
     ),
-    _chain(  # ATT&CK G0139 (TeamTNT): a shell in a pod, a program for every node, the cluster's events gone
+    chain_on_cluster(  # ATT&CK G0139 (TeamTNT): a shell in a pod, a program for every node, the cluster's events gone
         "mining_cluster",
         "T1053.007",
         "persistence",
@@ -327,7 +322,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         split="val_family",
     ),
-    _chain(  # ATT&CK S0601 (Hildegard): a pod asks what it may do, starts one that has the host, and plants a job among the system's
+    chain_on_cluster(  # ATT&CK S0601 (Hildegard): a pod asks what it may do, starts one that has the host, and plants a job among the system's
         "escaping_pod",
         "T1611",
         "privilege_escalation",
@@ -375,7 +370,7 @@ FAMILIES: tuple[Family, ...] = (
         reaches=GRAVE,
         split="test_family",
     ),
-    _made(  # ATT&CK T1609: past the pods' own door, by the node or by a container beside
+    on_cluster(  # ATT&CK T1609: past the pods' own door, by the node or by a container beside
         "side_door",
         "T1609",
         "execution",

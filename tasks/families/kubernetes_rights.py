@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-from schema import CLOUD_WORK
-from tasks.families.tellings import ANONYMOUS, CLUSTER, OPERATOR, USER, Caller, Row, Telling, chained, each, kube, made
+from tasks.families.tellings import (
+    ANONYMOUS,
+    CLUSTER,
+    OPERATOR,
+    USER,
+    Caller,
+    Row,
+    Telling,
+    chain_on_cluster,
+    each,
+    kube,
+    on_cluster,
+)
 from tasks.scene import EITHER, Family
 
 _APART = (10, 300)  # seconds between the steps of an intrusion
@@ -116,11 +126,8 @@ def _tokens(by: Caller = USER, source: str = "") -> list[Row]:
     ]
 
 
-_made = partial(made, work=CLOUD_WORK, platform="kubernetes")
-_chain = partial(chained, work=CLOUD_WORK, reaches=EITHER, explanations=("ticket",), platform="kubernetes")
-
 FAMILIES: tuple[Family, ...] = (
-    _made(
+    on_cluster(
         "bound_administrator",
         "T1098.006",
         "persistence",
@@ -146,7 +153,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         reaches=EITHER,
     ),
-    _made(
+    on_cluster(
         "nameless_caller",
         "T1078.001",
         "initial_access",
@@ -162,7 +169,7 @@ FAMILIES: tuple[Family, ...] = (
         names_account=False,
         account="system:anonymous",
     ),
-    _made(
+    on_cluster(
         "changed_hook",
         "T1546",
         "persistence",
@@ -174,7 +181,7 @@ FAMILIES: tuple[Family, ...] = (
             *_hooks(("create", "patch"), CLUSTER),
         ),
     ),
-    _chain(  # ATT&CK T1098.006, T1546, T1053.007: an administrator of the cluster, a hook before it, a job in it
+    chain_on_cluster(  # ATT&CK T1098.006, T1546, T1053.007: an administrator of the cluster, a hook before it, a job in it
         "settled_cluster",
         "T1546",
         "persistence",
@@ -202,7 +209,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
     ),
     # ------------------------------------------------------------ the held-out tactic
-    _made(
+    on_cluster(
         "cluster_secrets",
         "T1552.007",
         "credential_access",
@@ -222,7 +229,7 @@ FAMILIES: tuple[Family, ...] = (
             _looks("watch secrets", OPERATOR),
         ],
     ),
-    _made(
+    on_cluster(
         "minted_token",
         "T1528",
         "credential_access",

@@ -19,7 +19,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from schema import CLOUD_WORK, Category
 from tasks.paths import EXPLORER, POWERSHELL, SYSTEM32
 from tasks.scene import (
     ALL,
+    EITHER,
     FIRM,
     GRAVE,
     HOST,
@@ -614,3 +615,10 @@ def tell(
             fields[name] = text.fill(scene, who, values)
         scene.lines.append((int(last), {"event_type": row.event_type, "fields": fields}))
     return first, last
+
+
+# ---------------------------------------------------------------- families of one platform
+on_cloud = partial(made, work=CLOUD_WORK, platform="cloud")
+on_cluster = partial(made, work=CLOUD_WORK, platform="kubernetes")
+chain_on_cloud = partial(chained, work=CLOUD_WORK, reaches=EITHER, explanations=("ticket",), platform="cloud")
+chain_on_cluster = partial(chained, work=CLOUD_WORK, reaches=EITHER, explanations=("ticket",), platform="kubernetes")

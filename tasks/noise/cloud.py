@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import Any
+
 from tasks.noise.rows import table
 
+_WITH: tuple[dict[str, Any], ...] = (
+    {},
+    {"cloud_account": "<corp;corp;C02corp>"},
+    {"src_ip": "<public>"},
+)  # of a tenant's calls
 _CALL = "api_service | api_operation | user_agent | resources"
 _NUMBER = "<100000000000..999999999999>"  # of an AWS account
 _REGION = "<eu-west-1;eu-central-1;us-east-1;ap-southeast-2>"
@@ -180,34 +188,18 @@ TENANTS = (
         user_uid=_MEMBER,
         user_type="user",
     ),
-    *table(
-        "cloud_api call",
-        "api_service | api_operation | resources",
-        _without_agent(_BY_ADMINISTRATORS),
-        device_hostname="",
-        actor_user=_MEMBER,
-        user_uid=_MEMBER,
-        user_type="user",
-    ),
-    *table(
-        "cloud_api call",
-        "api_service | api_operation | resources",
-        _without_agent(_BY_ADMINISTRATORS),
-        device_hostname="",
-        cloud_account="<corp;corp;C02corp>",
-        actor_user=_MEMBER,
-        user_uid=_MEMBER,
-        user_type="user",
-    ),
-    *table(
-        "cloud_api call",
-        "api_service | api_operation | resources",
-        _without_agent(_BY_ADMINISTRATORS),
-        device_hostname="",
-        src_ip="<public>",
-        actor_user=_MEMBER,
-        user_uid=_MEMBER,
-        user_type="user",
+    *chain.from_iterable(
+        table(
+            "cloud_api call",
+            "api_service | api_operation | resources",
+            _without_agent(_BY_ADMINISTRATORS),
+            device_hostname="",
+            **more,
+            actor_user=_MEMBER,
+            user_uid=_MEMBER,
+            user_type="user",
+        )
+        for more in _WITH
     ),
     *table(
         "cloud_api call",

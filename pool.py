@@ -33,7 +33,7 @@ from runs.arguments import natural, positive
 from runs.ending import StoppedError, exit_code
 from runs.files import written_aside
 from runs.progress import Progress, progress
-from runs.provenance import ROOT
+from runs.provenance import ROOT, salt_hash
 from runs.workers import worker_processes
 from scenario import OBSERVED, REMEMBERED, Scenario, recall
 from schema import MAX_SEED, TASKS, BadRequestError, OpenSOCError, Task, faults, shown
@@ -105,11 +105,6 @@ def contents_of(tasks: Iterable[Task], split: Split, start: int, n: int, salt: s
         start=start,
         n=n,
     )
-
-
-def salt_hash(salt: str) -> str:
-    """Return what a file may say of a salt: 16 hexadecimal digits, or nothing where there is none."""
-    return hashlib.sha256(salt.encode()).hexdigest()[:16] if salt else ""
 
 
 @cache

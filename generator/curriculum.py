@@ -13,7 +13,6 @@ log: the same seed and the same log give the same draws.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from random import Random
 from typing import Any, cast
 
 from generator.incidents import GENERATOR_VERSION, story_of
+from runs.provenance import salt_hash
 from schema import MAX_SEED, TASKS, BadRequestError, Task, shown
 from tasks.registry import SPLITS, Split
 
@@ -94,7 +94,7 @@ class Curriculum:
             "split": split,
             "tasks": list(tasks),
             "seed": seed,
-            "salt": hashlib.sha256(salt.encode()).hexdigest()[:16] if salt else "",
+            "salt": salt_hash(salt),
         }
         if log is not None:
             self._begin(log)

@@ -46,3 +46,8 @@ def now_text() -> str:
 def stable_seed(text: str) -> int:
     """Return a whole number that a text always gives, in every process: seeds of streams that belong together."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def salt_hash(salt: str) -> str:
+    """Return what a file may say of a salt: 16 hexadecimal digits, or nothing where there is none."""
+    return hashlib.sha256(salt.encode()).hexdigest()[:16] if salt else ""

@@ -33,11 +33,10 @@ from generator.curriculum import Curriculum, Item
 from generator.incidents import GENERATOR_VERSION, generate
 from players.base import DENSITIES, Density
 from players.prompt import messages
-from pool import salt_hash
 from runs.arguments import natural, positive
 from runs.extras import require
 from runs.progress import progress
-from runs.provenance import ROOT, stable_seed
+from runs.provenance import ROOT, salt_hash, stable_seed
 from runs.workers import worker_processes
 from scenario import OBSERVED, Scenario, item_of
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Row, Task

@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from functools import cached_property
 from operator import itemgetter
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from generator.stories import choose, kind_of, look_alike
 from schema import (
@@ -103,8 +103,8 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
     Raises:
         BadRequestError: no such task or split.
     """
-    spec, opening = _open(task, index, split, salt, label)
-    scene, goal, outage, family, plan = opening
+    scene, goal, outage, family, plan = _open(task, index, split, salt, label)
+    spec = TASK_SPECS[task]
     _play(scene, family, plan, spec)
     told = {kind_of(family)}
     for _ in range(scene.between(*spec.decoys)):
@@ -126,30 +126,34 @@ def story_of(task: Task, index: int, *, split: Split = "train", salt: str = "") 
     Args:
         task, index, split, salt: as of `generate`, which raises the same.
     """
-    _, (_, _, _, family, plan) = _open(task, index, split, salt, None)
-    return family, plan
+    opening = _open(task, index, split, salt, None)
+    return opening.family, opening.plan
 
 
-Opening = tuple[
-    Scene, Label, bool, Family, Plan
-]  # the goal, whether a sensor's silence leads to it, and the story that does
+class _Opening(NamedTuple):
+    """What is settled before the first line: the goal, whether a sensor's silence leads to it, and the story that does."""
+
+    scene: Scene
+    goal: Label
+    outage: bool
+    family: Family
+    plan: Plan
 
 
-def _open(task: Task, index: int, split: Split, salt: str, label: Label | None) -> tuple[TaskSpec, Opening]:
+def _open(task: Task, index: int, split: Split, salt: str, label: Label | None) -> _Opening:
     """Set the scene of an index and choose its story."""
     if task not in TASK_SPECS:
         raise BadRequestError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
     if split not in SPLITS:
         raise BadRequestError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-    spec = TASK_SPECS[task]
     rng = Random(incident_seed(split, task, index, salt))
     organisation = make_organisation(_FIRST_ORGANISATION[split] + int(rng.random() * ORGANISATIONS))
     day = _DAYS[int(rng.random() * len(_DAYS))]
     scene = Scene(rng, organisation, day, 25_200 + int(rng.random() * 28_800))
     goal = scene.pick(LABELS) if label is None else label
     outage = goal == "monitor" and scene.chance(0.3)
-    family, plan = choose(scene, "dismiss" if outage else goal, spec, split)
-    return spec, (scene, goal, outage, family, plan)
+    family, plan = choose(scene, "dismiss" if outage else goal, TASK_SPECS[task], split)
+    return _Opening(scene, goal, outage, family, plan)
 
 
 # ---------------------------------------------------------------- what is told

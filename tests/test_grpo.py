@@ -365,7 +365,7 @@ def test_vllm_is_missed_by_name(toy, tmp_path, capsys, monkeypatch, flag):
         (["--group-size", "1", "--groups", "4"], "--group-size of 2 or more"),
         (["--temperature", "0"], "as --temperature"),
         (["--max-one-action", "1.1"], "as --max-one-action"),
-        (["--beta", "-1"], "as --beta"),
+        (["--beta", "-1"], "as --kl-coef"),
     ],
 )
 def test_calls_that_cannot_be_meant_are_refused(toy, tmp_path, capsys, flags, says):

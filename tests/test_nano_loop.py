@@ -239,8 +239,10 @@ def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_
     wanted = {
         "reward",
         "accuracy",
+        "faithful",
         "format_ok",
         "entropy",
+        "kl",
         "frac_reward_zero_std",
         "val/accuracy",
         "val/macro_f1",
@@ -264,6 +266,8 @@ def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_
         (pretrain, ["--minutes", "0"], "more than 0"),
         (pretrain, ["--steps", "0"], "more than 0"),
         (sft, ["--model", "nano", "--batch-size", "4", "--warmup", "0.5"], "--batch-size, --warmup are of TRL alone"),
+        (sft, ["--model", "nano", "--generate", "8", "--easy-first", "9"], "at most --generate (8)"),
+        (sft, ["--model", "nano", "--easy-first", "1"], "at most --generate (0)"),
         (grpo, ["--model", "nano", "--use-vllm"], "--use-vllm is of TRL alone"),
         (grpo, ["--model", "nano", "--anchor", "unlabelled.jsonl"], "says none of dismiss"),
     ],
@@ -420,8 +424,24 @@ def test_what_a_run_was_trained_with_stands_in_its_settings(short, start, tmp_pa
     assert reinforced(start, tmp_path, "--steps", "1") == 0
 
     settings = json.loads((tmp_path / "stage1_basic" / "run.json").read_text())["settings"]
-    wanted = {"density": "compact", "groups": 2, "lr": 3e-3, "entropy_coef": 0.1, "balance_coef": 2.0, "steps": 1}
+    wanted = {
+        "density": "compact",
+        "groups": 2,
+        "lr": 3e-3,
+        "entropy_coef": 0.1,
+        "balance_coef": 2.0,
+        "kl_coef": 0.02,
+        "steps": 1,
+    }
     assert {name: settings[name] for name in wanted} == wanted
+
+
+def test_easy_incidents_come_first_and_none_comes_twice():
+    rows = [methods._easy_first(3, 0, ("stage2_multi", "stage1_basic"), index) for index in range(7)]
+
+    assert [row["task"] for row in rows] == ["stage1_basic"] * 3 + ["stage2_multi", "stage1_basic"] * 2
+    assert len({row["id"] for row in rows}) == 7
+    assert rows[4:] == [methods._easy_first(0, 0, ("stage2_multi", "stage1_basic"), index) for index in range(1, 4)]
 
 
 def test_a_later_stage_has_the_earlier_ones_in_it():

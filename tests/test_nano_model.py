@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from env import OpenSOCEnv
-from players.codec import PromptCodec
+from players.codec import LONGEST, PromptCodec
 from players.decode import Answers, answers, on_device
 from players.prompt import answer_text, parse, user_text
 from players.scoring import Score, score_reply
@@ -16,7 +16,7 @@ from train.data import fresh, frozen, training_row
 from train.nano import model as nano_model
 from train.nano import objectives
 from train.nano.muon import Muon, orthogonal
-from train.nano.objectives import GRPO, Advantage, Group, Push, RejectionSampling, Supervised, logits_of
+from train.nano.objectives import GRPO, SCALE, Advantage, Group, Judged, RejectionSampling, Supervised, judge, logits_of
 from train.nano.presets import PRESETS
 
 
@@ -183,31 +183,37 @@ def score_of(action):
     return Score(triage, "", 0.0, {}, False)
 
 
-def earned(*, right, cited=0.0, action="monitor", form=0.0, decision=-0.5):
+def earned(*, right, cited=0.0, action="monitor", form=0.0, decision=-0.5, faithful=True):
     parts = {"defender.decision": 1.0 if right else decision, "defender.citation": cited, "defender.format": form}
-    return score_of(action)._replace(reward=sum(parts.values()), components=parts, right=right)
+    score = score_of(action)._replace(reward=sum(parts.values()), components=parts, right=right)
+    return Judged(score, faithful)
 
 
 def test_each_part_of_an_answer_is_pushed_by_what_it_can_change():
     group = [earned(right=True), earned(right=False), earned(right=False, cited=0.1), earned(right=False, cited=0.1)]
-    rationale, line, action = zip(*GRPO(table="hardened").advantages(group), strict=True)
+    chain, action = zip(*GRPO(table="hardened").advantages(group), strict=True)
 
     high, low = 3 / math.sqrt(3), -1 / math.sqrt(3)
-    assert rationale == (0, 0, 0, 0)
     assert action == pytest.approx([high, low, low, low])
-    assert line == pytest.approx([high - 1, low - 1, low + 1, low + 1])
+    assert chain == pytest.approx([high - 1, low - 1, low + 1, low + 1])
+
+
+def test_a_right_action_that_its_chain_contradicts_earns_no_decision():
+    group = [earned(right=True), earned(right=True, faithful=False)]
+
+    assert GRPO(table="hardened").advantages(group) == [(1, 1), (-1, -1)]
 
 
 def test_a_malformed_answer_is_pushed_down_as_a_whole():
     group = [earned(right=False), earned(right=False, form=-1.0, action=None)]
 
-    assert GRPO(table="hardened").advantages(group) == [(1, 1, 1), (-1, -1, -1)]
+    assert GRPO(table="hardened").advantages(group) == [(1, 1), (-1, -1)]
 
 
 def test_a_cheaply_wrong_action_is_not_preferred():
     group = [earned(right=False, decision=-0.25), earned(right=False, decision=-0.9)]
 
-    assert GRPO(table="hardened").advantages(group) == [(0, 0, 0), (0, 0, 0)]
+    assert GRPO(table="hardened").advantages(group) == [(0, 0), (0, 0)]
 
 
 def test_line_and_action_are_found_in_an_answer(coder):
@@ -310,7 +316,7 @@ def test_every_fourth_incident_brings_a_labelled_row(coder, model):
 
 def test_the_shares_of_actions_are_of_all_that_was_drawn_together(coder, model, monkeypatch):
     said = iter(["dismiss", "dismiss", "escalate", None])
-    monkeypatch.setattr(objectives, "score_reply", lambda *_: earned(right=False, action=next(said)))
+    monkeypatch.setattr(objectives, "judge", lambda *_: earned(right=False, action=next(said)))
     groups = GRPO(table="hardened", group=2).draw(model, coder, [{**row_at(0), "index": 0}, {**row_at(1), "index": 1}])
 
     assert [group.shares for group in groups] == [[3 / 9, 1 / 9, 1 / 9, 1 / 9, 2 / 9]] * 2
@@ -322,7 +328,8 @@ def test_rejection_sampling_learns_the_best_paid_right_answer_and_no_other(coder
     lesson = RejectionSampling(table="hardened", group=3)
     right = [earned(right=False), earned(right=True), earned(right=True, cited=0.1)]
     loss, _ = lesson.loss(model, coder, row, Group(prompt, Answers(told, 0.0), right, 0.0, EVEN))
-    none, _ = lesson.loss(model, coder, row, Group(prompt, Answers(told, 0.0), [earned(right=False)] * 3, 0.0, EVEN))
+    wrong = [earned(right=False), earned(right=True, faithful=False), earned(right=False, cited=0.1)]
+    none, _ = lesson.loss(model, coder, row, Group(prompt, Answers(told, 0.0), wrong, 0.0, EVEN))
 
     assert loss.item() == pytest.approx(-chance_of(model, prompt, told[2]), rel=1e-4)
     assert none is None
@@ -350,11 +357,89 @@ def test_what_is_made_for_a_model_is_made_where_the_model_is(coder):
     assert logits.device.type == "meta"
 
 
-def test_equal_answers_are_read_once_and_pushed_by_their_sum():
-    a, b = Advantage(1.0, 2.0, 3.0), Advantage(0.0, -1.0, 1.0)
-    pushes = GRPO(table="hardened", group=4)._pushes([[5], [6], [5], [5]], [a, b, a, b])
+def test_equal_answers_are_read_once_and_pushed_by_their_sum(coder, monkeypatch):
+    a, b = Advantage(1.0, 3.0), Advantage(-1.0, 1.0)
+    lesson, told = GRPO(table="hardened", group=4, balance=2.0), [coder.answer(row_at(place)) for place in (0, 1)]
+    monkeypatch.setattr(lesson, "advantages", lambda judged: [a, b, a, b])
+    replies = [told[0], told[1], told[0], told[0]]
+    pushes = lesson.pushes(coder, Group([1], Answers(replies, 0.0), [], 0.0, EVEN))
 
-    assert pushes == [Push((5,), Advantage(0.5, 0.75, 1.75), 0.75), Push((6,), Advantage(0.0, -0.25, 0.25), 0.25)]
+    places = [coder.places(tokens)[1] for tokens in told]
+    assert [push.tokens for push in pushes] == [tuple(tokens) for tokens in told]
+    assert [push.share for push in pushes] == [0.75, 0.25]
+    assert [push.action for push in pushes] == places
+    wanted = [(0.25, 1.75), (-0.25, 0.25)]  # of the chain, of the action and what follows it
+    for push, place, (chain, action) in zip(pushes, places, wanted, strict=True):
+        assert push.weights == [chain] * place + [action] * (len(push.tokens) - place)
+        assert push.prices == pytest.approx([2 * math.log(0.2)] * 5)
+
+
+def test_pushes_of_several_groups_cost_the_sum_of_each(coder, model):
+    lesson = GRPO(table="hardened", group=2, entropy=0.1, balance=2.0, kl=0.5, reference=model)
+    rows = [row_at(0), row_at(1)]
+    told = [[coder.answer(row_at(2)), [5, 6, 7]], [coder.answer(row_at(3)), coder.answer(row_at(4))]]
+    judged = [earned(right=True), earned(right=False)]
+    other = nano_model.make("nano", coder.tokenizer, seed=2)
+    pushes, logits, start, alone = [], [], [], 0.0
+    for row, replies in zip(rows, told, strict=True):
+        group = Group(coder.prompt(row), Answers(replies, 0.0), judged, 0.0, [0.1, 0.3, 0.2, 0.2, 0.2])
+        asked = lesson.pushes(coder, group)
+        here = torch.cat(logits_of(model, group.prompt, [push.tokens for push in asked]))
+        there = torch.cat(logits_of(other, group.prompt, [push.tokens for push in asked]))
+        alone += lesson.push_loss(coder, asked, here, there)[0].item()
+        pushes, logits, start = [*pushes, *asked], [*logits, here], [*start, there]
+
+    assert lesson.push_loss(coder, pushes, torch.cat(logits), torch.cat(start))[0].item() == pytest.approx(alone)
+
+
+def test_the_loss_of_a_push_is_what_its_terms_say(coder, model):
+    lesson = GRPO(table="hardened", group=1, entropy=0.1, balance=2.0, kl=0.5, reference=model)
+    tokens, shares = coder.answer(row_at(2)), [0.1, 0.3, 0.2, 0.2, 0.2]
+    group = Group([3, 4], Answers([tokens], 0.0), [earned(right=True)], 0.0, shares)
+    (push,) = lesson.pushes(coder, group)
+    push = push._replace(weights=[0.5, *push.weights[1:]])
+    here, there = (
+        torch.randn(len(tokens), len(coder.tokenizer), generator=torch.Generator().manual_seed(n)) for n in (1, 2)
+    )
+    loss, log = lesson.push_loss(coder, [push], here, there)
+
+    own, start = torch.softmax(here, -1), torch.softmax(there, -1)
+    divergence = sum((p * (p.log() - q.log())).sum().item() for p, q in zip(own, start, strict=True))
+    choice = torch.softmax(here[push.action, coder.actions], -1).tolist()
+    price = sum(p * (0.1 * math.log(p) + 2 * math.log(share)) for p, share in zip(choice, shares, strict=True))
+    pushed = 0.5 * own[0, tokens[0]].log().item()
+    assert loss.item() == pytest.approx((-pushed + price + 0.5 * divergence) / SCALE, rel=1e-4)
+    assert log == {"kl": pytest.approx(divergence / len(tokens), rel=1e-4)}
+
+
+def test_divergence_holds_a_policy_at_its_start(coder, model):
+    row, start = row_at(0), nano_model.make("nano", coder.tokenizer, seed=2)
+    group = Group(coder.prompt(row), Answers([coder.answer(row)], 0.0), [earned(right=True)], 0.0, EVEN)
+    lesson, optimizer = GRPO(table="hardened", group=1, kl=1.0, reference=start), Muon(model, 1e-3)
+    apart = []
+    for _ in range(4):
+        model.zero_grad()
+        loss, log = lesson.loss(model, coder, {**row, "index": 1}, group)
+        loss.backward()
+        optimizer.step()
+        apart.append(log["kl"])
+
+    assert apart[3] < apart[0]
+    assert all(weight.grad is None for weight in start.parameters())
+
+
+def test_an_answer_that_runs_on_is_cut_and_scored(coder, model):
+    row = row_at(0)
+    endless = coder.tokenizer('{"rationale": "' + "so so " * 200).input_ids[:LONGEST]
+    lesson = GRPO(table="hardened", group=2)
+    judged = [judge(coder.text(tokens), row, "hardened") for tokens in (endless, coder.answer(row))]
+    group = Group(coder.prompt(row), Answers([endless, coder.answer(row)], 0.0), judged, 0.0, EVEN)
+    cut, whole = lesson.pushes(coder, group)
+
+    assert [reply.honest for reply in judged] == [False, True]
+    assert judged[0].score.fault == "the reply ends within its JSON object"
+    assert (cut.action, len(set(cut.weights))) == (len(endless), 1)
+    assert cut.weights[0] < 0 < whole.weights[0]
 
 
 def test_a_group_that_tells_nothing_is_not_learned_from(coder, model):

@@ -19,7 +19,7 @@ from typing import Any
 from eval.sets import labelled_chat
 from schema import TASKS, Row
 from train import hub
-from train.command import TRL, Command, Flag, close_run, common_flags, is_complete, resolved, train_by
+from train.command import PLAIN, TRL, Command, Flag, close_run, common_flags, is_complete, resolved, train_by
 from train.data import SFT_SET, drop_too_long, sft_rows, validation_rows
 from train.monitor import Validation
 
@@ -36,6 +36,15 @@ COMMAND = Command(
             Flag("--data", "a frozen set or a file of its form", default=SFT_SET, metavar="NAME_OR_FILE"),
             Flag("--limit", "only N of its rows, all tasks in proportion", int, metavar="N"),
             Flag("--generate", "N fresh labelled rows from the train families instead of --data", int, metavar="N"),
+            Flag(
+                "--easy-first",
+                "of --generate, N of the first stage before the others",
+                int,
+                0,
+                metavar="N",
+                trainer=PLAIN,
+                zero=True,
+            ),
             Flag(
                 "--tasks",
                 "of --generate, taken in turn",

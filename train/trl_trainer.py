@@ -316,7 +316,7 @@ def run(watcher: Watcher) -> None:
         raise StoppedError(
             f"Stopped at step {watcher.trainer.state.global_step}: {watcher.collapsed}. "
             + (f"The last checkpoint before it is {str(good)!r}. " if good else "")
-            + "Try a lower --lr, --beta 0.04, incidents of middling difficulty or more SFT, with another --out or --fresh."
+            + "Try a lower --lr, --kl-coef 0.04, incidents of middling difficulty or more SFT, with another --out or --fresh."
         )
     _save_model(watcher)
 

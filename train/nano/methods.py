@@ -46,11 +46,12 @@ from train.nano.presets import PRESETS
 
 BATCH = 16  # incidents of a step
 ENTROPY, BALANCE = 0.1, 2.0  # weights of GRPO's bonuses (train/LOG.md)
+KL = 0.02  # weight of its divergence from the stage's start
 GROUPS = 32  # of a step of GRPO
 STEPS = 300  # of a stage of GRPO
 TOKENIZER_ROWS = 4_000  # prompts that a tokenizer is made from
 LEARNING_RATES = {"pretrain": 5e-3, "sft": 2e-3, "labels": 4e-3, "grpo": 3e-3, "best_of": 3e-3}
-SHOWN = ("loss", "reward", "accuracy", "format_ok", "frac_reward_zero_std", "entropy")
+SHOWN = ("loss", "reward", "accuracy", "faithful", "format_ok", "frac_reward_zero_std", "entropy", "kl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,13 @@ def pretrain(command: Command, args: argparse.Namespace, argv: Sequence[str]) ->
 
 def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path:
     """Learn the right answers of labelled rows: frozen ones over and over, or fresh ones, each once."""
+    if args.easy_first > (args.generate or 0):
+        raise BadRequestError(
+            f"Expected --easy-first of at most --generate ({args.generate or 0}), of which they are, and got {args.easy_first}."
+        )
     if args.generate:
         steps = -(-args.generate // BATCH)
-        stream, tasks = stable_seed(f"sft/{args.seed}"), tasks_of(args.tasks, "--tasks")
-        rows: Callable[[int], Row] = partial(training_row, stream, tasks=tasks)
+        rows: Callable[[int], Row] = partial(_easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"))
     else:
         known = _drop_too_long(sft_rows(args), args)
         steps = max(1, -(-int(len(known) * args.epochs) // BATCH))
@@ -106,6 +110,13 @@ def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path
     args = resolved(args, steps=args.steps or steps, lr=args.lr or rate, density="compact")
     method = Method("sft", partial(_start, args.model), rows, Supervised, BATCH)
     return _run(command, args, argv, args.out, method, fresh=args.fresh)
+
+
+def _easy_first(easy: int, seed: int, tasks: Sequence[Task], index: int) -> Row:
+    """Return the fresh row at an index: so many of the first stage come before those of all tasks."""
+    if index < easy:
+        return training_row(stable_seed(f"sft/{seed}/easy"), index, tasks=TASKS[:1])
+    return training_row(stable_seed(f"sft/{seed}"), index - easy, tasks=tasks)
 
 
 def _in_turns(known: Sequence[Row], seed: int) -> Callable[[int], Row]:
@@ -131,6 +142,7 @@ def grpo(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Pat
         lr=args.lr or LEARNING_RATES[name],
         entropy_coef=ENTROPY if args.entropy_coef is None else args.entropy_coef,
         balance_coef=BALANCE if args.balance_coef is None else args.balance_coef,
+        kl_coef=KL if args.kl_coef is None else args.kl_coef,
     )
     anchor = [] if args.anchor == "none" or args.best_of else _drop_too_long(labelled(args.anchor), args)
     random.Random(stable_seed(f"anchor/{args.seed}")).shuffle(anchor)
@@ -143,7 +155,7 @@ def grpo(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Pat
             name,
             partial(_start, before),
             drawn or partial(training_row, stream, tasks=tasks),
-            partial(_objective, args, stage, anchor),
+            partial(_objective, args, stage, anchor, before),
             args.groups,
             (stage,),
             None if args.best_of else Collapse(args.collapse_window, args.max_zero_variance, args.max_one_action),
@@ -164,7 +176,7 @@ def _tell(drawn: CurriculumRows, row: Row, log: Mapping[str, Any]) -> None:
     drawn.tell(row["task"], row["seed"], log["accuracy"])
 
 
-def _objective(args: argparse.Namespace, stage: Task, anchor: Sequence[Row]) -> Objective:
+def _objective(args: argparse.Namespace, stage: Task, anchor: Sequence[Row], before: str) -> Objective:
     how: dict[str, Any] = {
         "table": args.reward_table,
         "group": args.group_size,
@@ -173,7 +185,9 @@ def _objective(args: argparse.Namespace, stage: Task, anchor: Sequence[Row]) -> 
     }
     if args.best_of:
         return RejectionSampling(**how)
-    return GRPO(anchor=anchor, entropy=args.entropy_coef, balance=args.balance_coef, **how)
+    bonuses = {"entropy": args.entropy_coef, "balance": args.balance_coef, "kl": args.kl_coef}
+    reference = _start(before)[0].requires_grad_(False).to(args.device) if args.kl_coef else None
+    return GRPO(anchor=anchor, reference=reference, **bonuses, **how)
 
 
 def _with_earlier(stages: Sequence[Task]) -> tuple[Task, ...]:

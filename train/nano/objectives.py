@@ -5,9 +5,11 @@ An incident is read once, without padding, and all its answers follow it in one 
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -17,9 +19,9 @@ from players.codec import LONGEST, PromptCodec
 from players.decode import Answers, answers
 from players.scoring import Score, score_reply
 from rubric import TableName
-from schema import LABELS, Row
+from schema import LABELS, Label, Row, Triage
 
-SCALE = 10  # tokens of an answer that losses are divided by
+SCALE = 40  # tokens of an answer that losses are divided by, about as many as a chain has
 CITATION, FORMAT = "defender.citation", "defender.format"
 ANCHOR_EVERY = 4  # incidents of GRPO for which one labelled row is learned beside
 
@@ -86,15 +88,37 @@ def logits_of(model: Any, prompt: Sequence[int], replies: Sequence[Sequence[int]
 
 
 # ---------------------------------------------------------------- from rewards
+class Judged(NamedTuple):
+    """How an answer was judged: its score, and whether its action is the one that follows from the chain of reasons in it."""
+
+    score: Score
+    faithful: bool
+
+    @property
+    def honest(self) -> bool:
+        """Return whether the action is right and follows from the chain: a contradiction is no merit, whatever it hits."""
+        return self.score.right and self.faithful
+
+
+def judge(reply: str, row: Row, table: TableName) -> Judged:
+    """Score a reply to a row; one that cannot be read is not faithful."""
+    score = score_reply(reply, row, table)
+    return Judged(score, score.triage is not None and _action_of_chain(score.triage) == score.action)
+
+
+def _action_of_chain(triage: Triage) -> Label | None:
+    return triage.action  # until rationales hold chains, none contradicts
+
+
 class Group(NamedTuple):
-    """A group of answers to one row with their rewards, and the seconds that judging took.
+    """A group of answers to one row with how they were judged, and the seconds that judging took.
 
     `shares`: each action's share of the answers to all rows that were drawn together, add-one smoothed, so that none is 0.
     """
 
     prompt: list[int]
     answers: Answers
-    judged: list[Score]
+    judged: list[Judged]
     judging_s: float
     shares: list[float]
 
@@ -121,28 +145,29 @@ class GroupReward(Objective):
         groups = []
         for row, prompt, replies in zip(rows, prompts, drawn, strict=True):
             began = time.perf_counter()
-            judged = [score_reply(coder.text(tokens), row, self.table) for tokens in replies.tokens]
+            judged = [judge(coder.text(tokens), row, self.table) for tokens in replies.tokens]
             groups.append(Group(prompt, replies, judged, time.perf_counter() - began, []))
-        actions = [reply.action for group in groups for reply in group.judged]
+        actions = [reply.score.action for group in groups for reply in group.judged]
         shares = [(actions.count(label) + 1) / (len(actions) + len(LABELS)) for label in LABELS]
         return [group._replace(shares=shares) for group in groups]
 
     def log(self, group: Group) -> dict[str, Any]:
         """Return what a group tells of the policy."""
-        judged = group.judged
-        rewards = [reply.reward for reply in judged]
+        scores = [reply.score for reply in group.judged]
+        rewards = [score.reward for score in scores]
         return {
             "reward": statistics.fmean(rewards),
-            "accuracy": statistics.fmean(reply.right for reply in judged),
-            "format_ok": statistics.fmean(reply.action is not None for reply in judged),
+            "accuracy": statistics.fmean(score.right for score in scores),
+            "faithful": statistics.fmean(reply.faithful for reply in group.judged),
+            "format_ok": statistics.fmean(score.action is not None for score in scores),
             "frac_reward_zero_std": float(max(rewards) - min(rewards) < 1e-6),
             "entropy": group.answers.entropy,
             **{
-                name.replace("defender.", "triage/"): statistics.fmean(reply.components[name] for reply in judged)
-                for name in judged[0].components
+                name.replace("defender.", "triage/"): statistics.fmean(score.components[name] for score in scores)
+                for name in scores[0].components
             },
             **{
-                f"triage/share/{label}": statistics.fmean(reply.action == label for reply in judged) for label in LABELS
+                f"triage/share/{label}": statistics.fmean(score.action == label for score in scores) for label in LABELS
             },
             "tokens": len(group.prompt) + sum(map(len, group.answers.tokens)),
             "judging_s": group.judging_s,
@@ -150,55 +175,61 @@ class GroupReward(Objective):
 
 
 class Advantage(NamedTuple):
-    """Weights of an answer's tokens: those of the rationale, of the cited line, and of the action."""
+    """Weights of an answer's tokens: those of the chain and the cited line, and those of the action."""
 
-    rationale: float
-    line: float
+    chain: float
     action: float
 
 
 class Push(NamedTuple):
-    """An answer of a group once, however often it came: the sum of its advantages over the group's size, and its share of the group."""
+    """An answer of a group once, however often it came.
+
+    `weights`: of each token's log-probability, the answers' advantages over the group's size. `share`: of the group. `action`: where the action stands
+    among the tokens; their number where there is none. `prices`: what each of the five actions costs beside.
+    """
 
     tokens: tuple[int, ...]
-    advantage: Advantage
+    weights: list[float]
     share: float
+    action: int
+    prices: list[float]
 
 
 class GRPO(GroupReward):
-    """GRPO (Z. Shao and others, DeepSeekMath, 2024): each answer is pushed by how its reward stands in its group.
+    """GRPO (Z. Shao and others, DeepSeekMath, 2024): each answer is pushed by how it stands in its group.
 
     On-policy with one step a batch, so the ratio of the policies is 1 and clipping never bites; the sum over tokens is divided by a
     constant (Dr. GRPO, Z. Liu and others, 2025), so that long answers are not favoured. Decision, citation and format are each set against their
     own group mean and spread, so that the small bonus for a cited line is learned beside the decision, and push the tokens that they speak of: the
-    action its decision, the line before it both, and all tokens the form. The rationale, which nothing rewards, would only drift. A decision counts
-    as right or wrong: with a table's figures a policy that knows little first learns the action that is wrong most cheaply, and then explores no
-    other (train/LOG.md).
+    chain and the cited line all three, the action decision and form. A decision counts only if it is right and follows from the chain, so the chain
+    is what is learned, not a guess behind it. It counts as right or wrong: with a table's figures a policy that knows little first learns
+    the action that is wrong most cheaply, and then explores no other.
+
+    `pushes` says what a group asks of each answer's tokens, `push_loss` is the loss of pushes of one group or of many.
 
     Args:
-        entropy: weight of a bonus for the entropy of each choice among the five actions, in nats.
-        balance: weight of a bonus for the entropy of the actions over all answers drawn together: an action costs the logarithm of its share.
-            Each choice may be as certain as it likes, and no action dies out; without it the first two that are told apart starve the other three.
+        entropy: weight of a bonus for an action that is not certain.
+        balance: weight of a bonus for actions that were rare in the batch, so that no action dies out; without it the first two that are told apart
+            starve the other three.
+        kl: weight of the divergence from the start policy, over the whole vocabulary at each token of the answers.
+        reference: the start policy, frozen; None without that term.
         anchor: labelled rows that are learned beside, one for every `ANCHOR_EVERY` incidents, so that form and rationale stay what SFT made them.
         others: as of `GroupReward`.
     """
 
     def __init__(
-        self, *, entropy: float = 0.0, balance: float = 0.0, anchor: Sequence[Row] = (), **others: Any
+        self,
+        *,
+        entropy: float = 0.0,
+        balance: float = 0.0,
+        kl: float = 0.0,
+        reference: Any = None,
+        anchor: Sequence[Row] = (),
+        **others: Any,
     ) -> None:
         super().__init__(**others)
         self.entropy, self.balance, self.anchor = entropy, balance, anchor
-
-    def advantages(self, judged: Sequence[Score]) -> list[Advantage]:
-        """Return how each of a group's answers is pushed."""
-        decisions = _standard_scores([float(reply.right) for reply in judged])
-        citations, formats = (
-            _standard_scores([reply.components[name] for reply in judged]) for name in (CITATION, FORMAT)
-        )
-        return [
-            Advantage(rationale=form, line=decision + citation + form, action=decision + form)
-            for decision, citation, form in zip(decisions, citations, formats, strict=True)
-        ]
+        self.kl, self.reference = kl, reference if kl else None
 
     def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Group) -> Learned:
         """Compare the answers of a row's group; equal ones are read once."""
@@ -210,38 +241,80 @@ class GRPO(GroupReward):
         return anchor_loss if loss is None else loss + anchor_loss, {**log, "anchor_loss": anchor_log["loss"]}
 
     def _group_loss(self, model: Any, coder: PromptCodec, drawn: Group) -> Learned:
-        log = self.log(drawn)
-        advantages = self.advantages(drawn.judged)
-        if not any(map(any, advantages)) and not (self.entropy or self.balance):
+        log, pushes = self.log(drawn), self.pushes(coder, drawn)
+        if not self.teaches(pushes):
             return None, log
-        pushes = self._pushes(drawn.answers.tokens, advantages)
-        price_of_share = self.balance * torch.tensor(drawn.shares).log()
-        loss = torch.zeros(())
-        for push, logits in zip(pushes, logits_of(model, drawn.prompt, [push.tokens for push in pushes]), strict=True):
-            loss = self._with_answer(loss, coder, push, logits / self.temperature, price_of_share)
-        return loss, {**log, "loss": loss.item()}
+        replies = [push.tokens for push in pushes]
+        start = None
+        if self.reference is not None:
+            with torch.no_grad():
+                start = torch.cat(logits_of(self.reference, drawn.prompt, replies))
+        loss, parts = self.push_loss(coder, pushes, torch.cat(logits_of(model, drawn.prompt, replies)), start)
+        return loss, {**log, "loss": loss.item(), **parts}
 
-    def _pushes(self, replies: Sequence[Sequence[int]], advantages: Sequence[Advantage]) -> list[Push]:
+    # -- what a group asks
+    def advantages(self, judged: Sequence[Judged]) -> list[Advantage]:
+        """Return how each of a group's answers is pushed."""
+        decisions = _standard_scores([float(reply.honest) for reply in judged])
+        citations, formats = (
+            _standard_scores([reply.score.components[name] for reply in judged]) for name in (CITATION, FORMAT)
+        )
+        return [
+            Advantage(chain=decision + citation + form, action=decision + form)
+            for decision, citation, form in zip(decisions, citations, formats, strict=True)
+        ]
+
+    def pushes(self, coder: PromptCodec, group: Group) -> list[Push]:
+        """Return a group's answers, equal ones together, each with the weights of its tokens."""
+        prices = [self.balance * math.log(share) for share in group.shares]
         pushes: dict[tuple[int, ...], Push] = {}
-        for tokens, advantage in zip(map(tuple, replies), advantages, strict=True):
-            push = pushes.get(tokens, Push(tokens, Advantage(0.0, 0.0, 0.0), 0.0))
-            total = Advantage(*(a + b / self.group for a, b in zip(push.advantage, advantage, strict=True)))
-            pushes[tokens] = Push(tokens, total, push.share + 1.0 / self.group)
+        for tokens, advantage in zip(map(tuple, group.answers.tokens), self.advantages(group.judged), strict=True):
+            push = pushes.get(tokens)
+            if push is None:
+                push = Push(tokens, [0.0] * len(tokens), 0.0, coder.places(tokens)[1], prices)
+            chain, action = (weight / self.group for weight in advantage)
+            weights = [weight + (chain if at < push.action else action) for at, weight in enumerate(push.weights)]
+            pushes[tokens] = push._replace(weights=weights, share=push.share + 1 / self.group)
         return list(pushes.values())
 
-    def _with_answer(
-        self, loss: torch.Tensor, coder: PromptCodec, push: Push, logits: torch.Tensor, price_of_share: torch.Tensor
-    ) -> torch.Tensor:
-        """Add an answer's part to a group's loss."""
-        line, action = coder.places(push.tokens)
-        chosen = F.log_softmax(logits, dim=-1).gather(1, torch.tensor(push.tokens)[:, None])[:, 0]
-        parts = chosen.tensor_split((line, action))  # rationale, line, action
-        loss = loss - sum(weight * part.sum() for weight, part in zip(push.advantage, parts, strict=True)) / SCALE
-        if (self.entropy or self.balance) and action < len(push.tokens):
-            choice = F.log_softmax(logits[action, coder.actions], dim=-1)
-            price = self.entropy * choice + price_of_share
-            loss = loss + push.share * (choice.exp() * price).sum() / SCALE
-        return loss
+    def teaches(self, pushes: Sequence[Push]) -> bool:
+        """Return whether anything is learned from pushes."""
+        return bool(self.entropy or self.balance or self.kl) or any(any(push.weights) for push in pushes)
+
+    def push_loss(
+        self, coder: PromptCodec, pushes: Sequence[Push], logits: torch.Tensor, start: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the loss of the pushes of one group or of several (their sum), and what is logged of it.
+
+        Args:
+            coder: of the model.
+            pushes: what is asked.
+            logits: before each token, one push after another (tokens of all pushes x vocabulary).
+            start: the same of the start policy (`reference`); None without the KL term.
+        """
+        tokens = torch.tensor([token for push in pushes for token in push.tokens])
+        weights = torch.tensor([weight for push in pushes for weight in push.weights])
+        likelihoods = F.log_softmax(logits / self.temperature, dim=-1)
+        loss = -(weights * likelihoods.gather(1, tokens[:, None])[:, 0]).sum()
+        if self.entropy or self.balance:
+            loss = loss + self._price(coder, pushes, logits)
+        if start is None:
+            return loss / SCALE, {}
+        shares = torch.tensor([push.share for push in pushes for _ in push.tokens])
+        apart = likelihoods - F.log_softmax(start / self.temperature, dim=-1)
+        divergence = shares @ (likelihoods.exp() * apart).sum(-1)
+        return (loss + self.kl * divergence) / SCALE, {"kl": (divergence / shares.sum()).item()}
+
+    def _price(self, coder: PromptCodec, pushes: Sequence[Push], logits: torch.Tensor) -> torch.Tensor:
+        """Return what the choice of the actions costs: certainty, and actions that are common."""
+        firsts = accumulate((len(push.tokens) for push in pushes), initial=0)
+        acting = [(first, push) for first, push in zip(firsts, pushes, strict=False) if push.action < len(push.tokens)]
+        if not acting:
+            return torch.zeros(())
+        places = torch.tensor([first + push.action for first, push in acting])
+        choice = F.log_softmax(logits[places][:, coder.actions] / self.temperature, dim=-1)
+        prices = self.entropy * choice + torch.tensor([push.prices for _, push in acting])
+        return torch.tensor([push.share for _, push in acting]) @ (choice.exp() * prices).sum(-1)
 
 
 def _standard_scores(values: Sequence[float]) -> list[float]:
@@ -251,12 +324,12 @@ def _standard_scores(values: Sequence[float]) -> list[float]:
 
 
 class RejectionSampling(GroupReward):
-    """Learn the best-paid answer of a group if its action is right; the plain competitor of GRPO."""
+    """Learn the best-paid answer of a group whose action is right and follows from its chain; the plain competitor of GRPO."""
 
     def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Group) -> Learned:
-        best = max(range(self.group), key=lambda index: drawn.judged[index].reward)
+        best = max(range(self.group), key=lambda index: (drawn.judged[index].honest, drawn.judged[index].score.reward))
         log = self.log(drawn)
-        if not drawn.judged[best].right:
+        if not drawn.judged[best].honest:
             return None, log
         loss, answer_log = _answer_loss(model, drawn.prompt, drawn.answers.tokens[best])
         return loss, {**log, "loss": answer_log["loss"]}

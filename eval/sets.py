@@ -46,7 +46,7 @@ def labelled_chat(row: Mapping[str, Any], density: Density) -> Row:
     """Return a row as trainers take it: `prompt` and `completion` (the right answer), both as chat messages."""
     return {
         "prompt": messages(row["observation"], density),
-        "completion": [{"role": "assistant", "content": answer_text(row["ground_truth"], density)}],
+        "completion": [{"role": "assistant", "content": answer_text(row["observation"], density)}],
     }
 
 

@@ -18,7 +18,7 @@ PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 # The pieces of an answer that are always the same. The first three cannot occur in a prompt: quotes within a value are escaped there.
 PIECES = ('{"rationale": "', '", "cited_log_id": "', '", "action": "', '"}')
 CONTEXT = 4096  # tokens
-LONGEST = 32  # tokens of an answer; a right one has about ten
+LONGEST = 192  # tokens of an answer; a right one has 20 to 120
 
 
 class PromptCodec:
@@ -52,7 +52,7 @@ class PromptCodec:
 
     def answer(self, row: Row) -> list[int]:
         """Encode the right answer, with its end."""
-        return [*self.tokenizer(answer_text(row["ground_truth"], "compact")).input_ids, self.end]
+        return [*self.tokenizer(answer_text(row["observation"], "compact")).input_ids, self.end]
 
     def places(self, tokens: Sequence[int]) -> tuple[int, int]:
         """Return where the cited line and the action begin in an answer; its length for a part that is not there."""

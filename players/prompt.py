@@ -1,11 +1,9 @@
-"""Render the one prompt of training, evaluation and demo, and read the answer from a reply.
+"""Render the one prompt of training, evaluation and demo, write the right answer, and read the answer from a reply.
 
 Two densities of the same content. `full` is for instruction-tuned models: the playbook stands in the system message, every value has its
-name. `compact` is for small models that learn the playbook: no playbook, context rows by position, short names for the entities (`@h1` is a host,
-and its address in a field of addresses), one timeline in which tickets open and sensors fall silent between the log lines, each line
-with the seconds since the line before it. What the verifier reads can be read back from either.
+name. `compact` (`players.compact`) is for small models that learn the playbook. What the verifier reads can be read back from either.
 
-A line of the prompt is an event or a fact, and holds `name=value` parts between single spaces. A value with anything but plain printable
+A line of the prompt is an event or a fact, and holds `name=value` parts between single spaces. In `full` a value with anything but plain printable
 ASCII, or with a space, a comma, a quote, `=` or `<`, is a JSON string, so no text that somebody wrote can pass for a line, a part, a
 section or a special token of a chat template. `-` is an empty list.
 """
@@ -13,31 +11,29 @@ section or a special token of a chat template. `-` is an empty list.
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import starmap
-from json.encoder import encode_basestring_ascii
-from math import isnan
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from players.base import DENSITIES, MAX_REPLY, Density
+from players.compact import compact
 from players.reasoning import Blocks, marks
-from schema import LABELS, NO_TIME, BadRequestError, Triage, epoch_s, faults, shown_time
+from players.reasons import chain_of, in_words, renamed, write_chain
+from players.values import REMEMBERED, listed, plain, quoted
+from schema import LABELS, MAX_LONG_TEXT, BadRequestError, Triage, faults, shown_time
+from verifier.decision import judge_observation
 from verifier.playbook import playbook_for
 from verifier.truth import GroundTruth
 
+TEXT_VERSION = 2  # of the compact prompt and answer; a small model plays the version that it learned alone
 MAX_TRIES = 200  # opening braces of a reply that are tried
-REMEMBERED = 20_000  # rendered values that are kept at a time
-CITED = 3  # log ids that a rationale names
-NAMED = 2  # rules that a compact rationale names
 
 ANSWER_FORM = (
-    f'{{"action": one of {", ".join(LABELS)}, "cited_log_id": the id of one line that supports it, "rationale": why, '
+    f'{{"rationale": why, "cited_log_id": the id of one line that supports the action, "action": one of {", ".join(LABELS)}, '
     '"confidence": optional number from 0 to 1}'
 )
 _FULL = f"""You are the analyst on duty in a security operations center. Judge the alert by the log lines and the context, by the playbook below.
@@ -102,28 +98,10 @@ def _checked(density: str) -> str:
     return density
 
 
-_PLAIN = re.compile(r"(?!-$|@)[!#-+\--;>-~]+")  # printable ASCII without space " , < =, not "-" alone, no alias
-
-
-def quoted(text: str) -> str:
-    """Return a text as a JSON string of printable ASCII without `<`."""
-    return encode_basestring_ascii(text).replace("<", "\\u003c")
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _value(value: str | int) -> str:
-    """Render a value: as it is if it is plain, else as a JSON string. Most come again, and a look-up takes a tenth of the time."""
-    return str(value) if not isinstance(value, str) or _PLAIN.fullmatch(value) else quoted(value)
-
-
 @lru_cache(maxsize=REMEMBERED)
 def _part(name: str, value: str | int) -> str:
     """Render `name=value`."""
-    return f"{name}={value if not isinstance(value, str) or _PLAIN.fullmatch(value) else quoted(value)}"
-
-
-def _list(values: Iterable[str]) -> str:
-    return ",".join(map(_value, values)) or "-"
+    return f"{name}={plain(value)}"
 
 
 def _without_nulls(fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -133,7 +111,6 @@ def _without_nulls(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 _of_host = itemgetter("name", "ip", "role", "criticality")
 _of_account = itemgetter("name", "kind", "department")
-_of_indicator = itemgetter("value", "confidence")
 
 
 def _full(observation: Mapping[str, Any]) -> str:
@@ -141,29 +118,29 @@ def _full(observation: Mapping[str, Any]) -> str:
     note = f" note={quoted(alert['narrative'])}" if alert.get("narrative") else ""
     lines = [
         f"ALERT\ntitle={quoted(alert['title'])} {_part('severity', alert['severity'])} {_part('log_id', alert['log_id'])}{note}\n",
-        f"CONTEXT\n{_part('now', shown_time(context.get('now', '')))} networks={_list(context.get('networks', ()))}",
+        f"CONTEXT\n{_part('now', shown_time(context.get('now', '')))} networks={listed(context.get('networks', ()))}",
     ]
     for row in context.get("hosts", ()):
-        name, ip, role, criticality = map(_value, _of_host(row))
+        name, ip, role, criticality = map(plain, _of_host(row))
         lines.append(f"host name={name} ip={ip} role={role} criticality={criticality}")
     for row in context.get("accounts", ()):
-        name, kind, department = map(_value, _of_account(row))
+        name, kind, department = map(plain, _of_account(row))
         privileged = "true" if row["privileged"] else "false"
         lines.append(f"account name={name} kind={kind} privileged={privileged} department={department}")
     for row in context.get("tools", ()):
-        lines.append(f"tool name={_value(row['name'])} department={_value(row['department'])}")
+        lines.append(f"tool name={plain(row['name'])} department={plain(row['department'])}")
     for row in context.get("scanners", ()):
-        lines.append(f"scanner ip={_value(row['ip'])} targets={_list(row['targets'])}")
+        lines.append(f"scanner ip={plain(row['ip'])} targets={listed(row['targets'])}")
     for row in context.get("tickets", ()):
         lines.append(
-            f"ticket id={_value(row['ticket_id'])} status={_value(row['status'])} hosts={_list(row['hosts'])} "
-            f"accounts={_list(row['accounts'])} tool={_value(row['tool'])} starts_at={row['starts_at']} ends_at={row['ends_at']}"
+            f"ticket id={plain(row['ticket_id'])} status={plain(row['status'])} hosts={listed(row['hosts'])} "
+            f"accounts={listed(row['accounts'])} tool={plain(row['tool'])} starts_at={row['starts_at']} ends_at={row['ends_at']}"
         )
     for row in context.get("indicators", ()):
-        lines.append(f"indicator value={_value(row['value'])} confidence={_value(row['confidence'])}")
+        lines.append(f"indicator value={plain(row['value'])} confidence={plain(row['confidence'])}")
     for row in context.get("sensors", ()):
         lines.append(
-            f"sensor host={_value(row['host'])} telemetry={_value(row['telemetry'])} silent_from={row['silent_from']} "
+            f"sensor host={plain(row['host'])} telemetry={plain(row['telemetry'])} silent_from={row['silent_from']} "
             f"silent_to={row['silent_to']}"
         )
     lines.append("\nLOG LINES")
@@ -173,115 +150,10 @@ def _full(observation: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _compact(observation: Mapping[str, Any]) -> str:
-    alert, context, window = observation["alert"], observation["context"], observation["log_window"]
-    starts = window[0]["timestamp"] if window else context.get("now", "")
-    note = f" {quoted(alert['narrative'])}" if alert.get("narrative") else ""
-    lines = [
-        f"alert {_value(alert['log_id'])} {_value(alert['severity'])} {quoted(alert['title'])}{note}",
-        f"now {_value(shown_time(context.get('now', '')))} {_value(shown_time(starts))} {_list(context.get('networks', ()))}",
-    ]
-    short = _Aliases(lines)
-    for row in context.get("hosts", ()):
-        short.define("h", " ".join(map(_value, _of_host(row))), (False, row["name"]), (True, row["ip"]))
-    for row in context.get("accounts", ()):
-        privileged = "true" if row["privileged"] else "false"
-        short.define("u", f"{' '.join(map(_value, _of_account(row)))} {privileged}", (False, row["name"]))
-    for row in context.get("indicators", ()):
-        value = row["value"]
-        short.define("i", " ".join(map(_value, _of_indicator(row))), (False, value), (True, value))
-    for item in _recurring(window):
-        if item not in short:
-            short.define("n", _value(item[1]), item, (not item[0], item[1]))
-    for row in context.get("tools", ()):
-        lines.append(f"tool={_value(row['name'])} {_value(row['department'])}")
-    for row in context.get("scanners", ()):
-        lines.append(f"scanner {short.of('ip', row['ip'])} {_list(row['targets'])}")
-    marks = []
-    for row in context.get("tickets", ()):
-        hosts, accounts = (",".join(short.of("", name) for name in row[part]) or "-" for part in ("hosts", "accounts"))
-        alias = short.define(
-            "t",
-            f"{_value(row['ticket_id'])} {_value(row['status'])} {hosts} {accounts} tool={_value(row['tool'])}",
-        )
-        marks += [(epoch_s(row["starts_at"]), 0, f"{alias} opens"), (epoch_s(row["ends_at"]), 1, f"{alias} closes")]
-    for row in context.get("sensors", ()):
-        alias = short.define("s", f"{short.of('', row['host'])} {_value(row['telemetry'])}")
-        marks += [
-            (epoch_s(row["silent_from"]), 0, f"{alias} silent"),
-            (epoch_s(row["silent_to"]), 1, f"{alias} back"),
-        ]
-    return "\n".join([*lines, *_timeline(window, marks, short, _first_time(starts, context.get("now", "")))])
-
-
-def _first_time(*timestamps: str) -> float:
-    """Return the first of some times that is known, in epoch seconds; 0 where none is."""
-    return next((epoch_s(timestamp) for timestamp in timestamps if timestamp and timestamp != NO_TIME), 0.0)
-
-
-class _Aliases(dict[tuple[bool, Any], str]):
-    """Map what entities are called, (is it an address, value), to aliases such as `@h1`. A definition is a line of the prompt."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__()
-        self._lines, self._defined = lines, Counter[str]()
-
-    def define(self, kind: str, text: str, *values: tuple[bool, Any]) -> str:
-        """Write the next definition of a kind and return its alias, which the values have from now on unless they had one."""
-        self._defined[kind] += 1
-        alias = f"@{kind}{self._defined[kind]}"
-        self._lines.append(f"{alias} {text}")
-        for value in values:
-            self.setdefault(value, alias)
-        return alias
-
-    def of(self, field: str, value: Any) -> str:
-        """Render a field's value: an alias if it names an entity, else as it is."""
-        return self.get((field.endswith("ip"), value)) or _value(value)
-
-
-_NAMES_ENTITY = re.compile(r"(ip|hostname|user|user_name|run_as|answers)$").search
-
-
-def _recurring(window: Sequence[Mapping[str, Any]]) -> Iterable[tuple[bool, str]]:
-    """Return the values that name an entity more than once in a window, in their order."""
-    named = Counter(
-        (name.endswith("ip"), value)
-        for row in window
-        for name, value in row["fields"].items()
-        if isinstance(value, str) and _NAMES_ENTITY(name)
-    )
-    return [item for item, times in named.items() if times > 1]
-
-
-def _timeline(
-    window: Sequence[Mapping[str, Any]], marks: list[tuple[float, int, str]], short: _Aliases, at: float
-) -> Iterable[str]:
-    """Render the log lines in their order, the marks among them by time, each with the seconds since the line before it."""
-    waiting = sorted(marks, reverse=True)
-
-    def timed(moment: float, opening: str, rest: str) -> str:
-        nonlocal at
-        if isnan(moment):
-            return f"{opening}untimed {rest}"
-        gap, at = round(moment - at, 6), moment
-        return f"{opening}{gap:+.10g} {rest}"
-
-    for row in window:
-        moment = epoch_s(row["timestamp"])
-        while waiting and waiting[-1][:2] <= (moment, 0):
-            yield timed(waiting[-1][0], "", waiting.pop()[2])
-        fields = " ".join(
-            f"{name}={short.of(name, value)}" if _NAMES_ENTITY(name) else _part(name, value)
-            for name, value in _without_nulls(row["fields"]).items()
-            if name != "activity"
-        )
-        yield timed(moment, f"{row['log_id']} ", f"{row['event_type']}.{_value(row['fields']['activity'])} {fields}")
-    while waiting:
-        yield timed(waiting[-1][0], "", waiting.pop()[2])
-
-
-_RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {"full": _full, "compact": _compact}
+_RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "full": _full,
+    "compact": lambda observation: compact(observation).text,
+}
 
 
 # ---------------------------------------------------------------- reply -> answer
@@ -362,35 +234,24 @@ def _validated(value: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
 
 
 # ---------------------------------------------------------------- ground truth -> answer
-def answer_text(ground_truth: GroundTruth | Mapping[str, Any], density: Density = "full") -> str:
-    """Return the right answer as a model should write it: the first line of evidence, and a short rationale from rules and evidence.
+def answer_text(
+    observation: Mapping[str, Any], density: Density = "full", *, ground_truth: GroundTruth | None = None
+) -> str:
+    """Return the right answer as a model should write it: the chain of reasons, the first line of evidence, the action.
 
-    In `compact` the rationale comes first and is shorter still: what was found, then whether it is explained, then the line, then the action,
-    so that each word of a small model's answer can build on the one before it.
+    The reasons come first, so that each word of an answer can build on the one before it: in words in `full`, as a chain in `compact`.
 
     Args:
-        ground_truth: the verifier's, or a frozen row's with action, evidence_log_ids and rule_ids.
+        observation: what `reset` shows the defender, or a frozen row's.
         density: as the prompt has it.
+        ground_truth: the verifier's, with its findings, where it is known; else the verifier is asked.
     """
-    truth = ground_truth.to_dict() if isinstance(ground_truth, GroundTruth) else ground_truth
-    evidence, rules = truth["evidence_log_ids"], truth["rule_ids"]
+    truth = ground_truth or judge_observation(observation)
+    chain = chain_of(truth)
     if _checked(density) == "compact":
-        explained = "explained" if truth["action"] == "dismiss" else "unexplained"
-        findings = " ".join(rules[:NAMED]) or "nothing"
-        return json.dumps(
-            {"rationale": f"{findings} {explained}", "cited_log_id": evidence[0], "action": truth["action"]}
-        )
-    return json.dumps(
-        {"action": truth["action"], "cited_log_id": evidence[0], "rationale": _because(truth, evidence, rules)}
-    )
-
-
-def _because(truth: Mapping[str, Any], evidence: Sequence[str], rules: Sequence[str]) -> str:
-    """Return the rationale: what was found where, and whether something explains it."""
-    if not rules:
-        return (
-            "No rule finds anything." if truth["action"] == "dismiss" else "Nothing found, but the sensor was silent."
-        )
-    more = f" and {len(evidence) - CITED} more" if len(evidence) > CITED else ""
-    explained = "explained" if truth["action"] == "dismiss" else "unexplained"
-    return f"{', '.join(rules)} in {', '.join(evidence[:CITED])}{more}, {explained}."
+        rationale = write_chain(renamed(chain, compact(observation).names))
+    else:
+        rationale = " ".join(in_words(chain))[:MAX_LONG_TEXT]
+    explained = truth.rung == "explained"  # the alerted line, which may come first, is then evidence too
+    line = chain.reasons[0].lines[0] if explained else truth.evidence_log_ids[0]
+    return json.dumps({"rationale": rationale, "cited_log_id": line, "action": truth.action})

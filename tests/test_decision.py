@@ -269,7 +269,7 @@ def test_a_stored_truth_is_rebuilt_without_what_no_row_stores():
     assert GroundTruth.from_dict(stored) == GroundTruth(
         "quarantine_host", (), ("L1-1",), ("T1055",), ("code-injection",), ""
     )
-    assert GroundTruth.from_dict(truth.to_dict()) == dataclasses.replace(truth, findings=(), why="")
+    assert GroundTruth.from_dict(truth.to_dict()) == dataclasses.replace(truth, findings=(), why="", rung="")
     assert GroundTruth.from_dict({"action": "dismiss"}) == GroundTruth("dismiss", (), (), (), (), "")
 
 

@@ -281,6 +281,6 @@ def lengths(tokenizer: Any, prompts: Sequence[Messages], answers: Sequence[str] 
 
 def answer_room(tokenizer: Any, density: Density) -> int:
     """Return the tokens that an answer gets: the longest right answer of the frozen rows and an eighth more."""
-    texts = [answer_text(row["ground_truth"], density) for row in frozen()]
+    texts = [answer_text(row["observation"], density) for row in frozen()]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return max(map(len, ids)) * 9 // 8 + 2

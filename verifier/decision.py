@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from math import ceil, floor, isnan
 from typing import Any
 
-from schema import CLOUD_WORK, FIELDS_OF, SENSOR_OF, Fields, Incident, Label, epoch_s, iso_time
+from schema import CLOUD_WORK, FIELDS_OF, SENSOR_OF, Fields, Incident, epoch_s, iso_time
 from verifier.calls import calls_by_operation
 from verifier.commands import triggers_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, explanation
 from verifier.rules import RULES
-from verifier.truth import GroundTruth
+from verifier.truth import LADDER, GroundTruth, Rung
 from verifier.window import Finding, Kind, Limits, Line, Rule, Window, lines_of_events, lines_of_rows, members, set_of
 from world import EMPTY_WORLD, World
 
@@ -121,21 +121,21 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
     """Decide from the gravest rung of the ladder down (step 3)."""
     live = [finding for finding in findings if not finding.explained_by]
     confirmed = [finding for finding in live if finding.strength == "confirmed"]
-    action: Label
+    together: list[Finding] = []
+    outage = ""
+    rung: Rung
     basis: list[Finding]
     if confirmed:
-        action, why, basis = _respond(confirmed, window)
+        rung, basis = _respond(confirmed, window)
     elif together := _corroborated(live, window.limits):
-        action, why, basis = _respond(together, window)
-        why = f"different suspicious things bear each other out; {why}"
+        rung, basis = _respond(together, window)
     elif live:
-        action, basis = "monitor", live
-        why = "what was found is suspicious, not confirmed, and nothing explains it"
+        rung, basis = "suspicious", live
     elif outage := _missing_telemetry(window):
-        action, basis, why = "monitor", [], outage
+        rung, basis = "silent", []
     else:
-        action, basis = "dismiss", list(findings)
-        why = "every finding is explained" if findings else "no rule finds anything"
+        rung, basis = "explained" if findings else "nothing", list(findings)
+    action, why = LADDER[rung]
     evidence = {log_id for finding in basis for log_id in finding.evidence}
     if not live:
         evidence.add(_alerted_line(window).log_id)
@@ -145,7 +145,9 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
         evidence_log_ids=tuple(line.log_id for line in window.lines if line.log_id in evidence),
         techniques=tuple(dict.fromkeys(finding.technique for finding in basis)),
         rule_ids=tuple(dict.fromkeys(finding.rule_id for finding in basis)),
-        why=why,
+        why=outage or (f"different suspicious things bear each other out; {why}" if together else why),
+        rung=rung,
+        together=bool(together),
     )
 
 
@@ -171,27 +173,26 @@ def _place(finding: Finding) -> str:
     return finding.host or (f"account {finding.account}" if finding.account else "")
 
 
-def _respond(confirmed: list[Finding], window: Window) -> tuple[Label, str, list[Finding]]:
-    """Return the rung for confirmed findings, why, and the findings that it rests on."""
+def _respond(confirmed: list[Finding], window: Window) -> tuple[Rung, list[Finding]]:
+    """Return the rung for confirmed findings, and the findings that it rests on."""
     world = window.world
-    damage = [finding for finding in confirmed if finding.impact]
-    if damage:
-        return "escalate", "harm is already done", damage
-    crown = [finding for finding in confirmed if any(_tier(world, host) == "crown_jewel" for host in finding.hosts)]
-    if crown:
-        return "escalate", "a crown jewel is concerned", crown
-    privileged = [finding for finding in confirmed if any(_is_privileged(world, name) for name in finding.accounts)]
-    if privileged:
-        return "escalate", "a privileged identity is concerned", privileged
+    if damage := [finding for finding in confirmed if finding.impact]:
+        return "harm", damage
+    if crown := [
+        finding for finding in confirmed if any(_tier(world, host) == "crown_jewel" for host in finding.hosts)
+    ]:
+        return "crown", crown
+    if privileged := [
+        finding for finding in confirmed if any(_is_privileged(world, name) for name in finding.accounts)
+    ]:
+        return "privileged", privileged
     if len({host for finding in confirmed for host in finding.hosts}) >= window.limits.at_least(SEVERAL_HOSTS):
-        return "escalate", f"{SEVERAL_HOSTS} or more hosts are concerned", confirmed
-    on_host = [finding for finding in confirmed if finding.scope == "host"]
-    if on_host:
-        return "quarantine_host", "hostile code runs on one host", on_host
-    hostile = [finding for finding in confirmed if _comes_from_outside(finding, window)]
-    if hostile:
-        return "block_ip", "a hostile external address is at work and no host is compromised", hostile
-    return "escalate", "it is confirmed, and there is neither a host to isolate nor an address to block", confirmed
+        return "several", confirmed
+    if on_host := [finding for finding in confirmed if finding.scope == "host"]:
+        return "host", on_host
+    if hostile := [finding for finding in confirmed if _comes_from_outside(finding, window)]:
+        return "outside", hostile
+    return "neither", confirmed
 
 
 def _comes_from_outside(finding: Finding, window: Window) -> bool:

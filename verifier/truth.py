@@ -4,10 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from schema import Label
+from verifier.context import SEVERAL_HOSTS
 from verifier.window import Finding
+
+Rung = Literal[
+    "harm",
+    "crown",
+    "privileged",
+    "several",
+    "host",
+    "outside",
+    "neither",
+    "suspicious",
+    "silent",
+    "explained",
+    "nothing",
+]
+LADDER: Mapping[Rung, tuple[Label, str]] = {  # from the gravest rung down: what follows, and why
+    "harm": ("escalate", "harm is already done"),
+    "crown": ("escalate", "a crown jewel is concerned"),
+    "privileged": ("escalate", "a privileged identity is concerned"),
+    "several": ("escalate", f"{SEVERAL_HOSTS} or more hosts are concerned"),
+    "host": ("quarantine_host", "hostile code runs on one host"),
+    "outside": ("block_ip", "a hostile external address is at work and no host is compromised"),
+    "neither": ("escalate", "it is confirmed, and there is neither a host to isolate nor an address to block"),
+    "suspicious": ("monitor", "what was found is suspicious, not confirmed, and nothing explains it"),
+    "silent": ("monitor", "nothing is found, but the sensor behind the alert was silent"),
+    "explained": ("dismiss", "every finding is explained"),
+    "nothing": ("dismiss", "no rule finds anything"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +43,8 @@ class GroundTruth:
     """What the verifier says of an incident.
 
     `findings` holds explained ones too (their `explained_by` says by what). `evidence_log_ids` are the lines that
-    support the action, in time order, never empty. `why` is the ladder's reason.
+    support the action, in time order, never empty. `why` is the ladder's reason, `rung` the same in a word (empty where it was read from a row), and `together` says
+    that suspicious findings bear each other out.
     """
 
     action: Label
@@ -24,6 +53,8 @@ class GroundTruth:
     techniques: tuple[str, ...]
     rule_ids: tuple[str, ...]
     why: str
+    rung: Rung | Literal[""] = ""
+    together: bool = False
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> GroundTruth:

@@ -12,6 +12,7 @@ from typing import Any
 
 from players.codec import CONTEXT, END, PAD, PIECES, START
 from players.prompt import system_text
+from players.reasons import BY_TOOL, NOT_EXPLAINED, PARTS, RUNGS, SCOPES, STRENGTHS, TOGETHER
 from schema import LABELS, MAX_EVENTS, BadRequestError, log_id_at
 from train.nano.presets import PRESETS
 from verifier.rules import RULES
@@ -21,7 +22,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 # What stays together: an entity's short name; name=value where the value is a plain word or number; a word with what ends it.
-WORDS = r' ?@[a-z]\d+| ?[a-z_]+=[a-z0-9_]+(?=[ \n]|$)| ?[^ \n=,"@\\]+(?:\\+|=)?|[ \n=,"@\\]'
+WORDS = r' ?@[a-z]+\d+| ?[a-z_]+=[a-z0-9_]+(?=[ \n]|$)| ?[^ \n=,"@\\]+(?:\\+|=)?|[ \n=,"@\\]'
 
 
 # ---------------------------------------------------------------- tokenizer
@@ -44,7 +45,18 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     )
     tokenizer.decoder = decoders.ByteLevel()
     answers = [f"{label}{piece}" for label in LABELS for piece in PIECES] + [*map(log_id_at, range(MAX_EVENTS))]
-    answers += ["nothing explained", "nothing unexplained"]
+    answers += [
+        f" {word}"
+        for word in (
+            *STRENGTHS,
+            *SCOPES,
+            "harm",
+            *(f"{part}=" for part in PARTS),
+            f"ok={NOT_EXPLAINED}",
+            f"ok={BY_TOOL}",
+        )
+    ]
+    answers += [f" so={rung}" for rung in (*RUNGS, f"{TOGETHER},")]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=[PAD, START, END],

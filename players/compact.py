@@ -1,0 +1,262 @@
+"""Write a prompt for small models: entities by short names that say what decides, one timeline, and each line's id at its end.
+
+A host is `@crown1`, `@host1` or `@lab1` by its tier, an account `@priv1` or `@user1`, an indicator `@bad1` (high confidence) or `@maybe1`, a ticket
+`@t1` if it is approved and `@x1` if not, an authorised scanner `@scan1` (`@outscan1` from outside), any other address `@out1` or `@in1`, a machine's
+account `@machine1`, another name that comes again `@name1`; an address of a host has the host's short name. A definition begins with what matters.
+The fact stands wherever the entity stands: a small model does not form the habit of looking a definition up at a varying distance (train/LOG.md).
+
+A line of the timeline has the seconds since the line before it, type and activity, the fields, and three things that follow from the context:
+`names=` the entities that a text names, `during=` the tickets that are open on the line's host or account, and, last, its log id. Numbers of
+100,000 and more say their number of digits first. What the verifier reads can be read back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from math import isnan
+from typing import Any, NamedTuple
+
+from players.values import listed, plain, raw, read, short
+from schema import NO_TIME, SENSOR_OF, UNNAMED_PROGRAM_WORK, account_name, epoch_s, shown_time
+from verifier.window import WELL_KNOWN_ACCOUNTS
+from world import World, in_networks
+
+LARGE = 100_000  # numbers from here on say their number of digits first
+TIERS = {"crown_jewel": "crown", "standard": "host", "lab": "lab"}
+INTELLIGENCE = {"high": "bad", "low": "maybe"}
+SHORT_NAME = re.compile(r"@[a-z]+\d+")
+TICKET = "ticket "  # stands before a ticket's id among the names, which a host or an account may have too
+_WORK = {work: work.replace(" ", "-") for work in UNNAMED_PROGRAM_WORK}
+_WORKS = {name: work for work, name in _WORK.items()}
+_NAMES_ENTITY = re.compile(r"(ip|hostname|user|user_name|run_as|answers)$").search
+
+
+class Compact(NamedTuple):
+    """A prompt's user message, and the short names of what it names: of hosts, accounts, addresses, domains, and of tickets by `ticket ID`."""
+
+    text: str
+    names: Mapping[str, str]
+
+
+def work_name(tool: str) -> str:
+    """Write a program, or work that is no program, as one word where it can be."""
+    return _WORK.get(tool) or (raw(tool) if tool in _WORKS else short(tool))
+
+
+def read_work(text: str) -> str:
+    """Return the program or work that `work_name` wrote."""
+    return _WORKS.get(text) or read(text)
+
+
+def compact(observation: Mapping[str, Any]) -> Compact:
+    """Write an observation.
+
+    Args:
+        observation: what `reset` shows the defender: `alert`, `log_window` and `context` are read.
+    """
+    alert, context, window = observation["alert"], observation["context"], observation["log_window"]
+    world = World.from_context(context, alerted=alert["log_id"])
+    starts = window[0]["timestamp"] if window else world.now
+    lines = [f"now {plain(shown_time(world.now))} {plain(shown_time(starts))} {listed(context.get('networks', ()))}"]
+    names = _Names(lines)
+    _name_entities(names, world, window)
+    for tool in world.tools:
+        lines.append(f"tool={work_name(tool['name'])} {plain(tool['department'])}")
+    marks = [*_name_tickets(names, world), *_name_sensors(names, world, window)]
+    lines.append(_alert_line(names, alert, window))
+    lines += _timeline(names, world, window, sorted(marks, reverse=True), _first_time(starts, world.now))
+    return Compact("\n".join(lines), names.by_name())
+
+
+class _Names(dict[tuple[bool, Any], str]):
+    """Map what entities are called, (is it an address, value), to short names. A definition is a line of the prompt."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines, self._defined, self._tickets = lines, Counter[str](), dict[str, str]()
+
+    def define(self, kind: str, text: str, *values: tuple[bool, Any]) -> str:
+        """Write the next definition of a kind and return its short name, which the values have from now on unless they had one."""
+        self._defined[kind] += 1
+        name = f"@{kind}{self._defined[kind]}"
+        self._lines.append(f"{name} {text}")
+        for value in values:
+            self.setdefault(value, name)
+        return name
+
+    def define_ticket(self, kind: str, text: str, ticket_id: str) -> str:
+        """Write the definition of a ticket."""
+        name = self.define(kind, text)
+        self._tickets.setdefault(TICKET + ticket_id, name)
+        return name
+
+    def of(self, field: str, value: Any) -> str:
+        """Write a field's value: a short name if it names an entity, else as it is."""
+        return self.get((field.endswith("ip"), value)) or short(value)
+
+    def listed(self, values: Iterable[str]) -> str:
+        """Write a list of names of hosts or accounts."""
+        return ",".join(self.get((False, value)) or plain(value) for value in values) or "-"
+
+    def by_name(self) -> dict[str, str]:
+        """Return the short names by what they stand for."""
+        return {value: name for (_, value), name in reversed(self.items())} | self._tickets
+
+
+# ---------------------------------------------------------------- definitions
+def _name_entities(names: _Names, world: World, window: Sequence[Mapping[str, Any]]) -> None:
+    for host in world.hosts.values():
+        rest = " ".join(map(plain, (host["role"], host["name"], host["ip"])))
+        names.define(TIERS[host["criticality"]], rest, (False, host["name"]), (True, host["ip"]))
+    for account in world.accounts.values():
+        rest = " ".join(map(plain, (account["department"], account["kind"], account["name"])))
+        names.define("priv" if account["privileged"] else "user", rest, (False, account["name"]))
+    for indicator in world.indicators:
+        value = indicator["value"]
+        names.define(INTELLIGENCE[indicator["confidence"]], plain(value), (False, value), (True, value))
+    for scanner in world.scanners:
+        address, targets = scanner["ip"], tuple(scanner["targets"])
+        covers = names.listed(host["name"] for host in world.hosts.values() if in_networks(host["ip"], targets))
+        kind = "scan" if world.is_internal(address) else "outscan"
+        names.define(kind, f"{names.of('ip', address)} {listed(targets)} covers={covers}", (True, address))
+    for is_address, value in _entities(window):
+        if (is_address, value) not in names and (kind := _kind_of(value, world, is_address=is_address)):
+            names.define(kind, plain(value), (is_address, value), (not is_address, value))
+
+
+def _entities(window: Sequence[Mapping[str, Any]]) -> Iterable[tuple[bool, str]]:
+    """Return every address and every name that a window has more than once, in their order."""
+    named = Counter(
+        (name.endswith("ip"), value)
+        for row in window
+        for name, value in row["fields"].items()
+        if isinstance(value, str) and _NAMES_ENTITY(name)
+    )
+    return [(is_address, value) for (is_address, value), times in named.items() if is_address or times > 1]
+
+
+def _kind_of(value: str, world: World, *, is_address: bool) -> str:
+    """Return the kind of short name for what no context names; nothing for names that everybody knows."""
+    if is_address:
+        return "in" if world.is_internal(value) else "out"
+    if value.lower() in WELL_KNOWN_ACCOUNTS:
+        return ""
+    return "machine" if value.endswith("$") else "name"
+
+
+Mark = tuple[float, int, str]  # when, openings first, what happens
+
+
+def _name_tickets(names: _Names, world: World) -> Iterable[Mark]:
+    for ticket in world.tickets:
+        rest = (
+            f"tool={work_name(ticket['tool'])} {names.listed(ticket['hosts'])} {names.listed(ticket['accounts'])} "
+            f"{plain(ticket['status'])} {plain(ticket['ticket_id'])}"
+        )
+        name = names.define_ticket("t" if ticket["status"] == "approved" else "x", rest, ticket["ticket_id"])
+        yield epoch_s(ticket["starts_at"]), 0, f"{name} opens"
+        yield epoch_s(ticket["ends_at"]), 1, f"{name} closes"
+
+
+def _name_sensors(names: _Names, world: World, window: Sequence[Mapping[str, Any]]) -> Iterable[Mark]:
+    times = [moment for row in window if not isnan(moment := epoch_s(row["timestamp"]))] or [0.0]
+    for sensor in world.sensors:
+        silent, back = epoch_s(sensor["silent_from"]), epoch_s(sensor["silent_to"])
+        missing = max(0, round(min(back, max(times)) - max(silent, min(times))))
+        name = names.define("s", f"{names.of('', sensor['host'])} {plain(sensor['telemetry'])} {missing}")
+        yield silent, 0, f"{name} silent"
+        yield back, 1, f"{name} back"
+
+
+def _alert_line(names: _Names, alert: Mapping[str, Any], window: Sequence[Mapping[str, Any]]) -> str:
+    """Write the alert, with the host and the sensor that it came from."""
+    row = next((row for row in window if row["log_id"] == alert["log_id"]), None)
+    host = row["fields"].get("device_hostname") if row else None
+    sensor = SENSOR_OF.get(row["event_type"], "-") if row else "-"
+    place = names.of("", host) if host else "-"
+    note = f" {raw(alert['narrative'])}" if alert.get("narrative") else ""
+    return f"alert {plain(alert['log_id'])} {place} {sensor} {plain(alert['severity'])} {raw(alert['title'])}{note}"
+
+
+def _first_time(*timestamps: str) -> float:
+    """Return the first of some times that is known, in epoch seconds; 0 where none is."""
+    return next((epoch_s(timestamp) for timestamp in timestamps if timestamp and timestamp != NO_TIME), 0.0)
+
+
+# ---------------------------------------------------------------- the timeline
+def _timeline(
+    names: _Names, world: World, window: Sequence[Mapping[str, Any]], waiting: list[Mark], at: float
+) -> Iterable[str]:
+    """Write the log lines in their order, the marks among them by time, each with the seconds since the line before it."""
+    open_tickets, mentions = _open_tickets(names, world), _mentions(names)
+
+    def timed(moment: float, rest: str) -> str:
+        nonlocal at
+        if isnan(moment):
+            return f"untimed {rest}"
+        gap, at = round(moment - at, 6), moment
+        return f"{gap:+.10g} {rest}"
+
+    for row in window:
+        moment = epoch_s(row["timestamp"])
+        while waiting and waiting[-1][:2] <= (moment, 0):
+            yield timed(waiting[-1][0], waiting.pop()[2])
+        fields = _fields(names, row["fields"], mentions)
+        during = open_tickets(moment, row["fields"]) if world.tickets else ""
+        yield timed(moment, f"{row['event_type']}.{plain(row['fields']['activity'])}{fields}{during} {row['log_id']}")
+    while waiting:
+        yield timed(waiting[-1][0], waiting.pop()[2])
+
+
+def _fields(names: _Names, fields: Mapping[str, Any], mentions: Callable[[str], str]) -> str:
+    parts = []
+    for name, value in fields.items():
+        if value is None or name == "activity":
+            continue
+        if _NAMES_ENTITY(name):
+            parts.append(f" {name}={names.of(name, value)}")
+        elif isinstance(value, str):
+            parts.append(f" {name}={short(value)}{mentions(value)}")
+        else:
+            parts.append(f" {name}={f'{len(str(value))}:' if value >= LARGE else ''}{value}")
+    return "".join(parts)
+
+
+def _mentions(names: _Names) -> Callable[[str], str]:
+    """Return a function that says which entities a text names."""
+    known = {value: name for (_, value), name in names.items() if isinstance(value, str) and len(value) > 2}
+    if not known:
+        return lambda _: ""
+    longest_first = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+    find = re.compile(rf"(?<![\w-])(?:{longest_first})(?![\w-])").findall
+
+    def mentioned(text: str) -> str:
+        found = dict.fromkeys(known[value] for value in find(text)) if len(text) > 2 else ()
+        return f" names={','.join(found)}" if found else ""
+
+    return mentioned
+
+
+def _open_tickets(names: _Names, world: World) -> Callable[[float, Mapping[str, Any]], str]:
+    """Return a function that says which tickets are open on a line's host or account at its time."""
+    tickets = [
+        (
+            epoch_s(ticket["starts_at"]),
+            epoch_s(ticket["ends_at"]),
+            frozenset(chain(ticket["hosts"], ticket["accounts"])),
+            names.by_name()[TICKET + ticket["ticket_id"]],
+        )
+        for ticket in world.tickets
+    ]
+
+    def during(moment: float, fields: Mapping[str, Any]) -> str:
+        whom = {fields.get("device_hostname"), account_name(fields.get("actor_user"))}
+        open_then = [
+            name for start, end, covers, name in tickets if start <= moment <= end and not whom.isdisjoint(covers)
+        ]
+        return f" during={','.join(open_then)}" if open_then else ""
+
+    return during

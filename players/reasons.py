@@ -1,0 +1,315 @@
+"""The chain of reasons: what was found where, how sure it is, whom it concerns, what explains it, and what follows by the ladder.
+
+    chain_of(ground_truth)                        the verifier's findings as a chain, with the names of the organisation
+    write_chain(renamed(chain, names))            a rationale such as
+        unit-written L1-3 confirmed host on=@crown1 by=@user2 with=tee ok=@t1 remote-shell-pipe L1-4 confirmed host on=@host4 by=@user4 ok=no so=host
+    parse_chain(rationale), parse_reasons(rationale)   read it back, as far as it is well formed
+    action_by(chain)                              the action that follows: an answer with another one contradicts itself
+
+Each word is a look-up or a small step from the words before it, so a small model can say it, and a wrong answer can be read. The
+rule comes before its lines (it says what to look for), and the findings in the order of their lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from players.compact import SHORT_NAME, TICKET, read_work, work_name
+from players.values import plain, read, read_list
+from schema import CLOUD_WORK, Label
+from verifier.context import SEVERAL_HOSTS
+from verifier.truth import LADDER, GroundTruth
+from verifier.window import Finding
+
+MOST_REASONS = 6  # findings of a chain: unexplained and confirmed ones first
+MOST_NAMED = 4  # lines, hosts or accounts of a reason; of more the first three are named
+MORE = "+"  # stands last where there are more than are named
+NOT_EXPLAINED, BY_TOOL = "no", "tool"
+STRENGTHS, SCOPES = ("confirmed", "suspicious"), ("host", "network", "identity", "data")
+RUNGS: Mapping[str, tuple[Label, str]] = {str(rung): step for rung, step in LADDER.items()}
+PARTS = ("on", "by", "with", "from", "ok")  # hosts, accounts, program or work, the other end, what explains it
+TOGETHER = "together"  # stands before the rung where suspicious findings bear each other out
+
+
+class Reason(NamedTuple):
+    """One finding of a chain.
+
+    `hosts` begin with the place of the finding. Read back, `lines`, `hosts` and `accounts` end with `MORE` where there are more than are named. `tool` and `remote` are empty where there is none. `explanation` is
+    empty where nothing explains the finding, else a ticket's name (`ticket CHG-1042`, or its short name), `tool`, or the scanner's address.
+    """
+
+    rule_id: str
+    lines: tuple[str, ...]
+    strength: str
+    scope: str
+    harm: bool = False
+    hosts: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    tool: str = ""
+    remote: str = ""
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The reasons, in the order of their lines, and the rung of the ladder that they reach; empty where a reply names none."""
+
+    reasons: tuple[Reason, ...]
+    rung: str
+    together: bool = False
+
+
+# ---------------------------------------------------------------- from the verifier
+def chain_of(truth: GroundTruth) -> Chain:
+    """Make the chain of a ground truth that holds its findings."""
+    gravest = sorted(truth.findings, key=lambda finding: (bool(finding.explained_by), finding.strength != "confirmed"))
+    ordered = sorted(gravest[:MOST_REASONS], key=lambda finding: (_position(finding.evidence[0]), finding.rule_id))
+    return Chain(tuple(map(_reason, ordered)), truth.rung, truth.together)
+
+
+def _position(log_id: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", log_id)]
+
+
+def _reason(finding: Finding) -> Reason:
+    return Reason(
+        finding.rule_id,
+        finding.evidence,
+        finding.strength,
+        finding.scope,
+        finding.impact,
+        tuple(dict.fromkeys((finding.host, *finding.hosts))) if finding.host else finding.hosts,
+        finding.accounts,
+        finding.tool,
+        finding.remote,
+        _explanation(finding.explained_by),
+    )
+
+
+def _first(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(names) if len(names) <= MOST_NAMED else (*names[: MOST_NAMED - 1], MORE)
+
+
+def _explanation(explained_by: str) -> str:
+    """Return a ticket as it is, a scanner as its address, a tool as such: the reason names it already."""
+    if explained_by.startswith("approved tool "):
+        return BY_TOOL
+    return explained_by.removeprefix("authorised scanner ")
+
+
+def renamed(chain: Chain, names: Mapping[str, str]) -> Chain:
+    """Call hosts, accounts, addresses and tickets by other names (`players.compact.Compact.names`, or those the other way round).
+
+    After its place a reason's hosts stand in the order of `names`, which is that of a prompt, crown jewels first; so do its accounts.
+    """
+    order = {name: (not _is_kind(name, "crown"), index) for index, name in enumerate(names.values())}
+
+    def ordered(values: Sequence[str]) -> list[str]:
+        called = [names.get(value, value) for value in values]
+        return sorted(called, key=lambda name: order.get(name, (True, len(order))))
+
+    return replace(
+        chain,
+        reasons=tuple(
+            reason._replace(
+                hosts=(*(names.get(host, host) for host in reason.hosts[:1]), *ordered(reason.hosts[1:])),
+                accounts=tuple(ordered(reason.accounts)),
+                remote=names.get(reason.remote, reason.remote),
+                explanation=names.get(reason.explanation, reason.explanation),
+            )
+            for reason in chain.reasons
+        ),
+    )
+
+
+# ---------------------------------------------------------------- written and read
+def write_chain(chain: Chain) -> str:
+    """Write a chain as a rationale."""
+    rung = f"{TOGETHER},{chain.rung}" if chain.together else chain.rung
+    return " ".join([*(part for reason in chain.reasons for part in _parts(reason)), f"so={rung}"])
+
+
+def _parts(reason: Reason) -> Iterator[str]:
+    yield from (reason.rule_id, ",".join(_first(reason.lines)), reason.strength, reason.scope)
+    if reason.harm:
+        yield "harm"
+    for name, values in (("on", reason.hosts), ("by", reason.accounts)):
+        if values:
+            yield f"{name}={','.join(map(_named, _first(values)))}"
+    if reason.tool:
+        yield f"with={work_name(reason.tool)}"
+    if reason.remote:
+        yield f"from={_named(reason.remote)}"
+    yield f"ok={_named(reason.explanation) if reason.explanation else NOT_EXPLAINED}"
+
+
+def _named(name: str) -> str:
+    return name if SHORT_NAME.fullmatch(name) or name == MORE else plain(name)
+
+
+_PART = re.compile(r'(?:(on|by|with|from|ok|so)=)?((?:`[^`]*`|"(?:[^"\\]|\\.)*"|[^ `"]+)+)(?: |$)')
+_LINES = re.compile(r"[A-Za-z]+\d+-\d+(?:,[A-Za-z]+\d+-\d+)*(?:,\+)?")
+
+
+def parse_reasons(rationale: str) -> list[Reason]:
+    """Return the reasons that a rationale gives, in its order, up to the first that is not well formed. Never raises."""
+    return list(parse_chain(rationale).reasons)
+
+
+def parse_chain(rationale: str) -> Chain:
+    """Return the chain that a rationale gives, as far as it is well formed; its rung is empty where it does not end with one. Never raises."""
+    parts = list(_read_parts(rationale))
+    reasons: list[Reason] = []
+    while parts:
+        if parts[0][0] == "so":
+            together, _, rung = parts[0][1].rpartition(",")
+            known = rung in RUNGS and together in ("", TOGETHER) and len(parts) == 1
+            return Chain(tuple(reasons), rung if known else "", known and bool(together))
+        reason, size = _read_reason(parts)
+        if reason is None:
+            break
+        reasons.append(reason)
+        parts = parts[size:]
+    return Chain(tuple(reasons), "")
+
+
+def _read_parts(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a rationale with their names, up to where it is none."""
+    at = 0
+    while at < len(text) and (part := _PART.match(text, at)):
+        yield part[1] or "", part[2]
+        at = part.end()
+    if at < len(text):
+        yield "", ""
+
+
+def _read_reason(parts: Sequence[tuple[str, str]]) -> tuple[Reason | None, int]:
+    """Return the reason that parts begin with, and how many they are; None where they begin with none."""
+    opening = [value for name, value in parts[:4] if not name]
+    if len(opening) < 4 or not _LINES.fullmatch(opening[1]) or opening[2] not in STRENGTHS or opening[3] not in SCOPES:
+        return None, 0
+    size = 4
+    harm = parts[size : size + 1] == [("", "harm")]
+    size += harm
+    named: dict[str, str] = {}
+    for name, value in parts[size:]:
+        if name not in PARTS or name in named:
+            return None, 0
+        named[name] = value
+        size += 1
+        if name == "ok":
+            explanation = "" if value == NOT_EXPLAINED else read(value)
+            several = {key: read_list(named.get(key, "")) for key in ("on", "by")}
+            reason = Reason(
+                opening[0],
+                tuple(opening[1].split(",")),
+                opening[2],
+                opening[3],
+                harm,
+                several["on"],
+                several["by"],
+                read_work(named.get("with", "")),
+                read(named.get("from", "")),
+                explanation,
+            )
+            return reason, size
+    return None, 0
+
+
+# ---------------------------------------------------------------- what follows
+def action_by(chain: Chain) -> Label | None:
+    """Return the action that follows from a chain with short names by the ladder, None where it reaches no rung.
+
+    Tiers, privilege and what lies outside are read from the short names. Of suspicious findings that bear each other out those count that stand on other
+    lines of the same place; that they lie within an hour a chain does not say, so `together` is taken from it.
+    """
+    if not chain.rung:
+        return None
+    live = [reason for reason in chain.reasons if not reason.explanation]
+    confirmed = [reason for reason in live if reason.strength == "confirmed"]
+    if not confirmed and chain.together:
+        confirmed = [reason for reason in live if any(_bear_out(reason, other) for other in live)]
+    if confirmed:
+        return RUNGS[_rung_of(confirmed)][0]
+    if live:
+        return "monitor"
+    return "monitor" if chain.rung == "silent" else "dismiss"
+
+
+def _bear_out(reason: Reason, other: Reason) -> bool:
+    return (
+        reason.rule_id != other.rule_id
+        and set(reason.lines).isdisjoint({*other.lines} - {MORE})
+        and (reason.hosts or reason.accounts)[:1] == (other.hosts or other.accounts)[:1] != ()
+    )
+
+
+def _rung_of(confirmed: Sequence[Reason]) -> str:
+    hosts = {host for reason in confirmed for host in reason.hosts}
+    if any(reason.harm for reason in confirmed):
+        return "harm"
+    if any(_is_kind(host, "crown") for host in hosts):
+        return "crown"
+    if any(_is_kind(account, "priv") for reason in confirmed for account in reason.accounts):
+        return "privileged"
+    if len(hosts) >= SEVERAL_HOSTS:
+        return "several"
+    if any(reason.scope == "host" for reason in confirmed):
+        return "host"
+    return "outside" if any(map(_comes_from_outside, confirmed)) else "neither"
+
+
+def _is_kind(name: str, kind: str) -> bool:
+    return name[: len(kind) + 1] == f"@{kind}" and name[len(kind) + 1 :].isdecimal()
+
+
+_OURS = re.compile(r"@(crown|host|lab|in|scan)\d+")
+
+
+def _comes_from_outside(reason: Reason) -> bool:
+    if reason.tool == CLOUD_WORK:
+        return bool(reason.remote) and not _OURS.fullmatch(reason.remote)
+    return reason.scope == "network" and bool(reason.remote)
+
+
+# ---------------------------------------------------------------- in words
+def in_words(chain: Chain) -> list[str]:
+    """Say a chain in sentences: one a finding, and the last what follows."""
+    return [*map(_sentence, chain.reasons), f"{_conclusion(chain)}."]
+
+
+def _sentence(reason: Reason) -> str:
+    where = f" on {_all(reason.hosts)}" if reason.hosts else ""
+    who = f" by {_all(reason.accounts)}" if reason.accounts else ""
+    tool = f" with {reason.tool}" if reason.tool else ""
+    remote = f" from {reason.remote}" if reason.remote else ""
+    harm = ", harm done" if reason.harm else ""
+    return f"{reason.rule_id} in {_all(reason.lines)}: {reason.strength}{harm},{where}{who}{tool}{remote}; {_explained(reason)}.".replace(
+        ",;", ";"
+    )
+
+
+def _all(names: Sequence[str]) -> str:
+    names = _first(names)
+    return f"{', '.join(names[:-1])} and more" if names[-1:] == (MORE,) else ", ".join(names)
+
+
+def _explained(reason: Reason) -> str:
+    if not reason.explanation:
+        return "nothing explains it"
+    if reason.explanation == BY_TOOL:
+        return "an approved tool of the department explains it"
+    if reason.explanation.startswith(TICKET):
+        return f"{reason.explanation} explains it"
+    return f"{reason.explanation}, an authorised scanner, explains it"
+
+
+def _conclusion(chain: Chain) -> str:
+    if chain.rung not in RUNGS:
+        return "No conclusion"
+    action, why = RUNGS[chain.rung]
+    together = "different suspicious things bear each other out; " if chain.together else ""
+    return f"So {action}: {together}{why}"

@@ -101,7 +101,7 @@ class TriageDesk:
 
     def _player(self, name: str) -> Player:
         """Open a player by its name alone: a caller names no directory, endpoint or function here."""
-        available = [each for each in PLAYERS if is_available(each)]
+        available = [each for each, entry in PLAYERS.items() if is_available(each) and not entry.slow]
         if name not in available:
             raise BadRequestError(f"Unknown defender {name!r} here: expected one of {', '.join(available)}.")
         if name not in self._players:

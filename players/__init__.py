@@ -1,6 +1,6 @@
 """Open a player: anyone who answers OpenSOC's incidents as the defender, by one table of names.
 
-always_dismiss ... always_escalate, random, majority, keyword, bag_of_words, verifier_oracle, embedded      by name
+always_dismiss ... always_escalate, random, majority, keyword, bag_of_words, verifier_oracle, embedded, smollm2   by name
 a directory with a transformers model, a PEFT adapter, a checkpoint of train.nano or an exported model      by path
 an OpenAI-compatible endpoint                                                                               by URL
 any function from a row to text or a dict                                                                   as module:function
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from players import smollm2
 from players.bag_of_words import BagOfWords
 from players.base import MARK, Options, Player, PlayerError, Reply, Row
 from players.baselines import AtRandom, Constant, Keyword, Majority, VerifierOracle
@@ -24,12 +25,16 @@ __all__ = ["PLAYERS", "Options", "Player", "PlayerError", "Reply", "Row", "is_av
 
 
 class Entry(NamedTuple):
-    """A player that has a name: `open` makes it, `label` and `summary` describe it, `needs` are the libraries that it imports."""
+    """A player that has a name: `open` makes it, `label` and `summary` describe it, `needs` are the libraries that it imports.
+
+    `slow` is one that takes seconds an item; a server offers none.
+    """
 
     open: Callable[[Options], Player]
     label: str
     summary: str
     needs: tuple[str, ...] = ()
+    slow: bool = False
 
 
 def _constant(action: Label, label: str) -> Entry:
@@ -40,6 +45,12 @@ def _open_embedded(options: Options) -> Player:
     from players.embedded import EmbeddedModel
 
     return EmbeddedModel(options)
+
+
+def _open_smollm2(options: Options) -> Player:
+    from players.local import LocalModel
+
+    return LocalModel.open(smollm2.directory(), options)
 
 
 _CONSTANTS: Mapping[Label, str] = {
@@ -78,6 +89,13 @@ PLAYERS: Mapping[str, Entry] = {
         "trained model",
         "asks the small model of models/defender/, on one CPU core and without torch",
         ("numpy", "onnxruntime", "tokenizers"),
+    ),
+    smollm2.NAME: Entry(
+        _open_smollm2,
+        "language model of 135M",
+        "asks SmolLM2-135M-Instruct, a pretrained model that never saw an incident",
+        smollm2.NEEDS,
+        slow=True,
     ),
 }
 _URL = re.compile(r"https?://", re.IGNORECASE)

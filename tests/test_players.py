@@ -147,7 +147,7 @@ def test_the_documentation_lists_every_player_in_the_same_words():
 def test_a_player_is_not_available_where_a_library_of_it_is_missing(monkeypatch, name):
     monkeypatch.setattr("importlib.util.find_spec", lambda library: None)
 
-    assert is_available(name) is (name not in ("bag_of_words", "embedded"))
+    assert is_available(name) is (name not in ("bag_of_words", "embedded", "smollm2"))
 
 
 @pytest.mark.parametrize("exported", [True, False])
@@ -214,7 +214,7 @@ def test_a_function_is_shown_the_observation_and_nothing_that_tells_the_truth():
     assert set(SEEN[0]["observation"]) == {"instructions", "alert", "log_window", "context", "playbook"}
 
 
-@pytest.mark.parametrize("name", PLAYERS)
+@pytest.mark.parametrize("name", [name for name, entry in PLAYERS.items() if not entry.slow])
 def test_no_defender_is_shown_the_truth(tmp_path, monkeypatch, name):
     if name == "embedded" and not MODEL.is_dir():
         pytest.skip("models/defender is not made yet: python -m train.nano.export CHECKPOINT")

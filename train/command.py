@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from players import smollm2
 from players.base import DENSITIES, MARK
 from runs import directory
 from runs.directory import Run, locked, new_run
@@ -122,7 +123,7 @@ THREADS = Flag("--threads", "cores that share a step", int, 2, metavar="N", trai
 START = (
     Flag(
         "--model",
-        f"a model's or adapter's directory, a name on the hub, or one of {', '.join(PRESETS)}",
+        f"a model's or adapter's directory, a name on the hub, {smollm2.NAME}, or one of {', '.join(PRESETS)}",
         default=OWNERS_MODEL,
         metavar="PATH_OR_HUB_ID_OR_PRESET",
     ),

@@ -46,7 +46,7 @@ class Loaded:
 
 
 # ---------------------------------------------------------------- where it is
-def _local_directory(named: str) -> Path:
+def local_directory(named: str) -> Path:
     """Return the directory of a model: the given one, or the cache's of a hub name, filled from the hub if it is empty.
 
     Raises:
@@ -102,7 +102,7 @@ def load(named: str, args: argparse.Namespace) -> Loaded:
         BadRequestError: there is no such model, it does not load, it has no chat template, or an adapter is asked for in full.
         OpenSOCError: Unsloth is not installed.
     """
-    path, unsloth = _local_directory(named), args.backend == "unsloth"
+    path, unsloth = local_directory(named), args.backend == "unsloth"
     adapter = is_adapter(path)
     if adapter and args.full:
         raise BadRequestError(
@@ -110,7 +110,7 @@ def load(named: str, args: argparse.Namespace) -> Loaded:
         )
     with loading(path):
         base = base_name(path) if adapter else named
-        directory = _local_directory(base) if adapter else path
+        directory = local_directory(base) if adapter else path
         if unsloth:
             model, tokenizer = _unsloth_model(path, args.full, args.max_length), load_tokenizer(path, directory)
         else:

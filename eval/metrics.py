@@ -8,6 +8,7 @@ Rates come with Wilson intervals, means and F1 with a bootstrap over families. S
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from eval.intervals import (
     percentiles,
     quotient,
 )
+from eval.steps import FIRST_WRONG, STEPS
 from schema import LABELS
 from telemetry.scoring import CONFIDENCE, wilson
 
@@ -131,7 +133,7 @@ def measure(rollouts: Sequence[Rollout], *, seed: int = 0, resamples: int = RESA
         Metrics by name, each `{"value", "low", "high", "n", "method"}`; where a value or its interval does not exist it is None and
         `reason` says why. Rates also have `by_family`, their interval by the bootstrap over families. Beside them `items`,
         `families`, `by_task` and `by_split` (metrics by name), `confusion` (counts, rows are true actions) and `calibration` (bins of
-        stated confidence: `low`, `high`, `n`, `confidence`, `accuracy`).
+        stated confidence: `low`, `high`, `n`, `confidence`, `accuracy`) and `first_wrong` (answers with a chain, by the step where they go wrong).
     """
     data = table(rollouts)
     with one_thread():
@@ -148,6 +150,7 @@ def measure(rollouts: Sequence[Rollout], *, seed: int = 0, resamples: int = RESA
             "counts": data.confusion().sum(axis=0).astype(int).tolist(),
         },
         "calibration": _calibration(data),
+        "first_wrong": _first_wrong(rollouts),
     }
 
 
@@ -170,6 +173,7 @@ def _metrics(rollouts: Sequence[Rollout], seed: int, resamples: int) -> dict[str
         **dict(_at_prevalences(data)),
         **dict(_weighted(figures)),
         **dict(_confidences(figures)),
+        **dict(_steps(rollouts, figures)),
         **dict(_twins(rollouts)),
     }
 
@@ -221,6 +225,30 @@ def _confidences(figures: _Figures) -> Iterator[tuple[str, Metric]]:
     yield "confidence_given", figures.rate(stated, np.ones(len(stated), dtype=bool), "no items")
     yield "brier", figures.mean((confidence - data.right) ** 2, stated, empty=empty)
     yield "ece", figures.ece(confidence, stated, empty)
+
+
+def _steps(rollouts: Sequence[Rollout], figures: _Figures) -> Iterator[tuple[str, Metric]]:
+    """Yield how far the chains of reasons are right, and whether the actions follow from them; `eval.steps` scores each."""
+    scores = [row.get("steps") for row in rollouts]
+    given = np.array([score is not None for score in scores], dtype=bool)
+    empty = "no answer gives a chain of reasons"
+
+    def column(name: str) -> np.ndarray:
+        return np.array([score[name] if score else 0 for score in scores], dtype=float)
+
+    yield "chain_given", figures.rate(given, np.ones(len(given), dtype=bool), "no items")
+    for metric, name in (("chain_right", "chain"), ("rung_right", "rung"), ("faithful", "faithful")):
+        yield metric, figures.rate(column(name) > 0, given, empty)
+    reasons = column("reasons")
+    for step in STEPS:
+        share = column(step) / np.maximum(reasons, 1)
+        yield f"step_{step}", figures.mean(share, given, weight=reasons, empty="no chain gives a reason")
+
+
+def _first_wrong(rollouts: Sequence[Rollout]) -> dict[str, int]:
+    """Count the answers with a chain by the step where they go wrong first, `none` for those that do not."""
+    first = Counter(row["steps"]["first_wrong"] or "none" for row in rollouts if row.get("steps"))
+    return {step: first[step] for step in (*FIRST_WRONG, "none") if first[step]}
 
 
 # ---------------------------------------------------------------- one figure and its interval

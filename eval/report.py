@@ -18,11 +18,13 @@ from markupsafe import Markup
 from eval.charts import png
 from eval.compare import RESAMPLED, compare
 from eval.intervals import MEASURING, RESAMPLES
-from eval.metric_table import BY_NAME, RANKING, interval_text, shown_in, value_text
+from eval.metric_table import BY_NAME, CHAIN_ROWS, RANKING, interval_text, shown_in, value_text
 from eval.metrics import Metric
 from eval.plot_results import charts, read_audit
 from eval.reverify import Rows, frozen_rows
 from eval.runs import Run, load_runs, shared_set
+from eval.steps import right_chain
+from players.reasons import write_chain
 from runs.ending import refusing
 from runs.extras import require
 from runs.files import write_output
@@ -59,6 +61,19 @@ def board(runs: Sequence[Run], name: str, resamples: int) -> list[dict[str, Any]
     return sorted(rows, key=lambda row: (-row["rank"], row["name"]))
 
 
+def steps_board(runs: Sequence[Run], name: str, resamples: int) -> list[dict[str, Any]]:
+    """List how far the chains of each run are right, and where the wrong ones go wrong first; runs without chains are left out."""
+    rows = []
+    for run in runs:
+        metrics = run.metrics(name, resamples=resamples)
+        if metrics["chain_given"]["value"]:
+            first = ", ".join(f"{step} {count}" for step, count in metrics["first_wrong"].items())
+            rows.append(
+                {"name": run.name, "cells": [_cell(metrics[row.name]) for row in CHAIN_ROWS], "first_wrong": first}
+            )
+    return rows
+
+
 def _cell(metric: Metric) -> dict[str, str]:
     return {
         "value": value_text(metric),
@@ -85,14 +100,17 @@ def _mistake(row: Mapping[str, Any], frozen: Mapping[str, Any] | None) -> dict[s
     shown = {
         **{part: row[part] for part in ("id", "task", "family", "label", "evidence", "action", "reward")},
         "cited": cited,
+        "first_wrong": (row.get("steps") or {}).get("first_wrong", ""),
         "said": cut(answer.get("rationale", "") if answer else row.get("reply") or row.get("fault") or ""),
     }
     if frozen is None:
         return shown
     observation = frozen["observation"]
+    right = write_chain(right_chain(observation)) if shown["first_wrong"] else ""
     lines = [line for line in observation["log_window"] if line["log_id"] in {*row["evidence"], cited}]
     return {
         **shown,
+        "right_chain": cut(right),
         "title": cut(observation["alert"]["title"]),
         "narrative": cut(observation["alert"].get("narrative", "")),
         "lines": [{"text": _line(line), "evidence": line["log_id"] in row["evidence"]} for line in lines],
@@ -159,6 +177,8 @@ def report(
         families=about["families"],
         columns=[column.label for column in COLUMNS],
         board=board(runs, chosen, resamples),
+        step_names=[row.label for row in CHAIN_ROWS],
+        steps=steps_board(runs, chosen, resamples),
         focus=shown_run.name,
         verdicts=[comparison.verdict for comparison in comparisons],
         pictures=[
@@ -168,7 +188,8 @@ def report(
         ],
         left_out=[f"No picture {chart.name}: {chart.missing}." for chart in pictures if not chart.rows],
         mistakes=[
-            {"title": "", "narrative": "", "lines": [], **mistake} for mistake in mistakes(shown_run, chosen, frozen)
+            {"title": "", "narrative": "", "right_chain": "", "lines": [], **mistake}
+            for mistake in mistakes(shown_run, chosen, frozen)
         ],
         unseen=missing,
         hashes=shown_run.sha256(chosen),

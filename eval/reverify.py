@@ -17,6 +17,7 @@ from typing import Any
 
 from eval.items import FRESH, fresh
 from eval.runs import Run, load_run
+from eval.steps import score_steps
 from players.scoring import score_reply
 from rubric import TableName
 from runs.ending import refusing
@@ -32,7 +33,7 @@ Rows = Mapping[str, Mapping[str, Any]]  # frozen rows by id
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One thing that is another today: `what` is label, evidence, action, reward, or the name of a field that the set gives."""
+    """One thing that is another today: `what` is label, evidence, action, reward, steps, or the name of a field that the set gives."""
 
     id: str
     set: str
@@ -63,6 +64,7 @@ def _rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableNam
     """
     truth = judge_observation(row["observation"])
     score = score_reply(rollout["reply"], {"observation": row["observation"], "ground_truth": truth}, table)
+    steps = score_steps(row["observation"], score.answer, truth.evidence_log_ids) if "steps" in rollout else None
     return {
         **{name: row[name] for name in GIVEN if name in row},
         "label": truth.action,
@@ -70,6 +72,7 @@ def _rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableNam
         "action": score.action,
         "answer": score.answer,
         "reward": score.reward,
+        "steps": steps,
     }
 
 

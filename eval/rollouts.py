@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eval.steps import score_steps
 from players.base import Reply
 from players.prompt import parse
 from players.scoring import score_reply
@@ -32,11 +33,14 @@ OPTIONAL = ("pair", "edit", "side", "tier", "wanted")  # what twins have
 def rollout(set_name: str, row: Mapping[str, Any], reply: Reply, table: TableName) -> dict[str, Any]:
     """Return the line of one answered item: the reply, how it was read, and what it earned.
 
-    `reward` is None and `components` empty where the row has no ground truth (recorded telemetry).
+    `reward` is None and `components` empty where the row has no ground truth (recorded telemetry); `steps` (`eval.steps.score_steps`) is None there, and
+    where the answer gives no chain of reasons.
     """
     truth = row.get("ground_truth")
     log_ids = [line["log_id"] for line in row["observation"]["log_window"]]
     triage, fault, reward, components = _scored(row, reply, log_ids, table)
+    answer = triage.model_dump() if triage else None
+    evidence = list(truth["evidence_log_ids"]) if truth else []
     return {
         "id": row["id"],
         "set": set_name,
@@ -45,16 +49,17 @@ def rollout(set_name: str, row: Mapping[str, Any], reply: Reply, table: TableNam
         "family": row["family"],
         "weight": row.get("weight", 1.0),
         "label": truth["action"] if truth else None,
-        "evidence": list(truth["evidence_log_ids"]) if truth else [],
+        "evidence": evidence,
         "window": log_ids,
         **{name: row[name] for name in OPTIONAL if name in row},
         "prompt": reply.prompt,
         "reply": reply.text,
-        "answer": triage.model_dump() if triage else None,
+        "answer": answer,
         "action": triage.action if triage else None,
         "fault": reply.fault or fault,
         "reward": reward,
         "components": components,
+        "steps": score_steps(row["observation"], answer, evidence) if truth else None,
         "latency_s": reply.latency_s,
         "usage": reply.usage,
     }

@@ -69,6 +69,16 @@ class StoredAnswer(_Lenient):
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
+class StoredSteps(_Lenient):
+    """How far a chain of reasons is right (`eval.steps.score_steps`)."""
+
+    reasons: int = Field(ge=0)
+    rung: bool
+    chain: bool
+    faithful: bool
+    first_wrong: str
+
+
 class RolloutRow(_Lenient):
     """One line of `rollouts.jsonl`."""
 
@@ -85,6 +95,7 @@ class RolloutRow(_Lenient):
     action: Label | None
     fault: str = ""
     reward: Finite
+    steps: StoredSteps | None = None
     pair: str | int | None = None
     side: str | None = None
     tier: str | int | None = None

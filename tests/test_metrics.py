@@ -363,7 +363,10 @@ def test_every_metric_that_is_shown_is_measured():
 @pytest.mark.parametrize(
     ("place", "names"),
     [
-        ("training", ("accuracy", "macro_f1", "format_ok", "citation_recall", "mean_reward")),
+        (
+            "training",
+            ("accuracy", "macro_f1", "format_ok", "citation_recall", "mean_reward", "chain_right", "step_rules"),
+        ),
         ("demo", ("accuracy", "macro_f1", "dismiss_on_malicious", "over_reaction", "mean_reward")),
     ],
 )

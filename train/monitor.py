@@ -48,7 +48,7 @@ class Validation:
         metrics = measure(lines, resamples=RESAMPLES)
         figures: dict[str, Any] = {"val/n": len(lines)}
         for name in names_in("training"):
-            if name in metrics:
+            if name in metrics and metrics[name]["value"] is not None:  # without chains, none of their figures
                 figures |= {f"val/{name}": metrics[name]["value"]}
                 figures |= {f"val/{name}_{end}": metrics[name][end] for end in ("low", "high")}
         return figures

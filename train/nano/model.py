@@ -64,7 +64,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         min_frequency=2,
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*texts, *answers * 100], trainer)
+    tokenizer.train_from_iterator([*texts, *answers * 2000], trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

@@ -1,7 +1,8 @@
 """Write answers of a small Qwen2 model: each prompt is read once, and its answers, and those of other prompts, are written side by side.
 
 `transformers.generate` reads a prompt once for each of its answers and pads all prompts to one length; here a prompt is read alone, without
-padding, and the attention to it is one product for all its answers. `scripts/bench_train.py` measures both, a test holds that they say the same.
+padding (on a GPU with others of like length), and the attention to it is one product for all its answers. `scripts/bench_train.py` measures both,
+a test holds that they say the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
+
+TOGETHER = 64  # prompts that a GPU reads side by side
 
 
 class Answers(NamedTuple):
@@ -133,7 +136,7 @@ class _Cache:
         self._cos, self._sin = (part[:, None, None] for part in self._core.rotary_emb(self._hidden, positions))
 
     def _read(self, prompts: Sequence[Sequence[int]], size: int) -> None:
-        """Read each prompt alone, and keep what its answers attend to; what is padding is hidden by `_unseen`."""
+        """Read the prompts, and keep what its answers attend to; what is padding is hidden by `_unseen`."""
         import torch
 
         self._most = max(map(len, prompts))
@@ -142,14 +145,24 @@ class _Cache:
         self._old_v = [torch.zeros(shape) for _ in self._core.layers]
         self._hidden = torch.zeros(self._groups, 1, size)
         self._unseen = torch.zeros(self._groups, 1, 1, self._most)
-        for group, prompt in enumerate(prompts):
-            output = self._core(torch.tensor([list(prompt)]), use_cache=True)
-            self._hidden[group] = output.last_hidden_state[0, -1]
-            for index, layer in enumerate(output.past_key_values.layers):
-                keys[index][group, :, : len(prompt)] = layer.keys[0]
-                self._old_v[index][group, :, : len(prompt)] = layer.values[0]
-            self._unseen[group, ..., len(prompt) :] = float("-inf")
+        for part in self._parts(prompts):
+            longest = max(len(prompts[group]) for group in part)
+            tokens = torch.tensor([[*prompts[group], *[0] * (longest - len(prompts[group]))] for group in part])
+            output = self._core(tokens, use_cache=True)  # padding stands behind, where causal attention does not look
+            for row, group in enumerate(part):
+                size = len(prompts[group])
+                self._hidden[group] = output.last_hidden_state[row, size - 1]
+                for index, layer in enumerate(output.past_key_values.layers):
+                    keys[index][group, :, :size] = layer.keys[row, :, :size]
+                    self._old_v[index][group, :, :size] = layer.values[row, :, :size]
+                self._unseen[group, ..., size:] = float("-inf")
         self._old_k = [key.transpose(-1, -2).contiguous() / self._width**0.5 for key in keys]
+
+    def _parts(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Return which prompts are read together: each alone on a CPU, on a GPU those of like length."""
+        order = sorted(range(len(prompts)), key=lambda group: len(prompts[group]))
+        number = 1 if self._core.device.type == "cpu" else TOGETHER
+        return [order[start : start + number] for start in range(0, len(order), number)]
 
     def first_logits(self) -> torch.Tensor:
         """Return the logits of each answer's first token (groups x number x vocabulary)."""

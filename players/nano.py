@@ -22,7 +22,7 @@ from runs.provenance import stable_seed
 from schema import BadRequestError
 
 THREADS = 2
-TOGETHER = 8  # prompts whose replies are written side by side
+TOGETHER, TOGETHER_ON_GPU = 8, 256  # prompts whose replies are written side by side
 
 
 class NanoModel(Streaming):
@@ -43,7 +43,10 @@ class NanoModel(Streaming):
     ) -> None:
         super().__init__(path.resolve().name if path else "model")
         self._model, self._coder, self._options, self._path = model, PromptCodec(tokenizer), options, path
-        self._longest, self._threads, self.batch = min(LONGEST, options.max_tokens), threads, threads * TOGETHER
+        self._longest = min(LONGEST, options.max_tokens)
+        on_cpu = model.device.type == "cpu"
+        self._together, self._threads = (TOGETHER, threads) if on_cpu else (TOGETHER_ON_GPU, 1)
+        self.batch = self._threads * self._together
 
     @classmethod
     def open(cls, path: Path, options: Options) -> NanoModel:
@@ -67,13 +70,13 @@ class NanoModel(Streaming):
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
         """Replies batch by batch."""
-        parts = [rows[start : start + TOGETHER] for start in range(0, len(rows), TOGETHER)]
+        parts = [rows[start : start + self._together] for start in range(0, len(rows), self._together)]
         with ThreadPoolExecutor(self._threads) as pool:
             for first in range(0, len(parts), self._threads):
                 if stop.is_set():
                     return
                 replies = list(pool.map(self._replies, parts[first : first + self._threads]))
-                yield list(enumerate((reply for part in replies for reply in part), first * TOGETHER))
+                yield list(enumerate((reply for part in replies for reply in part), first * self._together))
 
     def _replies(self, rows: Sequence[Row]) -> list[Reply]:
         began = time.perf_counter()

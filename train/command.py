@@ -145,6 +145,13 @@ START = (
     ),
     SEED,
 )
+WIDE = Flag(
+    "--wide",
+    "padded batches made ahead by worker processes, also on a CPU; always so on a GPU",
+    None,
+    trainer=PLAIN,
+)
+BATCH = Flag("--batch", "incidents of a step", int, default_text="16; wide: 256", metavar="N", trainer=PLAIN)
 PACE = (
     Flag(
         "--minutes",
@@ -155,6 +162,7 @@ PACE = (
     ),
     THREADS,
     DEVICE,
+    WIDE,
 )
 OPTIMIZER = (
     Flag(

@@ -40,6 +40,7 @@ LR_LORA, LR_FULL = 1e-5, 1e-6
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "luspo")
 OF_GRPO = (
     Flag("--stages", "comma-separated, in order", default=",".join(TASKS), metavar="TASKS"),
+    Flag("--mixed", "all of --stages in one run, taken in turn", None, trainer=PLAIN),
     Flag("--reward-table", "which rewards", default="hardened", choices=list(TABLES)),
     Flag("--group-size", "answers to each incident", int, 8, metavar="N"),
     Flag(

@@ -19,7 +19,7 @@ from typing import Any
 from eval.sets import labelled_chat
 from schema import TASKS, Row
 from train import hub
-from train.command import PLAIN, TRL, Command, Flag, close_run, common_flags, is_complete, resolved, train_by
+from train.command import BATCH, PLAIN, TRL, Command, Flag, close_run, common_flags, is_complete, resolved, train_by
 from train.data import SFT_SET, drop_too_long, sft_rows, validation_rows
 from train.monitor import Validation
 
@@ -54,6 +54,7 @@ COMMAND = Command(
             ),
         ),
         "of SFT": (
+            BATCH,
             Flag("--epochs", "passes over the rows", float, 2.0, metavar="N"),
             Flag("--batch-size", "rows on a device at once", int, 1, metavar="N", trainer=TRL),
             Flag(

@@ -1,9 +1,10 @@
-"""A plain loop for models of our own size: pretraining, SFT, rejection sampling and GRPO on a CPU, one incident at a time on each core.
+"""A plain loop for models of our own size: pretraining, SFT, rejection sampling and GRPO.
 
-At this size the work lies in the prompt, so nothing is padded: an incident is read once, and all its answers follow it in one sequence under a mask
+On a CPU the work lies in the prompt, so nothing is padded: an incident is read once, and all its answers follow it in one sequence under a mask
 that hides them from each other. Threads share the weights, each takes a part of the batch; their gradients are added in a fixed order, so the same
-command gives the same weights. A checkpoint holds weights, optimizer and how many incidents were read; it is written aside and
-renamed, and the same command resumes from the last one.
+command gives the same weights. On a GPU a step learns from a large batch in padded parts (`wide`), whose rows worker processes make ahead.
+A checkpoint holds weights, optimizer and how many incidents were read; it is written aside and renamed, and the same command resumes from
+the last one.
 
 `train.sft` and `train.grpo` call this for presets and for checkpoints made here; hub models go through TRL.
 """
@@ -14,8 +15,9 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,15 +29,19 @@ from players.codec import PromptCodec, load
 from players.decode import on_device
 from runs.ending import StoppedError, interruptible
 from runs.files import restore_directory
+from runs.workers import worker_processes
 from schema import BadRequestError, Row
 from train.command import SAVING
 from train.monitor import Log
+from train.nano.batches import Ahead
 from train.nano.checkpoint import LAST, STATE, read_state, remaining, save
 from train.nano.muon import Muon
 from train.nano.objectives import Objective
+from train.nano.wide import Learning, Times, Wide
 
 CLIP = 1.0  # norm of a step's gradient
 WARM_UP = 20  # steps
+TOKENIZER = "tokenizer"  # the directory from which worker processes read it
 FIXED_LINES = 6  # log lines that the rest of a prompt is about as long as
 
 
@@ -56,6 +62,8 @@ class Plan:
         eval_every: steps between evaluations; 0 for none.
         muon: the optimizer; without it AdamW alone.
         device: where the model is, `cpu` or as torch names it (`cuda`).
+        wide: padded batches instead of one incident at a time.
+        workers: processes that make the rows of wide batches; 0 makes them in this one.
     """
 
     out: Path
@@ -70,6 +78,8 @@ class Plan:
     eval_every: int = 0
     muon: bool = True
     device: str = "cpu"
+    wide: bool = False
+    workers: int = 0
 
     def share(self, step: int, seconds: float) -> float:
         """Return how much of the run is done, 0 to 1."""
@@ -77,6 +87,7 @@ class Plan:
 
 
 # ---------------------------------------------------------------- the loop
+Learn = Callable[[int, int], Learning]  # from a batch: its first index and its number of incidents
 Evaluate = Callable[[Any, Any], dict[str, float]]  # of a model and its tokenizer
 Notice = Callable[[dict[str, Any]], None]
 
@@ -149,12 +160,12 @@ class Loop:
         saved, began = time.monotonic(), time.monotonic()
         before = self.seconds
         stop = threading.Event()
-        with ThreadPoolExecutor(self.plan.threads) as pool, interruptible(stop, SAVING):
+        with self._learner(rows, objective) as learn, interruptible(stop, SAVING):
             while not self.done:
                 done = self.plan.share(self.step, self.seconds)
                 if done >= 1:
                     break
-                self._step(pool, rows, objective, done)
+                self._step(learn, done)
                 self.seconds = before + time.monotonic() - began
                 if self.evaluate and self.plan.eval_every and self.step % self.plan.eval_every == 0:
                     paused = time.monotonic()
@@ -170,28 +181,49 @@ class Loop:
             self.checkpoint()
         return self.model
 
-    def _step(self, pool: ThreadPoolExecutor, rows: Callable[[int], Row], objective: Objective, done: float) -> None:
-        """Draw and learn from a batch, in parts on all cores, and take an optimizer step."""
+    @contextmanager
+    def _learner(self, rows: Callable[[int], Row], objective: Objective) -> Iterator[Learn]:
+        """Give what draws and learns from a batch: one incident at a time on each core, or wide."""
+        if not self.plan.wide:
+            with ThreadPoolExecutor(self.plan.threads) as pool:
+                yield partial(self._learn_in_parts, pool, rows, objective)
+            return
+        tokenizer = self.plan.out / TOKENIZER
+        self.tokenizer.save_pretrained(tokenizer)
+        with worker_processes(self.plan.workers) if self.plan.workers else nullcontext() as executor:
+            ahead = Ahead(rows, tokenizer, executor)
+            ahead.ask(self.incidents, self.plan.batch)  # workers begin while the model is compiled
+            yield partial(Wide(self.model, self.coder, ahead).learn, objective)
+
+    def _step(self, learn: Learn, done: float) -> None:
+        """Learn from a batch, and take an optimizer step."""
         began = time.perf_counter()
-        batch = [{**rows(index), "index": index} for index in range(self.incidents, self.incidents + self.plan.batch)]
-        made_s = time.perf_counter() - began
+        sums, logs, times = learn(self.incidents, self.plan.batch)
         self.incidents += self.plan.batch
-        parts = _evenly(batch, self.plan.threads)
-        drawn = list(pool.map(partial(objective.draw, self.model, self.coder), parts))
-        drawn_s = time.perf_counter() - began - made_s
-        learned = list(pool.map(partial(self._part, objective), parts, drawn))
-        logs = [log for _, part in learned for log in part]
         if any(not math.isfinite(log.get("loss", 0.0)) for log in logs):
             raise self._no_number("loss")
-        sums = [gradients for gradients, _ in learned if gradients]
         if sums:
             self._update(sums, done)
         self.step += 1
+        self._write(_summary(logs, self.step, self.incidents, time.perf_counter() - began, times))
+
+    def _learn_in_parts(
+        self, pool: ThreadPoolExecutor, rows: Callable[[int], Row], objective: Objective, first: int, number: int
+    ) -> Learning:
+        """Draw and learn from a batch, in parts on all cores."""
+        began = time.perf_counter()
+        batch = [{**rows(index), "index": index} for index in range(first, first + number)]
+        made_s = time.perf_counter() - began
+        parts = _evenly(batch, self.plan.threads)
+        drawn = list(pool.map(partial(objective.draw, self.model, self.coder), parts))
+        times = Times(made_s, time.perf_counter() - began - made_s)
+        learned = list(pool.map(partial(self._part, objective), parts, drawn))
+        logs = [log for _, part in learned for log in part]
         if self.tell:
             told = zip((row for part in parts for row in part), logs, strict=True)
             for row, log in sorted(told, key=lambda pair: pair[0]["index"]):
                 self.tell(row, log)
-        self._write(_summary(logs, self.step, self.incidents, time.perf_counter() - began, made_s, drawn_s))
+        return [gradients for gradients, _ in learned if gradients], logs, times
 
     def _part(
         self, objective: Objective, rows: Sequence[Row], drawn: Sequence[Any]
@@ -267,7 +299,7 @@ def _evenly(batch: Sequence[Row], parts: int) -> list[list[Row]]:
 
 
 def _summary(
-    logs: Sequence[Mapping[str, Any]], step: int, incidents: int, took_s: float, made_s: float, drawn_s: float
+    logs: Sequence[Mapping[str, Any]], step: int, incidents: int, took_s: float, times: Times
 ) -> dict[str, Any]:
     """Return a step's line: means over its incidents; sums of tokens and times."""
     line: dict[str, Any] = {"step": step, "incidents": incidents}
@@ -277,4 +309,9 @@ def _summary(
             line[name] = round(sum(values), 5)
         else:
             line[name] = round(statistics.fmean(values), 6)
-    return {**line, "step_s": round(took_s, 4), "made_s": round(made_s, 4), "drawn_s": round(drawn_s, 4)}
+    line |= {
+        f"{name}_per_s": round(count / took_s, 1)
+        for name, count in (("incidents", len(logs)), ("tokens", line.get("tokens", 0)))
+    }
+    line |= {"step_s": round(took_s, 4), "made_s": round(times.made_s, 4), "drawn_s": round(times.drawn_s, 4)}
+    return {**line, "waiting": round(times.made_s / took_s, 4)}

@@ -7,6 +7,7 @@ steps it gives the same weights again.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -44,14 +45,18 @@ from train.nano.model import make, train_tokenizer
 from train.nano.objectives import GRPO, LanguageModelling, Objective, RejectionSampling, Supervised
 from train.nano.presets import PRESETS
 
-BATCH = 16  # incidents of a step
+BATCH, WIDE_BATCH = 16, 256  # incidents of a step
 ENTROPY, BALANCE = 0.1, 2.0  # weights of GRPO's bonuses (train/LOG.md)
 KL = 0.02  # weight of its divergence from the stage's start
-GROUPS = 32  # of a step of GRPO
+GROUPS, WIDE_GROUPS = 32, 128  # of a step of GRPO
 STEPS = 300  # of a stage of GRPO
+LINE_S = 10.0  # between two lines of progress of a wide run, where there is no terminal
 TOKENIZER_ROWS = 4_000  # prompts that a tokenizer is made from
 LEARNING_RATES = {"pretrain": 5e-3, "sft": 2e-3, "labels": 4e-3, "grpo": 3e-3, "best_of": 3e-3}
-SHOWN = ("loss", "reward", "accuracy", "faithful", "format_ok", "frac_reward_zero_std", "entropy", "kl")
+SHOWN = (
+    *("loss", "reward", "accuracy", "faithful", "format_ok", "frac_reward_zero_std", "entropy", "kl"),
+    *("incidents_per_s", "tokens_per_s", "waiting"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class Method:
         batch: incidents a step.
         tasks: of the incidents that it is evaluated on.
         collapse: when to stop, of GRPO.
+        tell: is called with each row and what is logged of it.
+        ahead: whether worker processes can make its rows.
     """
 
     name: str
@@ -76,6 +83,7 @@ class Method:
     tasks: Sequence[Task] = TASKS
     collapse: Collapse | None = None
     tell: Callable[[Row, Mapping[str, Any]], None] | None = None
+    ahead: bool = True
 
 
 # ---------------------------------------------------------------- the commands
@@ -88,28 +96,38 @@ def pretrain(command: Command, args: argparse.Namespace, argv: Sequence[str]) ->
     """
     stream = stable_seed(f"pretrain/{args.seed}")
     start = partial(_preset, args.model, stream + 1, args.seed)
-    method = Method("pretrain", start, partial(training_row, stream), LanguageModelling, BATCH)
+    method = Method("pretrain", start, partial(training_row, stream), LanguageModelling, _batch(args))
     args = resolved(args, lr=args.lr or LEARNING_RATES["pretrain"])
     return _run(command, args, argv, args.out, method, fresh=args.fresh)
 
 
 def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path:
     """Learn the right answers of labelled rows: frozen ones over and over, or fresh ones, each once."""
+    batch = _batch(args)
     if args.easy_first > (args.generate or 0):
         raise BadRequestError(
             f"Expected --easy-first of at most --generate ({args.generate or 0}), of which they are, and got {args.easy_first}."
         )
     if args.generate:
-        steps = -(-args.generate // BATCH)
+        steps = -(-args.generate // batch)
         rows: Callable[[int], Row] = partial(_easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"))
     else:
         known = _drop_too_long(sft_rows(args), args)
-        steps = max(1, -(-int(len(known) * args.epochs) // BATCH))
+        steps = max(1, -(-int(len(known) * args.epochs) // batch))
         rows = _in_turns(known, args.seed)
     rate = LEARNING_RATES["labels" if args.generate else "sft"]
     args = resolved(args, steps=args.steps or steps, lr=args.lr or rate, density="compact")
-    method = Method("sft", partial(_start, args.model), rows, Supervised, BATCH)
+    method = Method("sft", partial(_start, args.model), rows, Supervised, batch, ahead=bool(args.generate))
     return _run(command, args, argv, args.out, method, fresh=args.fresh)
+
+
+def _is_wide(args: argparse.Namespace) -> bool:
+    return bool(args.wide or args.device != "cpu")
+
+
+def _batch(args: argparse.Namespace) -> int:
+    """Return the incidents of a step."""
+    return int(args.batch or (WIDE_BATCH if _is_wide(args) else BATCH))
 
 
 def _easy_first(easy: int, seed: int, tasks: Sequence[Task], index: int) -> Row:
@@ -138,32 +156,43 @@ def grpo(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Pat
         args,
         steps=args.steps or (None if args.minutes else STEPS),
         density="compact",
-        groups=args.groups or GROUPS,
+        groups=args.groups or (WIDE_GROUPS if _is_wide(args) else GROUPS),
         lr=args.lr or LEARNING_RATES[name],
         entropy_coef=ENTROPY if args.entropy_coef is None else args.entropy_coef,
         balance_coef=BALANCE if args.balance_coef is None else args.balance_coef,
         kl_coef=KL if args.kl_coef is None else args.kl_coef,
     )
+    if args.curriculum and _is_wide(args):
+        raise BadRequestError(
+            "Expected --curriculum on a CPU and without --wide, whose rows are made ahead; leave it out."
+        )
     anchor = [] if args.anchor == "none" or args.best_of else _drop_too_long(labelled(args.anchor), args)
     random.Random(stable_seed(f"anchor/{args.seed}")).shuffle(anchor)
     run = command.open_run(args.out, argv, args, fresh=args.fresh)
     before = args.model
-    for index, stage in enumerate(stages):
-        tasks, stream = _with_earlier(stages[: index + 1]), stable_seed(f"grpo/{args.seed}/{stage}")
-        drawn = _drawn(args.out / stage, stream, stages[: index + 1]) if args.curriculum else None
+    for stage, tasks in _courses(stages, mixed=args.mixed).items():
+        stream = stable_seed(f"grpo/{args.seed}/{stage}")
+        drawn = _drawn(args.out / stage, stream, sorted(set(tasks))) if args.curriculum else None
         method = Method(
             name,
             partial(_start, before),
             drawn or partial(training_row, stream, tasks=tasks),
             partial(_objective, args, stage, anchor, before),
             args.groups,
-            (stage,),
+            tasks if args.mixed else tasks[:1],
             None if args.best_of else Collapse(args.collapse_window, args.max_zero_variance, args.max_one_action),
             partial(_tell, drawn) if drawn else None,
         )
         before = str(_run(command, args, argv, args.out / stage, method))
-    close_run(args.out, run, stages=stages)
+    close_run(args.out, run, stages=list(_courses(stages, mixed=args.mixed)))
     return Path(before)
+
+
+def _courses(stages: Sequence[Task], *, mixed: bool) -> dict[str, Sequence[Task]]:
+    """Return which tasks take turns in each run: in one run all of them, or stage after stage with what came before."""
+    if mixed:
+        return {"mixed": stages}
+    return {stage: _with_earlier(stages[: index + 1]) for index, stage in enumerate(stages)}
 
 
 def _drawn(out: Path, stream: int, tasks: Sequence[Task]) -> CurriculumRows:
@@ -176,7 +205,7 @@ def _tell(drawn: CurriculumRows, row: Row, log: Mapping[str, Any]) -> None:
     drawn.tell(row["task"], row["seed"], log["accuracy"])
 
 
-def _objective(args: argparse.Namespace, stage: Task, anchor: Sequence[Row], before: str) -> Objective:
+def _objective(args: argparse.Namespace, stage: str, anchor: Sequence[Row], before: str) -> Objective:
     how: dict[str, Any] = {
         "table": args.reward_table,
         "group": args.group_size,
@@ -233,9 +262,9 @@ def _run(
     run = command.open_run(out, argv, args, fresh=fresh)
     if is_complete(out, run):
         return out
-    plan = _plan(args, out, method.batch)
+    plan = _plan(args, out, method)
     evaluate = partial(measure, validation(args, method.tasks), args.threads) if args.eval_every else None
-    with progress(100, f"% of {out.name}") as bar:
+    with progress(100, f"% of {out.name}", line_s=LINE_S if plan.wide else None) as bar:
 
         def notice(line: dict[str, Any]) -> None:
             bar.update(100 * plan.share(loop.step, loop.seconds), _note(line))
@@ -260,24 +289,26 @@ def _run(
     return out
 
 
-def _plan(args: argparse.Namespace, out: Path, batch: int) -> Plan:
+def _plan(args: argparse.Namespace, out: Path, method: Method) -> Plan:
     if args.steps is None and not args.minutes:  # SFT counts its rows
         raise BadRequestError("Expected --steps or --minutes, and got neither; say how long to train.")
     return Plan(
         out,
         steps=args.steps,
         seconds=args.minutes * 60 if args.minutes else None,
-        batch=batch,
+        batch=method.batch,
         lr=args.lr,
         seed=args.seed,
         threads=args.threads,
         device=args.device,
+        wide=_is_wide(args),
+        workers=max(1, (os.cpu_count() or 1) - 1) if method.ahead else 0,
         eval_every=args.eval_every,
     )
 
 
 def _note(line: dict[str, Any]) -> str:
-    return f"step {line['step']}: " + ", ".join(f"{name} {line[name]:.3f}" for name in SHOWN if name in line)
+    return f"step {line['step']}: " + ", ".join(f"{name} {line[name]:.4g}" for name in SHOWN if name in line)
 
 
 def _figures(line: dict[str, Any]) -> str:

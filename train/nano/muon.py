@@ -1,4 +1,4 @@
-"""Muon on the matrices, AdamW on the rest, in float32.
+"""Muon on the matrices, AdamW on the rest, in float32; on a GPU matrices of one shape go through Newton-Schulz together, in bfloat16.
 
 Muon: momentum, then the nearest half-orthogonal matrix by five Newton-Schulz steps (K. Jordan and others, "Muon: An optimizer for hidden
 layers in neural networks", 2024; the coefficients are from there, the scale 0.2 sqrt(max side) that lets both share a learning rate from J. Liu
@@ -8,6 +8,7 @@ hundred times more slowly.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,14 +18,22 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """Return the half-orthogonal matrix near a 2-D one: all its singular values become about 1."""
+    """Return the half-orthogonal matrices near one or several (... x rows x columns): all their singular values become about 1."""
     a, b, c = QUINTIC
-    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    wide = wide / (wide.norm() + 1e-7)
+    wide = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
+    wide = wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(STEPS):
-        square = wide @ wide.T
+        square = wide @ wide.mT
         wide = a * wide + (b * square + c * square @ square) @ wide
-    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
+    return wide.mT if matrix.shape[-2] > matrix.shape[-1] else wide
+
+
+def _alike(weights: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Put matrices of one shape together."""
+    alike: dict[torch.Size, list[torch.Tensor]] = {}
+    for weight in weights:
+        alike.setdefault(weight.shape, []).append(weight)
+    return list(alike.values())
 
 
 class Muon(torch.optim.Optimizer):
@@ -52,16 +61,26 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:
         """Take one step by the gradients."""
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    (self._matrix if group["muon"] else self._adam)(weight, group)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not group["muon"]:
+                for weight in weights:
+                    self._adam(weight, group)
+                continue
+            for alike in _alike(weights):
+                for weight, update in zip(alike, self._updates(alike, group), strict=True):
+                    weight.mul_(1 - group["lr"] * group["decay"])
+                    weight.add_(update, alpha=-group["lr"] * 0.2 * max(weight.shape) ** 0.5)
 
-    def _matrix(self, weight: torch.Tensor, group: dict[str, Any]) -> None:
-        momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-        momentum.lerp_(weight.grad, 1 - group["momentum"])
-        update = orthogonal(weight.grad.lerp(momentum, group["momentum"]))
-        weight.mul_(1 - group["lr"] * group["decay"])
-        weight.add_(update, alpha=-group["lr"] * 0.2 * max(weight.shape) ** 0.5)
+    def _updates(self, weights: Sequence[torch.Tensor], group: dict[str, Any]) -> Iterable[torch.Tensor]:
+        """Return where matrices of one shape go."""
+        ahead = []
+        for weight in weights:
+            momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+            momentum.lerp_(weight.grad, 1 - group["momentum"])
+            ahead.append(weight.grad.lerp(momentum, group["momentum"]))
+        if weights[0].is_cuda:
+            return orthogonal(torch.stack(ahead).bfloat16()).to(weights[0].dtype)
+        return map(orthogonal, ahead)
 
     def _adam(self, weight: torch.Tensor, group: dict[str, Any]) -> None:
         state, (first, second) = self.state[weight], group["betas"]

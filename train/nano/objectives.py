@@ -9,6 +9,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from players.decode import Answers, answers
 from players.scoring import Score, score_reply
 from rubric import TableName
 from schema import LABELS, Label, Row, Triage
+from train.nano.batches import Ahead, Example, Lesson
+from train.nano.forward import answer_losses
 
 SCALE = 40  # tokens of an answer that losses are divided by, about as many as a chain has
 CITATION, FORMAT = "defender.citation", "defender.format"
@@ -31,7 +34,12 @@ Learned = tuple[torch.Tensor | None, dict[str, Any]]  # a loss, None if nothing 
 
 
 class Objective:
-    """Learn from rows: `draw` prepares some together, `loss` learns from one. A row's `index` is its place in the stream."""
+    """Learn from rows: `draw` prepares some together, `loss` learns from one. A row's `index` is its place in the stream.
+
+    Of a wide batch `lessons` says what is learned, `lesson_loss` is the loss; `reference` is a frozen model whose logits it needs, if any.
+    """
+
+    reference: Any = None
 
     def draw(self, model: Any, coder: PromptCodec, rows: Sequence[Row]) -> list[Any]:
         """Return what `loss` needs for each row; made for all before any is learned from."""
@@ -40,6 +48,34 @@ class Objective:
     def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Any) -> Learned:
         """Return the loss of a row, and what is logged of it."""
         raise NotImplementedError
+
+    def lessons(
+        self, model: Any, coder: PromptCodec, ahead: Ahead, examples: Sequence[Example]
+    ) -> tuple[list[Lesson], list[dict[str, Any]]]:
+        """Return what is learned from each example of a wide batch (no answers: nothing), and what is logged of it."""
+        lessons = [self.lesson(example) for example in examples]
+        return lessons, [{"tokens": lesson.size} for lesson in lessons]
+
+    def lesson(self, example: Example) -> Lesson:
+        """Return what is learned from an example alone."""
+        raise NotImplementedError
+
+    def anchors(self, coder: PromptCodec, examples: Sequence[Example]) -> list[Lesson]:
+        """Return labelled lessons that are learned beside."""
+        return []
+
+    def lesson_loss(
+        self, coder: PromptCodec, lessons: Sequence[Lesson], logits: torch.Tensor, start: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the sum of the losses of lessons, and what is logged of them.
+
+        Args:
+            coder: of the model.
+            lessons: what is learned.
+            logits: before each token of the answers, lesson after lesson.
+            start: the same of `reference`; None if there is none.
+        """
+        return answer_losses(lessons, logits), {}
 
 
 class LanguageModelling(Objective):
@@ -51,12 +87,18 @@ class LanguageModelling(Objective):
         loss = F.cross_entropy(model.lm_head(hidden), tokens[0, 1:])
         return loss, {"loss": loss.item(), "tokens": tokens.numel()}
 
+    def lesson(self, example: Example) -> Lesson:
+        return Lesson(example.prompt[:1], [example.prompt[1:]])
+
 
 class Supervised(Objective):
     """Loss on the right answer alone."""
 
     def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Any) -> Learned:
         return _answer_loss(model, coder.prompt(row), coder.answer(row))
+
+    def lesson(self, example: Example) -> Lesson:
+        return Lesson(example.prompt, [example.answer])
 
 
 def _answer_loss(model: Any, prompt: list[int], answer: list[int]) -> Learned:
@@ -110,6 +152,11 @@ def _action_of_chain(triage: Triage) -> Label | None:
     return triage.action  # until rationales hold chains, none contradicts
 
 
+def judge_group(table: TableName, row: Row, replies: Sequence[str]) -> list[Judged]:
+    """Score the replies to a row."""
+    return [judge(reply, row, table) for reply in replies]
+
+
 class Group(NamedTuple):
     """A group of answers to one row with how they were judged, and the seconds that judging took.
 
@@ -138,18 +185,40 @@ class GroupReward(Objective):
 
     def draw(self, model: Any, coder: PromptCodec, rows: Sequence[Row]) -> list[Group]:
         prompts = [coder.prompt(row) for row in rows]
-        seeds = [(self.seed * 1_000_003 + row["index"]) % (1 << 62) for row in rows]
-        drawn = answers(
+        groups = []
+        for row, prompt, replies in zip(
+            rows, prompts, self._sample(model, coder, prompts, [row["index"] for row in rows]), strict=True
+        ):
+            began = time.perf_counter()
+            judged = judge_group(self.table, row, [coder.text(tokens) for tokens in replies.tokens])
+            groups.append(Group(prompt, replies, judged, time.perf_counter() - began, []))
+        return _with_shares(groups)
+
+    def _sample(
+        self, model: Any, coder: PromptCodec, prompts: Sequence[list[int]], places: Sequence[int]
+    ) -> list[Answers]:
+        """Return a group of answers to each prompt; `places` are those of the rows in the stream."""
+        seeds = [(self.seed * 1_000_003 + place) % (1 << 62) for place in places]
+        return answers(
             model, prompts, number=self.group, temperature=self.temperature, longest=LONGEST, end=coder.end, seeds=seeds
         )
-        groups = []
-        for row, prompt, replies in zip(rows, prompts, drawn, strict=True):
-            began = time.perf_counter()
-            judged = [judge(coder.text(tokens), row, self.table) for tokens in replies.tokens]
-            groups.append(Group(prompt, replies, judged, time.perf_counter() - began, []))
-        actions = [reply.score.action for group in groups for reply in group.judged]
-        shares = [(actions.count(label) + 1) / (len(actions) + len(LABELS)) for label in LABELS]
-        return [group._replace(shares=shares) for group in groups]
+
+    def lessons(
+        self, model: Any, coder: PromptCodec, ahead: Ahead, examples: Sequence[Example]
+    ) -> tuple[list[Lesson], list[dict[str, Any]]]:
+        """Draw a group for each example, which the workers judge, and say what is learned from it."""
+        prompts, places = [example.prompt.tolist() for example in examples], [example.place for example in examples]
+        drawn = self._sample(model, coder, prompts, places)
+        began = time.perf_counter()
+        judged = ahead.judge(partial(judge_group, self.table), places, [replies.tokens for replies in drawn])
+        judging_s = (time.perf_counter() - began) / len(examples)
+        groups = [Group(*parts, judging_s, []) for parts in zip(prompts, drawn, judged, strict=True)]
+        groups = _with_shares(groups)
+        return [self.group_lesson(coder, group) for group in groups], [self.log(group) for group in groups]
+
+    def group_lesson(self, coder: PromptCodec, group: Group) -> Lesson:
+        """Return what is learned from a group; no answers if nothing."""
+        raise NotImplementedError
 
     def log(self, group: Group) -> dict[str, Any]:
         """Return what a group tells of the policy."""
@@ -172,6 +241,13 @@ class GroupReward(Objective):
             "tokens": len(group.prompt) + sum(map(len, group.answers.tokens)),
             "judging_s": group.judging_s,
         }
+
+
+def _with_shares(groups: Sequence[Group]) -> list[Group]:
+    """Put into each group which share of all answers each action has."""
+    actions = [reply.score.action for group in groups for reply in group.judged]
+    shares = [(actions.count(label) + 1) / (len(actions) + len(LABELS)) for label in LABELS]
+    return [group._replace(shares=shares) for group in groups]
 
 
 class Advantage(NamedTuple):
@@ -230,6 +306,7 @@ class GRPO(GroupReward):
         super().__init__(**others)
         self.entropy, self.balance, self.anchor = entropy, balance, anchor
         self.kl, self.reference = kl, reference if kl else None
+        self._anchors: dict[int, Lesson] = {}
 
     def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Group) -> Learned:
         """Compare the answers of a row's group; equal ones are read once."""
@@ -251,6 +328,29 @@ class GRPO(GroupReward):
                 start = torch.cat(logits_of(self.reference, drawn.prompt, replies))
         loss, parts = self.push_loss(coder, pushes, torch.cat(logits_of(model, drawn.prompt, replies)), start)
         return loss, {**log, "loss": loss.item(), **parts}
+
+    # -- wide batches
+    def group_lesson(self, coder: PromptCodec, group: Group) -> Lesson:
+        pushes = self.pushes(coder, group)
+        taught = pushes if self.teaches(pushes) else []
+        return Lesson(group.prompt, [push.tokens for push in taught], taught)
+
+    def lesson_loss(
+        self, coder: PromptCodec, lessons: Sequence[Lesson], logits: torch.Tensor, start: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        return self.push_loss(coder, [push for lesson in lessons for push in lesson.asked], logits, start)
+
+    def anchors(self, coder: PromptCodec, examples: Sequence[Example]) -> list[Lesson]:
+        if not self.anchor:
+            return []
+        numbers = [example.place // ANCHOR_EVERY for example in examples if example.place % ANCHOR_EVERY == 0]
+        return [self._anchor_lesson(coder, number % len(self.anchor)) for number in numbers]
+
+    def _anchor_lesson(self, coder: PromptCodec, number: int) -> Lesson:
+        if number not in self._anchors:
+            row = self.anchor[number]
+            self._anchors[number] = Lesson(coder.prompt(row), [coder.answer(row)])
+        return self._anchors[number]
 
     # -- what a group asks
     def advantages(self, judged: Sequence[Judged]) -> list[Advantage]:
@@ -327,9 +427,17 @@ class RejectionSampling(GroupReward):
     """Learn the best-paid answer of a group whose action is right and follows from its chain; the plain competitor of GRPO."""
 
     def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Group) -> Learned:
-        best = max(range(self.group), key=lambda index: (drawn.judged[index].honest, drawn.judged[index].score.reward))
-        log = self.log(drawn)
-        if not drawn.judged[best].honest:
+        log, best = self.log(drawn), self._best(drawn)
+        if best is None:
             return None, log
-        loss, answer_log = _answer_loss(model, drawn.prompt, drawn.answers.tokens[best])
+        loss, answer_log = _answer_loss(model, drawn.prompt, best)
         return loss, {**log, "loss": answer_log["loss"]}
+
+    def group_lesson(self, coder: PromptCodec, group: Group) -> Lesson:
+        best = self._best(group)
+        return Lesson(group.prompt, [] if best is None else [best])
+
+    def _best(self, group: Group) -> list[int] | None:
+        judged = group.judged
+        best = max(range(self.group), key=lambda index: (judged[index].honest, judged[index].score.reward))
+        return group.answers.tokens[best] if judged[best].honest else None

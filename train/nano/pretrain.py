@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from train.command import DEVICE, FRESH, OUT, SEED, THREADS, Command, Flag, resolved
+from train.command import BATCH, DEVICE, FRESH, OUT, SEED, THREADS, WIDE, Command, Flag, resolved
 from train.nano.presets import PRESETS
 
 STEPS = 300
@@ -35,7 +35,7 @@ COMMAND = Command(
             FRESH,
             Flag(
                 "--steps",
-                "optimizer steps of 16 prompts",
+                "optimizer steps",
                 int,
                 default_text=f"{STEPS}, or --minutes alone",
                 metavar="N",
@@ -44,6 +44,8 @@ COMMAND = Command(
             Flag("--lr", "learning rate after the warm-up", float, default_text="0.005", metavar="RATE"),
             replace(THREADS, trainer=""),
             DEVICE,
+            replace(WIDE, trainer=""),
+            replace(BATCH, trainer=""),
             replace(SEED, help="of weights and prompts"),
         )
     },

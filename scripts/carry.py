@@ -1,0 +1,61 @@
+"""Pack a checkpoint of the plain loop into small files, and join them again: python scripts/carry.py pack out/sft DIR/sft
+
+`pack CHECKPOINT PREFIX` writes PREFIX.0, PREFIX.1, ... of at most 15 MiB: a compressed archive of the tokenizer, the configuration and the weights in
+16 bits, each part written aside and renamed. `join PREFIX CHECKPOINT` makes the directory again, its weights in 32 bits as the loop keeps them.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from runs.files import write_atomically
+
+PART = 15 * 2**20  # bytes
+WEIGHTS = "model.safetensors"
+LEFT_OUT = ("state.pt", "log.jsonl", "run.json")
+
+
+def pack(checkpoint: Path, prefix: Path) -> None:
+    """Write the parts of a checkpoint."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=3) as archive:
+        for file in sorted(checkpoint.iterdir()):
+            if file.is_file() and file.name not in LEFT_OUT and not file.name.startswith("."):
+                content = file.read_bytes()
+                _add(archive, file.name, _cast(content, np.float16) if file.name == WEIGHTS else content)
+    parts = [packed.getvalue()[start : start + PART] for start in range(0, packed.tell(), PART)]
+    for number, part in enumerate(parts):
+        write_atomically(prefix.with_name(f"{prefix.name}.{number}"), part)
+    print(f"{checkpoint}: {packed.tell() / 2**20:.1f} MiB in {len(parts)} files")
+
+
+def join(prefix: Path, checkpoint: Path) -> None:
+    """Make a checkpoint's directory of its parts."""
+    packed = b"".join(part.read_bytes() for part in sorted(prefix.parent.glob(f"{prefix.name}.[0-9]")))
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(checkpoint, filter="data")
+    weights = checkpoint / WEIGHTS
+    weights.write_bytes(_cast(weights.read_bytes(), np.float32))
+
+
+def _cast(content: bytes, dtype: type) -> bytes:
+    weights = {name: weight.astype(dtype) for name, weight in load(content).items()}
+    return bytes(save(weights, metadata={"format": "pt"}))
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
+
+
+if __name__ == "__main__":
+    act, source, target = sys.argv[1:]
+    {"pack": pack, "join": join}[act](Path(source), Path(target))

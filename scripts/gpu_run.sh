@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Train a defender on one GPU in minutes, from nothing: scripts/gpu_run.sh
+#
+# SFT on fresh incidents (easy ones first), figures, GRPO, figures. Weights and logs go to $OUT in few small files (scripts/carry.py joins them),
+# once a minute and after each phase; a phase that fails or is killed leaves what the ones before it made. Wheels in .whl are installed first.
+# Variables: SFT_S and GRPO_S seconds of training, EASY incidents of stage 1 first, EVAL_N incidents of each split, PRESET, DEVICE, LR, GRPO_LR,
+# SFT_MORE and GRPO_MORE flags; SMOKE=1 tries every phase in a minute.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+if [ "${SMOKE:-0}" = 1 ]; then
+    : "${SFT_S:=15}" "${GRPO_S:=8}" "${EASY:=512}" "${EVAL_N:=40}" "${SAVE_S:=15}" "${RUN:=/tmp/gpu-smoke}"
+    rm -rf "$RUN"
+fi
+: "${SFT_S:=300}" "${GRPO_S:=90}" "${EASY:=60000}" "${EVAL_N:=800}" "${SAVE_S:=60}" "${PRESET:=medium}" "${DEVICE:=cuda}"
+: "${LR:=3e-3}" "${GRPO_LR:=5e-4}" "${SFT_MORE:=}" "${GRPO_MORE:=}" "${OUT:=out/gpu-run}" "${RUN:=/tmp/gpu-run}"
+export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false OPENSOC_PLAIN=1 PYTHONPATH=.
+mkdir -p "$OUT" "$RUN"
+began=$(date +%s)
+say() { echo "[$(($(date +%s) - began)) s] $*"; }
+
+if compgen -G '.whl/*.whl' >/dev/null; then
+    python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl
+    export PYTHONPATH=/tmp/site:.
+fi
+python3 -c 'import sys, torch, transformers; print(sys.version.split()[0], torch.__version__, transformers.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
+
+keep() { # a checkpoint's directory, its name
+    [ -f "$1/model.safetensors" ] && python3 scripts/carry.py pack "$1" "$OUT/$2"
+}
+logs() {
+    (cd "$RUN" && find . -maxdepth 3 \( -name '*.jsonl' -o -name '*.json' -o -name '*.txt' \) -not -path './*/last/*' -not -path './*/tokenizer/*' -print0 |
+        tar czf "$OUT/.logs" --null -T - 2>/dev/null; mv "$OUT/.logs" "$OUT/logs.tgz")
+}
+keep_on() { # every minute
+    while sleep "$SAVE_S"; do keep "$1" "$2" >/dev/null; logs; done
+}
+OUT=$(cd "$OUT" && pwd)
+
+phase() { # seconds that training takes, its last checkpoint, its name, the command
+    local seconds=$1 last=$2 name=$3
+    shift 3
+    say "$name: $*"
+    keep_on "$last" "$name" & local keeper=$!
+    timeout -s INT -k 20 $((seconds + 90)) "$@" 2>&1 | tee -a "$RUN/$name.txt"
+    kill "$keeper" 2>/dev/null
+    keep "$last" "$name"
+    logs
+}
+measure() { # a model, its name, more flags
+    local model=$1 name=$2
+    shift 2
+    timeout 90 python3 -m train.nano.measure "$model" --device "$DEVICE" --n "$EVAL_N" --out "$RUN/$name.json" "$@" 2>&1 | tee -a "$RUN/figures.txt"
+    logs
+}
+minutes() { awk "BEGIN { print $1 / 60 }"; }
+
+phase "$SFT_S" "$RUN/sft/last" sft python3 -m train.sft --model "$PRESET" --out "$RUN/sft" --generate 10000000 --easy-first "$EASY" \
+    --minutes "$(minutes "$SFT_S")" --lr "$LR" --device "$DEVICE" --wide $SFT_MORE
+measure "$RUN/sft/last" sft-greedy
+if [ "$GRPO_S" != 0 ]; then
+    phase "$GRPO_S" "$RUN/grpo/mixed/last" grpo python3 -m train.grpo --model "$RUN/sft/last" --out "$RUN/grpo" --mixed \
+        --minutes "$(minutes "$GRPO_S")" --lr "$GRPO_LR" --eval-every 0 --device "$DEVICE" --wide $GRPO_MORE
+    measure "$RUN/grpo/mixed/last" grpo-greedy
+fi
+say "done"
+ls -la "$OUT"

@@ -1,0 +1,143 @@
+"""Incidents for a GPU: rows made and tokenised ahead by worker processes, and lessons packed into padded batches of about equal size.
+
+The same index is the same incident whatever the number of workers, so a resumed run reads on where it stopped. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from players.codec import PromptCodec
+from players.weights import load_tokenizer
+from schema import Row
+
+CHUNK = 32  # rows that a worker makes at a time
+AHEAD = 8  # batches that are under way at once, so that the model never waits
+STEP = 64  # a padded length is a multiple of it
+JUDGED = 8  # rows whose answers a worker judges at a time
+
+Replies = Sequence[Sequence[int]]  # the answers to a row
+Judge = Callable[[Row, Sequence[str]], Any]  # judges the answers to a row; it travels to the workers
+
+
+class Example(NamedTuple):
+    """A row as tokens: its place in the stream, its prompt and its right answer (both 16-bit arrays)."""
+
+    place: int
+    prompt: np.ndarray
+    answer: np.ndarray
+
+
+Tokens = Sequence[int] | np.ndarray
+
+
+class Lesson(NamedTuple):
+    """Answers to one prompt that are learned from; `asked` is what the objective asks of each."""
+
+    prompt: Tokens
+    answers: Sequence[Tokens]
+    asked: Any = None
+
+    @property
+    def size(self) -> int:
+        """Return its tokens, all answers after one prompt."""
+        return len(self.prompt) + sum(map(len, self.answers))
+
+
+# ---------------------------------------------------------------- in the workers
+@lru_cache(maxsize=1)
+def _coder(tokenizer: Path) -> PromptCodec:
+    return PromptCodec(load_tokenizer(tokenizer))
+
+
+def make_examples(rows: Callable[[int], Row], tokenizer: Path, indexes: Sequence[int]) -> list[Example]:
+    """Make and tokenise the rows at some indexes of a stream."""
+    coder = _coder(tokenizer)
+    return [_example(coder, rows(index), index) for index in indexes]
+
+
+def _example(coder: PromptCodec, row: Row, index: int) -> Example:
+    prompt, answer = (np.array(tokens, np.uint16) for tokens in (coder.prompt(row), coder.answer(row)))
+    return Example(index, prompt, answer)
+
+
+def _judge(
+    rows: Callable[[int], Row], tokenizer: Path, judge: Judge, indexes: Sequence[int], replies: Sequence[Replies]
+) -> list[Any]:
+    """Judge the answers to the rows at some indexes, which are made again: that is cheaper than to send them."""
+    coder = _coder(tokenizer)
+    return [
+        judge(rows(index), [coder.text(tokens) for tokens in group])
+        for index, group in zip(indexes, replies, strict=True)
+    ]
+
+
+# ---------------------------------------------------------------- ahead of the model
+class Ahead:
+    """The examples of a stream, made ahead.
+
+    Args:
+        rows: gives the row at an index; without an executor it need not travel.
+        tokenizer: the directory of a tokenizer.
+        executor: of worker processes; None makes the rows here, when they are asked for.
+    """
+
+    def __init__(self, rows: Callable[[int], Row], tokenizer: Path, executor: Executor | None = None) -> None:
+        self._rows, self._tokenizer, self._executor = rows, tokenizer, executor
+        self._chunks: dict[int, Future[list[Example]]] = {}
+
+    def ask(self, first: int, number: int) -> None:
+        """Let the examples from an index on be made, and those of the next batches of this size."""
+        if self._executor is None:
+            return
+        for chunk in range(first // CHUNK, -(-(first + number * AHEAD) // CHUNK)):
+            if chunk not in self._chunks:
+                indexes = range(chunk * CHUNK, (chunk + 1) * CHUNK)
+                self._chunks[chunk] = self._executor.submit(make_examples, self._rows, self._tokenizer, indexes)
+
+    def take(self, first: int, number: int) -> list[Example]:
+        """Return the examples from an index on, in order."""
+        if self._executor is None:
+            return make_examples(self._rows, self._tokenizer, range(first, first + number))
+        self.ask(first, number)
+        chunks = range(first // CHUNK, -(-(first + number) // CHUNK))
+        examples = [example for chunk in chunks for example in self._chunks[chunk].result()]
+        for chunk in [chunk for chunk in self._chunks if (chunk + 1) * CHUNK <= first + number]:
+            del self._chunks[chunk]
+        start = first - chunks[0] * CHUNK
+        return examples[start : start + number]
+
+    def judge(self, judge: Judge, indexes: Sequence[int], replies: Sequence[Replies]) -> list[Any]:
+        """Return what a judge says of the answers (their tokens) to each row."""
+        if self._executor is None:
+            return _judge(self._rows, self._tokenizer, judge, indexes, replies)
+        parts = [slice(start, start + JUDGED) for start in range(0, len(indexes), JUDGED)]
+        waiting = [
+            self._executor.submit(_judge, self._rows, self._tokenizer, judge, indexes[part], replies[part])
+            for part in parts
+        ]
+        return [judged for part in waiting for judged in part.result()]
+
+
+# ---------------------------------------------------------------- packed
+def padded(size: int) -> int:
+    """Return the length to which a sequence is padded."""
+    return -(-size // STEP) * STEP
+
+
+def pack(lessons: Sequence[Lesson], most: int) -> Iterator[list[int]]:
+    """Yield the indexes of lessons that are read together: of like length, with padding at most `most` tokens, or one alone."""
+    together: list[int] = []
+    for index in sorted(range(len(lessons)), key=lambda index: lessons[index].size):
+        if together and (len(together) + 1) * padded(lessons[index].size) > most:
+            yield together
+            together = []
+        together.append(index)
+    if together:
+        yield together

@@ -61,7 +61,7 @@ LIBRARIES = (
 
 # Flags whose numbers are above 0, and those that may be 0.
 ABOVE_ZERO = ("n", "limit", "max_tokens", "batch_size", "concurrency", "attempts", "timeout_s", "rpm", "max_cost")
-ZERO_OR_MORE = ("seed", "temperature", "backoff_s", "price_in", "price_out")
+ZERO_OR_MORE = ("seed", "shots", "temperature", "backoff_s", "price_in", "price_out")
 
 
 # ---------------------------------------------------------------- the call
@@ -104,6 +104,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     density = "of a model's prompt: with the playbook, or short; `embedded` has its own (default: full)"
     add("--density", choices=DENSITIES, default="full", help=density)
+    shots = "worked examples of sft_train before the question of a model or an endpoint (default: 0)"
+    add("--shots", type=int, default=0, metavar="N", help=shots)
     add("--max-tokens", type=int, default=512, help="longest reply of a model, in tokens (default: 512)")
     add("--temperature", type=float, default=0.0, help="0 is greedy (default: 0)")
 

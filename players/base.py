@@ -53,6 +53,7 @@ class Options:
 
     seed: int = 0
     density: Density = "full"
+    shots: int = 0
     batch_size: int = 16
     device: str = "auto"
     max_tokens: int = 512

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from players.base import Arrived, Options, PlayerError, Reply, Row, Streaming, cut
 from players.concurrency import in_flight
 from players.limits import Budget, Pace, patient
-from players.prompt import messages
+from players.shots import question
 from schema import BadRequestError, OpenSOCError
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class Endpoint(Streaming):
     def settings(self) -> dict[str, Any]:
         """Return model, address and what is sent with each request."""
         body = {key: value for key, value in self._body([]).items() if key not in ("messages", "model")}
-        return {**super().settings, "url": self._url, "request": body}
+        shots = {"shots": self._options.shots} if self._options.shots else {}
+        return {**super().settings, "url": self._url, "request": body, **shots}
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
         """Yield replies as they arrive, with `concurrency` requests in flight."""
@@ -123,7 +124,7 @@ class Endpoint(Streaming):
     # ------------------------------------------------------------ one item
     async def _ask(self, row: Row) -> Reply | None:
         """Return the reply to one row, or None if every attempt failed in a transient way."""
-        prompt = messages(row["observation"], density=self._options.density)
+        prompt = question(row["observation"], self._options.density, self._options.shots)
         most = self._cost(sum(len(message["content"]) for message in prompt) / TOKEN, self._options.max_tokens) or 0.0
         await self._budget.hold(most)
         cost = 0.0

@@ -6,6 +6,7 @@ error. Needs the extra `train` (torch, transformers, peft).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from players.base import Arrived, Options, PlayerError, Reply, Row, Streaming, cut
-from players.prompt import messages
+from players.shots import question
 from players.weights import fingerprint, is_adapter, load_model, loading
 from schema import BadRequestError
 
@@ -26,7 +27,7 @@ class LocalModel(Streaming):
     Args:
         model: a causal language model of transformers or PEFT.
         tokenizer: with a chat template; pads on the left.
-        options: batch_size, density, max_tokens, temperature and seed are read.
+        options: batch_size, density, shots, max_tokens, temperature and seed are read.
         path: where it was read; None for a model that is in memory alone.
     """
 
@@ -38,6 +39,8 @@ class LocalModel(Streaming):
         super().__init__(path.resolve().name if path else "model")
         self._torch, self._model, self._tokenizer = torch, model, tokenizer
         self._path, self._options, self.batch = path, options, options.batch_size
+        self._opening = ""  # of the prompts of a batch: system message and worked examples
+        self._remembered: tuple[str, Any, Any] = ("", None, None)
         self._longest = getattr(model.config, "max_position_embeddings", None) or 1 << 30
 
     @classmethod
@@ -62,6 +65,7 @@ class LocalModel(Streaming):
         """Name, kind, a fingerprint of the files, and how it generates."""
         options = self._options
         how = {"max_tokens": options.max_tokens, "temperature": options.temperature}
+        how |= {"shots": options.shots} if options.shots else {}
         path = self._path
         return {
             **super().settings,
@@ -71,7 +75,7 @@ class LocalModel(Streaming):
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
         """Batches of prompts of like length, the longest first: what does not fit into memory shows at once."""
-        prompts = [messages(row["observation"], density=self._options.density) for row in rows]
+        prompts = [question(row["observation"], self._options.density, self._options.shots) for row in rows]
         lengths = [sum(len(message["content"]) for message in prompt) for prompt in prompts]
         order = sorted(range(len(rows)), key=lambda index: (-lengths[index], index))
         for start in range(0, len(order), self.batch):
@@ -88,6 +92,8 @@ class LocalModel(Streaming):
             self._tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
             for prompt in prompts
         ]
+        if self._options.shots:
+            self._opening = self._tokenizer.apply_chat_template(prompts[0][:-1], tokenize=False)
         sizes = [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
         room = self._longest - self._options.max_tokens
         fits = [index for index, size in enumerate(sizes) if size <= room]
@@ -125,7 +131,7 @@ class LocalModel(Streaming):
 
     def _generate(self, texts: list[str]) -> list[tuple[str, int]]:
         options, tokenizer = self._options, self._tokenizer
-        batch = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(self._model.device)
+        batch = self._encode(texts)
         how = (
             {"do_sample": True, "temperature": options.temperature, "top_k": 0, "top_p": 1.0}
             if options.temperature > 0
@@ -143,6 +149,35 @@ class LocalModel(Streaming):
         texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
         counts = (answers != tokenizer.pad_token_id).sum(dim=1).tolist()
         return list(zip(texts, counts, strict=True))
+
+    def _encode(self, texts: list[str]) -> dict[str, Any]:
+        """Return a batch for `generate`; what all of its texts open with is read once for all batches, where there are worked examples."""
+        opening = self._opening if all(text.startswith(self._opening) for text in texts) else ""
+        rests = [text[len(opening) :] for text in texts]
+        batch = self._tokenizer(rests, add_special_tokens=False, padding=True, return_tensors="pt")
+        batch = dict(batch.to(self._model.device))
+        if not opening:
+            return batch
+        ids, cache = self._read(opening)
+        cache = copy.deepcopy(cache)
+        cache.batch_repeat_interleave(len(texts))
+        heads = {
+            "input_ids": ids.expand(len(texts), -1),
+            "attention_mask": self._torch.ones_like(ids).expand(len(texts), -1),
+        }
+        joined = {name: self._torch.cat([head, batch[name]], dim=1) for name, head in heads.items()}
+        return {**joined, "past_key_values": cache}
+
+    def _read(self, opening: str) -> tuple[Any, Any]:
+        """Return the tokens of an opening and the model's cache after them; the last one is remembered."""
+        if self._remembered[0] != opening:
+            ids = self._tokenizer(opening, add_special_tokens=False, return_tensors="pt").input_ids.to(
+                self._model.device
+            )
+            with self._torch.no_grad():
+                cache = self._model(ids, use_cache=True, logits_to_keep=1).past_key_values
+            self._remembered = opening, ids, cache
+        return self._remembered[1:]
 
     def _ends(self) -> list[int]:
         """Return the tokens that end a reply: those of the model, and the tokenizer's, which training teaches."""

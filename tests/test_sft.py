@@ -111,7 +111,7 @@ def test_the_loss_is_on_the_answer_alone(toy, tmp_path):
     data = sft.make_trainer(args, loaded, sft.examples(rows, "compact")).train_dataset[0]
 
     learned = [label for label in data["labels"] if label != -100]
-    assert loaded.tokenizer.decode(learned) == answer_text(row["ground_truth"], "compact") + "<|im_end|>\n"
+    assert loaded.tokenizer.decode(learned) == answer_text(row["observation"], "compact") + "<|im_end|>\n"
     read = loaded.tokenizer.decode(data["input_ids"][: -len(learned)])
     assert read == loaded.tokenizer.apply_chat_template(
         messages(row["observation"], "compact"), tokenize=False, add_generation_prompt=True

@@ -30,7 +30,7 @@ def make_toy(path, *, template=CHATML, context=4096):
     )
     rows = frozen(limit=40)
     texts = [message["content"] for row in rows for message in messages(row["observation"], "compact")]
-    words.train_from_iterator([*texts, *(answer_text(row["ground_truth"]) for row in rows)], learn)
+    words.train_from_iterator([*texts, *(answer_text(row["observation"]) for row in rows)], learn)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words, eos_token="<|im_end|>", pad_token="<pad>", chat_template=template
     )

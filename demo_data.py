@@ -19,6 +19,7 @@ from generator.incidents import generate
 from players import PLAYERS, is_available, open_player
 from players.base import Options, Player
 from players.prompt import parse
+from players.reasons import rationale_in_words
 from players.scoring import score_answer
 from rubric import TableName
 from scenario import item_of
@@ -177,10 +178,13 @@ class ScoredAnswer(NamedTuple):
 def scored(
     who: str, content: object, case: DemoCase, table: TableName, *, fault: str = "", took_ms: float | None = None
 ) -> ScoredAnswer:
-    """Score what `submit_triage` would hold, as a step of the environment does."""
+    """Score what `submit_triage` would hold, as a step of the environment does; a chain of reasons is then told in sentences."""
     item = {"observation": case.observation, "ground_truth": case.truth}
     score = score_answer(content, item, table, fault=fault)
-    return ScoredAnswer(who, score.answer, score.fault, score.right, score.reward, score.components, took_ms)
+    triage = score.answer
+    if triage:
+        triage["rationale"] = rationale_in_words(triage["rationale"], case.observation)
+    return ScoredAnswer(who, triage, score.fault, score.right, score.reward, score.components, took_ms)
 
 
 def ask(name: str, case: DemoCase, table: TableName = "standard") -> ScoredAnswer:

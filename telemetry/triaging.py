@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from players.base import Player, Reply
+from players.base import Player, Reply, Row
 from players.prompt import parse
+from players.reasons import rationale_in_words
 from telemetry.judging import Judgement
 from telemetry.observing import observation_of
 from world import World
@@ -19,26 +20,28 @@ def triage_recordings(player: Player, judgements: Sequence[Judgement], world: Wo
     """Set `triage` of every judgement to the player's answer.
 
     An answer is `{"player", "action", "cited_log_id", "rationale", "confidence", "fault"}`; `fault` says why there is no
-    action, and is empty where there is one.
+    action, and is empty where there is one. A chain of reasons is told in sentences.
 
     Raises:
         PlayerError: the player cannot go on; the answers so far are set.
     """
     for judgement in judgements:
-        judgement.triage = _answer(player, Reply(None, NOT_ASKED))
+        judgement.triage = _answer(player, Reply(None, NOT_ASKED), {})
     asked = [judgement for judgement in judgements if judgement.events]
-    rows = [
+    rows: list[Row] = [
         {"id": judgement.file, "task": "real", "observation": observation_of(judgement.events, world)}
         for judgement in asked
     ]
     for arrived in player.stream(rows, threading.Event()):
         for index, reply in arrived:
-            asked[index].triage = _answer(player, reply)
+            asked[index].triage = _answer(player, reply, rows[index]["observation"])
 
 
-def _answer(player: Player, reply: Reply) -> dict[str, Any]:
+def _answer(player: Player, reply: Reply, observation: Mapping[str, Any]) -> dict[str, Any]:
     parsed = parse(reply.text)
     answer = parsed.answer or {}
+    if answer:
+        answer["rationale"] = rationale_in_words(answer["rationale"], observation)
     return {
         "player": player.name,
         **{name: answer.get(name) for name in ("action", "cited_log_id", "rationale", "confidence")},

@@ -22,6 +22,8 @@ from demo_data import (
 from env import OpenSOCEnv
 from players import PLAYERS
 from players.base import Baseline, PlayerError
+from players.prompt import answer_text
+from players.reasons import rationale_in_words
 from schema import LABELS, TASKS, BadRequestError
 from verifier import compute_ground_truth
 
@@ -414,3 +416,23 @@ def test_a_visitors_malformed_answer_is_scored_and_the_game_goes_on(seeds, actio
     assert (game.rounds[0].you.reward, game.rounds[0].you.right) == (-0.1, False)
     assert game.totals()["you"] == (0, -0.1)
     assert game.dealt().waiting
+
+
+# ---------------------------------------------------------------- chains of reasons
+class ChainPlayer(Baseline):
+    """Answers as the verifier, with the chain of reasons."""
+
+    def triage(self, row):
+        return json.loads(answer_text(row["observation"], "compact"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_chain_is_shown_in_sentences_live_and_baked(task, monkeypatch):
+    case = generated(task, 3)
+    reply = answer_text(case.observation, "compact")
+    words = rationale_in_words(json.loads(reply)["rationale"], case.observation)
+    monkeypatch.setattr(demo_data, "_opened", lambda name: ChainPlayer("keyword"))
+    baked = case._replace(stored={"old": reply})
+
+    assert ask("keyword", case).triage["rationale"] == ask("old", baked).triage["rationale"] == words
+    assert ask("old", baked).right is True

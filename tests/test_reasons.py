@@ -1,5 +1,6 @@
 """The chain of reasons says what the verifier found, is read back as it was written, and leads to the action that the verifier decides."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generator import generate
-from players.compact import compact
+from players.compact import SHORT_NAME, compact
+from players.prompt import answer_text
 from players.reasons import (
     MORE,
     RUNGS,
@@ -18,10 +20,11 @@ from players.reasons import (
     in_words,
     parse_chain,
     parse_reasons,
+    rationale_in_words,
     renamed,
     write_chain,
 )
-from scenario import Scenario
+from scenario import Scenario, item_of
 from schema import TASKS
 from tasks.registry import SPLITS
 
@@ -167,3 +170,34 @@ def test_a_chain_in_words_has_a_sentence_for_each_finding_and_one_for_the_conclu
     assert in_words(replace(chain, reasons=(), rung="host", together=True)) == [
         "So quarantine_host: different suspicious things bear each other out; hostile code runs on one host."
     ]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_rationale_is_told_with_the_names_of_the_organisation(task):
+    for index in range(40):
+        observation = item_of(generate(task, index))["observation"]
+        rationale = json.loads(answer_text(observation, "compact"))["rationale"]
+        chain = parse_chain(rationale)
+        first = {value: name for name, value in compact(observation).names.items()}
+        words = rationale_in_words(rationale, observation)
+
+        assert not SHORT_NAME.search(words), words
+        for reason in chain.reasons:
+            assert all(first.get(name, name) in words for name in (*reason.hosts, *reason.accounts) if name != MORE)
+        assert words.endswith(in_words(Chain((), chain.rung, chain.together))[0])
+
+
+def test_a_host_is_told_by_its_name_and_not_by_its_address():
+    observation = item_of(generate("stage1_basic", 0))["observation"]
+    host = observation["context"]["hosts"][0]
+    name = compact(observation).names[host["name"]]
+
+    assert compact(observation).names[host["ip"]] == name
+    assert rationale_in_words(f"a-rule L1-0 confirmed host on={name} ok=no so=host", observation) == (
+        f"a-rule in L1-0: confirmed, on {host['name']}; nothing explains it. So quarantine_host: hostile code runs on one host."
+    )
+
+
+@pytest.mark.parametrize("text", ["It looks odd.", "", "a-rule L1-0 confirmed host on=@host1 ok=no", "a-rule so=host"])
+def test_a_rationale_that_is_no_whole_chain_stays_as_it_is(text):
+    assert rationale_in_words(text, item_of(generate("stage1_basic", 0))["observation"]) == text

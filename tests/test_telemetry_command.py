@@ -5,9 +5,14 @@ import json
 import pytest
 
 from demo.recorded import SAMPLES
+from players.base import Baseline
+from players.prompt import answer_text
 from schema import OpenSOCError
 from telemetry.__main__ import main
 from telemetry.declaring import EXAMPLE, declared_world, load_world
+from telemetry.judging import judge_text
+from telemetry.triaging import triage_recordings
+from world import EMPTY_WORLD
 
 SHADOW_COPY = {
     "Event": {
@@ -133,3 +138,21 @@ def test_an_alias_bomb_is_refused(tmp_path):
     path.write_text("a: &a [1, 2]\nb: [*a, *a]", "utf-8")
     with pytest.raises(OpenSOCError, match="aliases"):
         load_world(path)
+
+
+class ChainPlayer(Baseline):
+    """Answers as the verifier, with the chain of reasons."""
+
+    def triage(self, row):
+        return json.loads(answer_text(row["observation"], "compact"))
+
+
+def test_a_players_chain_of_reasons_is_told_in_sentences():
+    judgement = judge_text(json.dumps(SHADOW_COPY), EMPTY_WORLD, name="copies")
+    triage_recordings(ChainPlayer("chains"), [judgement], EMPTY_WORLD)
+
+    assert judgement.triage["action"] == judgement.action == "monitor"
+    assert judgement.triage["rationale"] == (
+        "recovery-inhibited in L1-0: suspicious, on lab-<b>7</b> by n.brandt with vssadmin.exe; nothing explains it. "
+        "So monitor: what was found is suspicious, not confirmed, and nothing explains it."
+    )

@@ -34,7 +34,7 @@ class About(BaseModel):
     """`defender.json`: what decoding needs, and where the model comes from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     files: dict[str, str] = Field(description="sha256 of the graph and the tokenizer")
     template: tuple[str, str, str] = Field(description="what stands before, between and after system and user message")
     end: int = Field(ge=0, description="the token that ends an answer")
@@ -105,7 +105,6 @@ class Embedded:
             ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._past = [cached for cached in self._session.get_inputs() if cached.name != "tokens"]
         firsts = [self._tokenizer.encode(label, add_special_tokens=False).ids[0] for label in LABELS]
         self._firsts = firsts if len(set(firsts)) == len(firsts) else []
 
@@ -163,9 +162,9 @@ class Embedded:
         """Return the reply's tokens, the likeliest at each step, and how likely the action was among the five."""
         import numpy as np
 
-        past = [np.zeros((1, cached.shape[1], 0, cached.shape[3]), dtype=np.float32) for cached in self._past]
+        reading = _Reading(self._session, len(read) + longest)
         for start in range(0, len(read), CHUNK):
-            logits, past = self._step(read[start : start + CHUNK], past)
+            logits = reading.step(read[start : start + CHUNK])
         reply: list[int] = []
         confidence = None
         while True:
@@ -177,19 +176,38 @@ class Embedded:
             reply.append(token)
             if len(reply) >= longest:
                 break
-            logits, past = self._step([token], past)
+            logits = reading.step([token])
         return reply, confidence
-
-    def _step(self, tokens: list[int], past: list[Any]) -> tuple[Any, list[Any]]:
-        """Return the logits after some more tokens, and the cache of all."""
-        import numpy as np
-
-        inputs = {cached.name: value for cached, value in zip(self._past, past, strict=True)}
-        logits, *cache = self._session.run(None, {"tokens": np.array([tokens], dtype=np.int64), **inputs})
-        return logits[0, -1], cache
 
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+class _Reading:
+    """One text as it is read and written: its cache has room for `room` tokens, and attention writes into it in place."""
+
+    def __init__(self, session: Any, room: int) -> None:
+        import numpy as np
+        import onnxruntime as ort
+
+        self._session, self._binding, self._total = session, session.io_binding(), 0
+        self._logits = ort.OrtValue.ortvalue_from_shape_and_type(session.get_outputs()[0].shape, np.float32)
+        self._binding.bind_ortvalue_output("logits", self._logits)
+        for past in session.get_inputs()[2:]:
+            _, heads, _, width = past.shape
+            cached = ort.OrtValue.ortvalue_from_numpy(np.zeros((1, heads, room, width), dtype=np.float32))
+            self._binding.bind_ortvalue_input(past.name, cached)
+            self._binding.bind_ortvalue_output(past.name.removeprefix("past_"), cached)
+
+    def step(self, tokens: list[int]) -> Any:
+        """Read some more tokens, and return the logits after the last: float32 array [vocabulary]."""
+        import numpy as np
+
+        self._total += len(tokens)
+        self._binding.bind_cpu_input("tokens", np.array([tokens], dtype=np.int64))
+        self._binding.bind_cpu_input("total", np.array(self._total, dtype=np.int32))
+        self._session.run_with_iobinding(self._binding)
+        return self._logits.numpy()[0, 0]
 
 
 @lru_cache(maxsize=2)

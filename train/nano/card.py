@@ -100,8 +100,6 @@ def _made(about: About) -> Iterator[str]:
 
 def _data(command: str) -> str:
     """Say what a training command learns from."""
-    if "train.nano.quantise" in command:
-        return "nothing: matrices to 8 bits"
     if "train.nano.pretrain" in command:
         return "fresh prompts of the `train` families, without labels"
     if "train.grpo" in command:
@@ -117,17 +115,24 @@ def _cell(value: Any) -> str:
 
 
 def _export(measured: Mapping[str, Any], precision: str) -> Iterator[str]:
-    yield f"Compared on {measured['items']} items of `{measured['set']}`, greedy, one thread; `{precision}` is what lies here."
+    yield (
+        f"Compared on {measured['items']} incidents of the split `{measured['set']}`, greedy; `{precision}` is what lies here. "
+        "A decision's time is that of one core."
+    )
     yield ""
-    yield "| | accuracy | action and line as the checkpoint | ms a decision, median | longest | MB |"
-    yield "|---|---|---|---|---|---|"
+    yield "| | accuracy | macro-F1 | action and line as the checkpoint | ms a decision, median | 99 % within | longest | MB |"
+    yield "|---|---|---|---|---|---|---|---|"
     for name in ("checkpoint", "float32", "int8"):
         if figures := measured.get(name):
-            size = f"{figures['bytes'] / 1e6:.2f}" if "bytes" in figures else "-"
+            times = [_of(figures, f"latency_{which}_s", 1000, 0) for which in ("median", "p99", "max")]
             yield (
-                f"| {name} | {figures['accuracy']:.3f} | {figures['same_decisions']} of {measured['items']} | {figures['latency_median_s'] * 1000:.0f} "
-                f"| {figures['latency_max_s'] * 1000:.0f} | {size} |"
+                f"| {name} | {figures['accuracy']:.3f} | {_of(figures, 'macro_f1', 1, 3)} | {figures['same_decisions']} of {measured['items']} "
+                f"| {' | '.join(times)} | {_of(figures, 'bytes', 1e-6, 2)} |"
             )
+
+
+def _of(figures: Mapping[str, Any], name: str, times: float, digits: int) -> str:
+    return f"{figures[name] * times:.{digits}f}" if name in figures else "-"
 
 
 def _figures(about: About, run: Path) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Export a small Qwen2 checkpoint as the embedded defender: python -m train.nano.export CHECKPOINT [--out models/defender]
 
 Writes model.onnx (one graph with a cache), tokenizer.json, defender.json (what decoding needs, and what was measured) and README.md, the model card.
-The float32 graph must answer as the checkpoint does on every item that is compared; the 8-bit one is kept if it does so too, as that of a
-checkpoint that train.nano.quantise put on the 8-bit grid. All is written aside and renamed, so an export that breaks off leaves the old one. Without a checkpoint, `--metrics RUN` writes
-the card of what is there anew, with the figures of a run of eval.run:
+The checkpoint, its float32 graph and its 8-bit graph answer the same incidents of the split `val`. The float32 graph must decide as the checkpoint does; the
+8-bit one is kept if it costs at most a point of accuracy. All is written aside and renamed, so an export that breaks off leaves the old one. Without a checkpoint,
+`--metrics RUN` writes the card of what is there anew, with the figures of a run of eval.run:
 
     python -m train.nano.export out/tiny/best
     python -m eval.run --defender embedded --split benchmark --out out/embedded
@@ -20,34 +20,38 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from players.base import MARK, Density
+from eval.rollouts import rollout
+from players.base import MARK, Density, Options, Reply
+from players.codec import LONGEST, PromptCodec
 from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Embedded
-from players.prompt import messages, parse
+from players.nano import TOGETHER, NanoModel
+from players.prompt import parse
 from runs.ending import refusing
 from runs.files import move_files, replace_directory, write_atomically
 from runs.progress import track
 from runs.provenance import commit
 from schema import BadRequestError, OpenSOCError, Row
-from train.data import frozen
+from train.data import validation_rows
 from train.nano.card import CARD, card
 from train.nano.checkpoint import Checkpoint, history, read_record
 from train.nano.onnx_graph import graph_of
 
 LIMIT = 20_000_000  # bytes of all files together
-ITEMS_SET = "holdout"
-ITEMS = 200
-LONGEST = 64  # tokens of an answer; a right one has about ten
+ITEMS = 400
+SEED = 17  # of the incidents of `val`
+MAY_LOSE = 0.01  # of the accuracy, for 8 bits
+MUST_AGREE = 0.99  # of the decisions: two likeliest tokens may be as likely as makes no difference
 DENSITY: Density = "compact"
+MEASURED = ("accuracy", "macro_f1", "citation_recall")
 
 
 class Answers(NamedTuple):
-    """To some rows, in their order: each reply's tokens and text, and the seconds that it took."""
+    """To some rows, in their order: the texts, and the seconds of one core that each took (none where several were written side by side)."""
 
-    tokens: list[list[int]]
     texts: list[str]
     seconds: list[float]
 
@@ -58,11 +62,6 @@ class Answers(NamedTuple):
             (answer["action"], answer["cited_log_id"]) if answer else ("", text)
             for answer, text in zip(answers, self.texts, strict=True)
         ]
-
-    def accuracy(self, rows: Sequence[Mapping[str, Any]]) -> float:
-        """Return the share of rows whose true action was named."""
-        pairs = zip(self.decisions(), rows, strict=True)
-        return sum(action == row["ground_truth"]["action"] for (action, _), row in pairs) / len(rows)
 
 
 # ---------------------------------------------------------------- who answers
@@ -81,8 +80,9 @@ class Source(Checkpoint):
     def _template(self) -> tuple[str, str, str]:
         """Return what the chat template puts around a system and a user message."""
         system, user = "[[system]]", "[[user]]"
+        chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         try:
-            text = str(self._chat([{"role": "system", "content": system}, {"role": "user", "content": user}]))
+            text = str(self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
             before, rest = text.split(system)
             between, after = rest.split(user)
         except Exception as error:  # a template is a program, and may raise anything
@@ -92,53 +92,22 @@ class Source(Checkpoint):
             ) from error
         return before, between, after
 
-    def _chat(self, prompt: list[dict[str, str]]) -> Any:
-        return self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-
-    def read(self, row: Mapping[str, Any]) -> list[int]:
-        """Return the tokens of a row's prompt."""
-        text = self._chat(messages(row["observation"], density=DENSITY))
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def say(self, row: Mapping[str, Any]) -> tuple[list[int], str]:
-        """Return what transformers generates, greedily; nothing if the prompt leaves no room."""
-        import torch
-
-        prompt, end = self.read(row), self.tokenizer.eos_token_id
-        if len(prompt) > self.context - LONGEST:
-            return [], ""
-        given = torch.tensor([prompt])
-        with torch.inference_mode():
-            generated = self.model.generate(
-                given, attention_mask=torch.ones_like(given), max_new_tokens=LONGEST, eos_token_id=end, pad_token_id=end,
-                do_sample=False, temperature=None, top_k=None, top_p=None,
-            )  # fmt: skip
-        tokens = [int(token) for token in generated[0, len(prompt) :]]
-        tokens = tokens[: tokens.index(end)] if end in tokens else tokens
-        return tokens, str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+    def answers(self, rows: Sequence[Row]) -> Answers:
+        """Return what the checkpoint answers, greedily."""
+        player = NanoModel(self.model, self.tokenizer, Options(density=DENSITY, max_tokens=LONGEST), threads=1)
+        parts = [rows[start : start + TOGETHER] for start in range(0, len(rows), TOGETHER)]
+        batches = track(parts, f"times {TOGETHER} items, checkpoint", total=len(parts))
+        return Answers([reply.text or "" for part in batches for reply in player.answer(part)], [])
 
 
-def _asked(
-    rows: Sequence[Mapping[str, Any]], say: Callable[[Mapping[str, Any]], tuple[list[int], str]], who: str
-) -> Answers:
-    answers = Answers([], [], [])
+def _answers_of(directory: Path, rows: Sequence[Row], who: str) -> Answers:
+    """Return what an export answers."""
+    exported, answers = Embedded(directory), Answers([], [])
     for row in track(rows, f"items, {who}", total=len(rows)):
-        started = time.perf_counter()
-        tokens, text = say(row)
-        answers.seconds.append(time.perf_counter() - started)
-        answers.tokens.append(tokens)
-        answers.texts.append(text)
+        started = time.thread_time()
+        answers.texts.append(exported.generate(row["observation"]).text or "")
+        answers.seconds.append(time.thread_time() - started)
     return answers
-
-
-def _of_export(directory: Path) -> Callable[[Mapping[str, Any]], tuple[list[int], str]]:
-    exported = Embedded(directory)
-
-    def say(row: Mapping[str, Any]) -> tuple[list[int], str]:
-        decision = exported.generate(row["observation"])
-        return decision.tokens, decision.text or ""
-
-    return say
 
 
 # ---------------------------------------------------------------- the export
@@ -150,8 +119,8 @@ def export(
     Args:
         checkpoint: a directory that save_pretrained wrote, Qwen2.
         out: the directory to write; one that is there is replaced.
-        int8: `auto` keeps 8 bits if every item that is compared gets the checkpoint's answer, `yes` always, `no` never.
-        items: how many items of the frozen hold-out are compared.
+        int8: `auto` keeps 8 bits if they cost at most `MAY_LOSE` of the accuracy, `yes` always, `no` never.
+        items: how many incidents of the split `val` are compared.
         run: a run of eval.run on this very export, for the card.
 
     Returns:
@@ -163,7 +132,7 @@ def export(
     """
     _check_place(out)
     source = Source(checkpoint)
-    rows = frozen(ITEMS_SET, limit=items)
+    rows = validation_rows(SEED, items)
     try:
         with replace_directory(out) as aside:
             return _write_export(source, aside, rows, int8, run)
@@ -176,18 +145,17 @@ def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Pa
     """Write both precisions into an empty directory, compare them with the checkpoint, and keep one."""
     about, small = _about(source), out / "int8"
     _write_model(source, out, about, eight_bits=False)
-    expected = _asked(rows, source.say, "checkpoint")
-    answers = _asked(rows, _of_export(out), "float32")
-    _check_same(source, out, rows, expected, answers)
-    measured: dict[str, Any] = {"set": ITEMS_SET, "items": len(rows), "checkpoint": _figures(expected, expected, rows)}
+    _check_reading(source, out, rows)
+    expected, answers = source.answers(rows), _answers_of(out, rows, "float32")
+    _check_same(rows, expected, answers)
+    measured: dict[str, Any] = {"set": "val", "items": len(rows), "checkpoint": _figures(expected, expected, rows)}
     measured["float32"] = {**_figures(answers, expected, rows), "bytes": _size(out)}
     precision = "float32"
     if int8 != "no":
         small.mkdir()
         _write_model(source, small, about, eight_bits=True)
-        fewer = _asked(rows, _of_export(small), "int8")
-        measured["int8"] = {**_figures(fewer, expected, rows), "bytes": _size(small)}
-        if int8 == "yes" or measured["int8"]["same_decisions"] == len(rows):
+        measured["int8"] = {**_figures(_answers_of(small, rows, "int8"), expected, rows), "bytes": _size(small)}
+        if int8 == "yes" or measured["checkpoint"]["accuracy"] - measured["int8"]["accuracy"] <= MAY_LOSE + 1e-9:
             precision = "int8"
             move_files(small, out, last=lambda name: name == ABOUT)
         else:
@@ -251,34 +219,48 @@ def _describe(directory: Path, about: Mapping[str, Any], precision: str, measure
     return described
 
 
-def _figures(answers: Answers, expected: Answers, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return accuracy, how many decisions are the checkpoint's, and the time of one."""
+def _figures(answers: Answers, expected: Answers, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the main metrics, how many decisions are the checkpoint's, and the core's seconds of one."""
+    from eval.metrics import measure  # numpy, which --help does without
+
+    lines = [rollout("val", row, Reply(text), "hardened") for row, text in zip(rows, answers.texts, strict=True)]
+    metrics = measure(lines, resamples=1)
     same = sum(ours == theirs for ours, theirs in zip(answers.decisions(), expected.decisions(), strict=True))
-    ordered = sorted(answers.seconds)
     return {
-        "accuracy": round(answers.accuracy(rows), 6),
+        **{name: round(metrics[name]["value"], 6) for name in MEASURED if metrics[name]["value"] is not None},
         "same_decisions": same,
-        "latency_median_s": round(ordered[len(ordered) // 2], 4),
-        "latency_max_s": round(ordered[-1], 4),
+        **dict(_latency(sorted(answers.seconds))),
     }
 
 
+def _latency(seconds: Sequence[float]) -> Iterator[tuple[str, float]]:
+    """Yield median, 99th percentile and longest of sorted seconds, none of no seconds."""
+    if seconds:
+        for name, share in (("median", 0.5), ("p99", 0.99), ("max", 1.0)):
+            yield f"latency_{name}_s", round(seconds[min(int(share * len(seconds)), len(seconds) - 1)], 4)
+
+
 # ---------------------------------------------------------------- checks
-def _check_same(
-    source: Source, directory: Path, rows: Sequence[Mapping[str, Any]], expected: Answers, answers: Answers
-) -> None:
-    """See that the graph reads what the checkpoint reads and decides as it does."""
-    exported = Embedded(directory)
-    for row, theirs, ours in zip(rows, expected.decisions(), answers.decisions(), strict=True):
-        if exported.read(row["observation"]) != source.read(row):
+def _check_reading(source: Source, directory: Path, rows: Sequence[Row]) -> None:
+    """See that the exported tokenizer reads what the checkpoint's does."""
+    exported, codec = Embedded(directory), PromptCodec(source.tokenizer)
+    for row in rows:
+        if exported.read(row["observation"]) != codec.read(row):
             raise BadRequestError(
                 f"Expected the exported tokenizer to read {row['id']} as the checkpoint's does, and it does not; nothing was written."
             )
-        if ours != theirs:
-            raise BadRequestError(
-                f"Expected the float32 graph to decide as the checkpoint does, and on {row['id']} it says {ours!r} for {theirs!r}; "
-                "nothing was written."
-            )
+
+
+def _check_same(rows: Sequence[Row], expected: Answers, answers: Answers) -> None:
+    """See that the float32 graph decides as the checkpoint does."""
+    pairs = zip(rows, expected.decisions(), answers.decisions(), strict=True)
+    others = [(row["id"], theirs, ours) for row, theirs, ours in pairs if theirs != ours]
+    if len(others) > (1 - MUST_AGREE) * len(rows):
+        name, theirs, ours = others[0]
+        raise BadRequestError(
+            f"Expected the float32 graph to decide as the checkpoint does, and on {len(others)} of {len(rows)} incidents it does not; on {name} "
+            f"it says {ours!r} for {theirs!r}; nothing was written."
+        )
 
 
 def _check_place(out: Path) -> None:
@@ -315,14 +297,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--int8",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="8 bits where they answer all items as the checkpoint does, always, or never (default: auto)",
+        help="8 bits where they cost at most a point of accuracy, always, or never (default: auto)",
     )
     add(
         "--items",
         type=int,
         default=ITEMS,
         metavar="N",
-        help=f"items of {ITEMS_SET} that are compared (default: {ITEMS})",
+        help=f"incidents of val that are compared (default: {ITEMS})",
     )
     add("--metrics", type=Path, metavar="RUN", help="a run of eval.run on the export, for the figures of the card")
     args = parser.parse_args(argv)
@@ -345,15 +327,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(measured: Mapping[str, Any]) -> None:
-    print(f"{measured['items']} items of {measured['set']}")
+    print(f"{measured['items']} incidents of {measured['set']}; a decision's time is that of one core")
     for name in ("checkpoint", "float32", "int8"):
-        if name in measured:
-            figures = measured[name]
-            size = f", {figures['bytes'] / 1e6:.2f} MB" if "bytes" in figures else ""
-            print(
-                f"{name:<10} accuracy {figures['accuracy']:.3f}, same action and line as the checkpoint {figures['same_decisions']}, "
-                f"{figures['latency_median_s'] * 1000:.0f} ms a decision (longest {figures['latency_max_s'] * 1000:.0f} ms){size}"
-            )
+        if figures := measured.get(name):
+            print(f"{name:<10} accuracy {figures['accuracy']:.3f}, {', '.join(_told(figures))}")
+
+
+def _told(figures: Mapping[str, Any]) -> Iterator[str]:
+    yield f"same action and line as the checkpoint {figures['same_decisions']}"
+    if "latency_median_s" in figures:
+        times = (figures[f"latency_{name}_s"] * 1000 for name in ("median", "p99", "max"))
+        yield "{:.0f} ms a decision (99 % within {:.0f}, longest {:.0f})".format(*times)
+    if "bytes" in figures:
+        yield f"{figures['bytes'] / 1e6:.2f} MB"
 
 
 if __name__ == "__main__":

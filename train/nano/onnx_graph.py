@@ -1,19 +1,26 @@
 """A Qwen2 causal LM as one ONNX graph with a cache, written operator by operator: nothing is traced, so what is here is all there is.
 
-    inputs   tokens [1, n] int64; past_key_i, past_value_i [1, kv heads, p, width] float32 for each layer i; p is 0 for a fresh prompt
-    outputs  logits [1, 1, vocabulary] of the last token; key_i, value_i [1, kv heads, p + n, width]
+    inputs   tokens [1, n] int64; total int32, the tokens read with these; past_key_i, past_value_i [1, kv heads, room, width] float32 for each layer i
+    outputs  logits [1, 1, vocabulary] of the last token; key_i, value_i, shaped as the past
 
-The same graph reads a prompt (p = 0) and goes on from it (n = 1), so nothing is read twice. Operators are of ONNX's own opset 23.
+Bind each key_i and value_i to the very memory of its past: attention then writes the new tokens in their places, and nothing is copied. The same graph
+reads a prompt, in parts, and goes on from it token by token. Operators are of ONNX's opset 23; `GroupQueryAttention` and `MatMulNBits` are onnxruntime's own
+(its documentation, "Contrib Operators").
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from schema import BadRequestError
-from train.nano.quantise import whole
 
 OPSET, IR = 23, 11
+OWN = "com.microsoft"  # onnxruntime's operators
+BLOCK, LEAST_BLOCK = 128, 16  # weights that share a scale: at most, and what MatMulNBits asks at least
+TOP = 127  # the largest whole number; -128 has no counterpart
+MIDDLE = 128  # stands for zero in an unsigned byte
+IN_EIGHT_BITS = 4  # of MatMulNBits' accuracy levels: products of bytes
 
 
 def graph_of(model: Any, *, eight_bits: bool = False) -> Any:
@@ -21,13 +28,36 @@ def graph_of(model: Any, *, eight_bits: bool = False) -> Any:
 
     Args:
         model: with float weights and full attention in every layer.
-        eight_bits: hold its matrices as whole numbers and scales (`train.nano.quantise`). They are multiplied out when the graph is loaded, so a rounded
-            model says the same in both forms; DequantizeLinear would have onnxruntime round the activations too.
+        eight_bits: hold its matrices as bytes with a scale for each block of a row, and multiply in bytes.
 
     Raises:
         BadRequestError: it is another architecture, or one of its settings that the graph does not know.
     """
     return _Graph(model, eight_bits).build()
+
+
+def whole(matrix: Any) -> tuple[Any, Any]:
+    """Round a matrix to whole numbers from -127 to 127 times a scale for each block of a row: symmetric, the largest of a block is kept.
+
+    Args:
+        matrix: float array [outputs, inputs].
+
+    Returns:
+        uint8 array [outputs, blocks, block] around `MIDDLE` and float32 array [outputs, blocks]. A block has the greatest common divisor of `BLOCK` and the inputs.
+
+    Raises:
+        BadRequestError: the inputs cannot be cut into blocks of `LEAST_BLOCK` or more.
+    """
+    import numpy as np
+
+    outputs, inputs = matrix.shape
+    if (block := math.gcd(inputs, BLOCK)) < LEAST_BLOCK:
+        raise BadRequestError(
+            f"Expected matrices with a multiple of {LEAST_BLOCK} inputs for 8 bits, and one has {inputs}; take --int8 no, or a preset of another width."
+        )
+    blocks = matrix.reshape(outputs, -1, block)
+    scales = np.maximum(np.abs(blocks).max(axis=2), np.finfo(np.float32).tiny) / TOP
+    return (np.rint(blocks / scales[..., None]) + MIDDLE).astype(np.uint8), scales.astype(np.float32)
 
 
 class _Graph:
@@ -53,6 +83,7 @@ class _Graph:
         self.heads, self.kv = config.num_attention_heads, config.num_key_value_heads
         self.width = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.theta = rope.get("rope_theta", 10000.0)
+        self.context = config.max_position_embeddings
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
 
@@ -70,25 +101,30 @@ class _Graph:
         import numpy as np
         from onnx import numpy_helper
 
-        if hasattr(value, "detach"):
-            value = (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
-        array = np.asarray(value)
+        array = np.asarray(_array(value))
         if not np.isfinite(array).all():
             raise BadRequestError(f"Expected finite weights, and {name} holds others; export an earlier checkpoint.")
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def matrix(self, name: str, weight: Any, *, turned: bool = False) -> str:
-        """Add a matrix [outputs, inputs], or [inputs, outputs] if it is turned."""
-        if not self.eight_bits:
-            return self.constant(name, weight.T if turned else weight)
-        numbers, scales = (part.T if turned else part for part in whole(weight))
-        floats = self.op("Cast", self.constant(f"{name}.whole", numbers), to=1)
-        return self.op("Mul", floats, self.constant(f"{name}.scales", scales), name=name)
+    def bytes_of(self, name: str, weight: Any) -> tuple[str, str]:
+        """Add a matrix in 8 bits: whole numbers and scales."""
+        numbers, scales = whole(_array(weight))
+        return self.constant(f"{name}.whole", numbers), self.constant(f"{name}.scales", scales)
+
+    def product(self, x: str, matrix: tuple[str, ...], weight: Any, *, bias: str = "", name: str = "") -> str:
+        """Multiply by a matrix of `bytes_of` that was made of a weight [outputs, inputs]."""
+        outputs, inputs = weight.shape
+        given = [x, *matrix, *(("", "", bias) if bias else ())]
+        size = {"K": inputs, "N": outputs, "bits": 8, "block_size": math.gcd(inputs, BLOCK)}
+        return self.op("MatMulNBits", *given, name=name, domain=OWN, accuracy_level=IN_EIGHT_BITS, **size)
 
     def linear(self, x: str, name: str, module: Any) -> str:
-        y = self.op("MatMul", x, self.matrix(f"{name}.weight", module.weight, turned=True))
-        return y if module.bias is None else self.op("Add", y, self.constant(f"{name}.bias", module.bias))
+        bias = "" if module.bias is None else self.constant(f"{name}.bias", module.bias)
+        if self.eight_bits:
+            return self.product(x, self.bytes_of(name, module.weight), module.weight, bias=bias)
+        y = self.op("MatMul", x, self.constant(f"{name}.weight", module.weight.T))
+        return self.op("Add", y, bias) if bias else y
 
     def norm(self, x: str, name: str, module: Any) -> str:
         weight = self.constant(name, module.weight)
@@ -100,35 +136,57 @@ class _Graph:
         from onnx import checker, helper
 
         self.places()
-        embeddings = self.matrix("embeddings", self.core.embed_tokens.weight)
-        x = self.op("Gather", embeddings, "tokens")
+        x, table = self.embedded()
         for index, layer in enumerate(self.core.layers):
             x = self.layer(x, index, layer)
         last = self.op("Gather", x, self.constant("last", -1), axis=1)
-        last = self.norm(last, "norm", self.core.norm)
-        head = embeddings if self.tied else self.matrix("head", self.head.weight)
-        self.op("MatMul", last, self.op("Transpose", head, perm=[1, 0]), name="logits")
+        self.scores(self.norm(last, "norm", self.core.norm), table)
         graph = helper.make_graph(self.nodes, "defender", self.inputs(), self.outputs(), self.weights)
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="opensoc"
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(OWN, 1)],
+            ir_version=IR,
+            producer_name="opensoc",
         )
         checker.check_model(model)
         return model
 
     def places(self) -> None:
-        """Add each token's position: its `cos` and `sin`, and `seen`, the mask of what it may look at."""
+        """Add `read`, the last token's place, and `cos` and `sin` of every place, which onnxruntime computes once, when it loads the graph."""
         import numpy as np
 
-        zero, one, axis = self.constant("zero", 0), self.constant("one", 1), self.constant("axis", [1])
-        read = self.op("Squeeze", self.op("Shape", "past_key_0", start=2, end=3))
-        total = self.op("Add", read, self.op("Squeeze", self.op("Shape", "tokens", start=1, end=2)))
-        position = self.op("Unsqueeze", self.op("Range", read, total, one), axis)
-        self.op("LessOrEqual", self.op("Range", zero, total, one), position, name="seen")
+        last = self.op("Reshape", "total", self.constant("list", [-1]))
+        self.op("Sub", last, self.constant("one", np.int32(1)), name="read")
+        place = self.constant("place", np.arange(self.context, dtype=np.float32)[:, None])
         turn = 1.0 / self.theta ** (np.arange(0, self.width, 2, dtype=np.float32) / np.float32(self.width))
-        angle = self.op("Mul", self.op("Cast", position, to=1), self.constant("turn", turn.astype(np.float32)))
-        angle = self.op("Unsqueeze", angle, self.constant("batch", [0]))
+        angle = self.op("Mul", place, self.constant("turn", turn.astype(np.float32)))
         self.op("Cos", angle, name="cos")
         self.op("Sin", angle, name="sin")
+
+    def embedded(self) -> tuple[str, tuple[str, ...]]:
+        """Add the tokens' embeddings, and return them and the table that they were taken from."""
+        import numpy as np
+
+        weight = self.core.embed_tokens.weight
+        if not self.eight_bits:
+            table = self.constant("embeddings", weight)
+            return self.op("Gather", table, "tokens"), (table,)
+        numbers, scales = self.bytes_of("embeddings", weight)
+        found = self.op("Cast", self.op("Gather", numbers, "tokens"), to=1)
+        found = self.op("Sub", found, self.constant("middle", np.float32(MIDDLE)))
+        scale = self.op("Unsqueeze", self.op("Gather", scales, "tokens"), self.constant("of_each", [-1]))
+        shape = self.constant("shape", [1, -1, weight.shape[1]])
+        return self.op("Reshape", self.op("Mul", found, scale), shape), (numbers, scales)
+
+    def scores(self, x: str, table: tuple[str, ...]) -> None:
+        """Add the logits, by the embeddings' own table where they are tied."""
+        if not self.tied:
+            weight = self.head.weight
+            table = self.bytes_of("head", weight) if self.eight_bits else (self.constant("head", weight),)
+        if self.eight_bits:
+            self.product(x, table, self.head.weight, name="logits")
+        else:
+            self.op("MatMul", x, self.op("Transpose", *table, perm=[1, 0]), name="logits")
 
     def layer(self, x: str, index: int, layer: Any) -> str:
         """Add a layer: attention, then the feed-forward part."""
@@ -137,14 +195,14 @@ class _Graph:
         query = self.linear(h, f"{part}.query", own.q_proj)
         key = self.linear(h, f"{part}.key", own.k_proj)
         value = self.linear(h, f"{part}.value", own.v_proj)
-        query = self.op("RotaryEmbedding", query, "cos", "sin", num_heads=self.heads)
-        key = self.op("RotaryEmbedding", key, "cos", "sin", num_heads=self.kv)
         context = self.op(
-            "Attention",
-            *(query, key, value, "seen", f"past_key_{index}", f"past_value_{index}"),
+            "GroupQueryAttention",
+            *(query, key, value, f"past_key_{index}", f"past_value_{index}", "read", "total", "cos", "sin"),
             outputs=(f"{part}.found", f"key_{index}", f"value_{index}"),
-            q_num_heads=self.heads,
+            domain=OWN,
+            num_heads=self.heads,
             kv_num_heads=self.kv,
+            do_rotary=1,
             scale=self.width**-0.5,
         )
         x = self.op("Add", x, self.linear(context, f"{part}.out", own.o_proj))
@@ -161,20 +219,26 @@ class _Graph:
 
         return [
             helper.make_tensor_value_info("tokens", TensorProto.INT64, [1, "n"]),
-            *self.cache("past_key", "past_value", "p"),
+            helper.make_tensor_value_info("total", TensorProto.INT32, []),
+            *self.cache("past_key", "past_value"),
         ]
 
     def outputs(self) -> list[Any]:
         from onnx import TensorProto, helper
 
         logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, self.config.vocab_size])
-        return [logits, *self.cache("key", "value", "total")]
+        return [logits, *self.cache("key", "value")]
 
-    def cache(self, key: str, value: str, length: str) -> list[Any]:
+    def cache(self, key: str, value: str) -> list[Any]:
         from onnx import TensorProto, helper
 
         return [
-            helper.make_tensor_value_info(f"{name}_{index}", TensorProto.FLOAT, [1, self.kv, length, self.width])
+            helper.make_tensor_value_info(f"{name}_{index}", TensorProto.FLOAT, [1, self.kv, "room", self.width])
             for index in range(self.config.num_hidden_layers)
             for name in (key, value)
         ]
+
+
+def _array(value: Any) -> Any:
+    """Return a tensor as an array, and anything else as it is."""
+    return value.float().detach().cpu().numpy() if hasattr(value, "detach") else value

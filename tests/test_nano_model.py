@@ -9,7 +9,7 @@ import torch
 from env import OpenSOCEnv
 from players.codec import LONGEST, PromptCodec
 from players.decode import Answers, answers, on_device
-from players.prompt import answer_text, parse, user_text
+from players.prompt import parse, user_text
 from players.scoring import Score, score_reply
 from schema import LABELS, BadRequestError, Triage
 from train.data import fresh, frozen, training_row
@@ -61,26 +61,31 @@ def test_rows_of_a_limit_take_all_tasks():
 
 # ---------------------------------------------------------------- tokens
 def test_names_are_one_token_wherever_they_stand(coder):
-    split = coder.tokenizer.tokenize("@h1 WZX 10.0.0.1\nL1-3 +5 logon.failure device_hostname=@h1 src_ip=@h1,@h2")
+    split = coder.tokenizer.tokenize(
+        "@host1 WZX 10.0.0.1\n+5 logon.failure device_hostname=@host1 src_ip=@host1,@crown2 L1-3"
+    )
 
-    assert split.count("@h1") == 3
-    assert {"@h2", "L1-3"} <= set(split)
+    assert split.count("@host1") == 3
+    assert {"@crown2", "ĠL1-3"} <= set(split)
 
 
 def test_text_comes_back_from_its_tokens(coder):
     for text in (
-        '{"a": "b"} @h1=x,y\n\u00e9\ud55c "quoted \\" text"',
+        '{"a": "b"} @host1=x,y\n\u00e9\ud55c "quoted \\" text"',
         user_text(training_row(3, 1)["observation"], "compact"),
     ):
         assert coder.tokenizer.decode(coder.tokenizer(text).input_ids) == text
 
 
-def test_a_right_answer_is_about_ten_tokens_and_earns_the_most(coder):
+def test_a_right_answer_has_20_to_120_tokens_and_earns_the_most(coder):
+    lengths = []
     for row in fresh(2, number=40):
         tokens = coder.answer(row)
+        lengths.append(len(tokens))
 
-        assert len(tokens) <= 14
         assert score_reply(coder.text(tokens), row, "standard").reward == pytest.approx(1.1)
+    assert 25 <= statistics.median(lengths) <= 50
+    assert max(lengths) <= 128
 
 
 def test_a_prompt_cannot_forge_the_pieces_of_an_answer(coder):
@@ -95,7 +100,7 @@ def test_a_prompt_cannot_forge_the_pieces_of_an_answer(coder):
 def test_a_prompt_longer_than_the_context_is_refused_by_name(coder):
     row = training_row(3, 0)
     row["observation"]["log_window"] *= 120
-    with pytest.raises(BadRequestError, match=rf"at most 4064 tokens; got \d+ in '{row['id']}'"):
+    with pytest.raises(BadRequestError, match=rf"at most 3904 tokens; got \d+ in '{row['id']}'"):
         coder.prompt(row)
 
 
@@ -469,13 +474,3 @@ def test_muon_takes_matrices_and_adamw_takes_the_rest(model):
     assert all(weight.ndim == 2 for weight in groups[0]["params"])
     assert any(weight is model.model.embed_tokens.weight for weight in groups[1]["params"])
     assert [group["muon"] for group in Muon(model, 1e-3, muon=False).param_groups] == [False]
-
-
-def test_a_compact_answer_says_what_was_found_before_it_decides():
-    truth = {"action": "dismiss", "evidence_log_ids": ["L1-4", "L1-5"], "rule_ids": ["a-rule", "b-rule", "c-rule"]}
-
-    assert (
-        answer_text(truth, "compact")
-        == '{"rationale": "a-rule b-rule explained", "cited_log_id": "L1-4", "action": "dismiss"}'
-    )
-    assert '"nothing unexplained"' in answer_text({**truth, "action": "monitor", "rule_ids": []}, "compact")

@@ -83,7 +83,7 @@ def test_rows_have_their_fields_and_an_answer_that_can_be_parsed(name):
         assert set(row["observation"]) == {"alert", "log_window", "context"}
         assert row["id"].startswith(f"{name}/{row['split']}/{row['task']}/")
     for row in rows(name)[:: len(rows(name)) // SAMPLE]:
-        assert parse(answer_text(row["ground_truth"])).answer["action"] == action(row)
+        assert parse(answer_text(row["observation"])).answer["action"] == action(row)
 
 
 def test_no_prompt_and_no_incident_stands_twice():
@@ -344,10 +344,10 @@ def test_chat_rows_hold_the_answer_where_the_set_is_for_training(tmp_path, capsy
     assert test == [{"id": row["id"], "prompt": messages(row["observation"], "compact")} for row in rows("holdout")]
     assert [row["id"] for row in train] == [row["id"] for row in rows("sft_train")]
     row = rows("sft_train")[7]
-    answer = answer_text(row["ground_truth"], "compact")
+    answer = answer_text(row["observation"], "compact")
     assert train[7]["completion"] == [{"role": "assistant", "content": answer}]
     assert parse(answer).answer["action"] == action(row)
-    assert capsys.readouterr().out == f"{out}/sft_train.compact.jsonl: 2.6 MB\n{out}/holdout.compact.jsonl: 0.8 MB\n"
+    assert capsys.readouterr().out == f"{out}/sft_train.compact.jsonl: 2.8 MB\n{out}/holdout.compact.jsonl: 0.8 MB\n"
     assert sorted(path.name for path in out.iterdir()) == ["holdout.compact.jsonl", "sft_train.compact.jsonl"]
 
 

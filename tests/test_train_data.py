@@ -17,6 +17,7 @@ import pytest
 from env import OpenSOCEnv
 from generator import generate
 from players.prompt import messages
+from scenario import Scenario
 from schema import BadRequestError
 from train.data import COLUMNS, DEFAULT_COLUMNS, BulkRun, main, make_row, parts_in_order, processes, write_file
 from verifier import compute_ground_truth
@@ -101,18 +102,8 @@ def test_arguments_reach_the_rows(tmp_path):
     rows = pq.read_table(out).to_pylist()
     assert [row["id"] for row in rows] == [f"val/stage2_multi/{index}/escalate" for index in range(7, 12)]
     assert [row["action"] for row in rows].count("escalate") >= 4
-    case = generate("stage2_multi", 7, split="val", salt="secret", label="escalate")
-    seen = {
-        "alert": None,
-        "log_window": case.lines,
-        "context": case.world.slice_for(case.lines),
-    }
-    assert (
-        rows[0]["prompt"][1]["content"].splitlines()[1:]
-        == messages(seen | {"alert": {"title": "", "severity": "low", "log_id": case.world.alerted}}, "compact")[1][
-            "content"
-        ].splitlines()[1:]
-    )
+    seen = Scenario(generate("stage2_multi", 7, split="val", salt="secret", label="escalate")).view()
+    assert rows[0]["prompt"] == messages(seen, "compact")
     assert "secret" not in (pq.read_schema(out).metadata[b"opensoc"]).decode()
 
 

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from players.base import MARK, Row
-from players.prompt import answer_text, messages
+from players.prompt import answer_text, check_text_version, messages
 from players.weights import load_model
 from schema import LABELS, BadRequestError
 
@@ -68,7 +69,7 @@ def load(path: Path | str) -> tuple[Any, Any]:
     """Load a model and its tokenizer from a checkpoint of `train.nano`.
 
     Raises:
-        BadRequestError: there is none, or it cannot be read.
+        BadRequestError: there is none, it cannot be read, or it learned another version of the compact text.
         OpenSOCError: torch or transformers is not installed.
     """
     path = Path(path)
@@ -79,4 +80,20 @@ def load(path: Path | str) -> tuple[Any, Any]:
         raise BadRequestError(
             f"expected a checkpoint of train.nano.methods ({MARK} in it) at {str(path)!r}; found none"
         )
+    check_text_version(text_version(path), path)
     return load_model(path, dtype="float32")
+
+
+def text_version(path: Path) -> object:
+    """Return the version of the compact text that stands beside a checkpoint; None if none does.
+
+    Raises:
+        BadRequestError: what stands there cannot be read.
+    """
+    try:
+        about = json.loads((path / MARK).read_text("utf-8"))
+        return about.get("text_version")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadRequestError(
+            f"Expected {MARK} in {str(path)!r} as train.nano writes it, and reading it gave {type(error).__name__}: {error}."
+        ) from error

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from players.base import Density, Options, Player, Reply, Row, cut
-from players.prompt import Parsed, messages, parse
+from players.prompt import Parsed, check_text_version, messages, parse
 from schema import LABELS, BadRequestError, OpenSOCError, faults
 
 MODEL = Path(__file__).resolve().parent.parent / "models" / "defender"
@@ -41,6 +41,7 @@ class About(BaseModel):
     context: int = Field(ge=2, description="tokens of prompt and answer together, at most")
     longest: int = Field(ge=1, description="tokens of an answer, at most")
     density: Density
+    text_version: int = Field(default=1, description="the version of the compact text that the model learned")
     precision: Literal["float32", "int8"]
     parameters: int = Field(ge=1)
     checkpoint: str
@@ -85,7 +86,7 @@ class Embedded:
         directory: what `train.nano.export` wrote.
 
     Raises:
-        BadRequestError: there is no model, or a file of it is missing, damaged or of another export.
+        BadRequestError: there is no model, it learned another version of the compact text, or a file of it is missing, damaged or of another export.
         OpenSOCError: onnxruntime or tokenizers is not installed.
     """
 
@@ -254,6 +255,8 @@ def _read(directory: Path) -> tuple[About, bytes, bytes]:
         raise BadRequestError(
             f"Expected {directory / ABOUT} as train.nano.export writes it; {faults(error, ABOUT)}; {MAKE}."
         ) from error
+    if about.density == "compact":
+        check_text_version(about.text_version, directory)
     for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
         if hashlib.sha256(content).hexdigest() != about.files.get(name):
             raise BadRequestError(

@@ -12,7 +12,7 @@ import pytest
 from eval import run
 from players import Options, embedded, open_player
 from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, Embedded
-from players.prompt import messages, parse, user_text
+from players.prompt import TEXT_VERSION, messages, parse, user_text
 from runs.ending import DONE, WRONG
 from schema import LABELS, BadRequestError
 from tasks.sets import load_set
@@ -331,6 +331,16 @@ def test_a_damaged_description_is_told(ours, text, told):
     (ours / ABOUT).write_text(text)
 
     with pytest.raises(BadRequestError, match=f"(?s)defender.json as train.nano.export writes it; .*{told}"):
+        Embedded(ours)
+
+
+@pytest.mark.parametrize("version", [None, 1])
+def test_an_export_of_another_text_is_refused(ours, version):
+    about = json.loads((ours / ABOUT).read_text())
+    assert about.pop("text_version") == TEXT_VERSION
+    (ours / ABOUT).write_text(json.dumps({**about, "text_version": version} if version else about))
+
+    with pytest.raises(BadRequestError, match=f"Expected a model of version {TEXT_VERSION} .* learned version 1: "):
         Embedded(ours)
 
 

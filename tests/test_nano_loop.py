@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from players import codec, nano
 from players.codec import PromptCodec, load
-from players.prompt import user_text
+from players.prompt import TEXT_VERSION, user_text
 from runs.directory import LOCK
 from runs.ending import StoppedError
-from schema import BadRequestError
+from schema import TASKS, BadRequestError
 from train import grpo, sft
 from train.data import fresh, labelled, training_row
-from train.nano import checkpoint, loop, methods, pipeline, pretrain
+from train.nano import checkpoint, loop, methods, objectives, outcome, pipeline, pretrain
 from train.nano import model as nano_model
 from train.nano.checkpoint import save
 from train.nano.loop import Loop, Plan
@@ -50,6 +51,10 @@ def weights(path):
 
 def logged(out):
     return [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def read_run(out):
+    return json.loads((out / "run.json").read_text("utf-8"))
 
 
 def stored(row):
@@ -194,6 +199,30 @@ def test_a_broken_checkpoint_is_told(start, tmp_path, file, content):
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"text_version": 1}, "learned version 1: .*train it anew"),
+        ({}, "learned version 1: "),
+        ({"text_version": 99}, "learned version 99: "),
+        ([], "Expected opensoc.json in .* as train.nano writes it"),
+    ],
+)
+def test_a_checkpoint_of_another_text_is_refused(start, tmp_path, capsys, content, says):
+    shutil.copytree(start, tmp_path / "old")
+    (tmp_path / "old" / "opensoc.json").write_text(json.dumps(content))
+
+    for read in (load, checkpoint.Checkpoint):
+        with pytest.raises(BadRequestError, match=says):
+            read(tmp_path / "old")
+    assert sft.main(["--model", str(tmp_path / "old"), "--out", str(tmp_path / "x"), "--steps", "1"]) == 2
+    assert "old" in capsys.readouterr().err
+
+
+def test_a_checkpoint_says_which_text_it_learned(start):
+    assert json.loads((start / "opensoc.json").read_text("utf-8"))["text_version"] == TEXT_VERSION
+
+
 @pytest.mark.parametrize("content", [b"", b"half a checkpoint"])
 def test_a_broken_state_is_told(start, tmp_path, content):
     looped(start, tmp_path)
@@ -215,9 +244,11 @@ def test_work_is_dealt_evenly():
 # ---------------------------------------------------------------- the commands
 @pytest.fixture
 def short(monkeypatch):
-    """Tokenizers of few prompts, and small steps."""
+    """Tokenizers of few prompts, small steps, and short answers: a model that knows nothing runs on."""
     for name, value in (("TOKENIZER_ROWS", 40), ("BATCH", 2), ("GROUPS", 2)):
         monkeypatch.setattr(methods, name, value)
+    for module in (codec, methods, objectives, nano):
+        monkeypatch.setattr(module, "LONGEST", 16)
 
 
 def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_path, capsys):
@@ -452,35 +483,115 @@ def test_a_later_stage_has_the_earlier_ones_in_it():
 
 
 # ---------------------------------------------------------------- the line
-def test_the_line_trains_measures_and_prints_from_its_files(short, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(pipeline, "SETS", ("val",))
-    flags = [
-        "--pretrain-steps",
-        "1",
-        "--epochs",
-        "0.02",
-        "--grpo-steps",
-        "1",
-        "--stages",
-        "stage1_basic",
-        "--eval-every",
-        "0",
-    ]
-    assert pipeline.main(["--out", str(tmp_path), *flags, "--val", "8"]) == 0
+SHORT = ["--stages", "stage1_basic", "--grpo-steps", "1", "--eval-every", "0", "--val", "8"]
 
-    found = json.loads((tmp_path / "summary.json").read_text("utf-8"))
-    assert set(found["sets"]["val"]) == {"pretrained", "sft", "grpo"}
-    assert set(found["grpo_over_sft_macro_f1"]["val"]) == {
-        "all",
-        "stage1_basic",
-        "stage2_multi",
-        "stage3_mixed",
-        "stage4_adversarial",
+
+def test_the_line_of_scarce_labels_trains_measures_and_prints_from_its_files(short, tmp_path, capsys, monkeypatch):
+    for name in ("SETS", "CHOSEN_BY"):
+        monkeypatch.setattr(outcome, name, ("val",))
+    monkeypatch.setattr(pipeline, "SETS", ("val",))
+    flags = ["--pretrain-steps", "1", "--epochs", "0.02", "--best-of", *SHORT]
+    assert pipeline.main(["--out", str(tmp_path), *flags]) == 0
+
+    stored = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    home, figures = tmp_path / "seed-0", stored["seeds"]["0"]
+    assert list(figures["sets"]["val"]) == ["sft", "best_of", "grpo"]
+    assert list(figures["gains"]) == ["grpo over sft", "best_of over sft", "grpo over best_of"]
+    assert list(figures["gains"]["grpo over sft"]["val"]) == ["all", *TASKS]
+    metrics = json.loads((home / "eval" / "sft-greedy" / "metrics.json").read_text("utf-8"))["metrics"]["val"]
+    assert figures["sets"]["val"]["sft"]["greedy"]["accuracy"]["value"] == metrics["accuracy"]["value"]
+    assert (home / "pictures" / "stage1_basic" / "training.png").is_file()
+    counts = [run["incidents"] for run in map(read_run, (home / "grpo/stage1_basic", home / "best_of/stage1_basic"))]
+    assert counts == [2, 2]
+    said = capsys.readouterr()
+    assert "[11 of 11] $ python -m eval.plot_training" in said.err
+    assert f"Chosen by val: {stored['chosen']['model']} of seed 0, {home}" in said.out
+
+
+def test_the_line_of_plentiful_labels_takes_easy_ones_first_for_each_seed(short, tmp_path, monkeypatch, capsys):
+    for name in ("SETS", "CHOSEN_BY"):
+        monkeypatch.setattr(outcome, name, ("val",))
+    monkeypatch.setattr(pipeline, "SETS", ("val",))
+    flags = ["--line", "plentiful", "--labels", "4", "--easy-first", "2", "--seeds", "3,5", *SHORT]
+    assert pipeline.main(["--out", str(tmp_path), *flags]) == 0
+
+    settings = [read_run(tmp_path / f"seed-{seed}" / "sft")["settings"] for seed in (3, 5)]
+    assert [(run["seed"], run["easy_first"], run["generate"]) for run in settings] == [(3, 2, 4), (5, 2, 4)]
+    stored = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    assert list(stored["seeds"]) == ["3", "5"]
+    values = [one["sets"]["val"]["grpo"]["greedy"]["accuracy"]["value"] for one in stored["seeds"].values()]
+    assert stored["means"]["val"]["grpo"]["accuracy"] == {
+        "mean": pytest.approx(sum(values) / 2),
+        "least": min(values),
+        "most": max(values),
     }
-    stored = json.loads((tmp_path / "eval" / "sft-greedy" / "metrics.json").read_text("utf-8"))["metrics"]["val"]
-    assert found["sets"]["val"]["sft"]["greedy"]["accuracy"]["value"] == stored["accuracy"]["value"]
-    assert (tmp_path / "pictures" / "stage1_basic" / "training.png").is_file()
-    assert "GRPO over the SFT on 600 rows" in capsys.readouterr().out
+    assert "mean of the seeds" in capsys.readouterr().out
+
+
+def test_a_line_that_was_copied_goes_on_elsewhere(short, tmp_path, monkeypatch, capsys):
+    """Its directory, the number of cores and the working directory may be others."""
+    first, second = tmp_path / "here" / "line", tmp_path / "there" / "copied"
+    flags = ["--pretrain-steps", "1", "--epochs", "0.02", *SHORT]
+    train = grpo.main
+    monkeypatch.setattr(grpo, "main", lambda argv: 130)
+    with pytest.raises(SystemExit):
+        pipeline.main(["--out", str(first), *flags])
+    first.parent.rename(tmp_path / "gone")
+    shutil.copytree(tmp_path / "gone" / "line", second)
+    monkeypatch.setattr(grpo, "main", train)
+    monkeypatch.setattr(pipeline, "_evaluation", lambda args, seed: iter(()))
+    monkeypatch.setattr(pipeline, "summary", lambda lines: {})
+    monkeypatch.setattr(pipeline, "show", lambda figures: None)
+
+    assert pipeline.main(["--out", str(second), "--threads", "1", *flags]) == 0
+    said = capsys.readouterr().err
+    assert f"The run in '{second}/seed-0/pretrain' is complete" in said
+    commands = [step["command"].split()[2] for step in checkpoint.history(second / "seed-0/grpo/stage1_basic")]
+    assert commands == ["train.nano.pretrain", "train.sft", "train.grpo"]
+
+
+def test_hours_are_divided_among_seeds_stages_and_rivals():
+    args = pipeline.COMMAND.parse(["--hours", "6", "--best-of"])
+    args.seeds, args.stages = [0, 1, 2], ["stage1_basic", "stage2_multi"]
+    training = [step.arguments for step in pipeline._training(args, 1)]
+    minutes = [float(flags[flags.index("--minutes") + 1]) if "--minutes" in flags else None for flags in training]
+
+    assert minutes == [
+        18.0,
+        None,
+        18.0,
+        None,
+    ]  # 120 a seed: .15 of it, the rows, .6 of it over two stages of two rivals
+    assert training[3][training[3].index("--steps") + 1] == "150"  # as many as GRPO took, once it has
+
+
+@pytest.mark.parametrize("text", ["", "0,", "0,0", "-1", "1.5", "a"])
+def test_seeds_that_are_none_are_refused(tmp_path, capsys, text):
+    assert pipeline.main(["--out", str(tmp_path), f"--seeds={text}"]) == 2
+    assert "as --seeds, each once, such as 0,1,2" in capsys.readouterr().err
+
+
+def figures_of(**macro_f1):
+    """Figures of a seed in which greedy macro-F1 of a model on val, val_family and test_seed is as given."""
+    sets = dict(zip(outcome.SETS, range(3), strict=True))
+    return {
+        "sets": {
+            chosen: {name: {"greedy": {"macro_f1": {"value": values[place]}}} for name, values in macro_f1.items()}
+            for chosen, place in sets.items()
+        }
+    }
+
+
+def test_a_model_is_chosen_by_val_and_val_family_never_by_a_test_set():
+    seeds = {"0": figures_of(sft=(0.5, 0.2, 0.9), grpo=(0.4, 0.4, 0.1)), "1": figures_of(sft=(0.6, 0.1, 1.0))}
+    paths = {("0", "sft"): "a", ("0", "grpo"): "b", ("1", "sft"): "c"}
+
+    assert outcome._chosen(seeds, paths) == {
+        "seed": 0,
+        "model": "grpo",
+        "path": "b",
+        "macro_f1": {"val": 0.4, "val_family": 0.4},
+    }
 
 
 def test_a_command_that_fails_ends_the_line_with_its_code(short, tmp_path, monkeypatch):
@@ -497,7 +608,7 @@ def test_a_command_that_fails_ends_the_line_with_its_code(short, tmp_path, monke
     [(KeyboardInterrupt, 130, "Run the same command"), (OSError(28, "No space left on device"), 1, "No space left")],
 )
 def test_a_line_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys, stop, code, says):
-    def stops(args):
+    def stops(lines):
         raise stop
 
     monkeypatch.setattr(pipeline, "walk", lambda steps: None)
@@ -509,8 +620,8 @@ def test_a_line_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys,
 def test_a_comma_too_many_is_no_stage(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(pipeline, "walk", lambda steps: None)
-    monkeypatch.setattr(pipeline, "summary", lambda args: seen.append(pipeline.models(args)["grpo"].name) or {})
-    monkeypatch.setattr(pipeline, "show", lambda found: None)
+    monkeypatch.setattr(pipeline, "summary", lambda lines: seen.append(lines[0][1]["grpo"].name) or {})
+    monkeypatch.setattr(pipeline, "show", lambda figures: None)
 
     assert pipeline.main(["--out", str(tmp_path), "--stages", "stage1_basic,stage2_multi,"]) == 0
     assert seen == ["stage2_multi"]
@@ -541,7 +652,7 @@ def test_a_small_model_answers_for_eval_run(start, tmp_path):
     assert defender.kind == "model"
     assert [reply.text for reply in together[3:4]] == [reply.text for reply in alone]
     assert together[-1].text is None
-    assert "at most 4064 tokens" in together[-1].fault
+    assert "at most 3904 tokens" in together[-1].fault
     assert together[0].usage["prompt_tokens"] == len(PromptCodec(tokenizer).prompt(rows[0]))
 
 

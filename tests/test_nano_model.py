@@ -1,5 +1,6 @@
 """A small model of our own: its tokenizer, its decoding, what it learns from an incident."""
 
+import json
 import math
 import statistics
 
@@ -83,7 +84,9 @@ def test_a_right_answer_has_20_to_120_tokens_and_earns_the_most(coder):
         tokens = coder.answer(row)
         lengths.append(len(tokens))
 
-        assert score_reply(coder.text(tokens), row, "standard").reward == pytest.approx(1.1)
+        judged = judge(coder.text(tokens), row, "standard")
+        assert judged.honest
+        assert judged.score.reward == pytest.approx(1.1)
     assert 25 <= statistics.median(lengths) <= 50
     assert max(lengths) <= 128
 
@@ -207,6 +210,27 @@ def test_a_right_action_that_its_chain_contradicts_earns_no_decision():
     group = [earned(right=True), earned(right=True, faithful=False)]
 
     assert GRPO(table="hardened").advantages(group) == [(1, 1), (-1, -1)]
+
+
+CHAIN = "web-attack L1-0 confirmed network on=@host1 from=@out1 ok=no so=outside"
+
+
+@pytest.mark.parametrize(
+    ("rationale", "action", "faithful"),
+    [
+        (CHAIN, "block_ip", True),
+        (CHAIN, "escalate", False),
+        (CHAIN.replace("@host1", "@crown1"), "escalate", True),  # whatever it calls its rung
+        ("it looks bad", "block_ip", False),
+        (CHAIN.removesuffix(" so=outside"), "block_ip", False),
+        (f"{CHAIN} {'on ' * 500}", "block_ip", False),
+    ],
+)
+def test_an_action_is_faithful_if_the_ladder_says_it_of_the_chain(rationale, action, faithful):
+    row = training_row(3, 0)
+    reply = json.dumps({"rationale": rationale, "cited_log_id": "L1-0", "action": action})
+
+    assert judge(reply, row, "hardened").faithful is faithful
 
 
 def test_a_malformed_answer_is_pushed_down_as_a_whole():

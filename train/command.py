@@ -113,13 +113,13 @@ class Flag:
             )
 
 
-DEVICE = Flag("--device", "cpu, or cuda for a GPU", default="cpu", metavar="NAME", trainer=PLAIN)
+DEVICE = Flag("--device", "cpu, or cuda for a GPU", default="cpu", metavar="NAME", trainer=PLAIN, free=True)
 OUT = Flag(
     "--out", "the run's directory; a run that is there is resumed", Path, metavar="DIR", required=True, free=True
 )
 FRESH = Flag("--fresh", "forget the run that is in --out and start over", None, free=True)
 SEED = Flag("--seed", "of data, order, adapters and sampling", int, 0, zero=True)
-THREADS = Flag("--threads", "cores that share a step", int, 2, metavar="N", trainer=PLAIN)
+THREADS = Flag("--threads", "cores that share a step", int, 2, metavar="N", trainer=PLAIN, free=True)
 START = (
     Flag(
         "--model",
@@ -358,7 +358,9 @@ class Command:
         )
 
         def shares(run: Run) -> dict[str, Any]:
-            return {name: value for name, value in run["settings"].items() if name not in free}
+            settings = run["settings"]
+            start = _beside(str(settings.get("model")), str(settings.get("out")))
+            return {name: value for name, value in settings.items() if name not in free} | {"model": start}
 
         return directory.open_run(out, run, shares=shares, fresh=fresh, writes=is_main())
 
@@ -366,6 +368,12 @@ class Command:
 def resolved(args: argparse.Namespace, **values: Any) -> argparse.Namespace:
     """Return settings with some of them resolved; the parsed ones stay as they are."""
     return argparse.Namespace(**(vars(args) | values))
+
+
+def _beside(model: str, out: str) -> str:
+    """Return a model as it is seen from a run's directory if both lie in one, which may have been copied; else as it is."""
+    around = Path(out).parent
+    return os.path.relpath(model, out) if Path(model).is_relative_to(around) and around != Path() else model
 
 
 def _settings_of(args: argparse.Namespace) -> dict[str, Any]:

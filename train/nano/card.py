@@ -64,12 +64,12 @@ NOT_MEASURED = (
 
 def _limits(about: About) -> Iterator[str]:
     yield (
-        f"It reads prompts of the density `{about.density}`, prompt and answer together at most {about.context:,} tokens; "
+        f"It reads prompts of the density `{about.density}`, version {about.text_version} of its text, prompt and answer together at most {about.context:,} tokens; "
         "a longer one is answered with a fault, never cut."
     )
     yield "It knows the event types, rules and families of OpenSOC's generator, and nothing else: on telemetry of another form its answers mean nothing."
     yield "It has learned the playbook as it stood in training; another playbook needs another training."
-    yield "Its rationale is two or three words for people to read and no explanation of how the action came about."
+    yield "Its rationale is the chain of reasons that it gives before its action. A reason can be wrong, and the action need not follow from it."
     yield "Its confidence is the probability of the action among the five, as the model has it; `ece` above says how far that can be trusted."
     yield "It triages for an exercise. Nobody should let it act on real systems."
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from players.base import MARK
+from players.codec import text_version
+from players.prompt import TEXT_VERSION, check_text_version
 from players.weights import load_model
 from runs.directory import RUN
 from runs.ending import StoppedError
@@ -35,7 +38,7 @@ def save(
         model: with `save_pretrained`.
         tokenizer: goes with it.
         path: the checkpoint's directory.
-        about: what is written beside the weights.
+        about: what is written beside the weights, with the version of the compact text that they learned.
         resumable: state of the optimizer and the run, for a run that is resumed.
         fallback: the checkpoint that is there should this fail; None for the old one at `path`.
 
@@ -51,7 +54,8 @@ def save(
         with replace_directory(path) as aside:
             model.save_pretrained(aside)
             tokenizer.save_pretrained(aside)
-            (aside / MARK).write_text(json.dumps(dict(about), indent=1) + "\n", "utf-8")
+            described = {**about, "text_version": TEXT_VERSION}
+            (aside / MARK).write_text(json.dumps(described, indent=1) + "\n", "utf-8")
             if resumable is not None:
                 torch.save(dict(resumable), aside / STATE)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells of a full disk by a RuntimeError
@@ -78,11 +82,17 @@ def finish(model: Any, tokenizer: Any, out: Path, *, about: Mapping[str, Any]) -
 
 
 # ---------------------------------------------------------------- read
+def _begun_from(settings: Mapping[str, Any], home: Path) -> Path:
+    """Return the model that a run in a directory began from, also where both were copied to another place."""
+    model, out = Path(str(settings.get("model"))), settings.get("out")
+    return model if model.exists() or not out else home / os.path.relpath(model, str(out))
+
+
 class Checkpoint:
     """A model with its tokenizer, as transformers has them; torch computes on one core from here on, as an exported graph does.
 
     Raises:
-        BadRequestError: there is none in the directory.
+        BadRequestError: there is none in the directory, or it learned another version of the compact text.
         OpenSOCError: torch or transformers is not installed.
     """
 
@@ -91,6 +101,8 @@ class Checkpoint:
             raise BadRequestError(
                 f"Expected a checkpoint with config.json in {str(path)!r}, and found none; train one with train.sft."
             )
+        if (path / MARK).exists():
+            check_text_version(text_version(path), path)
         self.model, self.tokenizer = load_model(path, dtype="float32")
         import torch
 
@@ -143,5 +155,5 @@ def history(checkpoint: Path) -> list[dict[str, Any]]:
         sums = {name: sum(int(stage.get(name) or 0) for stage in runs) for name in ("steps", "incidents")}
         began = whole if passed else run  # a stage says which commit there was when it began
         commands.insert(0, {"command": run.get("command"), "commit": began.get("commit"), **sums})
-        path = Path(str((run.get("settings") or {}).get("model")))
+        path = _begun_from(run.get("settings") or {}, path.parent if passed else path)
     return commands

@@ -29,7 +29,7 @@ from players.base import MARK, Density, Options, Reply
 from players.codec import LONGEST, PromptCodec
 from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Embedded
 from players.nano import TOGETHER, NanoModel
-from players.prompt import parse
+from players.prompt import TEXT_VERSION, parse
 from runs.ending import refusing
 from runs.files import move_files, replace_directory, write_atomically
 from runs.progress import track
@@ -183,6 +183,7 @@ def _about(source: Source) -> dict[str, Any]:
         "end": source.tokenizer.eos_token_id,
         "context": source.context,
         "longest": LONGEST,
+        "text_version": TEXT_VERSION,
         "density": DENSITY,
         "parameters": sum(weight.numel() for weight in source.model.parameters()),
         "checkpoint": _named(source.path),

@@ -18,9 +18,10 @@ from torch.nn import functional as F
 
 from players.codec import LONGEST, PromptCodec
 from players.decode import Answers, answers
+from players.reasons import action_by, parse_chain
 from players.scoring import Score, score_reply
 from rubric import TableName
-from schema import LABELS, Label, Row, Triage
+from schema import LABELS, Row
 from train.nano.batches import Ahead, Example, Lesson
 from train.nano.forward import answer_losses
 
@@ -145,11 +146,7 @@ class Judged(NamedTuple):
 def judge(reply: str, row: Row, table: TableName) -> Judged:
     """Score a reply to a row; one that cannot be read is not faithful."""
     score = score_reply(reply, row, table)
-    return Judged(score, score.triage is not None and _action_of_chain(score.triage) == score.action)
-
-
-def _action_of_chain(triage: Triage) -> Label | None:
-    return triage.action  # until rationales hold chains, none contradicts
+    return Judged(score, score.triage is not None and action_by(parse_chain(score.triage.rationale)) == score.action)
 
 
 def judge_group(table: TableName, row: Row, replies: Sequence[str]) -> list[Judged]:

@@ -1,9 +1,12 @@
-"""The whole training line on a CPU: python -m train.nano.pipeline --out out/train-tiny
+"""A whole training line on two cores: python -m train.nano.pipeline --line scarce --out out/train-tiny
 
-Unlabelled pretraining of a preset, SFT on the 600 frozen rows, GRPO on fresh incidents; then every model on `val` and `test_seed`, greedy and sampled,
-with intervals, and the curves. Each part is a command of its own (`train.nano.pretrain`, `train.sft`, `train.grpo`, `eval.run`,
-`eval.plot_training`) with a directory under --out, and is not done twice: after a kill the same command resumes. What is printed is read
-from those files, and kept in `summary.json`.
+`--line scarce`, where labels are few and rewards are plenty: unlabelled pretraining of a preset, SFT on the 600 frozen rows, GRPO on fresh incidents; with
+--best-of rejection sampling from the same SFT beside it, on as many incidents. `--line plentiful`, where labels are free: SFT on fresh incidents, those of the
+first stage before all, then GRPO. Then every model on `val`, `val_family` and `test_seed`, greedy and sampled, and the curves.
+
+Each part is a command of its own (`train.nano.pretrain`, `train.sft`, `train.grpo`, `eval.run`, `eval.plot_training`) with a directory under
+--out, and is not done twice: after a stop, however hard, the same command goes on, also where --out was copied to another machine. What is
+printed is read from those files, and kept in `summary.json`.
 """
 
 from __future__ import annotations
@@ -12,22 +15,25 @@ import argparse
 import importlib
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from eval.compare import compare
-from eval.runs import load_run
+from runs.directory import RUN
 from runs.files import write_json
-from schema import TASKS, BadRequestError
-from train.command import SEED, THREADS, Command, Flag, resolved, tasks_of
+from schema import TASKS, BadRequestError, Task
+from train.command import THREADS, Command, Flag, resolved, tasks_of
+from train.nano.checkpoint import read_record
+from train.nano.outcome import SETS, WAYS, show, summary
 from train.nano.presets import PRESETS
 
-SETS = ("val", "val_family", "test_seed")
-SAMPLED = 1.0  # temperature
-WIDTH = 120  # characters of the printed tables, at least
-HOURS = {"pretrain": 0.2, "grpo": 0.6}  # shares of --hours; the rest is SFT and evaluation
+STAGES: Mapping[str, tuple[Task, ...]] = {"scarce": TASKS[:2], "plentiful": TASKS}  # of GRPO
+SHARES = {
+    "scarce": {"pretrain": 0.15, "grpo": 0.6},
+    "plentiful": {"sft": 0.55, "grpo": 0.25},
+}  # of --hours; the rest is evaluation
+ENDLESS = 100_000_000  # incidents: more than any hours take
 
 
 class Step(NamedTuple):
@@ -41,142 +47,89 @@ class Step(NamedTuple):
 
 
 # ---------------------------------------------------------------- the line
-def models(args: argparse.Namespace) -> dict[str, Path]:
-    """Return the models that are evaluated, by their names in the tables."""
-    last = args.stages.split(",")[-1]
-    return {"pretrained": args.out / "pretrain", "sft": args.out / "sft", "grpo": args.out / "grpo" / last}
+def home(args: argparse.Namespace, seed: int) -> Path:
+    """Return the directory of a seed's models."""
+    return Path(args.out) / f"seed-{seed}"
 
 
-def training(args: argparse.Namespace) -> Iterator[Step]:
-    """Yield the commands that train, in their order."""
-    out, stages = args.out, args.stages.split(",")
-    common = ("--seed", str(args.seed), "--threads", str(args.threads))
+def models(args: argparse.Namespace, seed: int) -> dict[str, Path]:
+    """Return a seed's models that are evaluated, by their names in the tables, each after what it began from."""
+    out, last = home(args, seed), args.stages[-1]
+    beside = {"best_of": out / "best_of" / last} if args.best_of else {}
+    return {"sft": out / "sft", **beside, "grpo": out / "grpo" / last}
 
-    def long(part: str, steps: int, parts: int = 1) -> tuple[str, ...]:
-        if args.hours:
-            return ("--minutes", f"{args.hours * 60 * HOURS[part] / parts:g}")
-        return ("--steps", str(steps))
 
-    yield Step(
-        "train.nano.pretrain",
-        ("--model", args.preset, "--out", f"{out}/pretrain", *long("pretrain", args.pretrain_steps), *common),
-    )
-    yield Step(
-        "train.sft",
-        ("--model", f"{out}/pretrain", "--out", f"{out}/sft", "--epochs", f"{args.epochs:g}", *common),
-    )
-    grpo = ("--stages", args.stages, *long("grpo", args.grpo_steps, len(stages)), "--reward-table", args.reward_table)
+def steps(args: argparse.Namespace) -> Iterator[Step]:
+    """Yield all commands in their order: a seed is trained and measured before the next."""
+    for seed in args.seeds:
+        yield from _training(args, seed)
+        yield from _evaluation(args, seed)
+
+
+def _training(args: argparse.Namespace, seed: int) -> Iterator[Step]:
+    out, common = home(args, seed), ("--seed", str(seed), "--threads", str(args.threads))
+    start: tuple[str, ...]
+    if args.line == "scarce":
+        length = _length(args, "pretrain", args.pretrain_steps)
+        yield Step("train.nano.pretrain", ("--model", args.preset, "--out", f"{out}/pretrain", *length, *common))
+        start = ("--model", f"{out}/pretrain", "--epochs", f"{args.epochs:g}")
+    else:
+        labels = ("--generate", str(ENDLESS if args.hours else args.labels), "--easy-first", str(args.easy_first))
+        start = ("--model", args.preset, *labels, *(_length(args, "sft", 0) if args.hours else ()))
+    yield Step("train.sft", (*start, "--out", f"{out}/sft", *common))
+    stages = ("--model", f"{out}/sft", "--stages", ",".join(args.stages), "--reward-table", args.reward_table)
     watched = ("--eval-every", str(args.eval_every), "--eval-n", "200")
-    yield Step("train.grpo", ("--model", f"{out}/sft", "--out", f"{out}/grpo", *grpo, *watched, *common))
+    length = _length(args, "grpo", args.grpo_steps)
+    yield Step("train.grpo", (*stages, "--out", f"{out}/grpo", *length, *watched, *common))
+    if args.best_of:
+        length = ("--steps", str(_steps_of_grpo(args, out)))
+        yield Step("train.grpo", (*stages, "--best-of", "--out", f"{out}/best_of", *length, *watched, *common))
 
 
-def evaluation(args: argparse.Namespace) -> Iterator[Step]:
-    """Yield the commands that evaluate and draw."""
-    for name, path in models(args).items():
-        for way, temperature in (("greedy", 0.0), ("sampled", SAMPLED)):
-            how = (
-                "--n",
-                str(args.val),
-                "--seed",
-                str(args.seed),
-                "--density",
-                "compact",
-                "--temperature",
-                f"{temperature:g}",
-            )
-            out = ("--name", name, "--out", f"{args.out}/eval/{name}-{way}")
-            yield Step("eval.run", ("--defender", str(path), "--split", ",".join(SETS), *how, *out))
-    for stage in args.stages.split(","):
-        yield Step(
-            "eval.plot_training", (f"{args.out}/grpo/{stage}/log.jsonl", "--out", f"{args.out}/pictures/{stage}")
-        )
+def _length(args: argparse.Namespace, part: str, count: int) -> tuple[str, ...]:
+    """Return how long a part trains: its share of a seed's hours, or its steps (of GRPO those of a stage)."""
+    if not args.hours:
+        return ("--steps", str(count))
+    minutes = args.hours * 60 / len(args.seeds) * SHARES[args.line][part]
+    if part == "grpo":
+        minutes /= len(args.stages) * (2 if args.best_of else 1)
+    return ("--minutes", f"{minutes:g}")
 
 
-def walk(steps: Iterator[Step]) -> None:
+def _steps_of_grpo(args: argparse.Namespace, out: Path) -> int:
+    """Return the steps that a stage of GRPO took in the mean, rounded up; the flag's before it is trained."""
+    taken = [int(read_record(out / "grpo" / stage / RUN).get("steps") or 0) for stage in args.stages]
+    return -(-sum(taken) // len(taken)) or int(args.grpo_steps)
+
+
+def _evaluation(args: argparse.Namespace, seed: int) -> Iterator[Step]:
+    out = home(args, seed)
+    how = ("--n", str(args.val), "--seed", str(seed), "--density", "compact")
+    for name, path in models(args, seed).items():
+        for way, temperature in WAYS.items():
+            where = ("--name", name, "--out", f"{out}/eval/{name}-{way}")
+            asked = ("--defender", str(path), "--split", ",".join(SETS), "--temperature", f"{temperature:g}")
+            yield Step("eval.run", (*asked, *how, *where))
+    for stage in args.stages:
+        log = out / "grpo" / stage / "log.jsonl"
+        yield Step("eval.plot_training", (str(log), "--out", f"{out}/pictures/{stage}"))
+
+
+def walk(make: Callable[[], Iterator[Step]]) -> None:
     """Run commands one after another.
+
+    Args:
+        make: yields them; each is asked for when those before it are done.
 
     Raises:
         SystemExit: one did not end well, with its exit code.
     """
-    for step in steps:
-        print(f"\n$ {step}", file=sys.stderr)
+    total = sum(1 for _ in make())
+    for number, step in enumerate(make(), 1):
+        print(f"\n[{number} of {total}] $ {step}", file=sys.stderr)
         code = importlib.import_module(step.module).main(list(step.arguments))
         if code:
             raise SystemExit(code)
-
-
-# ---------------------------------------------------------------- what came of it
-def summary(args: argparse.Namespace) -> dict[str, Any]:
-    """Return figures of every model and GRPO's gain over SFT by task, from the run directories under --out."""
-    figures: dict[str, Any] = {}
-    runs = {}
-    for name in models(args):
-        for way in ("greedy", "sampled"):
-            run = load_run(args.out / "eval" / f"{name}-{way}")
-            runs[name, way] = run
-            for chosen in SETS:
-                metrics = run.metrics(chosen)
-                figures.setdefault(chosen, {}).setdefault(name, {})[way] = {
-                    **{
-                        metric: _short(metrics[metric])
-                        for metric in ("accuracy", "macro_f1", "format_ok", "mean_reward")
-                    },
-                    "macro_f1_by_task": {task: _short(metrics["by_task"][task]["macro_f1"]) for task in TASKS},
-                }
-    gains: dict[str, dict[str, Any]] = {}
-    for chosen in SETS:
-        for task in (None, *TASKS):
-            pair = [runs["sft", "greedy"], runs["grpo", "greedy"]]
-            (gain,) = compare(pair, chosen, metrics=["macro_f1"], task=task)
-            gains.setdefault(chosen, {})[task or "all"] = {
-                "difference": gain.difference,
-                "low": gain.low,
-                "high": gain.high,
-            }
-    return {"sets": figures, "grpo_over_sft_macro_f1": gains}
-
-
-def _short(metric: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: metric[name] for name in ("value", "low", "high", "n")}
-
-
-def show(figures: Mapping[str, Any]) -> None:
-    """Print the summary: every model on each set, then the stages side by side."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.width = max(console.width, WIDTH)  # five columns with intervals; cut ones would tell nothing
-    for chosen, by_name in figures["sets"].items():
-        table = Table(title=f"{chosen}, with 95 % intervals", title_justify="left", box=box.SIMPLE)
-        for column in ("model", "answers", "accuracy", "macro-F1", "format"):
-            table.add_column(column, no_wrap=True)
-        for name, ways in by_name.items():
-            for way, row in ways.items():
-                table.add_row(
-                    name, way, _cell(row["accuracy"]), _cell(row["macro_f1"]), f"{row['format_ok']['value']:.3f}"
-                )
-        console.print(table)
-        table = Table(title=f"{chosen}, greedy macro-F1 by stage", title_justify="left", box=box.SIMPLE)
-        trained = [name for name in by_name if name != "pretrained"]
-        for column in ("stage", *trained):
-            table.add_column(column, no_wrap=True)
-        for task in TASKS:
-            cells = [by_name[name]["greedy"]["macro_f1_by_task"][task] for name in trained]
-            table.add_row(task.split("_")[0], *(_cell(cell, digits=2) for cell in cells))
-        console.print(table)
-    for chosen, by_task in figures["grpo_over_sft_macro_f1"].items():
-        console.print(f"{chosen}: greedy macro-F1, GRPO over the SFT on 600 rows", highlight=False)
-        for task, gain in by_task.items():
-            shown = {name: value for name, value in gain.items() if value is not None}
-            spread = f" [{gain['low']:+.3f}, {gain['high']:+.3f}]" if len(shown) == 3 else ""
-            console.print(f"  {task:<20}{gain['difference']:+.3f}{spread}", highlight=False)
-
-
-def _cell(metric: Mapping[str, Any], digits: int = 3) -> str:
-    value = f"{metric['value']:.{digits}f}"
-    return value if metric["low"] is None else f"{value} [{metric['low']:.{digits}f}, {metric['high']:.{digits}f}]"
 
 
 # ---------------------------------------------------------------- the command
@@ -185,26 +138,48 @@ COMMAND = Command(
     "Train a small defender from nothing, and measure it.",
     {
         "": (
+            Flag("--line", "whether labels are few or free", default="scarce", choices=tuple(STAGES)),
             Flag("--out", "where all goes", Path, Path("out/train-tiny"), metavar="DIR"),
             Flag("--preset", "how large a model", default="nano", choices=tuple(PRESETS)),
-            Flag("--stages", "of GRPO, in order", default="stage1_basic,stage2_multi", metavar="TASKS"),
             Flag(
                 "--hours",
-                "train about so long instead of by steps: a fifth pretraining, three fifths GRPO",
+                "train and measure about so long in all, the seeds equally, instead of by steps",
                 float,
                 metavar="H",
             ),
-            Flag("--pretrain-steps", "of 16 prompts", int, 200, metavar="N"),
-            Flag("--epochs", "passes of SFT over the 600 rows", float, 2.0, metavar="N"),
+            Flag("--seeds", "of all, one whole line for each", default="0", metavar="N,N,..."),
+            Flag(
+                "--stages",
+                "of GRPO, in order",
+                default_text="scarce: the first two; plentiful: all four",
+                default="",
+                metavar="TASKS",
+            ),
             Flag("--grpo-steps", "of each stage, of 32 incidents", int, 150, metavar="N"),
+            Flag("--best-of", "rejection sampling beside GRPO, on as many incidents", None),
             Flag(
                 "--eval-every", "steps of GRPO between looks at val; 0 for none", int, 100, metavar="STEPS", zero=True
             ),
-            Flag("--val", "incidents of the split val, all four tasks", int, 800, metavar="N"),
+            Flag("--val", "incidents of val and of val_family, all four tasks", int, 800, metavar="N"),
             Flag("--reward-table", "of GRPO", default="hardened", choices=("hardened", "standard")),
             replace(THREADS, help="cores", trainer=""),
-            replace(SEED, help="of all"),
-        )
+        ),
+        "scarce labels": (
+            Flag("--pretrain-steps", "of 16 prompts", int, 200, metavar="N"),
+            Flag("--epochs", "passes of SFT over the 600 rows", float, 2.0, metavar="N"),
+        ),
+        "plentiful labels": (
+            Flag(
+                "--labels",
+                "fresh incidents of SFT, each once; with --hours as many as it takes",
+                int,
+                24_000,
+                metavar="N",
+            ),
+            Flag(
+                "--easy-first", "of these, those of the first stage that come first", int, 9_600, metavar="N", zero=True
+            ),
+        ),
     },
 )
 
@@ -218,18 +193,33 @@ def _whole_line(args: argparse.Namespace, argv: Sequence[str]) -> Path:
     """Train and measure every model, write the summary and print it.
 
     Raises:
-        BadRequestError: --stages or --val is none that the line can take.
+        BadRequestError: --stages, --seeds or --val is none that the line can take.
         StoppedError: a command of the line did not come to its end.
     """
-    chosen = resolved(args, stages=",".join(tasks_of(args.stages, "--stages")))
+    stages = tasks_of(args.stages, "--stages") if args.stages else STAGES[args.line]
+    chosen = resolved(args, stages=stages, seeds=seeds_of(args.seeds))
     if args.val < len(TASKS):
         raise BadRequestError(f"Expected --val of {len(TASKS)} or more, one incident of each task, and got {args.val}.")
-    walk(training(chosen))
-    walk(evaluation(chosen))
-    figures = {"command": f"python -m {COMMAND.module} {shlex.join(argv)}".strip(), **summary(chosen)}
-    write_json(args.out / "summary.json", figures)
-    show(figures)
+    walk(lambda: steps(chosen))
+    found = summary({seed: (home(chosen, seed) / "eval", models(chosen, seed)) for seed in chosen.seeds})
+    command = f"python -m {COMMAND.module} {shlex.join(argv)}".strip()
+    write_json(args.out / "summary.json", {"command": command, "line": args.line, **found})
+    show(found)
     return Path(args.out)
+
+
+def seeds_of(text: str) -> list[int]:
+    """Return the seeds that `--seeds` names.
+
+    Raises:
+        BadRequestError: there is none, one is no whole number from 0 on, or one comes twice.
+    """
+    names = text.split(",")
+    if not all(name.isascii() and name.isdigit() for name in names) or len({int(name) for name in names}) < len(names):
+        raise BadRequestError(
+            f"Expected whole numbers from 0 on as --seeds, each once, such as 0,1,2, and got {text!r}."
+        )
+    return [int(name) for name in names]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from math import isnan
 from typing import Any, NamedTuple
@@ -31,7 +32,15 @@ SHORT_NAME = re.compile(r"@[a-z]+\d+")
 TICKET = "ticket "  # stands before a ticket's id among the names, which a host or an account may have too
 _WORK = {work: work.replace(" ", "-") for work in UNNAMED_PROGRAM_WORK}
 _WORKS = {name: work for work, name in _WORK.items()}
-_NAMES_ENTITY = re.compile(r"(ip|hostname|user|user_name|run_as|answers)$").search
+_ENTITY_FIELDS = (
+    "ip",
+    "hostname",
+    "user",
+    "user_name",
+    "run_as",
+    "answers",
+)  # a field that names an entity ends in one
+_IN_WORD = re.compile(r"[\w-]").match
 
 
 class Compact(NamedTuple):
@@ -93,6 +102,10 @@ class _Names(dict[tuple[bool, Any], str]):
         self._tickets.setdefault(TICKET + ticket_id, name)
         return name
 
+    def of_ticket(self, ticket_id: str) -> str:
+        """Return the short name of a ticket."""
+        return self._tickets[TICKET + ticket_id]
+
     def of(self, field: str, value: Any) -> str:
         """Write a field's value: a short name if it names an entity, else as it is."""
         return self.get((field.endswith("ip"), value)) or short(value)
@@ -133,7 +146,7 @@ def _entities(window: Sequence[Mapping[str, Any]]) -> Iterable[tuple[bool, str]]
         (name.endswith("ip"), value)
         for row in window
         for name, value in row["fields"].items()
-        if isinstance(value, str) and _NAMES_ENTITY(name)
+        if isinstance(value, str) and name.endswith(_ENTITY_FIELDS)
     )
     return [(is_address, value) for (is_address, value), times in named.items() if is_address or times > 1]
 
@@ -216,7 +229,7 @@ def _fields(names: _Names, fields: Mapping[str, Any], mentions: Callable[[str], 
     for name, value in fields.items():
         if value is None or name == "activity":
             continue
-        if _NAMES_ENTITY(name):
+        if name.endswith(_ENTITY_FIELDS):
             parts.append(f" {name}={names.of(name, value)}")
         elif isinstance(value, str):
             parts.append(f" {name}={short(value)}{mentions(value)}")
@@ -226,18 +239,29 @@ def _fields(names: _Names, fields: Mapping[str, Any], mentions: Callable[[str], 
 
 
 def _mentions(names: _Names) -> Callable[[str], str]:
-    """Return a function that says which entities a text names."""
-    known = {value: name for (_, value), name in names.items() if isinstance(value, str) and len(value) > 2}
-    if not known:
-        return lambda _: ""
-    longest_first = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
-    find = re.compile(rf"(?<![\w-])(?:{longest_first})(?![\w-])").findall
+    """Return a function that says which entities a text names, in the order of the text."""
+    words = {value: name for (_, value), name in names.items() if isinstance(value, str) and len(value) > 2}
 
-    def mentioned(text: str) -> str:
-        found = dict.fromkeys(known[value] for value in find(text)) if len(text) > 2 else ()
-        return f" names={','.join(found)}" if found else ""
+    @cache
+    def mentions(text: str) -> str:
+        places = [(at, -len(word), name) for word, name in words.items() if word in text for at in _places(word, text)]
+        end, mentioned = 0, dict[str, None]()
+        for at, minus_length, name in sorted(places):
+            if at >= end:  # of words that overlap the first counts, and the longest of those that begin at one place
+                mentioned[name], end = None, at - minus_length
+        return f" names={','.join(mentioned)}" if mentioned else ""
 
-    return mentioned
+    return mentions
+
+
+def _places(word: str, text: str) -> Iterable[int]:
+    """Yield where a word begins in a text, as far as it is no part of a longer one."""
+    at = text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        if not _IN_WORD(text[at - 1 : at]) and not _IN_WORD(text[end : end + 1]):
+            yield at
+        at = text.find(word, at + 1)
 
 
 def _open_tickets(names: _Names, world: World) -> Callable[[float, Mapping[str, Any]], str]:
@@ -247,7 +271,7 @@ def _open_tickets(names: _Names, world: World) -> Callable[[float, Mapping[str, 
             epoch_s(ticket["starts_at"]),
             epoch_s(ticket["ends_at"]),
             frozenset(chain(ticket["hosts"], ticket["accounts"])),
-            names.by_name()[TICKET + ticket["ticket_id"]],
+            names.of_ticket(ticket["ticket_id"]),
         )
         for ticket in world.tickets
     ]

@@ -151,6 +151,9 @@ WIDE = Flag(
     None,
     trainer=PLAIN,
 )
+COMPILE = Flag(
+    "--no-compile", "read a model on a GPU without compiling it first", None, trainer=PLAIN, turns_off="compiles"
+)
 BATCH = Flag("--batch", "incidents of a step", int, default_text="16; wide: 256", metavar="N", trainer=PLAIN)
 PACE = (
     Flag(
@@ -163,6 +166,7 @@ PACE = (
     THREADS,
     DEVICE,
     WIDE,
+    COMPILE,
 )
 OPTIMIZER = (
     Flag(

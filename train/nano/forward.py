@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,12 +42,12 @@ class Batch(NamedTuple):
 
 # ---------------------------------------------------------------- lessons as tensors
 def batch_of(lessons: Sequence[Lesson], device: Any, pad: int) -> Batch:
-    """Pad lessons on the right to one length."""
-    length = padded(max(lesson.size for lesson in lessons))
+    """Pad lessons on the right to one length, and at least to two sequences."""
+    length, rows = padded(max(lesson.size for lesson in lessons)), max(2, len(lessons))  # one alone is compiled anew
     several = any(len(lesson.answers) > 1 for lesson in lessons)
-    tokens = np.full((len(lessons), length), pad, np.int64)
-    positions = np.tile(np.arange(length), (len(lessons) if several else 1, 1))
-    spans = np.zeros((len(lessons), length), np.int64)  # 0 for the prompt, then the number of the answer
+    tokens = np.full((rows, length), pad, np.int64)
+    positions = np.tile(np.arange(length), (rows if several else 1, 1))
+    spans = np.zeros((rows, length), np.int64)  # 0 for the prompt, then the number of the answer
     before, targets = [], []
     for row, lesson in enumerate(lessons):
         first = start = len(lesson.prompt)
@@ -93,7 +94,8 @@ class Reader:
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32, *, compiles: bool = False) -> None:
         self.model, self.dtype = model, dtype
-        self._layer: Layer = _layer
+        self._layer: Layer = partial(_layer, model.config.num_attention_heads, model.config.rms_norm_eps)
+        self._marks = False
         if compiles:
             self._layer = _compiled(self)
 
@@ -107,48 +109,49 @@ class Reader:
         """Return the logits before each token of the answers (m x vocabulary), float32."""
         model, config, dtype = self.model.model, self.model.config, self.dtype
         cos, sin = (part[:, None].float() for part in model.rotary_emb(model.norm.weight, batch.positions))
-        embedding = model.embed_tokens.weight.to(dtype)
+        embedding = model.embed_tokens.weight
         x = F.embedding(batch.tokens, embedding)
         for layer in model.layers:
+            norms = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
             weights = [weight.to(dtype) for weight in _weights(layer)]
-            x = self._layer(x, cos, sin, batch.mask, config.num_attention_heads, config.rms_norm_eps, *weights)
+            if self._marks:
+                _mark(x, cos, sin)
+            x = self._layer(x, cos, sin, batch.mask, *norms, *weights)
         chosen = x.flatten(0, 1).index_select(0, batch.before)
-        chosen = F.rms_norm(chosen, chosen.shape[-1:], model.norm.weight.to(dtype), config.rms_norm_eps)
-        return F.linear(chosen, embedding).float()
+        chosen = F.rms_norm(chosen, chosen.shape[-1:], model.norm.weight, config.rms_norm_eps)
+        return F.linear(chosen.to(dtype), embedding.to(dtype)).float()
 
 
 def _weights(layer: Any) -> tuple[torch.Tensor, ...]:
-    """Return a layer's weights in the order in which `_layer` takes them."""
+    """Return a layer's matrices and biases in the order in which `_layer` takes them."""
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     return (
-        layer.input_layernorm.weight,
         *(part for projection in projections for part in (projection.weight, projection.bias)),
         attention.o_proj.weight,
-        layer.post_attention_layernorm.weight,
         *(projection.weight for projection in (mlp.gate_proj, mlp.up_proj, mlp.down_proj)),
     )
 
 
 def _layer(
+    heads: int,
+    eps: float,
     x: torch.Tensor,
     cos: torch.Tensor,
     sin: torch.Tensor,
     mask: torch.Tensor | None,
-    heads: int,
-    eps: float,
     *weights: torch.Tensor,
 ) -> torch.Tensor:
-    """Return what a layer makes of n x length x width."""
-    norm, wq, bq, wk, bk, wv, bv, wo, second, gate, up, down = weights
+    """Return what a layer makes of n x length x width, which stays in float32; its products are in the format of the matrices."""
+    norm, second, wq, bq, wk, bk, wv, bv, wo, gate, up, down = weights
     count, length, width = x.shape
-    y = F.rms_norm(x, (width,), norm, eps)
+    y = F.rms_norm(x, (width,), norm, eps).to(wq.dtype)
     shape = (count, length, heads, width // heads)
     q, k, v = (F.linear(y, w, b).view(shape).transpose(1, 2) for w, b in ((wq, bq), (wk, bk), (wv, bv)))
     q, k = _turned(q, cos, sin), _turned(k, cos, sin)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     x = x + F.linear(out.transpose(1, 2).reshape(count, length, width), wo)
-    y = F.rms_norm(x, (width,), second, eps)
+    y = F.rms_norm(x, (width,), second, eps).to(wq.dtype)
     return x + F.linear(F.silu(F.linear(y, gate)) * F.linear(y, up), down)
 
 
@@ -159,16 +162,25 @@ def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
 
 
 def _compiled(reader: Reader) -> Layer:
-    """Compile the layer and try it both ways; return the plain one if that fails."""
+    """Compile the layer for all lengths, and try it; return the plain one if that fails."""
     torch._dynamo.config.suppress_errors = True  # what fails later is read as it is
     compiled = reader.of(reader.model)
+    compiled._marks = True
     try:
-        compiled._layer = torch.compile(_layer, dynamic=True)
+        compiled._layer = torch.compile(reader._layer)
         for size in LENGTHS:
             lessons = [Lesson(range(1, size + number), [[2, 3]]) for number in range(3)]
             compiled.logits(batch_of(lessons, reader.model.device, 0)).sum().backward()
+            compiled._marks = False
         reader.model.zero_grad()
     except Exception as error:  # the compiler, Triton and the C compiler each have their own
         print(f"The layer is not compiled: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
-        return _layer
+        return reader._layer
     return compiled._layer
+
+
+def _mark(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
+    """Tell the compiler which sizes vary: how many sequences, and their length."""
+    for tensor, sizes in ((x, (0, 1)), (cos, (2,)), (sin, (2,))):
+        for size in sizes:
+            torch._dynamo.maybe_mark_dynamic(tensor, size)

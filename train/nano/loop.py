@@ -63,6 +63,7 @@ class Plan:
         muon: the optimizer; without it AdamW alone.
         device: where the model is, `cpu` or as torch names it (`cuda`).
         wide: padded batches instead of one incident at a time.
+        compiles: whether the model is compiled for long wide runs on a GPU.
         workers: processes that make the rows of wide batches; 0 makes them in this one.
     """
 
@@ -79,6 +80,7 @@ class Plan:
     muon: bool = True
     device: str = "cpu"
     wide: bool = False
+    compiles: bool = True
     workers: int = 0
 
     def share(self, step: int, seconds: float) -> float:
@@ -193,7 +195,8 @@ class Loop:
         with worker_processes(self.plan.workers) if self.plan.workers else nullcontext() as executor:
             ahead = Ahead(rows, tokenizer, executor)
             ahead.ask(self.incidents, self.plan.batch)  # workers begin while the model is compiled
-            yield partial(Wide(self.model, self.coder, ahead).learn, objective)
+            wide = Wide(self.model, self.coder, ahead, compiles=self.plan.compiles and objective.compiles)
+            yield partial(wide.learn, objective)
 
     def _step(self, learn: Learn, done: float) -> None:
         """Learn from a batch, and take an optimizer step."""

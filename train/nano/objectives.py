@@ -38,9 +38,11 @@ class Objective:
     """Learn from rows: `draw` prepares some together, `loss` learns from one. A row's `index` is its place in the stream.
 
     Of a wide batch `lessons` says what is learned, `lesson_loss` is the loss; `reference` is a frozen model whose logits it needs, if any.
+    `compiles` says that steps are many enough for the model to be compiled first.
     """
 
     reference: Any = None
+    compiles = True
 
     def draw(self, model: Any, coder: PromptCodec, rows: Sequence[Row]) -> list[Any]:
         """Return what `loss` needs for each row; made for all before any is learned from."""
@@ -176,6 +178,8 @@ class GroupReward(Objective):
         temperature: of the samples.
         seed: of the samples, with a row's index.
     """
+
+    compiles = False
 
     def __init__(self, *, table: TableName, group: int = 8, temperature: float = 1.0, seed: int = 0) -> None:
         self.table, self.group, self.temperature, self.seed = table, group, temperature, seed

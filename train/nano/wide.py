@@ -34,17 +34,18 @@ class Wide:
     """Learns from batches.
 
     Args:
-        model: on its device; on a GPU it is read in bfloat16, and its layer is compiled.
+        model: on its device; on a GPU it is read in bfloat16.
         coder: of its tokenizer.
         ahead: the examples.
+        compiles: whether its layer is compiled on a GPU, which takes half a minute.
     """
 
-    def __init__(self, model: Any, coder: PromptCodec, ahead: Ahead) -> None:
+    def __init__(self, model: Any, coder: PromptCodec, ahead: Ahead, *, compiles: bool = False) -> None:
         device, on_gpu = model.device, model.device.type == "cuda"
         if on_gpu:
             torch.set_float32_matmul_precision("high")
         self.model, self.coder, self.ahead = model, coder, ahead
-        self.reader = Reader(model, torch.bfloat16 if on_gpu else torch.float32, compiles=on_gpu)
+        self.reader = Reader(model, torch.bfloat16 if on_gpu else torch.float32, compiles=compiles and on_gpu)
         self._most = TOKENS[device.type]
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
 
@@ -67,8 +68,7 @@ class Wide:
         total: list[torch.Tensor] = []
         logs: list[dict[str, Any]] = [{}] * len(lessons)
         for part in pack(lessons, self._most):
-            with on_device(self.model):
-                loss, log = loss_of([lessons[index] for index in part])
+            loss, log = loss_of([lessons[index] for index in part])
             gradients = torch.autograd.grad(loss, self._weights)
             total = [a.add_(b) for a, b in zip(total, gradients, strict=True)] if total else list(gradients)
             for index in part:
@@ -80,7 +80,9 @@ class Wide:
         if objective.reference is not None:
             with torch.no_grad():
                 start = self.reader.of(objective.reference).logits(batch)
-        return objective.lesson_loss(self.coder, lessons, self.reader.logits(batch), start)
+        logits = self.reader.logits(batch)
+        with on_device(self.model):
+            return objective.lesson_loss(self.coder, lessons, logits, start)
 
     def _answer_loss(self, lessons: Sequence[Lesson]) -> tuple[torch.Tensor, dict[str, float]]:
         return answer_losses(lessons, self.reader.logits(self._batch(lessons))), {}

@@ -45,7 +45,7 @@ class TriageEnv(gymnasium.Env[str, Any]):
         split: the split, where no option says otherwise.
         reward_table: `standard` or `hardened`.
         answers: `menu` or `text`.
-        density: how much the prompt says: `full` or `compact`.
+        density: how much the prompt says: `full`, `compact` or `legend`.
         salt: a secret that makes the incidents unlike the public ones.
         render_mode: `ansi`, or None.
 

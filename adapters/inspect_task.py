@@ -98,7 +98,7 @@ def opensoc(name: str = "holdout", density: Density = "full", reward_table: Tabl
 
     Args:
         name: `holdout`, another set of `data/manifest.json`, `benchmark` for the three test sets together, or a file of that form.
-        density: how much the prompt says: `full` or `compact`.
+        density: how much the prompt says: `full`, `compact` or `legend`.
         reward_table: `standard` or `hardened`.
     """
     rows = [row for part in expand([name]) for row in load_set(part).rows]

@@ -102,7 +102,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    density = "of a model's prompt: with the playbook, or short; `embedded` has its own (default: full)"
+    density = (
+        "of a model's prompt: with the playbook, short, or short with a legend; `embedded` has its own (default: full)"
+    )
     add("--density", choices=DENSITIES, default="full", help=density)
     shots = "worked examples of sft_train before the question of a model or an endpoint (default: 0)"
     add("--shots", type=int, default=0, metavar="N", help=shots)

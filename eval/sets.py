@@ -31,7 +31,7 @@ def load_set(path_or_name: str | Path, *, prompts: Density | None = None) -> Fro
 
     Args:
         path_or_name: one of `tasks.sets.NAMES`, or a path to a .jsonl file of the same form.
-        prompts: `full` or `compact`; None adds no prompt.
+        prompts: `full`, `compact` or `legend`; None adds no prompt.
 
     Raises:
         BadRequestError: no such set, file or density, another hash than the manifest's, or a line that is no row.
@@ -118,7 +118,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--prompts",
         required=True,
         choices=DENSITIES,
-        help="full, with playbook and names; or compact, for small models",
+        help="full, with playbook and names; compact, for small models; or legend, compact with how to read it",
     )
     parser.add_argument(
         "--out",

@@ -17,7 +17,7 @@ from runs.ending import StoppedError
 
 MARK = "opensoc.json"  # in a checkpoint's directory: it was made here, and how
 Row = Mapping[str, Any]  # {"id": text, "task": text, "observation": {"alert", "log_window", "context"}}
-Density = Literal["full", "compact"]
+Density = Literal["full", "compact", "legend"]
 DENSITIES: tuple[Density, ...] = get_args(Density)
 MAX_REPLY = 200_000  # characters of a reply that are read; a longer one is a loop
 

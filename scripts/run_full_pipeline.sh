@@ -60,7 +60,7 @@ if [ -z "$model" ]; then
 fi
 run train.sft --model "$model" --out "$out/sft"
 # What the plain loop made reads short prompts, whatever it began as.
-if [ -f "$out/sft/opensoc.json" ]; then density=compact; else density=full; fi
+if [ -f "$out/sft/opensoc.json" ]; then density=compact; else density=legend; fi
 run train.grpo --model "$out/sft" --out "$out/grpo" --stages "$stages" --density "$density" ${steps:+--steps "$steps"}
 
 # Evaluation, pictures, the demo's examples

@@ -75,7 +75,7 @@ def test_the_pipeline_tells_its_flags_and_refuses_others():
     [
         ([], "opensoc.json", "compact"),
         (["--model", "some/checkpoint"], "opensoc.json", "compact"),
-        (["--model", "some/model"], "adapter_config.json", "full"),
+        (["--model", "some/model"], "adapter_config.json", "legend"),
     ],
 )
 def test_the_pipeline_evaluates_with_the_prompts_of_its_training(tmp_path, model, made, density):

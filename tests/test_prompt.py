@@ -330,7 +330,7 @@ def test_what_is_no_observation_is_refused():
         messages({"alert": {}, "log_window": []})
     with pytest.raises(BadRequestError, match="expected a defender's observation"):
         messages({**seen, "alert": None})
-    with pytest.raises(BadRequestError, match="density must be one of full, compact; got 'tiny'"):
+    with pytest.raises(BadRequestError, match="density must be one of full, compact, legend; got 'tiny'"):
         messages(seen, "tiny")
 
 

@@ -329,7 +329,7 @@ def test_a_set_is_loaded_with_the_prompts_of_its_observations(density):
 
 
 def test_an_unknown_density_is_refused():
-    with pytest.raises(BadRequestError, match="density must be one of full, compact; got 'dense'"):
+    with pytest.raises(BadRequestError, match="density must be one of full, compact, legend; got 'dense'"):
         chats.load_set("holdout", prompts="dense")
 
 

@@ -138,9 +138,9 @@ START = (
     ),
     Flag(
         "--density",
-        "prompts with the playbook, or short",
-        default="full",
-        default_text="full; plain loop: compact",
+        "prompts with the playbook, short, or short with a legend",
+        default="legend",
+        default_text="legend; plain loop: compact",
         choices=DENSITIES,
     ),
     SEED,
@@ -472,13 +472,29 @@ def close_run(out: Path, run: Run, **figures: Any) -> None:
         directory.close_run(out, run, **figures)
 
 
-def train_by(command: Command, argv: Sequence[str] | None, *, by_trl: Work, by_plain: Work) -> int:
-    """Train with the backend that the flags mean, and return the exit code."""
+def train_by(
+    command: Command,
+    argv: Sequence[str] | None,
+    *,
+    by_trl: Work,
+    by_plain: Work,
+    plan: Callable[[argparse.Namespace], str],
+) -> int:
+    """Train with the backend that the flags mean, or with --dry-run print the plan alone; return the exit code."""
+
+    def chosen(args: argparse.Namespace) -> argparse.Namespace:
+        backed = resolved(args, backend=_backend_of(args))
+        command.check_trainer(backed)
+        _check_fresh(backed)
+        return backed
 
     def work(args: argparse.Namespace, argv: Sequence[str]) -> Path:
-        chosen = resolved(args, backend=_backend_of(args))
-        command.check_trainer(chosen)
-        _check_fresh(chosen)
-        return by_plain(chosen, argv) if chosen.backend == "plain" else by_trl(chosen, argv)
+        args = chosen(args)
+        return by_plain(args, argv) if args.backend == "plain" else by_trl(args, argv)
 
-    return command.run(argv, work)
+    def dry() -> None:
+        command.check_ranges(args)
+        print(plan(chosen(args)))
+
+    args = command.parse(argv)
+    return exit_code(dry, "nothing was begun") if args.dry_run else command.run(argv, work)

@@ -28,12 +28,13 @@ from runs.provenance import stable_seed
 from schema import TASKS, BadRequestError, Task
 from train import hub
 from train.command import PLAIN, TRL, Command, Flag, close_run, common_flags, resolved, tasks_of, train_by
-from train.data import CURRICULUM, SFT_SET, CurriculumRows, drop_too_long, validation_rows
+from train.data import CURRICULUM, SFT_SET, CurriculumRows, drop_too_long, fresh, validation_rows
 from train.monitor import Collapse, Validation, report_reward_share
+from train.plan import FLAGS, MEASURED, Work, evaluations_of, plan
 from train.reward import TriageReward
 from train.reward import rows as reward_rows
 
-STEPS = 200  # of a stage
+STEPS = 30  # of a stage: four of them and SFT take three hours on an L4 (`--dry-run`)
 GROUPS = 4  # incidents of a step
 DRAWN = 64  # incidents at a time if too long ones are left out, at least
 LR_LORA, LR_FULL = 1e-5, 1e-6
@@ -174,6 +175,7 @@ COMMAND = Command(
             lr=f"{LR_LORA:g} for an adapter, {LR_FULL:g} with --full; plain loop: 0.003",
             steps=f"{STEPS} of each stage; plain loop: 300, or --minutes alone",
         ),
+        "planning": FLAGS,
         "of GRPO": OF_GRPO,
         "early stop": EARLY_STOP,
         "generation with vLLM": VLLM,
@@ -387,6 +389,25 @@ def make_trainer(args: argparse.Namespace, out: Path, loaded: hub.Loaded, data: 
     )
 
 
+def planned(args: argparse.Namespace) -> str:
+    """Write what the run of these flags costs, all stages together.
+
+    Raises:
+        BadRequestError: the model's config is not at hand, or there are no such stages.
+    """
+    stages, steps, groups = tasks_of(args.stages, "--stages"), args.steps or STEPS, args.groups or GROUPS
+    evaluations = evaluations_of(steps, args.eval_every)
+    work = Work(
+        len(stages) * steps,
+        groups * args.group_size,
+        args.batch_size,
+        sampled=True,
+        checked=len(stages) * evaluations * args.eval_n,
+    )
+    rows = list(fresh(stable_seed(f"plan/{args.seed}"), number=MEASURED, tasks=stages))
+    return plan("train.grpo", args, rows, work)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
 
@@ -395,7 +416,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return methods.grpo(COMMAND, args, argv)
 
-    return train_by(COMMAND, argv, by_trl=train, by_plain=by_plain)
+    return train_by(COMMAND, argv, by_trl=train, by_plain=by_plain, plan=planned)
 
 
 if __name__ == "__main__":

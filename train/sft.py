@@ -22,6 +22,7 @@ from train import hub
 from train.command import BATCH, PLAIN, TRL, Command, Flag, close_run, common_flags, is_complete, resolved, train_by
 from train.data import SFT_SET, drop_too_long, sft_rows, validation_rows
 from train.monitor import Validation
+from train.plan import FLAGS, Work, evaluations_of, plan
 
 LR_LORA, LR_FULL = 2e-4, 1e-5
 COMMAND = Command(
@@ -53,6 +54,7 @@ COMMAND = Command(
                 metavar="TASKS",
             ),
         ),
+        "planning": FLAGS,
         "of SFT": (
             BATCH,
             Flag("--epochs", "passes over the rows", float, 2.0, metavar="N"),
@@ -139,7 +141,7 @@ def make_trainer(args: argparse.Namespace, loaded: hub.Loaded, chats: Sequence[M
         pass
 
     use_plain_head()
-    steps = args.steps or -(-int(len(chats) * args.epochs) // (args.batch_size * args.accumulate))
+    steps = args.steps or _steps(len(chats), args)
     config = SFTConfig(
         output_dir=str(args.out / "checkpoints"),
         gradient_accumulation_steps=args.accumulate,
@@ -159,6 +161,24 @@ def make_trainer(args: argparse.Namespace, loaded: hub.Loaded, chats: Sequence[M
     )
 
 
+def planned(args: argparse.Namespace) -> str:
+    """Write what the run of these flags costs.
+
+    Raises:
+        BadRequestError: the model's config is not at hand, or there are no such rows.
+    """
+    rows = sft_rows(args)
+    texts = args.batch_size * args.accumulate
+    steps = args.steps or _steps(len(rows), args)
+    evaluations = evaluations_of(steps, args.eval_every)
+    return plan("train.sft", args, rows, Work(steps, texts, args.batch_size, checked=evaluations * args.eval_n))
+
+
+def _steps(rows: int, args: argparse.Namespace) -> int:
+    """Return the optimizer steps of --epochs over so many rows."""
+    return -(-int(rows * args.epochs) // (args.batch_size * args.accumulate))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
 
@@ -167,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return methods.sft(COMMAND, args, argv)
 
-    return train_by(COMMAND, argv, by_trl=train, by_plain=by_plain)
+    return train_by(COMMAND, argv, by_trl=train, by_plain=by_plain, plan=planned)
 
 
 if __name__ == "__main__":

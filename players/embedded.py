@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -30,6 +31,44 @@ CHUNK = 256  # tokens of a prompt that are read at once: later ones look back at
 ASKS_ACTION = '"action": "'  # after it a reply names its action
 
 
+class Certainty(NamedTuple):
+    """How sure a model was of a reply up to its action: natural logarithms of probabilities, at most 0.
+
+    `action` is that of the action among the five, `reply` of all tokens together, `weakest` of the least likely one, `mean` of one on average.
+    """
+
+    action: float
+    reply: float
+    weakest: float
+    mean: float
+
+
+class Reliability(BaseModel):
+    """How stated confidence agrees with what is right: `ece` and `brier` as in docs/evaluation.md, `_before` with the action's probability as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    n: int = Field(ge=1, description="answers that name an action")
+    ece: float
+    brier: float
+    ece_before: float
+    brier_before: float
+
+
+class Calibration(BaseModel):
+    """What a confidence is: one figure of `Certainty`, divided by a temperature. Figure and temperature are chosen on `val` (`train.nano.calibration`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    of: Literal["action", "reply", "weakest", "mean"]
+    temperature: float = Field(gt=0)
+    stated: bool = Field(description="whether answers state it: its error on `test_seed` is small enough")
+    val: Reliability
+    test_seed: Reliability
+
+    def confidence(self, certainty: Certainty) -> float:
+        """Return the probability that an answer is right, from 0 to 1."""
+        return math.exp(getattr(certainty, self.of) / self.temperature)
+
+
 class About(BaseModel):
     """`defender.json`: what decoding needs, and where the model comes from."""
 
@@ -41,7 +80,7 @@ class About(BaseModel):
     context: int = Field(ge=2, description="tokens of prompt and answer together, at most")
     longest: int = Field(ge=1, description="tokens of an answer, at most")
     density: Density
-    text_version: int = Field(default=1, description="the version of the compact text that the model learned")
+    text_version: int = Field(description="the version of the compact text that the model learned")
     precision: Literal["float32", "int8"]
     parameters: int = Field(ge=1)
     checkpoint: str
@@ -50,6 +89,7 @@ class About(BaseModel):
         description="what the checkpoint says of its training, and `runs`, the commands that led to it"
     )
     measured: dict[str, Any] = Field(description="what the export measured")
+    calibration: Calibration | None = Field(description="None where no confidence could be fitted")
 
     @property
     def fingerprint(self) -> str:
@@ -60,6 +100,7 @@ class About(BaseModel):
             "end": self.end,
             "context": self.context,
             "longest": self.longest,
+            "calibration": self.calibration and self.calibration.model_dump(include={"of", "temperature", "stated"}),
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -68,7 +109,7 @@ class Generation(NamedTuple):
     """The model's reply to one observation.
 
     `text` is the reply as it stands, None where it gave none; `fault` then says why. `tokens` are those of the reply without the end token.
-    `confidence` is the probability of the action among the five, None where the reply names none.
+    `certainty` is None where the reply names no action, `confidence` there and where the model's is not to be trusted.
     """
 
     text: str | None
@@ -76,7 +117,8 @@ class Generation(NamedTuple):
     prompt: list[dict[str, str]]
     prompt_tokens: int
     tokens: list[int]
-    confidence: float | None
+    certainty: Certainty | None = None
+    confidence: float | None = None
 
 
 class Embedded:
@@ -125,12 +167,13 @@ class Embedded:
         room = self.about.context - longest
         if len(read) > room:
             fault = f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
-            return Generation(None, fault, prompt, len(read), [], None)
-        tokens, confidence = self._generate(read, longest)
-        reply = self._text(tokens)
+            return Generation(None, fault, prompt, len(read), [])
+        tokens, certainty = self._generate(read, longest)
+        reply, calibration = self._text(tokens), self.about.calibration
         if not reply.strip():
-            return Generation(None, "the model gave nothing", prompt, len(read), tokens, None)
-        return Generation(reply, "", prompt, len(read), tokens, confidence)
+            return Generation(None, "the model gave nothing", prompt, len(read), tokens)
+        stated = calibration.confidence(certainty) if certainty and calibration and calibration.stated else None
+        return Generation(reply, "", prompt, len(read), tokens, certainty, stated)
 
     def triage(self, observation: Mapping[str, Any]) -> Parsed:
         """Return the answer to an observation with its confidence, or why the reply is malformed.
@@ -159,29 +202,34 @@ class Embedded:
         text = f"{before}{prompt[0]['content']}{between}{prompt[1]['content']}{after}"
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def _generate(self, read: list[int], longest: int) -> tuple[list[int], float | None]:
-        """Return the reply's tokens, the likeliest at each step, and how likely the action was among the five."""
-        import numpy as np
-
+    def _generate(self, read: list[int], longest: int) -> tuple[list[int], Certainty | None]:
+        """Return the reply's tokens, the likeliest at each step, and how sure they are."""
         reading = _Reading(self._session, len(read) + longest)
         for start in range(0, len(read), CHUNK):
             logits = reading.step(read[start : start + CHUNK])
         reply: list[int] = []
-        confidence = None
-        while True:
-            token = int(logits.argmax())
-            if token == self.about.end:
-                break
+        logs: list[float] = []
+        certainty = None
+        while (token := int(logits.argmax())) != self.about.end:
+            logs.append(_log_share(logits, token))
             if token in self._firsts and self._text(reply).endswith(ASKS_ACTION):
-                confidence = float(1 / np.exp(logits[self._firsts] - logits[token]).sum())
+                action = _log_share(logits[self._firsts], self._firsts.index(token))
+                certainty = Certainty(action, sum(logs), min(logs), sum(logs) / len(logs))
             reply.append(token)
             if len(reply) >= longest:
                 break
             logits = reading.step([token])
-        return reply, confidence
+        return reply, certainty
 
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def _log_share(logits: Any, index: int) -> float:
+    """Return the natural logarithm of a token's probability."""
+    import numpy as np
+
+    return -float(np.log(np.exp(logits - logits[index]).sum()))
 
 
 class _Reading:
@@ -244,7 +292,9 @@ def _read(directory: Path) -> tuple[About, bytes, bytes]:
             f"Expected an exported defender in {str(directory)!r}, and there is no such directory; {MAKE}."
         )
     try:
-        about = About.model_validate_json((directory / ABOUT).read_bytes())
+        described = (directory / ABOUT).read_bytes()
+        _check_text(described, directory)
+        about = About.model_validate_json(described)
         graph, tokenizer = ((directory / name).read_bytes() for name in (GRAPH, TOKENIZER))
     except OSError as error:
         raise BadRequestError(
@@ -255,8 +305,6 @@ def _read(directory: Path) -> tuple[About, bytes, bytes]:
         raise BadRequestError(
             f"Expected {directory / ABOUT} as train.nano.export writes it; {faults(error, ABOUT)}; {MAKE}."
         ) from error
-    if about.density == "compact":
-        check_text_version(about.text_version, directory)
     for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
         if hashlib.sha256(content).hexdigest() != about.files.get(name):
             raise BadRequestError(
@@ -266,10 +314,20 @@ def _read(directory: Path) -> tuple[About, bytes, bytes]:
     return about, graph, tokenizer
 
 
+def _check_text(described: bytes, directory: Path) -> None:
+    """See that the model learned this version of the text: before all else, since an older one's description differs, too."""
+    try:
+        about = json.loads(described)
+    except ValueError:  # what is wrong with it is said by what reads it next
+        return
+    if isinstance(about, dict) and about.get("density") == "compact":
+        check_text_version(about.get("text_version"), directory)
+
+
 class EmbeddedModel(Player):
     """Generate greedily, one item at a time, from prompts of the density that the model was trained with, whatever `--density` says.
 
-    A well-formed reply gains the probability of its action among the five as `confidence`.
+    A well-formed reply gains its `confidence`, the probability that it is right, if that of the model can be trusted.
 
     Args:
         options: max_tokens is read, and cannot lengthen an answer beyond the model's own limit.

@@ -25,7 +25,6 @@ if [ -d models/defender ]; then
 fi
 for model in labels grpo/stage4_adversarial; do
     name=$(basename "$model")
-    python -m train.nano.quantise "$out/$model" --out "$out/rounded/$name" --threads 1 &&
-        python -m train.nano.export "$out/rounded/$name" --out "$out/defender/$name" ||
+    python -m train.nano.export "$out/$model" --out "$out/defender/$name" ||
         echo "$model is not exported: the reason stands above; its figures are in $out/eval." >&2
 done

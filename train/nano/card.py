@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.metric_table import interval_text, names_in, value_text
-from players.embedded import About
+from players.embedded import About, Calibration
 from schema import BadRequestError
 from train.nano.presets import PRESETS
 
@@ -49,6 +49,10 @@ def card(about: About, run: Path | None) -> str:
             "",
             *_export(measured, about.precision),
             "",
+            "## Confidence",
+            "",
+            *_calibration(about.calibration),
+            "",
             "## Limits",
             "",
             *(f"- {line}" for line in _limits(about)),
@@ -70,8 +74,39 @@ def _limits(about: About) -> Iterator[str]:
     yield "It knows the event types, rules and families of OpenSOC's generator, and nothing else: on telemetry of another form its answers mean nothing."
     yield "It has learned the playbook as it stood in training; another playbook needs another training."
     yield "Its rationale is the chain of reasons that it gives before its action. A reason can be wrong, and the action need not follow from it."
-    yield "Its confidence is the probability of the action among the five, as the model has it; `ece` above says how far that can be trusted."
+    yield _confidence(about.calibration)
     yield "It triages for an exercise. Nobody should let it act on real systems."
+
+
+def _confidence(calibration: Calibration | None) -> str:
+    if calibration is None or not calibration.stated:
+        return "It states no confidence: none was found that agrees well enough with what is right."
+    return "Its confidence is the probability that its action is right, fitted on incidents of the generator; elsewhere it means nothing."
+
+
+CONFIDENCES = {
+    "action": "the action's probability among the five",
+    "reply": "the probability of the whole reply up to its action",
+    "weakest": "the probability of the reply's least likely token up to its action",
+    "mean": "the mean probability (geometric) of the reply's tokens up to its action",
+}
+
+
+def _calibration(calibration: Calibration | None) -> Iterator[str]:
+    """Yield what a confidence is and how it agrees with what is right."""
+    if calibration is None:
+        yield "No confidence could be fitted: too few answers name an action."
+        return
+    yield (
+        f"Of four figures the one with the best Brier score on `val`: {CONFIDENCES[calibration.of]}, its logarithm divided by a temperature of "
+        f"{calibration.temperature:.3f} (fitted on `val` by likelihood). Answers {'state it' if calibration.stated else 'do not state it'}: the "
+        "bound is an expected calibration error (ECE) of .05 on `test_seed`."
+    )
+    yield ""
+    yield "| set | answers | ECE | Brier | ECE of the action's probability as it is | Brier of it |"
+    yield "|---|---|---|---|---|---|"
+    for name, of in (("val", calibration.val), ("test_seed", calibration.test_seed)):
+        yield f"| `{name}` | {of.n} | {of.ece:.3f} | {of.brier:.3f} | {of.ece_before:.3f} | {of.brier_before:.3f} |"
 
 
 def _made(about: About) -> Iterator[str]:
@@ -79,9 +114,10 @@ def _made(about: About) -> Iterator[str]:
     yield "|---|---|"
     yield f"| checkpoint | `{_cell(about.checkpoint)}` |"
     yield f"| exported at commit | `{_cell(about.commit)}` |"
+    yield f"| version of the text | {about.text_version} |"
     runs = about.made.get("runs") or []
     for name, value in about.made.items():
-        if name != "runs" and not (runs and name in ("command", "commit")):
+        if name != "runs" and not (runs and name in ("command", "commit", "text_version")):
             yield f"| {_cell(name)} | {_cell(value)} |"
     if not about.made:
         yield "| training | the checkpoint does not say |"
@@ -91,11 +127,30 @@ def _made(about: About) -> Iterator[str]:
         whole = "train.nano.pretrain" in first or any(f"--model {preset} " in f"{first} " for preset in PRESETS)
         yield f"{'From random weights' if whole else 'After what train/LOG.md tells'}, one command after the other:"
         yield ""
-        yield "| command | learns from | steps | incidents | commit |"
-        yield "|---|---|---|---|---|"
+        yield "| command | learns from | steps | incidents | time | commit |"
+        yield "|---|---|---|---|---|---|"
         for step in runs:
             command = str(step.get("command"))
-            yield f"| `{_cell(command)}` | {_data(command)} | {step.get('steps')} | {step.get('incidents')} | `{_cell(str(step.get('commit')))[:12]}` |"
+            yield (
+                f"| `{_cell(command)}` | {_data(command)} | {step.get('steps')} | {_incidents(step)} | {_time(step)} "
+                f"| `{_cell(str(step.get('commit')))[:12]}` |"
+            )
+
+
+def _incidents(step: Mapping[str, Any]) -> str:
+    """Say how many incidents a command saw, and how many of each stage where its run says so."""
+    by_task = step.get("by_task") or {}
+    shares = "; ".join(f"{_cell(task)} {number:,}" for task, number in by_task.items() if number)
+    return f"{step.get('incidents') or 0:,}{f' ({shares})' if len(by_task) > 1 else ''}"
+
+
+def _time(step: Mapping[str, Any]) -> str:
+    """Say what a command cost: minutes of a GPU, or hours of a core."""
+    if not (seconds := step.get("seconds")):
+        return "-"
+    if (step.get("device") or "cpu") != "cpu":
+        return f"{seconds / 60:.1f} GPU minutes"
+    return f"{seconds * (step.get('threads') or 1) / 3600:.2f} core hours"
 
 
 def _data(command: str) -> str:

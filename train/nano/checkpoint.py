@@ -15,7 +15,7 @@ from players.weights import load_model
 from runs.directory import RUN
 from runs.ending import StoppedError
 from runs.files import move_files, replace_directory
-from schema import BadRequestError
+from schema import TASKS, BadRequestError
 
 LAST = "last"  # a run's newest checkpoint, with what a resumed run needs
 STATE = "state.pt"
@@ -143,17 +143,42 @@ def history(checkpoint: Path) -> list[dict[str, Any]]:
     """Return the commands that made a checkpoint, the first one first, as far back as their run.json are there.
 
     Returns:
-        Of each `command`, `commit`, `steps` and `incidents`, counted over the stages that led here.
+        Of each `command`, `commit`, `device`, `threads`, and `steps`, `incidents` and `seconds`, counted over the stages that led here; also
+        `by_task`, the incidents of each stage of difficulty, where the run says which they were.
     """
     commands: list[dict[str, Any]] = []
     path = checkpoint
-    while len(commands) < MADE_BY and (run := read_record(path / RUN)):
+    while len(commands) < MADE_BY:
+        saved = read_record(path / MARK)  # how far a run came that has not ended
+        path = path.parent if path.name == LAST else path
+        if not (run := read_record(path / RUN)):
+            break
+        run = {"steps": saved.get("step"), "incidents": saved.get("incidents"), "seconds": saved.get("seconds"), **run}
         whole = read_record(path.parent / RUN)
         stages = whole.get("stages") or []
         passed = stages[: stages.index(path.name) + 1] if path.name in stages else []
         runs = [read_record(path.parent / stage / RUN) for stage in passed] or [run]
-        sums = {name: sum(int(stage.get(name) or 0) for stage in runs) for name in ("steps", "incidents")}
+        sums: dict[str, Any] = {
+            name: sum(round(stage.get(name) or 0) for stage in runs) for name in ("steps", "incidents", "seconds")
+        }
         began = whole if passed else run  # a stage says which commit there was when it began
-        commands.insert(0, {"command": run.get("command"), "commit": began.get("commit"), **sums})
-        path = _begun_from(run.get("settings") or {}, path.parent if passed else path)
+        settings = run.get("settings") or {}
+        how = {name: settings.get(name) for name in ("device", "threads")}
+        by_task = {stage: done.get("incidents") for stage, done in zip(passed, runs, strict=False)} or _by_task(
+            settings, sums["incidents"]
+        )
+        about = {"command": run.get("command"), "commit": began.get("commit"), **sums, **how, "by_task": by_task}
+        commands.insert(0, about)
+        path = _begun_from(settings, path.parent if passed else path)
     return commands
+
+
+def _by_task(settings: Mapping[str, Any], incidents: int) -> dict[str, int]:
+    """Count the fresh incidents of an SFT run by task: the easy ones first, then all tasks in turn; empty for another run."""
+    if not settings.get("generate"):
+        return {}
+    tasks = str(settings.get("tasks")).split(",")
+    easy = min(int(settings.get("easy_first") or 0), incidents)
+    each, more = divmod(incidents - easy, len(tasks))
+    counts = {task: each + (index < more) for index, task in enumerate(tasks)}
+    return {**counts, TASKS[0]: counts.get(TASKS[0], 0) + easy} if easy else counts

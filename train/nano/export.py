@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from eval.rollouts import rollout
 from players.base import MARK, Density, Options, Reply
 from players.codec import LONGEST, PromptCodec
-from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Embedded
+from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Calibration, Certainty, Embedded
 from players.nano import TOGETHER, NanoModel
 from players.prompt import TEXT_VERSION, parse
 from runs.ending import refusing
@@ -35,7 +35,8 @@ from runs.files import move_files, replace_directory, write_atomically
 from runs.progress import track
 from runs.provenance import commit
 from schema import BadRequestError, OpenSOCError, Row
-from train.data import validation_rows
+from train.data import frozen, validation_rows
+from train.nano.calibration import Judged, calibrate
 from train.nano.card import CARD, card
 from train.nano.checkpoint import Checkpoint, history, read_record
 from train.nano.onnx_graph import graph_of
@@ -50,10 +51,11 @@ MEASURED = ("accuracy", "macro_f1", "citation_recall")
 
 
 class Answers(NamedTuple):
-    """To some rows, in their order: the texts, and the seconds of one core that each took (none where several were written side by side)."""
+    """To some rows, in their order: the texts; of an export also the seconds of one core that each took, and how sure it was."""
 
     texts: list[str]
     seconds: list[float]
+    certainties: list[Certainty | None]
 
     def decisions(self) -> list[tuple[str, str]]:
         """Return action and cited line of each; of a malformed reply, nothing and its text."""
@@ -97,23 +99,23 @@ class Source(Checkpoint):
         player = NanoModel(self.model, self.tokenizer, Options(density=DENSITY, max_tokens=LONGEST), threads=1)
         parts = [rows[start : start + TOGETHER] for start in range(0, len(rows), TOGETHER)]
         batches = track(parts, f"times {TOGETHER} items, checkpoint", total=len(parts))
-        return Answers([reply.text or "" for part in batches for reply in player.answer(part)], [])
+        return Answers([reply.text or "" for part in batches for reply in player.answer(part)], [], [])
 
 
 def _answers_of(directory: Path, rows: Sequence[Row], who: str) -> Answers:
     """Return what an export answers."""
-    exported, answers = Embedded(directory), Answers([], [])
+    exported, answers = Embedded(directory), Answers([], [], [])
     for row in track(rows, f"items, {who}", total=len(rows)):
         started = time.thread_time()
-        answers.texts.append(exported.generate(row["observation"]).text or "")
+        generation = exported.generate(row["observation"])
         answers.seconds.append(time.thread_time() - started)
+        answers.texts.append(generation.text or "")
+        answers.certainties.append(generation.certainty)
     return answers
 
 
 # ---------------------------------------------------------------- the export
-def export(
-    checkpoint: Path, out: Path, *, int8: str = "auto", items: int = ITEMS, run: Path | None = None
-) -> dict[str, Any]:
+def export(checkpoint: Path, out: Path, *, int8: str = "auto", items: int = ITEMS, run: Path | None = None) -> About:
     """Write the embedded defender of a checkpoint.
 
     Args:
@@ -124,7 +126,7 @@ def export(
         run: a run of eval.run on this very export, for the card.
 
     Returns:
-        What was measured, as defender.json has it.
+        What defender.json says.
 
     Raises:
         BadRequestError: the checkpoint cannot be exported, it and its graph disagree, or the files are larger than `LIMIT`.
@@ -141,7 +143,7 @@ def export(
         raise OpenSOCError(f"Could not write the export to {str(out)!r}: {error}; {rest}.") from error
 
 
-def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Path | None) -> dict[str, Any]:
+def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Path | None) -> About:
     """Write both precisions into an empty directory, compare them with the checkpoint, and keep one."""
     about, small = _about(source), out / "int8"
     _write_model(source, out, about, eight_bits=False)
@@ -154,16 +156,24 @@ def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Pa
     if int8 != "no":
         small.mkdir()
         _write_model(source, small, about, eight_bits=True)
-        measured["int8"] = {**_figures(_answers_of(small, rows, "int8"), expected, rows), "bytes": _size(small)}
+        fewer = _answers_of(small, rows, "int8")
+        measured["int8"] = {**_figures(fewer, expected, rows), "bytes": _size(small)}
         if int8 == "yes" or measured["checkpoint"]["accuracy"] - measured["int8"]["accuracy"] <= MAY_LOSE + 1e-9:
-            precision = "int8"
+            precision, answers = "int8", fewer
             move_files(small, out, last=lambda name: name == ABOUT)
         else:
             shutil.rmtree(small)
-    described = _describe(out, about, precision, measured)
-    (out / CARD).write_text(card(described, run), "utf-8")
     _check_size(out, precision)
-    return measured
+    described = _describe(out, {**about, "calibration": _calibration(out, rows, answers)}, precision, measured)
+    (out / CARD).write_text(card(described, run), "utf-8")
+    return described
+
+
+def _calibration(out: Path, rows: Sequence[Row], answers: Answers) -> Calibration | None:
+    """Fit a confidence on the answers to `val`, and measure it on as many rows of `test_seed`."""
+    others = frozen("test_seed", limit=len(rows))
+    sets = {"val": (rows, answers), "test_seed": (others, _answers_of(out, others, "test_seed"))}
+    return calibrate(*(Judged(_lines(name, *of), of[1].certainties) for name, of in sets.items()))
 
 
 def _write_model(source: Source, directory: Path, about: Mapping[str, Any], *, eight_bits: bool) -> None:
@@ -175,7 +185,12 @@ def _write_model(source: Source, directory: Path, about: Mapping[str, Any], *, e
 
 def _about(source: Source) -> dict[str, Any]:
     """Return what decoding needs, and where the checkpoint comes from."""
-    made = read_record(source.path / MARK)
+    size = source.model.config
+    made = {
+        "size": f"{size.hidden_size} wide, {size.num_hidden_layers} layers, {size.num_attention_heads} heads, {size.intermediate_size} within, "
+        f"a vocabulary of {size.vocab_size:,}",
+        **read_record(source.path / MARK),
+    }
     if commands := history(source.path):
         made["runs"] = commands
     return {
@@ -185,6 +200,7 @@ def _about(source: Source) -> dict[str, Any]:
         "longest": LONGEST,
         "text_version": TEXT_VERSION,
         "density": DENSITY,
+        "calibration": None,
         "parameters": sum(weight.numel() for weight in source.model.parameters()),
         "checkpoint": _named(source.path),
         "commit": commit(),
@@ -224,14 +240,18 @@ def _figures(answers: Answers, expected: Answers, rows: Sequence[Row]) -> dict[s
     """Return the main metrics, how many decisions are the checkpoint's, and the core's seconds of one."""
     from eval.metrics import measure  # numpy, which --help does without
 
-    lines = [rollout("val", row, Reply(text), "hardened") for row, text in zip(rows, answers.texts, strict=True)]
-    metrics = measure(lines, resamples=1)
+    metrics = measure(_lines("val", rows, answers), resamples=1)
     same = sum(ours == theirs for ours, theirs in zip(answers.decisions(), expected.decisions(), strict=True))
     return {
         **{name: round(metrics[name]["value"], 6) for name in MEASURED if metrics[name]["value"] is not None},
         "same_decisions": same,
         **dict(_latency(sorted(answers.seconds))),
     }
+
+
+def _lines(name: str, rows: Sequence[Row], answers: Answers) -> list[dict[str, Any]]:
+    """Return the answers as a run of eval.run has them."""
+    return [rollout(name, row, Reply(text), "hardened") for row, text in zip(rows, answers.texts, strict=True)]
 
 
 def _latency(seconds: Sequence[float]) -> Iterator[tuple[str, float]]:
@@ -327,11 +347,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _report(measured: Mapping[str, Any]) -> None:
+def _report(about: About) -> None:
+    measured = about.measured
     print(f"{measured['items']} incidents of {measured['set']}; a decision's time is that of one core")
     for name in ("checkpoint", "float32", "int8"):
         if figures := measured.get(name):
             print(f"{name:<10} accuracy {figures['accuracy']:.3f}, {', '.join(_told(figures))}")
+    if calibration := about.calibration:
+        print(
+            f"confidence of {calibration.of} at temperature {calibration.temperature:.3f}, {'' if calibration.stated else 'not '}stated"
+        )
+        for name, of in (("val", calibration.val), ("test_seed", calibration.test_seed)):
+            print(
+                f"{name:<10} ECE {of.ece:.3f} (the action's probability: {of.ece_before:.3f}), Brier {of.brier:.3f} ({of.brier_before:.3f}), {of.n} answers"
+            )
 
 
 def _told(figures: Mapping[str, Any]) -> Iterator[str]:

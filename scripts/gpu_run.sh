@@ -8,12 +8,12 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 if [ "${SMOKE:-0}" = 1 ]; then
-    : "${SFT_S:=15}" "${GRPO_S:=8}" "${EASY:=512}" "${EVAL_N:=40}" "${SAVE_S:=15}" "${RUN:=/tmp/gpu-smoke}"
+    : "${SFT_S:=30}" "${GRPO_S:=6}" "${EASY:=2048}" "${EVAL_N:=64}" "${SAVE_S:=15}" "${RUN:=/tmp/gpu-smoke}"
     rm -rf "$RUN"
 fi
-: "${SFT_S:=300}" "${GRPO_S:=90}" "${EASY:=60000}" "${EVAL_N:=800}" "${SAVE_S:=60}" "${PRESET:=medium}" "${DEVICE:=cuda}"
+: "${SFT_S:=330}" "${GRPO_S:=90}" "${EASY:=60000}" "${EVAL_N:=600}" "${SAVE_S:=60}" "${PRESET:=medium}" "${DEVICE:=cuda}"
 : "${LR:=3e-3}" "${GRPO_LR:=5e-4}" "${SFT_MORE:=}" "${GRPO_MORE:=}" "${OUT:=out/gpu-run}" "${RUN:=/tmp/gpu-run}"
-export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false OPENSOC_PLAIN=1 PYTHONPATH=.
+export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True PYTHONPATH=.
 mkdir -p "$OUT" "$RUN"
 began=$(date +%s)
 say() { echo "[$(($(date +%s) - began)) s] $*"; }

@@ -15,7 +15,7 @@ from train.nano.batches import Ahead, Lesson, pack
 from train.nano.forward import Batch, Reader, answer_losses, batch_of
 from train.nano.objectives import Objective
 
-TOKENS = {"cuda": 65_536, "cpu": 8_192}  # of a part, with its padding
+TOKENS = {"cuda": 32_768, "cpu": 8_192}  # of a part, with its padding
 
 
 class Times(NamedTuple):

@@ -16,8 +16,9 @@ from train import grpo, sft
 from train.data import fresh, training_row
 from train.nano import forward, measure, methods
 from train.nano import model as nano_model
-from train.nano.batches import Ahead, Lesson, pack, padded
+from train.nano.batches import Ahead
 from train.nano.forward import Reader, batch_of
+from train.nano.lessons import Lesson, pack, padded
 from train.nano.loop import Loop, Plan
 from train.nano.muon import Muon, orthogonal
 from train.nano.objectives import GRPO, LanguageModelling, Supervised

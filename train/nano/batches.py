@@ -1,11 +1,11 @@
-"""Incidents for a GPU: rows made and tokenised ahead by worker processes, and lessons packed into padded batches of about equal size.
+"""Incidents for a GPU: rows made and tokenised ahead by worker processes, which also judge answers.
 
 The same index is the same incident whatever the number of workers, so a resumed run reads on where it stopped. Nothing here needs torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,6 @@ from schema import Row
 
 CHUNK = 32  # rows that a worker makes at a time
 AHEAD = 8  # batches that are under way at once, so that the model never waits
-STEP = 64  # a padded length is a multiple of it
 JUDGED = 8  # rows whose answers a worker judges at a time
 
 Replies = Sequence[Sequence[int]]  # the answers to a row
@@ -32,22 +31,6 @@ class Example(NamedTuple):
     place: int
     prompt: np.ndarray
     answer: np.ndarray
-
-
-Tokens = Sequence[int] | np.ndarray
-
-
-class Lesson(NamedTuple):
-    """Answers to one prompt that are learned from; `asked` is what the objective asks of each."""
-
-    prompt: Tokens
-    answers: Sequence[Tokens]
-    asked: Any = None
-
-    @property
-    def size(self) -> int:
-        """Return its tokens, all answers after one prompt."""
-        return len(self.prompt) + sum(map(len, self.answers))
 
 
 # ---------------------------------------------------------------- in the workers
@@ -123,21 +106,3 @@ class Ahead:
             for part in parts
         ]
         return [judged for part in waiting for judged in part.result()]
-
-
-# ---------------------------------------------------------------- packed
-def padded(size: int) -> int:
-    """Return the length to which a sequence is padded."""
-    return -(-size // STEP) * STEP
-
-
-def pack(lessons: Sequence[Lesson], most: int) -> Iterator[list[int]]:
-    """Yield the indexes of lessons that are read together: of like length, with padding at most `most` tokens, or one alone."""
-    together: list[int] = []
-    for index in sorted(range(len(lessons)), key=lambda index: lessons[index].size):
-        if together and (len(together) + 1) * padded(lessons[index].size) > most:
-            yield together
-            together = []
-        together.append(index)
-    if together:
-        yield together

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from train.nano.batches import Lesson, padded
+from train.nano.lessons import Lesson, padded
 
 Layer = Callable[..., torch.Tensor]
 LENGTHS = (100, 300)  # tokens of the batches on which a compiled layer is tried

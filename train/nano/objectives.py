@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -22,8 +22,11 @@ from players.reasons import action_by, parse_chain
 from players.scoring import Score, score_reply
 from rubric import TableName
 from schema import LABELS, Row
-from train.nano.batches import Ahead, Example, Lesson
 from train.nano.forward import answer_losses
+from train.nano.lessons import Lesson
+
+if TYPE_CHECKING:
+    from train.nano.batches import Ahead, Example
 
 SCALE = 40  # tokens of an answer that losses are divided by, about as many as a chain has
 CITATION, FORMAT = "defender.citation", "defender.format"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from players.codec import PromptCodec
 from players.decode import on_device
-from train.nano.batches import Ahead, Lesson, pack
 from train.nano.forward import Batch, Reader, answer_losses, batch_of
-from train.nano.objectives import Objective
+from train.nano.lessons import Lesson, pack
+
+if TYPE_CHECKING:
+    from train.nano.batches import Ahead
+    from train.nano.objectives import Objective
 
 TOKENS = {"cuda": 32_768, "cpu": 8_192}  # of a part, with its padding
 

@@ -3,17 +3,17 @@
 #
 # SFT on fresh incidents (easy ones first), figures, GRPO, figures. Weights and logs go to $OUT in few small files (scripts/carry.py joins them),
 # once a minute and after each phase; a phase that fails or is killed leaves what the ones before it made. Wheels in .whl are installed first.
-# Variables: SFT_S and GRPO_S seconds of training, EASY incidents of stage 1 first, EVAL_N incidents of each split, PRESET, DEVICE, LR, GRPO_LR,
+# Variables: SFT_S, GRPO_S and SCARCE_S seconds of training (0 leaves a line out), CARRY the models that are brought home, EASY incidents of stage 1 first, EVAL_N incidents of each split, PRESET, DEVICE, LR, GRPO_LR,
 # SFT_MORE and GRPO_MORE flags; SMOKE=1 tries every phase in a minute.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 if [ "${SMOKE:-0}" = 1 ]; then
-    : "${SFT_S:=30}" "${GRPO_S:=6}" "${EASY:=2048}" "${EVAL_N:=64}" "${SAVE_S:=15}" "${RUN:=/tmp/gpu-smoke}"
+    : "${SFT_S:=15}" "${GRPO_S:=8}" "${EASY:=512}" "${EVAL_N:=40}" "${SAVE_S:=15}" "${RUN:=/tmp/gpu-smoke}"
     rm -rf "$RUN"
 fi
-: "${SFT_S:=330}" "${GRPO_S:=90}" "${EASY:=60000}" "${EVAL_N:=600}" "${SAVE_S:=60}" "${PRESET:=medium}" "${DEVICE:=cuda}"
+: "${SFT_S:=300}" "${GRPO_S:=90}" "${SCARCE_S:=0}" "${CARRY:=sft grpo scarcegrpo}" "${EASY:=60000}" "${EVAL_N:=800}" "${SAVE_S:=60}" "${PRESET:=medium}" "${DEVICE:=cuda}"
 : "${LR:=3e-3}" "${GRPO_LR:=5e-4}" "${SFT_MORE:=}" "${GRPO_MORE:=}" "${OUT:=out/gpu-run}" "${RUN:=/tmp/gpu-run}"
-export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True PYTHONPATH=.
+export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false OPENSOC_PLAIN=1 PYTHONPATH=.
 mkdir -p "$OUT" "$RUN"
 began=$(date +%s)
 say() { echo "[$(($(date +%s) - began)) s] $*"; }
@@ -25,7 +25,7 @@ fi
 python3 -c 'import sys, torch, transformers; print(sys.version.split()[0], torch.__version__, transformers.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
 
 keep() { # a checkpoint's directory, its name
-    [ -f "$1/model.safetensors" ] && python3 scripts/carry.py pack "$1" "$OUT/$2"
+    [ -f "$1/model.safetensors" ] && [[ " $CARRY " == *" $2 "* ]] && python3 scripts/carry.py pack "$1" "$OUT/$2"
 }
 logs() {
     (cd "$RUN" && find . -maxdepth 3 \( -name '*.jsonl' -o -name '*.json' -o -name '*.txt' \) -not -path './*/last/*' -not -path './*/tokenizer/*' -print0 |
@@ -54,13 +54,25 @@ measure() { # a model, its name, more flags
 }
 minutes() { awk "BEGIN { print $1 / 60 }"; }
 
-phase "$SFT_S" "$RUN/sft/last" sft python3 -m train.sft --model "$PRESET" --out "$RUN/sft" --generate 10000000 --easy-first "$EASY" \
-    --minutes "$(minutes "$SFT_S")" --lr "$LR" --device "$DEVICE" --wide $SFT_MORE
-measure "$RUN/sft/last" sft-greedy
+if [ "$SFT_S" != 0 ]; then
+    phase "$SFT_S" "$RUN/sft/last" sft python3 -m train.sft --model "$PRESET" --out "$RUN/sft" --generate 10000000 --easy-first "$EASY" \
+        --minutes "$(minutes "$SFT_S")" --lr "$LR" --device "$DEVICE" --wide $SFT_MORE
+    measure "$RUN/sft/last" sft-greedy
+fi
 if [ "$GRPO_S" != 0 ]; then
     phase "$GRPO_S" "$RUN/grpo/mixed/last" grpo python3 -m train.grpo --model "$RUN/sft/last" --out "$RUN/grpo" --mixed \
         --minutes "$(minutes "$GRPO_S")" --lr "$GRPO_LR" --eval-every 0 --device "$DEVICE" --wide $GRPO_MORE
     measure "$RUN/grpo/mixed/last" grpo-greedy
+fi
+if [ "$SCARCE_S" != 0 ]; then # labels scarce: a third of the seconds without labels, the 600 rows, the rest GRPO
+    phase $((SCARCE_S / 3)) "$RUN/scarce/last" pretrain python3 -m train.nano.pretrain --model "$PRESET" --out "$RUN/scarce" \
+        --minutes "$(minutes $((SCARCE_S / 3)))" --lr "$LR" --device "$DEVICE" --wide
+    phase 60 "$RUN/scarce600/last" rows600 python3 -m train.sft --model "$RUN/scarce/last" --out "$RUN/scarce600" --epochs 6 \
+        --batch 32 --lr "$LR" --device "$DEVICE" --wide
+    measure "$RUN/scarce600/last" scarce600-greedy
+    phase $((SCARCE_S * 2 / 3)) "$RUN/scarcegrpo/mixed/last" scarcegrpo python3 -m train.grpo --model "$RUN/scarce600/last" --out "$RUN/scarcegrpo" --mixed \
+        --minutes "$(minutes $((SCARCE_S * 2 / 3)))" --lr "$GRPO_LR" --eval-every 0 --device "$DEVICE" --wide $GRPO_MORE
+    measure "$RUN/scarcegrpo/mixed/last" scarcegrpo-greedy
 fi
 say "done"
 ls -la "$OUT"

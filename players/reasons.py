@@ -150,7 +150,7 @@ def _named(name: str) -> str:
     return name if SHORT_NAME.fullmatch(name) or name == MORE else plain(name)
 
 
-_PART = re.compile(r'(?:(on|by|with|from|ok|so)=)?((?:`[^`]*`|"(?:[^"\\]|\\.)*"|[^ `"]+)+)(?: |$)')
+_PART = re.compile(r'(?:(on|by|with|from|ok|so)=)?((?:`[^`]*`|"(?:[^"\\]|\\.)*"|[^ `"][^ "]*)+|[^ `"][^ ]*)(?: |$)')
 _LINES = re.compile(r"[A-Za-z]+\d+-\d+(?:,[A-Za-z]+\d+-\d+)*(?:,\+)?")
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from generator import generate
@@ -137,6 +137,7 @@ def test_any_rationale_can_be_read(rationale):
 NAMES = st.text(min_size=1, max_size=12).filter(lambda name: name not in ("no", MORE))
 
 
+@example(host="a,b c", account="b`c", tool='a"b', remote="0`")
 @given(host=NAMES, account=NAMES, tool=NAMES, remote=NAMES)
 @settings(deadline=None)
 def test_names_of_any_kind_are_read_back(host, account, tool, remote):

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from eval.runs import RECORDED
 from generator.incidents import GENERATOR_VERSION, generate
 from scenario import item_of
 from schema import TASKS, BadRequestError, Row
 from tasks.registry import Split
-from tasks.sets import BENCHMARK, FrozenSet, load_set
+from tasks.sets import BENCHMARK, RECORDED, FrozenSet, load_set
 from tasks.sets import NAMES as FROZEN
 
 GROUPS = {

@@ -198,7 +198,7 @@ def _confusion(table: Mapping[str, Any], axes: Any, ink: Ink) -> None:
         spine.set_color(ink.faint)
 
 
-def _calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+def calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:
     """Chart how often each defender is right at each stated confidence."""
     rows: list[Row] = []
     pictures: dict[str, Panel] = {}
@@ -206,14 +206,15 @@ def _calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:
         metrics = run.metrics(name, resamples=resamples)
         if metrics["calibration"]:
             rows += [{"model": run.name, **part} for part in metrics["calibration"]]
-            pictures[run.name] = partial(_calibration, metrics["calibration"], metrics["ece"]["value"])
+            pictures[run.name] = partial(reliability, metrics["calibration"], metrics["ece"]["value"])
     title, alt = f"Calibration ({name})", "Accuracy against stated confidence, by defender."
     missing = "no answer states a confidence"
     across, up = "stated confidence", "share right, 95 % Wilson"
     return panels("calibration", title, rows, pictures, alt=alt, across=across, up=up, missing=missing)
 
 
-def _calibration(bins: Sequence[Row], ece: float, axes: Any, ink: Ink) -> None:
+def reliability(bins: Sequence[Row], ece: float, axes: Any, ink: Ink) -> None:
+    """Draw the share of right answers in each bin of stated confidence, with the line on which a calibrated defender lies."""
     axes.plot([0, 1], [0, 1], color=ink.text, linestyle=(0, (4, 3)), linewidth=1)
     for part in bins:
         axes.plot(
@@ -295,7 +296,7 @@ def charts(
     pictures = [
         *(
             make(runs, chosen, resamples)
-            for make in (dismissed, _f1_by_split, _confusions, reward_by_stage, _calibrations, _predictive_values)
+            for make in (dismissed, _f1_by_split, _confusions, reward_by_stage, calibrations, _predictive_values)
         ),
         injections(runs, resamples),
     ]
@@ -319,7 +320,7 @@ def read_audit(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _save_all(pictures: Iterable[Chart], folder: Path) -> list[str]:
+def save_all(pictures: Iterable[Chart], folder: Path) -> list[str]:
     """Save pictures, and return a sentence for each, also for those that have nothing to show."""
     return [
         f"wrote {save(chart, folder)[0]}" if chart.rows else f"left out {chart.name}: {chart.missing}"
@@ -341,7 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     require("eval", *MEASURING, "matplotlib")
     audit = read_audit(args.audit) if args.audit else None
-    sentences = _save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
+    sentences = save_all(charts(load_runs(args.runs), args.name, audit=audit, resamples=args.resamples), args.out)
     print("\n".join(sentences))
     return 0
 

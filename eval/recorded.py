@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from eval.intervals import RESAMPLES, draws, quotient
-from eval.runs import RECORDED
 from schema import BadRequestError, Row
-from tasks.sets import FrozenSet
+from tasks.sets import RECORDED, FrozenSet
 from telemetry.importers.archives import file_of
 from telemetry.judging import Judgement, find_files, judge_files
 from telemetry.observing import observation_of

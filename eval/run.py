@@ -29,7 +29,6 @@ from eval.metric_table import interval_text, names_in, value_text
 from eval.metrics import measure
 from eval.recorded import measure_recordings, recordings
 from eval.rollouts import RolloutStore, open_store, rollout
-from eval.runs import RECORDED
 from players import PLAYERS, Options, Player, Reply, open_player
 from players.base import DENSITIES
 from rubric import TABLES, TableName
@@ -39,7 +38,7 @@ from runs.extras import require
 from runs.files import DiskFullError
 from runs.progress import progress
 from schema import BadRequestError
-from tasks.sets import BENCHMARK, FrozenSet
+from tasks.sets import BENCHMARK, RECORDED, FrozenSet
 from telemetry.declaring import load_world
 from telemetry.scoring import load_manifest
 

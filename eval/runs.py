@@ -20,9 +20,9 @@ from eval.metrics import measure
 from rubric import TableName
 from schema import BadRequestError, Label, faults
 from tasks.sets import BENCHMARK as TEST_SETS  # what `benchmark` means
+from tasks.sets import RECORDED
 
 BENCHMARK = "benchmark"
-RECORDED = "real"  # the set of recorded telemetry
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

@@ -1,7 +1,7 @@
 """Write the documents that are made from code, and the reward tables of openenv.yaml: python scripts/make_docs.py [--check]
 
 The command helps whoever changed a rule, a format of records, a reward or a set. The rules give docs/playbook.md and docs/attack_layer.json, and rubric.TABLES
-gives docs/rubric.md and the `rewards:` block of openenv.yaml. The families give docs/gallery.md. In docs/real_logs.md the tables of formats, log sources and tactics are made from the importers and
+gives docs/rubric.md and the `rewards:` block of openenv.yaml. The families give docs/gallery.md, and docs/results.json (`python -m eval.results`) gives docs/results.md. In docs/real_logs.md the tables of formats, log sources and tactics are made from the importers and
 the rules; in data/README.md, data/manifest.json gives the table of sets and data/audit.json the audit's.
 """
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from eval.checks import NOT_RUN  # noqa: E402
+from eval.results import RESULTS  # noqa: E402
 from rubric import ATTACKER_RANGE, REWARD_RANGE, TABLES, tables_as_data  # noqa: E402
 from schema import LABELS  # noqa: E402
 from scripts.coverage_tables import (  # noqa: E402
@@ -31,6 +32,7 @@ from scripts.coverage_tables import (  # noqa: E402
     unreadable_table,
 )
 from scripts.gallery import gallery_page  # noqa: E402
+from scripts.results_page import results_page  # noqa: E402
 from verifier.playbook import playbook_page  # noqa: E402
 
 MADE_BY = {
@@ -185,11 +187,13 @@ def main() -> None:
     args = parser.parse_args()
     yaml_path, data, docs = ROOT / "openenv.yaml", ROOT / "data", ROOT / "docs"
     figures = [_figures(data / name, command) for name, command in MADE_BY.items()]
+    results = json.loads((docs / RESULTS).read_text("utf-8")) if (docs / RESULTS).is_file() else {}
     wanted = {
         docs / "playbook.md": playbook_page(),
         docs / "rubric.md": rubric_page(),
         docs / "gallery.md": gallery_page(),
         docs / "real_logs.md": real_logs_page((docs / "real_logs.md").read_text(encoding="utf-8")),
+        docs / "results.md": results_page(results, docs / "images"),
         docs / "attack_layer.json": json.dumps(attack_layer(), indent=1) + "\n",
         yaml_path: manifest(yaml_path.read_text(encoding="utf-8")),
         data / "README.md": dataset_card((data / "README.md").read_text(encoding="utf-8"), *figures),

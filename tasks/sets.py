@@ -19,6 +19,7 @@ from schema import BadRequestError, Row
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 BENCHMARK = ("test_seed", "test_family", "test_tactic")
+RECORDED = "real"  # the set of recorded telemetry, which is not frozen
 PATHS: dict[str, str] = {  # below data/
     "sft_train": "sft_train.jsonl",
     "holdout": "holdout.jsonl",

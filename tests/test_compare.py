@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from eval.compare import compare, main
+from eval.compare import RESAMPLED, compare, main
 from eval.intervals import mcnemar_p
 from eval.runs import load_run
 from schema import BadRequestError
@@ -105,7 +105,7 @@ def test_one_family_is_too_few_to_tell(run):
     rows = [rollout(number, family="only") for number in range(9)]
     found = compare([run("a", rows), run("b", rows)], resamples=500)
 
-    assert {one.metric for one in found} == {"accuracy", "macro_f1", "mean_reward"}  # nothing is malicious
+    assert {one.metric for one in found} == set(RESAMPLED) - {"dismiss_on_malicious"}  # nothing is malicious
     assert all("too few families" in one.verdict for one in found)
 
 

@@ -15,12 +15,12 @@ import pytest
 from eval import items, metrics, rollouts, run
 from eval.metric_table import names_in
 from eval.recorded import measure_recordings, recordings
-from eval.runs import RECORDED, load_run
+from eval.runs import load_run
 from runs.ending import DONE, STOPPED, WRONG
 from runs.files import RESERVE
 from schema import BadRequestError
 from tasks import sets
-from tasks.sets import FrozenSet
+from tasks.sets import RECORDED, FrozenSet
 from test_runs import Disk
 from world import World
 

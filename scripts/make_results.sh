@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Measure the shipped defender beside an earlier one and the baselines, and make docs/results.md, the board and the pictures of it:
+#   scripts/make_results.sh BEFORE [NAME=DIR[,DIR] ...]
+#
+# BEFORE is a run of eval.run over `val,val_family,all` by another name than `embedded`; a NAME=DIR is a training, with a directory for each seed (run.json and
+# log.jsonl in it). Runs are kept in $OUT (default out/eval); what is there is resumed, so another export needs another $OUT or none of its old run.
+# Two cores need about an hour, nearly all of it for `embedded`. PYTHON names the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -ge 1 ] || { sed -n '2,7p' "$0" >&2; exit 2; }
+before=$1 out=${OUT:-out/eval}
+shift
+if [ -z "${PYTHON:-}" ]; then
+    if [ -x .venv/bin/python ]; then PYTHON=.venv/bin/python; else PYTHON=python3; fi
+fi
+trained=()
+for training in "$@"; do trained+=(--trained "$training"); done
+
+"$PYTHON" -m eval.run --defender embedded --split val,val_family,all --out "$out/embedded"
+runs=("$out/embedded" "$before")
+for baseline in keyword bag_of_words random always_dismiss always_escalate majority verifier_oracle; do
+    "$PYTHON" -m eval.run --defender "$baseline" --split all --out "$out/$baseline" >/dev/null
+    runs+=("$out/$baseline")
+done
+for run in "${runs[@]}"; do "$PYTHON" -m eval.leaderboard add "$run"; done
+"$PYTHON" -m eval.plot_results "${runs[@]}" --out "$out/pictures" --audit data/audit.json
+for picture in dismiss_on_malicious macro_f1_by_split shortcuts; do
+    cp "$out/pictures/$picture".{png,csv} docs/images/
+done
+"$PYTHON" -m eval.results --before "$before" --after "$out/embedded" ${trained[@]+"${trained[@]}"}
+"$PYTHON" -m eval.report "${runs[@]}" --focus embedded --out "$out/report.html"
+"$PYTHON" scripts/make_docs.py

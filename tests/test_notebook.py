@@ -13,30 +13,58 @@ ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = ROOT / "scripts" / "run_full_pipeline.sh"
 
 
+NOTEBOOK = ROOT / "train_grpo.ipynb"
+LARGEST = 200_000  # bytes of the notebook with its outputs
+
+
 @pytest.fixture
 def preset(tmp_path, monkeypatch):
     """The least that the notebook can be asked for; gives the directory it writes to."""
-    for name, value in {"PRESET": "nano", "STEPS": "2", "OUT": str(tmp_path / "out")}.items():
+    for name, value in {"MODEL": "nano", "STEPS": "2", "STAGES": "stage1_basic", "OUT": str(tmp_path / "out")}.items():
         monkeypatch.setenv(f"OPENSOC_{name}", value)
     return tmp_path / "out"
 
 
-def test_the_notebooks_cells_run_one_after_the_other(preset, monkeypatch):
+def code_cells():
+    return [cell for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebooks_cells_run_one_after_the_other(preset, monkeypatch, capsys):
     """In this process, with a smaller tokenizer, batch and examination than the commands' own."""
     pytest.importorskip("IPython")
     from train.nano import methods
 
     for name, value in (("TOKENIZER_ROWS", 40), ("BATCH", 2), ("GROUPS", 2)):
         monkeypatch.setattr(methods, name, value)
-    cells = json.loads((ROOT / "train_grpo.ipynb").read_text("utf-8"))["cells"]
-    assert all(not cell.get("outputs") for cell in cells), "outputs are not kept in the repository"
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    before, _, picture = re.sub(r'"(?:80|40)"', '"8"', code).rpartition("\n")  # --n 80 and --eval-n 40
     names = {"__name__": "notebook"}
-    exec(before, names)
+    for cell in code_cells():
+        source = re.sub(r'"(?:80|40)"', '"8"', "".join(cell["source"]))  # --n 80 and --eval-n 40
+        before, _, last = source.rpartition("\n")
+        if last.startswith("Image("):
+            exec(before, names)
+            assert len(eval(last, names)._repr_png_()) > 10_000
+        else:
+            exec(source, names)
 
-    assert len(eval(picture, names)._repr_png_()) > 10_000
+    said = capsys.readouterr().out
+    assert "train.grpo on one L4; nothing was loaded" in said
+    assert "malformed: [-1.0, -1.0, -1.0, -1.0]" in said
+    assert "not pushed (set OPENSOC_PUSH_TO):" in said
     assert (preset / "grpo" / "stage1_basic" / "model.safetensors").is_file()
+    assert not (preset / "plan").exists()
+
+
+def test_the_notebook_shows_a_run_and_nothing_of_where_it_ran():
+    cells = code_cells()
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    text = NOTEBOOK.read_text("utf-8")
+
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert any("nothing was loaded" in "".join(output.get("text", "")) for output in outputs)
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert len(text) < LARGEST
+    assert not re.search(r"/(?:home|root|tmp|work|Users)/", text)
 
 
 @pytest.mark.slow
@@ -44,10 +72,10 @@ def test_the_notebooks_cells_run_one_after_the_other(preset, monkeypatch):
 def test_the_notebook_runs_on_a_small_preset(preset, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(ROOT / "train_grpo.ipynb", as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(ROOT)}}).execute()
 
-    assert "image/png" in notebook.cells[-1].outputs[0].data
+    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
     assert (preset / "grpo" / "stage1_basic" / "model.safetensors").is_file()
 
 
@@ -92,6 +120,29 @@ def test_the_pipeline_evaluates_with_the_prompts_of_its_training(tmp_path, model
     ran = [line for line in told.stderr.splitlines() if "eval.run" in line or "train.grpo" in line]
     assert len(ran) == 3
     assert all(f"--density {density}" in line for line in ran)
+
+
+def test_smollm2_on_a_gpu_is_measured_before_and_after_with_flags_that_the_commands_know(tmp_path):
+    from train import grpo, sft
+
+    python, out = tmp_path / "python", tmp_path / "out"
+    python.write_text(
+        f'#!/bin/sh\necho "$*" >> "{tmp_path}/calls"\n'
+        f'[ "$2" = train.grpo ] && mkdir -p "{out}/grpo/stage1_basic" && touch "{out}/grpo/stage1_basic/adapter_config.json"\nexit 0\n'
+    )
+    python.chmod(0o755)
+    script = ["bash", str(ROOT / "scripts" / "gpu_smollm2.sh"), str(out), "1"]
+    subprocess.run(script, check=True, env={**os.environ, "PYTHON": str(python)})
+    calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+
+    assert [call[1] for call in calls] == [
+        *("eval.run", "train.sft", "eval.run", "train.grpo", "eval.run", "eval.compare")
+    ]
+    sft.COMMAND.parse(calls[1][2:])
+    grpo.COMMAND.parse(calls[3][2:])
+    assert [call[call.index("--defender") + 1] for call in calls if call[1] == "eval.run"] == [
+        *("smollm2", f"{out}/sft", f"{out}/grpo/stage1_basic")
+    ]
 
 
 @pytest.mark.slow

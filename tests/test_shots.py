@@ -99,3 +99,14 @@ def test_a_model_reads_them_once_and_answers_as_if_it_had_read_them_each_time(tm
         )
         assert whole[0] == texts[rows.index(row)].text
     assert model.settings["shots"] == 2
+    assert "dtype" not in model.settings
+
+
+@pytest.mark.filterwarnings("ignore")  # others' deprecations
+def test_a_model_is_read_in_the_type_that_is_asked_for(toy):
+    pytest.importorskip("transformers")
+    from players.local import LocalModel
+
+    model = LocalModel.open(toy, Options(dtype="bfloat16", device="cpu"))
+    assert str(model._model.dtype) == "torch.bfloat16"
+    assert model.settings["dtype"] == "bfloat16"

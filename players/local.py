@@ -64,7 +64,7 @@ class LocalModel(Streaming):
     def settings(self) -> dict[str, Any]:
         """Name, kind, a fingerprint of the files, and how it generates."""
         options = self._options
-        how = {"max_tokens": options.max_tokens, "temperature": options.temperature}
+        how: dict[str, Any] = {"max_tokens": options.max_tokens, "temperature": options.temperature}
         how |= {"shots": options.shots} if options.shots else {}
         how |= {"dtype": options.dtype} if options.dtype != "auto" else {}
         path = self._path

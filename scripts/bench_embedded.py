@@ -1,7 +1,7 @@
 """Time the embedded defender on one core, for whoever exports one: python scripts/bench_embedded.py [--model DIR] [--items 200]
 
 The defender decides one item of the frozen hold-out after another, each from observation to answer, with one thread on one core. The command prints
-the model's loading time, its memory, and the median, 90th percentile and longest time of a decision beside the limit of 400 ms. It gives each by the
+the model's loading time, its memory, and the median, 99th percentile and longest time of a decision beside their limits: 400 ms at the median, a second at the 99th percentile. It gives each by the
 clock and by the processor's own time, which other load on the machine disturbs little.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-LIMIT_MS = 400
+MEDIAN_MS, P99_MS = 400, 1000  # the limits
 
 
 def main() -> None:
@@ -54,8 +54,8 @@ def main() -> None:
     for name, took in (("clock", clock), ("processor", processor)):
         times = sorted(took)
         print(
-            f"{name:<9} ms a decision: median {times[len(times) // 2]:.0f}, 90 % within {times[len(times) * 9 // 10]:.0f}, "
-            f"longest {times[-1]:.0f}; {sum(one < LIMIT_MS for one in times)} of {len(times)} within {LIMIT_MS}"
+            f"{name:<9} ms a decision: median {times[len(times) // 2]:.0f} (limit {MEDIAN_MS}), "
+            f"99 % within {times[len(times) * 99 // 100]:.0f} (limit {P99_MS}), longest {times[-1]:.0f}"
         )
 
 

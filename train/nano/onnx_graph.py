@@ -17,7 +17,7 @@ from schema import BadRequestError
 
 OPSET, IR = 23, 11
 OWN = "com.microsoft"  # onnxruntime's operators
-BLOCK, LEAST_BLOCK = 128, 16  # weights that share a scale: at most, and what MatMulNBits asks at least
+BLOCK, LEAST_BLOCK = 64, 16  # weights that share a scale: at most, and what MatMulNBits asks at least
 TOP = 127  # the largest whole number; -128 has no counterpart
 MIDDLE = 128  # stands for zero in an unsigned byte
 IN_EIGHT_BITS = 4  # of MatMulNBits' accuracy levels: products of bytes

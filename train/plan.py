@@ -26,7 +26,8 @@ from train.command import OWNERS_MODEL, TRL, Flag
 
 MEASURED = 200  # prompts whose lengths are taken
 COMPUTE_SHARE, BANDWIDTH_SHARE = 0.35, 0.6  # of the peaks, that a trainer and a generating loop reach
-ADAPTER_BYTES, FULL_BYTES = 16, 16  # of a trained weight: float32, its gradient, AdamW's two means
+USABLE = 0.92  # of the memory: the rest is the driver's and fragments
+TRAINED_BYTES = 16  # of a trained weight: float32, its gradient, AdamW's two means
 LOGIT_BYTES = 10  # of a logit in training: bf16, float32 and its gradient
 # Characters of a token of chat prompts and of answers, measured with SmolLM2's tokenizer on every sixth row of sft_train. Qwen2.5's, which
 # splits digits as that one does and has three times its words, makes fewer tokens of the same text.
@@ -206,38 +207,33 @@ def plan(title: str, args: argparse.Namespace, rows: Sequence[Row], work: Work) 
     """
     shape, path = find_model(args.model)
     lengths, gpu = measure(rows, args.density, path), GPUS[args.gpu]
-    trained = shape.parameters if args.full else shape.adapter(args.lora_rank)
-    source = "its config" if path else "its published config"
     hours = _hours(shape, lengths, gpu, args, work)
-    gigabytes = _gigabytes(shape, lengths, args, work, trained)
+    gigabytes = _gigabytes(shape, lengths, args, work)
     tokens = work.steps * work.texts * (lengths.mean + lengths.answer)
-    most = max(gigabytes["training"], gigabytes["generating"])
-    lines = [
-        f"{title} on one {args.gpu}; nothing was loaded",
-        f"model    {args.model}: {shape.parameters / 1e9:.2f}e9 parameters ({source}), {trained / 1e6:.1f}e6 of them trained"
-        if args.full
-        else f"model    {args.model}: {shape.parameters / 1e9:.2f}e9 parameters ({source}), an adapter of {trained / 1e6:.1f}e6",
-        f"prompts  {args.density}: {lengths.mean:,.0f} tokens on average, {lengths.longest:,} at most; answers up to {lengths.answer} ({lengths.how})",
-        f"tokens   {tokens / 1e6:.1f} million: {work.steps:,} steps of {work.texts} texts"
-        + (f", and {work.checked:,} prompts of evaluations" if work.checked else ""),
-        "memory   "
-        + ", ".join(f"{name} {size:.1f} GB" for name, size in gigabytes.items())
-        + f" of {gpu.memory / 1e9:.0f} GB"
-        + ("" if most * 1e9 < 0.92 * gpu.memory else ": DOES NOT FIT"),
-        "hours    "
-        + ", ".join(f"{name} {value:.2f}" for name, value in hours.items())
-        + f"; together {sum(hours.values()):.2f}",
-        f"assumed  {COMPUTE_SHARE:.0%} of {gpu.flops / 1e12:.0f} TFLOP/s (dense bf16), {BANDWIDTH_SHARE:.0%} of {gpu.bandwidth / 1e9:.0f} GB/s",
-    ]
-    return "\n".join(lines)
+    checked = f", and {work.checked:,} prompts of evaluations" if work.checked else ""
+    trained = "all of them trained" if args.full else f"an adapter of {shape.adapter(args.lora_rank) / 1e6:.1f}e6"
+    fits = max(gigabytes.values()) * 1e9 < USABLE * gpu.memory
+    lines = {
+        "model": f"{args.model}: {shape.parameters / 1e9:.2f}e9 parameters ({'its' if path else 'its published'} config), {trained}",
+        "prompts": f"{args.density}: {lengths.mean:,.0f} tokens on average, {lengths.longest:,} at most; answers up to {lengths.answer} ({lengths.how})",
+        "tokens": f"{tokens / 1e6:.1f} million: {work.steps:,} steps of {work.texts} texts{checked}",
+        "memory": f"{_listed(gigabytes, '.1f', ' GB')} of {gpu.memory / 1e9:.0f} GB{'' if fits else ': DOES NOT FIT'}",
+        "hours": f"{_listed(hours, '.2f')}; together {sum(hours.values()):.2f}",
+        "assumed": f"{COMPUTE_SHARE:.0%} of {gpu.flops / 1e12:.0f} TFLOP/s (dense bf16), {BANDWIDTH_SHARE:.0%} of {gpu.bandwidth / 1e9:.0f} GB/s",
+    }
+    head = f"{title} on one {args.gpu}; nothing was loaded"
+    return "\n".join([head, *(f"{name:8} {text}" for name, text in lines.items())])
+
+
+def _listed(figures: Mapping[str, float], form: str, unit: str = "") -> str:
+    return ", ".join(f"{name} {value:{form}}{unit}" for name, value in figures.items())
 
 
 def _hours(shape: Shape, lengths: Lengths, gpu: Gpu, args: argparse.Namespace, work: Work) -> dict[str, float]:
     """Return the hours of training, and of generating and evaluating where that is done."""
     whole = lengths.mean + lengths.answer
-    passes = (
-        2 + bool(args.checkpointing) + bool(args.full)
-    )  # forward, through the activations, once more, for the weights
+    # forward and backward; forward once more where activations are not kept; backward for weights that are trained
+    passes = 2 + bool(args.checkpointing) + bool(args.full)
     texts = work.steps * work.texts
     hours = {"training": passes * shape.forward(texts * whole, whole) / (gpu.flops * COMPUTE_SHARE)}
     if work.sampled:
@@ -254,11 +250,11 @@ def _answering(shape: Shape, lengths: Lengths, gpu: Gpu, prompts: int, at_once: 
     return reading + -(-prompts // at_once) * lengths.answer * bytes_a_token / (gpu.bandwidth * BANDWIDTH_SHARE)
 
 
-def _gigabytes(shape: Shape, lengths: Lengths, args: argparse.Namespace, work: Work, trained: int) -> dict[str, float]:
+def _gigabytes(shape: Shape, lengths: Lengths, args: argparse.Namespace, work: Work) -> dict[str, float]:
     """Return the gigabytes at the two tight moments, with the longest prompts."""
     longest = work.at_once * (lengths.longest + lengths.answer)
-    weights = 4 * shape.parameters if args.full else 2 * shape.parameters
-    held = weights + (FULL_BYTES - 4 if args.full else ADAPTER_BYTES) * trained
+    frozen = 0 if args.full else 2 * shape.parameters
+    held = frozen + TRAINED_BYTES * (shape.parameters if args.full else shape.adapter(args.lora_rank))
     layer = 2 * (8 * shape.hidden + 4 * shape.inner)  # bytes of a token's activations within a layer
     activations = longest * (2 * shape.hidden * shape.layers + layer * (1 if args.checkpointing else shape.layers))
     learned = work.at_once * lengths.answer if work.sampled else longest  # GRPO makes the logits of answers alone

@@ -9,10 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eval.steps import STEPS
-
 Place = Literal["run", "board", "page", "card", "demo", "training"]
 Unit = Literal["share", "reward", "cost", "score"]
+# The steps of a reason in the order in which they are written, each with the fields of `players.reasons.Reason` that it says.
+STEPS: Mapping[str, tuple[str, ...]] = {
+    "rules": ("rule_id",),
+    "lines": ("lines",),
+    "strengths": ("strength",),
+    "scopes": ("scope", "harm"),
+    "entities": ("hosts", "accounts"),
+    "means": ("tool", "remote"),
+    "explanations": ("explanation",),
+}
+# Where an answer goes wrong first: a step of a reason, a reason too few or too many, no end, the rung, the cited line, the action.
+FIRST_WRONG = (*STEPS, "missing", "extra", "unfinished", "rung", "citation", "action")
 
 
 @dataclass(frozen=True, slots=True)

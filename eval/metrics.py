@@ -26,7 +26,7 @@ from eval.intervals import (
     percentiles,
     quotient,
 )
-from eval.steps import FIRST_WRONG, STEPS
+from eval.metric_table import FIRST_WRONG, STEPS
 from schema import LABELS
 from telemetry.scoring import CONFIDENCE, wilson
 

@@ -10,22 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from eval.metric_table import STEPS
 from players.compact import compact
 from players.reasons import Chain, Reason, action_by, chain_of, parse_chain, renamed, write_chain
 from verifier.decision import judge_observation
 
-# The steps of a reason in the order in which they are written, each with the fields of `Reason` that it says.
-STEPS: Mapping[str, tuple[str, ...]] = {
-    "rules": ("rule_id",),
-    "lines": ("lines",),
-    "strengths": ("strength",),
-    "scopes": ("scope", "harm"),
-    "entities": ("hosts", "accounts"),
-    "means": ("tool", "remote"),
-    "explanations": ("explanation",),
-}
-# Where an answer goes wrong first: a step of a reason, a reason too few or too many, no end, the rung, the cited line, the action.
-FIRST_WRONG = (*STEPS, "missing", "extra", "unfinished", "rung", "citation", "action")
 Pair = tuple[Reason | None, Reason | None]  # given and right
 
 
@@ -47,7 +36,7 @@ def score_steps(
 
     Returns:
         `reasons`, how many there are, given or right, a pair counting once; of them those that are right in each of `STEPS`; whether the `rung` and the
-        whole `chain` are right; whether the action is `faithful` to the chain; and `first_wrong`, one of `FIRST_WRONG` or empty. None for an
+        whole `chain` are right; whether the action is `faithful` to the chain; and `first_wrong`, one of `eval.metric_table.FIRST_WRONG` or empty. None for an
         answer without a chain.
     """
     chain = parse_chain(answer["rationale"]) if answer else None
@@ -96,7 +85,7 @@ def _end(chain: Chain) -> tuple[str, bool]:
 
 
 def first_wrong(given: Chain, right: Chain) -> str:
-    """Return where a chain leaves the right one, read from its beginning: one of `FIRST_WRONG`; empty where it does not."""
+    """Return where a chain leaves the right one, read from its beginning: one of `eval.metric_table.FIRST_WRONG`; empty where it does not."""
     for reason, other in zip_longest(given.reasons, right.reasons):
         if reason is None:
             return "missing" if given.rung else "unfinished"

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.metric_table import BY_NAME
-from eval.steps import FIRST_WRONG
+from eval.metric_table import BY_NAME, FIRST_WRONG
 
 TITLE = "# Results\n\n<!-- Made by `python scripts/make_docs.py` from docs/results.json; do not edit. -->\n\n"
 FEWEST = 5  # items of a rule that the table of rules asks for

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from eval.items import fresh
+from eval.metric_table import STEPS
 from eval.metrics import measure
 from eval.reverify import drifts
 from eval.rollouts import rollout
-from eval.steps import STEPS, first_wrong, right_chain, score_steps
+from eval.steps import first_wrong, right_chain, score_steps
 from players.base import Baseline, Reply
 from players.prompt import answer_text
 from players.reasons import Chain, Reason, write_chain

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -325,7 +327,7 @@ def _check_text(described: bytes, directory: Path) -> None:
 
 
 class EmbeddedModel(Player):
-    """Generate greedily, one item at a time, from prompts of the density that the model was trained with, whatever `--density` says.
+    """Generate greedily, an item on each core, from prompts of the density that the model was trained with, whatever `--density` says.
 
     A well-formed reply gains its `confidence`, the probability that it is right, if that of the model can be trusted.
 
@@ -355,8 +357,9 @@ class EmbeddedModel(Player):
         return {**super().settings, "fingerprint": about.fingerprint, **how}
 
     def answer(self, batch: Sequence[Row]) -> list[Reply]:
-        """Reply to each row."""
-        return [self._reply(row) for row in batch]
+        """Reply to each row, on as many cores as there are."""
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            return list(pool.map(self._reply, batch))
 
     def _reply(self, row: Row) -> Reply:
         started = time.perf_counter()

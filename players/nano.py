@@ -60,6 +60,8 @@ class NanoModel(Streaming):
         import torch
 
         torch.set_num_threads(1)
+        if options.device != "auto":
+            model = model.to(options.device)
         return cls(model, tokenizer, options, path=path)
 
     @property

@@ -1,11 +1,14 @@
 """The page: whole in one file, true to the runs, and harmless whatever an attacker or a model wrote."""
 
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from eval.report import COLUMNS, cut, main
+from eval.steps import score_steps
+from players.prompt import answer_text
 from stored_runs import answered, frozen_rows, serve, write_run
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -139,3 +142,22 @@ def test_a_focus_that_did_not_run_is_refused(paths, tmp_path, capsys):
 
 def test_a_long_text_is_cut():
     assert cut("x" * 5000) == "x" * 700 + " ..."
+
+
+def test_chains_are_shown_step_by_step_with_the_right_one_beside_a_wrong_one(tmp_path, monkeypatch):
+    serve(monkeypatch, holdout=ROWS)
+    runs = []
+    for row in ROWS:
+        truth = row["ground_truth"]["action"]
+        rationale = json.loads(answer_text(row["observation"], "compact"))["rationale"]
+        line = answered(row, "monitor" if truth == "dismiss" else truth, rationale=rationale)
+        runs.append({**line, "steps": score_steps(row["observation"], line["answer"], line["evidence"])})
+    wrong = sum(row["ground_truth"]["action"] == "dismiss" for row in ROWS)
+    plain = [answered(row, "dismiss") for row in ROWS]
+    paths = [str(write_run(tmp_path / name, name, rows)) for name, rows in (("plain", plain), ("chains", runs))]
+    page = Page(written(paths, tmp_path))
+
+    assert f"action {wrong}, none {40 - wrong}" in page.text
+    assert page.text.count("; first wrong: action") == min(10, wrong)
+    assert page.text.count("right chain") == min(10, wrong)
+    assert page.tags.count(("table", {})) == 2

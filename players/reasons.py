@@ -150,7 +150,8 @@ def _named(name: str) -> str:
     return name if SHORT_NAME.fullmatch(name) or name == MORE else plain(name)
 
 
-_PART = re.compile(r'(?:(on|by|with|from|ok|so)=)?((?:`[^`]*`|"(?:[^"\\]|\\.)*"|[^ `"][^ "]*)+|[^ `"][^ ]*)(?: |$)')
+_ITEM = r'(?:"(?:[^"\\]|\\.)*"|[^ ",`][^ ",]*)'  # as `plain` writes it; no text can be read in two ways, so reading takes linear time
+_PART = re.compile(rf'(?:(on|by|with|from|ok|so)=)?(`[^`]*`|{_ITEM}(?:,{_ITEM})*|[^ `"][^ ]*)(?: |$)')
 _LINES = re.compile(r"[A-Za-z]+\d+-\d+(?:,[A-Za-z]+\d+-\d+)*(?:,\+)?")
 
 

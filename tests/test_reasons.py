@@ -1,6 +1,7 @@
 """The chain of reasons says what the verifier found, is read back as it was written, and leads to the action that the verifier decides."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -132,6 +133,17 @@ def test_a_broken_chain_is_read_as_far_as_it_goes(rationale, number, rung):
 @settings(max_examples=300, deadline=None)
 def test_any_rationale_can_be_read(rationale):
     assert parse_chain(rationale).rung in ("", *RUNGS)
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", '"', "a,", '"a",', "`", "\\", '"\\', "L1-1,", "on=", " ", f"{SHELL_TEXT} ", 'on="a ']
+)
+def test_an_endless_rationale_is_read_in_bounded_time(piece):
+    begun = time.process_time()
+    for last in ("", '"', "`", "\\", '" x'):
+        parse_chain(piece * 5000 + last)
+
+    assert time.process_time() - begun < 5
 
 
 NAMES = st.text(min_size=1, max_size=12).filter(lambda name: name not in ("no", MORE))

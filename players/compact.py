@@ -6,7 +6,7 @@ account `@machine1`, another name that comes again `@name1`; an address of a hos
 The fact stands wherever the entity stands: a small model does not form the habit of looking a definition up at a varying distance (train/LOG.md).
 
 A line of the timeline has the seconds since the line before it, type and activity, the fields, and three things that follow from the context:
-`names=` the entities that a text names, `during=` the tickets that are open on the line's host or account, and, last, its log id. Numbers of
+`names=` the entities that a text names, `during=` the tickets that are open and name the line's host and account, and, last, its log id. Numbers of
 100,000 and more say their number of digits first. What the verifier reads can be read back.
 """
 
@@ -16,7 +16,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import chain
 from math import isnan
 from typing import Any, NamedTuple
 
@@ -75,7 +74,7 @@ def compact(observation: Mapping[str, Any]) -> Compact:
     for tool in world.tools:
         lines.append(f"tool={work_name(tool['name'])} {plain(tool['department'])}")
     marks = [*_name_tickets(names, world), *_name_sensors(names, world, window)]
-    lines.append(_alert_line(names, alert, window))
+    lines.append(_alert_line(names, world, alert, window))
     lines += _timeline(names, world, window, sorted(marks, reverse=True), _first_time(starts, world.now))
     return Compact("\n".join(lines), names.by_name())
 
@@ -175,23 +174,33 @@ def _name_tickets(names: _Names, world: World) -> Iterable[Mark]:
 
 
 def _name_sensors(names: _Names, world: World, window: Sequence[Mapping[str, Any]]) -> Iterable[Mark]:
-    times = [moment for row in window if not isnan(moment := epoch_s(row["timestamp"]))] or [0.0]
     for sensor in world.sensors:
-        silent, back = epoch_s(sensor["silent_from"]), epoch_s(sensor["silent_to"])
-        missing = max(0, round(min(back, max(times)) - max(silent, min(times))))
+        missing = _missing_s(sensor, window)
         name = names.define("s", f"{names.of('', sensor['host'])} {plain(sensor['telemetry'])} {missing}")
-        yield silent, 0, f"{name} silent"
-        yield back, 1, f"{name} back"
+        yield epoch_s(sensor["silent_from"]), 0, f"{name} silent"
+        yield epoch_s(sensor["silent_to"]), 1, f"{name} back"
 
 
-def _alert_line(names: _Names, alert: Mapping[str, Any], window: Sequence[Mapping[str, Any]]) -> str:
-    """Write the alert, with the host and the sensor that it came from."""
+def _missing_s(sensor: Mapping[str, Any], window: Sequence[Mapping[str, Any]]) -> int:
+    """Return for how many seconds of a window a sensor was silent."""
+    times = [moment for row in window if not isnan(moment := epoch_s(row["timestamp"]))] or [0.0]
+    silent, back = epoch_s(sensor["silent_from"]), epoch_s(sensor["silent_to"])
+    return max(0, round(min(back, max(times)) - max(silent, min(times))))
+
+
+def _alert_line(names: _Names, world: World, alert: Mapping[str, Any], window: Sequence[Mapping[str, Any]]) -> str:
+    """Write the alert, with the host and the sensor that it came from, and for how many seconds of the window that was silent."""
     row = next((row for row in window if row["log_id"] == alert["log_id"]), None)
     host = row["fields"].get("device_hostname") if row else None
     sensor = SENSOR_OF.get(row["event_type"], "-") if row else "-"
     place = names.of("", host) if host else "-"
     note = f" {raw(alert['narrative'])}" if alert.get("narrative") else ""
-    return f"alert {plain(alert['log_id'])} {place} {sensor} {plain(alert['severity'])} {raw(alert['title'])}{note}"
+    missing = max(
+        (_missing_s(row, window) for row in world.sensors if row["host"] == host and row["telemetry"] == sensor),
+        default=0,
+    )
+    silent = f" silent={missing}" if missing else ""
+    return f"alert {plain(alert['log_id'])} {place} {sensor}{silent} {plain(alert['severity'])} {raw(alert['title'])}{note}"
 
 
 def _first_time(*timestamps: str) -> float:
@@ -265,21 +274,24 @@ def _places(word: str, text: str) -> Iterable[int]:
 
 
 def _open_tickets(names: _Names, world: World) -> Callable[[float, Mapping[str, Any]], str]:
-    """Return a function that says which tickets are open on a line's host or account at its time."""
+    """Return a function that says which tickets are open at a line's time and name its host and its account, as far as it has them."""
     tickets = [
         (
             epoch_s(ticket["starts_at"]),
             epoch_s(ticket["ends_at"]),
-            frozenset(chain(ticket["hosts"], ticket["accounts"])),
+            frozenset((*ticket["hosts"], None)),
+            frozenset((*ticket["accounts"], "")),
             names.of_ticket(ticket["ticket_id"]),
         )
         for ticket in world.tickets
     ]
 
     def during(moment: float, fields: Mapping[str, Any]) -> str:
-        whom = {fields.get("device_hostname"), account_name(fields.get("actor_user"))}
+        host, account = fields.get("device_hostname"), account_name(fields.get("actor_user"))
         open_then = [
-            name for start, end, covers, name in tickets if start <= moment <= end and not whom.isdisjoint(covers)
+            name
+            for start, end, hosts, accounts, name in tickets
+            if start <= moment <= end and host in hosts and account in accounts
         ]
         return f" during={','.join(open_then)}" if open_then else ""
 

@@ -206,7 +206,8 @@ def read_compact(lines):
             by_name[words[0]] = {"host": called(words[1]), "telemetry": read(words[2])}
             context["sensors"].append(by_name[words[0]])
         elif words[0] == "alert":
-            alert = dict(zip(("log_id", "severity", "title", "narrative"), [words[1], *words[4:]], strict=False))
+            facts = [word for word in words[4:] if not word.startswith("silent=")]
+            alert = dict(zip(("log_id", "severity", "title", "narrative"), [words[1], *facts], strict=False))
             alert = {name: read(value) for name, value in alert.items()}
         elif len(words) == 3 and words[2] in MARKS:
             clock += float(words[0])

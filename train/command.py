@@ -154,6 +154,7 @@ WIDE = Flag(
 COMPILE = Flag(
     "--no-compile", "read a model on a GPU without compiling it first", None, trainer=PLAIN, turns_off="compiles"
 )
+BF16 = Flag("--bf16", "read wide batches in bfloat16 on a CPU too, if it multiplies that", None, trainer=PLAIN)
 BATCH = Flag("--batch", "incidents of a step", int, default_text="16; wide: 256", metavar="N", trainer=PLAIN)
 PACE = (
     Flag(
@@ -166,6 +167,7 @@ PACE = (
     THREADS,
     DEVICE,
     WIDE,
+    BF16,
     COMPILE,
 )
 OPTIMIZER = (

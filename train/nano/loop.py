@@ -64,6 +64,7 @@ class Plan:
         device: where the model is, `cpu` or as torch names it (`cuda`).
         wide: padded batches instead of one incident at a time.
         compiles: whether the model is compiled for long wide runs on a GPU.
+        bf16: whether wide batches are read in bfloat16 on a CPU too.
         workers: processes that make the rows of wide batches; 0 makes them in this one.
     """
 
@@ -81,6 +82,7 @@ class Plan:
     device: str = "cpu"
     wide: bool = False
     compiles: bool = True
+    bf16: bool = False
     workers: int = 0
 
     def share(self, step: int, seconds: float) -> float:
@@ -158,7 +160,7 @@ class Loop:
             StoppedError: the loss is not a number, or a checkpoint cannot be written.
             KeyboardInterrupt: Ctrl-C, after the step under way is finished and saved.
         """
-        torch.set_num_threads(1)
+        torch.set_num_threads(self.plan.threads if self.plan.wide else 1)
         saved, began = time.monotonic(), time.monotonic()
         before = self.seconds
         stop = threading.Event()
@@ -195,7 +197,13 @@ class Loop:
         with worker_processes(self.plan.workers) if self.plan.workers else nullcontext() as executor:
             ahead = Ahead(rows, tokenizer, executor)
             ahead.ask(self.incidents, self.plan.batch)  # workers begin while the model is compiled
-            wide = Wide(self.model, self.coder, ahead, compiles=self.plan.compiles and objective.compiles)
+            wide = Wide(
+                self.model,
+                self.coder,
+                ahead,
+                compiles=self.plan.compiles and objective.compiles,
+                bf16=self.plan.bf16,
+            )
             yield partial(wide.learn, objective)
 
     def _step(self, learn: Learn, done: float) -> None:

@@ -303,6 +303,7 @@ def _plan(args: argparse.Namespace, out: Path, method: Method) -> Plan:
         device=args.device,
         wide=_is_wide(args),
         compiles=args.compiles,
+        bf16=args.bf16,
         workers=max(1, (os.cpu_count() or 1) - 1) if method.ahead else 0,
         eval_every=args.eval_every,
     )

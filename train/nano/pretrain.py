@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from train.command import BATCH, COMPILE, DEVICE, FRESH, OUT, SEED, THREADS, WIDE, Command, Flag, resolved
+from train.command import BATCH, BF16, COMPILE, DEVICE, FRESH, OUT, SEED, THREADS, WIDE, Command, Flag, resolved
 from train.nano.presets import PRESETS
 
 STEPS = 300
@@ -45,6 +45,7 @@ COMMAND = Command(
             replace(THREADS, trainer=""),
             DEVICE,
             replace(WIDE, trainer=""),
+            replace(BF16, trainer=""),
             replace(COMPILE, trainer=""),
             replace(BATCH, trainer=""),
             replace(SEED, help="of weights and prompts"),

@@ -41,14 +41,17 @@ class Wide:
         coder: of its tokenizer.
         ahead: the examples.
         compiles: whether its layer is compiled on a GPU, which takes half a minute.
+        bf16: whether it is read in bfloat16 on a CPU too.
     """
 
-    def __init__(self, model: Any, coder: PromptCodec, ahead: Ahead, *, compiles: bool = False) -> None:
+    def __init__(
+        self, model: Any, coder: PromptCodec, ahead: Ahead, *, compiles: bool = False, bf16: bool = False
+    ) -> None:
         device, on_gpu = model.device, model.device.type == "cuda"
         if on_gpu:
             torch.set_float32_matmul_precision("high")
         self.model, self.coder, self.ahead = model, coder, ahead
-        self.reader = Reader(model, torch.bfloat16 if on_gpu else torch.float32, compiles=compiles and on_gpu)
+        self.reader = Reader(model, torch.bfloat16 if on_gpu or bf16 else torch.float32, compiles=compiles and on_gpu)
         self._most = TOKENS[device.type]
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
 

@@ -55,6 +55,13 @@ def score_steps(
     }
 
 
+def share_of_steps(given: Chain, right: Chain) -> float:
+    """Return which share of all steps of all reasons, given or right, is right, 0 to 1; 1 where there are no reasons on either side."""
+    pairs = list(_pairs(given.reasons, right.reasons))
+    hits = sum(_same(step, *pair) for pair in pairs for step in STEPS)
+    return hits / (len(pairs) * len(STEPS)) if pairs else 1.0
+
+
 def _pairs(given: Sequence[Reason], right: Sequence[Reason]) -> Iterator[Pair]:
     """Pair the reasons of two chains, each once; None stands for a partner that is not there."""
     free, alone = list(given), []

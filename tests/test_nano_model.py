@@ -17,7 +17,18 @@ from train.data import fresh, frozen, training_row
 from train.nano import model as nano_model
 from train.nano import objectives
 from train.nano.muon import Muon, orthogonal
-from train.nano.objectives import GRPO, SCALE, Advantage, Group, Judged, RejectionSampling, Supervised, judge, logits_of
+from train.nano.objectives import (
+    GRPO,
+    SCALE,
+    Advantage,
+    Group,
+    Judged,
+    RejectionSampling,
+    Supervised,
+    judge,
+    judge_group,
+    logits_of,
+)
 from train.nano.presets import PRESETS
 
 
@@ -210,6 +221,27 @@ def test_a_right_action_that_its_chain_contradicts_earns_no_decision():
     group = [earned(right=True), earned(right=True, faithful=False)]
 
     assert GRPO(table="hardened").advantages(group) == [(1, 1), (-1, -1)]
+
+
+def test_right_steps_of_a_chain_count_on_request():
+    group = [earned(right=False)._replace(steps=0.75), earned(right=False)._replace(steps=0.25)]
+
+    assert GRPO(table="hardened", steps=0.5).advantages(group) == [(0.5, 0), (-0.5, 0)]
+    assert GRPO(table="hardened").advantages(group) == [(0, 0), (0, 0)]
+
+
+def test_steps_are_scored_against_the_verifiers_chain(coder):
+    row = next(row for row in map(row_at, range(9)) if row["ground_truth"]["rule_ids"])
+    right = parse(coder.text(coder.answer(row))).answer
+    replies = [
+        json.dumps(right),
+        json.dumps({**right, "rationale": "so=nothing"}),
+        json.dumps({**right, "rationale": "-"}),
+        "none",
+    ]
+
+    assert [reply.steps for reply in judge_group("hardened", True, row, replies)] == [1.0, 0.0, 0.0, 0.0]
+    assert [reply.steps for reply in judge_group("hardened", False, row, replies)] == [0.0] * 4
 
 
 CHAIN = "web-attack L1-0 confirmed network on=@host1 from=@out1 ok=no so=outside"

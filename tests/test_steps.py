@@ -9,7 +9,7 @@ from eval.metric_table import STEPS
 from eval.metrics import measure
 from eval.reverify import drifts
 from eval.rollouts import rollout
-from eval.steps import first_wrong, right_chain, score_steps
+from eval.steps import first_wrong, right_chain, score_steps, share_of_steps
 from players.base import Baseline, Reply
 from players.prompt import answer_text
 from players.reasons import Chain, Reason, write_chain
@@ -194,3 +194,23 @@ def test_a_recording_has_no_steps(unpatched):
     bare = {name: part for name, part in row.items() if name != "ground_truth"}
 
     assert rollout("real", bare, Reply(answer_text(row["observation"], "compact")), "standard")["steps"] is None
+
+
+@pytest.mark.parametrize(
+    ("reasons", "share"),
+    [
+        (RIGHT.reasons, 1.0),
+        ((), 0.0),
+        (
+            (RIGHT.reasons[0]._replace(strength="confirmed", tool="x"), *RIGHT.reasons[1:]),
+            1 - 2 / (7 * len(RIGHT.reasons)),
+        ),
+        ((*RIGHT.reasons, RIGHT.reasons[0]._replace(rule_id="other")), len(RIGHT.reasons) / (len(RIGHT.reasons) + 1)),
+    ],
+)
+def test_the_share_of_right_steps_counts_each_step_of_each_reason(reasons, share):
+    assert share_of_steps(Chain(tuple(reasons), ""), RIGHT) == pytest.approx(share)
+
+
+def test_a_chain_without_reasons_is_right_where_there_are_none():
+    assert share_of_steps(Chain((), "nothing"), Chain((), "silent")) == 1.0

@@ -91,6 +91,15 @@ OF_GRPO = (
     ),
     Flag("--entropy-coef", "weight of an entropy bonus", float, default_text="0; plain loop: 0.1", zero=True),
     Flag(
+        "--steps-coef",
+        "weight of the share of right steps in an answer's chain of reasons, beside decision, citation and form",
+        float,
+        0.0,
+        default_text="0, none",
+        trainer=PLAIN,
+        zero=True,
+    ),
+    Flag(
         "--anchor",
         "labelled rows learned beside, one for every four incidents; none for none",
         default=SFT_SET,

@@ -214,7 +214,7 @@ def _objective(args: argparse.Namespace, stage: str, anchor: Sequence[Row], befo
     }
     if args.best_of:
         return RejectionSampling(**how)
-    bonuses = {"entropy": args.entropy_coef, "balance": args.balance_coef, "kl": args.kl_coef}
+    bonuses = {"steps": args.steps_coef, "entropy": args.entropy_coef, "balance": args.balance_coef, "kl": args.kl_coef}
     reference = _start(before)[0].requires_grad_(False).to(args.device) if args.kl_coef else None
     return GRPO(anchor=anchor, reference=reference, **bonuses, **how)
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.nn import functional as F
 
+from eval.steps import right_chain, share_of_steps
 from players.codec import LONGEST, PromptCodec
 from players.decode import Answers, answers
-from players.reasons import action_by, parse_chain
+from players.reasons import Chain, action_by, parse_chain
 from players.scoring import Score, score_reply
 from rubric import TableName
 from schema import LABELS, Row
@@ -137,10 +138,12 @@ def logits_of(model: Any, prompt: Sequence[int], replies: Sequence[Sequence[int]
 
 # ---------------------------------------------------------------- from rewards
 class Judged(NamedTuple):
-    """How an answer was judged: its score, and whether its action is the one that follows from the chain of reasons in it."""
+    """How an answer was judged: its score, whether its action is the one that follows from the chain of reasons in it, and which share of the chain's
+    steps is right (0 where that is not asked)."""
 
     score: Score
     faithful: bool
+    steps: float = 0.0
 
     @property
     def honest(self) -> bool:
@@ -148,15 +151,20 @@ class Judged(NamedTuple):
         return self.score.right and self.faithful
 
 
-def judge(reply: str, row: Row, table: TableName) -> Judged:
-    """Score a reply to a row; one that cannot be read is not faithful."""
+def judge(reply: str, row: Row, table: TableName, right: Chain | None = None) -> Judged:
+    """Score a reply to a row; one that cannot be read is not faithful. With the right chain its steps are scored too."""
     score = score_reply(reply, row, table)
-    return Judged(score, score.triage is not None and action_by(parse_chain(score.triage.rationale)) == score.action)
+    if score.triage is None:
+        return Judged(score, faithful=False)
+    chain = parse_chain(score.triage.rationale)
+    steps = share_of_steps(chain, right) if right and (chain.reasons or chain.rung) else 0.0
+    return Judged(score, action_by(chain) == score.action, steps)
 
 
-def judge_group(table: TableName, row: Row, replies: Sequence[str]) -> list[Judged]:
-    """Score the replies to a row."""
-    return [judge(reply, row, table) for reply in replies]
+def judge_group(table: TableName, steps: bool, row: Row, replies: Sequence[str]) -> list[Judged]:
+    """Score the replies to a row, on request step by step."""
+    right = right_chain(row["observation"]) if steps else None
+    return [judge(reply, row, table, right) for reply in replies]
 
 
 class Group(NamedTuple):
@@ -180,12 +188,15 @@ class GroupReward(Objective):
         group: answers to an incident.
         temperature: of the samples.
         seed: of the samples, with a row's index.
+        steps: weight of the share of right steps in a chain; 0 does not score them.
     """
 
     compiles = False
 
-    def __init__(self, *, table: TableName, group: int = 8, temperature: float = 1.0, seed: int = 0) -> None:
-        self.table, self.group, self.temperature, self.seed = table, group, temperature, seed
+    def __init__(
+        self, *, table: TableName, group: int = 8, temperature: float = 1.0, seed: int = 0, steps: float = 0.0
+    ) -> None:
+        self.table, self.group, self.temperature, self.seed, self.steps = table, group, temperature, seed, steps
 
     def draw(self, model: Any, coder: PromptCodec, rows: Sequence[Row]) -> list[Group]:
         prompts = [coder.prompt(row) for row in rows]
@@ -194,7 +205,7 @@ class GroupReward(Objective):
             rows, prompts, self._sample(model, coder, prompts, [row["index"] for row in rows]), strict=True
         ):
             began = time.perf_counter()
-            judged = judge_group(self.table, row, [coder.text(tokens) for tokens in replies.tokens])
+            judged = judge_group(self.table, bool(self.steps), row, [coder.text(tokens) for tokens in replies.tokens])
             groups.append(Group(prompt, replies, judged, time.perf_counter() - began, []))
         return _with_shares(groups)
 
@@ -214,7 +225,9 @@ class GroupReward(Objective):
         prompts, places = [example.prompt.tolist() for example in examples], [example.place for example in examples]
         drawn = self._sample(model, coder, prompts, places)
         began = time.perf_counter()
-        judged = ahead.judge(partial(judge_group, self.table), places, [replies.tokens for replies in drawn])
+        judged = ahead.judge(
+            partial(judge_group, self.table, bool(self.steps)), places, [replies.tokens for replies in drawn]
+        )
         judging_s = (time.perf_counter() - began) / len(examples)
         groups = [Group(*parts, judging_s, []) for parts in zip(prompts, drawn, judged, strict=True)]
         groups = _with_shares(groups)
@@ -232,6 +245,7 @@ class GroupReward(Objective):
             "reward": statistics.fmean(rewards),
             "accuracy": statistics.fmean(score.right for score in scores),
             "faithful": statistics.fmean(reply.faithful for reply in group.judged),
+            **({"steps_right": statistics.fmean(reply.steps for reply in group.judged)} if self.steps else {}),
             "format_ok": statistics.fmean(score.action is not None for score in scores),
             "frac_reward_zero_std": float(max(rewards) - min(rewards) < 1e-6),
             "entropy": group.answers.entropy,
@@ -282,7 +296,7 @@ class GRPO(GroupReward):
     constant (Dr. GRPO, Z. Liu and others, 2025), so that long answers are not favoured. Decision, citation and format are each set against their
     own group mean and spread, so that the small bonus for a cited line is learned beside the decision, and push the tokens that they speak of: the
     chain and the cited line all three, the action decision and form. A decision counts only if it is right and follows from the chain, so the chain
-    is what is learned, not a guess behind it. It counts as right or wrong: with a table's figures a policy that knows little first learns
+    is what is learned, not a guess behind it; on request (`steps`) each right step of the chain counts too. It counts as right or wrong: with a table's figures a policy that knows little first learns
     the action that is wrong most cheaply, and then explores no other.
 
     `pushes` says what a group asks of each answer's tokens, `push_loss` is the loss of pushes of one group or of many.
@@ -363,9 +377,10 @@ class GRPO(GroupReward):
         citations, formats = (
             _standard_scores([reply.score.components[name] for reply in judged]) for name in (CITATION, FORMAT)
         )
+        steps = [self.steps * score for score in _standard_scores([reply.steps for reply in judged])]
         return [
-            Advantage(chain=decision + citation + form, action=decision + form)
-            for decision, citation, form in zip(decisions, citations, formats, strict=True)
+            Advantage(chain=decision + citation + form + step, action=decision + form)
+            for decision, citation, form, step in zip(decisions, citations, formats, steps, strict=True)
         ]
 
     def pushes(self, coder: PromptCodec, group: Group) -> list[Push]:

@@ -155,3 +155,12 @@ def test_an_entry_may_be_older_than_a_metric(board, tmp_path):
 def test_the_projects_own_board_and_schema_are_in_form():
     load_board(BOARD)
     assert SCHEMA.read_text("utf-8") == schema_text()
+
+
+def test_a_run_may_be_older_than_a_metric_which_is_then_computed_anew(board, tmp_path):
+    run = submitted(tmp_path / "a", "old", RIGHT, lambda metrics: metrics["holdout"].pop("chain_given"))
+
+    assert main(["add", str(run), "--board", str(board)]) == 0
+    assert load_board(board).entries[0].sets["holdout"].metrics["chain_given"].value == 0.0
+    without = submitted(tmp_path / "b", "new", RIGHT, lambda metrics: metrics["holdout"].pop("macro_f1"))
+    assert main(["add", str(without), "--board", str(board)]) == 2

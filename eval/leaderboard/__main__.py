@@ -14,6 +14,7 @@ from typing import Any
 
 from eval.intervals import MEASURING
 from eval.leaderboard import BOARD, KEPT, SCHEMA, Entry, Figure, SetEntry, add, load_board, schema_text
+from eval.metric_table import RANKING
 from eval.reverify import reverify
 from eval.rollouts import ROLLOUTS
 from eval.runs import BENCHMARK, Run, load_run, stored_metrics
@@ -85,7 +86,9 @@ def _check_figures(run: Run, stored: Mapping[str, Any]) -> None:
 
 
 def _values(stated: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    for metric in KEPT:
+    for metric in (
+        metric for metric in KEPT if metric in stated or metric == RANKING
+    ):  # a run may be older than a metric
         stated_value = stated.get(metric)
         yield (
             metric,

@@ -29,16 +29,10 @@ TIERS = {"crown_jewel": "crown", "standard": "host", "lab": "lab"}
 INTELLIGENCE = {"high": "bad", "low": "maybe"}
 SHORT_NAME = re.compile(r"@[a-z]+\d+")
 TICKET = "ticket "  # stands before a ticket's id among the names, which a host or an account may have too
-_WORK = {work: work.replace(" ", "-") for work in UNNAMED_PROGRAM_WORK}
-_WORKS = {name: work for work, name in _WORK.items()}
-_ENTITY_FIELDS = (
-    "ip",
-    "hostname",
-    "user",
-    "user_name",
-    "run_as",
-    "answers",
-)  # a field that names an entity ends in one
+_WORK_NAMES = {work: work.replace(" ", "-") for work in UNNAMED_PROGRAM_WORK}
+_WORK_BY_NAME = {name: work for work, name in _WORK_NAMES.items()}
+# A field that names an entity ends in one of these.
+_ENTITY_FIELDS = ("ip", "hostname", "user", "user_name", "run_as", "answers")
 _IN_WORD = re.compile(r"[\w-]").match
 
 
@@ -51,12 +45,12 @@ class Compact(NamedTuple):
 
 def work_name(tool: str) -> str:
     """Write a program, or work that is no program, as one word where it can be."""
-    return _WORK.get(tool) or (raw(tool) if tool in _WORKS else short(tool))
+    return _WORK_NAMES.get(tool) or (raw(tool) if tool in _WORK_BY_NAME else short(tool))
 
 
 def read_work(text: str) -> str:
     """Return the program or work that `work_name` wrote."""
-    return _WORKS.get(text) or read(text)
+    return _WORK_BY_NAME.get(text) or read(text)
 
 
 def compact(observation: Mapping[str, Any]) -> Compact:
@@ -84,12 +78,12 @@ class _Names(dict[tuple[bool, Any], str]):
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__()
-        self._lines, self._defined, self._tickets = lines, Counter[str](), dict[str, str]()
+        self._lines, self._numbers, self._tickets = lines, Counter[str](), dict[str, str]()
 
     def define(self, kind: str, text: str, *values: tuple[bool, Any]) -> str:
         """Write the next definition of a kind and return its short name, which the values have from now on unless they had one."""
-        self._defined[kind] += 1
-        name = f"@{kind}{self._defined[kind]}"
+        self._numbers[kind] += 1
+        name = f"@{kind}{self._numbers[kind]}"
         self._lines.append(f"{name} {text}")
         for value in values:
             self.setdefault(value, name)
@@ -120,6 +114,7 @@ class _Names(dict[tuple[bool, Any], str]):
 
 # ---------------------------------------------------------------- definitions
 def _name_entities(names: _Names, world: World, window: Sequence[Mapping[str, Any]]) -> None:
+    """Define hosts, accounts, indicators, scanners, the other addresses of a window and other names that come again."""
     for host in world.hosts.values():
         rest = " ".join(map(plain, (host["role"], host["name"], host["ip"])))
         names.define(TIERS[host["criticality"]], rest, (False, host["name"]), (True, host["ip"]))
@@ -141,13 +136,13 @@ def _name_entities(names: _Names, world: World, window: Sequence[Mapping[str, An
 
 def _entities(window: Sequence[Mapping[str, Any]]) -> Iterable[tuple[bool, str]]:
     """Return every address and every name that a window has more than once, in their order."""
-    named = Counter(
+    counts = Counter(
         (name.endswith("ip"), value)
         for row in window
         for name, value in row["fields"].items()
         if isinstance(value, str) and name.endswith(_ENTITY_FIELDS)
     )
-    return [(is_address, value) for (is_address, value), times in named.items() if is_address or times > 1]
+    return [(is_address, value) for (is_address, value), times in counts.items() if is_address or times > 1]
 
 
 def _kind_of(value: str, world: World, *, is_address: bool) -> str:
@@ -163,6 +158,7 @@ Mark = tuple[float, int, str]  # when, openings first, what happens
 
 
 def _name_tickets(names: _Names, world: World) -> Iterable[Mark]:
+    """Define the tickets, and yield when each opens and closes."""
     for ticket in world.tickets:
         rest = (
             f"tool={work_name(ticket['tool'])} {names.listed(ticket['hosts'])} {names.listed(ticket['accounts'])} "
@@ -174,6 +170,7 @@ def _name_tickets(names: _Names, world: World) -> Iterable[Mark]:
 
 
 def _name_sensors(names: _Names, world: World, window: Sequence[Mapping[str, Any]]) -> Iterable[Mark]:
+    """Define the outages of sensors, and yield when each begins and ends."""
     for sensor in world.sensors:
         missing = _missing_s(sensor, window)
         name = names.define("s", f"{names.of('', sensor['host'])} {plain(sensor['telemetry'])} {missing}")
@@ -210,7 +207,7 @@ def _first_time(*timestamps: str) -> float:
 
 # ---------------------------------------------------------------- the timeline
 def _timeline(
-    names: _Names, world: World, window: Sequence[Mapping[str, Any]], waiting: list[Mark], at: float
+    names: _Names, world: World, window: Sequence[Mapping[str, Any]], marks: list[Mark], at: float
 ) -> Iterable[str]:
     """Write the log lines in their order, the marks among them by time, each with the seconds since the line before it."""
     open_tickets, mentions = _open_tickets(names, world), _mentions(names)
@@ -224,16 +221,17 @@ def _timeline(
 
     for row in window:
         moment = epoch_s(row["timestamp"])
-        while waiting and waiting[-1][:2] <= (moment, 0):
-            yield timed(waiting[-1][0], waiting.pop()[2])
+        while marks and marks[-1][:2] <= (moment, 0):
+            yield timed(marks[-1][0], marks.pop()[2])
         fields = _fields(names, row["fields"], mentions)
         during = open_tickets(moment, row["fields"]) if world.tickets else ""
         yield timed(moment, f"{row['event_type']}.{plain(row['fields']['activity'])}{fields}{during} {row['log_id']}")
-    while waiting:
-        yield timed(waiting[-1][0], waiting.pop()[2])
+    while marks:
+        yield timed(marks[-1][0], marks.pop()[2])
 
 
 def _fields(names: _Names, fields: Mapping[str, Any], mentions: Callable[[str], str]) -> str:
+    """Write the fields of a line that are set, but for its activity."""
     parts = []
     for name, value in fields.items():
         if value is None or name == "activity":

@@ -13,12 +13,14 @@ rule comes before its lines (it says what to look for), and the findings in the 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from players.compact import SHORT_NAME, TICKET, compact, read_work, work_name
-from players.values import plain, read, read_list
+from players.values import QUOTED, plain, read, read_list
 from schema import CLOUD_WORK, Label
 from verifier.context import SEVERAL_HOSTS
 from verifier.truth import LADDER, GroundTruth
@@ -30,6 +32,7 @@ MORE = "+"  # stands last where there are more than are named
 NOT_EXPLAINED, BY_TOOL = "no", "tool"
 STRENGTHS, SCOPES = ("confirmed", "suspicious"), ("host", "network", "identity", "data")
 RUNGS: Mapping[str, tuple[Label, str]] = {str(rung): step for rung, step in LADDER.items()}
+OPENING = 4  # parts that begin a reason: rule, lines, strength, scope
 PARTS = ("on", "by", "with", "from", "ok")  # hosts, accounts, program or work, the other end, what explains it
 TOGETHER = "together"  # stands before the rung where suspicious findings bear each other out
 
@@ -150,7 +153,7 @@ def _named(name: str) -> str:
     return name if SHORT_NAME.fullmatch(name) or name == MORE else plain(name)
 
 
-_ITEM = r'(?:"(?:[^"\\]|\\.)*"|[^ ",`][^ ",]*)'  # as `plain` writes it; no text can be read in two ways, so reading takes linear time
+_ITEM = rf'(?:{QUOTED}|[^ ",`][^ ",]*)'  # as `plain` writes it; no text can be read in two ways, so reading takes linear time
 _PART = re.compile(rf'(?:(on|by|with|from|ok|so)=)?(`[^`]*`|{_ITEM}(?:,{_ITEM})*|[^ `"][^ ]*)(?: |$)')
 _LINES = re.compile(r"[A-Za-z]+\d+-\d+(?:,[A-Za-z]+\d+-\d+)*(?:,\+)?")
 
@@ -162,19 +165,19 @@ def parse_reasons(rationale: str) -> list[Reason]:
 
 def parse_chain(rationale: str) -> Chain:
     """Return the chain that a rationale gives, as far as it is well formed; its rung is empty where it does not end with one. Never raises."""
-    parts = list(_read_parts(rationale))
-    reasons: list[Reason] = []
-    while parts:
-        if parts[0][0] == "so":
-            together, _, rung = parts[0][1].rpartition(",")
-            known = rung in RUNGS and together in ("", TOGETHER) and len(parts) == 1
-            return Chain(tuple(reasons), rung if known else "", known and bool(together))
-        reason, size = _read_reason(parts)
+    parts, reasons = deque(_read_parts(rationale)), list[Reason]()
+    while parts and parts[0][0] != "so":
+        reason = _take_reason(parts)
         if reason is None:
-            break
+            return Chain(tuple(reasons), "")
         reasons.append(reason)
-        parts = parts[size:]
-    return Chain(tuple(reasons), "")
+    return Chain(tuple(reasons), *_read_end(parts))
+
+
+def _read_end(parts: Sequence[tuple[str, str]]) -> tuple[str, bool]:
+    """Return the rung that the last part gives, and whether findings bear each other out; no rung where it gives none or others follow."""
+    together, _, rung = parts[0][1].rpartition(",") if len(parts) == 1 else ("", "", "")
+    return (rung, bool(together)) if rung in RUNGS and together in ("", TOGETHER) else ("", False)
 
 
 def _read_parts(text: str) -> Iterator[tuple[str, str]]:
@@ -187,37 +190,45 @@ def _read_parts(text: str) -> Iterator[tuple[str, str]]:
         yield "", ""
 
 
-def _read_reason(parts: Sequence[tuple[str, str]]) -> tuple[Reason | None, int]:
-    """Return the reason that parts begin with, and how many they are; None where they begin with none."""
-    opening = [value for name, value in parts[:4] if not name]
-    if len(opening) < 4 or not _LINES.fullmatch(opening[1]) or opening[2] not in STRENGTHS or opening[3] not in SCOPES:
-        return None, 0
-    size = 4
-    harm = parts[size : size + 1] == [("", "harm")]
-    size += harm
-    named: dict[str, str] = {}
-    for name, value in parts[size:]:
-        if name not in PARTS or name in named:
-            return None, 0
-        named[name] = value
-        size += 1
-        if name == "ok":
-            explanation = "" if value == NOT_EXPLAINED else read(value)
-            several = {key: read_list(named.get(key, "")) for key in ("on", "by")}
-            reason = Reason(
-                opening[0],
-                tuple(opening[1].split(",")),
-                opening[2],
-                opening[3],
-                harm,
-                several["on"],
-                several["by"],
-                read_work(named.get("with", "")),
-                read(named.get("from", "")),
-                explanation,
-            )
-            return reason, size
-    return None, 0
+def _take_reason(parts: deque[tuple[str, str]]) -> Reason | None:
+    """Take the reason that parts begin with off them; None where they begin with none."""
+    opening = [value for name, value in islice(parts, OPENING) if not name]
+    if len(opening) < OPENING:
+        return None
+    rule_id, lines, strength, scope = opening
+    if not _LINES.fullmatch(lines) or strength not in STRENGTHS or scope not in SCOPES:
+        return None
+    for _ in opening:
+        parts.popleft()
+    harm = bool(parts) and parts[0] == ("", "harm")
+    if harm:
+        parts.popleft()
+    values = _take_values(parts)
+    if "ok" not in values:
+        return None
+    return Reason(
+        rule_id,
+        tuple(lines.split(",")),
+        strength,
+        scope,
+        harm,
+        read_list(values.get("on", "")),
+        read_list(values.get("by", "")),
+        read_work(values.get("with", "")),
+        read(values.get("from", "")),
+        "" if values["ok"] == NOT_EXPLAINED else read(values["ok"]),
+    )
+
+
+def _take_values(parts: deque[tuple[str, str]]) -> dict[str, str]:
+    """Take the values of `PARTS` off parts, up to `ok`, by their names; none where another part comes before it, or one twice."""
+    values: dict[str, str] = {}
+    while parts and "ok" not in values:
+        name, value = parts.popleft()
+        if name not in PARTS or name in values:
+            return {}
+        values[name] = value
+    return values
 
 
 # ---------------------------------------------------------------- what follows
@@ -304,9 +315,8 @@ def _sentence(reason: Reason) -> str:
     tool = f" with {reason.tool}" if reason.tool else ""
     remote = f" from {reason.remote}" if reason.remote else ""
     harm = ", harm done" if reason.harm else ""
-    return f"{reason.rule_id} in {_all(reason.lines)}: {reason.strength}{harm},{where}{who}{tool}{remote}; {_explained(reason)}.".replace(
-        ",;", ";"
-    )
+    more = f"{where}{who}{tool}{remote}"
+    return f"{reason.rule_id} in {_all(reason.lines)}: {reason.strength}{harm}{',' if more else ''}{more}; {_explained(reason)}."
 
 
 def _all(names: Sequence[str]) -> str:

@@ -12,6 +12,8 @@ REMEMBERED = 20_000  # rendered values that are kept at a time
 _PLAIN = re.compile(r"(?!-$|[@`])[!#-+\--;>-~]+")  # printable ASCII without space " , < =, not "-" alone, no short name
 _WORD = re.compile(r'(?!-$|[@`"])[!-;=-~]+')  # printable ASCII without space and <
 _RAW = re.compile(r"[ -;=-_a-~]+")  # printable ASCII without ` and <
+QUOTED = r'"(?:[^"\\]|\\.)*"'  # the pattern of a JSON string
+_ITEM = re.compile(rf'{QUOTED}|[^,"]+')
 _PIECE = '": "'  # stands between the parts of an answer
 
 
@@ -40,9 +42,6 @@ def raw(text: str) -> str:
 def short(value: str | int) -> str:
     """Return a value as it is if it holds no space, else between backticks: commands and paths keep their quotes and backslashes."""
     return str(value) if not isinstance(value, str) or _WORD.fullmatch(value) else raw(value)
-
-
-_ITEM = re.compile(r'"(?:[^"\\]|\\.)*"|[^,"]+')
 
 
 def read(text: str) -> str:

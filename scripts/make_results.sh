@@ -4,11 +4,13 @@
 #
 # BEFORE is a run of eval.run over `val,val_family,all` by another name than `embedded`; a NAME=DIR is a training, with a directory for each seed (run.json and
 # log.jsonl in it). Runs are kept in $OUT (default out/eval); what is there is resumed, so another export needs another $OUT or none of its old run.
-# SPLITS (default val,val_family,all) are those of `embedded`: it takes a core a third of a second for each of its 4,600 items. PYTHON names the interpreter.
+# SPLITS (default val,val_family,all) are those of `embedded`: it takes a core a third of a second for each of its 4,600 items. AFTER is a run that is there already, made on a
+# GPU, say, and measured in its place. PYTHON names the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -ge 1 ] || { sed -n '2,7p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,9p' "$0" >&2; exit 2; }
 before=$1 out=${OUT:-out/eval}
+after=${AFTER:-$out/embedded}
 shift
 if [ -z "${PYTHON:-}" ]; then
     if [ -x .venv/bin/python ]; then PYTHON=.venv/bin/python; else PYTHON=python3; fi
@@ -16,17 +18,18 @@ fi
 trained=()
 for training in "$@"; do trained+=(--trained "$training"); done
 
-"$PYTHON" -m eval.run --defender embedded --split "${SPLITS:-val,val_family,all}" --out "$out/embedded"
-runs=("$out/embedded" "$before")
+[ -n "${AFTER:-}" ] || "$PYTHON" -m eval.run --defender embedded --split "${SPLITS:-val,val_family,all}" --out "$out/embedded"
+"$PYTHON" -m eval.results --before "$before" --after "$after" ${trained[@]+"${trained[@]}"}
+"$PYTHON" scripts/make_docs.py
+for run in "$before" "$after"; do "$PYTHON" -m eval.leaderboard add "$run"; done  # the baselines stand on it
+
+runs=("$after" "$before")
 for baseline in keyword bag_of_words random always_dismiss always_escalate majority verifier_oracle; do
     [ -f "$out/$baseline/metrics.json" ] || "$PYTHON" -m eval.run --defender "$baseline" --split all --out "$out/$baseline" >/dev/null
     runs+=("$out/$baseline")
 done
-for run in "$before" "$out/embedded"; do "$PYTHON" -m eval.leaderboard add "$run"; done  # the baselines stand on it
 "$PYTHON" -m eval.plot_results "${runs[@]}" --out "$out/pictures" --audit data/audit.json
 for picture in dismiss_on_malicious macro_f1_by_split shortcuts; do
     cp "$out/pictures/$picture".{png,csv} docs/images/
 done
-"$PYTHON" -m eval.results --before "$before" --after "$out/embedded" ${trained[@]+"${trained[@]}"}
-"$PYTHON" -m eval.report "$before" "$out/embedded" --out "$out/report.html"
-"$PYTHON" scripts/make_docs.py
+"$PYTHON" -m eval.report "$before" "$after" --out "$out/report.html"

@@ -14,6 +14,7 @@ PIPELINE = ROOT / "scripts" / "run_full_pipeline.sh"
 
 
 NOTEBOOK = ROOT / "train_grpo.ipynb"
+LARGEST = 100_000  # bytes of the notebook with its outputs
 
 
 @pytest.fixture
@@ -51,6 +52,19 @@ def test_the_notebooks_cells_run_one_after_the_other(preset, monkeypatch, capsys
     assert "not pushed (set OPENSOC_PUSH_TO):" in said
     assert (preset / "grpo" / "stage1_basic" / "model.safetensors").is_file()
     assert not (preset / "plan").exists()
+
+
+def test_the_notebook_shows_a_run_and_nothing_of_where_it_ran():
+    cells = code_cells()
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    text = NOTEBOOK.read_text("utf-8")
+
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert any("nothing was loaded" in "".join(output.get("text", "")) for output in outputs)
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert len(text) < LARGEST
+    assert not re.search(r"/(?:home|root|tmp|work|Users)/", text)
 
 
 @pytest.mark.slow

@@ -137,7 +137,7 @@ class Embedded:
     def __init__(self, directory: Path | str = MODEL) -> None:
         ort, tokenizers = _libraries()
         directory = Path(directory)
-        self.about, graph, tokenizer = _read(directory)
+        self.about, graph, tokenizer = read_export(directory)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
@@ -287,8 +287,12 @@ def _libraries() -> tuple[Any, Any]:
     return onnxruntime, tokenizers
 
 
-def _read(directory: Path) -> tuple[About, bytes, bytes]:
-    """Read the description, the graph and the tokenizer, all of one export."""
+def read_export(directory: Path) -> tuple[About, bytes, bytes]:
+    """Read the description, the graph and the tokenizer, all of one export.
+
+    Raises:
+        BadRequestError: there is no model, it learned another version of the compact text, or a file of it is missing, damaged or of another export.
+    """
     if not directory.is_dir():
         raise BadRequestError(
             f"Expected an exported defender in {str(directory)!r}, and there is no such directory; {MAKE}."

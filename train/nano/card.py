@@ -37,6 +37,8 @@ def card(about: About, run: Path | None) -> str:
             ".venv/bin/python -m eval.run --defender embedded --split holdout --out out/embedded",
             "```",
             "",
+            "`python -m train.nano.unpack models/defender --out out/defender` makes a float32 checkpoint of it, to train on.",
+            "",
             "## How it was made",
             "",
             *_made(about),

@@ -140,7 +140,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def history(checkpoint: Path) -> list[dict[str, Any]]:
-    """Return the commands that made a checkpoint, the first one first, as far back as their run.json are there.
+    """Return the commands that made a checkpoint, the first one first, as far back as their run.json are there, or as an export says that was unpacked.
 
     Returns:
         Of each `command`, `commit`, `device`, `threads`, and `steps`, `incidents` and `seconds`, counted over the stages that led here; also
@@ -152,6 +152,7 @@ def history(checkpoint: Path) -> list[dict[str, Any]]:
         saved = read_record(path / MARK)  # how far a run came that has not ended
         path = path.parent if path.name == LAST else path
         if not (run := read_record(path / RUN)):
+            commands = [*(saved.get("runs") or []), *commands]  # of an export that was unpacked
             break
         run = {"steps": saved.get("step"), "incidents": saved.get("incidents"), "seconds": saved.get("seconds"), **run}
         whole = read_record(path.parent / RUN)

@@ -34,7 +34,6 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         vocabulary: tokens at most.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -65,18 +64,31 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator([*texts, *answers * 2000], trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        eos_token=END,
-        model_max_length=CONTEXT,
-        clean_up_tokenization_spaces=False,
-        padding_side="left",
-    )
+    fast = wrap(tokenizer, end=tokenizer.token_to_id(END), context=CONTEXT)
     fixed = (system_text({}, "compact"), *PIECES, *(rule.rule_id for rule in RULES))
     fast.add_tokens([AddedToken(piece, normalized=False) for piece in fixed])
-    fast.chat_template = TEMPLATE
     return fast
+
+
+def wrap(tokenizer: Any, *, end: int, context: int) -> Any:
+    """Return a tokenizer of `tokenizers` as transformers has it, with the ChatML template.
+
+    Args:
+        tokenizer: holds the token that pads.
+        end: the token that ends an answer.
+        context: tokens of a text at most.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=tokenizer.id_to_token(end),
+        model_max_length=context,
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+        chat_template=TEMPLATE,
+    )
 
 
 # ---------------------------------------------------------------- model

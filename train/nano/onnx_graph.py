@@ -60,6 +60,14 @@ def whole(matrix: Any) -> tuple[Any, Any]:
     return (np.rint(blocks / scales[..., None]) + MIDDLE).astype(np.uint8), scales.astype(np.float32)
 
 
+def real(numbers: Any, scales: Any) -> Any:
+    """Return the float32 matrix [outputs, inputs] that the whole numbers and scales of `whole` stand for."""
+    import numpy as np
+
+    blocks = (numbers.astype(np.float32) - MIDDLE) * scales[..., None]
+    return blocks.reshape(len(numbers), -1)
+
+
 class _Graph:
     """Nodes and weights as they are added."""
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from train import sft
 from train.nano import export, unpack
 from train.nano.checkpoint import history, save
 from train.nano.model import train_tokenizer
-from train.nano.onnx_graph import graph_of, real, whole
+from train.nano.onnx_graph import graph_of
 
 for name in ("transformers", "onnx", "onnxruntime"):
     pytest.importorskip(name, reason=f"{name} is not installed; the extra `train` brings it")
@@ -60,7 +61,9 @@ def rounded(model):
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim == 2:
-                weight.copy_(torch.tensor(real(*whole(weight.numpy()))))
+                blocks = weight.view(len(weight), -1, math.gcd(weight.shape[1], 64))
+                scales = blocks.abs().amax(2, keepdim=True) / 127
+                blocks.copy_((blocks / scales).round() * scales)
     return model
 
 
@@ -169,9 +172,10 @@ def refused(directory, out, capsys):
     [
         ({"format": 1}, "Expected .*defender.json as train.nano.export writes it; format: "),
         ({"text_version": 1}, f"Expected a model of version {TEXT_VERSION} of the compact text, and .* learned version 1"),
+        ({"end": 0}, "Expected an export with the ChatML template .* ends an answer with token 0"),
         ({"template": ["<s>", "<u>", "<a>"]}, "Expected an export with the ChatML template .* begins a prompt with '<s>'"),
     ],
-    ids=["format", "text", "template"],
+    ids=["format", "text", "end", "template"],
 )  # fmt: skip
 def test_an_export_of_another_form_is_refused(ours, tmp_path, capsys, changes, reason):
     (ours / ABOUT).write_text(json.dumps({**json.loads((ours / ABOUT).read_text()), **changes}))

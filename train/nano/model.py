@@ -64,18 +64,17 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator([*texts, *answers * 2000], trainer)
-    fast = wrap(tokenizer, end=tokenizer.token_to_id(END), context=CONTEXT)
+    fast = wrap(tokenizer)
     fixed = (system_text({}, "compact"), *PIECES, *(rule.rule_id for rule in RULES))
     fast.add_tokens([AddedToken(piece, normalized=False) for piece in fixed])
     return fast
 
 
-def wrap(tokenizer: Any, *, end: int, context: int) -> Any:
+def wrap(tokenizer: Any, *, context: int = CONTEXT) -> Any:
     """Return a tokenizer of `tokenizers` as transformers has it, with the ChatML template.
 
     Args:
-        tokenizer: holds the token that pads.
-        end: the token that ends an answer.
+        tokenizer: holds the tokens that pad and that end an answer.
         context: tokens of a text at most.
     """
     from transformers import PreTrainedTokenizerFast
@@ -83,7 +82,7 @@ def wrap(tokenizer: Any, *, end: int, context: int) -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
-        eos_token=tokenizer.id_to_token(end),
+        eos_token=END,
         model_max_length=context,
         clean_up_tokenization_spaces=False,
         padding_side="left",

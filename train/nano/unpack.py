@@ -84,13 +84,13 @@ def chat_tokenizer(content: str, about: About) -> Any:
     """
     from tokenizers import Tokenizer
 
-    tokenizer = wrap(Tokenizer.from_str(content), end=about.end, context=about.context)
+    tokenizer = wrap(Tokenizer.from_str(content), context=about.context)
     chat = [{"role": "system", "content": "[[system]]"}, {"role": "user", "content": "[[user]]"}]
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     before, between, after = about.template
-    if text != f"{before}[[system]]{between}[[user]]{after}":
+    if text != f"{before}[[system]]{between}[[user]]{after}" or tokenizer.eos_token_id != about.end:
         raise BadRequestError(
-            f"Expected an export with the ChatML template of train.nano.model, and it begins a prompt with {before!r}; "
+            f"Expected an export with the ChatML template of train.nano.model, and it begins a prompt with {before!r} and ends an answer with token {about.end}; "
             "train on from the checkpoint that it was made of."
         )
     return tokenizer

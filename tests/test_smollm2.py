@@ -201,7 +201,7 @@ def test_twenty_steps_of_sft_and_twenty_of_grpo_on_the_pretrained_model(tmp_path
         "--batch-size",
         "2",
         "--max-answer",
-        "32",
+        "128",
         "--stages",
         "stage1_basic",
     ]

@@ -185,7 +185,11 @@ def test_every_baked_incident_holds_what_its_file_says():
         assert case.title == f"Baked incident {number} of 50, {row['task']}"
         for name, when in zip(demo_data.baked_names(), ("before", "after"), strict=True):
             answer, stored = ask(name, case), row[when]
-            assert (answer.triage, answer.fault, answer.reward) == (stored["answer"], stored["fault"], stored["reward"])
+            said = stored["answer"] and {
+                **stored["answer"],
+                "rationale": rationale_in_words(stored["answer"]["rationale"], row["observation"]),
+            }
+            assert (answer.triage, answer.fault, answer.reward) == (said, stored["fault"], stored["reward"])
             assert answer.right == (stored["action"] == row["label"])
             assert answer.took_ms is None
 

@@ -721,9 +721,10 @@ def test_every_figure_of_the_leaderboard_is_the_files(files):
     tables = re.findall(r"<summary><b>(.*?)</b>, (\d+) items.*?<tbody>(.*?)</tbody>", page, re.DOTALL)
     shown = ("accuracy", "macro_f1", "dismiss_on_malicious", "over_reaction", "mean_reward")
 
-    assert [name.replace(" ", "_") for name, _, _ in tables] == list(entries[0]["sets"])
-    for name, items, body in tables:
-        inside = {entry["name"]: entry["sets"][name.replace(" ", "_")] for entry in entries}
+    sets = list(dict.fromkeys(name for entry in entries for name in entry["sets"]))
+    assert [name.replace(" ", "_") for name, _, _ in tables] == sets
+    for (_, items, body), measured in zip(tables, sets, strict=True):
+        inside = {entry["name"]: entry["sets"][measured] for entry in entries if measured in entry["sets"]}
         rows = [
             [Page(cell).text for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
             for row in body.split("<tr>")[1:]

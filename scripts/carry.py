@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load, save
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from runs.directory import RUN
 from runs.files import write_atomically
+from train.nano.checkpoint import STATE
 
 PART = 15 * 2**20  # bytes
 WEIGHTS = "model.safetensors"
-LEFT_OUT = ("state.pt", "log.jsonl", "run.json")
+LEFT_OUT = (STATE, "log.jsonl", RUN)
 
 
 def pack(checkpoint: Path, prefix: Path) -> None:
@@ -32,17 +35,24 @@ def pack(checkpoint: Path, prefix: Path) -> None:
     parts = [packed.getvalue()[start : start + PART] for start in range(0, packed.tell(), PART)]
     for number, part in enumerate(parts):
         write_atomically(prefix.with_name(f"{prefix.name}.{number}"), part)
+    for old in _parts(prefix)[len(parts) :]:  # of a longer one before
+        old.unlink()
     print(f"{checkpoint}: {packed.tell() / 2**20:.1f} MiB in {len(parts)} files")
 
 
 def join(prefix: Path, checkpoint: Path) -> None:
     """Make a checkpoint's directory of its parts."""
-    packed = b"".join(part.read_bytes() for part in sorted(prefix.parent.glob(f"{prefix.name}.[0-9]")))
+    packed = b"".join(part.read_bytes() for part in _parts(prefix))
     checkpoint.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(checkpoint, filter="data")
     weights = checkpoint / WEIGHTS
     weights.write_bytes(_cast(weights.read_bytes(), np.float32))
+
+
+def _parts(prefix: Path) -> list[Path]:
+    """Return the parts that are there, in their order."""
+    return sorted(prefix.parent.glob(f"{prefix.name}.[0-9]*"), key=lambda part: int(part.suffix[1:]))
 
 
 def _cast(content: bytes, dtype: type) -> bytes:

@@ -13,36 +13,23 @@ import torch
 
 from players import codec, nano
 from players.codec import PromptCodec, load
-from players.prompt import TEXT_VERSION, user_text
+from players.prompt import TEXT_VERSION
 from runs.directory import LOCK
 from runs.ending import StoppedError
 from schema import TASKS, BadRequestError
+from tests.nano_start import ROWS, make_start
 from train import grpo, sft
-from train.data import fresh, labelled, training_row
+from train.data import labelled
 from train.nano import checkpoint, loop, methods, objectives, outcome, pipeline, pretrain
-from train.nano import model as nano_model
 from train.nano.checkpoint import save
 from train.nano.loop import Loop, Plan
 from train.nano.objectives import GRPO, Supervised
-
-ROWS = partial(training_row, 3, tasks=("stage1_basic",))
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A checkpoint that knows the form of an answer a little."""
-    torch.set_num_threads(1)
-    tokenizer = nano_model.train_tokenizer(
-        (user_text(row["observation"], "compact") for row in fresh(1, number=60)), 900
-    )
-    out = tmp_path_factory.mktemp("start")
-    run = Loop(
-        Plan(out, steps=6, batch=2, lr=5e-3),
-        lambda: (nano_model.make("nano", tokenizer), tokenizer),
-        about={"method": "sft"},
-    )
-    run.run(ROWS, Supervised())
-    return out / "last"
+    return make_start(tmp_path_factory.mktemp("start"), vocabulary=900, steps=6, batch=2)
 
 
 def weights(path):

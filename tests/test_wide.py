@@ -9,11 +9,10 @@ import torch
 from players import decode
 from players.codec import PromptCodec, load
 from players.decode import answers
-from players.prompt import user_text
 from runs.workers import worker_processes
 from scripts import carry
+from tests.nano_start import ROWS, make_start
 from train import grpo, sft
-from train.data import fresh, training_row
 from train.nano import forward, measure, methods
 from train.nano import model as nano_model
 from train.nano.batches import Ahead
@@ -23,20 +22,11 @@ from train.nano.loop import Loop, Plan
 from train.nano.muon import Muon, orthogonal
 from train.nano.objectives import GRPO, LanguageModelling, Supervised
 
-ROWS = partial(training_row, 3, tasks=("stage1_basic",))
-
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A checkpoint that knows the form of an answer a little."""
-    torch.set_num_threads(1)
-    tokenizer = nano_model.train_tokenizer(
-        (user_text(row["observation"], "compact") for row in fresh(1, number=60)), 1200
-    )
-    out = tmp_path_factory.mktemp("start")
-    plan = Plan(out, steps=20, batch=4, lr=5e-3)
-    Loop(plan, lambda: (nano_model.make("nano", tokenizer), tokenizer), about={"method": "sft"}).run(ROWS, Supervised())
-    return out / "last"
+    return make_start(tmp_path_factory.mktemp("start"), vocabulary=1200, steps=20, batch=4)
 
 
 def weights(path):
@@ -217,3 +207,22 @@ def test_a_checkpoint_is_carried_in_parts(start, tmp_path, monkeypatch):
     carry.join(tmp_path / "small", tmp_path / "joined")
 
     torch.testing.assert_close(weights(tmp_path / "joined"), weights(start), atol=1e-3, rtol=1e-3)
+
+
+def test_what_is_packed_anew_leaves_no_part_of_a_longer_one(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(carry, "PART", 100_000)
+    carry.pack(start, tmp_path / "small")
+    assert len(list(tmp_path.glob("small.*"))) > 10
+    monkeypatch.setattr(carry, "PART", 10_000_000)
+    carry.pack(start, tmp_path / "small")
+
+    assert [part.name for part in tmp_path.glob("small.*")] == ["small.0"]
+
+
+def test_prompts_alone_ask_the_verifier_nothing(start):
+    (example,) = Ahead(ROWS, start, answered=False).take(0, 1)
+    (whole,) = Ahead(ROWS, start).take(0, 1)
+
+    assert (LanguageModelling.answered, Supervised.answered, GRPO.answered) == (False, True, False)
+    assert example.prompt.tolist() == whole.prompt.tolist()
+    assert (len(example.answer), len(whole.answer) > 10) == (0, True)

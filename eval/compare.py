@@ -29,7 +29,7 @@ from eval.intervals import (
     percentiles,
 )
 from eval.metric_table import BY_NAME
-from eval.metrics import DISMISS, STRONG, Table, resampled_f1, resampled_ratio, table
+from eval.metrics import DISMISS, Table, resampled_f1, resampled_ratio, table
 from eval.runs import Run, load_runs, shared_set
 from runs.ending import refusing
 from runs.extras import require
@@ -76,7 +76,7 @@ RESAMPLED: Mapping[str, Resampled] = {
     "accuracy": _ratio(lambda data: data.right, _all),
     "macro_f1": resampled_f1,
     "dismiss_on_malicious": _ratio(lambda data: data.malicious & (data.answer == DISMISS), lambda data: data.malicious),
-    "over_reaction": _ratio(lambda data: np.isin(data.answer, STRONG) & ~data.malicious, lambda data: ~data.malicious),
+    "over_reaction": _ratio(lambda data: data.strong & ~data.malicious, lambda data: ~data.malicious),
     "citation_recall": _ratio(lambda data: data.cited, _all),
     "mean_reward": _ratio(lambda data: data.reward, _all),
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.charts import MARKERS, Chart, Ink, Panel, panels
+from runs.files import JsonLines
 from schema import BadRequestError, Row
 
 VALIDATED = "val/"  # before the names of figures on held-out incidents
@@ -40,7 +41,7 @@ def read_training(name: str, path: Path) -> dict[str, Any]:
     Raises:
         BadRequestError: there is no log of a training run in `path`.
     """
-    run, log = _read(path / "run.json"), _lines(path / "log.jsonl")
+    run, log = _read(path / "run.json"), list(JsonLines(path / "log.jsonl").read())
     steps = [line for line in log if "incidents" in line and "step" in line]
     if not steps:
         raise BadRequestError(
@@ -65,23 +66,6 @@ def _read(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeError) as error:
-        raise BadRequestError(
-            f"Expected a training run with log.jsonl in {str(path.parent)!r}, and got {error}; give its directory."
-        ) from error
-    return [line for row in text.splitlines() if isinstance(line := _object(row), dict)]
-
-
-def _object(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:  # the last line of a run that was killed
-        return None
 
 
 def _curves(log: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Place = Literal["run", "board", "page", "card", "demo", "training"]
+Place = Literal["run", "board", "page", "card", "demo", "training", "chain"]
 Unit = Literal["share", "reward", "cost", "score"]
 # The steps of a reason in the order in which they are written, each with the fields of `players.reasons.Reason` that it says.
 STEPS: Mapping[str, tuple[str, ...]] = {
@@ -64,28 +64,23 @@ METRICS = (
     MetricRow("ppv_at_1", "true share of alarms at 1 %", "more", "share", ("board",)),
     MetricRow("brier", "Brier score", "less", "score", ("board",)),
     MetricRow("ece", "calibration error", "less", "score", ("run", "board", "card")),
-    MetricRow("chain_given", "answers with a chain", "more", "share", ("board",)),
-    MetricRow("chain_right", "whole chains right", "more", "share", ("run", "board", "card", "training")),
+    MetricRow("chain_given", "answers with a chain", "more", "share", ("board", "chain")),
+    MetricRow("chain_right", "whole chains right", "more", "share", ("run", "board", "card", "training", "chain")),
     *(
         MetricRow(
             f"step_{step}",
             f"{step} right",
             "more",
             "share",
-            ("run", "board", "training") if step == "rules" else ("board",),
+            ("run", "board", "training", "chain") if step == "rules" else ("board", "chain"),
         )
         for step in STEPS
     ),
-    MetricRow("rung_right", "rungs right", "more", "share", ("board",)),
-    MetricRow("faithful", "actions that follow", "more", "share", ("run", "board", "card")),
+    MetricRow("rung_right", "rungs right", "more", "share", ("board", "chain")),
+    MetricRow("faithful", "actions that follow", "more", "share", ("run", "board", "card", "chain")),
     MetricRow("pair_accuracy", "pair accuracy", "more", "share", ("run", "board")),
     MetricRow("invariance", "invariance", "more", "share", ("run", "board")),
     MetricRow("injection_flip_rate", "injection flip rate", "less", "share", ("run", "board")),
-)
-CHAIN_ROWS = tuple(
-    row
-    for row in METRICS
-    if row.name in ("chain_given", "chain_right", "rung_right", "faithful") or row.name.startswith("step_")
 )
 BY_NAME = {row.name: row for row in METRICS}
 RANKING = "macro_f1"  # defenders are listed by it, the highest first

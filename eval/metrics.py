@@ -74,6 +74,11 @@ class Table:
         return self.truth == self.answer
 
     @cached_property
+    def strong(self) -> np.ndarray:
+        """Mark the answers that quarantine or block."""
+        return np.isin(self.answer, STRONG)
+
+    @cached_property
     def missed(self) -> np.ndarray:
         """Mark what is malicious and not caught: dismissed, or answered with nothing that can be read."""
         return self.malicious & ((self.answer == DISMISS) | ~self.formed)
@@ -183,7 +188,7 @@ def _rates(figures: _Figures) -> Iterator[tuple[str, Metric]]:
     anything = np.ones(len(data.truth), dtype=bool)
     yield "accuracy", figures.rate(data.right, anything, "no items")
     yield "dismiss_on_malicious", figures.rate(data.answer == DISMISS, data.malicious, "nothing malicious")
-    yield "over_reaction", figures.rate(np.isin(data.answer, STRONG), ~data.malicious, "nothing benign")
+    yield "over_reaction", figures.rate(data.strong, ~data.malicious, "nothing benign")
     needless = data.truth != ESCALATE
     yield "unnecessary_escalation", figures.rate(data.answer == ESCALATE, needless, "everything is to escalate")
     yield "detection", figures.rate(~data.missed, data.malicious, "nothing malicious")
@@ -202,7 +207,7 @@ def _weighted(figures: _Figures) -> Iterator[tuple[str, Metric]]:
     data = figures.data
     yield "weighted_accuracy", figures.mean(data.right, weight=data.weight)
     yield "weighted_macro_f1", figures.macro_f1(data.weight)
-    dismissed, strong = data.answer == DISMISS, np.isin(data.answer, STRONG)
+    dismissed, strong = data.answer == DISMISS, data.strong
     yield (
         "weighted_dismiss_on_malicious",
         figures.mean(dismissed, data.malicious, weight=data.weight, empty="nothing malicious"),

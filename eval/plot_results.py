@@ -198,22 +198,37 @@ def _confusion(table: Mapping[str, Any], axes: Any, ink: Ink) -> None:
         spine.set_color(ink.faint)
 
 
-def calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:
+def _calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:
     """Chart how often each defender is right at each stated confidence."""
-    rows: list[Row] = []
-    pictures: dict[str, Panel] = {}
-    for run in runs:
-        metrics = run.metrics(name, resamples=resamples)
-        if metrics["calibration"]:
-            rows += [{"model": run.name, **part} for part in metrics["calibration"]]
-            pictures[run.name] = partial(reliability, metrics["calibration"], metrics["ece"]["value"])
-    title, alt = f"Calibration ({name})", "Accuracy against stated confidence, by defender."
-    missing = "no answer states a confidence"
+    measured = {run.name: run.metrics(name, resamples=resamples) for run in runs}
+    parts = {
+        of: (metrics["calibration"], metrics["ece"]["value"])
+        for of, metrics in measured.items()
+        if metrics["calibration"]
+    }
+    return calibration_chart("calibration", f"Calibration ({name})", parts, by="model", whose="defender")
+
+
+def calibration_chart(
+    file: str, title: str, parts: Mapping[str, tuple[Sequence[Row], float]], *, by: str, whose: str = ""
+) -> Chart:
+    """Chart how often answers are right at each stated confidence.
+
+    Args:
+        file: its name, without an ending.
+        title: above it.
+        parts: by the name of a panel the bins of stated confidence, and the calibration error.
+        by: the column of the names in the data.
+        whose: what a panel is of, in words; as `by` if it is left out.
+    """
+    rows = [{by: name, **row} for name, (bins, _) in parts.items() for row in bins]
+    pictures: dict[str, Panel] = {name: partial(_reliability, *part) for name, part in parts.items()}
+    alt, missing = f"Accuracy against stated confidence, by {whose or by}.", "no answer states a confidence"
     across, up = "stated confidence", "share right, 95 % Wilson"
-    return panels("calibration", title, rows, pictures, alt=alt, across=across, up=up, missing=missing)
+    return panels(file, title, rows, pictures, alt=alt, across=across, up=up, missing=missing)
 
 
-def reliability(bins: Sequence[Row], ece: float, axes: Any, ink: Ink) -> None:
+def _reliability(bins: Sequence[Row], ece: float, axes: Any, ink: Ink) -> None:
     """Draw the share of right answers in each bin of stated confidence, with the line on which a calibrated defender lies."""
     axes.plot([0, 1], [0, 1], color=ink.text, linestyle=(0, (4, 3)), linewidth=1)
     for part in bins:
@@ -296,7 +311,7 @@ def charts(
     pictures = [
         *(
             make(runs, chosen, resamples)
-            for make in (dismissed, _f1_by_split, _confusions, reward_by_stage, calibrations, _predictive_values)
+            for make in (dismissed, _f1_by_split, _confusions, reward_by_stage, _calibrations, _predictive_values)
         ),
         injections(runs, resamples),
     ]

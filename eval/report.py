@@ -18,7 +18,7 @@ from markupsafe import Markup
 from eval.charts import png
 from eval.compare import RESAMPLED, compare
 from eval.intervals import MEASURING, RESAMPLES
-from eval.metric_table import BY_NAME, CHAIN_ROWS, RANKING, interval_text, shown_in, value_text
+from eval.metric_table import BY_NAME, RANKING, interval_text, shown_in, value_text
 from eval.metrics import Metric
 from eval.plot_results import charts, read_audit
 from eval.reverify import Rows, frozen_rows
@@ -47,14 +47,13 @@ def board(runs: Sequence[Run], name: str, resamples: int) -> list[dict[str, Any]
     rows = []
     for run in runs:
         metrics = run.metrics(name, resamples=resamples)
-        command = run.info.command if isinstance(run.info.command, str) else " ".join(run.info.command)
         rows.append(
             {
                 "name": run.name,
                 "kind": run.info.defender.kind,
                 "cells": [_cell(metrics[column.name]) for column in COLUMNS],
                 "info": run.info,
-                "command": command,
+                "command": run.info.command_text,
                 "rank": metrics[RANKING]["value"] or 0.0,
             }
         )
@@ -69,7 +68,11 @@ def steps_board(runs: Sequence[Run], name: str, resamples: int) -> list[dict[str
         if metrics["chain_given"]["value"]:
             first = ", ".join(f"{step} {count}" for step, count in metrics["first_wrong"].items())
             rows.append(
-                {"name": run.name, "cells": [_cell(metrics[row.name]) for row in CHAIN_ROWS], "first_wrong": first}
+                {
+                    "name": run.name,
+                    "cells": [_cell(metrics[row.name]) for row in shown_in("chain")],
+                    "first_wrong": first,
+                }
             )
     return rows
 
@@ -177,7 +180,7 @@ def report(
         families=about["families"],
         columns=[column.label for column in COLUMNS],
         board=board(runs, chosen, resamples),
-        step_names=[row.label for row in CHAIN_ROWS],
+        step_names=[row.label for row in shown_in("chain")],
         steps=steps_board(runs, chosen, resamples),
         focus=shown_run.name,
         verdicts=[comparison.verdict for comparison in comparisons],

@@ -12,17 +12,16 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from eval.bake_demo import draw
-from eval.charts import Chart, dots, panels
+from eval.charts import Chart, dots
 from eval.compare import compare
 from eval.curves import learning_curves, price, read_training
 from eval.intervals import MEASURING, RESAMPLES
-from eval.metric_table import CHAIN_ROWS, RANKING
-from eval.plot_results import reliability, save_all
+from eval.metric_table import RANKING, shown_in
+from eval.plot_results import calibration_chart, save_all
 from eval.reverify import Rows, frozen_rows
 from eval.runs import BENCHMARK, Run, load_runs, shared_set
 from eval.steps import right_chain
@@ -170,7 +169,7 @@ def results(
         **by_rule(before, after, chosen, frozen),
         "steps": {
             name: {
-                "figures": {row.name: _figure(metrics[row.name]) for row in CHAIN_ROWS},
+                "figures": {row.name: _figure(metrics[row.name]) for row in shown_in("chain")},
                 "first_wrong": metrics["first_wrong"],
             }
             for name, metrics in measured.items()
@@ -187,7 +186,7 @@ def results(
 
 
 def _about(run: Run) -> dict[str, Any]:
-    return {"name": run.name, "commit": run.info.commit, "command": run.info.command, "density": run.info.density}
+    return {"name": run.name, "commit": run.info.commit, "command": run.info.command_text, "density": run.info.density}
 
 
 # ---------------------------------------------------------------- pictures
@@ -212,8 +211,8 @@ def _change(stored: Mapping[str, Any]) -> Chart:
     rows = [
         row
         for name, part in stored["sets"].items()
-        for row in _sides(part["metrics"].get(RANKING, {}), stored, set=name)
         if RANKING in part["metrics"]
+        for row in _sides(part["metrics"][RANKING], stored, set=name)
     ]
     axis = "macro-F1 over five actions, 95 % bootstrap interval over families; more is better"
     title, alt = "Before and after, by set", "Macro-F1 of both defenders on every set."
@@ -231,7 +230,7 @@ def _accuracies(stored: Mapping[str, Any], table: str, title: str) -> Chart:
 def _steps(stored: Mapping[str, Any]) -> Chart:
     rows = [
         {"step": row.label, "set": name, **part["figures"][row.name]}
-        for row in CHAIN_ROWS
+        for row in shown_in("chain")
         if row.name != "chain_given"
         for name, part in stored["steps"].items()
         if name != BENCHMARK
@@ -242,12 +241,10 @@ def _steps(stored: Mapping[str, Any]) -> Chart:
 
 
 def _reliabilities(stored: Mapping[str, Any]) -> Chart:
-    drawn = {name: part for name, part in stored["calibration"].items() if name != BENCHMARK}
-    rows = [{"set": name, **row} for name, part in drawn.items() for row in part["bins"]]
-    pictures = {name: partial(reliability, part["bins"], part["ece"]["value"]) for name, part in drawn.items()}
-    title, alt = f"Calibration of {stored['after']['name']}", "Accuracy against stated confidence, by set."
-    across, up, missing = "stated confidence", "share right, 95 % Wilson", "no answer states a confidence"
-    return panels("reliability", title, rows, pictures, alt=alt, across=across, up=up, missing=missing)
+    parts = {
+        name: (part["bins"], part["ece"]["value"]) for name, part in stored["calibration"].items() if name != BENCHMARK
+    }
+    return calibration_chart("reliability", f"Calibration of {stored['after']['name']}", parts, by="set")
 
 
 def _spaced(name: str) -> str:

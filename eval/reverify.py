@@ -59,7 +59,7 @@ def _rescore(row: Mapping[str, Any], rollout: Mapping[str, Any], table: TableNam
 
     Args:
         row: the item's frozen row.
-        rollout: the stored rollout; only its reply is read.
+        rollout: the stored rollout; its reply is read, and whether it has `steps`.
         table: the reward table.
     """
     truth = judge_observation(row["observation"])

@@ -60,6 +60,11 @@ class RunInfo(_Lenient):
     sets: list[SetInfo]
     complete: bool
 
+    @property
+    def command_text(self) -> str:
+        """The command as one line."""
+        return self.command if isinstance(self.command, str) else " ".join(self.command)
+
 
 class StoredAnswer(_Lenient):
     """A well-formed answer."""
@@ -159,7 +164,7 @@ def load_run(path: Path | str) -> Run:
     info = _checked(RunInfo, _read(path / "run.json"), f"{path / 'run.json'}")
     if not info.complete:
         raise BadRequestError(
-            f"Expected a complete run in {str(path)!r}, and it stopped before its end; start it again, it resumes: {_shown(info)}"
+            f"Expected a complete run in {str(path)!r}, and it stopped before its end; start it again, it resumes: {info.command_text}"
         )
     info.sets = [part for part in info.sets if part.name != RECORDED]
     if not info.sets:
@@ -192,10 +197,6 @@ def _check_items(path: Path, part: SetInfo, rows: Sequence[Mapping[str, Any]]) -
             f"Expected {part.items} rollouts of {part.name} in {str(path)!r}, as run.json says, and found {len(rows)}; "
             "run the same command again, it resumes."
         )
-
-
-def _shown(info: RunInfo) -> str:
-    return info.command if isinstance(info.command, str) else " ".join(info.command)
 
 
 Model = TypeVar("Model", bound=BaseModel)

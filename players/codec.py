@@ -16,7 +16,7 @@ from players.weights import load_model
 from schema import LABELS, BadRequestError
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-# The pieces of an answer that are always the same. The first three cannot occur in a prompt: quotes within a value are escaped there.
+# The pieces of an answer that are always the same. The first three cannot occur in a prompt: `players.values` escapes a text that holds '": "'.
 PIECES = ('{"rationale": "', '", "cited_log_id": "', '", "action": "', '"}')
 CONTEXT = 4096  # tokens
 LONGEST = 192  # tokens of an answer; a right one has 20 to 120

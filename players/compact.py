@@ -2,11 +2,11 @@
 
 A host is `@crown1`, `@host1` or `@lab1` by its tier, an account `@priv1` or `@user1`, an indicator `@bad1` (high confidence) or `@maybe1`, a ticket
 `@t1` if it is approved and `@x1` if not, an authorised scanner `@scan1` (`@outscan1` from outside), any other address `@out1` or `@in1`, a machine's
-account `@machine1`, another name that comes again `@name1`; an address of a host has the host's short name. A definition begins with what matters.
+account `@machine1`, another name that comes again `@name1`, an outage of a sensor `@s1`; an address of a host has the host's short name. A definition begins with what matters.
 The fact stands wherever the entity stands: a small model does not form the habit of looking a definition up at a varying distance (train/LOG.md).
 
-A line of the timeline has the seconds since the line before it, type and activity, the fields, and three things that follow from the context:
-`names=` the entities that a text names, `during=` the tickets that are open and name the line's host and account, and, last, its log id. Numbers of
+A line of the timeline has the seconds since the line before it, type and activity, the fields, two things that follow from the context,
+`names=` the entities that a text names and `during=` the tickets that are open and name the line's host and account, and, last, its log id. Numbers of
 100,000 and more say their number of digits first. What the verifier reads can be read back.
 """
 
@@ -108,7 +108,7 @@ class _Names(dict[tuple[bool, Any], str]):
         return ",".join(self.get((False, value)) or plain(value) for value in values) or "-"
 
     def by_name(self) -> dict[str, str]:
-        """Return the short names by what they stand for."""
+        """Return the short names by what they stand for, the last defined first, tickets at the end."""
         return {value: name for (_, value), name in reversed(self.items())} | self._tickets
 
 

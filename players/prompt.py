@@ -12,7 +12,7 @@ section or a special token of a chat template. `-` is an empty list.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import starmap
 from operator import itemgetter
@@ -97,7 +97,7 @@ def system_text(observation: Mapping[str, Any], density: Density = "full") -> st
 def user_text(observation: Mapping[str, Any], density: Density = "full") -> str:
     """Return the user message: alert, context, log lines."""
     try:
-        return _RENDER[_checked(density)](observation)
+        return _full(observation) if _checked(density) == "full" else compact(observation).text
     except _NO_OBSERVATION as error:
         raise _refusal(error) from error
 
@@ -168,13 +168,6 @@ def _full(observation: Mapping[str, Any]) -> str:
         fields = " ".join(starmap(_part, _without_nulls(row["fields"]).items()))
         lines.append(f"{row['log_id']} {shown_time(row['timestamp'])} {row['event_type']} {fields}")
     return "\n".join(lines)
-
-
-_RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "full": _full,
-    "compact": lambda observation: compact(observation).text,
-    "legend": lambda observation: compact(observation).text,
-}
 
 
 # ---------------------------------------------------------------- reply -> answer

@@ -17,20 +17,21 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from players.compact import SHORT_NAME, TICKET, compact, read_work, work_name
 from players.values import QUOTED, plain, read, read_list
 from schema import CLOUD_WORK, Label
 from verifier.context import SEVERAL_HOSTS
-from verifier.truth import LADDER, GroundTruth
-from verifier.window import Finding
+from verifier.truth import BEAR_OUT, LADDER, GroundTruth
+from verifier.window import Finding, Scope, Strength
 
 MOST_REASONS = 6  # findings of a chain: unexplained and confirmed ones first
 MOST_NAMED = 4  # lines, hosts or accounts of a reason; of more the first three are named
 MORE = "+"  # stands last where there are more than are named
 NOT_EXPLAINED, BY_TOOL = "no", "tool"
-STRENGTHS, SCOPES = ("confirmed", "suspicious"), ("host", "network", "identity", "data")
+STRENGTHS: tuple[str, ...] = get_args(Strength)
+SCOPES: tuple[str, ...] = get_args(Scope)
 RUNGS: Mapping[str, tuple[Label, str]] = {str(rung): step for rung, step in LADDER.items()}
 OPENING = 4  # parts that begin a reason: rule, lines, strength, scope
 PARTS = ("on", "by", "with", "from", "ok")  # hosts, accounts, program or work, the other end, what explains it
@@ -106,7 +107,7 @@ def _explanation(explained_by: str) -> str:
 def renamed(chain: Chain, names: Mapping[str, str]) -> Chain:
     """Call hosts, accounts, addresses and tickets by other names (`players.compact.Compact.names`, or those the other way round).
 
-    After its place a reason's hosts stand in the order of `names`, which is that of a prompt, crown jewels first; so do its accounts.
+    After its place a reason's hosts stand crown jewels first, then in the order of `names` (of a prompt's: the last defined first); so do its accounts.
     """
     order = {name: (not _is_kind(name, "crown"), index) for index, name in enumerate(names.values())}
 
@@ -338,5 +339,5 @@ def _conclusion(chain: Chain) -> str:
     if chain.rung not in RUNGS:
         return "No conclusion"
     action, why = RUNGS[chain.rung]
-    together = "different suspicious things bear each other out; " if chain.together else ""
+    together = BEAR_OUT if chain.together else ""
     return f"So {action}: {together}{why}"

@@ -27,22 +27,26 @@ def question(observation: Mapping[str, Any], density: Density = "full", shots: i
     Raises:
         BadRequestError: no such density, or the observation is not a defender's.
     """
-    rows = examples(density, shots)
     user = user_text(observation, density)
-    lines = [line for row in rows for line in row["observation"]["log_window"]] + list(observation["log_window"])
-    turns = [
+    lines = [line for row in examples(density, shots) for line in row["observation"]["log_window"]]
+    return [
+        {"role": "system", "content": system_text({"log_window": [*lines, *observation["log_window"]]}, density)},
+        *map(dict, _turns(density, shots)),
+        {"role": "user", "content": user},
+    ]
+
+
+@lru_cache(maxsize=8)
+def _turns(density: Density, shots: int) -> tuple[dict[str, str], ...]:
+    """Return the turns of so many worked examples."""
+    return tuple(
         turn
-        for row in rows
+        for row in examples(density, shots)
         for turn in (
             {"role": "user", "content": user_text(row["observation"], density)},
             {"role": "assistant", "content": answer_text(row["observation"], density)},
         )
-    ]
-    return [
-        {"role": "system", "content": system_text({"log_window": lines}, density)},
-        *turns,
-        {"role": "user", "content": user},
-    ]
+    )
 
 
 @lru_cache(maxsize=8)

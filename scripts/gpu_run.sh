@@ -3,8 +3,9 @@
 #
 # SFT on fresh incidents (easy ones first), figures, GRPO, figures. Weights and logs go to $OUT in few small files (scripts/carry.py joins them),
 # once a minute and after each phase; a phase that fails or is killed leaves what the ones before it made. Wheels in .whl are installed first.
-# Variables: SFT_S, GRPO_S and SCARCE_S seconds of training (0 leaves a line out), CARRY the models that are brought home, EASY incidents of stage 1 first, EVAL_N incidents of each split, PRESET, DEVICE, LR, GRPO_LR,
-# SFT_MORE and GRPO_MORE flags; SMOKE=1 tries every phase in a minute.
+# Variables: SFT_S, GRPO_S and SCARCE_S seconds of training (0 leaves a line out), CARRY the models that are brought home, EASY incidents of
+# stage 1 first, EVAL_N incidents of each split, SAVE_S seconds between savings, RUN the directory of the runs, PRESET, DEVICE, LR, GRPO_LR, SFT_MORE and
+# GRPO_MORE flags; SMOKE=1 tries every phase in a minute.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 if [ "${SMOKE:-0}" = 1 ]; then
@@ -13,7 +14,7 @@ if [ "${SMOKE:-0}" = 1 ]; then
 fi
 : "${SFT_S:=300}" "${GRPO_S:=90}" "${SCARCE_S:=0}" "${CARRY:=sft grpo scarcegrpo}" "${EASY:=60000}" "${EVAL_N:=800}" "${SAVE_S:=60}" "${PRESET:=medium}" "${DEVICE:=cuda}"
 : "${LR:=3e-3}" "${GRPO_LR:=5e-4}" "${SFT_MORE:=}" "${GRPO_MORE:=}" "${OUT:=out/gpu-run}" "${RUN:=/tmp/gpu-run}"
-export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false OPENSOC_PLAIN=1 PYTHONPATH=.
+export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=.
 mkdir -p "$OUT" "$RUN"
 began=$(date +%s)
 say() { echo "[$(($(date +%s) - began)) s] $*"; }
@@ -46,10 +47,9 @@ phase() { # seconds that training takes, its last checkpoint, its name, the comm
     keep "$last" "$name"
     logs
 }
-measure() { # a model, its name, more flags
+measure() { # a model, its name
     local model=$1 name=$2
-    shift 2
-    timeout 90 python3 -m train.nano.measure "$model" --device "$DEVICE" --n "$EVAL_N" --out "$RUN/$name.json" "$@" 2>&1 | tee -a "$RUN/figures.txt"
+    timeout 90 python3 -m train.nano.measure "$model" --device "$DEVICE" --n "$EVAL_N" --out "$RUN/$name.json" 2>&1 | tee -a "$RUN/figures.txt"
     logs
 }
 minutes() { awk "BEGIN { print $1 / 60 }"; }

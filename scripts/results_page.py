@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +29,8 @@ def _head(stored: Mapping[str, Any]) -> Iterator[str]:
     )
     for side in ("before", "after"):
         run = stored[side]
-        yield f"- {side}: `{run['name']}`, prompts `{run['density']}`, commit `{str(run['commit'])[:12]}`, `{_command(run['command'])}`"
-    yield f"- this page: commit `{stored['commit'][:12]}`, `{_command(stored['command'])}`\n"
-
-
-def _command(command: str | Sequence[str]) -> str:
-    return command if isinstance(command, str) else " ".join(command)
+        yield f"- {side}: `{run['name']}`, prompts `{run['density']}`, commit `{str(run['commit'])[:12]}`, `{run['command']}`"
+    yield f"- this page: commit `{stored['commit'][:12]}`, `{stored['command']}`\n"
 
 
 def _sections(stored: Mapping[str, Any], images: Path) -> Iterator[str]:
@@ -152,7 +147,7 @@ def _steps(stored: Mapping[str, Any]) -> Iterator[str]:
     ]
     yield f"How far the chains of reasons of `{stored['after']['name']}` are right. A reason too few or too many is wrong in every step.\n"
     yield _table(("", *(f"`{name}`" for name in steps)), rows)
-    found = Counter({step: count for part in steps.values() for step, count in part["first_wrong"].items()})
+    found = {step for part in steps.values() for step in part["first_wrong"]}
     order = [step for step in (*FIRST_WRONG, "none") if step in found]
     yield "Where chains go wrong first, in answers:\n"
     yield _table(

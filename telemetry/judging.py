@@ -171,6 +171,7 @@ def assured(truth: GroundTruth, is_unspoken: bool) -> GroundTruth:
         truth,
         action="monitor",
         why="no rule speaks of any of its lines, so that nothing speaks for harmless work either",
+        rung="",
     )
 
 

@@ -48,7 +48,7 @@ OF_GRPO = (
         "--groups",
         "incidents of one optimizer step, over all devices",
         int,
-        default_text="4; plain loop: 32",
+        default_text="4; plain loop: 32, wide: 128",
         metavar="N",
     ),
     Flag(

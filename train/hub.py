@@ -282,5 +282,9 @@ def lengths(tokenizer: Any, prompts: Sequence[Messages], answers: Sequence[str] 
 def answer_room(tokenizer: Any, density: Density) -> int:
     """Return the tokens that an answer gets: the longest right answer of the frozen rows and an eighth more."""
     texts = [answer_text(row["observation"], density) for row in frozen()]
-    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return max(map(len, ids)) * 9 // 8 + 2
+    return room_for([len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]])
+
+
+def room_for(sizes: Sequence[int]) -> int:
+    """Return the tokens that an answer gets where right ones have so many: the most, and an eighth more."""
+    return max(sizes) * 9 // 8 + 2

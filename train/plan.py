@@ -22,6 +22,7 @@ from players.base import Density
 from players.prompt import answer_text, messages
 from players.weights import base_name, cached, is_adapter, is_model, load_tokenizer
 from schema import BadRequestError, Row
+from train import hub
 from train.command import OWNERS_MODEL, TRL, Flag
 
 MEASURED = 200  # prompts whose lengths are taken
@@ -155,17 +156,15 @@ def measure(rows: Sequence[Row], density: Density, path: Path | None) -> Lengths
     answers = [answer_text(row["observation"], density) for row in rows]
     if path:
         tokenizer = load_tokenizer(path)
-        texts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in prompts]
-        sizes, ends = (
-            [len(ids) for ids in tokenizer(part, add_special_tokens=False)["input_ids"]] for part in (texts, answers)
-        )
+        sizes = hub.lengths(tokenizer, prompts)
+        ends = [len(ids) for ids in tokenizer(answers, add_special_tokens=False)["input_ids"]]
         how = "by its own tokenizer"
     else:
         ratio = CHARACTERS[density]
         sizes = [round(sum(len(message["content"]) for message in chat) / ratio) for chat in prompts]
         ends = [round(len(text) / ANSWER_CHARACTERS) for text in answers]
         how = f"as characters / {ratio:g}, an upper bound"
-    return Lengths(fmean(sizes), max(sizes), max(ends) * 9 // 8 + 2, f"{len(rows)} measured {how}")
+    return Lengths(fmean(sizes), max(sizes), hub.room_for(ends), f"{len(rows)} measured {how}")
 
 
 # ---------------------------------------------------------------- what it takes

@@ -59,15 +59,7 @@ COMMAND = Command(
             BATCH,
             Flag("--epochs", "passes over the rows", float, 2.0, metavar="N"),
             Flag("--batch-size", "rows on a device at once", int, 1, metavar="N", trainer=TRL),
-            Flag(
-                "--accumulate",
-                "batches of one optimizer step",
-                int,
-                8,
-                default_text="8; plain loop: 16 rows",
-                metavar="N",
-                trainer=TRL,
-            ),
+            Flag("--accumulate", "batches of one optimizer step", int, 8, metavar="N", trainer=TRL),
             Flag(
                 "--eval-every",
                 "steps between evaluations on val; 0 for none",

@@ -11,7 +11,7 @@ from verifier.calls import calls_by_operation
 from verifier.commands import triggers_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS, explanation
 from verifier.rules import RULES
-from verifier.truth import LADDER, GroundTruth, Rung
+from verifier.truth import BEAR_OUT, LADDER, GroundTruth, Rung
 from verifier.window import Finding, Kind, Limits, Line, Rule, Window, lines_of_events, lines_of_rows, members, set_of
 from world import EMPTY_WORLD, World
 
@@ -145,7 +145,7 @@ def decide(window: Window, findings: tuple[Finding, ...]) -> GroundTruth:
         evidence_log_ids=tuple(line.log_id for line in window.lines if line.log_id in evidence),
         techniques=tuple(dict.fromkeys(finding.technique for finding in basis)),
         rule_ids=tuple(dict.fromkeys(finding.rule_id for finding in basis)),
-        why=outage or (f"different suspicious things bear each other out; {why}" if together else why),
+        why=outage or (BEAR_OUT if together else "") + why,
         rung=rung,
         together=bool(together),
     )

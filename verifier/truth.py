@@ -37,13 +37,15 @@ LADDER: Mapping[Rung, tuple[Label, str]] = {  # from the gravest rung down: what
     "nothing": ("dismiss", "no rule finds anything"),
 }
 
+BEAR_OUT = "different suspicious things bear each other out; "  # stands before the reason where they do
+
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
     """What the verifier says of an incident.
 
     `findings` holds explained ones too (their `explained_by` says by what). `evidence_log_ids` are the lines that
-    support the action, in time order, never empty. `why` is the ladder's reason, `rung` the same in a word (empty where it was read from a row), and `together` says
+    support the action, in time order, never empty. `why` is the ladder's reason, `rung` the same in a word (empty where it was read from a row, or where no rung gave the action), and `together` says
     that suspicious findings bear each other out.
     """
 
@@ -58,7 +60,7 @@ class GroundTruth:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> GroundTruth:
-        """Rebuild the ground truth that a row stores, as far as answers are scored by it: without findings and `why`.
+        """Rebuild the ground truth that a row stores, as far as answers are scored by it: without findings, `why`, `rung` and `together`.
 
         Args:
             stored: `action`, and where the row has them `evidence_log_ids`, `techniques` and `rule_ids`.

@@ -26,7 +26,7 @@ Judge = Callable[[Row, Sequence[str]], Any]  # judges the answers to a row; it t
 
 
 class Example(NamedTuple):
-    """A row as tokens: its place in the stream, its prompt and its right answer (both 16-bit arrays)."""
+    """A row as tokens: its place in the stream, its prompt and its right answer (both 16-bit arrays; the answer is empty where none is asked for)."""
 
     place: int
     prompt: np.ndarray
@@ -39,14 +39,15 @@ def _coder(tokenizer: Path) -> PromptCodec:
     return PromptCodec(load_tokenizer(tokenizer))
 
 
-def make_examples(rows: Callable[[int], Row], tokenizer: Path, indexes: Sequence[int]) -> list[Example]:
-    """Make and tokenise the rows at some indexes of a stream."""
+def make_examples(rows: Callable[[int], Row], tokenizer: Path, answered: bool, indexes: Sequence[int]) -> list[Example]:
+    """Make and tokenise the rows at some indexes of a stream; `answered` asks for their right answers too."""
     coder = _coder(tokenizer)
-    return [_example(coder, rows(index), index) for index in indexes]
+    return [_example(coder, rows(index), index, answered=answered) for index in indexes]
 
 
-def _example(coder: PromptCodec, row: Row, index: int) -> Example:
-    prompt, answer = (np.array(tokens, np.uint16) for tokens in (coder.prompt(row), coder.answer(row)))
+def _example(coder: PromptCodec, row: Row, index: int, *, answered: bool) -> Example:
+    parts = (coder.prompt(row), coder.answer(row) if answered else [])
+    prompt, answer = (np.array(tokens, np.uint16) for tokens in parts)
     return Example(index, prompt, answer)
 
 
@@ -69,10 +70,13 @@ class Ahead:
         rows: gives the row at an index; without an executor it need not travel.
         tokenizer: the directory of a tokenizer.
         executor: of worker processes; None makes the rows here, when they are asked for.
+        answered: whether the right answers are asked for, which the verifier must be asked for.
     """
 
-    def __init__(self, rows: Callable[[int], Row], tokenizer: Path, executor: Executor | None = None) -> None:
-        self._rows, self._tokenizer, self._executor = rows, tokenizer, executor
+    def __init__(
+        self, rows: Callable[[int], Row], tokenizer: Path, executor: Executor | None = None, *, answered: bool = True
+    ) -> None:
+        self._rows, self._tokenizer, self._executor, self._answered = rows, tokenizer, executor, answered
         self._chunks: dict[int, Future[list[Example]]] = {}
 
     def ask(self, first: int, number: int) -> None:
@@ -82,12 +86,14 @@ class Ahead:
         for chunk in range(first // CHUNK, -(-(first + number * AHEAD) // CHUNK)):
             if chunk not in self._chunks:
                 indexes = range(chunk * CHUNK, (chunk + 1) * CHUNK)
-                self._chunks[chunk] = self._executor.submit(make_examples, self._rows, self._tokenizer, indexes)
+                self._chunks[chunk] = self._executor.submit(
+                    make_examples, self._rows, self._tokenizer, self._answered, indexes
+                )
 
     def take(self, first: int, number: int) -> list[Example]:
         """Return the examples from an index on, in order."""
         if self._executor is None:
-            return make_examples(self._rows, self._tokenizer, range(first, first + number))
+            return make_examples(self._rows, self._tokenizer, self._answered, range(first, first + number))
         self.ask(first, number)
         chunks = range(first // CHUNK, -(-(first + number) // CHUNK))
         examples = [example for chunk in chunks for example in self._chunks[chunk].result()]

@@ -39,6 +39,7 @@ from train.data import frozen, validation_rows
 from train.nano.calibration import Judged, calibrate
 from train.nano.card import CARD, card
 from train.nano.checkpoint import Checkpoint, history, read_record
+from train.nano.model import template_of
 from train.nano.onnx_graph import graph_of
 
 LIMIT = 20_000_000  # bytes of all files together
@@ -81,18 +82,13 @@ class Source(Checkpoint):
 
     def _template(self) -> tuple[str, str, str]:
         """Return what the chat template puts around a system and a user message."""
-        system, user = "[[system]]", "[[user]]"
-        chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         try:
-            text = str(self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
-            before, rest = text.split(system)
-            between, after = rest.split(user)
+            return template_of(self.tokenizer)
         except Exception as error:  # a template is a program, and may raise anything
             raise BadRequestError(
                 f"Expected a chat template with a system and a user message in {str(self.path)!r}, and got {str(error)[:120]!r}; "
                 "save the ChatML template of train.nano.model with the tokenizer."
             ) from error
-        return before, between, after
 
     def answers(self, rows: Sequence[Row]) -> Answers:
         """Return what the checkpoint answers, greedily."""

@@ -29,15 +29,13 @@ class Batch(NamedTuple):
         tokens: n x length.
         positions: n x length, or 1 x length where each lesson has one answer.
         mask: n x 1 x length x length of what sees what, where a lesson has several answers; None for causal.
-        before: m, the places before each token of an answer, in the n x length flattened.
-        targets: m, the tokens of the answers, lesson after lesson.
+        before: m, the places before each token of an answer, lesson after lesson, in the n x length flattened.
     """
 
     tokens: torch.Tensor
     positions: torch.Tensor
     mask: torch.Tensor | None
     before: torch.Tensor
-    targets: torch.Tensor
 
 
 # ---------------------------------------------------------------- lessons as tensors
@@ -48,7 +46,7 @@ def batch_of(lessons: Sequence[Lesson], device: Any, pad: int) -> Batch:
     tokens = np.full((rows, length), pad, np.int64)
     positions = np.tile(np.arange(length), (rows if several else 1, 1))
     spans = np.zeros((rows, length), np.int64)  # 0 for the prompt, then the number of the answer
-    before, targets = [], []
+    before = []
     for row, lesson in enumerate(lessons):
         first = start = len(lesson.prompt)
         tokens[row, :first] = lesson.prompt
@@ -58,12 +56,11 @@ def batch_of(lessons: Sequence[Lesson], device: Any, pad: int) -> Batch:
             if several:
                 positions[row, start:end] = range(first, first + len(answer))
             before.append(row * length + np.array([first - 1, *range(start, end - 1)]))
-            targets.append(np.asarray(answer, np.int64))
             start = end
-    arrays = tokens, positions, np.concatenate(before), np.concatenate(targets)
+    arrays = tokens, positions, np.concatenate(before)
     sent = [torch.from_numpy(array).to(device) for array in arrays]
     mask = _mask(torch.from_numpy(spans).to(device)) if several else None
-    return Batch(sent[0], sent[1], mask, sent[2], sent[3])
+    return Batch(sent[0], sent[1], mask, sent[2])
 
 
 def _mask(spans: torch.Tensor) -> torch.Tensor:

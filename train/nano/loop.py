@@ -195,7 +195,7 @@ class Loop:
         tokenizer = self.plan.out / TOKENIZER
         self.tokenizer.save_pretrained(tokenizer)
         with worker_processes(self.plan.workers) if self.plan.workers else nullcontext() as executor:
-            ahead = Ahead(rows, tokenizer, executor)
+            ahead = Ahead(rows, tokenizer, executor, answered=objective.answered)
             ahead.ask(self.incidents, self.plan.batch)  # workers begin while the model is compiled
             wide = Wide(
                 self.model,

@@ -28,17 +28,17 @@ SETS = "val,val_family"
 SHOWN = ("accuracy", "macro_f1", "format_ok", "citation_recall", "dismiss_on_malicious", "over_reaction")
 
 
-def figures(model: Any, tokenizer: Any, split: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the metrics of a model on fresh incidents of a split: of all, and of each task."""
+def figures(player: Any, split: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the metrics of a small model on fresh incidents of a split: of all, and of each task."""
     from eval.metrics import measure
     from eval.rollouts import rollout
-    from players.nano import NanoModel
 
     began = time.monotonic()
     rows = list(fresh(stable_seed(f"measure/{args.seed}"), number=args.n, split=split))
-    player = NanoModel(model, tokenizer, Options(density="compact", temperature=args.temperature))
     replies = player.answer(rows)
-    metrics = measure([rollout(split, row, reply, "hardened") for row, reply in zip(rows, replies, strict=True)])
+    metrics = measure(
+        [rollout(split, row, reply, "hardened") for row, reply in zip(rows, replies, strict=True)], resamples=1
+    )
     by_task = {task: _values(part) for task, part in metrics["by_task"].items()}
     return {"n": len(rows), "seconds": round(time.monotonic() - began, 1), "all": _values(metrics), **by_task}
 
@@ -71,12 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(args: argparse.Namespace) -> None:
-    from players.codec import load
+    from players.nano import NanoModel
 
     check_device(args.device)
-    model, tokenizer = load(args.model)
-    model = model.to(args.device).eval()
-    measured = {split: figures(model, tokenizer, split, args) for split in args.split.split(",")}
+    options = Options(density="compact", temperature=args.temperature, device=args.device)
+    player = NanoModel.open(args.model, options)
+    measured = {split: figures(player, split, args) for split in args.split.split(",")}
     for split, values in measured.items():
         print("\n".join(lines(split, values)))
     if args.out:

@@ -170,7 +170,8 @@ def grpo(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Pat
     random.Random(stable_seed(f"anchor/{args.seed}")).shuffle(anchor)
     run = command.open_run(args.out, argv, args, fresh=args.fresh)
     before = args.model
-    for stage, tasks in _courses(stages, mixed=args.mixed).items():
+    courses = _courses(stages, mixed=args.mixed)
+    for stage, tasks in courses.items():
         stream = stable_seed(f"grpo/{args.seed}/{stage}")
         drawn = _drawn(args.out / stage, stream, sorted(set(tasks))) if args.curriculum else None
         method = Method(
@@ -184,7 +185,7 @@ def grpo(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Pat
             partial(_tell, drawn) if drawn else None,
         )
         before = str(_run(command, args, argv, args.out / stage, method))
-    close_run(args.out, run, stages=list(_courses(stages, mixed=args.mixed)))
+    close_run(args.out, run, stages=list(courses))
     return Path(before)
 
 

@@ -2,7 +2,7 @@
 
 It stands for a pretrained model where no weights can be had. Everything of it is the libraries' own: `AutoModelForCausalLM` and
 `PreTrainedTokenizerFast` load what `checkpoint.save` wrote, with a ChatML template. The tokenizer splits at spaces, so that a name of the prompt is one token wherever
-it stands (`@h1`, `L1-3`, ` device_hostname=`), falls back to bytes, and holds the fixed pieces of an answer as one token each.
+it stands (`@host1`, `L1-3`, ` device_hostname=`), falls back to bytes, and holds the fixed pieces of an answer as one token each.
 """
 
 from __future__ import annotations
@@ -88,6 +88,19 @@ def wrap(tokenizer: Any, *, context: int = CONTEXT) -> Any:
         padding_side="left",
         chat_template=TEMPLATE,
     )
+
+
+def template_of(tokenizer: Any) -> tuple[str, str, str]:
+    """Return what a chat template puts before, between and after a system and a user message.
+
+    Raises:
+        ValueError: it does not put each of them into a prompt once; the template itself may raise anything.
+    """
+    system, user = "[[system]]", "[[user]]"
+    chat = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    before, rest = str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)).split(system)
+    between, after = rest.split(user)
+    return before, between, after
 
 
 # ---------------------------------------------------------------- model

@@ -1,6 +1,6 @@
 """Objectives of small models: a loss from one incident's prompt, from its right answer, or from a group of the model's own answers.
 
-An incident is read once, without padding, and all its answers follow it in one sequence under a mask that hides them from each other.
+An incident is read once, without padding (in wide batches with it), and all its answers follow it in one sequence under a mask that hides them from each other.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ class Objective:
     """Learn from rows: `draw` prepares some together, `loss` learns from one. A row's `index` is its place in the stream.
 
     Of a wide batch `lessons` says what is learned, `lesson_loss` is the loss; `reference` is a frozen model whose logits it needs, if any.
-    `compiles` says that steps are many enough for the model to be compiled first.
+    `compiles` says that steps are many enough for the model to be compiled first, `answered` that it learns from right answers.
     """
 
     reference: Any = None
     compiles = True
+    answered = True
 
     def draw(self, model: Any, coder: PromptCodec, rows: Sequence[Row]) -> list[Any]:
         """Return what `loss` needs for each row; made for all before any is learned from."""
@@ -87,6 +88,8 @@ class Objective:
 
 class LanguageModelling(Objective):
     """Next-token loss on a prompt alone: no label, no verifier."""
+
+    answered = False
 
     def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Any) -> Learned:
         tokens = torch.tensor([coder.prompt(row)])
@@ -192,6 +195,7 @@ class GroupReward(Objective):
     """
 
     compiles = False
+    answered = False
 
     def __init__(
         self, *, table: TableName, group: int = 8, temperature: float = 1.0, seed: int = 0, steps: float = 0.0
@@ -331,8 +335,8 @@ class GRPO(GroupReward):
         loss, log = self._group_loss(model, coder, drawn)
         if not self.anchor or row["index"] % ANCHOR_EVERY:
             return loss, log
-        labelled = self.anchor[row["index"] // ANCHOR_EVERY % len(self.anchor)]
-        anchor_loss, anchor_log = _answer_loss(model, coder.prompt(labelled), coder.answer(labelled))
+        lesson = self._anchor_lesson(coder, row["index"])
+        anchor_loss, anchor_log = _answer_loss(model, list(lesson.prompt), list(lesson.answers[0]))
         return anchor_loss if loss is None else loss + anchor_loss, {**log, "anchor_loss": anchor_log["loss"]}
 
     def _group_loss(self, model: Any, coder: PromptCodec, drawn: Group) -> Learned:
@@ -361,10 +365,12 @@ class GRPO(GroupReward):
     def anchors(self, coder: PromptCodec, examples: Sequence[Example]) -> list[Lesson]:
         if not self.anchor:
             return []
-        numbers = [example.place // ANCHOR_EVERY for example in examples if example.place % ANCHOR_EVERY == 0]
-        return [self._anchor_lesson(coder, number % len(self.anchor)) for number in numbers]
+        places = [example.place for example in examples if example.place % ANCHOR_EVERY == 0]
+        return [self._anchor_lesson(coder, place) for place in places]
 
-    def _anchor_lesson(self, coder: PromptCodec, number: int) -> Lesson:
+    def _anchor_lesson(self, coder: PromptCodec, place: int) -> Lesson:
+        """Return the labelled lesson beside the row at a place of the stream."""
+        number = place // ANCHOR_EVERY % len(self.anchor)
         if number not in self._anchors:
             row = self.anchor[number]
             self._anchors[number] = Lesson(coder.prompt(row), [coder.answer(row)])
@@ -406,10 +412,8 @@ class GRPO(GroupReward):
         """Return the loss of the pushes of one group or of several (their sum), and what is logged of it.
 
         Args:
-            coder: of the model.
-            pushes: what is asked.
-            logits: before each token, one push after another (tokens of all pushes x vocabulary).
-            start: the same of the start policy (`reference`); None without the KL term.
+            pushes: what is asked, one push after another in the logits.
+            coder, logits, start: as of `lesson_loss`.
         """
         tokens = torch.tensor([token for push in pushes for token in push.tokens])
         weights = torch.tensor([weight for push in pushes for weight in push.weights])

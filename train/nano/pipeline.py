@@ -32,7 +32,7 @@ STAGES: Mapping[str, tuple[Task, ...]] = {"scarce": TASKS[:2], "plentiful": TASK
 SHARES = {
     "scarce": {"pretrain": 0.15, "grpo": 0.6},
     "plentiful": {"sft": 0.55, "grpo": 0.25},
-}  # of --hours; the rest is evaluation
+}  # of --hours; the rest is evaluation, and SFT where labels are scarce
 ENDLESS = 100_000_000  # incidents: more than any hours take
 
 

@@ -22,7 +22,7 @@ from runs.ending import refusing
 from runs.extras import require
 from schema import BadRequestError
 from train.nano.checkpoint import save
-from train.nano.model import wrap
+from train.nano.model import template_of, wrap
 from train.nano.onnx_graph import real
 
 # What train.nano.onnx_graph calls the parts of a layer, and what transformers does.
@@ -85,12 +85,9 @@ def chat_tokenizer(content: str, about: About) -> Any:
     from tokenizers import Tokenizer
 
     tokenizer = wrap(Tokenizer.from_str(content), context=about.context)
-    chat = [{"role": "system", "content": "[[system]]"}, {"role": "user", "content": "[[user]]"}]
-    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    before, between, after = about.template
-    if text != f"{before}[[system]]{between}[[user]]{after}" or tokenizer.eos_token_id != about.end:
+    if template_of(tokenizer) != about.template or tokenizer.eos_token_id != about.end:
         raise BadRequestError(
-            f"Expected an export with the ChatML template of train.nano.model, and it begins a prompt with {before!r} and ends an answer with token {about.end}; "
+            f"Expected an export with the ChatML template of train.nano.model, and it begins a prompt with {about.template[0]!r} and ends an answer with token {about.end}; "
             "train on from the checkpoint that it was made of."
         )
     return tokenizer

@@ -575,6 +575,16 @@ CRAMPED = """async () => {
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_no_log_id_of_a_long_finding_is_broken_over_two_lines(visit, size):
+    page = visit("?task=stage4_adversarial&seed=5", size=size)  # a finding of 25 lines
+    button(page, "Reveal").click()
+    fallen(page)
+
+    assert page.locator(".findings .whole").count() >= 25
+    assert page.evaluate(BROKEN) == []
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
     page = visit("?task=stage2_multi&seed=31", size=size, dark=dark)

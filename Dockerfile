@@ -31,5 +31,5 @@ RUN python -m compileall -q .
 USER 1000:1000
 EXPOSE 7860 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/health', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{int(os.environ.get(\"PORT\") or 7860)}/health', timeout=4)"]
 CMD ["python", "server.py"]

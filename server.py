@@ -36,19 +36,25 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from app_runtime.settings import Settings
 
+    sockets: list[socket.socket] = []
     try:
         settings = Settings.from_env(host=args.host, port=args.port)
-        ports = [settings.port] if settings.also_port is None else [settings.port, settings.also_port]
-        sockets = [_bind(settings.host, port) for port in ports]
+        for port in [settings.port] if settings.also_port is None else [settings.port, settings.also_port]:
+            sockets.append(_bind(settings.host, port))
         app = whole_app(settings)
     except OpenSOCError as exc:
+        for bound in sockets:
+            bound.close()
         sys.exit(f"OpenSOC cannot start. {exc}")
+    for sentence in Settings.unknown_variables():
+        print(f"Warning: {sentence}", file=sys.stderr, flush=True)
     _raise_file_limit()
     _calm_the_collector()
     sys.setswitchinterval(SWITCH_S)
     demo = "; the demo is at /demo" if settings.demo else ""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     port = sockets[0].getsockname()[1]
-    print(f"OpenSOC listens on http://{settings.host}:{port} (Ctrl-C stops it){demo}", flush=True)
+    print(f"OpenSOC listens on http://{host}:{port} (Ctrl-C stops it){demo}", flush=True)
     config = uvicorn.Config(
         app,
         log_level="warning",  # lower levels log every call and socket, slowly and with ids
@@ -68,14 +74,19 @@ def _bind(host: str, port: int) -> socket.socket:
     Raises:
         OpenSOCError: the port is taken, or this machine does not have the address.
     """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = None
     try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # `::` is every address, those of IPv4 too
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(address)
+    except (OSError, UnicodeError) as error:  # no label of a host's name is longer than 63 characters
+        if listener:
+            listener.close()
         raise OpenSOCError(
-            f"Expected to listen on {host} port {port}, and got: {error.strerror or error}. "
+            f"Expected to listen on {host} port {port}, and got: {getattr(error, 'strerror', None) or error}. "
             "Stop what uses it, or choose another with --host and --port."
         ) from error
     return listener

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rubric import TableName
-from schema import OpenSOCError, faults
+from schema import OpenSOCError, faults, shown
 
 # HOST is left alone: shells and compilers set it to names that are no address to listen on.
 _VARIABLES = {"port": "PORT"}
+_PREFIX = "OPENSOC_"
+_OF_OUR_TOOLS = frozenset(f"{_PREFIX}{name}" for name in ("SCREENSHOTS", "CHROMIUM", "PUSH_TO"))
+_SHORTEST_S = 1.0  # what is shorter ends every episode before its answer can come
+Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 
 
 class Settings(BaseModel):
@@ -28,12 +33,32 @@ class Settings(BaseModel):
     reward_table: TableName = "standard"
     demo: bool = True
     max_episodes: Annotated[int, Field(ge=1)] = 4096
-    episode_ttl_s: Annotated[float, Field(gt=0)] = 900.0
+    episode_ttl_s: Seconds = 900.0
     max_sessions: Annotated[int, Field(ge=1)] = 2048
-    session_timeout_s: Annotated[float, Field(gt=0)] = 3600.0
+    session_timeout_s: Seconds = 3600.0
     triage: bool = True
     triage_per_minute: Annotated[int, Field(ge=1)] = 30
     max_body_bytes: Annotated[int, Field(ge=1024)] = 2**20
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """Return the environment variable of each field."""
+        return {field: _VARIABLES.get(field, f"{_PREFIX}{field.upper()}") for field in cls.model_fields}
+
+    @classmethod
+    def unknown_variables(cls, environ: Mapping[str, str] = os.environ) -> list[str]:
+        """Return a sentence on each variable that is named as ours and sets nothing, with the setting that may be meant."""
+        names = cls.variables().values()
+        unknown = (
+            name for name in environ if name.upper().startswith(_PREFIX) and name not in {*names, *_OF_OUR_TOOLS}
+        )
+        sentences = []
+        for name in sorted(unknown):
+            near = "".join(get_close_matches(name.upper(), names, n=1, cutoff=0.8))
+            keeps = "" if environ.get(near) else " It keeps its default."
+            meant = f" Is {near} meant?{keeps}" if near else ""
+            sentences.append(f"The environment variable {shown(name)} sets nothing: there is no such setting.{meant}")
+        return sentences
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, **flags: object) -> Settings:
@@ -44,15 +69,27 @@ class Settings(BaseModel):
             flags: what was given on the command line and goes before a variable; None counts as not given.
 
         Raises:
-            OpenSOCError: a value is out of its range, or no number.
+            OpenSOCError: a value is out of its range, no number, or makes no sense beside the others.
         """
-        names = {field: _VARIABLES.get(field, f"OPENSOC_{field.upper()}") for field in cls.model_fields}
+        names = cls.variables()
         given: dict[str, object] = {field: environ[name] for field, name in names.items() if environ.get(name)}
         chosen = {field: value for field, value in flags.items() if value is not None}
         try:
-            return cls.model_validate(given | chosen)
+            settings = cls.model_validate(given | chosen)
         except ValidationError as exc:
             field = str(exc.errors()[0]["loc"][0])
             name = f"--{field}" if field in chosen else f"the environment variable {names[field]}"
             fault = faults(exc, name, most=1, quoting=True)
             raise OpenSOCError(f"Wrong value of {name}; {fault}. Correct it.") from None
+        settings._refuse_nonsense(names)
+        return settings
+
+    def _refuse_nonsense(self, names: Mapping[str, str]) -> None:
+        """Refuse what is in range field by field, and still no deployment can mean."""
+        for field, value in self:
+            if field.endswith("_s") and isinstance(value, float) and value < _SHORTEST_S:
+                raise OpenSOCError(f"Expected at least {_SHORTEST_S:g} s as {names[field]}, got {value:g}. Correct it.")
+        if self.also_port == self.port:
+            raise OpenSOCError(
+                f"Expected two ports, got {self.port} as PORT and as OPENSOC_ALSO_PORT. Choose another, or leave the second out."
+            )

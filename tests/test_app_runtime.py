@@ -46,12 +46,34 @@ def test_a_flag_goes_before_a_variable():
         ({"OPENSOC_MAX_EPISODES": "0"}, {}, "OPENSOC_MAX_EPISODES"),
         ({"OPENSOC_EPISODE_TTL_S": "nan"}, {}, "OPENSOC_EPISODE_TTL_S"),
         ({"OPENSOC_SESSION_TIMEOUT_S": "0"}, {}, "OPENSOC_SESSION_TIMEOUT_S"),
+        ({"OPENSOC_SESSION_TIMEOUT_S": "1e300"}, {}, "OPENSOC_SESSION_TIMEOUT_S"),
+        ({"OPENSOC_EPISODE_TTL_S": "1e-9"}, {}, "at least 1 s as OPENSOC_EPISODE_TTL_S, got 1e-09"),
+        ({"OPENSOC_ALSO_PORT": "7860"}, {}, "two ports, got 7860 as PORT and as OPENSOC_ALSO_PORT"),
         ({"OPENSOC_REWARD_TABLE": "generous"}, {}, "OPENSOC_REWARD_TABLE"),
     ],
 )
 def test_a_wrong_setting_is_named(variables, flags, named):
     with pytest.raises(OpenSOCError, match=named):
         Settings.from_env(variables, **flags)
+
+
+def test_a_variable_that_sets_nothing_is_named_with_the_one_that_may_be_meant():
+    variables = {
+        "OPENSOC_SALTT": "s3cret",
+        "OPENSOC_COLOUR": "red",
+        "OPENSOC_SALT": "x",
+        "OPENSOC_SCREENSHOTS": "",
+        "PATH": "/",
+    }
+
+    assert Settings.unknown_variables(variables) == [
+        "The environment variable 'OPENSOC_COLOUR' sets nothing: there is no such setting.",
+        "The environment variable 'OPENSOC_SALTT' sets nothing: there is no such setting. Is OPENSOC_SALT meant?",
+    ]
+    assert Settings.unknown_variables({"opensoc_salt": "s3cret"}) == [
+        "The environment variable 'opensoc_salt' sets nothing: there is no such setting. "
+        "Is OPENSOC_SALT meant? It keeps its default."
+    ]
 
 
 def test_the_salt_is_not_printed():

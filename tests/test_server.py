@@ -80,6 +80,45 @@ def test_a_busy_port_is_told_before_anything_is_said_to_listen(started, capsys):
     assert not started
 
 
+@pytest.mark.parametrize(
+    "host", ["999.1.1.1", "1:2", "a..b", "x" * 70], ids=["no address", "no IPv6", "no label", "too long"]
+)
+def test_what_is_no_address_is_refused_in_a_sentence(started, host):
+    with pytest.raises(SystemExit, match=rf"cannot start. Expected to listen on {host} port 0, and got: [\w -]+"):
+        server.main(["--host", host, "--port", "0"])
+    assert not started
+
+
+def test_a_second_port_that_is_busy_is_told_too(started, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("OPENSOC_ALSO_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(
+            SystemExit, match=r"cannot start. Expected to listen on 127.0.0.1 port .*Address already in use"
+        ):
+            server.main(["--host", "127.0.0.1", "--port", str(free_port())])
+
+
+def test_every_address_of_ipv6_is_every_address_of_ipv4_too(started, monkeypatch, capsys):
+    first, second = free_port(), free_port()
+    monkeypatch.setenv("OPENSOC_ALSO_PORT", str(second))
+    server.main(["--host", "::", "--port", str(first)])
+
+    assert [address[:2] for address in started[0]] == [("::", first), ("::", second)]
+    assert f"listens on http://[::]:{first} " in capsys.readouterr().out
+    with server._bind("::", free_port()) as listener:
+        listener.listen()
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1]), timeout=5).close()
+
+
+def test_a_variable_that_sets_nothing_is_told_at_the_start(started, monkeypatch, capsys):
+    monkeypatch.setenv("OPENSOC_SALTT", "s3cret")
+    server.main(["--host", "127.0.0.1", "--port", "0"])
+
+    told = capsys.readouterr().err
+    assert "Warning: The environment variable 'OPENSOC_SALTT' sets nothing" in told
+    assert "s3cret" not in told
+
+
 def test_a_second_port_serves_the_same_episodes():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         second = probe.getsockname()[1]

@@ -17,18 +17,15 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
-from random import Random
 from typing import Any, Literal, Protocol, cast, get_args
 
-from pydantic import ValidationError
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from generator.curriculum import Curriculum, Item
-from generator.incidents import Case, incident_seed
 from generator.known_plays import KNOWN_PLAYS
 from rubric import (
     COMPONENTS,
@@ -40,7 +37,7 @@ from rubric import (
     score_attacker,
     score_defender,
 )
-from scenario import Scenario, recall
+from scenario import Scenario, admit, recall
 from schema import (
     CATEGORIES,
     EVENT_TYPES,
@@ -54,16 +51,13 @@ from schema import (
     Alert,
     BadRequestError,
     Context,
-    Incident,
     Mode,
     Task,
     Triage,
     TurnError,
-    faults,
     shown,
 )
 from tasks.registry import SPLITS, Split, task_at
-from verifier.plausibility import check_plausibility, signature
 from verifier.playbook import playbook_text
 from verifier.truth import GroundTruth
 
@@ -143,19 +137,6 @@ class Archive:
         """Count an admitted incident and whether the defender got it right."""
         self.plays[play] += 1
         self.right[play] += right
-
-
-def _rendered(incident: Incident) -> list[dict[str, Any]]:
-    """Render an incident's events as rows, with the fields that are set."""
-    return [
-        {
-            "event_type": event.event_type,
-            "fields": {name: value for name, value in event.fields.__dict__.items() if value is not None},
-            "timestamp": event.timestamp,
-            "log_id": event.log_id,
-        }
-        for event in incident.events
-    ]
 
 
 class Store(Protocol):
@@ -343,23 +324,15 @@ class OpenSOCEnv:
     # ------------------------------------------------------------ turns
     def _craft(self, content: Any) -> Observation:
         """Play the attacker's turn: read, check, admit or refuse."""
-        try:
-            incident = Incident.model_validate(content)
-        except ValidationError as error:
-            fault = f"The craft_incident is malformed: {faults(error, 'craft_incident')}."
-            return self._refuse(AttackerTurn(valid=False), fault)
-        # the alert's line first: the gate has to judge the very incident that the defender gets
-        events = sorted(incident.events, key=lambda event: event.timestamp)
-        chance = Random(incident_seed("alert", self._task, self._seed, self._salt))
-        world = replace(self._scenario.world, alerted=chance.choice(events).log_id)
         seen = self._archive.plays if self._archive else None
-        self._reasons = check_plausibility(incident, world, seen=seen)
-        if self._reasons:
-            turn = AttackerTurn(valid=True, reasons=tuple(self._reasons))
+        admission = admit(content, self._scenario.world, task=self._task, seed=self._seed, salt=self._salt, seen=seen)
+        if admission.fault:
+            return self._refuse(AttackerTurn(valid=False), admission.fault)
+        self._reasons = list(admission.reasons)
+        if admission.scenario is None:
+            turn = AttackerTurn(valid=True, reasons=admission.reasons)
             return self._refuse(turn, "The incident is not plausible: " + "; ".join(self._reasons[:5]) + ".")
-        case = Case(_rendered(incident), world, "", incident.target_label, incident.category, incident.narrative)
-        self._scenario = Scenario(case)
-        self._play = signature(incident, self._scenario.truth)
+        self._scenario, self._play = admission.scenario, admission.play
         novel = self._play not in KNOWN_PLAYS and not (self._archive and self._archive.plays[self._play])
         self._crafted = AttackerTurn(valid=True, novel=novel)
         self._attacker_reward = self._score_attacker(self._crafted)

@@ -6,14 +6,20 @@ generation, one view and one truth; whoever plays gets a copy of the view that h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple
 
-from generator.incidents import Case, generate
-from schema import Task
+from pydantic import ValidationError
+
+from generator.incidents import Case, generate, incident_seed
+from schema import Incident, Task, faults
 from tasks.alerts import alert_on
 from tasks.registry import Split
 from verifier.decision import judge_rows
+from verifier.plausibility import check_plausibility, signature
 from verifier.playbook import defender_instructions, playbook_for
 from verifier.truth import GroundTruth
 from world import World
@@ -67,6 +73,58 @@ class Scenario:
 def recall(task: Task, seed: int, split: Split, salt: str) -> Scenario:
     """Return the scenario of a seed, whose incident is generated if it is not among the last ones. Safe from several threads."""
     return Scenario(generate(task, seed, split=split, salt=salt))
+
+
+class Admission(NamedTuple):
+    """What became of a written incident: a scenario and its play (`signature`), or why there is none.
+
+    `fault` says what the schema found, `reasons` what the gate found, one sentence each.
+    """
+
+    scenario: Scenario | None
+    play: str = ""
+    fault: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+def admit(
+    content: object, world: World, *, task: Task, seed: int, salt: str = "", seen: Mapping[str, int] | None = None
+) -> Admission:
+    """Read what `craft_incident` holds, and ask the gate. The alert fires on a line that chance draws from task, seed and salt.
+
+    Args:
+        content: plain data; anything may come.
+        world: in which the incident happened; its own alerted line does not count.
+        task, seed, salt: of the episode.
+        seen: how often each play was admitted before; None where nobody counts.
+    """
+    try:
+        incident = Incident.model_validate(content)
+    except ValidationError as error:
+        return Admission(None, fault=f"The craft_incident is malformed: {faults(error, 'craft_incident')}.")
+    # the alert's line first: the gate has to judge the very incident that the defender gets
+    events = sorted(incident.events, key=lambda event: event.timestamp)
+    chance = Random(incident_seed("alert", task, seed, salt))
+    alerting = replace(world, alerted=chance.choice(events).log_id)
+    reasons = check_plausibility(incident, alerting, seen=seen)
+    if reasons:
+        return Admission(None, reasons=tuple(reasons))
+    lines = rendered(incident)
+    scenario = Scenario(Case(lines, alerting, "", incident.target_label, incident.category, incident.narrative))
+    return Admission(scenario, signature(incident, scenario.truth))
+
+
+def rendered(incident: Incident) -> list[dict[str, Any]]:
+    """Render an incident's events as rows, with the fields that are set."""
+    return [
+        {
+            "event_type": event.event_type,
+            "fields": {name: value for name, value in event.fields.__dict__.items() if value is not None},
+            "timestamp": event.timestamp,
+            "log_id": event.log_id,
+        }
+        for event in incident.events
+    ]
 
 
 def item_of(case: Case) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from math import isnan
 from typing import Any, NamedTuple
 
@@ -71,6 +71,36 @@ def compact(observation: Mapping[str, Any]) -> Compact:
     lines.append(_alert_line(names, world, alert, window))
     lines += _timeline(names, world, window, sorted(marks, reverse=True), _first_time(starts, world.now))
     return Compact("\n".join(lines), names.by_name())
+
+
+class WorldText(NamedTuple):
+    """A world as an attacker reads it.
+
+    `values` are what short names stand for, by (is it an address, short name); `write_fields` writes an event's fields in them.
+    """
+
+    text: str
+    values: Mapping[tuple[bool, str], str]
+    write_fields: Callable[[Mapping[str, Any]], str]
+
+
+def world_text(context: Mapping[str, Any]) -> WorldText:
+    """Write what an attacker may know: the definitions of the whole world, tickets and outages with their times in seconds from now.
+
+    Args:
+        context: of an observation of the attacker's turn.
+    """
+    world = World.from_context(context)
+    lines = [f"now {plain(shown_time(world.now))} {listed(context.get('networks', ()))}"]
+    names, now = _Names(lines), _first_time(world.now)
+    _name_entities(names, world, ())
+    lines.append(
+        f"tools {','.join(work_name(tool['name']) + ':' + plain(tool['department']) for tool in world.tools) or '-'}"
+    )
+    marks = [*_name_tickets(names, world), *_name_sensors(names, world, ())]
+    lines += [f"{round(moment - now):+d} {mark}" for moment, _, mark in sorted(marks)]
+    values = {(is_address, name): value for (is_address, value), name in reversed(names.items())}
+    return WorldText("\n".join(lines), values, partial(_fields, names))
 
 
 class _Names(dict[tuple[bool, Any], str]):
@@ -230,7 +260,7 @@ def _timeline(
         yield timed(marks[-1][0], marks.pop()[2])
 
 
-def _fields(names: _Names, fields: Mapping[str, Any], mentions: Callable[[str], str]) -> str:
+def _fields(names: _Names, fields: Mapping[str, Any], mentions: Callable[[str], str] = lambda text: "") -> str:
     """Write the fields of a line that are set, but for its activity."""
     parts = []
     for name, value in fields.items():

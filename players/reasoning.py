@@ -66,6 +66,20 @@ def marks(text: str) -> Iterator[re.Match[str]]:
     return _MARK.finditer(text)
 
 
+def spoken(text: str) -> str:
+    """Return a text without its reasoning; also where only its end is marked."""
+    parts, blocks, start = list[str](), Blocks(), 0
+    for mark in marks(text):
+        if mark["brace"]:
+            continue
+        if not blocks.outermost:
+            parts.append(text[start : mark.start()])
+        if blocks.pass_mark(mark):
+            parts.clear()
+        start = mark.end()
+    return "".join(parts) + ("" if blocks.outermost else text[start:])
+
+
 def _family(mark: re.Match[str]) -> str:
     if "channel" in mark[0].lower() or mark["end"]:
         return "channel"

@@ -1,0 +1,88 @@
+"""Define what an attacker is, what it is given and what it gives back.
+
+An attacker is shown a world and, where somebody asks for one, the action that its incident should deserve. It answers in text, an incident as lines
+(`players.incidents`) or as JSON, so that all incidents go through the same reader, schema and gate.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from env import OpenSOCEnv
+from players.base import Reply
+from players.compact import world_text
+from schema import LABELS, Context, Label, Task
+from tasks.registry import Split
+
+
+class Brief(NamedTuple):
+    """What an attacker is given: the episode, its world, what is asked, and what its last incidents achieved.
+
+    `context` is that of an observation of the attacker's turn, `instructions` too (empty where nobody reads them). `asked` is the action that the incident should deserve;
+    empty for any. `past` says in a line each what earlier incidents achieved, the last one last.
+    """
+
+    task: Task
+    seed: int
+    split: Split
+    context: Context
+    asked: Label | None = None
+    instructions: str = ""
+    past: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Name the brief, as samples and logs do."""
+        return f"{self.split}-{self.task}-{self.seed}" + (f"-{self.asked}" if self.asked else "")
+
+
+class Attacker(ABC):
+    """Anyone who writes incidents. `name` stands in tables, `kind` says what it is."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Describe what decides the incidents: stored with a run."""
+        return {"name": self.name, "kind": self.kind}
+
+    @abstractmethod
+    def craft(self, briefs: Sequence[Brief]) -> Sequence[Reply]:
+        """Reply to each brief with the text of an incident, in their order."""
+
+
+def brief_of(
+    task: Task,
+    seed: int,
+    *,
+    split: Split = "train",
+    salt: str = "",
+    asked: Label | None = None,
+    instructed: bool = False,
+) -> Brief:
+    """Return the brief of an episode of self-play.
+
+    Args:
+        task, seed, split, salt: of the episode.
+        asked: the action that the incident should deserve.
+        instructed: whether the environment's instructions, which are long, come along.
+    """
+    observation = OpenSOCEnv(salt=salt).reset(seed, task=task, split=split, mode="self_play")
+    assert observation.context is not None
+    return Brief(task, seed, split, observation.context, asked, observation.instructions if instructed else "")
+
+
+def asked_in_turn(index: int) -> Label:
+    """Return what the brief at an index asks for, so that each action is asked for equally often."""
+    return LABELS[index % len(LABELS)]
+
+
+def attacker_text(brief: Brief) -> str:
+    """Write a brief as the prompt's user message: the world, what came of earlier incidents, and what is asked."""
+    lines = [world_text(brief.context).text, *(f"past {line}" for line in brief.past), f"ask {brief.asked or 'any'}"]
+    return "\n".join(lines)

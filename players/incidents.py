@@ -1,0 +1,185 @@
+"""Write an incident as lines for small models, and read it back into `craft_incident`: the compact prompt's lines, the other way round.
+
+An incident's first line claims: the right action and the category. Then a line for each event: the seconds since the event before it (of the first:
+since now, so below 0), type and activity, and the fields; an entity of the world may stand by its short name. A last line `note` holds what a reporter adds:
+
+    escalate exfiltration
+    -3600 process.launch device_hostname=@crown1 actor_user=@priv2 process_path=C:\\Windows\\System32\\cmd.exe process_cmd_line=`cmd.exe /c dir`
+    +12 net_conn.open device_hostname=@crown1 src_ip=@crown1 dst_ip=@bad1 dst_port=443 direction=outbound bytes_out=9:734003200
+    note `Seen by the night shift.`
+
+Log ids are given in the order of the lines; those that somebody writes at a line's end, `names=` and `during=` are read over. JSON stays the wire format,
+and whoever writes it is read as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from math import isfinite
+from typing import Any, NamedTuple, get_args
+
+from players.base import MAX_REPLY
+from players.compact import SHORT_NAME, world_text
+from players.reasoning import spoken
+from players.values import QUOTED, raw, read
+from schema import FIELDS_OF, MAX_EVENTS, Incident, epoch_s, iso_time, log_id_at, shown
+
+NOTE = "note"
+MAX_GAP_S = 10 * 86_400  # seconds between two lines that are read; the gate takes a day in all
+_READ_OVER = ("names", "during")  # parts that follow from others
+_CLAIM = re.compile(r"([a-z_]+) ([a-z_]+)$")
+_EVENT = re.compile(r"([+-]?\d{1,9}(?:\.\d{1,6})?) ([a-z_]+)\.([a-z_]+)((?: .*)?)$")
+_PART = re.compile(rf" ([a-z_]+)=(`[^`]*`|{QUOTED}(?= |$)|[^ ]*)")
+_LOG_ID = re.compile(r" L\d{1,3}-\d{1,3}$")
+_FENCE = re.compile(r"^```.*$", re.MULTILINE)
+
+
+class Craft(NamedTuple):
+    """What `craft_incident` should hold, as plain data; where it is None, `fault` says why."""
+
+    content: dict[str, Any] | None
+    fault: str
+
+
+# ---------------------------------------------------------------- incident -> lines
+def write_incident(incident: Incident, context: Mapping[str, Any]) -> str:
+    """Write an incident in the short names of a world.
+
+    Args:
+        incident: its events in time order.
+        context: of the world, as the attacker's turn shows it.
+    """
+    world, before = world_text(context), epoch_s(context["now"])
+    lines = [f"{incident.target_label} {incident.category}"]
+    for event in incident.events:
+        at = epoch_s(event.timestamp)
+        fields = {name: value for name, value in event.fields.__dict__.items() if value is not None}
+        gap, before = round(at - before, 6), at
+        lines.append(f"{gap:+.10g} {event.event_type}.{fields['activity']}{world.write_fields(fields)}")
+    if incident.narrative:
+        lines.append(f"{NOTE} {raw(incident.narrative)}")
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- reply -> craft_incident
+def read_craft(reply: str | None, context: Mapping[str, Any]) -> Craft:
+    """Read the incident in a reply: JSON as `craft_incident` takes it, or lines in the short names of a world. Never raises.
+
+    Whether the schema and the gate take it is not asked here.
+
+    Args:
+        reply: an attacker's; reasoning and code fences are left out.
+        context: of the world that it was shown.
+    """
+    if not isinstance(reply, str) or not reply.strip():
+        return Craft(None, "expected an incident, as lines or as one JSON object; got none")
+    if len(reply) > MAX_REPLY:
+        return Craft(None, f"expected an incident within {MAX_REPLY} characters; got {len(reply)}")
+    text = _FENCE.sub("", spoken(reply)).strip()
+    if text.startswith("{"):
+        return _read_json(text)
+    try:
+        return Craft(_read_lines(text.split("\n"), _Reader(context)), "")
+    except ValueError as error:
+        return Craft(None, str(error))
+
+
+def _read_json(text: str) -> Craft:
+    try:
+        content, _ = json.JSONDecoder(strict=False).raw_decode(text)
+    except (ValueError, RecursionError) as error:
+        return Craft(None, f"the JSON object of the incident is not valid: {type(error).__name__}")
+    if isinstance(content, dict) and isinstance(content.get("craft_incident"), dict):
+        content = content["craft_incident"]
+    if not isinstance(content, dict) or "events" not in content:
+        return Craft(None, "expected a JSON object with target_label, category and events")
+    return Craft(content, "")
+
+
+def _read_lines(lines: Sequence[str], reader: _Reader) -> dict[str, Any]:
+    """Read an incident's lines; ValueError says which line is none."""
+    claim = _CLAIM.match(lines[0].strip())
+    if claim is None:
+        raise ValueError(f"expected the claim, an action and a category, in the first line; got {shown(lines[0])}")
+    content: dict[str, Any] = {"target_label": claim[1], "category": claim[2], "events": []}
+    if len(lines) > MAX_EVENTS + 2:
+        raise ValueError(f"expected at most {MAX_EVENTS} events; got {len(lines) - 1} lines")
+    for number, line in enumerate(lines[1:], 2):
+        line = line.strip()
+        if line.startswith(f"{NOTE} "):
+            content["narrative"] = read(line[len(NOTE) + 1 :])
+        elif line:
+            content["events"].append(reader.event(line, number))
+    return content
+
+
+class _Reader:
+    """Reads events one after another, in the short names of a world."""
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        self._values = world_text(context).values
+        self._at, self._count = epoch_s(context["now"]), 0
+
+    def event(self, line: str, number: int) -> dict[str, Any]:
+        match = _EVENT.match(_LOG_ID.sub("", line))
+        if match is None or match[2] not in FIELDS_OF:
+            raise ValueError(
+                f"line {number}: expected seconds, type.activity and name=value parts, and a type that exists; got {shown(line)}"
+            )
+        gap, event_type, activity, rest = match.groups()
+        if not isfinite(float(gap)) or abs(float(gap)) > MAX_GAP_S:
+            raise ValueError(
+                f"line {number}: expected at most {MAX_GAP_S} seconds between two events; got {shown(gap)}"
+            )
+        self._at += float(gap)
+        fields = {"activity": activity, **self._fields(event_type, rest, number)}
+        log_id = log_id_at(self._count)
+        self._count += 1
+        return {"event_type": event_type, "fields": fields, "timestamp": _timestamp(self._at), "log_id": log_id}
+
+    def _fields(self, event_type: str, rest: str, number: int) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        at = 0
+        while at < len(rest):
+            part = _PART.match(rest, at)
+            if part is None:
+                raise ValueError(f"line {number}: expected name=value between single spaces; got {shown(rest[at:])}")
+            name, at = part[1], part.end()
+            if name in fields:
+                raise ValueError(f"line {number}: expected each field once; got {name} twice")
+            if name not in _READ_OVER:
+                fields[name] = self._value(event_type, name, part[2], number)
+        return fields
+
+    def _value(self, event_type: str, name: str, text: str, number: int) -> str | int:
+        if SHORT_NAME.fullmatch(text):
+            value = self._values.get((name.endswith("ip"), text))
+            if value is None:
+                raise ValueError(f"line {number}: expected short names of this world; got {shown(text)}")
+            return value
+        value = read(text)
+        if name in _numbers(event_type):
+            digits = value.rpartition(":")[2]
+            return int(digits) if re.fullmatch(r"\d{1,18}", digits) else value
+        return value
+
+
+@cache
+def _numbers(event_type: str) -> frozenset[str]:
+    """Return the fields of an event type that hold a number."""
+    fields = FIELDS_OF[event_type].model_fields
+    return frozenset(name for name, field in fields.items() if _has_int(field.annotation))
+
+
+def _has_int(annotation: Any) -> bool:
+    return annotation is int or any(map(_has_int, get_args(annotation)))
+
+
+def _timestamp(at: float) -> str:
+    """Write a time, with its part of a second where it has one."""
+    whole = int(at // 1)
+    part = f"{at - whole:.6f}"[1:].rstrip("0").rstrip(".")
+    return iso_time(whole)[:-1] + part + "Z"

@@ -6,6 +6,7 @@ routes     our HTTP routes
 episodes   the store of running HTTP episodes
 openenv    OpenEnv's environment and rubric around ours, and the MCP tools
 shapes     the forms of what comes in and goes out
+admission  the token, and a rate for each address
 guard      bounds and checks on everything that comes in
 """
 

@@ -19,6 +19,7 @@ from env import OpenSOCEnv
 from pool import Pool
 from schema import BadRequestError, Incident, Triage, TurnError
 
+from .admission import Admission
 from .episodes import Episodes
 from .guard import Guard
 from .openenv import ServedEnv
@@ -61,6 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(triage_router(TriageDesk(settings.triage_per_minute)))
     _add_sdk_routes(app, functools.partial(ServedEnv, make_env=make_env, episodes=episodes), settings)
     app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
+    if settings.token or settings.calls_per_minute:
+        app.add_middleware(Admission, token=settings.token, per_minute=settings.calls_per_minute)
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.openapi = functools.partial(_openapi, app, app.openapi)  # type: ignore[method-assign]

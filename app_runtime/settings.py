@@ -17,6 +17,7 @@ from schema import OpenSOCError, faults, shown
 _VARIABLES = {"port": "PORT"}
 _PREFIX = "OPENSOC_"
 _OF_OUR_TOOLS = frozenset(f"{_PREFIX}{name}" for name in ("SCREENSHOTS", "CHROMIUM", "PUSH_TO"))
+_SECRETS = ("salt", "token")  # which no message repeats
 _SHORTEST_S = 1.0  # what is shorter ends every episode before its answer can come
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 
@@ -38,6 +39,8 @@ class Settings(BaseModel):
     session_timeout_s: Seconds = 3600.0
     triage: bool = True
     triage_per_minute: Annotated[int, Field(ge=1)] = 30
+    token: Annotated[str, Field(repr=False, pattern=r"^[!-~]{16,}$")] = ""
+    calls_per_minute: Annotated[int, Field(ge=1)] | None = None
     max_body_bytes: Annotated[int, Field(ge=1024)] = 2**20
 
     @classmethod
@@ -79,7 +82,7 @@ class Settings(BaseModel):
         except ValidationError as exc:
             field = str(exc.errors()[0]["loc"][0])
             name = f"--{field}" if field in chosen else f"the environment variable {names[field]}"
-            fault = faults(exc, name, most=1, quoting=True)
+            fault = faults(exc, name, most=1, quoting=field not in _SECRETS)
             raise OpenSOCError(f"Wrong value of {name}; {fault}. Correct it.") from None
         settings._refuse_nonsense(names)
         return settings

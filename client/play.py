@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -194,10 +195,16 @@ def server_url(console: Console, url: str | None) -> Iterator[str]:
         yield own_url
 
 
+def _client(url: str, **options: Any) -> OpenSOCClient:
+    """Make a client that sends the token of the environment (OPENSOC_TOKEN), where there is one."""
+    token = os.environ.get("OPENSOC_TOKEN")
+    return OpenSOCClient(url, headers={"Authorization": f"Bearer {token}"} if token else None, **options)
+
+
 def _answers(url: str) -> bool:
     """Tell whether an OpenSOC server is at an address; another program's server has no /tasks."""
     try:
-        with OpenSOCClient(url, timeout_s=2.0, retries=0) as client:
+        with _client(url, timeout_s=2.0, retries=0) as client:
             client.tasks()
     except OpenSOCClientError:
         return False
@@ -243,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(console: Console, args: argparse.Namespace) -> int:
     """Play, and turn every way out into an exit status without a stack trace."""
     try:
-        with _leave_on_signals(), server_url(console, args.url) as url, OpenSOCClient(url) as client:
+        with _leave_on_signals(), server_url(console, args.url) as url, _client(url) as client:
             play(console, client, args)
     except (Leave, EOFError):
         console.print("Bye.")

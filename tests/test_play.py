@@ -375,7 +375,7 @@ def nobody_answers(monkeypatch):
 @pytest.mark.parametrize(("answer", "status"), [("q", 0), (EOFError(), 0), (KeyboardInterrupt(), 130)])
 @pytest.mark.parametrize("before", [[], ["1"], ["1", "L1-1"], ["1", "L1-1", "x"]])
 def test_leaving_is_clean_at_every_prompt(monkeypatch, type_in, before, answer, status):
-    monkeypatch.setattr(play, "OpenSOCClient", lambda url: Server().client())
+    monkeypatch.setattr(play, "OpenSOCClient", lambda url, headers: Server().client())
     type_in(*before, answer)
     console = screen()
 

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import uvicorn
 
+    from app_runtime.connections import uvicorn_options
     from app_runtime.settings import Settings
 
     sockets: list[socket.socket] = []
@@ -59,11 +60,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         app,
         log_level="warning",  # lower levels log every call and socket, slowly and with ids
         backlog=BACKLOG,
-        timeout_keep_alive=75,  # s; a model may think long between two calls
         timeout_graceful_shutdown=5,
-        ws_per_message_deflate=False,  # compressing costs more than an episode
-        # A client that is busy generating answers no pings: only the limit for idle sessions ends it.
-        ws_ping_timeout=settings.session_timeout_s,
+        **uvicorn_options(
+            max_frame_bytes=4 * settings.max_body_bytes,  # a frame is bounded in characters, of 4 bytes at most
+            request_s=settings.request_timeout_s,
+            ping_timeout_s=settings.ping_timeout_s,
+        ),
     )
     uvicorn.Server(config).run(sockets=sockets)
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from .refusal import Refusal
 
+MAX_NODES = 10_000  # lists, objects, items and fields; the longest incident has some 1,000
 MAX_DEPTH = 64  # an incident needs 4; beyond about 250 the SDK's own serialiser fails, at 1,000 Python's parser does
 
 
@@ -19,7 +20,7 @@ _ANY = json.JSONDecoder()
 
 
 def read_json(text: str, *, finite: bool = True) -> Any:
-    """Parse JSON and make it safe to hand on: bounded depth, no lone surrogates (they become "?").
+    """Parse JSON and make it safe to hand on: bounded size and depth, no lone surrogates (they become "?").
 
     Args:
         text: the body or frame; its length is the caller's to bound.
@@ -28,6 +29,7 @@ def read_json(text: str, *, finite: bool = True) -> Any:
     Raises:
         Refusal: 400 with what is wrong.
     """
+    check_nodes(text)
     try:
         value = (_FINITE if finite else _ANY).decode(text)
     except json.JSONDecodeError as exc:
@@ -39,6 +41,29 @@ def read_json(text: str, *, finite: bool = True) -> Any:
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise _too_deep()
     return _encodable(value) if has_surrogate_escape(text) else value
+
+
+def check_nodes(text: str) -> None:
+    """Refuse, before it is parsed, JSON of so many small parts that parsing and checking it would hold up everybody.
+
+    Counting takes some 0.2 ms for 512 KiB, parsing as many bytes of `[]` 100 ms.
+
+    Raises:
+        Refusal: 400 for more than MAX_NODES parts.
+    """
+    if _marks(text) <= MAX_NODES:
+        return
+    # Marks within strings are text: they are left out where they matter.
+    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+    if _marks("".join(outside)) > MAX_NODES:
+        raise Refusal(
+            400,
+            f"Expected JSON of at most {MAX_NODES} lists, objects and values in all, got more. Send a smaller object.",
+        )
+
+
+def _marks(text: str) -> int:
+    return text.count("[") + text.count("{") + text.count(",")
 
 
 def has_surrogate_escape(text: str) -> bool:

@@ -1,0 +1,186 @@
+"""What one connection may take: bytes and seconds for a request, a WebSocket's place only as long as its peer is there."""
+
+import contextlib
+import json
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from app_runtime.connections import MAX_HEAD_BYTES
+from local_provider import ServerProcess
+from service import strict
+
+ROOT = Path(__file__).resolve().parent.parent
+HANDSHAKE = (
+    "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def hasty():
+    """A server whose limits of time are so short that a test can wait for them."""
+    env = {"OPENSOC_DEMO": "0", "OPENSOC_REQUEST_TIMEOUT_S": "1", "OPENSOC_PING_TIMEOUT_S": "1"}
+    with ServerProcess(ROOT, env=env | {"OPENSOC_MAX_SESSIONS": "2"}) as process:
+        yield process
+        assert "Traceback" not in process.logs()
+
+
+def dial(process):
+    port = int(process.base_url.rpartition(":")[2])
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def answer(sock):
+    """All that comes until the other side closes."""
+    parts = []
+    try:
+        while part := sock.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:  # closed with bytes of ours unread
+        pass
+    return b"".join(parts).decode()
+
+
+def has_ended(sock):
+    """Send one byte more, and tell whether the other side has answered or closed."""
+    try:
+        sock.sendall(b"a")
+        return sock.recv(1) in (b"", b"H")
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def status(text):
+    return int(text.split()[1])
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("GET /health HTTP/1.1\r\nHost:", 408),
+        ("POST /reset HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", 408),
+        ("POST /reset HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", 408),
+        ("\r\n", 408),
+    ],
+    ids=["headers", "body", "chunk", "empty line"],
+)
+def test_half_a_request_is_ended_and_told_why(hasty, sent, expected):
+    with dial(hasty) as sock:
+        sock.sendall(sent.encode())
+        begun = time.monotonic()
+        text = answer(sock)
+
+    assert status(text) == expected
+    assert "within 1 s" in strict(text.partition("\r\n\r\n")[2])["detail"]
+    assert 0.5 < time.monotonic() - begun < 5
+
+
+def test_bytes_that_trickle_in_do_not_extend_the_time(hasty):
+    with dial(hasty) as sock:
+        sock.sendall(b"GET /health HTTP/1.1\r\nX: ")
+        sock.settimeout(0.1)
+        begun = time.monotonic()
+        while not has_ended(sock):
+            assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"])
+def test_a_mute_connection_is_ended(hasty, sent):
+    with dial(hasty) as sock:
+        sock.sendall(sent)
+        begun = time.monotonic()
+        answer(sock)
+
+    assert 0.5 < time.monotonic() - begun < 5
+
+
+def test_a_slow_request_does_not_cost_the_one_before_it_on_its_connection(hasty):
+    whole = b"POST /reset HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    with dial(hasty) as sock:
+        sock.sendall(whole + whole[:20])
+        text = answer(sock)
+
+    assert text.startswith("HTTP/1.1 200")
+    assert "HTTP/1.1 408" in text
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"X: " + b"a" * (MAX_HEAD_BYTES - 1000), 200),
+        (b"X: " + b"a" * (MAX_HEAD_BYTES + 1000), 431),
+        (b"a: b\r\n" * (MAX_HEAD_BYTES // 6 + 1), 431),
+    ],
+    ids=["just short enough", "one long header", "many short ones"],
+)
+def test_the_head_of_a_request_is_bounded(hasty, sent, expected):
+    with dial(hasty) as sock:
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + sent.rstrip() + b"\r\n\r\n")
+        assert status(answer(sock)) == expected
+
+
+def test_a_header_without_an_end_is_cut_off(hasty):
+    sent = 0
+    with dial(hasty) as sock, contextlib.suppress(OSError):  # a reset or a broken pipe
+        sock.sendall(b"GET /health HTTP/1.1\r\nX: ")
+        while sent < 64 * 2**20:
+            sock.sendall(b"a" * 2**16)
+            sent += 2**16
+    assert sent < 16 * 2**20  # what the kernel holds of a connection
+
+
+def test_a_message_in_fragments_without_an_end_ends_its_connection(hasty):
+    with connect("ws" + hasty.base_url[4:] + "/ws", proxy=None) as ws, pytest.raises(ConnectionClosed) as closed:
+        ws.send(endless())
+    assert closed.value.rcvd.code == 1008
+
+
+def endless():
+    """Fragments of one message, one every tenth of a second."""
+    for _ in range(100):
+        yield "x"
+        time.sleep(0.1)
+
+
+def test_a_frame_beyond_four_times_the_limit_ends_its_connection_and_a_shorter_one_does_not(hasty):
+    with connect("ws" + hasty.base_url[4:] + "/ws", proxy=None) as ws:
+        ws.send(json.dumps({"type": "step", "data": {"x": "y" * 2**19}}))
+        assert "at most 524288 bytes" in strict(ws.recv())["data"]["message"]
+        ws.send("x" * (2**21 + 1))
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv()
+    assert closed.value.rcvd.code == 1009
+
+
+def test_a_peer_that_answers_no_ping_gives_its_place_back_and_one_that_does_keeps_it(hasty):
+    url = "ws" + hasty.base_url[4:] + "/ws"
+    with connect(url, proxy=None) as thinking, dial(hasty) as gone:
+        thinking.send('{"type":"reset","data":{"seed":1}}')
+        first = strict(thinking.recv())
+        gone.sendall(HANDSHAKE.encode())
+        time.sleep(0.3)
+        assert code(url) == "CAPACITY_REACHED"
+        begun = time.monotonic()
+        while code(url) == "CAPACITY_REACHED":
+            assert time.monotonic() - begun < 10
+            time.sleep(0.1)
+        time.sleep(3)  # three times as long as a ping may be unanswered
+        thinking.send('{"type":"state"}')
+        state = strict(thinking.recv())
+    assert state["data"]["episode_id"] == first["data"]["observation"]["episode_id"]
+
+
+def code(url):
+    """What a newcomer is told: an error's code, or the type of the reply."""
+    with connect(url, proxy=None) as ws:
+        with contextlib.suppress(ConnectionClosed):  # a newcomer without a place is told so, and closed
+            ws.send('{"type":"state"}')
+        reply = strict(ws.recv())
+    return reply["data"].get("code", reply["type"])

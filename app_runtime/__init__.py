@@ -4,6 +4,7 @@ settings   what a deployment may set
 app        the application, put together
 routes     our HTTP routes
 episodes   the store of running HTTP episodes
+benchmark  grades that wait for a deadline, games that say how often they were graded
 openenv    OpenEnv's environment and rubric around ours, and the MCP tools
 shapes     the forms of what comes in and goes out
 admission  the token, and a rate for each address

@@ -20,6 +20,7 @@ from pool import Pool
 from schema import BadRequestError, Incident, Triage, TurnError
 
 from .admission import Admission
+from .benchmark import BenchmarkEnv, GradeBook
 from .episodes import Episodes
 from .guard import Guard
 from .openenv import ServedEnv
@@ -46,7 +47,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings.from_env()
     pool = Pool(settings.pool, settings.salt) if settings.pool else None
-    make_env = functools.partial(OpenSOCEnv, reward_table=settings.reward_table, salt=settings.salt, pool=pool)
+    book = GradeBook(counting=bool(settings.salt), held_until=settings.hold_grades)
+    kind = functools.partial(BenchmarkEnv, book) if book.counting or book.held_until else OpenSOCEnv
+    make_env = functools.partial(kind, reward_table=settings.reward_table, salt=settings.salt, pool=pool)
     episodes = Episodes(make_env, max_episodes=settings.max_episodes, ttl_s=settings.episode_ttl_s)
     app = FastAPI(
         title="OpenSOC",

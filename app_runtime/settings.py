@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from rubric import TableName
 from schema import OpenSOCError, faults, shown
@@ -31,6 +31,7 @@ class Settings(BaseModel):
     also_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     salt: Annotated[str, Field(repr=False)] = ""
     pool: Path | None = None
+    hold_grades: AwareDatetime | None = None
     reward_table: TableName = "standard"
     demo: bool = True
     max_episodes: Annotated[int, Field(ge=1)] = 4096

@@ -19,8 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cache
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, Protocol, cast
 
 from pydantic_core import to_json
 from typing_extensions import TypedDict
@@ -39,12 +38,6 @@ from rubric import (
 )
 from scenario import Scenario, admit, recall
 from schema import (
-    CATEGORIES,
-    EVENT_TYPES,
-    FIELDS_OF,
-    LABELS,
-    MAX_EVENTS,
-    MAX_NARRATIVE,
     MAX_SEED,
     MODES,
     TASKS,
@@ -58,7 +51,7 @@ from schema import (
     shown,
 )
 from tasks.registry import SPLITS, Split, task_at
-from verifier.playbook import playbook_text
+from verifier.playbook import attacker_instructions
 from verifier.truth import GroundTruth
 
 RESET_ARGUMENTS = ("task", "mode", "split", "seed", "index", "episode_id")
@@ -249,7 +242,7 @@ class OpenSOCEnv:
         self._role = "attacker" if mode == "self_play" else "defender"
         if self._role == "attacker":
             context = self._scenario.world.to_context()
-            return self._observe(None, instructions=_attacker_instructions(), context=context)
+            return self._observe(None, instructions=attacker_instructions(), context=context)
         return self._observe(None, **self._scenario.view())
 
     @property
@@ -408,29 +401,6 @@ class OpenSOCEnv:
             "plausibility": self._reasons,
         }
         return self._observe(reward, done=True, feedback=feedback, rewards=rewards, grade=self._grade)
-
-
-# ---------------------------------------------------------------- what an attacker sees
-def _shape(event_type: str) -> str:
-    """List one event type's activities and fields in a line."""
-    fields = FIELDS_OF[event_type].model_fields
-    own = [name for name in fields if name not in ("activity", "device_hostname", "actor_user", "session_uid")]
-    return f"- {event_type}: activity {'|'.join(get_args(fields['activity'].annotation))}; {', '.join(own)}"
-
-
-@cache
-def _attacker_instructions() -> str:
-    """Say what the attacker is asked, with every event type's fields."""
-    shapes = "\n".join(_shape(event_type) for event_type in EVENT_TYPES)
-    return (
-        "Invent an incident in this world that the defender will judge wrongly. You cannot change the world: hosts, accounts, tickets, tools, "
-        "scanners, indicators and outages are as `context` says. The playbook's rules, over your events alone, say what is right. Answer with craft_incident: "
-        f'{{"target_label": one of {", ".join(LABELS)}, "category": one of {", ".join(CATEGORIES)}, '
-        f'"events": 1 to {MAX_EVENTS} of {{"event_type", "fields", "timestamp": like 2026-03-02T09:14:07Z, "log_id": L1-0, L1-1, ...}}, '
-        f'"narrative": at most {MAX_NARRATIVE} characters}}. Events stand in time order, within the day before context.now, and use hosts, accounts '
-        "and internal addresses that exist. An answer must not hang on the edge of a threshold. Every event may have device_hostname, actor_user "
-        f"and session_uid; beside them:\n{shapes}\n\n{playbook_text()}"
-    )
 
 
 # ---------------------------------------------------------------- reading what came

@@ -10,6 +10,7 @@ context row belongs to one decision. Same arguments, same bytes, in any process:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -36,7 +37,7 @@ from schema import (
 from tasks.noise import write_noise
 from tasks.registry import SPLITS, TASK_SPECS, Split, TaskSpec
 from tasks.scene import SPAN_S, Family, Plan, Scene
-from world import World, make_organisation
+from world import Organisation, World, make_organisation
 
 GENERATOR_VERSION = "5"
 ORGANISATIONS = 48  # of each split
@@ -90,7 +91,21 @@ def incident_seed(split: str, task: str, index: int, salt: str = "") -> int:
     return int.from_bytes(hashlib.sha256(f"{split}/{task}/{index}/{salt}".encode()).digest()[:8], "big")
 
 
-def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", label: Label | None = None) -> Case:
+def organisations(split: Split) -> Iterator[Organisation]:
+    """Yield the organisations in which a split's incidents happen."""
+    first = _FIRST_ORGANISATION[split]
+    return map(make_organisation, range(first, first + ORGANISATIONS))
+
+
+def generate(
+    task: Task,
+    index: int,
+    *,
+    split: Split = "train",
+    salt: str = "",
+    label: Label | None = None,
+    organisation: Organisation | None = None,
+) -> Case:
     """Generate the incident of an index.
 
     Args:
@@ -99,11 +114,12 @@ def generate(task: Task, index: int, *, split: Split = "train", salt: str = "", 
         split: which families, worlds and seeds are used.
         salt: a secret that makes a deployment's incidents unlike the public ones.
         label: the decision to aim at; by default the five equally often.
+        organisation: in which it happens; by default chance draws one of the split's.
 
     Raises:
         BadRequestError: no such task or split.
     """
-    scene, goal, outage, family, plan = _open(task, index, split, salt, label)
+    scene, goal, outage, family, plan = _open(task, index, split, salt, label, organisation)
     spec = TASK_SPECS[task]
     _play(scene, family, plan, spec)
     told = {kind_of(family)}
@@ -126,7 +142,7 @@ def story_of(task: Task, index: int, *, split: Split = "train", salt: str = "") 
     Args:
         task, index, split, salt: as of `generate`, which raises the same.
     """
-    opening = _open(task, index, split, salt, None)
+    opening = _open(task, index, split, salt)
     return opening.family, opening.plan
 
 
@@ -140,16 +156,23 @@ class _Opening(NamedTuple):
     plan: Plan
 
 
-def _open(task: Task, index: int, split: Split, salt: str, label: Label | None) -> _Opening:
+def _open(
+    task: Task,
+    index: int,
+    split: Split,
+    salt: str,
+    label: Label | None = None,
+    organisation: Organisation | None = None,
+) -> _Opening:
     """Set the scene of an index and choose its story."""
     if task not in TASK_SPECS:
         raise BadRequestError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
     if split not in SPLITS:
         raise BadRequestError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
     rng = Random(incident_seed(split, task, index, salt))
-    organisation = make_organisation(_FIRST_ORGANISATION[split] + int(rng.random() * ORGANISATIONS))
+    drawn = make_organisation(_FIRST_ORGANISATION[split] + int(rng.random() * ORGANISATIONS))
     day = _DAYS[int(rng.random() * len(_DAYS))]
-    scene = Scene(rng, organisation, day, 25_200 + int(rng.random() * 28_800))
+    scene = Scene(rng, organisation or drawn, day, 25_200 + int(rng.random() * 28_800))
     goal = scene.pick(LABELS) if label is None else label
     outage = goal == "monitor" and scene.chance(0.3)
     family, plan = choose(scene, "dismiss" if outage else goal, TASK_SPECS[task], split)

@@ -6,15 +6,17 @@ An attacker is shown a world and, where somebody asks for one, the action that i
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from env import OpenSOCEnv
-from players.base import Reply
+from players.base import Arrived, Reply
 from players.compact import world_text
+from scenario import recall
 from schema import LABELS, Context, Label, Task
 from tasks.registry import Split
+from verifier.playbook import attacker_instructions
 
 
 class Brief(NamedTuple):
@@ -42,6 +44,8 @@ class Attacker(ABC):
     """Anyone who writes incidents. `name` stands in tables, `kind` says what it is."""
 
     kind: ClassVar[str]
+    batch: int = 16  # briefs that are answered between two writes
+    spent: float = 0.0  # USD, by earlier parts of the run
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -54,6 +58,13 @@ class Attacker(ABC):
     @abstractmethod
     def craft(self, briefs: Sequence[Brief]) -> Sequence[Reply]:
         """Reply to each brief with the text of an incident, in their order."""
+
+    def stream(self, briefs: Sequence[Brief], stop: threading.Event) -> Iterator[Arrived]:
+        """Yield replies as they arrive, under the terms of `players.base.Player.stream`."""
+        for start in range(0, len(briefs), self.batch):
+            if stop.is_set():
+                return
+            yield list(enumerate(self.craft(briefs[start : start + self.batch]), start))
 
 
 def brief_of(
@@ -72,9 +83,8 @@ def brief_of(
         asked: the action that the incident should deserve.
         instructed: whether the environment's instructions, which are long, come along.
     """
-    observation = OpenSOCEnv(salt=salt).reset(seed, task=task, split=split, mode="self_play")
-    assert observation.context is not None
-    return Brief(task, seed, split, observation.context, asked, observation.instructions if instructed else "")
+    context = recall(task, seed, split, salt).world.to_context()
+    return Brief(task, seed, split, context, asked, attacker_instructions() if instructed else "")
 
 
 def asked_in_turn(index: int) -> Label:

@@ -1,0 +1,96 @@
+"""Attackers: what each writes goes through reader, schema and gate, is the same each time, and deserves what was asked."""
+
+import threading
+
+import pytest
+
+from generator.incidents import generate, organisations
+from players.attackers import Options, open_attacker
+from players.attackers.attempts import attempt
+from players.attackers.base import asked_in_turn, brief_of
+from players.incidents import write_incident
+from schema import LABELS, TASKS, BadRequestError
+
+NAMES = ("generator", "edits")
+
+
+def briefs(number, *, first=300, **options):
+    return [
+        brief_of(TASKS[index // 5 % 4], first + index, asked=asked_in_turn(index), **options) for index in range(number)
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_incident_is_admitted_and_deserves_what_was_asked_and_claimed(name):
+    asked = briefs(20)
+    made = [
+        attempt(brief, reply.text)
+        for brief, reply in zip(asked, open_attacker(name, Options()).craft(asked), strict=True)
+    ]
+    assert [attempted.refusal for attempted in made] == [""] * 20
+    assert [attempted.scenario.truth.action for attempted in made] == list(LABELS) * 4
+    assert [attempted.craft.content["target_label"] for attempted in made] == list(LABELS) * 4
+
+
+def test_the_generator_writes_its_own_incident_where_nothing_is_asked():
+    brief = brief_of("stage3_mixed", 41)
+    [reply] = open_attacker("generator", Options()).craft([brief])
+    assert (
+        reply.text.split("\n")[1:]
+        == write_incident(generate("stage3_mixed", 41).incident, brief.context).split("\n")[1:]
+    )
+
+
+@pytest.mark.parametrize("split", ["val", "test_family"])
+def test_the_generator_stays_in_the_brief_s_world_whatever_the_split(split):
+    asked = briefs(5, split=split)
+    for brief, reply in zip(asked, open_attacker("generator", Options()).craft(asked), strict=True):
+        assert attempt(brief, reply.text).scenario.truth.action == brief.asked
+
+
+def test_a_world_of_another_salt_gets_an_incident_too():
+    brief = brief_of("stage2_multi", 8, salt="secret", asked="escalate")
+    [reply] = open_attacker("generator", Options()).craft([brief])
+    assert attempt(brief, reply.text).scenario.truth.action == "escalate"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_world_of_no_organisation_gets_none_and_is_told(name):
+    brief = brief_of("stage1_basic", 8)
+    foreign = brief._replace(context={**brief.context, "hosts": brief.context["hosts"][1:]})
+    [reply] = open_attacker(name, Options()).craft([foreign])
+    assert reply.text is None
+    assert reply.fault == "no generated incident of 24 that fit this world the gate admits"
+
+
+def test_edits_follow_from_seed_and_brief_and_differ_from_the_generator_s():
+    asked = briefs(10)
+    first, again, other = (
+        [reply.text for reply in open_attacker("edits", Options(seed=seed)).craft(asked)] for seed in (1, 1, 2)
+    )
+    plain = [reply.text for reply in open_attacker("generator", Options()).craft(asked)]
+    assert first == again
+    assert not set(first) & (set(other) | set(plain))
+
+
+def test_an_incident_in_another_organisation_keeps_the_organisation():
+    home = list(organisations("train"))[7]
+    case = generate("stage1_basic", 3, organisation=home)
+    assert case.world.hosts is home.hosts
+    assert generate("stage1_basic", 3).world.hosts is not home.hosts
+
+
+def test_a_stream_gives_batches_in_order_and_ends_when_it_is_told_to():
+    attacker = open_attacker("generator", Options())
+    attacker.batch = 2
+    stop = threading.Event()
+    stream = attacker.stream(briefs(5), stop)
+    assert [index for index, _ in next(stream)] == [0, 1]
+    stop.set()
+    assert list(stream) == []
+
+
+@pytest.mark.parametrize("spec", ["", "nobody", "/nowhere"])
+def test_an_unknown_attacker_is_refused_with_the_names_there_are(spec):
+    with pytest.raises(BadRequestError, match="expected one of generator, edits"):
+        open_attacker(spec, Options())

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount
 
 import demo_data as data
 from demo.attack import AttackTab
@@ -27,6 +27,7 @@ from demo.log import LogTab
 from demo.page import AT_ONCE, on, piece, styled
 from demo.play import PlayTab
 from demo.results import results
+from demo.visits import Visits, quiet
 from demo.watch import WatchTab
 from rubric import TableName
 from schema import TASKS
@@ -36,7 +37,8 @@ SCRIPTS = ("keys.js", "files.js")
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
 MONOSPACED = ["ui-monospace", "SFMono-Regular", "Consolas", "monospace"]
 MAX_WAITING = 512  # clicks that wait; more are told to try again
-SESSIONS = 400  # visitors whose state is kept; the longest silent goes first
+MOST_WAITING = 128  # of one address
+SESSIONS = 400  # visitors whose state is kept; see `Visits` for who goes first
 LOOKS_S = 0.01  # between two looks at the queue; Gradio's own 1 ms take 8 % of a core from a server that nobody visits
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
 INTRO = """<div class="demo-html"><h1>OpenSOC: triage an incident</h1>
@@ -87,10 +89,10 @@ def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
     """Put the demo under /demo of an application, and lead `GET /` there."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
     app.add_route("/", _home, include_in_schema=False)
+    app.add_route(PATH, _home, include_in_schema=False)
     app.add_route("/favicon.ico", _icon, include_in_schema=False)
     with ThreadPoolExecutor(1) as thread:  # where no event loop runs, Gradio makes some and leaves them open
         thread.submit(asyncio.run, _mount_page(app, table)).result()
-    app.user_middleware.append(Middleware(Fence))  # inside the Guard, which bounds and reads bodies
     threading.Thread(target=_warm_up, name="demo", daemon=True).start()
     return app
 
@@ -102,7 +104,9 @@ def _warm_up() -> None:
 
 
 async def _home(request: Request) -> Response:
-    return RedirectResponse(f"{PATH}/")
+    """Lead to the page, with the query that came, below whatever path the service stands at."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{PATH}/{query}")
 
 
 async def _icon(request: Request) -> Response:
@@ -110,9 +114,11 @@ async def _icon(request: Request) -> Response:
 
 
 async def _mount_page(app: FastAPI, table: TableName) -> None:
+    page = build(table)
+    quiet(page)
     gr.mount_gradio_app(
         app,
-        build(table),
+        page,
         PATH,
         footer_links=[],
         run_history=False,
@@ -126,3 +132,9 @@ async def _mount_page(app: FastAPI, table: TableName) -> None:
         css=(FILES / "style.css").read_text("utf-8"),
         head="".join(f"<script>{(FILES / name).read_text('utf-8')}</script>" for name in SCRIPTS),
     )
+    route = app.router.routes[-1]
+    assert isinstance(route, Mount)
+    assert route.path == PATH
+    visits = Visits(page, most_waiting=MOST_WAITING)
+    page.app.state_holder = visits
+    route.app = Fence(route.app, visits)

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from openenv.core.env_server.http_server import HTTPEnvServer
 from openenv.core.env_server.types import ConcurrencyConfig
 from pydantic.json_schema import models_json_schema
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 
 from env import OpenSOCEnv
@@ -129,7 +130,7 @@ async def _on_invalid(_: Request, exc: Exception) -> JSONResponse:
 
 async def _on_http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
-    path, sentence, headers = request.url.path, str(exc.detail), dict(exc.headers or {})
+    path, sentence, headers = get_route_path(request.scope), str(exc.detail), dict(exc.headers or {})
     if exc.status_code == 404 and sentence == "Not Found":
         sentence = f"There is no {path} here. GET /openapi.json lists what there is."
     if exc.status_code == 405:

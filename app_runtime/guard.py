@@ -6,14 +6,17 @@ the guard answers such a frame itself, so the session and its episode live on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from openenv.core.env_server.mcp_types import JsonRpcErrorCode, JsonRpcResponse
 from openenv.core.env_server.types import WSErrorCode
+from starlette._utils import get_route_path
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from schema import shown
 
@@ -40,7 +43,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._app(scope, self._guard(scope, receive, send), send)
+            await self._websocket(scope, receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
@@ -73,11 +76,11 @@ class Guard:
             return receive
         raw = await self._whole(headers, receive)
         text = _decode(raw)
-        if scope["path"] in TEXT_PATHS:
+        if get_route_path(scope) in TEXT_PATHS:
             scope[BODY] = text
         elif text and not text.isspace():
             scope[BODY] = value = read_json(text)
-            if scope["path"] == "/mcp":
+            if get_route_path(scope) == "/mcp":
                 _check_rpc(value)
             if has_surrogate_escape(text):
                 raw = json.dumps(value).encode()
@@ -102,9 +105,19 @@ class Guard:
         return Refusal(413, f"Expected at most {self._max} bytes, got {size} or more. Send a shorter one.")
 
     # ------------------------------------------------------------ WebSocket
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, self._guard(scope, receive, send), send)
+        except (OSError, WebSocketDisconnect):
+            pass  # the client went away under a reply, which is no fault of anybody
+        except Exception as exc:
+            safe_error(exc)
+            with contextlib.suppress(OSError, RuntimeError):  # it may be closed already
+                await send({"type": "websocket.close", "code": 1011, "reason": ""})
+
     def _guard(self, scope: Scope, receive: Receive, send: Send) -> Receive:
         """Make a `receive` that answers frames itself if they must not reach the SDK."""
-        rpc = scope["path"] == "/mcp"
+        rpc = get_route_path(scope) == "/mcp"
 
         async def receive_checked() -> Message:
             while True:
@@ -168,7 +181,7 @@ def _check_rpc(value: Any) -> None:
 
 
 def _refuse(scope: Scope, refusal: Refusal) -> Response:
-    if scope["path"] == "/mcp" and refusal.status != 413:  # as the SDK does: JSON-RPC errors come with a 200
+    if get_route_path(scope) == "/mcp" and refusal.status != 413:  # as the SDK does: JSON-RPC errors come with a 200
         return JSONResponse(_rpc_error(refusal))
     return JSONResponse({"detail": str(refusal)}, refusal.status, refusal.headers)
 

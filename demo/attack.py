@@ -27,7 +27,7 @@ from rubric import TableName
 from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, OpenSOCError, Task, visible
 
 LONGEST_ID = 64  # characters of a line's id; a line with a longer one can be changed in the JSON alone
-NONE = "Expected an incident to edit, and there is none; press New incident to edit."
+NONE = "This page has no incident to edit: none was begun, or it was let go after a long pause, when many visitors came. Copy what you wrote, and press New incident to edit."
 INTRO = """<p>Write an incident that the defender misjudges. You may change every line, the claim and the narrative; the world around them
 (hosts, tickets, intelligence) is given. A gate refuses what could not have happened; the verifier judges the rest by its events.</p>"""
 

@@ -24,7 +24,7 @@ from demo_data import DemoCase, Game
 from rubric import TableName
 from schema import LABELS, OpenSOCError, Task
 
-NONE = "Expected a game, and none was begun; press New game."
+NONE = "This page has no game in play: none was begun, or it was let go after a long pause, when many visitors came. Press New game; nothing else is lost."
 Playing = tuple[Game, DemoCase]  # a game, and the incident that is shown of it
 
 

@@ -26,7 +26,7 @@ from demo_data import DemoCase
 from rubric import TableName
 from schema import OpenSOCError, Task, visible
 
-NONE = "Expected an incident, and this visit has none any more; press Next incident."
+NONE = "This page has no incident any more: it was let go after a long pause, when many visitors came. To go on, press Next incident."
 
 
 class Watched(NamedTuple):

@@ -19,7 +19,7 @@ from app_runtime import Settings
 from app_runtime.guard import BODY
 from demo.attack import Desk
 from demo.draft import IncidentDraft
-from demo.fence import PATH, Fence
+from demo.fence import JOIN, PATH, Fence
 from schema import MAX_EVENTS
 from server import whole_app
 
@@ -43,7 +43,26 @@ def config(client):
 
 
 # ---------------------------------------------------------------- a crowd
-CLICK = {"type": "http", "path": f"{PATH}{Fence.CLICK}", BODY: {"data": []}}
+CLICK = {
+    "type": "http",
+    "method": "POST",
+    "root_path": PATH,
+    "path": f"{PATH}{JOIN}",
+    BODY: {"data": [], "fn_index": 1, "session_hash": "crowd"},
+}
+
+
+class Page:
+    """A page whose clicks carry nothing."""
+
+    def inputs(self, click):
+        return 0
+
+    def is_waiting(self, session):
+        return True
+
+    def welcome(self, session, address):
+        return True
 
 
 async def nothing():
@@ -61,8 +80,8 @@ def test_clicks_go_one_after_the_other():
         at_work -= 1
 
     async def crowd():
-        fence = Fence(gradio)
-        clicks = ({**CLICK, BODY: {"data": [], "fn_index": number}} for number in range(3))
+        fence = Fence(gradio, Page())
+        clicks = ({**CLICK, BODY: {**CLICK[BODY], "fn_index": number}} for number in range(3))
         await asyncio.wait_for(asyncio.gather(*(fence(click, nothing, None) for click in clicks)), 5)
 
     asyncio.run(crowd())
@@ -75,7 +94,7 @@ def test_a_click_that_fails_gives_its_turn_back():
         raise RuntimeError
 
     async def twice():
-        fence = Fence(broken)
+        fence = Fence(broken, Page())
         for _ in range(2):
             with pytest.raises(RuntimeError):
                 await asyncio.wait_for(fence(CLICK, nothing, None), 5)
@@ -96,11 +115,11 @@ def test_signatures_are_asked_for_by_a_new_visitor_s_two_lists_alone(client, con
             click("on_next", None, "stage1_basic", "keyword", "random")
         return len([one for one in looked if one.endswith(".__init__")])
 
-    looks("here before")
+    looks("here-before")
     monkeypatch.setattr(inspect, "_signature_from_function", noting)
 
-    assert looks("here before") == 0  # nothing but values changes
-    assert 0 < looks("new here") < 10 < len(config["components"])
+    assert looks("here-before") == 0  # nothing but values changes
+    assert 0 < looks("new-here") < 10 < len(config["components"])
 
 
 def test_values_are_passed_on_as_they_are_but_a_table(client, config, monkeypatch):
@@ -111,7 +130,7 @@ def test_values_are_passed_on_as_they_are_but_a_table(client, config, monkeypatc
         first = kind.postprocess
         monkeypatch.setattr(kind, "postprocess", lambda self, value: asked.append(kind) or first(self, value))
 
-    with visitor(client, config, "plain one") as click:
+    with visitor(client, config, "plain-one") as click:
         click("on_next", None, "stage1_basic", "keyword", "random")  # makes a new visitor's two lists
         for kind in (gr.HTML, gr.Dropdown, gr.Textbox, gr.Plot, gr.Dataframe):
             noting(kind)
@@ -130,7 +149,7 @@ def test_a_new_visitor_has_no_configuration_worked_out_but_that_of_what_changed(
         return first(block, kind)
 
     monkeypatch.setattr(Block, "get_config", noting)
-    with visitor(client, config, "another one") as click:
+    with visitor(client, config, "another-one") as click:
         shown = click("on_next", None, "stage1_basic", "keyword", "random")
 
     assert shown
@@ -140,7 +159,7 @@ def test_a_new_visitor_has_no_configuration_worked_out_but_that_of_what_changed(
 def test_no_statistics_are_made_of_the_clicks(client, config, monkeypatch):
     made = []
     monkeypatch.setattr(Queue, "_get_df", staticmethod(made.append))
-    with visitor(client, config, "a third one") as click:
+    with visitor(client, config, "a-third-one") as click:
         shown = click("on_next", None, "stage1_basic", "keyword", "random")
 
     assert shown

@@ -1,6 +1,7 @@
 """The shape of the code base: import order, chains, docstrings. `scripts/house_figures.py` counts the rest."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,11 @@ def test_a_chain_and_a_circle_are_seen():
 
     assert longest_chain(lines) == ["a", "b", "c"]
     assert (cycles(lines), cycles(lines | {"c": {"a"}})) == ([], [["a", "b", "c"]])
+
+
+def test_nothing_is_decided_by_a_path_that_holds_the_root_path_too():
+    """`get_route_path(scope)` is what the router reads; below a root path, `scope["path"]` is another (a fence was off there)."""
+    texts = {path: path.read_text("utf-8") for path in [*ROOT.glob("app_runtime/*.py"), *ROOT.glob("demo/*.py")]}
+    assert [
+        path.name for path, text in texts.items() if re.search(r"""scope\[["']path["']\](?!\[:)|url\.path""", text)
+    ] == []

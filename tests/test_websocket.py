@@ -6,7 +6,9 @@ import time
 
 import pytest
 from openenv.core.env_server import http_server
+from starlette.websockets import WebSocketDisconnect
 
+from app_runtime.guard import Guard
 from env import OpenSOCEnv
 from service import TRIAGE, serve, strict
 
@@ -186,3 +188,30 @@ def test_an_idle_session_gives_up_its_place(monkeypatch):
         assert "closed" in tell(idle, STEP)["data"]["message"]
         with client.websocket_connect("/ws") as ws:
             assert tell(ws, RESET)["type"] == "observation"
+
+
+# ---------------------------------------------------------------- who goes away
+@pytest.mark.parametrize("gone", [WebSocketDisconnect(1006), ConnectionResetError()])
+def test_a_client_that_goes_away_under_a_reply_is_no_error(gone, caplog):
+    assert _ended(gone) == []
+    assert not caplog.records
+
+
+def test_an_error_in_a_session_closes_it_and_is_logged_without_its_text(caplog):
+    assert _ended(RuntimeError("a caller's text")) == [{"type": "websocket.close", "code": 1011, "reason": ""}]
+    assert "RuntimeError" in caplog.text
+    assert "a caller's text" not in caplog.text
+
+
+def _ended(error):
+    """What the guard sends when the application ends with an error."""
+    sent = []
+
+    async def broken(scope, receive, send):
+        raise error
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(Guard(broken, max_body_bytes=1024)({"type": "websocket", "path": "/ws"}, None, send))
+    return sent

@@ -98,8 +98,8 @@ PLAYERS: Mapping[str, Entry] = {
         slow=True,
     ),
 }
-_URL = re.compile(r"https?://", re.IGNORECASE)
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+URL = re.compile(r"https?://", re.IGNORECASE)
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 
 
 def open_player(spec: str, options: Options) -> Player:
@@ -111,13 +111,13 @@ def open_player(spec: str, options: Options) -> Player:
     """
     if spec in PLAYERS:
         return PLAYERS[spec].open(options)
-    if _URL.match(spec):
+    if URL.match(spec):
         from players.endpoint import Endpoint
 
         return Endpoint(spec, options)
     if spec and Path(spec).is_dir():
         return _open_directory(Path(spec), options)
-    if _FUNCTION.match(spec):
+    if FUNCTION.match(spec):
         return Function(spec, options)
     raise BadRequestError(
         f"Unknown defender {spec!r}: expected one of {', '.join(PLAYERS)}, a model's or adapter's directory, "

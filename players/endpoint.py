@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from players.base import Arrived, Options, PlayerError, Reply, Row, Streaming, cut
 from players.concurrency import in_flight
 from players.limits import Budget, Pace, patient
-from players.shots import question
+from players.shots import Question, question_of
 from schema import BadRequestError, OpenSOCError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Endpoint(Streaming):
     Args:
         url: the API's base, such as http://localhost:8000/v1; a URL without a path gets /v1.
         options: how to ask; with no `model` the endpoint must serve exactly one.
+        question: the chat that asks about a row; by default for a triage, as the options say.
 
     Raises:
         BadRequestError: the URL holds credentials, the key's variable is empty, or a cost limit comes without prices.
@@ -72,10 +73,11 @@ class Endpoint(Streaming):
 
     kind = "endpoint"
 
-    def __init__(self, url: str, options: Options) -> None:
+    def __init__(self, url: str, options: Options, question: Question | None = None) -> None:
         _require_libraries()
         self._url = _checked_url(url)
         self._options = options
+        self._question = question or question_of(options)
         self._key = _key(options.key_env)
         _check_limits(options)
         self._model = options.model or asyncio.run(self._only_model())
@@ -124,7 +126,7 @@ class Endpoint(Streaming):
     # ------------------------------------------------------------ one item
     async def _ask(self, row: Row) -> Reply | None:
         """Return the reply to one row, or None if every attempt failed in a transient way."""
-        prompt = question(row["observation"], self._options.density, self._options.shots)
+        prompt = self._question(row)
         most = self._cost(sum(len(message["content"]) for message in prompt) / TOKEN, self._options.max_tokens) or 0.0
         await self._budget.hold(most)
         cost = 0.0

@@ -8,7 +8,7 @@ import inspect
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,18 @@ from players.concurrency import in_flight
 from schema import BadRequestError
 from verifier.playbook import defender_instructions, playbook_for
 
+Shown = Callable[[Row], Mapping[str, Any]]
+
 
 class Function(Streaming):
     """Call the function with `{"id", "task", "observation"}`; it returns text, a dict with the answer's keys, or None for no answer.
 
     An async function is called up to `concurrency` times at once, a plain one item by item.
+
+    Args:
+        spec: module:function.
+        options: `concurrency` is read.
+        shown: what the function is given of a row; by default with instructions and playbook in the observation.
 
     Raises:
         BadRequestError: there is no such module or function.
@@ -29,9 +36,9 @@ class Function(Streaming):
 
     kind = "function"
 
-    def __init__(self, spec: str, options: Options) -> None:
+    def __init__(self, spec: str, options: Options, shown: Shown | None = None) -> None:
         super().__init__(spec)
-        self._call = _import(spec)
+        self._call, self._shown = _import(spec), shown or _with_instructions
         self._concurrency = options.concurrency
 
     @property
@@ -51,7 +58,7 @@ class Function(Streaming):
                 return
             started = time.perf_counter()
             try:
-                answer = self._call(_with_instructions(row))
+                answer = self._call(self._shown(row))
             except Exception as error:
                 raise self._broken(error, row) from error
             yield [(index, self._reply(answer, row, time.perf_counter() - started))]
@@ -59,7 +66,7 @@ class Function(Streaming):
     async def _ask(self, row: Row) -> Reply:
         started = time.perf_counter()
         try:
-            answer = await self._call(_with_instructions(row))
+            answer = await self._call(self._shown(row))
         except Exception as error:
             raise self._broken(error, row) from error
         return self._reply(answer, row, time.perf_counter() - started)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from players.base import Arrived, Options, PlayerError, Reply, Row, Streaming, cut
-from players.shots import question
+from players.shots import Question, question_of
 from players.weights import fingerprint, is_adapter, load_model, loading
 from schema import BadRequestError
 
@@ -29,22 +29,32 @@ class LocalModel(Streaming):
         tokenizer: with a chat template; pads on the left.
         options: batch_size, density, shots, max_tokens, temperature and seed are read.
         path: where it was read; None for a model that is in memory alone.
+        question: the chat that asks about a row; by default for a triage, as the options say.
     """
 
     kind = "model"
 
-    def __init__(self, model: Any, tokenizer: Any, options: Options, *, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        options: Options,
+        *,
+        path: Path | None = None,
+        question: Question | None = None,
+    ) -> None:
         import torch
 
         super().__init__(path.resolve().name if path else "model")
         self._torch, self._model, self._tokenizer = torch, model, tokenizer
         self._path, self._options, self.batch = path, options, options.batch_size
+        self._question = question or question_of(options)
         self._opening = ""  # of the prompts of a batch: system message and worked examples
         self._remembered: tuple[str, Any, Any] = ("", None, None)
         self._longest = getattr(model.config, "max_position_embeddings", None) or 1 << 30
 
     @classmethod
-    def open(cls, path: Path, options: Options) -> LocalModel:
+    def open(cls, path: Path, options: Options, question: Question | None = None) -> LocalModel:
         """Read a directory with `config.json`, or with `adapter_config.json`, whose base model is a directory too or in the local cache.
 
         Raises:
@@ -58,7 +68,7 @@ class LocalModel(Streaming):
             raise BadRequestError(
                 f"Expected a chat template in the tokenizer of {str(path)!r}, and it has none; save one with it."
             )
-        return cls(model, tokenizer, options, path=path)
+        return cls(model, tokenizer, options, path=path, question=question)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -76,7 +86,7 @@ class LocalModel(Streaming):
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
         """Batches of prompts of like length, the longest first: what does not fit into memory shows at once."""
-        prompts = [question(row["observation"], self._options.density, self._options.shots) for row in rows]
+        prompts = list(map(self._question, rows))
         lengths = [sum(len(message["content"]) for message in prompt) for prompt in prompts]
         order = sorted(range(len(rows)), key=lambda index: (-lengths[index], index))
         for start in range(0, len(order), self.batch):

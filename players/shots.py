@@ -6,11 +6,11 @@ most room.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from players.base import Density, Row
+from players.base import Density, Options, Row
 from players.prompt import answer_text, system_text, user_text
 from schema import LABELS
 from tasks.sets import load_set
@@ -34,6 +34,14 @@ def question(observation: Mapping[str, Any], density: Density = "full", shots: i
         *map(dict, _turns(density, shots)),
         {"role": "user", "content": user},
     ]
+
+
+Question = Callable[[Row], list[dict[str, str]]]  # the chat that asks about a row
+
+
+def question_of(options: Options) -> Question:
+    """Return what asks about a row as the options say."""
+    return lambda row: question(row["observation"], options.density, options.shots)
 
 
 @lru_cache(maxsize=8)

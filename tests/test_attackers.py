@@ -4,11 +4,12 @@ import threading
 
 import pytest
 
+from fake_endpoint import Fake, serving
 from generator.incidents import generate, organisations
 from players.attackers import Options, open_attacker
 from players.attackers.attempts import attempt
 from players.attackers.base import asked_in_turn, brief_of
-from players.incidents import write_incident
+from players.incidents import read_craft, write_incident
 from schema import LABELS, TASKS, BadRequestError
 
 NAMES = ("generator", "edits")
@@ -94,3 +95,71 @@ def test_a_stream_gives_batches_in_order_and_ends_when_it_is_told_to():
 def test_an_unknown_attacker_is_refused_with_the_names_there_are(spec):
     with pytest.raises(BadRequestError, match="expected one of generator, edits"):
         open_attacker(spec, Options())
+
+
+# ---------------------------------------------------------------- from outside
+def a_function(row):
+    assert sorted(row) == ["asked", "id", "observation", "past", "task"]
+    assert sorted(row["observation"]) == ["context", "instructions"]
+    brief = brief_of(row["task"], int(row["id"].split("-")[2]), asked=row["asked"])
+    if row["asked"] == "dismiss":
+        return None
+    text = open_attacker("generator", Options()).craft([brief])[0].text
+    return read_craft(text, brief.context).content if row["asked"] == "monitor" else text
+
+
+def test_a_function_gives_lines_a_dict_or_nothing():
+    asked = briefs(5)
+    attacker = open_attacker("test_attackers:a_function", Options())
+    replies = attacker.craft(asked)
+    made = [attempt(brief, reply.text) for brief, reply in zip(asked, replies, strict=True)]
+    assert replies[0].fault == "the function gave nothing"
+    assert [attempted.scenario.truth.action for attempted in made[1:]] == list(LABELS)[1:]
+    assert attacker.settings["kind"] == "function"
+
+
+@pytest.mark.parametrize(
+    ("density", "system", "user"),
+    [
+        ("full", "Invent an incident in this world", '{"asked": "dismiss", "past": ["monitor fooled"]'),
+        ("legend", "You play the attacker", "now 20"),
+        ("compact", "Write an incident", "now 20"),
+    ],
+)
+def test_an_endpoint_is_asked_for_an_incident_in_each_density(density, system, user):
+    [brief] = briefs(1)
+    brief = brief._replace(past=("monitor fooled",))
+    text = open_attacker("generator", Options()).craft([brief])[0].text
+    with serving(Fake(reply=lambda number, body: text)) as fake:
+        attacker = open_attacker(fake.url, Options(density=density))
+        [reply] = attacker.craft([brief])
+    sent = [message["content"] for message in fake.seen[0]["messages"]]
+    assert sent[0].startswith(system)
+    assert sent[1].startswith(user)
+    assert "dismiss" in sent[1]
+    assert attempt(brief, reply.text).scenario.truth.action == "dismiss"
+    assert attacker.settings["density"] == density
+    assert attacker.settings["kind"] == "endpoint"
+
+
+def test_an_attacker_takes_no_worked_examples():
+    with pytest.raises(BadRequestError, match="no worked examples"):
+        open_attacker("http://localhost:9/v1", Options(shots=1, model="x"))
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path):
+    with pytest.raises(BadRequestError, match=r"config.json, adapter_config.json or opensoc.json"):
+        open_attacker(str(tmp_path), Options())
+
+
+@pytest.mark.slow
+def test_a_model_on_this_machine_is_asked_in_short_names(tmp_path):
+    pytest.importorskip("transformers")
+    from toy_model import make_toy
+
+    attacker = open_attacker(
+        str(make_toy(tmp_path, context=1 << 15)), Options(density="compact", max_tokens=4, device="cpu")
+    )
+    [reply] = attacker.craft(briefs(1))
+    assert reply.prompt[0]["content"] == "Write an incident: a claim, then a line for each event."
+    assert reply.usage["completion_tokens"] <= 4

@@ -100,9 +100,14 @@ def _shape(event_type: str) -> str:
 
 
 @cache
+def event_shapes() -> str:
+    """List every event type's activities and own fields, a line each."""
+    return "\n".join(map(_shape, EVENT_TYPES))
+
+
+@cache
 def attacker_instructions() -> str:
     """Say what the attacker is asked, with every event type's fields."""
-    shapes = "\n".join(_shape(event_type) for event_type in EVENT_TYPES)
     return (
         "Invent an incident in this world that the defender will judge wrongly. You cannot change the world: hosts, accounts, tickets, tools, "
         "scanners, indicators and outages are as `context` says. The playbook's rules, over your events alone, say what is right. Answer with craft_incident: "
@@ -110,7 +115,7 @@ def attacker_instructions() -> str:
         f'"events": 1 to {MAX_EVENTS} of {{"event_type", "fields", "timestamp": like 2026-03-02T09:14:07Z, "log_id": L1-0, L1-1, ...}}, '
         f'"narrative": at most {MAX_NARRATIVE} characters}}. Events stand in time order, within the day before context.now, and use hosts, accounts '
         "and internal addresses that exist. An answer must not hang on the edge of a threshold. Every event may have device_hostname, actor_user "
-        f"and session_uid; beside them:\n{shapes}\n\n{playbook_text()}"
+        f"and session_uid; beside them:\n{event_shapes()}\n\n{playbook_text()}"
     )
 
 

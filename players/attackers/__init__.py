@@ -1,7 +1,9 @@
 """Open an attacker: anyone who writes OpenSOC's incidents, by one table of names.
 
-generator, edits                                             by name
-a directory with a checkpoint of the small model's attacker  by path
+generator, edits, smollm2                                                              by name
+a directory with a transformers model, a PEFT adapter or a checkpoint of train.nano    by path
+an OpenAI-compatible endpoint                                                          by URL
+any function from a brief to text or a dict                                            as module:function
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from players import FUNCTION, URL, smollm2
 from players.attackers.base import Attacker, Brief
+from players.attackers.outside import open_endpoint, open_function, open_local
 from players.attackers.scripted import Edited, Generated
 from players.base import MARK, Options
+from players.weights import is_model
 from schema import BadRequestError
 
 __all__ = ["ATTACKERS", "Attacker", "Brief", "Options", "open_attacker"]
@@ -29,18 +34,25 @@ class Entry(NamedTuple):
 
 ATTACKERS: Mapping[str, Entry] = {
     "generator": Entry(
-        lambda options: Generated(), "generator", "writes the incident that the generator makes for the task and seed"
+        lambda options: Generated(),
+        "generator",
+        "writes the generator's incident, or another of its world that deserves what is asked",
     ),
     "edits": Entry(
         lambda options: Edited(options.seed),
         "random edits",
-        "edits a generated incident at random, one to three times, so that the gate still admits it",
+        "edits a generated incident one to three times at random, so that the gate still admits it",
+    ),
+    smollm2.NAME: Entry(
+        lambda options: open_local(smollm2.directory(), options),
+        "language model of 135M",
+        "asks SmolLM2-135M-Instruct, a pretrained model that never saw an incident",
     ),
 }
 
 
 def open_attacker(spec: str, options: Options) -> Attacker:
-    """Open the attacker that a name or a path means.
+    """Open the attacker that a name, path, URL or module:function means.
 
     Raises:
         BadRequestError: it means nothing; the message lists what there is.
@@ -48,10 +60,26 @@ def open_attacker(spec: str, options: Options) -> Attacker:
     """
     if spec in ATTACKERS:
         return ATTACKERS[spec].open(options)
-    if spec and (Path(spec) / MARK).is_file():
-        nano = importlib.import_module("players.attackers.nano")
-        opened: Attacker = nano.NanoAttacker.open(Path(spec), options)
-        return opened
+    if URL.match(spec):
+        return open_endpoint(spec, options)
+    if spec and Path(spec).is_dir():
+        return _open_directory(Path(spec), options)
+    if FUNCTION.match(spec):
+        return open_function(spec, options)
     raise BadRequestError(
-        f"Unknown attacker {spec!r}: expected one of {', '.join(ATTACKERS)} or the directory of a checkpoint."
+        f"Unknown attacker {spec!r}: expected one of {', '.join(ATTACKERS)}, a model's, an adapter's or a checkpoint's directory, "
+        "the URL of an OpenAI-compatible endpoint, or module:function."
+    )
+
+
+def _open_directory(path: Path, options: Options) -> Attacker:
+    if (path / MARK).is_file():
+        nano = importlib.import_module("players.attackers.nano")
+        opened: Attacker = nano.NanoAttacker.open(path, options)
+        return opened
+    if is_model(path):
+        return open_local(path, options)
+    raise BadRequestError(
+        f"Expected config.json, adapter_config.json or {MARK} in the directory {str(path)!r}, and found none; "
+        "give a model's directory."
     )

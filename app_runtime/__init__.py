@@ -9,6 +9,9 @@ openenv    OpenEnv's environment and rubric around ours, and the MCP tools
 shapes     the forms of what comes in and goes out
 admission  the token, and a rate for each address
 guard      bounds and checks on everything that comes in
+sessions   the SDK's sessions: their places, their idle times
+quota      places shared among addresses
+connections  bounds of time and bytes for a connection
 """
 
 from .app import create_app

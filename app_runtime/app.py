@@ -10,8 +10,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from openenv.core.env_server.http_server import HTTPEnvServer
-from openenv.core.env_server.types import ConcurrencyConfig
 from pydantic.json_schema import models_json_schema
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
@@ -27,6 +25,7 @@ from .guard import Guard
 from .openenv import ServedEnv
 from .refusal import Refusal, wrong_form
 from .routes import router
+from .sessions import Sessions
 from .settings import Settings
 from .shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState
 from .triage import TriageDesk, triage_router
@@ -76,15 +75,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _add_sdk_routes(app: FastAPI, make_env: functools.partial[ServedEnv], settings: Settings) -> None:
     """Add the SDK's routes but for /reset, /step and /state, which make a new environment at every call."""
-    server = HTTPEnvServer(
+    server = Sessions(
         make_env,
         OpenSOCAction,
         OpenSOCObservation,
         env_name="opensoc",
         state_cls=OpenSOCState,
-        concurrency_config=ConcurrencyConfig(
-            max_concurrent_envs=settings.max_sessions, session_timeout=settings.session_timeout_s
-        ),
+        sockets=settings.max_sessions,
+        socket_idle_s=settings.session_timeout_s,
+        detached=settings.max_mcp_sessions,
+        detached_idle_s=settings.mcp_session_timeout_s,
+        share=settings.caller_share,
     )
     ours = list(app.router.routes)
     server.register_routes(app)

@@ -20,8 +20,11 @@ from starlette.websockets import WebSocketDisconnect
 
 from schema import shown
 
+from .admission import address_of
 from .json_input import MAX_DEPTH, has_surrogate_escape, read_json
+from .quota import HOLDER
 from .refusal import OUR_FAULT, Refusal, safe_error
+from .sessions import LINE, Line
 
 BODY = "opensoc.body"  # the key of the parsed body in the scope; its value is None if the request has no body
 TEXT_PATHS = ("/triage",)  # whose bodies are text that the route reads itself
@@ -42,6 +45,8 @@ class Guard:
         self._max = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            HOLDER.set(address_of(scope))
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         elif scope["type"] == "http":
@@ -106,14 +111,18 @@ class Guard:
 
     # ------------------------------------------------------------ WebSocket
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        line = Line(rpc=get_route_path(scope) == "/mcp")
+        LINE.set(line)
         try:
-            await self._app(scope, self._guard(scope, receive, send), send)
+            await self._app(scope, self._guard(scope, line.receive(receive, send), send), send)
         except (OSError, WebSocketDisconnect):
             pass  # the client went away under a reply, which is no fault of anybody
         except Exception as exc:
             safe_error(exc)
             with contextlib.suppress(OSError, RuntimeError):  # it may be closed already
                 await send({"type": "websocket.close", "code": 1011, "reason": ""})
+        finally:
+            line.leave()
 
     def _guard(self, scope: Scope, receive: Receive, send: Send) -> Receive:
         """Make a `receive` that answers frames itself if they must not reach the SDK."""

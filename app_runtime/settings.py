@@ -38,6 +38,9 @@ class Settings(BaseModel):
     episode_ttl_s: Seconds = 900.0
     max_sessions: Annotated[int, Field(ge=1)] = 2048
     session_timeout_s: Seconds = 3600.0
+    max_mcp_sessions: Annotated[int, Field(ge=1)] = 256
+    mcp_session_timeout_s: Seconds = 600.0
+    caller_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     triage: bool = True
     triage_per_minute: Annotated[int, Field(ge=1)] = 30
     token: Annotated[str, Field(repr=False, pattern=r"^[!-~]{16,}$")] = ""

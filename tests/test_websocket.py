@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import time
 
 import pytest
-from openenv.core.env_server import http_server
 from starlette.websockets import WebSocketDisconnect
 
 from app_runtime.guard import Guard
@@ -172,20 +170,11 @@ def test_a_session_too_many_is_told_so():
             assert tell(ws, RESET)["type"] == "observation"
 
 
-def test_the_sdks_reaper_of_idle_sessions_runs():
-    async def running():
-        return {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
-
-    with serve() as client:
-        assert "HTTPEnvServer._reap_idle_sessions" in client.portal.call(running)
-
-
-def test_an_idle_session_gives_up_its_place(monkeypatch):
-    monkeypatch.setattr(http_server, "max", lambda *seconds: 0.05, raising=False)  # the reaper looks every 5 s at most
-    with serve(max_sessions=1, session_timeout_s=0.1) as client, client.websocket_connect("/ws") as idle:
+def test_an_idle_session_gives_up_its_place_and_is_told_so():
+    with serve(max_sessions=1, session_timeout_s=0.2) as client, client.websocket_connect("/ws") as idle:
         tell(idle, RESET)
-        time.sleep(0.5)
-        assert "closed" in tell(idle, STEP)["data"]["message"]
+        assert strict(idle.receive_text())["data"]["message"].startswith("Nothing came for 0.2 s")
+        assert idle.receive()["code"] == 1013
         with client.websocket_connect("/ws") as ws:
             assert tell(ws, RESET)["type"] == "observation"
 

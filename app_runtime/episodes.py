@@ -11,12 +11,13 @@ import math
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 from env import Observation, OpenSOCEnv
-from schema import shown
+from schema import MODES, TASKS, shown
 
 from .refusal import Refusal
 
@@ -25,9 +26,8 @@ from .refusal import Refusal
 class Episode:
     """One episode and what distinguishes it from others.
 
-    `owners` are the callers that own the episode; `begun` and `ended` are readings of one counter and show whether
-    two episodes overlap. `origin` hashes the arguments of the reset, `trail` the actions so far. Episodes with
-    equal hashes are interchangeable.
+    `owners` are the callers that own the episode, `begun` counts the resets of the store. `trail` is a digest of the reset's arguments
+    and of the actions so far: episodes of one trail are the same game at the same point, and have the same grade.
     """
 
     env: OpenSOCEnv
@@ -36,15 +36,71 @@ class Episode:
     task: str
     mode: str
     seed: int | None
-    origin: int
-    trail: int
+    trail: bytes
     begun: int
-    ended: int | None = None
+    is_named: bool  # by its client
+    done: bool = False
     expires_at: float = 0.0
 
     def fits(self, task: str | None, mode: str | None, seed: int | None) -> bool:
         """Return whether the episode was reset with these; None fits everything."""
         return task in (None, self.task) and mode in (None, self.mode) and seed in (None, self.seed)
+
+
+class Named(NamedTuple):
+    """A call that names an episode by the id that its client chose."""
+
+    owner: str
+    name: str
+
+
+class Unnamed(NamedTuple):
+    """A call that says by task, mode and seed which episode it means; a seed of None is any."""
+
+    owner: str
+    task: str
+    mode: str
+    seed: int | None
+
+
+class Group:
+    """Episodes in the order of /reset, and how many there are of each trail. All that is asked of it takes the same time for one and for thousands."""
+
+    __slots__ = ("episodes", "games")
+
+    def __init__(self) -> None:
+        self.episodes: dict[Episode, None] = {}
+        self.games: dict[bytes, int] = {}
+
+    def add(self, episode: Episode) -> None:
+        """Add an episode that has just begun."""
+        self.episodes[episode] = None
+        self._count(episode.trail, 1)
+
+    def discard(self, episode: Episode) -> None:
+        """Take an episode out, where it is in."""
+        if episode in self.episodes:
+            del self.episodes[episode]
+            self._count(episode.trail, -1)
+
+    def move(self, old: bytes, new: bytes) -> None:
+        """Count an episode under its new trail."""
+        self._count(old, -1)
+        self._count(new, 1)
+
+    def _count(self, trail: bytes, change: int) -> None:
+        self.games[trail] = self.games.get(trail, 0) + change
+        if not self.games[trail]:
+            del self.games[trail]
+
+
+class Candidates:
+    """The episodes that a call may mean: all, and the running ones among them."""
+
+    __slots__ = ("all", "running")
+
+    def __init__(self) -> None:
+        self.all, self.running = Group(), Group()
 
 
 class Episodes:
@@ -70,12 +126,12 @@ class Episodes:
         self._max_episodes = max_episodes
         self._ttl_s = ttl_s
         self._clock = clock
-        self._count = 0  # of resets and endings
+        self._begun = 0
         # Each in the order of last use, and so of expiry: what is used moves to the end.
         self._running: OrderedDict[Episode, None] = OrderedDict()
         self._finished: OrderedDict[Episode, None] = OrderedDict()
         self._by_id: dict[str, Episode] = {}  # ids that the server made
-        self._by_owner: dict[str, dict[str, Episode]] = {}  # each in the order of /reset
+        self._by_call: dict[Named | Unnamed, Candidates] = {}
 
     def __len__(self) -> int:
         return len(self._running) + len(self._finished)
@@ -97,46 +153,63 @@ class Episodes:
         """
         self._sweep()
         if name is not None:
-            self._free(name, owners)
+            self._check_free(name, owners)
         self._make_room()
         env = self._make_env()
         episode_id = name or secrets.token_urlsafe(16)
         observation = env.reset(episode_id=episode_id, **arguments)
-        seed, index = arguments.get("seed"), arguments.get("index")
-        origin = secrets.randbits(64)
-        if seed is not None or index is not None:
-            origin = hash((seed, index, arguments.get("split"), observation.task, observation.mode))
+        self._begun += 1
         episode = Episode(
-            env, episode_id, tuple(owners), observation.task, observation.mode, seed, origin, origin, self._tick()
+            env,
+            episode_id,
+            tuple(owners),
+            observation.task,
+            observation.mode,
+            arguments.get("seed"),
+            _origin(arguments, observation),
+            self._begun,
+            name is not None,
         )
         if name is None:
             self._by_id[episode_id] = episode
         for owner in owners:
-            self._by_owner.setdefault(owner, {})[episode_id] = episode
+            for call in _calls_for(owner, episode):
+                group = self._by_call.setdefault(call, Candidates())
+                group.all.add(episode)
+                group.running.add(episode)
         self._use(episode)
         return episode, observation
 
     def step(self, episode: Episode, action: dict[str, Any]) -> Observation:
         """Play one turn of an episode; `action` is `{"submit_triage": ...}` or `{"craft_incident": ...}`."""
         observation = episode.env.step(action)
-        episode.trail = hash((episode.trail, json.dumps(action, sort_keys=True)))
-        if observation.done:
-            episode.ended = self._tick()
+        trail = _digest(episode.trail, json.dumps(action, sort_keys=True))
+        for group in self._groups_of(episode):
+            group.all.move(episode.trail, trail)
+            if observation.done:
+                group.running.discard(episode)
+            else:
+                group.running.move(episode.trail, trail)
+        episode.trail, episode.done = trail, observation.done
+        if episode.done:
             self._running.pop(episode, None)
         self._use(episode)
         return observation
 
     # ------------------------------------------------------------ finding
-    def find(self, episode_id: str, owner: str | None = None) -> Episode:
-        """Find the episode of that id; only its owner finds an episode whose id the client chose.
+    def find(
+        self, episode_id: str, owner: str | None = None, *, certain: bool = False, to_play: bool = False
+    ) -> Episode:
+        """Find the episode of that id; only its owner finds an episode whose id the client chose. See `latest` for the arguments.
 
         Raises:
-            Refusal: 404, in the same words for an id that never was, has expired, or is somebody else's.
+            Refusal: 404, in the same words for an id that never was, has expired, or is somebody else's; 409 for a name that several callers
+                of one address have given to different games.
         """
         self._sweep()
         episode = self._by_id.get(episode_id)
-        if episode is None and owner is not None:
-            episode = self._by_owner.get(owner, {}).get(episode_id)
+        if episode is None and owner is not None and (group := self._by_call.get(Named(owner, episode_id))):
+            episode = _meant([group], certain, to_play, "Choose a name that nobody else takes, or none and send")
         if episode is None:
             raise Refusal(
                 404,
@@ -154,31 +227,33 @@ class Episodes:
         task: str | None = None,
         mode: str | None = None,
         seed: int | None = None,
-        done: bool | None = None,
+        to_play: bool = False,
     ) -> Episode:
         """Find the episode of a call that names none: the caller's last /reset of that task, mode and seed.
 
+        An owner that may be several callers gets an answer only where it is the same whichever of them asks: where all candidates are the
+        same game at the same point. Candidates are the running episodes for a step, and all for anything else.
+
         Args:
             owner: the caller.
-            certain: whether `owner` is surely one caller (a cookie) or may be several (an address). Episodes of several
-                callers at the same time are ambiguous, unless the episodes are equal.
+            certain: whether `owner` is surely one caller (a cookie) or may be several (an address).
             task: only episodes of this task; `mode` and `seed` likewise.
-            done: whether the caller wants a finished episode (True), a running one (False) or either.
+            to_play: whether the caller wants a running episode, to play it on.
 
         Raises:
             Refusal: 409 if there is none, or if it is ambiguous.
         """
         self._sweep()
-        fitting = [episode for episode in self._by_owner.get(owner, {}).values() if episode.fits(task, mode, seed)]
-        if not fitting:
+        tasks, modes = (task,) if task else TASKS, (mode,) if mode else MODES
+        calls = [Unnamed(owner, one_task, one_mode, seed) for one_task in tasks for one_mode in modes]
+        groups = [self._by_call[call] for call in calls if call in self._by_call]
+        if not groups:
             raise Refusal(
                 409, "No episode of yours fits this call. Call POST /reset first, with the same task, mode and seed."
             )
-        last = fitting[-1]
-        if not certain:
-            last = _choose([e for e in fitting if e.ended is None or e.ended > last.begun or e is last], done)
-        self._use(last)
-        return last
+        episode = _meant(groups, certain, to_play, "Send")
+        self._use(episode)
+        return episode
 
     def claim(self, episode: Episode, owner: str) -> None:
         """Leave an episode to one of its owners, as a caller who sends the cookie back need not be known by an address."""
@@ -187,14 +262,15 @@ class Episodes:
                 self._disown(episode, other)
             episode.owners = (owner,)
 
-    # ------------------------------------------------------------ keeping
-    def _tick(self) -> int:
-        self._count += 1
-        return self._count
+    def _groups_of(self, episode: Episode) -> Iterator[Candidates]:
+        for owner in episode.owners:
+            for call in _calls_for(owner, episode):
+                yield self._by_call[call]
 
+    # ------------------------------------------------------------ keeping
     def _use(self, episode: Episode) -> None:
         episode.expires_at = self._clock() + self._ttl_s
-        group = self._running if episode.ended is None else self._finished
+        group = self._finished if episode.done else self._running
         group[episode] = None
         group.move_to_end(episode)
 
@@ -218,45 +294,74 @@ class Episodes:
             retry_after_s=wait_s,
         )
 
-    def _free(self, name: str, owners: Sequence[str]) -> None:
-        """Drop the caller's finished episode of that name, so that the name is free."""
+    def _check_free(self, name: str, owners: Sequence[str]) -> None:
         for owner in owners:
-            holder = self._by_owner.get(owner, {}).get(name)
-            if holder is not None and holder.ended is None:
+            holders = self._by_call.get(Named(owner, name))
+            if holders and holders.running.episodes:
                 raise Refusal(
                     409,
                     f"Your episode {shown(name)} is still running. Play it to its end, or choose another episode_id.",
                 )
-            if holder is not None:
-                self._drop(holder)
 
     def _drop(self, episode: Episode) -> None:
         self._running.pop(episode, None)
         self._finished.pop(episode, None)
-        if self._by_id.get(episode.episode_id) is episode:
+        if not episode.is_named:
             del self._by_id[episode.episode_id]
         for owner in episode.owners:
             self._disown(episode, owner)
         episode.env.close()
 
     def _disown(self, episode: Episode, owner: str) -> None:
-        theirs = self._by_owner.get(owner, {})
-        if theirs.get(episode.episode_id) is episode:
-            del theirs[episode.episode_id]
-        if not theirs:
-            self._by_owner.pop(owner, None)
+        for call in _calls_for(owner, episode):
+            group = self._by_call[call]
+            group.all.discard(episode)
+            group.running.discard(episode)
+            if not group.all.episodes:
+                del self._by_call[call]
 
 
-def _choose(rivals: list[Episode], done: bool | None) -> Episode:
-    """Choose the episode among several that one address has had at the same time, if it does not matter which."""
-    if len(rivals) == 1:
-        return rivals[0]
-    candidates = [episode for episode in rivals if (episode.ended is not None) is done] or rivals
-    if len({episode.origin for episode in rivals}) > 1 or len({episode.trail for episode in candidates}) > 1:
-        raise Refusal(
-            409,
-            "Several episodes ran from your address at the same time, and this call does not say which it means. "
-            "Send the episode_id that POST /reset answered (in the query, in the body, or as the header X-Episode-Id), "
-            "or keep the cookie that came with it.",
-        )
-    return candidates[-1]
+def _calls_for(owner: str, episode: Episode) -> set[Named | Unnamed]:
+    """List the calls of an owner that may mean an episode: with its seed, with none, and with the name that he gave it."""
+    calls: set[Named | Unnamed] = {Unnamed(owner, episode.task, episode.mode, seed) for seed in (episode.seed, None)}
+    return calls | {Named(owner, episode.episode_id)} if episode.is_named else calls
+
+
+def _origin(arguments: Mapping[str, Any], observation: Observation) -> bytes:
+    """Digest what decides an incident; where the server drew the seed, no other episode has the same."""
+    seed, index = arguments.get("seed"), arguments.get("index")
+    if seed is None and index is None:
+        return secrets.token_bytes(16)
+    split = arguments.get("split") or "train"
+    return _digest(b"", json.dumps([seed, index, split, observation.task, observation.mode]))
+
+
+def _digest(trail: bytes, text: str) -> bytes:
+    return blake2b(trail + text.encode(), digest_size=16).digest()
+
+
+def _meant(groups: list[Candidates], certain: bool, to_play: bool, advice: str) -> Episode:
+    """Choose the episode that was reset last; see `Episodes.latest` for when that is allowed.
+
+    Raises:
+        Refusal: the episodes may be of several callers and are no equal games.
+    """
+    meant = [group.all for group in groups]
+    if not certain:
+        running = [group.running for group in groups if group.running.episodes]
+        if running or not to_play:  # a step where none runs is refused, whichever is meant
+            meant = running if to_play else meant
+            _check_equal(meant, advice)
+    return max((next(reversed(group.episodes)) for group in meant), key=lambda episode: episode.begun)
+
+
+def _check_equal(groups: list[Group], advice: str) -> None:
+    if len(groups) == 1 and len(groups[0].games) == 1:
+        return
+    number = sum(len(group.episodes) for group in groups)
+    raise Refusal(
+        409,
+        f"Expected a call that means one game, and this one fits {number} episodes of your address and program that differ: yours has "
+        f"{number - 1} rival{'s' * (number > 2)}. {advice} the episode_id that POST /reset answered (in the query, in the body, or as the header "
+        "X-Episode-Id), or send the cookie that came with it. The answer to the last /step holds the grade, too.",
+    )

@@ -59,7 +59,7 @@ class _Filter:
     seed: int | None
 
 
-def _filter(
+async def _filter(  # asynchronous: a plain function would run in a thread of its own
     task: TaskParam = None,
     mode: ModeParam = None,
     seed: WholeParam = None,
@@ -113,7 +113,7 @@ async def reset(
 async def step(request: Request, which: Filtered) -> Response:
     """Play one turn. `task`, `mode` and `seed` choose among the caller's episodes where no episode_id is sent."""
     action = _action(_object(request))
-    episode = _find(request, which, done=False)
+    episode = _find(request, which, to_play=True)
     return _json(reply(_episodes(request).step(episode, action)))
 
 
@@ -134,7 +134,7 @@ _GRADE_PROBLEMS = problems({404: UNKNOWN, 409: f"{UNCLEAR}, or it is not done."}
 @router.get("/grade", operation_id="grade", response_model=Grade, responses=_GRADE_PROBLEMS)
 async def grade(request: Request, which: Filtered) -> Response:
     """Explain a finished episode: reward by component, ground truth, findings, evidence."""
-    return _json(_find(request, which, done=True).env.grade())
+    return _json(_find(request, which).env.grade())
 
 
 @router.post(
@@ -179,7 +179,7 @@ class _Caller:
         return (self.cookie, self.address) if self.is_new else (self.cookie,)
 
 
-def _find(request: Request, which: _Filter, *, done: bool | None = None) -> Episode:
+def _find(request: Request, which: _Filter, *, to_play: bool = False) -> Episode:
     """Find the episode that a request is about; see `Episodes.latest` for one that names none.
 
     Raises:
@@ -189,10 +189,10 @@ def _find(request: Request, which: _Filter, *, done: bool | None = None) -> Epis
     owner = caller.address if caller.is_new else caller.cookie
     if name is None:
         episode = episodes.latest(
-            owner, certain=not caller.is_new, task=which.task, mode=which.mode, seed=which.seed, done=done
+            owner, certain=not caller.is_new, task=which.task, mode=which.mode, seed=which.seed, to_play=to_play
         )
     else:
-        episode = episodes.find(name, owner)
+        episode = episodes.find(name, owner, certain=not caller.is_new, to_play=to_play)
         if not episode.fits(which.task, which.mode, which.seed):
             raise Refusal(
                 422,

@@ -235,7 +235,7 @@ def test_nothing_is_left_of_what_expired():
 
     assert len(episodes) == 1
     assert all(episode.env.closed for episode in gone)
-    assert set(episodes._by_owner) == {"new"}
+    assert {call.owner for call in episodes._by_call} == {"new"}
     assert len(episodes._by_id) == 1
 
 
@@ -298,8 +298,22 @@ def test_a_chosen_id_is_free_again_after_the_end():
     finish(episodes, first)
     second = begin(episodes, name="demo")
 
-    assert episodes.find("demo", "us") is second
-    assert first.env.closed
+    assert episodes.find("demo", "us", to_play=True) is second
+    assert episodes.find("demo", "us", certain=True) is second
+
+
+def test_a_name_that_two_have_taken_after_each_other_gives_neither_the_others_grade():
+    episodes, _ = store()
+    for answer in ("escalate", "escalate", "dismiss"):
+        last = begin(episodes, name="demo", seed=42)
+        assert episodes.find("demo", "us", to_play=True) is last
+        finish(episodes, last, answer)
+        if answer == "escalate":
+            assert episodes.find("demo", "us") is last
+
+    with pytest.raises(Refusal, match="3 episodes") as caught:
+        episodes.find("demo", "us")
+    assert caught.value.status == 409
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a/b", "\u00e9", "a\n", "x" * 256])
@@ -344,34 +358,47 @@ def test_task_mode_and_seed_choose():
     refused(episodes, seed=9)
 
 
-def test_one_after_another_from_one_address_is_clear():
+def test_one_after_another_from_one_address_each_can_be_played():
     episodes, _ = store()
     for _ in range(3):
         episode = begin(episodes)
-        assert episodes.latest("us", certain=False, done=False) is episode
+        assert episodes.latest("us", certain=False, to_play=True) is episode
         finish(episodes, episode)
-        assert episodes.latest("us", certain=False, done=True) is episode
 
 
-def test_side_by_side_from_one_address_is_ambiguous_and_stays_so():
+def test_of_two_finished_games_of_one_address_none_is_taken():
+    """The last one may be a stranger's, who began after we had ended."""
     episodes, _ = store()
-    first, second = begin(episodes, seed=1), begin(episodes, seed=2)
-    refused(episodes, done=False)
-    finish(episodes, first)  # by its id
-    refused(episodes, done=False)  # the first one's second step, or the second one's first?
+    first = begin(episodes, seed=1)
+    finish(episodes, first)
+    assert episodes.latest("us", certain=False) is first
+    second = begin(episodes, seed=2)
+    assert "2 episodes" in refused(episodes)
     finish(episodes, second)
-    sentence = refused(episodes, done=True)
+    sentence = refused(episodes)
 
     assert "episode_id" in sentence
+    assert "1 rival." in sentence
     assert first.episode_id not in sentence
     assert second.episode_id not in sentence
+    assert episodes.latest("us", certain=False, seed=1) is first
+    assert episodes.latest("us", certain=True) is second
+
+
+def test_side_by_side_from_one_address_is_ambiguous_while_both_run():
+    episodes, _ = store()
+    first, second = begin(episodes, seed=1), begin(episodes, seed=2)
+    refused(episodes, to_play=True)
+    finish(episodes, first)  # by its id
+
+    assert episodes.latest("us", certain=False, to_play=True) is second
 
 
 def test_without_a_seed_side_by_side_is_ambiguous():
     episodes, _ = store()
     begin(episodes), begin(episodes)
 
-    refused(episodes, done=False)
+    refused(episodes, to_play=True)
 
 
 def test_equal_episodes_of_one_address_serve_as_well_as_each_other():
@@ -381,12 +408,21 @@ def test_equal_episodes_of_one_address_serve_as_well_as_each_other():
         begin(episodes, seed=42)
     played = []
     for _ in range(2):
-        episode = episodes.latest("us", certain=False, seed=42, done=False)
+        episode = episodes.latest("us", certain=False, seed=42, to_play=True)
         finish(episodes, episode, "escalate")
         played.append(episode)
 
     assert played[0] is not played[1]
-    assert episodes.latest("us", certain=False, done=True) in played
+    assert episodes.latest("us", certain=False) in played
+
+
+def test_a_grade_waits_for_the_rivals_that_still_run():
+    """Who has not answered yet must not get the grade of him who has."""
+    episodes, _ = store()
+    first, _ = begin(episodes, seed=42), begin(episodes, seed=42)
+    finish(episodes, first)
+
+    refused(episodes, seed=42)
 
 
 def test_equal_beginnings_with_different_answers_are_ambiguous():
@@ -395,7 +431,36 @@ def test_equal_beginnings_with_different_answers_are_ambiguous():
     finish(episodes, first, "escalate")
     finish(episodes, second, "dismiss")
 
-    refused(episodes, done=True)
+    refused(episodes)
+
+
+@pytest.mark.parametrize("seeds", [(0, 2**61 - 1), (1, 2**61)])
+def test_seeds_that_hash_alike_are_different_games(seeds):
+    episodes, _ = store()
+    for seed in seeds:
+        begin(episodes, seed=seed)
+
+    refused(episodes, to_play=True)
+
+
+@pytest.mark.parametrize(
+    "others", [{"task": "stage2_multi"}, {"mode": "self_play"}, {"split": "val"}, {"seed": None, "index": 42}]
+)
+def test_games_that_differ_in_anything_are_ambiguous(others):
+    episodes, _ = store()
+    begin(episodes, seed=42)
+    begin(episodes, **{"seed": 42, **others})
+
+    refused(episodes, to_play=True)
+
+
+def test_a_step_where_none_runs_finds_what_is_over():
+    episodes, _ = store()
+    for seed in (1, 2):
+        last = begin(episodes, seed=seed)
+        finish(episodes, last)
+
+    assert episodes.latest("us", certain=False, to_play=True) is last
 
 
 def test_an_abandoned_episode_of_the_same_seed_does_no_harm():
@@ -403,7 +468,16 @@ def test_an_abandoned_episode_of_the_same_seed_does_no_harm():
     begin(episodes, seed=42)
     second = begin(episodes, seed=42)
 
-    assert episodes.latest("us", certain=False, done=False) is second
+    assert episodes.latest("us", certain=False, to_play=True) is second
+
+
+def test_a_cookie_means_its_last_reset_whatever_ended_first():
+    episodes, _ = store()
+    first, second = begin(episodes, seed=1), begin(episodes, seed=2)
+    finish(episodes, second)
+    finish(episodes, first)
+
+    assert episodes.latest("us", certain=True) is second
 
 
 def test_addresses_do_not_mix():

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
@@ -20,10 +21,12 @@ from schema import BadRequestError, Incident, Triage, TurnError
 
 from .admission import Admission
 from .benchmark import BenchmarkEnv, GradeBook
+from .browsers import Browsers
 from .episodes import Episodes
 from .guard import Guard
 from .openenv import ServedEnv
 from .refusal import Refusal, wrong_form
+from .root_path import RootPath
 from .routes import router
 from .sessions import Sessions
 from .settings import Settings
@@ -51,13 +54,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     kind = functools.partial(BenchmarkEnv, book) if book.counting or book.held_until else OpenSOCEnv
     make_env = functools.partial(kind, reward_table=settings.reward_table, salt=settings.salt, pool=pool)
     episodes = Episodes(make_env, max_episodes=settings.max_episodes, ttl_s=settings.episode_ttl_s)
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs and /redoc need no other host
         title="OpenSOC",
         version="1.0.0",  # of the OpenEnv HTTP profile, which the SDK's validator reads here
         description=_DESCRIPTION,
         lifespan=_lifespan,
         # A field with a default may be absent from our answers too (`reward` and `done` stand outside the observation).
         separate_input_output_schemas=False,
+        static_url="/docs/files",
     )
     app.state.episodes = episodes
     app.include_router(router)
@@ -67,6 +71,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
     if settings.token or settings.calls_per_minute:
         app.add_middleware(Admission, token=settings.token, per_minute=settings.calls_per_minute)
+    app.add_middleware(Browsers, frame_ancestors=settings.frame_ancestors)
+    if settings.root_path:
+        app.add_middleware(RootPath, root_path=settings.root_path)
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.openapi = functools.partial(_openapi, app, app.openapi)  # type: ignore[method-assign]

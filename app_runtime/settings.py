@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from rubric import TableName
 from schema import OpenSOCError, faults, shown
@@ -22,6 +22,10 @@ _SHORTEST_S = 1.0  # what is shorter ends every episode before its answer can co
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 
 
+def _without_slash(path: str) -> str:
+    return path.rstrip("/")
+
+
 class Settings(BaseModel):
     """Settings of one server process; each limit holds per process."""
 
@@ -31,6 +35,8 @@ class Settings(BaseModel):
     also_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     salt: Annotated[str, Field(repr=False)] = ""
     pool: Path | None = None
+    root_path: Annotated[str, Field(pattern=r"^(/[\w~-][\w.~-]*)*/?$"), AfterValidator(_without_slash)] = ""
+    frame_ancestors: Annotated[str, Field(pattern=r"^[^;,\s]+( [^;,\s]+)*$")] = "'self' https://huggingface.co"
     hold_grades: AwareDatetime | None = None
     reward_table: TableName = "standard"
     demo: bool = True

@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from generator.incidents import generate
 from players.base import Arrived, Reply
 from players.compact import world_text
+from scenario import recall
 from schema import LABELS, Context, Label, Task
 from tasks.registry import Split
 from verifier.playbook import attacker_instructions
@@ -83,7 +83,7 @@ def brief_of(
         asked: the action that the incident should deserve.
         instructed: whether the environment's instructions, which are long, come along.
     """
-    context = generate(task, seed, split=split, salt=salt).world.to_context()
+    context = recall(task, seed, split, salt).world.to_context()
     return Brief(task, seed, split, context, asked, attacker_instructions() if instructed else "")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from players.base import MARK, Row
 from players.prompt import answer_text, check_text_version, messages
@@ -23,7 +23,9 @@ LONGEST = 192  # tokens of an answer; a right one has 20 to 120
 
 
 class PromptCodec:
-    """Encodes prompts and answers with the tokenizer's own chat template."""
+    """Encodes prompts and answers with the tokenizer's own chat template; `longest` is the most tokens of an answer."""
+
+    longest: ClassVar[int] = LONGEST
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -31,10 +33,13 @@ class PromptCodec:
         self.actions: list[int] = tokenizer.convert_tokens_to_ids(list(LABELS))
         self._before: list[int] = tokenizer.convert_tokens_to_ids(list(PIECES[1:3]))  # the line, and the action
 
+    def chat(self, row: Row) -> list[dict[str, str]]:
+        """Return the messages that ask for an answer."""
+        return messages(row["observation"], "compact")
+
     def read(self, row: Row) -> list[int]:
         """Encode a row's prompt up to where the answer begins, however long."""
-        chat = messages(row["observation"], "compact")
-        text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        text = self.tokenizer.apply_chat_template(self.chat(row), tokenize=False, add_generation_prompt=True)
         tokens: list[int] = self.tokenizer(text).input_ids
         return tokens
 
@@ -45,9 +50,9 @@ class PromptCodec:
             BadRequestError: it leaves no room for an answer.
         """
         tokens = self.read(row)
-        if len(tokens) + LONGEST > CONTEXT:
+        if len(tokens) + self.longest > CONTEXT:
             raise BadRequestError(
-                f"expected prompts of at most {CONTEXT - LONGEST} tokens; got {len(tokens)} in {row['id']!r}; leave it out"
+                f"expected prompts of at most {CONTEXT - self.longest} tokens; got {len(tokens)} in {row['id']!r}; leave it out"
             )
         return tokens
 

@@ -27,10 +27,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count, islice
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from generator.curriculum import Curriculum, Item
-from generator.incidents import GENERATOR_VERSION, generate
+from generator.incidents import GENERATOR_VERSION, generate, incident_seed
+from generator.words import in_other_words
 from players.base import DENSITIES, Density
 from players.prompt import messages
 from runs.arguments import natural, positive
@@ -52,6 +54,7 @@ SFT_SET = "sft_train"
 CHUNK = 1_000  # rows of a part, and of a row group
 LINE_S = 5.0  # between two lines of progress where there is no terminal
 AHEAD = 3  # parts a worker that are under way at once, so that none waits
+MOST_WORDS = 3  # of an incident that are told in other words
 LABEL_COLUMNS = ("action", "evidence_log_ids", "techniques", "rule_ids")
 COLUMNS = ("id", "task", "split", "family", *LABEL_COLUMNS, "prompt", "observation")
 DEFAULT_COLUMNS = COLUMNS[:-1]  # a prompt holds what the observation holds, at half the bytes of both
@@ -178,14 +181,20 @@ def validation_rows(seed: int, number: int, tasks: Sequence[Task] = TASKS) -> li
     return list(fresh(stable_seed(f"val/{seed}"), number=number, tasks=tasks, split="val"))
 
 
-def training_row(seed: int, index: int, *, tasks: Sequence[Task] = TASKS, split: Split = "train") -> Row:
-    """Return the row at one index of a stream."""
-    return row_of(seed, tasks[index % len(tasks)], index // len(tasks), split=split)
+def training_row(
+    seed: int, index: int, *, tasks: Sequence[Task] = TASKS, split: Split = "train", other_words: float = 0.0
+) -> Row:
+    """Return the row at one index of a stream; `other_words` is the share that is told in other words of the playbook."""
+    return row_of(seed, tasks[index % len(tasks)], index // len(tasks), split=split, other_words=other_words)
 
 
-def row_of(stream: int, task: Task, seed: int, *, split: Split = "train") -> Row:
-    """Return the row of a task and a seed of a stream."""
-    case = generate(task, seed, split=split, salt=f"train/{stream}")
+def row_of(stream: int, task: Task, seed: int, *, split: Split = "train", other_words: float = 0.0) -> Row:
+    """Return the row of a task and a seed of a stream; `other_words` is the chance that it is told in other words of the playbook."""
+    salt = f"train/{stream}"
+    case = generate(task, seed, split=split, salt=salt)
+    rng = Random(incident_seed("other words", task, seed, salt))
+    if other_words and rng.random() < other_words:
+        case = in_other_words(case, rng, times=MOST_WORDS)
     return {"id": f"{split}-{stream}-{task}-{seed}", "task": task, "split": split, **item_of(case)}
 
 

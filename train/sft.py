@@ -24,6 +24,7 @@ from train.data import SFT_SET, drop_too_long, sft_rows, validation_rows
 from train.monitor import Validation
 from train.plan import FLAGS, Work, evaluations_of, plan
 
+SEATS = ("defender", "attacker")
 LR_LORA, LR_FULL = 2e-4, 1e-5
 COMMAND = Command(
     "train.sft",
@@ -45,6 +46,23 @@ COMMAND = Command(
                 metavar="N",
                 trainer=PLAIN,
                 zero=True,
+            ),
+            Flag(
+                "--other-words",
+                "of --generate, the share that is told in other words of the playbook than the families have",
+                float,
+                0.0,
+                metavar="SHARE",
+                trainer=PLAIN,
+                zero=True,
+                share=True,
+            ),
+            Flag(
+                "--seat",
+                "who learns: the defender, or the attacker, who writes the incidents of --generate",
+                choices=SEATS,
+                default=SEATS[0],
+                trainer=PLAIN,
             ),
             Flag(
                 "--tasks",

@@ -35,13 +35,19 @@ class Example(NamedTuple):
 
 # ---------------------------------------------------------------- in the workers
 @lru_cache(maxsize=1)
-def _coder(tokenizer: Path) -> PromptCodec:
-    return PromptCodec(load_tokenizer(tokenizer))
+def _tokenizer(path: Path) -> Any:
+    return load_tokenizer(path)
 
 
-def make_examples(rows: Callable[[int], Row], tokenizer: Path, answered: bool, indexes: Sequence[int]) -> list[Example]:
+def _coder(tokenizer: Path, codec: type[PromptCodec]) -> PromptCodec:
+    return codec(_tokenizer(tokenizer))
+
+
+def make_examples(
+    rows: Callable[[int], Row], tokenizer: Path, codec: type[PromptCodec], answered: bool, indexes: Sequence[int]
+) -> list[Example]:
     """Make and tokenise the rows at some indexes of a stream; `answered` asks for their right answers too."""
-    coder = _coder(tokenizer)
+    coder = _coder(tokenizer, codec)
     return [_example(coder, rows(index), index, answered=answered) for index in indexes]
 
 
@@ -52,10 +58,15 @@ def _example(coder: PromptCodec, row: Row, index: int, *, answered: bool) -> Exa
 
 
 def _judge(
-    rows: Callable[[int], Row], tokenizer: Path, judge: Judge, indexes: Sequence[int], replies: Sequence[Replies]
+    rows: Callable[[int], Row],
+    tokenizer: Path,
+    codec: type[PromptCodec],
+    judge: Judge,
+    indexes: Sequence[int],
+    replies: Sequence[Replies],
 ) -> list[Any]:
     """Judge the answers to the rows at some indexes, which are made again: that is cheaper than to send them."""
-    coder = _coder(tokenizer)
+    coder = _coder(tokenizer, codec)
     return [
         judge(rows(index), [coder.text(tokens) for tokens in group])
         for index, group in zip(indexes, replies, strict=True)
@@ -71,12 +82,20 @@ class Ahead:
         tokenizer: the directory of a tokenizer.
         executor: of worker processes; None makes the rows here, when they are asked for.
         answered: whether the right answers are asked for, which the verifier must be asked for.
+        codec: how rows become tokens.
     """
 
     def __init__(
-        self, rows: Callable[[int], Row], tokenizer: Path, executor: Executor | None = None, *, answered: bool = True
+        self,
+        rows: Callable[[int], Row],
+        tokenizer: Path,
+        executor: Executor | None = None,
+        *,
+        answered: bool = True,
+        codec: type[PromptCodec] = PromptCodec,
     ) -> None:
         self._rows, self._tokenizer, self._executor, self._answered = rows, tokenizer, executor, answered
+        self._codec = codec
         self._chunks: dict[int, Future[list[Example]]] = {}
 
     def ask(self, first: int, number: int) -> None:
@@ -87,13 +106,14 @@ class Ahead:
             if chunk not in self._chunks:
                 indexes = range(chunk * CHUNK, (chunk + 1) * CHUNK)
                 self._chunks[chunk] = self._executor.submit(
-                    make_examples, self._rows, self._tokenizer, self._answered, indexes
+                    make_examples, self._rows, self._tokenizer, self._codec, self._answered, indexes
                 )
 
     def take(self, first: int, number: int) -> list[Example]:
         """Return the examples from an index on, in order."""
         if self._executor is None:
-            return make_examples(self._rows, self._tokenizer, self._answered, range(first, first + number))
+            indexes = range(first, first + number)
+            return make_examples(self._rows, self._tokenizer, self._codec, self._answered, indexes)
         self.ask(first, number)
         chunks = range(first // CHUNK, -(-(first + number) // CHUNK))
         examples = [example for chunk in chunks for example in self._chunks[chunk].result()]
@@ -105,10 +125,10 @@ class Ahead:
     def judge(self, judge: Judge, indexes: Sequence[int], replies: Sequence[Replies]) -> list[Any]:
         """Return what a judge says of the answers (their tokens) to each row."""
         if self._executor is None:
-            return _judge(self._rows, self._tokenizer, judge, indexes, replies)
+            return _judge(self._rows, self._tokenizer, self._codec, judge, indexes, replies)
         parts = [slice(start, start + JUDGED) for start in range(0, len(indexes), JUDGED)]
         waiting = [
-            self._executor.submit(_judge, self._rows, self._tokenizer, judge, indexes[part], replies[part])
+            self._executor.submit(_judge, self._rows, self._tokenizer, self._codec, judge, indexes[part], replies[part])
             for part in parts
         ]
         return [judged for part in waiting for judged in part.result()]

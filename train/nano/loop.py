@@ -106,6 +106,7 @@ class Loop:
         evaluate: figures on held-out incidents, every `plan.eval_every` steps and at the end.
         notice: is called with each logged line.
         tell: is called with each row and what is logged of it, in the order of the rows.
+        codec: how rows become tokens; the attacker's is learned in wide batches alone.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Loop:
         evaluate: Evaluate | None = None,
         notice: Notice | None = None,
         tell: Callable[[Row, Mapping[str, Any]], None] | None = None,
+        codec: type[PromptCodec] = PromptCodec,
     ) -> None:
         self.plan, self.about, self.evaluate, self.notice, self.tell = plan, dict(about), evaluate, notice, tell
         self.step, self.incidents, self.seconds, self.done = 0, 0, 0.0, False
@@ -124,7 +126,7 @@ class Loop:
         restore_directory(plan.out / LAST)
         resumes = (plan.out / LAST).exists()
         model, tokenizer = load(plan.out / LAST) if resumes else start()
-        self.model, self.tokenizer, self.coder = model.to(plan.device), tokenizer, PromptCodec(tokenizer)
+        self.model, self.tokenizer, self.coder = model.to(plan.device), tokenizer, codec(tokenizer)
         self.optimizer = Muon(model, plan.lr, muon=plan.muon)
         self.log = Log(plan.out / "log.jsonl")
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -195,7 +197,7 @@ class Loop:
         tokenizer = self.plan.out / TOKENIZER
         self.tokenizer.save_pretrained(tokenizer)
         with worker_processes(self.plan.workers) if self.plan.workers else nullcontext() as executor:
-            ahead = Ahead(rows, tokenizer, executor, answered=objective.answered)
+            ahead = Ahead(rows, tokenizer, executor, answered=objective.answered, codec=type(self.coder))
             ahead.ask(self.incidents, self.plan.batch)  # workers begin while the model is compiled
             wide = Wide(
                 self.model,

@@ -18,6 +18,7 @@ from typing import Any
 
 from eval.metric_table import names_in
 from generator.curriculum import Curriculum
+from players.attackers.nano import IncidentCodec
 from players.base import Options
 from players.codec import CONTEXT, LONGEST, PromptCodec, load
 from players.nano import NanoModel
@@ -26,6 +27,7 @@ from runs.ending import StoppedError
 from runs.progress import progress
 from runs.provenance import stable_seed
 from schema import TASKS, BadRequestError, Row, Task
+from train.attacks import attack_row
 from train.command import Command, check_device, close_run, is_complete, resolved, tasks_of
 from train.data import (
     CURRICULUM,
@@ -73,6 +75,7 @@ class Method:
         collapse: when to stop, of GRPO.
         tell: is called with each row and what is logged of it.
         ahead: whether worker processes can make its rows.
+        codec: how rows become tokens.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Method:
     collapse: Collapse | None = None
     tell: Callable[[Row, Mapping[str, Any]], None] | None = None
     ahead: bool = True
+    codec: type[PromptCodec] = PromptCodec
 
 
 # ---------------------------------------------------------------- the commands
@@ -108,17 +112,34 @@ def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path
         raise BadRequestError(
             f"Expected --easy-first of at most --generate ({args.generate or 0}), of which they are, and got {args.easy_first}."
         )
-    if args.generate:
+    codec: type[PromptCodec] = PromptCodec
+    if args.seat == "attacker":
+        _check_attacker(args)
+        codec, steps = IncidentCodec, -(-args.generate // batch)
+        rows: Callable[[int], Row] = partial(
+            attack_row, stable_seed(f"sft/{args.seed}/attacker"), tasks=tasks_of(args.tasks, "--tasks")
+        )
+    elif args.generate:
         steps = -(-args.generate // batch)
-        rows: Callable[[int], Row] = partial(_easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"))
+        rows = partial(_easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"), args.other_words)
     else:
         known = _drop_too_long(sft_rows(args), args)
         steps = max(1, -(-int(len(known) * args.epochs) // batch))
         rows = _in_turns(known, args.seed)
     rate = LEARNING_RATES["labels" if args.generate else "sft"]
     args = resolved(args, steps=args.steps or steps, lr=args.lr or rate, density="compact")
-    method = Method("sft", partial(_start, args.model), rows, Supervised, batch, ahead=bool(args.generate))
+    name = "sft" if args.seat == "defender" else "sft of the attacker"
+    method = Method(name, partial(_start, args.model), rows, Supervised, batch, ahead=bool(args.generate), codec=codec)
     return _run(command, args, argv, args.out, method, fresh=args.fresh)
+
+
+def _check_attacker(args: argparse.Namespace) -> None:
+    """Refuse what only a defender learns from."""
+    if not args.generate or not _is_wide(args) or args.easy_first or args.other_words or args.eval_every:
+        raise BadRequestError(
+            "Expected --seat attacker with --generate N and --wide, and without --easy-first, --other-words and --eval-every; "
+            "its incidents are generated, and read in wide batches."
+        )
 
 
 def _is_wide(args: argparse.Namespace) -> bool:
@@ -130,11 +151,11 @@ def _batch(args: argparse.Namespace) -> int:
     return int(args.batch or (WIDE_BATCH if _is_wide(args) else BATCH))
 
 
-def _easy_first(easy: int, seed: int, tasks: Sequence[Task], index: int) -> Row:
+def _easy_first(easy: int, seed: int, tasks: Sequence[Task], other_words: float, index: int) -> Row:
     """Return the fresh row at an index: so many of the first stage come before those of all tasks."""
     if index < easy:
-        return training_row(stable_seed(f"sft/{seed}/easy"), index, tasks=TASKS[:1])
-    return training_row(stable_seed(f"sft/{seed}"), index - easy, tasks=tasks)
+        return training_row(stable_seed(f"sft/{seed}/easy"), index, tasks=TASKS[:1], other_words=other_words)
+    return training_row(stable_seed(f"sft/{seed}"), index - easy, tasks=tasks, other_words=other_words)
 
 
 def _in_turns(known: Sequence[Row], seed: int) -> Callable[[int], Row]:
@@ -279,7 +300,9 @@ def _run(
                 )
 
         about = {"method": method.name, "command": run["command"], "commit": run["commit"]}
-        loop = Loop(plan, method.start, about=about, evaluate=evaluate, notice=notice, tell=method.tell)
+        loop = Loop(
+            plan, method.start, about=about, evaluate=evaluate, notice=notice, tell=method.tell, codec=method.codec
+        )
         if method.collapse:
             method.collapse.replay(loop.log, loop.step)
         model = loop.run(method.rows, method.objective())

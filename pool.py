@@ -97,7 +97,7 @@ class Header(Contents):
 def contents_of(tasks: Iterable[Task], split: Split, start: int, n: int, salt: str) -> Contents:
     """Describe the pool that this version makes."""
     return Contents(
-        playbook=_playbook_hash(),
+        playbook=playbook_hash(),
         code=_code_hash(),
         salt_hash=salt_hash(salt),
         split=split,
@@ -108,7 +108,8 @@ def contents_of(tasks: Iterable[Task], split: Split, start: int, n: int, salt: s
 
 
 @cache
-def _playbook_hash() -> str:
+def playbook_hash() -> str:
+    """Return the sha256 of the playbook's words."""
     return hashlib.sha256(playbook_text().encode()).hexdigest()
 
 

@@ -88,7 +88,14 @@ class Admission(NamedTuple):
 
 
 def admit(
-    content: object, world: World, *, task: Task, seed: int, salt: str = "", seen: Mapping[str, int] | None = None
+    content: object,
+    world: World,
+    *,
+    task: Task,
+    seed: int,
+    salt: str = "",
+    seen: Mapping[str, int] | None = None,
+    gated: bool = True,
 ) -> Admission:
     """Read what `craft_incident` holds, and ask the gate. The alert fires on a line that chance draws from task, seed and salt.
 
@@ -97,6 +104,7 @@ def admit(
         world: in which the incident happened; its own alerted line does not count.
         task, seed, salt: of the episode.
         seen: how often each play was admitted before; None where nobody counts.
+        gated: whether the gate is asked; without it whatever the schema takes is admitted.
     """
     try:
         incident = Incident.model_validate(content)
@@ -106,7 +114,7 @@ def admit(
     events = sorted(incident.events, key=lambda event: event.timestamp)
     chance = Random(incident_seed("alert", task, seed, salt))
     alerting = replace(world, alerted=chance.choice(events).log_id)
-    reasons = check_plausibility(incident, alerting, seen=seen)
+    reasons = check_plausibility(incident, alerting, seen=seen) if gated else []
     if reasons:
         return Admission(None, reasons=tuple(reasons))
     lines = rendered(incident)
@@ -129,10 +137,13 @@ def rendered(incident: Incident) -> list[dict[str, Any]]:
 
 def item_of(case: Case) -> dict[str, Any]:
     """Return the item of a generated incident: family, and observation and ground truth as the frozen sets hold them, plain data."""
-    scenario = Scenario(case)
+    return {"family": case.family, **judged_item(Scenario(case))}
+
+
+def judged_item(scenario: Scenario) -> dict[str, Any]:
+    """Return observation and ground truth of a scenario as the frozen sets hold them, plain data."""
     view, truth = scenario.view(), scenario.truth.to_dict()
     return {
-        "family": case.family,
         "observation": {name: view[name] for name in OBSERVED},
         "ground_truth": {name: truth[name] for name in JUDGED},
     }

@@ -50,7 +50,9 @@ class Attempt(NamedTuple):
         return AttackerTurn(valid=valid, reasons=reasons, novel=novel, fooled=fooled, success_rate=success_rate)
 
 
-def attempt(brief: Brief, text: str | None, *, salt: str = "", seen: Mapping[str, int] | None = None) -> Attempt:
+def attempt(
+    brief: Brief, text: str | None, *, salt: str = "", seen: Mapping[str, int] | None = None, gated: bool = True
+) -> Attempt:
     """Read a reply and ask schema and gate, as a step of the environment does.
 
     Args:
@@ -58,9 +60,12 @@ def attempt(brief: Brief, text: str | None, *, salt: str = "", seen: Mapping[str
         text: the reply's; None for none.
         salt: of the deployment.
         seen: how often each play was admitted before; None where nobody counts.
+        gated: whether the gate is asked.
     """
     craft = read_craft(text, brief.context)
     if craft.content is None:
         return Attempt(brief, craft, None)
     world = World.from_context(brief.context)
-    return Attempt(brief, craft, admit(craft.content, world, task=brief.task, seed=brief.seed, salt=salt, seen=seen))
+    return Attempt(
+        brief, craft, admit(craft.content, world, task=brief.task, seed=brief.seed, salt=salt, seen=seen, gated=gated)
+    )

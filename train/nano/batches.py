@@ -35,12 +35,13 @@ class Example(NamedTuple):
 
 # ---------------------------------------------------------------- in the workers
 @lru_cache(maxsize=1)
-def _tokenizer(path: Path) -> Any:
+def tokenizer_at(path: Path) -> Any:
+    """Return the tokenizer of a directory, which is kept."""
     return load_tokenizer(path)
 
 
 def _coder(tokenizer: Path, codec: type[PromptCodec]) -> PromptCodec:
-    return codec(_tokenizer(tokenizer))
+    return codec(tokenizer_at(tokenizer))
 
 
 def make_examples(
@@ -94,7 +95,7 @@ class Ahead:
         answered: bool = True,
         codec: type[PromptCodec] = PromptCodec,
     ) -> None:
-        self._rows, self._tokenizer, self._executor, self._answered = rows, tokenizer, executor, answered
+        self._rows, self.tokenizer, self._executor, self._answered = rows, tokenizer, executor, answered
         self._codec = codec
         self._chunks: dict[int, Future[list[Example]]] = {}
 
@@ -106,14 +107,14 @@ class Ahead:
             if chunk not in self._chunks:
                 indexes = range(chunk * CHUNK, (chunk + 1) * CHUNK)
                 self._chunks[chunk] = self._executor.submit(
-                    make_examples, self._rows, self._tokenizer, self._codec, self._answered, indexes
+                    make_examples, self._rows, self.tokenizer, self._codec, self._answered, indexes
                 )
 
     def take(self, first: int, number: int) -> list[Example]:
         """Return the examples from an index on, in order."""
         if self._executor is None:
             indexes = range(first, first + number)
-            return make_examples(self._rows, self._tokenizer, self._codec, self._answered, indexes)
+            return make_examples(self._rows, self.tokenizer, self._codec, self._answered, indexes)
         self.ask(first, number)
         chunks = range(first // CHUNK, -(-(first + number) // CHUNK))
         examples = [example for chunk in chunks for example in self._chunks[chunk].result()]
@@ -125,10 +126,10 @@ class Ahead:
     def judge(self, judge: Judge, indexes: Sequence[int], replies: Sequence[Replies]) -> list[Any]:
         """Return what a judge says of the answers (their tokens) to each row."""
         if self._executor is None:
-            return _judge(self._rows, self._tokenizer, self._codec, judge, indexes, replies)
+            return _judge(self._rows, self.tokenizer, self._codec, judge, indexes, replies)
         parts = [slice(start, start + JUDGED) for start in range(0, len(indexes), JUDGED)]
         waiting = [
-            self._executor.submit(_judge, self._rows, self._tokenizer, self._codec, judge, indexes[part], replies[part])
+            self._executor.submit(_judge, self._rows, self.tokenizer, self._codec, judge, indexes[part], replies[part])
             for part in parts
         ]
         return [judged for part in waiting for judged in part.result()]

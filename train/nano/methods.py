@@ -102,7 +102,7 @@ def pretrain(command: Command, args: argparse.Namespace, argv: Sequence[str]) ->
     start = partial(_preset, args.model, stream + 1, args.seed)
     method = Method("pretrain", start, partial(training_row, stream), LanguageModelling, _batch(args))
     args = resolved(args, lr=args.lr or LEARNING_RATES["pretrain"])
-    return _run(command, args, argv, args.out, method, fresh=args.fresh)
+    return run_method(command, args, argv, args.out, method, fresh=args.fresh)
 
 
 def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path:
@@ -130,7 +130,7 @@ def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path
     args = resolved(args, steps=args.steps or steps, lr=args.lr or rate, density="compact")
     name = "sft" if args.seat == "defender" else "sft of the attacker"
     method = Method(name, partial(_start, args.model), rows, Supervised, batch, ahead=bool(args.generate), codec=codec)
-    return _run(command, args, argv, args.out, method, fresh=args.fresh)
+    return run_method(command, args, argv, args.out, method, fresh=args.fresh)
 
 
 def _check_attacker(args: argparse.Namespace) -> None:
@@ -205,7 +205,7 @@ def grpo(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Pat
             None if args.best_of else Collapse(args.collapse_window, args.max_zero_variance, args.max_one_action),
             partial(_tell, drawn) if drawn else None,
         )
-        before = str(_run(command, args, argv, args.out / stage, method))
+        before = str(run_method(command, args, argv, args.out / stage, method))
     close_run(args.out, run, stages=list(courses))
     return Path(before)
 
@@ -276,7 +276,7 @@ def _tokenizer(vocabulary: int, stream: int) -> Any:
 
 
 # ---------------------------------------------------------------- a run
-def _run(
+def run_method(
     command: Command, args: argparse.Namespace, argv: Sequence[str], out: Path, method: Method, *, fresh: bool = False
 ) -> Path:
     """Begin a run in its directory, resume it, or find it complete; return the directory."""

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from eval.steps import right_chain, share_of_steps
-from players.codec import LONGEST, PromptCodec
+from players.codec import PromptCodec
 from players.decode import Answers, answers
 from players.reasons import Chain, action_by, parse_chain
 from players.scoring import Score, score_reply
@@ -219,7 +219,13 @@ class GroupReward(Objective):
         """Return a group of answers to each prompt; `places` are those of the rows in the stream."""
         seeds = [(self.seed * 1_000_003 + place) % (1 << 62) for place in places]
         return answers(
-            model, prompts, number=self.group, temperature=self.temperature, longest=LONGEST, end=coder.end, seeds=seeds
+            model,
+            prompts,
+            number=self.group,
+            temperature=self.temperature,
+            longest=coder.longest,
+            end=coder.end,
+            seeds=seeds,
         )
 
     def lessons(
@@ -379,11 +385,11 @@ class GRPO(GroupReward):
     # -- what a group asks
     def advantages(self, judged: Sequence[Judged]) -> list[Advantage]:
         """Return how each of a group's answers is pushed."""
-        decisions = _standard_scores([float(reply.honest) for reply in judged])
+        decisions = standard_scores([float(reply.honest) for reply in judged])
         citations, formats = (
-            _standard_scores([reply.score.components[name] for reply in judged]) for name in (CITATION, FORMAT)
+            standard_scores([reply.score.components[name] for reply in judged]) for name in (CITATION, FORMAT)
         )
-        steps = [self.steps * score for score in _standard_scores([reply.steps for reply in judged])]
+        steps = [self.steps * score for score in standard_scores([reply.steps for reply in judged])]
         return [
             Advantage(chain=decision + citation + form + step, action=decision + form)
             for decision, citation, form, step in zip(decisions, citations, formats, steps, strict=True)
@@ -440,7 +446,7 @@ class GRPO(GroupReward):
         return torch.tensor([push.share for _, push in acting]) @ (choice.exp() * prices).sum(-1)
 
 
-def _standard_scores(values: Sequence[float]) -> list[float]:
+def standard_scores(values: Sequence[float]) -> list[float]:
     """Return how far each value lies from the mean, in standard deviations; 0 if all are equal."""
     mean, spread = statistics.fmean(values), statistics.pstdev(values)
     return [(value - mean) / spread if spread > 1e-6 else 0.0 for value in values]

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Train both seats on one GPU in minutes: scripts/gpu_self_play.sh PHASE...
+#
+#   seats      the defender goes on from what is shipped (fresh incidents, some in other words), while the attacker learns from generated incidents
+#   play       rounds of self-play from there
+#
+# Weights and logs go to $OUT in small files (scripts/carry.py joins them) as each phase ends, and once a minute. Wheels in .whl are installed first.
+# Variables: SFT_S seconds of the seats, SFT_MORE flags of the defender's, ATTACKER_MORE of the attacker's; ROUNDS, ATTACKER_MIN and DEFENDER_MIN minutes of the halves of a round,
+# PLAY_MORE flags; DEVICE, RUN the directory of the runs, EVAL_N incidents of each split.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+: "${SFT_S:=240}" "${SFT_MORE:=}" "${ATTACKER_MORE:=}" "${ROUNDS:=3}" "${ATTACKER_MIN:=1}" "${DEFENDER_MIN:=0.8}" "${PLAY_MORE:=}"
+: "${DEVICE:=cuda}" "${OUT:=out/gpu-run}" "${RUN:=/tmp/gpu-play}" "${EVAL_N:=400}" "${LR:=1e-3}"
+export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=.
+mkdir -p "$OUT" "$RUN"
+OUT=$(cd "$OUT" && pwd)
+began=$(date +%s)
+say() { echo "[$(($(date +%s) - began)) s] $*"; }
+
+if compgen -G '.whl/*.whl' >/dev/null; then
+    [ -d /tmp/site ] || python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl
+    export PYTHONPATH=/tmp/site:.
+fi
+python3 -c 'import sys, torch, transformers; print(sys.version.split()[0], torch.__version__, transformers.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
+
+keep() { [ -f "$1/model.safetensors" ] && python3 scripts/carry.py pack "$1" "$OUT/$2"; } # a checkpoint's directory, its name
+logs() {
+    (cd "$RUN" && find . -maxdepth 4 \( -name '*.jsonl' -o -name '*.json' -o -name '*.txt' \) -not -path './*/last/*' -not -path './*/tokenizer/*' -not -path './start/*' -print0 |
+        tar czf "$OUT/.logs" --null -T - 2>/dev/null; mv "$OUT/.logs" "$OUT/logs.tgz")
+}
+minutes() { awk "BEGIN { print $1 / 60 }"; }
+measure() { # a model, its name
+    timeout 90 python3 -m train.nano.measure "$1" --device "$DEVICE" --n "$EVAL_N" --out "$RUN/$2.json" 2>&1 | tee -a "$RUN/figures.txt"
+}
+
+seats() {
+    [ -d "$RUN/start" ] || python3 -m train.nano.unpack models/defender --out "$RUN/start"
+    say "both seats, $SFT_S s"
+    timeout -s INT -k 30 $((SFT_S + 120)) python3 -m train.sft --model "$RUN/start" --out "$RUN/defender" --generate 10000000 \
+        --minutes "$(minutes "$SFT_S")" --lr "$LR" --device "$DEVICE" --wide $SFT_MORE >"$RUN/defender.txt" 2>&1 & local defender=$!
+    timeout -s INT -k 30 $((SFT_S + 120)) python3 -m train.sft --model "$RUN/start" --out "$RUN/attacker" --seat attacker --generate 10000000 \
+        --minutes "$(minutes "$SFT_S")" --lr "$LR" --device "$DEVICE" --wide $ATTACKER_MORE >"$RUN/attacker.txt" 2>&1 & local attacker=$!
+    while kill -0 $defender 2>/dev/null || kill -0 $attacker 2>/dev/null; do
+        sleep 15
+        tail -qn 1 "$RUN/defender.txt" "$RUN/attacker.txt" | cut -c1-200
+    done
+    tail -n 2 "$RUN/defender.txt" "$RUN/attacker.txt"
+    keep "$RUN/defender/last" defender
+    keep "$RUN/attacker/last" attacker
+    measure "$RUN/defender/last" defender-greedy
+    logs
+    say "both seats are done"
+}
+
+play() {
+    say "self-play, $ROUNDS rounds"
+    while sleep 45; do logs; done & local keeper=$!
+    python3 -m train.self_play --attacker "$RUN/attacker/last" --defender "$RUN/defender/last" --out "$RUN/self-play" --rounds "$ROUNDS" \
+        --attacker-steps 100000 --defender-steps 100000 --attacker-minutes "$ATTACKER_MIN" --defender-minutes "$DEFENDER_MIN" \
+        --briefs 64 --groups 128 --device "$DEVICE" $PLAY_MORE 2>&1 | tee "$RUN/self-play.txt" | cut -c1-400
+    kill $keeper 2>/dev/null
+    for half in "$RUN"/self-play/rounds/*; do keep "$half" "$(basename "$half")"; done
+    logs
+    say "self-play is done"
+}
+
+for phase in "$@"; do "$phase"; done
+ls -la "$OUT"

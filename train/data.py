@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, Any
 
 from generator.curriculum import Curriculum, Item
 from generator.incidents import GENERATOR_VERSION, generate, incident_seed
-from generator.words import in_other_words
 from players.base import DENSITIES, Density
+from players.other_words import in_other_words
 from players.prompt import messages
 from runs.arguments import natural, positive
 from runs.extras import require

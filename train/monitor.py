@@ -1,21 +1,20 @@
-"""What is watched of a training run: the log, figures on held-out incidents, and the signs of a collapse."""
+"""What is watched of a training run: figures on held-out incidents, and the signs of a collapse."""
 
 from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from eval.metric_table import names_in
 from eval.rollouts import rollout
 from players.base import Player, Reply
 from rubric import TableName
-from runs.files import JsonLines
 from schema import LABELS, Row
 from train.command import is_main
+from train.log import Log
 
 RESAMPLES = 1_000  # of the intervals of an evaluation
 REWARD_BOUND = 0.01  # of the time of a GRPO step, on a CPU
@@ -119,25 +118,3 @@ def report_reward_share(stage: str, shares: Sequence[float]) -> float:
     if is_main():
         print(f"{stage}: rewards took {share:.2%} of the time of a step (bound: {REWARD_BOUND:.0%}).", file=sys.stderr)
     return share
-
-
-# ---------------------------------------------------------------- the log
-class Log:
-    """log.jsonl: one JSON object a line, in the order of the steps, written by the first process alone."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = JsonLines(path)
-
-    def cut(self, step: int) -> None:
-        """Forget what came after a step: it is done again."""
-        if is_main():
-            self._file.cut(lambda line: line.get("step", 0) <= step)
-
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line."""
-        if is_main():
-            self._file.append([line])
-
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield its lines."""
-        return self._file.read()

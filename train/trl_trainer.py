@@ -32,7 +32,8 @@ from runs.files import move_files
 from runs.progress import Progress, progress
 from schema import BadRequestError, OpenSOCError, Row
 from train.command import SAVING, is_main
-from train.monitor import Collapse, Log, Validation
+from train.log import Log
+from train.monitor import Collapse, Validation
 
 STATE = "trainer_state.json"  # the last file of a checkpoint that transformers writes
 LINE_S = 10.0  # between two lines of progress if there is no terminal

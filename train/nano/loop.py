@@ -32,7 +32,7 @@ from runs.files import restore_directory
 from runs.workers import worker_processes
 from schema import BadRequestError, Row
 from train.command import SAVING
-from train.monitor import Log
+from train.log import Log
 from train.nano.batches import Ahead
 from train.nano.checkpoint import LAST, STATE, read_state, remaining, save
 from train.nano.muon import Muon

@@ -25,7 +25,7 @@ from train.archive import INCIDENTS, IncidentArchive, StoredIncident, mixed_row,
 from train.attacks import attack_row
 from train.command import Command, close_run, resolved, tasks_of
 from train.data import labelled
-from train.monitor import Log
+from train.log import Log
 from train.nano.attacks import Deceive, Opponents, brief_row
 from train.nano.methods import BALANCE, ENTROPY, Method, measure, run_method, validation
 from train.nano.objectives import GRPO, Objective

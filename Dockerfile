@@ -16,6 +16,7 @@ LABEL org.opencontainers.image.title="OpenSOC" \
 # Libraries write their caches to /tmp, so that any user id and a read-only root file system will do.
 ENV PORT=7860 \
     OPENSOC_ALSO_PORT=8000 \
+    OPENSOC_ACCESS_LOG=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp
 

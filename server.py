@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import uvicorn
 
     from app_runtime.connections import uvicorn_options
+    from app_runtime.journal import set_up
     from app_runtime.settings import Settings
 
     sockets: list[socket.socket] = []
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"OpenSOC cannot start. {exc}")
     for sentence in Settings.unknown_variables():
         print(f"Warning: {sentence}", file=sys.stderr, flush=True)
+    set_up(access=settings.access_log)
     _raise_file_limit()
     _calm_the_collector()
     sys.setswitchinterval(SWITCH_S)
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"OpenSOC listens on http://{host}:{port} (Ctrl-C stops it){demo}", flush=True)
     config = uvicorn.Config(
         app,
-        log_level="warning",  # lower levels log every call and socket, slowly and with ids
+        log_config=None,  # ours stands
         backlog=BACKLOG,
         timeout_graceful_shutdown=5,
         **uvicorn_options(
@@ -98,9 +100,12 @@ def __getattr__(name: str) -> Any:
     """Make `server:app` for a command line of uvicorn, on first access, so that importing starts nothing."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from app_runtime.journal import set_up
     from app_runtime.settings import Settings
 
-    return whole_app(Settings.from_env())
+    settings = Settings.from_env()
+    set_up(access=settings.access_log)
+    return whole_app(settings)
 
 
 def whole_app(settings: Settings) -> FastAPI:

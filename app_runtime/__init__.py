@@ -8,6 +8,8 @@ benchmark  grades that wait for a deadline, games that say how often they were g
 openenv    OpenEnv's environment and rubric around ours, and the MCP tools
 shapes     the forms of what comes in and goes out
 admission  the token, and a rate for each address
+watch      request ids, the access log, figures, readiness
+journal    the log, in lines of JSON
 guard      bounds and checks on everything that comes in
 sessions   the SDK's sessions: their places, their idle times
 quota      places shared among addresses

@@ -32,6 +32,7 @@ from .sessions import Sessions
 from .settings import Settings
 from .shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState
 from .triage import TriageDesk, triage_router
+from .watch import Figures, Watch, watch_router
 
 _DESCRIPTION = """OpenSOC is a reinforcement-learning environment for security alert triage, on the OpenEnv contract.
 
@@ -67,12 +68,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(router)
     if settings.triage:
         app.include_router(triage_router(TriageDesk(settings.triage_per_minute)))
-    _add_sdk_routes(app, functools.partial(ServedEnv, make_env=make_env, episodes=episodes), settings)
+    sessions = _add_sdk_routes(app, functools.partial(ServedEnv, make_env=make_env, episodes=episodes), settings)
+    figures = Figures()
+    app.include_router(watch_router(figures if settings.metrics else None, episodes, sessions))
     app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
     if settings.token or settings.calls_per_minute:
         app.add_middleware(Admission, token=settings.token, per_minute=settings.calls_per_minute)
     app.add_middleware(Browsers, frame_ancestors=settings.frame_ancestors)
-    if settings.root_path:
+    app.add_middleware(Watch, figures=figures)
+    if settings.root_path:  # outside of the rest, which reads paths below it
         app.add_middleware(RootPath, root_path=settings.root_path)
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)
@@ -80,7 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _add_sdk_routes(app: FastAPI, make_env: functools.partial[ServedEnv], settings: Settings) -> None:
+def _add_sdk_routes(app: FastAPI, make_env: functools.partial[ServedEnv], settings: Settings) -> HTTPEnvServer:
     """Add the SDK's routes but for /reset, /step and /state, which make a new environment at every call."""
     server = Sessions(
         make_env,
@@ -101,6 +105,7 @@ def _add_sdk_routes(app: FastAPI, make_env: functools.partial[ServedEnv], settin
         for route in app.router.routes
         if route in ours or getattr(route, "path", None) not in ("/reset", "/step", "/state")
     ]
+    return server
 
 
 @asynccontextmanager

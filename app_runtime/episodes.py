@@ -136,6 +136,12 @@ class Episodes:
     def __len__(self) -> int:
         return len(self._running) + len(self._finished)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a newcomer would find no place now."""
+        self._sweep()
+        return len(self._running) >= self._max_episodes
+
     # ------------------------------------------------------------ playing
     def start(
         self, arguments: Mapping[str, Any], *, owners: Sequence[str] = (), name: str | None = None

@@ -51,6 +51,8 @@ class Settings(BaseModel):
     triage_per_minute: Annotated[int, Field(ge=1)] = 30
     token: Annotated[str, Field(repr=False, pattern=r"^[!-~]{16,}$")] = ""
     calls_per_minute: Annotated[int, Field(ge=1)] | None = None
+    access_log: bool = False
+    metrics: bool = True
     max_body_bytes: Annotated[int, Field(ge=1024)] = 2**19
     request_timeout_s: Seconds = 20.0
     ping_timeout_s: Seconds = 30.0

@@ -12,6 +12,7 @@ from openenv.core.mcp_client import MCPToolClient
 from websockets.sync.client import connect
 
 import server
+from app_runtime import journal
 from app_runtime.settings import Settings
 from local_provider import ServerProcess
 from service import TRIAGE, strict
@@ -45,6 +46,7 @@ def started(monkeypatch):
         monkeypatch.setattr(server, name, lambda: None)
     for name in ("PORT", "OPENSOC_HOST", "OPENSOC_MAX_EPISODES"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(journal, "set_up", lambda **_: None)
     monkeypatch.setenv("OPENSOC_DEMO", "0")  # test_demo_app.py has the demo
     return Server.calls
 

@@ -84,7 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _add_sdk_routes(app: FastAPI, make_env: functools.partial[ServedEnv], settings: Settings) -> HTTPEnvServer:
+def _add_sdk_routes(app: FastAPI, make_env: functools.partial[ServedEnv], settings: Settings) -> Sessions:
     """Add the SDK's routes but for /reset, /step and /state, which make a new environment at every call."""
     server = Sessions(
         make_env,

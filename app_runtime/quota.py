@@ -52,6 +52,11 @@ class Shares(Generic[Item]):
     def __len__(self) -> int:
         return len(self._holders)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a newcomer's place would cost somebody modest: all are taken, and nobody holds more than a tenth."""
+        return len(self) >= self._places and self._most <= max(1, self._places // 10)
+
     def held(self, holder: str) -> int:
         """Count the places of a caller."""
         return len(self._held[holder]) if holder in self._held else 0

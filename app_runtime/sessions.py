@@ -194,6 +194,11 @@ class Sessions(HTTPEnvServer):
             await self.end_idle()
 
     # ------------------------------------------------------------ ours
+    @property
+    def is_full(self) -> bool:
+        """Whether a newcomer over a WebSocket would take the place of somebody who holds few."""
+        return self._shares[True].is_full
+
     async def end_idle(self) -> None:
         """End the sessions that were not used for their time."""
         for session in list(self._kept.values()):

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 
 from fastapi import APIRouter
-from openenv.core.env_server.http_server import HTTPEnvServer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .episodes import Episodes
 from .journal import REQUEST_ID
 from .refusal import Refusal
+from .sessions import Sessions
 from .shapes import problems
 
 _HEADER = b"x-request-id"
@@ -163,7 +163,7 @@ class Readiness(BaseModel):
     status: str
 
 
-def watch_router(figures: Figures | None, episodes: Episodes, sessions: HTTPEnvServer) -> APIRouter:
+def watch_router(figures: Figures | None, episodes: Episodes, sessions: Sessions) -> APIRouter:
     """Make the routes that an operator asks: /ready and, where there are figures to tell, /metrics."""
     router = APIRouter(tags=["Health"])
 
@@ -172,10 +172,8 @@ def watch_router(figures: Figures | None, episodes: Episodes, sessions: HTTPEnvS
         """Tell whether a newcomer can play now; /health tells whether the process answers at all."""
         if episodes.is_full:
             raise Refusal(503, "All places for episodes are taken by running ones. Send newcomers elsewhere, or wait.")
-        if sessions.active_sessions >= sessions.max_concurrent_envs:
-            raise Refusal(
-                503, "All places for WebSocket and MCP sessions are taken. Send newcomers elsewhere, or wait."
-            )
+        if sessions.is_full:
+            raise Refusal(503, "All places for WebSocket sessions are taken. Send newcomers elsewhere, or wait.")
         return Readiness(status="ready")
 
     if figures:

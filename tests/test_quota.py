@@ -223,3 +223,15 @@ def test_one_who_holds_all_sockets_makes_room_for_others_and_is_told(small):
                 held[1].recv()
             assert closed.value.rcvd.code == 1013
             assert [reset(held[each]) for each in (0, 2, 3)] == ["observation"] * 3
+
+
+def test_places_are_full_only_where_nobody_greedy_could_give_one_up():
+    many = Shares(20)
+    for number in range(20):
+        many.put(number, "greedy" if number < 3 else str(number))
+    assert not many.is_full
+    many.remove(0)
+    many.put(0, "another")
+    assert many.is_full
+    many.remove(5)
+    assert not many.is_full

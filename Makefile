@@ -29,7 +29,7 @@ test-train: $(VENV)/.dev ## build each trainer and take real steps, on the CPU
 	@$(BIN)/python -m pytest tests/test_sft.py tests/test_grpo.py
 
 test-browser: $(VENV)/.dev ## click through the demo in Chromium, which has to be installed
-	@$(BIN)/python -m pytest -m browser tests/test_browser.py
+	@$(BIN)/python -m pytest -m browser
 
 screenshots: $(VENV)/.dev ## take the pictures of the demo anew, into docs/images
 	@OPENSOC_SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser -k reads_well tests/test_browser.py

@@ -456,6 +456,8 @@ def test_the_page_may_load_from_its_own_host_alone(client):
     assert policy.pop("frame-ancestors") == "'self' https://huggingface.co"
     assert all("http" not in sources and "*" not in sources for sources in policy.values())
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page.text)
+    assert 'rel="icon" href="../favicon.ico"' in page.text
+    assert "manifest" not in page.text
 
 
 def test_the_way_to_the_demo_keeps_the_link(client):

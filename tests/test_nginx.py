@@ -1,0 +1,155 @@
+"""The whole service below /opensoc/ behind nginx, as docs/deployment.md has it: the demo in Chromium, streams of events, WebSocket, MCP, docs."""
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from client import OpenSOCClient
+from local_provider import ServerProcess
+from test_browser import CHROMIUM, FLAGS, button, fallen, tab
+from test_server import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+DOCS = re.search(r"```nginx\n(.*?)```", (ROOT / "docs" / "deployment.md").read_text("utf-8"), re.DOTALL)
+DIRECT = {"trust_env": False, "timeout": 30}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not NGINX, reason="nginx is not installed (apt-get install nginx)"),
+]
+
+CONF = """
+pid {home}/pid;
+error_log {home}/error.log;
+events {{}}
+http {{
+    access_log off;
+    map $http_upgrade $connection_upgrade {{ default upgrade; "" close; }}
+    client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/a; uwsgi_temp_path {home}/b; scgi_temp_path {home}/c;
+    server {{
+        listen 127.0.0.1:{port};
+        {location}
+    }}
+}}
+"""
+
+
+def location(how):
+    """The documented block, one that says as little as possible, and one that leaves the path on."""
+    return {
+        "documented": DOCS.group(1),
+        "the least": "location /opensoc/ { proxy_pass http://127.0.0.1:7860/; }",
+        "path left on": DOCS.group(1).replace("127.0.0.1:7860/;", "127.0.0.1:7860;"),
+    }[how]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with ServerProcess(ROOT, env={"OPENSOC_ROOT_PATH": "/opensoc"}) as running:
+        yield running
+        assert "Traceback" not in running.logs()
+
+
+@pytest.fixture(scope="module", params=["documented", "the least", "path left on"])
+def shown(server, request, tmp_path_factory):
+    """Where nginx shows the service."""
+    home, port = tmp_path_factory.mktemp("nginx"), free_port()
+    conf = home / "nginx.conf"
+    upstream = server.base_url.removeprefix("http://")
+    conf.write_text(
+        CONF.format(home=home, port=port, location=location(request.param).replace("127.0.0.1:7860", upstream))
+    )
+    proxy = subprocess.Popen([NGINX, "-p", home, "-c", conf, "-g", "daemon off;"], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/", **DIRECT)
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}/opensoc"
+    finally:
+        proxy.terminate()
+        proxy.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if not CHROMIUM:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(chromium, shown):
+    """A page on which nothing goes wrong, and from which nothing is asked outside of the path."""
+    wrong = []
+    context = chromium.new_context()
+    opened = context.new_page()
+    opened.on("console", lambda said: said.type == "error" and wrong.append(f"{said.text} {said.location}"))
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("request", lambda sent: sent.url.startswith((f"{shown}/", "data:", "blob:")) or wrong.append(sent.url))
+    yield opened
+    context.close()
+    assert not wrong, wrong
+
+
+def test_the_demo_is_clicked_through(page, shown):
+    page.goto(f"{shown}/")
+    assert page.url == f"{shown}/demo/"
+    heading = page.locator(".card.alert:visible p.over")
+    expect(heading).to_be_visible(timeout=60_000)
+    first = heading.inner_text()
+    button(page, "Next incident").click()
+    expect(heading).not_to_have_text(first)
+    button(page, "Reveal").click()
+    fallen(page)
+    tab(page, "You triage")
+    button(page, "New game").click()
+    expect(page.locator(".card.score")).to_be_visible()
+
+
+def test_a_link_to_an_incident_stays_below_the_path(page, shown):
+    page.goto(f"{shown}/demo?task=stage2_multi&seed=5")
+
+    expect(page.locator(".card.alert:visible p.over")).to_contain_text("Incident 5 of stage2_multi", timeout=60_000)
+    assert page.locator(".card.alert:visible a").evaluate("link => link.href").startswith(f"{shown}/demo/?")
+
+
+def test_the_docs_show_and_try_a_call(page, shown):
+    page.goto(f"{shown}/docs")
+    page.locator("#operations-OpenSOC-tasks .opblock-summary-control").click(timeout=30_000)
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+
+    expect(page.locator("#operations-OpenSOC-tasks .live-responses-table")).to_contain_text("stage1_basic")
+
+
+@pytest.mark.parametrize("path", ["", "/demo", "/demo/", "/health/", "/docs"])
+def test_redirects_lead_back_below_the_path(shown, path):
+    answer = httpx.get(f"{shown}{path}", follow_redirects=True, **DIRECT)
+
+    assert answer.status_code == 200
+    assert str(answer.url).startswith(f"{shown}/")
+
+
+def test_episodes_are_played_over_http_websocket_and_mcp(shown, request):
+    begun = httpx.post(f"{shown}/reset", json={"seed": 5}, **DIRECT)
+    assert begun.status_code == 200
+    assert httpx.post(f"{shown}/mcp", content="[]", headers={"content-type": "application/json"}, **DIRECT).json()[
+        "error"
+    ]
+    if "the least" in request.node.name:
+        return  # nginx passes WebSockets on where it is told to
+    with OpenSOCClient(base_url=shown).sync() as client:
+        assert client.reset(seed=5).observation["log_window"]

@@ -54,7 +54,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     book = GradeBook(counting=bool(settings.salt), held_until=settings.hold_grades)
     kind = functools.partial(BenchmarkEnv, book) if book.counting or book.held_until else OpenSOCEnv
     make_env = functools.partial(kind, reward_table=settings.reward_table, salt=settings.salt, pool=pool)
-    episodes = Episodes(make_env, max_episodes=settings.max_episodes, ttl_s=settings.episode_ttl_s)
+    episodes = Episodes(
+        make_env, max_episodes=settings.max_episodes, ttl_s=settings.episode_ttl_s, share=settings.caller_share
+    )
     app = FastAPIOffline(  # /docs and /redoc need no other host
         title="OpenSOC",
         version="1.0.0",  # of the OpenEnv HTTP profile, which the SDK's validator reads here

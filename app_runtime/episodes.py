@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from env import Observation, OpenSOCEnv
 from schema import MODES, TASKS, shown
 
+from .quota import HOLDER, NoPlaceError, Shares
 from .refusal import Refusal
 
 
@@ -39,6 +40,7 @@ class Episode:
     trail: bytes
     begun: int
     is_named: bool  # by its client
+    holder: str  # the address that began it
     done: bool = False
     expires_at: float = 0.0
 
@@ -107,8 +109,8 @@ class Episodes:
     """A bounded store of episodes.
 
     An episode lives `ttl_s` seconds from its last use, finished or not, so that /grade works after the end. When the
-    store is full the finished episode that was used least recently makes room; running ones are never dropped, so with
-    none finished a newcomer is turned down (429).
+    store is full, the address that holds most episodes gives one to a newcomer: a finished one if it has any, else a running one, of
+    either the one used least recently (`quota.Shares`). An address that holds most itself, all of them running, is turned down (429).
 
     Nobody can guess an id that the server made, so the id alone suffices to play the episode. An id that the client
     chose can be guessed, so it is looked up only among the caller's own episodes.
@@ -120,10 +122,11 @@ class Episodes:
         *,
         max_episodes: int,
         ttl_s: float,
+        share: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make_env = make_env
-        self._max_episodes = max_episodes
+        self._shares: Shares[Episode] = Shares(max_episodes, share)
         self._ttl_s = ttl_s
         self._clock = clock
         self._begun = 0
@@ -138,9 +141,9 @@ class Episodes:
 
     @property
     def is_full(self) -> bool:
-        """Whether a newcomer would find no place now."""
+        """Whether a newcomer's place would cost somebody modest a running episode."""
         self._sweep()
-        return len(self._running) >= self._max_episodes
+        return self._shares.is_full and not self._finished
 
     # ------------------------------------------------------------ playing
     def start(
@@ -160,7 +163,8 @@ class Episodes:
         self._sweep()
         if name is not None:
             self._check_free(name, owners)
-        self._make_room()
+        holder = HOLDER.get()
+        self._make_room(holder)
         env = self._make_env()
         episode_id = name or secrets.token_urlsafe(16)
         observation = env.reset(episode_id=episode_id, **arguments)
@@ -175,6 +179,7 @@ class Episodes:
             _origin(arguments, observation),
             self._begun,
             name is not None,
+            holder,
         )
         if name is None:
             self._by_id[episode_id] = episode
@@ -219,7 +224,7 @@ class Episodes:
         if episode is None:
             raise Refusal(
                 404,
-                f"No episode {shown(episode_id)} is known here: it has expired, is not yours, or never was. "
+                f"No episode {shown(episode_id)} is known here: it has expired, made room on a full server, is not yours, or never was. "
                 "Send the episode_id that POST /reset answered, or call POST /reset.",
             )
         self._use(episode)
@@ -279,6 +284,7 @@ class Episodes:
         group = self._finished if episode.done else self._running
         group[episode] = None
         group.move_to_end(episode)
+        self._shares.put(episode, episode.holder, is_spent=episode.done)
 
     def _sweep(self) -> None:
         """Drop expired episodes; they stand at the front, so this costs nothing if there are none."""
@@ -287,18 +293,18 @@ class Episodes:
             while group and (episode := next(iter(group))).expires_at <= now:
                 self._drop(episode)
 
-    def _make_room(self) -> None:
-        if len(self) < self._max_episodes:
-            return
-        if self._finished:
-            return self._drop(next(iter(self._finished)))
-        wait_s = max(1, math.ceil(next(iter(self._running)).expires_at - self._clock()))
-        raise Refusal(
-            429,
-            f"All {self._max_episodes} places for episodes are taken by running ones. Try again in {wait_s} s, "
-            "or play over the WebSocket at /ws.",
-            retry_after_s=wait_s,
-        )
+    def _make_room(self, holder: str) -> None:
+        try:
+            loser = self._shares.to_give_up(holder)
+        except NoPlaceError as error:
+            wait_s = max(1, math.ceil(next(iter(self._running)).expires_at - self._clock()))
+            raise Refusal(
+                429,
+                f"{error} Play one to its end, or over the WebSocket at /ws. Try again in {wait_s} s.",
+                retry_after_s=wait_s,
+            ) from None
+        if loser:
+            self._drop(loser)
 
     def _check_free(self, name: str, owners: Sequence[str]) -> None:
         for owner in owners:
@@ -312,6 +318,7 @@ class Episodes:
     def _drop(self, episode: Episode) -> None:
         self._running.pop(episode, None)
         self._finished.pop(episode, None)
+        self._shares.remove(episode)
         if not episode.is_named:
             del self._by_id[episode.episode_id]
         for owner in episode.owners:

@@ -26,7 +26,8 @@ from .quota import HOLDER
 from .refusal import OUR_FAULT, Refusal, safe_error
 from .sessions import LINE, Line
 
-BODY = "opensoc.body"  # the key of the parsed body in the scope; its value is None if the request has no body
+BODY = "opensoc.body"  # the key of the body in the scope: parsed, a text for the paths below, None if the request has no body
+EPISODE_PATHS = ("/step", "/grade")  # whose bodies are parsed once it is known that there is such an episode
 TEXT_PATHS = ("/triage",)  # whose bodies are text that the route reads itself
 # Shorter frames cannot hold a number that Python refuses (4,300 digits), and are quick to check.
 _SHORT_CHARS = 4000
@@ -81,7 +82,7 @@ class Guard:
             return receive
         raw = await self._whole(headers, receive)
         text = _decode(raw)
-        if get_route_path(scope) in TEXT_PATHS:
+        if get_route_path(scope) in TEXT_PATHS + EPISODE_PATHS:
             scope[BODY] = text
         elif text and not text.isspace():
             scope[BODY] = value = read_json(text)
@@ -103,7 +104,9 @@ class Guard:
             if size > self._max:
                 raise self._too_long(size)
             parts.append(part)
-            if not message.get("more_body"):  # true of a client that went away, too
+            if message["type"] == "http.disconnect":
+                raise Refusal(408, "Expected the rest of the body, and the connection ended. Send it again.")
+            if not message.get("more_body"):
                 return b"".join(parts)
 
     def _too_long(self, size: int) -> Refusal:

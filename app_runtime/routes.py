@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ValidationError
 from pydantic_core import to_json
+from starlette._utils import get_route_path
 
 from env import one_action
 from schema import shown
 from tasks.registry import catalogue
 
 from .episodes import Episode, Episodes
-from .guard import BODY
+from .guard import BODY, EPISODE_PATHS
+from .json_input import read_json
 from .refusal import Refusal, wrong_form
 from .shapes import (
     ACTIONS,
@@ -47,6 +49,8 @@ from .shapes import (
 
 router = APIRouter(tags=["OpenSOC"])
 COOKIE = "opensoc_caller"
+_NAMED = re.compile(r'"episode_id"\s*:\s*"([^"\\]*)"')
+_MOST_NAMES = 4  # in one body, which has one
 _COOKIE_VALUE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
@@ -112,8 +116,8 @@ async def reset(
 )
 async def step(request: Request, which: Filtered) -> Response:
     """Play one turn. `task`, `mode` and `seed` choose among the caller's episodes where no episode_id is sent."""
-    action = _action(_object(request))
     episode = _find(request, which, to_play=True)
+    action = _action(_object(request))
     return _json(reply(_episodes(request).step(episode, action)))
 
 
@@ -146,7 +150,6 @@ async def grade(request: Request, which: Filtered) -> Response:
 )
 async def grade_post(request: Request, which: Filtered) -> Response:
     """Explain a finished episode, as GET does; the episode_id may stand in the body too."""
-    _object(request)
     return await grade(request, which)
 
 
@@ -182,47 +185,88 @@ class _Caller:
 def _find(request: Request, which: _Filter, *, to_play: bool = False) -> Episode:
     """Find the episode that a request is about; see `Episodes.latest` for one that names none.
 
+    That there is one is known before the body is parsed: whoever has none here costs no more than the reading of it.
+
     Raises:
-        Refusal: 404 unknown, 409 none or ambiguous, 422 contradictory.
+        Refusal: 400 no JSON, 404 unknown, 409 none or ambiguous, 422 contradictory.
     """
-    episodes, caller, name = _episodes(request), _Caller.of(request), _name(request)
-    owner = caller.address if caller.is_new else caller.cookie
-    if name is None:
-        episode = episodes.latest(
-            owner, certain=not caller.is_new, task=which.task, mode=which.mode, seed=which.seed, to_play=to_play
-        )
-    else:
-        episode = episodes.find(name, owner, certain=not caller.is_new, to_play=to_play)
-        if not episode.fits(which.task, which.mode, which.seed):
-            raise Refusal(
-                422,
-                f"The episode named is of task {episode.task}, mode {episode.mode} and seed {episode.seed}, and the "
-                f"query says otherwise: {which.task}, {which.mode}, {which.seed}. Send what agrees, or the id alone.",
-            )
-    episodes.claim(episode, caller.cookie)
+    caller, outside = _Caller.of(request), _names_outside(request)
+    likely, episode = _first_known(request, outside or _likely_names(request), caller, which, to_play)
+    name = _name(request, outside)
+    if name != likely:
+        episode = _look_up(request, name, caller, which, to_play)
+    _episodes(request).claim(episode, caller.cookie)
     return episode
 
 
-def _name(request: Request) -> str | None:
+def _first_known(
+    request: Request, names: Sequence[str | None], caller: _Caller, which: _Filter, to_play: bool
+) -> tuple[str | None, Episode]:
+    """Find the first of some names that is an episode's; raise what is wrong with the first where none is."""
+    wrong = []
+    for name in names:
+        try:
+            return name, _look_up(request, name, caller, which, to_play)
+        except Refusal as refusal:
+            wrong.append(refusal)
+    raise wrong[0]
+
+
+def _look_up(request: Request, name: str | None, caller: _Caller, which: _Filter, to_play: bool) -> Episode:
+    episodes, certain = _episodes(request), not caller.is_new
+    owner = caller.cookie if certain else caller.address
+    if name is None:
+        return episodes.latest(
+            owner, certain=certain, task=which.task, mode=which.mode, seed=which.seed, to_play=to_play
+        )
+    episode = episodes.find(name, owner, certain=certain, to_play=to_play)
+    if not episode.fits(which.task, which.mode, which.seed):
+        raise Refusal(
+            422,
+            f"The episode named is of task {episode.task}, mode {episode.mode} and seed {episode.seed}, and the "
+            f"query says otherwise: {which.task}, {which.mode}, {which.seed}. Send what agrees, or the id alone.",
+        )
+    return episode
+
+
+def _names_outside(request: Request) -> tuple[str, ...]:
+    """Read the episode_id in query and header, one at most."""
+    names = {*request.query_params.getlist("episode_id"), *request.headers.getlist("x-episode-id")}
+    _check_one(names)
+    return tuple(names)
+
+
+def _likely_names(request: Request) -> list[str | None]:
+    """List what a request may name as its episode, without its body being parsed; None stands for a request that names none."""
+    body = request.scope[BODY]
+    if not isinstance(body, str):
+        return [None]
+    if "\\u" in body:  # which may be a letter of the name
+        return [_name(request, ())]
+    return [*_NAMED.findall(body)[:_MOST_NAMES], None]
+
+
+def _name(request: Request, outside: Collection[str]) -> str | None:
     """Read the episode_id of a request, from wherever it stands.
 
     Raises:
         Refusal: 422 where two differ or one is no text.
     """
-    body = request.scope[BODY]
-    in_body = body.get("episode_id") if isinstance(body, dict) else None
+    in_body = _object(request).get("episode_id")
     if not isinstance(in_body, str | None):
         raise Refusal(
             422, f"Expected episode_id to be text, got {shown(in_body)}. Send the one that POST /reset answered."
         )
-    names = {*request.query_params.getlist("episode_id"), *request.headers.getlist("x-episode-id")}
-    if in_body is not None:
-        names.add(in_body)
+    names = {*outside} if in_body is None else {*outside, in_body}
+    _check_one(names)
+    return names.pop() if names else None
+
+
+def _check_one(names: Collection[str]) -> None:
     if len(names) > 1:
         raise Refusal(
             422, f"Expected one episode_id, got {shown(sorted(names))}. Send the same everywhere, or only one."
         )
-    return names.pop() if names else None
 
 
 def _episodes(request: Request) -> Episodes:
@@ -230,8 +274,10 @@ def _episodes(request: Request) -> Episodes:
 
 
 def _object(request: Request) -> dict[str, Any]:
-    """Give the body; {} where there is none."""
+    """Give the body, parsed; {} where there is none."""
     body = request.scope[BODY]
+    if isinstance(body, str) and get_route_path(request.scope) in EPISODE_PATHS:
+        body = request.scope[BODY] = None if not body or body.isspace() else read_json(body)
     if body is None:
         return {}
     if not isinstance(body, dict):

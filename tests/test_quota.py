@@ -16,7 +16,7 @@ from app_runtime.shapes import OpenSOCAction, OpenSOCObservation
 from conftest import ROOT
 from env import OpenSOCEnv
 from local_provider import ServerProcess
-from service import strict
+from service import TRIAGE, problem, strict
 
 DIRECT = {"trust_env": False, "timeout": 30}
 GREEDY, OTHER = "192.0.2.1", "192.0.2.2"
@@ -180,6 +180,17 @@ def small():
 
 def caller(url, address):
     return httpx.Client(base_url=url, headers={"X-Forwarded-For": address}, **DIRECT)
+
+
+def test_one_who_takes_all_episodes_makes_room_for_others_and_gets_no_more_himself(small):
+    with caller(small, GREEDY) as greedy, caller(small, OTHER) as other:
+        taken = [greedy.post("/reset").json()["episode_id"] for _ in range(4)]
+        assert "4 of them by your address" in problem(greedy.post("/reset"), 429)
+        mine = other.post("/reset").json()["episode_id"]
+        assert greedy.get("/state", params={"episode_id": taken[0]}).status_code == 404
+        assert greedy.post("/reset").status_code == 429
+        assert [greedy.get("/state", params={"episode_id": each}).status_code for each in taken[1:]] == [200] * 3
+        assert other.post("/step", params={"episode_id": mine}, json={"submit_triage": TRIAGE}).json()["done"] is True
 
 
 def test_one_who_takes_all_mcp_sessions_makes_room_for_others(small):

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from app_runtime import Settings, create_app
+from app_runtime import Settings, create_app, json_input, routes
 from env import OpenSOCEnv
 from schema import LABELS, MODES, TASKS, BadRequestError
 from service import TRIAGE, begin, problem, serve, strict
@@ -590,3 +590,66 @@ def test_interleaving_clients_see_their_own_episodes(keeps_cookies, clients):
         assert len(app.state.episodes) == 3 * clients
 
     asyncio.run(play_all())
+
+
+# ---------------------------------------------------------------- what a long body costs
+@pytest.fixture
+def parsed(monkeypatch):
+    """The lengths of the bodies that were parsed."""
+    lengths = []
+
+    def parse(text, **options):
+        lengths.append(len(text))
+        return json_input.read_json(text, **options)
+
+    monkeypatch.setattr(routes, "read_json", parse)
+    return lengths
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "status"),
+    [
+        ({"episode_id": "nowhere"}, '{"submit_triage": ' + "[" * 9 + "]" * 9 + "}", 404),
+        ({}, '{"episode_id": "nowhere", "submit_triage": {}}', 404),
+        ({}, '{"submit_triage": {}}', 409),
+        ({"episode_id": "nowhere"}, "{", 404),
+    ],
+)
+def test_a_body_about_no_episode_is_not_parsed(client, parsed, query, content, status):
+    problem(client.post("/step", params=query, content=content), status)
+    assert parsed == []
+
+
+def test_the_body_of_a_running_episode_is_parsed_once(client, parsed):
+    episode_id = begin(client)["episode_id"]
+    reply = client.post("/step", json={"episode_id": episode_id, "submit_triage": TRIAGE})
+    assert reply.json()["done"] is True
+    assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("key", ["episode_id", r"episode\u005fid"])
+def test_a_name_in_an_answer_is_no_name_of_an_episode(client, key):
+    mine = begin(client)["episode_id"]
+    reply = client.post("/step", content=f'{{"submit_triage": {{"{key}": "nowhere"}}}}')
+    assert (reply.json()["episode_id"], reply.json()["done"]) == (mine, True)
+
+
+def test_a_name_with_an_escaped_letter_is_read(client):
+    mine = begin(client, episode_id="mine-1")
+    del client.cookies["opensoc_caller"]
+    content = r'{"episode\u005fid": "mine\u002d1", "submit_triage": {}}'
+    assert client.post("/step", content=content).json()["episode_id"] == mine["episode_id"]
+
+
+@pytest.mark.parametrize(
+    ("items", "status"), [(json_input.MAX_NODES, 422), (json_input.MAX_NODES + 1, 400)], ids=["most", "one too many"]
+)
+def test_the_values_of_a_body_are_counted(client, items, status):
+    problem(client.post("/reset", content="[" + ",".join(["1"] * items) + "]"), status)
+
+
+def test_commas_and_brackets_of_a_text_are_no_values(client):
+    begin(client)
+    text = 'a,[{\\"' * json_input.MAX_NODES
+    reply = client.post("/step", content=f'{{"submit_triage": {{"rationale": "{text}"}}}}')
+    assert reply.json()["done"] is True

@@ -247,3 +247,44 @@ def panels(
         figure.supylabel(up, fontsize=10)
 
     return Chart(name, title, alt, rows, 0.9 + size * lines, draw, missing)
+
+
+def cells(
+    axes: Any,
+    ink: Ink,
+    shares: Any,
+    texts: Sequence[Sequence[str]],
+    *,
+    across: Sequence[str],
+    up: Sequence[str],
+    size: float = 8.5,
+) -> None:
+    """Draw a table whose cells are coloured by their shares, each with its text in an ink that reads on the colour.
+
+    Args:
+        axes, ink: to draw on and with.
+        shares: rows x columns in [0, 1]; nan leaves a cell without colour.
+        texts: of the cells; empty for none.
+        across: names of the columns.
+        up: names of the rows, the first one above.
+        size: of the texts in points.
+    """
+    import numpy as np
+
+    image = axes.imshow(np.ma.masked_invalid(shares), cmap=ink.scale, vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        colour = ink.text if np.isnan(share) else _legible_on(image.cmap(image.norm(share)))
+        axes.text(column, row, texts[row][column], ha="center", va="center", fontsize=size, color=colour)
+    turned = {"rotation": 55, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(across)), across, fontsize=8, **turned)
+    axes.set_yticks(range(len(up)), up, fontsize=8)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(ink.faint)
+
+
+def _legible_on(colour: Sequence[float]) -> str:
+    """Return black or white, whichever reads on a colour."""
+    red, green, blue = colour[:3]
+    return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "#FFF"

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from eval.bounds import FIELD_MARGIN, MAJORITY, MAX_F1, PAIR_MARGIN
-from eval.charts import Chart, Ink, Panel, dots, panels, save
+from eval.charts import Chart, Ink, Panel, cells, dots, panels, save
 from eval.intervals import MEASURING, RESAMPLES
 from eval.metrics import PREVALENCES, Metric, ppv
 from eval.runs import Run, load_runs, shared_set
 from runs.ending import refusing
 from runs.extras import require
-from schema import LABELS, TASKS, BadRequestError, Row
+from schema import TASKS, BadRequestError, Row
 from tasks.sets import BENCHMARK as TEST_SETS
 
 SHORT = {"quarantine_host": "quarantine", "block_ip": "block"}
@@ -169,33 +169,9 @@ def _confusion(table: Mapping[str, Any], axes: Any, ink: Ink) -> None:
 
     counts = np.array(table["counts"], dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap=ink.scale, vmin=0, vmax=1, aspect="auto")
-    for (row, column), share in np.ndenumerate(shares):
-        if counts[row, column]:
-            red, green, blue, _ = image.cmap(image.norm(share))
-            light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
-            axes.text(
-                column,
-                row,
-                f"{share * 100:.0f}",
-                ha="center",
-                va="center",
-                fontsize=8.5,
-                color="#000" if light else "#FFF",
-            )
-    axes.set_xticks(
-        range(6),
-        [SHORT.get(name, name) for name in table["answers"]],
-        rotation=55,
-        ha="right",
-        fontsize=8,
-        rotation_mode="anchor",
-    )
-    axes.set_yticks(range(len(LABELS)), [SHORT.get(name, name) for name in LABELS], fontsize=8)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color(ink.faint)
+    texts = [[f"{share * 100:.0f}" if share else "" for share in row] for row in shares]
+    answers, truths = ([SHORT.get(name, name) for name in table[side]] for side in ("answers", "truth"))
+    cells(axes, ink, shares, texts, across=answers, up=truths)
 
 
 def _calibrations(runs: Sequence[Run], name: str, resamples: int) -> Chart:

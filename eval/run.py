@@ -216,7 +216,7 @@ def _describe(args: argparse.Namespace, argv: Sequence[str], defender: Player, s
 Item = tuple[str, dict[str, Any]]  # name of its set, row
 
 
-def _ask(store: RolloutStore, defender: Player, sets: Sequence[FrozenSet], table: TableName) -> None:
+def ask(store: RolloutStore, defender: Player, sets: Sequence[FrozenSet], table: TableName) -> None:
     """Ask what is not answered yet, and store each batch as it arrives.
 
     Raises:
@@ -322,7 +322,7 @@ def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> None:
         if store.done:
             print(f"{len(store.done)} items are answered already; asking the rest.", file=sys.stderr)
         defender.spent = store.spent
-        _ask(store, defender, sets, args.table)
+        ask(store, defender, sets, args.table)
         results = _measure(store, sets, args.seed)
         store.finish(results)
     _print(defender.name, results["metrics"], args.out)

@@ -1,0 +1,181 @@
+"""Measure what an attacker writes: how much the gate admits and why it refuses, its mix of truths and tactics, and how far it repeats itself.
+
+Incidents of one play (`verifier.plausibility.signature`) resemble each other, so a share of incidents has the wider of two 95 % intervals: Wilson's over
+incidents, and a bootstrap over plays.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eval.intervals import LEAST_FAMILIES, RESAMPLES, draws, one_thread, per_family, percentiles, quotient
+from players.attackers.attempts import Attempt
+from players.incidents import write_incident
+from schema import LABELS, TASKS, Incident
+from telemetry.scoring import wilson
+from verifier.rules import RULES
+
+COMMONEST = 20  # kinds of refusal, rules and plays that are listed
+COMPARED = 300  # incidents whose likeness is measured, each with each
+TACTICS = {rule.rule_id: rule.tactic for rule in RULES}
+NO_TACTIC = "no finding"
+_PLACE = re.compile(r"^(?:line \d+|[A-Z]\d+-\d+|The craft_incident is malformed): ")
+_GIVEN = re.compile(r"; got .*$", re.DOTALL)
+_NAMED = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[\d@/\\]\S*|\S+\.[a-z]{2,4}(?= )")
+
+Share = dict[str, Any]  # value, low, high (None where n is 0), n
+
+
+# ---------------------------------------------------------------- shares
+def share(hits: Sequence[bool], plays: Sequence[str]) -> Share:
+    """Return the share of incidents that are hits, with the wider of both intervals.
+
+    Args:
+        hits: one an incident.
+        plays: each incident's play.
+    """
+    if not hits:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    low, high = wilson(sum(hits), len(hits))
+    if spread := percentiles(resampled_share(hits, plays), len(set(plays))) if len(set(plays)) > 1 else None:
+        low, high = min(low, spread[0]), max(high, spread[1])
+    return {"value": _short(sum(hits) / len(hits)), "low": _short(low), "high": _short(high), "n": len(hits)}
+
+
+def counted(hits: int, of: int) -> Share:
+    """Return a share of briefs, each of which is a draw of its own, with Wilson's interval."""
+    low, high = wilson(hits, of)
+    return {"value": _short(hits / of), "low": _short(low), "high": _short(high), "n": of}
+
+
+def resampled_share(hits: Sequence[bool], plays: Sequence[str], seed: int = 0) -> np.ndarray:
+    """Return the share of hits in each resample of plays."""
+    names, play = np.unique(plays, return_inverse=True)
+    sums = [per_family(values, play, len(names)) for values in (np.array(hits, float), np.ones(len(hits)))]
+    drawn = draws(len(names), seed=seed, resamples=RESAMPLES)
+    with one_thread():
+        return quotient(drawn @ sums[0], drawn @ sums[1])
+
+
+def gain(
+    hits: Sequence[bool], plays: Sequence[str], other_hits: Sequence[bool], other_plays: Sequence[str]
+) -> dict[str, Any]:
+    """Return by how much the share of hits of other incidents is higher, with a bootstrap over the plays of both.
+
+    Returns:
+        `difference`, `low` and `high`; the bounds are None where either side has a single play, `difference` where either has no incident.
+    """
+    if not hits or not other_hits:
+        return {"difference": None, "low": None, "high": None}
+    difference = _short(sum(other_hits) / len(other_hits) - sum(hits) / len(hits))
+    fewest = min(len(set(plays)), len(set(other_plays)))
+    if fewest < LEAST_FAMILIES:
+        return {"difference": difference, "low": None, "high": None}
+    spread = percentiles(
+        resampled_share(other_hits, other_plays, seed=1) - resampled_share(hits, plays, seed=0), fewest
+    )
+    low, high = map(_short, spread) if spread else (None, None)
+    return {"difference": difference, "low": low, "high": high}
+
+
+def _short(value: float) -> float:
+    return round(float(value), 6)
+
+
+# ---------------------------------------------------------------- refusals
+def refusal_kinds(attempt: Attempt) -> list[tuple[str, str]]:
+    """Return who refused an attempt (`reader`, `schema` or `gate`) and why, without names, numbers and lines; each kind once."""
+    if attempt.admission is None:
+        return [("reader", _kind(attempt.craft.fault))]
+    if attempt.admission.fault:
+        return [("schema", _kind(attempt.admission.fault))]
+    return list(dict.fromkeys(("gate", _kind(reason)) for reason in attempt.admission.reasons))
+
+
+def _kind(reason: str) -> str:
+    return re.sub(r"…(?:,? …)+", "…", _NAMED.sub("…", _GIVEN.sub("", _PLACE.sub("", reason))))[:200]
+
+
+# ---------------------------------------------------------------- likeness
+def parts_of(attempt: Attempt) -> frozenset[str]:
+    """Return what an admitted incident's lines say in the short names of its world, each part with its event type; times are left out."""
+    content = attempt.craft.content
+    assert content is not None
+    incident = Incident.model_validate({**content, "narrative": ""})
+    lines = write_incident(incident, attempt.brief.context).split("\n")[1:]
+    words = [line.split(" ")[1:] for line in lines]
+    return frozenset(f"{kind} {part}" for kind, *parts in words for part in ("", *parts))
+
+
+def self_similarity(sets: Sequence[frozenset[str]]) -> float | None:
+    """Return how alike incidents are: the mean share of parts that two of them have in common (Jaccard's index), in [0, 1].
+
+    Args:
+        sets: what each incident says (`parts_of`); of the first `COMPARED` each is compared with each.
+
+    Returns:
+        1 where all are one incident; None where there are not two.
+    """
+    pairs = list(itertools.combinations(sets[:COMPARED], 2))
+    return _short(sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs)) if pairs else None
+
+
+# ---------------------------------------------------------------- an attacker
+def measure_attempts(attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """Measure an attacker's attempts.
+
+    Args:
+        attempts: one a brief, at least one.
+
+    Returns:
+        `briefs`, `admission` and `as_asked` (of the admitted whose brief asked for an action, those whose truth is it) as shares; `refusals`, the
+        commonest first, each with `by`, `kind` and `count`; `truths`, `tasks`, `categories`, `tactics` and `rules`, counts over admitted incidents; `plays`, how many
+        differ; `self_similarity`.
+    """
+    admitted = [attempt for attempt in attempts if attempt.scenario]
+    plays = [attempt.admission.play for attempt in admitted if attempt.admission]
+    asked = [attempt for attempt in admitted if attempt.brief.asked]
+    kinds = Counter(kind for attempt in attempts if not attempt.scenario for kind in refusal_kinds(attempt))
+    return {
+        "briefs": len(attempts),
+        "admission": counted(len(admitted), len(attempts)),
+        "as_asked": counted(sum(_truth(attempt) == attempt.brief.asked for attempt in asked), len(asked))
+        if asked
+        else None,
+        "refusals": [{"by": by, "kind": kind, "count": count} for (by, kind), count in kinds.most_common(COMMONEST)],
+        "truths": _ordered(Counter(map(_truth, admitted)), LABELS),
+        "tasks": _ordered(Counter(attempt.brief.task for attempt in admitted), TASKS),
+        "categories": _counts(str(attempt.craft.content["category"]) for attempt in admitted if attempt.craft.content),
+        "tactics": _counts(tactic for attempt in admitted for tactic in _tactics(attempt)),
+        "rules": _counts(rule for attempt in admitted for rule in _rules(attempt)),
+        "plays": len(set(plays)),
+        "self_similarity": self_similarity([parts_of(attempt) for attempt in admitted]),
+    }
+
+
+def _truth(attempt: Attempt) -> str:
+    assert attempt.scenario is not None
+    return attempt.scenario.truth.action
+
+
+def _rules(attempt: Attempt) -> list[str]:
+    assert attempt.scenario is not None
+    return list(dict.fromkeys(finding.rule_id for finding in attempt.scenario.truth.findings))
+
+
+def _tactics(attempt: Attempt) -> list[str]:
+    return list(dict.fromkeys(TACTICS[rule] for rule in _rules(attempt))) or [NO_TACTIC]
+
+
+def _counts(names: Iterator[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common(COMMONEST))
+
+
+def _ordered(counts: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
+    return {name: counts.get(name, 0) for name in names}

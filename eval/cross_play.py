@@ -21,13 +21,14 @@ import re
 import shlex
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from eval.asking import add_asking, check_numbers, options_of
 from eval.attacks import counted, gain, measure_attempts, share
 from eval.compare import compare
 from eval.cross_table import heat_map, save_both, table_page
@@ -36,13 +37,12 @@ from eval.rollouts import open_store
 from eval.run import LIBRARIES, ask
 from eval.runs import Run as DefenderRun
 from eval.runs import load_runs
-from players import Options, Player, open_player
+from players import Player, open_player
 from players.attackers import open_attacker
-from players.attackers.attempts import Attempt, attempt
-from players.attackers.base import Attacker, Brief, asked_in_turn, brief_of
-from players.base import DENSITIES, Reply
+from players.attackers.attempts import Attempt, attempt, brief_of
+from players.attackers.base import Attacker, Brief, asked_in_turn
+from players.base import Reply
 from rubric import TABLES
-from runs.arguments import natural, positive
 from runs.directory import Run, close_run, locked, new_run, open_run
 from runs.ending import exit_code, interruptible
 from runs.extras import require
@@ -57,7 +57,6 @@ from verifier.decision import judge_observation
 ATTEMPTS, RESULT, PAGE, DEFENDERS = "attempts.jsonl", "cross_play.json", "cross_play.md", "defenders"
 DECIDES = ("attackers", "defenders", "split", "seed", "briefs", "reward_table", "density")
 SEEDS = 100_000  # of worlds, between two seeds of the command line
-BATCH = 64  # briefs that an attacker gets at once
 _NAMED = re.compile(r"([\w .+-]{1,60})=(.+)", re.DOTALL)
 
 
@@ -101,8 +100,10 @@ class AttemptStore:
         self._log = log
         self._briefs = {brief.id: brief for brief in briefs}
         self._attempts: dict[tuple[str, str], Attempt] = {}
+        self.spent: dict[str, float] = defaultdict(float)  # USD, by attacker
         log.cut()
         for line in log.read():
+            self.spent[line["attacker"]] += (line.get("usage") or {}).get("cost") or 0.0
             self._attempts[line["attacker"], line["id"]] = attempt(self._briefs[line["id"]], line["reply"])
 
     def left(self, attacker: str) -> list[Brief]:
@@ -113,15 +114,16 @@ class AttemptStore:
         """Return an attacker's attempts, in the order of the briefs."""
         return [self._attempts[attacker, brief] for brief in self._briefs]
 
-    def append(self, attacker: str, briefs: Sequence[Brief], replies: Sequence[Reply]) -> None:
-        """Judge replies and store them; they are on the disk when this returns.
+    def append(self, attacker: str, replies: Sequence[tuple[Brief, Reply]]) -> None:
+        """Judge replies to briefs and store them; they are on the disk when this returns.
 
         Raises:
             DiskFullError: there is no room; `stored` says whether these are stored all the same.
         """
-        made = [attempt(brief, reply.text) for brief, reply in zip(briefs, replies, strict=True)]
-        self._log.append(_line(attacker, attempted, reply) for attempted, reply in zip(made, replies, strict=True))
-        self._attempts |= {(attacker, brief.id): attempted for brief, attempted in zip(briefs, made, strict=True)}
+        attempts = [attempt(brief, reply.text) for brief, reply in replies]
+        lines = zip(attempts, replies, strict=True)
+        self._log.append(_line(attacker, attempted, reply) for attempted, (_, reply) in lines)
+        self._attempts |= {(attacker, attempted.brief.id): attempted for attempted in attempts}
 
 
 def _line(attacker: str, attempted: Attempt, reply: Reply) -> Row:
@@ -156,13 +158,12 @@ def craft_all(store: AttemptStore, attackers: Sequence[Attacker], number: int) -
         progress(total, "briefs", done=total - sum(map(len, left.values()))) as bar,
     ):
         for attacker in attackers:
-            briefs = left[attacker.name]
-            for start in range(0, len(briefs), BATCH):
-                if stop.is_set():
-                    raise KeyboardInterrupt
-                batch = briefs[start : start + BATCH]
-                store.append(attacker.name, batch, attacker.craft(batch))
-                bar.advance(len(batch), attacker.name)
+            briefs, attacker.spent = left[attacker.name], store.spent[attacker.name]
+            for arrived in attacker.stream(briefs, stop):
+                store.append(attacker.name, [(briefs[index], reply) for index, reply in arrived])
+                bar.advance(len(arrived), attacker.name)
+            if stop.is_set():
+                raise KeyboardInterrupt
 
 
 def set_of(attacker: str, attempts: Sequence[Attempt], split: Split) -> FrozenSet:
@@ -287,6 +288,7 @@ def cross_play(args: argparse.Namespace) -> None:
         StoppedError: it stopped before the end.
         OpenSOCError: a wrong call.
     """
+    check_numbers(args)
     require("eval", *MEASURING, "matplotlib", "statsmodels")
     attackers, defenders = _attackers(args), _defenders(args)
     briefs = briefs_of(args.split, args.n, args.seed)
@@ -349,29 +351,16 @@ def _decisive(run: Run) -> dict[str, Any]:
 
 
 def _attackers(args: argparse.Namespace) -> list[Attacker]:
-    options = replace(_options(args), temperature=args.temperature)
+    options = replace(options_of(args), temperature=args.attacker_temperature)
     attackers = [_renamed(open_attacker(spec, options), name) for name, spec in map(Entrant.of, args.attackers)]
     _check_names("attackers", [attacker.name for attacker in attackers], taken=(*BENCHMARK, "benchmark", RECORDED))
     return attackers
 
 
 def _defenders(args: argparse.Namespace) -> list[Player]:
-    defenders = [_renamed(open_player(spec, _options(args)), name) for name, spec in map(Entrant.of, args.defenders)]
+    defenders = [_renamed(open_player(spec, options_of(args)), name) for name, spec in map(Entrant.of, args.defenders)]
     _check_names("defenders", [str(_home(Path(), defender.name)) for defender in defenders])
     return defenders
-
-
-def _options(args: argparse.Namespace) -> Options:
-    return Options(
-        seed=args.seed,
-        density=args.density,
-        batch_size=args.batch_size,
-        device=args.device,
-        max_tokens=args.max_tokens,
-        key_env=args.key_env,
-        concurrency=args.concurrency,
-        model=args.model,
-    )
 
 
 Seat = TypeVar("Seat", Attacker, Player)
@@ -399,19 +388,13 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--attackers", nargs="+", required=True, metavar="[NAME=]SPEC", help="generator, edits, a directory ...")
     add("--defenders", nargs="+", required=True, metavar="[NAME=]SPEC", help="as --defender of eval.run")
     add("--out", type=Path, required=True, metavar="DIR", help="a cross-play that is there is resumed")
-    add("--n", type=positive, default=200, metavar="N", help="briefs of each attacker (default: 200)")
+    add("--n", type=int, default=200, metavar="N", help="briefs of each attacker (default: 200)")
     add("--split", choices=SPLITS, default="val", help="of the worlds (default: val)")
-    add("--seed", type=natural, default=0, help="of worlds and of what is drawn (default: 0)")
+    add("--seed", type=int, default=0, help="of worlds and of what is drawn (default: 0)")
     add("--fresh", action="store_true", help="forget what is in --out and start over")
     add("--table", choices=list(TABLES), default="standard", help="which rewards (default: standard)")
-    add("--temperature", type=float, default=1.0, help="of attackers; 0 is greedy (default: 1)")
-    add("--density", choices=DENSITIES, default="full", help="of a model's prompt (default: full)")
-    add("--max-tokens", type=positive, default=2048, help="longest reply of a model (default: 2048)")
-    add("--batch-size", type=positive, default=16, help="prompts that are generated at once (default: 16)")
-    add("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: the best that is there)")
-    add("--model", default="", help="the name of an endpoint's model")
-    add("--key-env", default="", metavar="VARIABLE", help="the environment variable that holds an endpoint's key")
-    add("--concurrency", type=positive, default=64, help="requests in flight to an endpoint (default: 64)")
+    add("--attacker-temperature", type=float, default=1.0, metavar="T", help="0 is greedy (default: 1)")
+    add_asking(parser, max_tokens=2048)
     args = parser.parse_args(argv)
     args.argv = list(argv)
     return args

@@ -7,8 +7,8 @@ import pytest
 from fake_endpoint import Fake, serving
 from generator.incidents import generate, organisations
 from players.attackers import Options, open_attacker
-from players.attackers.attempts import attempt
-from players.attackers.base import asked_in_turn, brief_of
+from players.attackers.attempts import attempt, brief_of
+from players.attackers.base import asked_in_turn
 from players.incidents import read_craft, write_incident
 from schema import LABELS, TASKS, BadRequestError
 

@@ -190,8 +190,8 @@ def test_where_nobody_is_admitted_the_reason_is_told(entrants, tmp_path, capsys)
     assert "expected an incident, as lines or as one JSON object; got none" in capsys.readouterr().err
 
 
-def test_a_cross_play_that_stopped_asks_nothing_twice(entrants, monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "BATCH", 8)
+def test_a_cross_play_that_stopped_asks_nothing_twice(entrants, tmp_path):
+    entrants["generator"].batch = 8
     entrants["generator"].breaks_after = 8
     assert played(tmp_path / "out", "generator") == 1
     assert not (tmp_path / "out" / "cross_play.json").exists()

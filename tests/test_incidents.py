@@ -6,8 +6,8 @@ import pytest
 
 from env import OpenSOCEnv
 from generator.incidents import generate
-from players.attackers.attempts import attempt
-from players.attackers.base import attacker_text, brief_of
+from players.attackers.attempts import attempt, brief_of
+from players.attackers.base import attacker_text
 from players.incidents import read_craft, write_incident
 from schema import TASKS, Incident
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from players import FUNCTION, URL, smollm2
 from players.attackers.base import Attacker, Brief
 from players.attackers.outside import open_endpoint, open_function, open_local
-from players.attackers.scripted import Edited, Generated
 from players.base import MARK, Options
 from players.weights import is_model
 from schema import BadRequestError
@@ -32,14 +31,19 @@ class Entry(NamedTuple):
     summary: str
 
 
+def _module(name: str) -> Any:
+    """Import a module of attackers that is asked for: one needs the generator, another torch."""
+    return importlib.import_module(f"players.attackers.{name}")
+
+
 ATTACKERS: Mapping[str, Entry] = {
     "generator": Entry(
-        lambda options: Generated(),
+        lambda options: _module("scripted").Generated(),
         "generator",
         "writes the generator's incident, or another of its world that deserves what is asked",
     ),
     "edits": Entry(
-        lambda options: Edited(options.seed),
+        lambda options: _module("scripted").Edited(options.seed),
         "random edits",
         "edits a generated incident one to three times at random, so that the gate still admits it",
     ),
@@ -74,8 +78,7 @@ def open_attacker(spec: str, options: Options) -> Attacker:
 
 def _open_directory(path: Path, options: Options) -> Attacker:
     if (path / MARK).is_file():
-        nano = importlib.import_module("players.attackers.nano")
-        opened: Attacker = nano.NanoAttacker.open(path, options)
+        opened: Attacker = _module("nano").NanoAttacker.open(path, options)
         return opened
     if is_model(path):
         return open_local(path, options)

@@ -1,4 +1,4 @@
-"""Follow an attacker's reply through reader, schema and gate to the incident that defenders get."""
+"""Brief an attacker, and follow its reply through reader, schema and gate to the incident that defenders get."""
 
 from __future__ import annotations
 
@@ -9,8 +9,31 @@ from players.attackers.base import Brief
 from players.base import Row
 from players.incidents import Craft, read_craft
 from rubric import AttackerTurn
-from scenario import OBSERVED, Admission, Scenario, admit
+from scenario import OBSERVED, Admission, Scenario, admit, recall
+from schema import Label, Task
+from tasks.registry import Split
+from verifier.playbook import attacker_instructions
 from world import World
+
+
+def brief_of(
+    task: Task,
+    seed: int,
+    *,
+    split: Split = "train",
+    salt: str = "",
+    asked: Label | None = None,
+    instructed: bool = False,
+) -> Brief:
+    """Return the brief of an episode of self-play.
+
+    Args:
+        task, seed, split, salt: of the episode.
+        asked: the action that the incident should deserve.
+        instructed: whether the environment's instructions, which are long, come along.
+    """
+    context = recall(task, seed, split, salt).world.to_context()
+    return Brief(task, seed, split, context, asked, attacker_instructions() if instructed else "")
 
 
 class Attempt(NamedTuple):

@@ -13,10 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from players.base import Arrived, Reply
 from players.compact import world_text
-from scenario import recall
 from schema import LABELS, Context, Label, Task
 from tasks.registry import Split
-from verifier.playbook import attacker_instructions
 
 
 class Brief(NamedTuple):
@@ -65,26 +63,6 @@ class Attacker(ABC):
             if stop.is_set():
                 return
             yield list(enumerate(self.craft(briefs[start : start + self.batch]), start))
-
-
-def brief_of(
-    task: Task,
-    seed: int,
-    *,
-    split: Split = "train",
-    salt: str = "",
-    asked: Label | None = None,
-    instructed: bool = False,
-) -> Brief:
-    """Return the brief of an episode of self-play.
-
-    Args:
-        task, seed, split, salt: of the episode.
-        asked: the action that the incident should deserve.
-        instructed: whether the environment's instructions, which are long, come along.
-    """
-    context = recall(task, seed, split, salt).world.to_context()
-    return Brief(task, seed, split, context, asked, attacker_instructions() if instructed else "")
 
 
 def asked_in_turn(index: int) -> Label:

@@ -12,16 +12,16 @@ missing or tampered set; 130 interrupted (Ctrl-C or a termination; the same comm
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eval.asking import add_asking, check_numbers, options_of
 from eval.intervals import MEASURING
 from eval.items import FRESH, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
@@ -29,8 +29,7 @@ from eval.metric_table import interval_text, names_in, value_text
 from eval.metrics import measure
 from eval.recorded import measure_recordings, recordings
 from eval.rollouts import RolloutStore, open_store, rollout
-from players import PLAYERS, Options, Player, Reply, open_player
-from players.base import DENSITIES
+from players import PLAYERS, Player, Reply, open_player
 from rubric import TABLES, TableName
 from runs.directory import Run, new_run
 from runs.ending import DONE, exit_code, interruptible
@@ -58,22 +57,13 @@ LIBRARIES = (
 )
 
 
-# Flags whose numbers are above 0, and those that may be 0.
-ABOVE_ZERO = ("n", "limit", "max_tokens", "batch_size", "concurrency", "attempts", "timeout_s", "rpm", "max_cost")
-ZERO_OR_MORE = ("seed", "shots", "temperature", "backoff_s", "price_in", "price_out")
-
-
 # ---------------------------------------------------------------- the call
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m eval.run", description="Evaluate a defender.", epilog=(__doc__ or "").split("\n\n")[-1]
     )
     _add_run(parser)
-    _add_model(parser)
-    _add_local(parser.add_argument_group("a model on this machine"))
-    remote = parser.add_argument_group("an endpoint (and, for --concurrency, an async function)")
-    _add_requests(remote)
-    _add_limits(remote)
+    add_asking(parser)
     _add_recordings(parser.add_argument_group("the split real"))
     return parser.parse_args(argv)
 
@@ -96,50 +86,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     drawn = "of what is drawn: random, sampling, the splits val and val_family, bootstraps (default: 0)"
     add("--seed", type=int, default=0, help=drawn)
-    add("--table", choices=list(TABLES), default="standard", help="which rewards (default: standard)")
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    density = (
-        "of a model's prompt: with the playbook, short, or short with a legend; `embedded` has its own (default: full)"
-    )
-    add("--density", choices=DENSITIES, default="full", help=density)
     shots = "worked examples of sft_train before the question of a model or an endpoint (default: 0)"
     add("--shots", type=int, default=0, metavar="N", help=shots)
-    add("--max-tokens", type=int, default=512, help="longest reply of a model, in tokens (default: 512)")
-    add("--temperature", type=float, default=0.0, help="0 is greedy (default: 0)")
-
-
-def _add_local(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--batch-size", type=int, default=16, help="prompts that are generated at once (default: 16)")
-    dtype = "of the weights; auto: as the files have it (default: auto)"
-    add("--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help=dtype)
-    add("--device", default="auto", help="cpu, cuda, mps, cuda:1 ... (default: the best that is there)")
-
-
-def _add_requests(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--model", default="", help="the model's name there; may be left out if only one is served")
-    key = "the environment variable that holds the key; without it none is sent"
-    add("--key-env", default="", metavar="VARIABLE", help=key)
-    add("--concurrency", type=int, default=64, help="requests in flight (default: 64)")
-    more = 'more fields of a request; null removes one: {"max_tokens": null}'
-    add("--request", type=json.loads, default={}, metavar="JSON", help=more)
-
-
-def _add_limits(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    timeout = "seconds for one request, its whole reply included (default: 120)"
-    add("--timeout", dest="timeout_s", type=float, default=120.0, metavar="S", help=timeout)
-    add("--attempts", type=int, default=6, help="for one item, before it stays open (default: 6)")
-    backoff = "seconds before the second attempt; doubles, with jitter (default: 1)"
-    add("--backoff", dest="backoff_s", type=float, default=1.0, metavar="S", help=backoff)
-    add("--rpm", type=float, metavar="N", help="most requests a minute, retries counted")
-    add("--price-in", type=float, metavar="USD", help="per million prompt tokens")
-    add("--price-out", type=float, metavar="USD", help="per million reply tokens")
-    add("--max-cost", type=float, metavar="USD", help="stop before the run costs more, its earlier parts counted")
+    add("--table", choices=list(TABLES), default="standard", help="which rewards (default: standard)")
 
 
 def _add_recordings(group: argparse._ArgumentGroup) -> None:
@@ -150,28 +99,6 @@ def _add_recordings(group: argparse._ArgumentGroup) -> None:
     world = "the organisation around them (schema.Context); names are then not masked"
     add("--world", type=Path, metavar="JSON", help=world)
     add("--unmasked", action="store_true", help="show host names, user names, user agents and dates as recorded")
-
-
-def _check(args: argparse.Namespace) -> None:
-    """Check that figures are within their ranges, and that what belongs together is there."""
-    for name in ABOVE_ZERO:
-        if (value := getattr(args, name)) is not None and not 0 < value < float("inf"):
-            raise BadRequestError(f"Expected a number above 0 as {_flag(name)}, and got {value}.")
-    for name in ZERO_OR_MORE:
-        if (value := getattr(args, name)) is not None and not 0 <= value < float("inf"):
-            raise BadRequestError(f"Expected 0 or more as {_flag(name)}, and got {value}.")
-    if not isinstance(args.request, dict) or {"messages", "model", "stream"} & args.request.keys():
-        raise BadRequestError("Expected a JSON object as --request, without messages, model and stream.")
-    if args.out is None:
-        raise BadRequestError("Expected --out DIR, where the run is kept; add it.")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.removesuffix('_s').replace('_', '-')}"
-
-
-def _options(args: argparse.Namespace) -> Options:
-    return Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
 
 
 # ---------------------------------------------------------------- the sets
@@ -313,10 +240,10 @@ def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> None:
         StoppedError: it stopped before the end.
         OpenSOCError: a wrong call.
     """
-    _check(args)
+    check_numbers(args)
     require("eval", *MEASURING)
     sets = _load_sets(args)
-    defender = open_player(args.defender, _options(args))
+    defender = open_player(args.defender, options_of(args))
     defender.name = args.name or defender.name
     with open_store(args.out, _describe(args, argv, defender, sets), fresh=args.fresh) as store:
         if store.done:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from generator.incidents import generate
-from players.attackers.base import brief_of
+from players.attackers.attempts import brief_of
 from players.attackers.nano import IncidentCodec, NanoAttacker
 from players.base import Options
 from players.codec import load

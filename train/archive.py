@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from generator.incidents import GENERATOR_VERSION
-from players.attackers.base import brief_of
+from players.attackers.attempts import brief_of
 from pool import playbook_hash
 from runs.files import JsonLines
 from runs.provenance import stable_seed

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from generator.known_plays import KNOWN_PLAYS
-from players.attackers.attempts import attempt
-from players.attackers.base import asked_in_turn, brief_of
+from players.attackers.attempts import attempt, brief_of
+from players.attackers.base import asked_in_turn
 from players.codec import CONTEXT, PromptCodec
 from players.decode import Answers, answers
 from players.prompt import parse

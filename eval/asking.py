@@ -1,13 +1,17 @@
-"""How a command is told to ask a player: the flags of models, endpoints and limits, and their ranges."""
+"""How a command asks a player: the flags of models, endpoints and limits with their ranges, and the storing of what arrives."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 
 from players import Options
-from players.base import DENSITIES
+from players.base import DENSITIES, Arrived
+from runs.files import DiskFullError
+from runs.progress import Progress
 from schema import BadRequestError
 
 # Flags whose numbers are above 0, and those that may be 0.
@@ -91,3 +95,34 @@ def _flag(name: str) -> str:
 def options_of(args: argparse.Namespace) -> Options:
     """Return how to ask; what a command has no flag for stays at its default."""
     return Options(**{field.name: getattr(args, field.name) for field in fields(Options) if hasattr(args, field.name)})
+
+
+def keep(
+    stream: Iterable[Arrived],
+    append: Callable[[Arrived], None],
+    stop: threading.Event,
+    bar: Progress,
+    note: Callable[[], str] = str,
+) -> None:
+    """Store replies as they arrive. When the disk is full, stop asking, and store what is under way in the room that was held back.
+
+    Args:
+        stream: of a player or an attacker.
+        append: stores a batch.
+        stop: ends the stream.
+        bar: shows how many are stored.
+        note: says what stands beside it.
+
+    Raises:
+        DiskFullError: there is no room for more.
+    """
+    full: DiskFullError | None = None
+    for batch in stream:
+        try:
+            append(batch)
+        except DiskFullError as error:
+            stop.set()  # what is under way still comes, into the room that was held back
+            full = error if full is None or not error.stored else full
+        bar.advance(len(batch), note())
+    if full:
+        raise full

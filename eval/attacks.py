@@ -7,20 +7,25 @@ incidents, and a bootstrap over plays.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from eval.intervals import LEAST_FAMILIES, RESAMPLES, draws, one_thread, per_family, percentiles, quotient
-from players.attackers.attempts import Attempt
-from players.incidents import write_incident
-from schema import LABELS, TASKS, Incident
+from players.attackers.attempts import Attempt, attempt, brief_of
+from players.attackers.base import Brief, asked_in_turn
+from players.attackers.stored import WrittenIncident
+from players.incidents import Craft, write_incident
+from schema import LABELS, TASKS, BadRequestError, Incident
+from tasks.registry import Split
 from telemetry.scoring import wilson
 from verifier.rules import RULES
 
+SEEDS = 100_000  # of worlds, between two seeds of a command line
 COMMONEST = 20  # kinds of refusal, rules and plays that are listed
 COMPARED = 300  # incidents whose likeness is measured, each with each
 TACTICS = {rule.rule_id: rule.tactic for rule in RULES}
@@ -30,6 +35,54 @@ _GIVEN = re.compile(r"; got .*$", re.DOTALL)
 _NAMED = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[\d@/\\]\S*|\S+\.[a-z]{2,4}(?= )")
 
 Share = dict[str, Any]  # value, low, high (None where n is 0), n
+
+
+# ---------------------------------------------------------------- briefs
+def briefs_of(split: Split, number: int, seed: int) -> list[Brief]:
+    """Make the briefs that every attacker gets: the tasks in turn, each action asked for equally often.
+
+    Args:
+        split: of the worlds.
+        number: how many.
+        seed: another one gives other worlds.
+    """
+    return [
+        brief_of(
+            TASKS[index % len(TASKS)],
+            SEEDS * seed + index // len(TASKS),
+            split=split,
+            asked=asked_in_turn(index),
+        )
+        for index in range(number)
+    ]
+
+
+def judge(briefs: Sequence[Brief], incidents: Iterable[WrittenIncident]) -> list[Attempt]:
+    """Ask schema and gate about the incident of each brief, in the order of the briefs; the gate counts the plays.
+
+    Raises:
+        BadRequestError: a brief has none, or an incident has no brief.
+    """
+    by_id = {incident.id: incident for incident in incidents}
+    if apart := sorted(by_id.keys() ^ {brief.id for brief in briefs}):
+        raise BadRequestError(
+            f"Expected an incident for each of {len(briefs)} briefs ({briefs[0].id} ... {briefs[-1].id}) and no other, and {apart[0]!r} is in one of both only; "
+            "write null where there is none."
+        )
+    plays: Counter[str] = Counter()
+    attempts = []
+    for brief in briefs:
+        attempted = _judged(brief, by_id[brief.id], plays)
+        if attempted.admission and attempted.scenario:
+            plays[attempted.admission.play] += 1
+        attempts.append(attempted)
+    return attempts
+
+
+def _judged(brief: Brief, incident: WrittenIncident, plays: Mapping[str, int]) -> Attempt:
+    if incident.craft_incident is None:
+        return Attempt(brief, Craft(None, incident.fault or "expected an incident; got null"), None)
+    return attempt(brief, json.dumps(incident.craft_incident), seen=plays)
 
 
 # ---------------------------------------------------------------- shares

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from eval.asking import add_asking, check_numbers, options_of
-from eval.attacks import counted, gain, measure_attempts, share
+from eval.attacks import briefs_of, counted, gain, measure_attempts, share
 from eval.compare import compare
 from eval.cross_table import heat_map, save_both, table_page
 from eval.intervals import MEASURING
@@ -39,8 +39,8 @@ from eval.runs import Run as DefenderRun
 from eval.runs import load_runs
 from players import Player, open_player
 from players.attackers import open_attacker
-from players.attackers.attempts import Attempt, attempt, brief_of
-from players.attackers.base import Attacker, Brief, asked_in_turn
+from players.attackers.attempts import Attempt, attempt
+from players.attackers.base import Attacker, Brief
 from players.base import Reply
 from rubric import TABLES
 from runs.directory import Run, close_run, locked, new_run, open_run
@@ -49,14 +49,13 @@ from runs.extras import require
 from runs.files import JsonLines, held_room, write_atomically, write_json
 from runs.progress import progress
 from scenario import JUDGED
-from schema import LABELS, TASKS, BadRequestError, Row
+from schema import LABELS, BadRequestError, Row
 from tasks.registry import SPLITS, Split
 from tasks.sets import BENCHMARK, RECORDED, FrozenSet
 from verifier.decision import judge_observation
 
 ATTEMPTS, RESULT, PAGE, DEFENDERS = "attempts.jsonl", "cross_play.json", "cross_play.md", "defenders"
 DECIDES = ("attackers", "defenders", "split", "seed", "briefs", "reward_table", "density")
-SEEDS = 100_000  # of worlds, between two seeds of the command line
 _NAMED = re.compile(r"([\w .+-]{1,60})=(.+)", re.DOTALL)
 
 
@@ -74,25 +73,6 @@ class Entrant(NamedTuple):
 
 
 # ---------------------------------------------------------------- attackers
-def briefs_of(split: Split, number: int, seed: int) -> list[Brief]:
-    """Make the briefs that every attacker gets: the tasks in turn, each action asked for equally often.
-
-    Args:
-        split: of the worlds.
-        number: how many.
-        seed: another one gives other worlds.
-    """
-    return [
-        brief_of(
-            TASKS[index % len(TASKS)],
-            SEEDS * seed + index // len(TASKS),
-            split=split,
-            asked=asked_in_turn(index),
-        )
-        for index in range(number)
-    ]
-
-
 class AttemptStore:
     """The attempts of a cross-play whose directory is open, by attacker and brief; a last line that a kill tore is dropped."""
 

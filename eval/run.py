@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eval.asking import add_asking, check_numbers, options_of
+from eval.asking import add_asking, check_numbers, keep, options_of
 from eval.intervals import MEASURING
 from eval.items import FRESH, fresh, frozen, split_names
 from eval.items import NAMES as SPLITS
@@ -34,7 +34,6 @@ from rubric import TABLES, TableName
 from runs.directory import Run, new_run
 from runs.ending import DONE, exit_code, interruptible
 from runs.extras import require
-from runs.files import DiskFullError
 from runs.progress import progress
 from schema import BadRequestError
 from tasks.sets import BENCHMARK, RECORDED, FrozenSet
@@ -164,17 +163,14 @@ def _ask_items(
     store: RolloutStore, defender: Player, items: Sequence[Item], table: TableName, stop: threading.Event
 ) -> None:
     rows = [{name: row[name] for name in ("id", "task", "observation")} for _, row in items]
-    full: DiskFullError | None = None
     with progress(len(store.done) + len(items), "items", done=len(store.done)) as bar:
-        for batch in defender.stream(rows, stop):
-            try:
-                store.append([rollout(*items[index], reply, table) for index, reply in batch])
-            except DiskFullError as error:
-                stop.set()  # what is under way still comes, into the room that was held back
-                full = error if full is None or not error.stored else full
-            bar.advance(len(batch), f"{store.spent:.4f} USD")
-    if full:
-        raise full
+        keep(
+            defender.stream(rows, stop),
+            lambda batch: store.append([rollout(*items[index], reply, table) for index, reply in batch]),
+            stop,
+            bar,
+            lambda: f"{store.spent:.4f} USD",
+        )
 
 
 # ---------------------------------------------------------------- measuring

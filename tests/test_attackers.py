@@ -161,5 +161,5 @@ def test_a_model_on_this_machine_is_asked_in_short_names(tmp_path):
         str(make_toy(tmp_path, context=1 << 15)), Options(density="compact", max_tokens=4, device="cpu")
     )
     [reply] = attacker.craft(briefs(1))
-    assert reply.prompt[0]["content"] == "Write an incident: a claim, then a line for each event."
+    assert reply.prompt[0]["content"] == "Write an incident: claim, events, note."
     assert reply.usage["completion_tokens"] <= 4

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from eval import cross_play as command
-from eval.attacks import gain, measure_attempts, refusal_kinds, self_similarity, share
+from eval.attacks import briefs_of, gain, measure_attempts, refusal_kinds, self_similarity, share
 from eval.charts import png
-from eval.cross_play import Entrant, briefs_of, main
+from eval.cross_play import Entrant, main
 from eval.cross_table import heat_map, table_page
 from eval.runs import load_run
 from players.attackers.attempts import attempt

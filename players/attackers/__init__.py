@@ -4,6 +4,7 @@ generator, edits, smollm2                                                       
 a directory with a transformers model, a PEFT adapter or a checkpoint of train.nano    by path
 an OpenAI-compatible endpoint                                                          by URL
 any function from a brief to text or a dict                                            as module:function
+a file of stored incidents (.jsonl)                                                    by path
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from players import FUNCTION, URL, smollm2
 from players.attackers.base import Attacker, Brief
 from players.attackers.outside import open_endpoint, open_function, open_local
+from players.attackers.stored import SUFFIX, Stored
 from players.base import MARK, Options
 from players.weights import is_model
 from schema import BadRequestError
@@ -68,11 +70,13 @@ def open_attacker(spec: str, options: Options) -> Attacker:
         return open_endpoint(spec, options)
     if spec and Path(spec).is_dir():
         return _open_directory(Path(spec), options)
+    if spec.endswith(SUFFIX):
+        return Stored(Path(spec))
     if FUNCTION.match(spec):
         return open_function(spec, options)
     raise BadRequestError(
         f"Unknown attacker {spec!r}: expected one of {', '.join(ATTACKERS)}, a model's, an adapter's or a checkpoint's directory, "
-        "the URL of an OpenAI-compatible endpoint, or module:function."
+        "the URL of an OpenAI-compatible endpoint, module:function, or a file of stored incidents (.jsonl)."
     )
 
 

@@ -35,7 +35,12 @@ class Brief(NamedTuple):
     @property
     def id(self) -> str:
         """Name the brief, as samples and logs do."""
-        return f"{self.split}-{self.task}-{self.seed}" + (f"-{self.asked}" if self.asked else "")
+        return brief_id(self.split, self.task, self.seed, self.asked)
+
+
+def brief_id(split: Split, task: Task, seed: int, asked: Label | None) -> str:
+    """Name a brief by its episode and what it asks for."""
+    return f"{split}-{task}-{seed}" + (f"-{asked}" if asked else "")
 
 
 class Attacker(ABC):

@@ -14,7 +14,7 @@ from schema import CATEGORIES, LABELS, MAX_EVENTS
 from verifier.playbook import attacker_instructions, event_shapes
 from verifier.truth import LADDER
 
-_COMPACT = "Write an incident: a claim, then a line for each event."
+_COMPACT = "Write an incident: claim, events, note."
 _STEPS = "\n".join(f"{rung}: {action} ({why})" for rung, (action, why) in LADDER.items())
 ATTACKER_LEGEND = f"""You play the attacker in a game of security operations. Invent an incident in the world below that a defender will judge wrongly, and write it as lines and nothing else.
 

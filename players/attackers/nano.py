@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from players.attackers.base import Attacker, Brief, attacker_text
+from players.attackers.base import Attacker, Brief
+from players.attackers.chat import incident_question
 from players.base import Options, Reply, Row, cut
 from players.codec import PromptCodec, load
 from players.decode import answers
 from players.weights import fingerprint
 from runs.provenance import stable_seed
 
-SYSTEM = "Write an incident: claim, events, note."
 TOGETHER, TOGETHER_ON_GPU = 16, 256  # briefs whose incidents are written side by side
 
 
@@ -28,7 +28,7 @@ class IncidentCodec(PromptCodec):
 
     def chat(self, row: Row) -> list[dict[str, str]]:
         """Return the messages that ask for an incident."""
-        return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": attacker_text(row["brief"])}]
+        return incident_question(row["brief"], "compact")
 
     def answer(self, row: Row) -> list[int]:
         """Encode the incident, with its end."""

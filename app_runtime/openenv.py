@@ -73,8 +73,11 @@ class ScoreTree(Rubric):
         self.name = name
         for child_name, child in children.items():
             setattr(self, child_name, child)
-        self.nodes: tuple[ScoreTree, ...] = (self, *(node for child in children.values() for node in child.nodes))
-        self.components = frozenset(node.name for node in self.nodes)
+        # Itself left out: a node that refers to itself outlives its session until the collector comes.
+        self.below: tuple[ScoreTree, ...] = tuple(
+            node for child in children.values() for node in (child, *child.below)
+        )
+        self.components = frozenset(node.name for node in (self, *self.below))
 
     # Overrides the SDK's, which first checks for a coroutine: that costs more than the score.
     def __call__(self, action: Mapping[str, float], observation: Observation) -> float:
@@ -96,7 +99,7 @@ class ScoreTree(Rubric):
 
     def reset(self) -> None:
         """Forget the last episode's scores."""
-        for node in self.nodes:
+        for node in (self, *self.below):
             if node.last_score is not None:
                 node.last_score = None
 

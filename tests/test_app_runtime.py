@@ -1,6 +1,8 @@
 """The parts of the web service, one by one: settings, JSON input, the store of episodes, the served environment."""
 
+import gc
 import json
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -562,6 +564,35 @@ def test_the_rubric_tree_names_the_components_and_holds_their_last_scores():
     assert last.grade["components"] == {name: score for name, score in scores.items() if "." in name}
     env.reset(seed=3)
     assert {rubric.last_score for _, rubric in env.rubric.named_rubrics()} == {env.rubric.last_score} == {None}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_closed_session_goes_without_the_collector(mode):
+    gc.disable()  # the server lets it run so seldom that a cycle in each session fills the memory
+    try:
+        env = served_env()
+        env.reset(seed=3, mode=mode)
+        env.step(OpenSOCAction(craft_incident={}) if mode == "self_play" else OpenSOCAction(submit_triage={}))
+        left = [weakref.ref(part) for part in (env, env.rubric, env.rubric.defender, env._env)]
+        env.close()
+        del env
+        assert [part() for part in left] == [None] * 4
+    finally:
+        gc.enable()
+
+
+def test_a_dropped_episode_goes_without_the_collector():
+    gc.disable()
+    try:
+        episodes = Episodes(OpenSOCEnv, max_episodes=1, ttl_s=60)
+        episode, _ = episodes.start({"seed": 3}, owners=["cookie", "address"])
+        finish(episodes, episode)
+        left = weakref.ref(episode.env)
+        del episode
+        episodes.start({"seed": 4}, owners=["cookie", "address"])
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_the_rubric_tree_scores_the_attackers_turn_by_itself():

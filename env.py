@@ -384,6 +384,7 @@ class OpenSOCEnv:
     ) -> Observation:
         """End the episode; `truth` is given where the defender answered, whose the reward is then."""
         self._role, self._done = "none", True
+        del self._scenario  # an episode that is over may be kept for long, and needs its grade alone
         rewards = {"attacker": self._attacker_reward, "defender": reward if truth else None}
         self._grade = {
             "episode_id": self._episode_id,

@@ -74,9 +74,7 @@ class ScoreTree(Rubric):
         for child_name, child in children.items():
             setattr(self, child_name, child)
         # Itself left out: a node that refers to itself outlives its session until the collector comes.
-        self.below: tuple[ScoreTree, ...] = tuple(
-            node for child in children.values() for node in (child, *child.below)
-        )
+        self.below: tuple[ScoreTree, ...] = tuple(node for child in children.values() for node in (child, *child.below))
         self.components = frozenset(node.name for node in (self, *self.below))
 
     # Overrides the SDK's, which first checks for a coroutine: that costs more than the score.

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from schema import OpenSOCError
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
+    from app_runtime.connections import HandOver
     from app_runtime.settings import Settings
 
 SWITCH_S = 0.0001  # a thread that serves a click on the demo must not hold up the event loop for the usual 5 ms
@@ -30,35 +32,69 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Serve OpenSOC over HTTP, WebSocket and MCP.")
     parser.add_argument("--host", help="address to listen on (default: OPENSOC_HOST, or 0.0.0.0)")
     parser.add_argument("--port", type=int, help="port to listen on (default: PORT, or 7860)")
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # the channel of a process beside the first
     args = parser.parse_args(argv)
 
     import uvicorn
 
-    from app_runtime.connections import uvicorn_options
     from app_runtime.journal import set_up
     from app_runtime.settings import Settings
+    from app_runtime.workers import Crew, FirstServer, channel, strange_variables
+
+    if args.worker is not None:
+        return _serve_as_worker(args.worker)
 
     sockets: list[socket.socket] = []
     try:
         settings = Settings.from_env(host=args.host, port=args.port)
         for port in [settings.port] if settings.also_port is None else [settings.port, settings.also_port]:
             sockets.append(_bind(settings.host, port))
+        if settings.workers > 1:
+            for end in channel():  # tried before anything is said to listen
+                end.close()
         app = whole_app(settings)
     except OpenSOCError as exc:
         for bound in sockets:
             bound.close()
         sys.exit(f"OpenSOC cannot start. {exc}")
-    for sentence in Settings.unknown_variables():
+    for sentence in [*Settings.unknown_variables(), *strange_variables()]:
         print(f"Warning: {sentence}", file=sys.stderr, flush=True)
     set_up(access=settings.access_log)
-    _raise_file_limit()
-    _calm_the_collector()
-    sys.setswitchinterval(SWITCH_S)
+    _tune()
     demo = "; the demo is at /demo" if settings.demo else ""
+    shared = (
+        f"; {settings.workers} processes share the WebSockets, the first has HTTP and MCP"
+        if settings.workers > 1
+        else ""
+    )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     port = sockets[0].getsockname()[1]
-    print(f"OpenSOC listens on http://{host}:{port} (Ctrl-C stops it){demo}", flush=True)
-    config = uvicorn.Config(
+    print(f"OpenSOC listens on http://{host}:{port} (Ctrl-C stops it){demo}{shared}", flush=True)
+    if settings.workers == 1:
+        return uvicorn.Server(_config(app, settings)).run(sockets=sockets)
+    crew = Crew([sys.executable, os.path.abspath(__file__), "--worker"], settings.workers - 1)
+    FirstServer(_config(app, settings, crew.hand_over), crew).run(sockets=sockets)
+
+
+def _serve_as_worker(number: int) -> None:
+    """Serve the WebSockets that the first process hands over."""
+    from app_runtime.journal import set_up
+    from app_runtime.settings import Settings
+    from app_runtime.workers import WorkerServer
+
+    settings = Settings.from_env(demo=False)
+    app = whole_app(settings)
+    set_up(access=settings.access_log)
+    _tune()
+    WorkerServer(_config(app, settings), number).run()
+
+
+def _config(app: FastAPI, settings: Settings, hand_over: HandOver | None = None) -> uvicorn.Config:
+    import uvicorn
+
+    from app_runtime.connections import uvicorn_options
+
+    return uvicorn.Config(
         app,
         log_config=None,  # ours stands
         backlog=BACKLOG,
@@ -67,9 +103,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             max_frame_bytes=4 * settings.max_body_bytes,  # a frame is bounded in characters, of 4 bytes at most
             request_s=settings.request_timeout_s,
             ping_timeout_s=settings.ping_timeout_s,
+            hand_over=hand_over,
         ),
     )
-    uvicorn.Server(config).run(sockets=sockets)
+
+
+def _tune() -> None:
+    """Set what holds for the whole process, once all is imported."""
+    _raise_file_limit()
+    _calm_the_collector()
+    sys.setswitchinterval(SWITCH_S)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -102,10 +145,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from app_runtime.journal import set_up
     from app_runtime.settings import Settings
+    from app_runtime.workers import Unshared, processes_wanted
 
     settings = Settings.from_env()
     set_up(access=settings.access_log)
-    return whole_app(settings)
+    app = whole_app(settings)
+    if (processes := processes_wanted()) > 1:
+        app.add_middleware(Unshared, processes=processes)
+    return app
 
 
 def whole_app(settings: Settings) -> FastAPI:

@@ -13,6 +13,7 @@ journal    the log, in lines of JSON
 guard      bounds and checks on everything that comes in
 sessions   the SDK's sessions: their places, their idle times
 quota      places shared among addresses
+workers    several processes on one port
 connections  bounds of time and bytes for a connection
 """
 

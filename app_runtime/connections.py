@@ -7,7 +7,7 @@ their places. `python server.py` uses these two protocols; a proxy in front may 
 from __future__ import annotations
 
 import json
-from asyncio import TimerHandle
+from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from .refusal import Refusal
 
+HandOver = Callable[[Transport, bytes], bool]
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers, trailers and marks of chunks
 LINGER_S = 2.0  # in which a peer may read why its connection ends
 
@@ -59,10 +60,12 @@ class BoundedHttp(HttpToolsProtocol):
 
     Args:
         request_s: seconds from the begin of a connection, or from a request's first byte, to the request's last.
+        hand_over: may give the connection of a new WebSocket, with the head of its request, to another process; returns whether it did.
     """
 
-    def __init__(self, *args: Any, request_s: float, **options: Any) -> None:
+    def __init__(self, *args: Any, request_s: float, hand_over: HandOver | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._hand_over = hand_over
         self._request_s = request_s
         self._arrival = _Timer(self.loop.call_later, request_s, self._on_slow_request)
         self._reading = _Timer(self.loop.call_later, request_s, self._abort)
@@ -80,11 +83,19 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        super().handle_websocket_upgrade()
+        # A WebSocket that names a session made over HTTP belongs to this process, as that session does.
+        stays = b"session_id=" in self.url
+        if stays or not (self._hand_over and self._hand_over(self.transport, self._head())):
+            super().handle_websocket_upgrade()
         self._arrival.drop()
         self._reading.drop()
         # The parser refers to this object and would keep it as long as the collector likes.
         self.parser = None  # type: ignore[assignment]
+
+    def _head(self) -> bytes:
+        """Write the request's head again, as it came."""
+        lines = [b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url), *(b": ".join(each) for each in self.headers)]
+        return b"\r\n".join([*lines, b"", b""])
 
     def data_received(self, data: bytes) -> None:
         self._is_arriving = True
@@ -226,7 +237,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.loop.call_later(LINGER_S, self.transport.abort)
 
 
-def uvicorn_options(*, max_frame_bytes: int, request_s: float, ping_timeout_s: float) -> dict[str, Any]:
+def uvicorn_options(
+    *, max_frame_bytes: int, request_s: float, ping_timeout_s: float, hand_over: HandOver | None = None
+) -> dict[str, Any]:
     """Return what `uvicorn.Config` takes to serve within these bounds.
 
     Args:
@@ -234,9 +247,10 @@ def uvicorn_options(*, max_frame_bytes: int, request_s: float, ping_timeout_s: f
         request_s: seconds in which a request, or a message in several frames, has to arrive.
         ping_timeout_s: seconds for the answer to a ping; two thirds as many lie between two pings, so that a peer that went away
             without a word is noticed after 5/3 of them, by default 50 s.
+        hand_over: see `BoundedHttp`.
     """
     return {
-        "http": partial(BoundedHttp, request_s=request_s),
+        "http": partial(BoundedHttp, request_s=request_s, hand_over=hand_over),
         "ws": partial(BoundedWebSocket, request_s=request_s),
         "ws_max_size": max_frame_bytes,
         "ws_ping_interval": ping_timeout_s * 2 / 3,

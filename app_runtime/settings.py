@@ -33,6 +33,7 @@ class Settings(BaseModel):
     host: str = "0.0.0.0"
     port: Annotated[int, Field(ge=0, le=65535)] = 7860
     also_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
     salt: Annotated[str, Field(repr=False)] = ""
     pool: Path | None = None
     root_path: Annotated[str, Field(pattern=r"^(/[\w~-][\w.~-]*)*/?$"), AfterValidator(_without_slash)] = ""

@@ -6,31 +6,42 @@ Gradio's own routes: it lets through what the page needs, and neither uploads no
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import inspect
 import logging
+import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette._utils import get_route_path
+from starlette.datastructures import Headers
 from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import demo_data as data
+from app_runtime.guard import Guard
 from demo.attack import AttackTab
 from demo.draft import IncidentDraft
+from demo.entrance import add_entrance
 from demo.fence import PATH, Fence
 from demo.log import LogTab
 from demo.page import AT_ONCE, on, piece, styled
 from demo.play import PlayTab
+from demo.relay import ROOT_PATH
 from demo.results import results
 from demo.visits import Visits, quiet
 from demo.watch import WatchTab
 from rubric import TableName
 from schema import TASKS
+
+if TYPE_CHECKING:
+    import uvicorn
 
 FILES = Path(__file__).resolve().parent / "demo"
 SCRIPTS = ("keys.js", "files.js")
@@ -44,8 +55,6 @@ STATUS_S = 10.0  # between two words to a visitor about his place in the queue, 
 INTRO = """<div class="demo-html"><h1>OpenSOC: triage an incident</h1>
 <p>An alert fires. Is it an attack, and what should be done? Read the lines and the world around them, compare two defenders, then reveal
 what a deterministic verifier says. Every incident is made up, and its answer is computed, never written.</p></div>"""
-
-ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path fill="#4f46e5" d="M8 1l6 2v5c0 4-3 6-6 7-3-1-6-3-6-7V3z"/></svg>'
 
 
 # ---------------------------------------------------------------- the page
@@ -88,9 +97,7 @@ def _remember(page: gr.Blocks) -> None:
 def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
     """Put the demo under /demo of an application, and lead `GET /` there."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    app.add_route("/", _home, include_in_schema=False)
-    app.add_route(PATH, _home, include_in_schema=False)
-    app.add_route("/favicon.ico", _icon, include_in_schema=False)
+    add_entrance(app)
     with ThreadPoolExecutor(1) as thread:  # where no event loop runs, Gradio makes some and leaves them open
         thread.submit(asyncio.run, _mount_page(app, table)).result()
     threading.Thread(target=_warm_up, name="demo", daemon=True).start()
@@ -101,16 +108,6 @@ def _warm_up() -> None:
     """Make what is made at the first click, so that the first visitor does not wait."""
     data.warm_up()
     IncidentDraft.of(data.generated(TASKS[0], 0)).judged()
-
-
-async def _home(request: Request) -> Response:
-    """Lead to the page, with the query that came, below whatever path the service stands at."""
-    query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(f"{request.scope.get('root_path', '')}{PATH}/{query}")
-
-
-async def _icon(request: Request) -> Response:
-    return Response(ICON, media_type="image/svg+xml")
 
 
 async def _mount_page(app: FastAPI, table: TableName) -> None:
@@ -138,3 +135,54 @@ async def _mount_page(app: FastAPI, table: TableName) -> None:
     visits = Visits(page, most_waiting=MOST_WAITING)
     page.app.state_holder = visits
     route.app = Fence(route.app, visits)
+
+
+# ---------------------------------------------------------------- a process of its own
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve the demo alone on a socket of the file system, until the input ends; `demo.relay.Relay` starts it so."""
+    parser = argparse.ArgumentParser(description="Serve the demo alone, for OPENSOC_DEMO=process.")
+    parser.add_argument("--socket", required=True, help="path of the socket to listen on")
+    parser.add_argument("--table", default="standard", choices=get_args(TableName), help="reward table of the answers")
+    parser.add_argument("--max-body-bytes", type=int, default=2**19, help="longest body that is read")
+    args = parser.parse_args(argv)
+
+    import uvicorn
+
+    app = mount(FastAPI(openapi_url=None), args.table)
+    app.add_middleware(Guard, max_body_bytes=args.max_body_bytes)
+    app.add_middleware(_Relayed)
+    config = uvicorn.Config(
+        app,
+        uds=args.socket,
+        log_level="warning",
+        forwarded_allow_ips="*",  # the relay alone can open the socket
+        timeout_keep_alive=75,  # s, longer than the relay keeps a connection
+        timeout_graceful_shutdown=1,
+        server_header=False,  # the service answers with its own
+        date_header=False,
+    )
+    server = uvicorn.Server(config)
+    threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
+    server.run()
+
+
+class _Relayed:
+    """ASGI middleware that takes the service's root path from the relay."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            root_path = Headers(scope=scope).get(ROOT_PATH, "")
+            scope = {**scope, "root_path": root_path, "path": f"{root_path}{get_route_path(scope)}"}
+        await self._app(scope, receive, send)
+
+
+def _end_with_input(server: uvicorn.Server) -> None:
+    sys.stdin.buffer.read()
+    server.should_exit = True
+
+
+if __name__ == "__main__":
+    main()

@@ -169,6 +169,10 @@ def whole_app(settings: Settings) -> FastAPI:
         # Gradio computes statistics of all remembered clicks twice with every click, and no page shows them
         os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
         os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+        if settings.demo == "process":
+            from demo.relay import mount
+
+            return mount(app, settings.reward_table, max_body_bytes=settings.max_body_bytes)
         import demo_app
 
         demo_app.mount(app, settings.reward_table)

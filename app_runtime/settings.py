@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -40,7 +40,7 @@ class Settings(BaseModel):
     frame_ancestors: Annotated[str, Field(pattern=r"^[^;,\s]+( [^;,\s]+)*$")] = "'self' https://huggingface.co"
     hold_grades: AwareDatetime | None = None
     reward_table: TableName = "standard"
-    demo: bool = True
+    demo: bool | Literal["process"] = True
     max_episodes: Annotated[int, Field(ge=1)] = 4096
     episode_ttl_s: Seconds = 900.0
     max_sessions: Annotated[int, Field(ge=1)] = 2048

@@ -2,7 +2,8 @@
 
 1. Chromium times the first paint of /demo, and the way from a click on Next incident to both answers, in turn with a Gradio page that holds one button.
 2. So many visitors click in the same moment, again and again with a gap for reading (--gap 0: without a rest), while a client in its own process plays
-   /reset and /step over HTTP. The command counts errors and times a click (the incident, then its figures) and a step, beside the same client alone.
+   /reset and /step over HTTP. The command counts errors and times a click (the incident, then its figures) and a step, beside the same client alone:
+   with the demo in the server's process, and in one of its own (OPENSOC_DEMO=process).
 3. The command reads the server's memory with the demo after all that, and without the demo after the same steps.
 
 It runs on Linux alone, as scripts/bench_env.py does, needs the packages of requirements-dev.txt and Chromium for the first part, and talks to loopback alone.
@@ -214,39 +215,59 @@ def told(values: list[float]) -> str:
     return f"median {statistics.median(values):,.1f} ms, 95 % within {np.percentile(values, 95):,.1f} ms"
 
 
+def ready(url: str) -> None:
+    """Wait until the demo answers, and has warmed up."""
+    while httpx.get(f"{url}/demo/config", timeout=30).status_code != 200:
+        time.sleep(0.5)
+    time.sleep(8)
+
+
+def browsed(url: str, rounds: int) -> None:
+    """Print what the browser measures, where there is one."""
+    if not shutil.which("chromium") or not importlib.util.find_spec("playwright"):
+        print("Chromium or Playwright is not installed: first paint and clicks in a browser were not measured.")
+        return
+    found = in_the_browser(url, rounds)
+    paint, other = statistics.median(found["demo"]), statistics.median(found["peer"])
+    print(
+        f"First paint of /demo: {paint:,.0f} ms, of a Gradio page with one button {other:,.0f} ms, ratio {paint / other:.2f} (bound: 2,000 ms)"
+    )
+    print(f"First text of /demo: {told(found['demo, text'])}")
+    print(f"Next incident to both answers: {told(found['next'])} (bound: 300 ms)")
+
+
+def crowded(url: str, count: int, clicks: int, gap_s: float) -> int:
+    """Print what a crowd's clicks take, and steps beside them and alone; return how many steps that were."""
+    alone = steps(url, 300)
+    clicked, beside = crowd(url, count, clicks, gap_s)
+    failed = alone["failed"] + clicked["failed"] + beside["failed"]
+    print(
+        f"{count} visitors ({' and '.join(clicked['pair'])}), {len(clicked['took'])} clicks in {clicked['lasted_s']:.1f} s, {failed} failed; a click: {told(clicked['took'])}"
+    )
+    ratio = statistics.median(beside["took"]) / statistics.median(alone["took"])
+    print(f"/step alone: {told(alone['took'])}; while they click: {told(beside['took'])}; ratio of medians {ratio:.2f}")
+    return len(alone["took"]) + len(beside["took"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the demo beside a minimal Gradio page and beside no demo.")
     parser.add_argument("--visitors", type=int, default=50, help="who click at once (default: 50)")
     parser.add_argument("--clicks", type=int, default=5, help="of each visitor (default: 5)")
     parser.add_argument("--gap", type=float, default=5.0, help="seconds between a visitor's clicks (default: 5)")
-    parser.add_argument("--rounds", type=int, default=5, help="visits in the browser (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="visits in the browser, 0 for none (default: 5)")
     args = parser.parse_args()
-    with server("opensoc") as (url, pid, _):
-        time.sleep(8)  # the demo warms up
-        if shutil.which("chromium") and importlib.util.find_spec("playwright"):
-            found = in_the_browser(url, args.rounds)
-            paint, other = statistics.median(found["demo"]), statistics.median(found["peer"])
-            print(
-                f"First paint of /demo: {paint:,.0f} ms, of a Gradio page with one button {other:,.0f} ms, ratio {paint / other:.2f} (bound: 2,000 ms)"
-            )
-            print(f"First text of /demo: {told(found['demo, text'])}")
-            print(f"Next incident to both answers: {told(found['next'])} (bound: 300 ms)")
-        else:
-            print("Chromium or Playwright is not installed: first paint and clicks in a browser were not measured.")
-        alone = steps(url, 300)
-        clicked, beside = crowd(url, args.visitors, args.clicks, args.gap)
-        failed = alone["failed"] + clicked["failed"] + beside["failed"]
-        print(
-            f"{args.visitors} visitors ({' and '.join(clicked['pair'])}), {len(clicked['took'])} clicks in {clicked['lasted_s']:.1f} s, {failed} failed; a click: {told(clicked['took'])}"
-        )
-        ratio = statistics.median(beside["took"]) / statistics.median(alone["took"])
-        print(
-            f"/step alone: {told(alone['took'])}; while they click: {told(beside['took'])}; ratio of medians {ratio:.2f}"
-        )
-        with_demo = rss_mb(pid)
+    for mode, where in (("process", "In a process of its own"), ("1", "In the server's process")):
+        os.environ["OPENSOC_DEMO"] = mode
+        with server("opensoc") as (url, pid, _):
+            ready(url)
+            print(f"{where} (OPENSOC_DEMO={mode}):")
+            if mode == "1" and args.rounds:
+                browsed(url, args.rounds)
+            played = crowded(url, args.visitors, args.clicks, args.gap)
+            with_demo = rss_mb(pid)
     os.environ["OPENSOC_DEMO"] = "0"
     with server("opensoc") as (url, pid, _):
-        steps(url, len(alone["took"]) + len(beside["took"]))
+        steps(url, played)
         without = rss_mb(pid)
     print(
         f"Memory: {with_demo:.0f} MiB with the demo, {without:.0f} MiB without, {with_demo - without:.0f} MiB more (bound: 150)"

@@ -8,19 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LONG = (
     *("browser", "plain", "audit", "bulk", "openapi", "sft", "adapters", "twins", "embedded", "demo_app", "defenders"),
-    *(
-        "nginx",
-        "grpo",
-        "chain",
-        "sets",
-        "readme",
-        "validation",
-        "packaging",
-        "tiny",
-        "notebook",
-        "server",
-        "quality_bar",
-    ),
+    *("nginx", "grpo", "chain", "sets", "readme", "validation", "packaging", "tiny", "notebook", "server"),
+    "quality_bar",
 )
 """The files that take longest, the longest first: where processes share the files, short ones come last and all end together."""
 

@@ -50,9 +50,13 @@ def location(how):
     }[how]
 
 
-@pytest.fixture(scope="module")
-def server():
-    with ServerProcess(ROOT, env={"OPENSOC_ROOT_PATH": "/opensoc"}) as running:
+@pytest.fixture(scope="module", params=["1", "process"])
+def server(request):
+    with ServerProcess(ROOT, env={"OPENSOC_ROOT_PATH": "/opensoc", "OPENSOC_DEMO": request.param}) as running:
+        for _ in range(300):
+            if httpx.get(f"{running.base_url}/demo/", **DIRECT).status_code == 200:
+                break
+            time.sleep(0.2)
         yield running
         assert "Traceback" not in running.logs()
 
@@ -60,6 +64,8 @@ def server():
 @pytest.fixture(scope="module", params=["documented", "the least", "path left on"])
 def shown(server, request, tmp_path_factory):
     """Where nginx shows the service."""
+    if "process" in request.node.name and request.param != "documented":
+        pytest.skip("one way will do for the demo in a process of its own")
     home, port = tmp_path_factory.mktemp("nginx"), free_port()
     conf = home / "nginx.conf"
     upstream = server.base_url.removeprefix("http://")

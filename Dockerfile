@@ -2,16 +2,10 @@
 #
 # It listens on 7860, and on 8000 too, where the container tools of the OpenEnv SDK look for it.
 #
-# The tag follows the patch releases of Python 3.11. For a build that repeats to the byte, name a digest instead:
-#   docker build --build-arg BASE=python:3.11-slim@sha256:... .
+# scripts/image builds it by the base's digest, with the commit in its labels, under a name that never moves. By hand, the tag follows the patch
+# releases of Python 3.11.
 ARG BASE=python:3.11-slim
 FROM ${BASE}
-
-LABEL org.opencontainers.image.title="OpenSOC" \
-      org.opencontainers.image.description="Reinforcement-learning environment for security alert triage on OpenEnv" \
-      org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.licenses="BSD-3-Clause" \
-      org.opencontainers.image.authors="OpenSOC contributors"
 
 # Libraries write their caches to /tmp, so that any user id and a read-only root file system will do.
 ENV PORT=7860 \
@@ -25,9 +19,26 @@ WORKDIR /app
 
 # Before the code, so that a change of code does not install again.
 COPY requirements.txt .
-RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt && pip check
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.txt && pip check
 COPY . .
 RUN python -m compileall -q .
+
+# Last, as they differ from commit to commit.
+ARG BASE
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
+ARG SOURCE=unknown
+
+LABEL org.opencontainers.image.title="OpenSOC" \
+      org.opencontainers.image.description="Reinforcement-learning environment for security alert triage on OpenEnv" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.licenses="BSD-3-Clause" \
+      org.opencontainers.image.authors="OpenSOC contributors"
 
 USER 1000:1000
 EXPOSE 7860 8000

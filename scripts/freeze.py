@@ -11,6 +11,7 @@ does so says why. The parts:
     openapi     the service's OpenAPI document
     truths      ground truth, findings and gate of 3,000 incidents: four tasks, five splits, 150 each
     replies     the stored replies of a run over the hold-out, and odd forms of them, scored again
+    episodes    what a defender is shown of 500 episodes, four tasks and five splits, from the reset to the closing observation
     recordings  the decisions on ../shared/real/dev, where that lies beside the checkout
 """
 
@@ -128,6 +129,24 @@ def replies() -> Iterator[tuple[str, Any]]:
         yield table, scores
 
 
+def episodes() -> Iterator[tuple[str, Any]]:
+    """Give the observations of 500 episodes in which a defender says monitor, and of an attacker's turn in each split."""
+    from env import OpenSOCEnv
+    from schema import TASKS
+    from tasks.registry import SPLITS
+
+    env = OpenSOCEnv()
+    for split in SPLITS[:5]:
+        seen = []
+        for task in TASKS:
+            for seed in range(25):
+                first = env.reset(task=task, split=split, seed=seed)
+                triage = {"action": "monitor", "cited_log_id": first.log_window[0]["log_id"], "rationale": "Odd."}
+                seen += [first.model_dump_json(), env.step({"submit_triage": triage}).model_dump_json()]
+        seen.append(env.reset(mode="self_play", split=split, seed=7).model_dump_json())
+        yield split, seen
+
+
 def recordings() -> Iterator[tuple[str, Any]]:
     """Give the decisions on recorded telemetry."""
     from telemetry.judging import find_files, judge_files
@@ -141,7 +160,7 @@ def recordings() -> Iterator[tuple[str, Any]]:
         )
 
 
-PARTS = (sets, playbook, prompts, audit, openapi, truths, replies, recordings)
+PARTS = (sets, playbook, prompts, audit, openapi, truths, replies, episodes, recordings)
 
 
 def sha256(value: Any) -> str:

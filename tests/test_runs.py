@@ -460,7 +460,7 @@ def test_libraries_that_lack_are_named_with_the_environment_that_has_them(monkey
 
     assert str(error.value) == (
         "Expected scipy and sklearn for this command, which the server's environment does not have; run "
-        "pip install -r requirements-dev.txt, or pip install '.[eval]', in the checkout."
+        "pip install torch, then pip install -r requirements-dev.txt; or pip install '.[eval]', in the checkout."
     )
 
 
@@ -487,7 +487,10 @@ def test_a_command_in_the_servers_environment_alone_names_the_other_before_any_w
 
     assert importlib.import_module(command).main(arguments) == 2
 
-    assert "pip install -r requirements-dev.txt, or pip install '.[eval]', in the checkout." in capsys.readouterr().err
+    assert (
+        "pip install torch, then pip install -r requirements-dev.txt; or pip install '.[eval]', in the checkout."
+        in capsys.readouterr().err
+    )
     assert names(tmp_path) == ["manifest.csv"]
 
 

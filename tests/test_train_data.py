@@ -326,7 +326,7 @@ def test_a_library_that_is_not_installed_is_told_before_any_work(tmp_path, capsy
 
     assert capsys.readouterr().err == (
         f"Expected {module} for this command, which the server's environment does not have; run "
-        f"pip install -r requirements-dev.txt, or pip install '.[{extra}]', in the checkout.\n"
+        f"pip install torch, then pip install -r requirements-dev.txt; or pip install '.[{extra}]', in the checkout.\n"
     )
     assert not list(tmp_path.iterdir())
 

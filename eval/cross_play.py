@@ -21,7 +21,7 @@ import re
 import shlex
 import sys
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -30,6 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from eval.asking import add_asking, check_numbers, options_of
 from eval.attacks import briefs_of, counted, gain, measure_attempts, share
+from eval.attempts import ATTEMPTS, KEYS, AttemptStore
 from eval.compare import compare
 from eval.cross_table import heat_map, save_both, table_page
 from eval.intervals import MEASURING
@@ -39,9 +40,8 @@ from eval.runs import Run as DefenderRun
 from eval.runs import load_runs
 from players import Player, open_player
 from players.attackers import open_attacker
-from players.attackers.attempts import Attempt, attempt
-from players.attackers.base import Attacker, Brief
-from players.base import Reply
+from players.attackers.attempts import Attempt
+from players.attackers.base import Attacker
 from rubric import TABLES
 from runs.directory import Run, close_run, locked, new_run, open_run
 from runs.ending import exit_code, interruptible
@@ -54,7 +54,7 @@ from tasks.registry import SPLITS, Split
 from tasks.sets import BENCHMARK, RECORDED, FrozenSet
 from verifier.decision import judge_observation
 
-ATTEMPTS, RESULT, PAGE, DEFENDERS = "attempts.jsonl", "cross_play.json", "cross_play.md", "defenders"
+RESULT, PAGE, DEFENDERS = "cross_play.json", "cross_play.md", "defenders"
 DECIDES = ("attackers", "defenders", "split", "seed", "briefs", "reward_table", "density")
 _NAMED = re.compile(r"([\w .+-]{1,60})=(.+)", re.DOTALL)
 
@@ -73,56 +73,6 @@ class Entrant(NamedTuple):
 
 
 # ---------------------------------------------------------------- attackers
-class AttemptStore:
-    """The attempts of a cross-play whose directory is open, by attacker and brief; a last line that a kill tore is dropped."""
-
-    def __init__(self, log: JsonLines, briefs: Sequence[Brief]) -> None:
-        self._log = log
-        self._briefs = {brief.id: brief for brief in briefs}
-        self._attempts: dict[tuple[str, str], Attempt] = {}
-        self.spent: dict[str, float] = defaultdict(float)  # USD, by attacker
-        log.cut()
-        for line in log.read():
-            self.spent[line["attacker"]] += (line.get("usage") or {}).get("cost") or 0.0
-            self._attempts[line["attacker"], line["id"]] = attempt(self._briefs[line["id"]], line["reply"])
-
-    def left(self, attacker: str) -> list[Brief]:
-        """Return the briefs that an attacker has not answered."""
-        return [brief for brief in self._briefs.values() if (attacker, brief.id) not in self._attempts]
-
-    def of(self, attacker: str) -> list[Attempt]:
-        """Return an attacker's attempts, in the order of the briefs."""
-        return [self._attempts[attacker, brief] for brief in self._briefs]
-
-    def append(self, attacker: str, replies: Sequence[tuple[Brief, Reply]]) -> None:
-        """Judge replies to briefs and store them; they are on the disk when this returns.
-
-        Raises:
-            DiskFullError: there is no room; `stored` says whether these are stored all the same.
-        """
-        attempts = [attempt(brief, reply.text) for brief, reply in replies]
-        lines = zip(attempts, replies, strict=True)
-        self._log.append(_line(attacker, attempted, reply) for attempted, (_, reply) in lines)
-        self._attempts |= {(attacker, attempted.brief.id): attempted for attempted in attempts}
-
-
-def _line(attacker: str, attempted: Attempt, reply: Reply) -> Row:
-    scenario, brief = attempted.scenario, attempted.brief
-    return {
-        "attacker": attacker,
-        "id": brief.id,
-        "task": brief.task,
-        "seed": brief.seed,
-        "asked": brief.asked,
-        "reply": reply.text,
-        "fault": reply.fault,
-        "refusal": attempted.refusal,
-        "play": attempted.admission.play if attempted.admission else "",
-        "truth": scenario.truth.action if scenario else None,
-        "usage": reply.usage,
-    }
-
-
 def craft_all(store: AttemptStore, attackers: Sequence[Attacker], number: int) -> None:
     """Give each attacker the briefs that it has not answered, and store each batch as it arrives.
 
@@ -323,7 +273,7 @@ def _opened(args: argparse.Namespace, run: Run) -> Iterator[tuple[Run, JsonLines
         files = (ATTEMPTS, RESULT, PAGE, DEFENDERS)
         run = open_run(args.out, run, shares=_decisive, files=files, fresh=args.fresh)
         with held_room(args.out / ".reserve") as reserve:
-            yield run, JsonLines(args.out / ATTEMPTS, keys=("attacker", "id", "reply"), sync=True, reserve=reserve)
+            yield run, JsonLines(args.out / ATTEMPTS, keys=KEYS, sync=True, reserve=reserve)
 
 
 def _decisive(run: Run) -> dict[str, Any]:

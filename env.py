@@ -51,10 +51,11 @@ from schema import (
     shown,
 )
 from tasks.registry import SPLITS, Split, task_at
-from verifier.playbook import attacker_instructions
+from verifier.playbook import attacker_instructions, playbook_hash_for
 from verifier.truth import GroundTruth
 
-RESET_ARGUMENTS = ("task", "mode", "split", "seed", "index", "episode_id")
+RESET_ARGUMENTS = ("task", "mode", "split", "seed", "index", "episode_id", "playbook")
+PLAYBOOKS = ("text", "hash")  # what an observation holds of the playbook
 PLAYERS = {"craft_incident": "attacker", "submit_triage": "defender"}
 Role = Literal["attacker", "defender", "none"]
 
@@ -97,6 +98,7 @@ class Observation(_Plain):
     log_window: list[LogLine] = field(default_factory=list)
     context: Context | None = None
     playbook: str = ""
+    playbook_hash: str = ""
     feedback: str = ""
     rewards: dict[str, float | None] = field(default_factory=dict)
     grade: dict[str, Any] | None = None
@@ -197,6 +199,7 @@ class OpenSOCEnv:
         mode: str = "defender_only",
         split: str = "train",
         index: int | None = None,
+        playbook: str = "text",
         **other: Any,
     ) -> Observation:
         """Begin an episode.
@@ -208,6 +211,7 @@ class OpenSOCEnv:
             mode: `defender_only` or `self_play`.
             split: which families, worlds and seeds are used.
             index: instead of task and seed: the task of that index in the split, as `get_task` lists them.
+            playbook: whether the defender's observation holds the playbook's `text` or its `hash` (`verifier.playbook.playbook_of` gives the text).
             other: `options`, where it is None or empty; anything else is refused.
 
         Raises:
@@ -221,6 +225,7 @@ class OpenSOCEnv:
         _one_of("task", task, TASKS)
         _one_of("mode", mode, MODES)
         _one_of("split", split, SPLITS)
+        _one_of("playbook", playbook, PLAYBOOKS)
         if index is not None:
             task, seed = _task_at(split, index)
         self._item = self._curriculum.draw() if self._curriculum and seed is None else None
@@ -232,6 +237,7 @@ class OpenSOCEnv:
             raise BadRequestError(f"episode_id must be text of 1 to 255 characters; got {shown(episode_id)}")
         self._task, self._split, self._mode = cast(Task, task), cast(Split, split), cast(Mode, mode)
         self._seed = seed
+        self._names_playbook = playbook == "hash"
         stored = self._pool.find(self._task, seed, self._split) if self._pool else None
         self._scenario = stored or recall(self._task, seed, self._split, self._salt)
         self._crafted: AttackerTurn | None = None
@@ -243,7 +249,7 @@ class OpenSOCEnv:
         if self._role == "attacker":
             context = self._scenario.world.to_context()
             return self._observe(None, instructions=attacker_instructions(), context=context)
-        return self._observe(None, **self._scenario.view())
+        return self._observe(None, **self._view())
 
     @property
     def played(self) -> dict[str, Any]:
@@ -330,7 +336,11 @@ class OpenSOCEnv:
         self._crafted = AttackerTurn(valid=True, novel=novel)
         self._attacker_reward = self._score_attacker(self._crafted)
         self._role = "defender"
-        return self._observe(self._attacker_reward, feedback="The incident was admitted.", **self._scenario.view())
+        return self._observe(
+            self._attacker_reward,
+            feedback="The incident was admitted.",
+            **self._view(),
+        )
 
     def _refuse(self, turn: AttackerTurn, feedback: str) -> Observation:
         self._attacker_reward = self._score_attacker(turn)
@@ -366,6 +376,12 @@ class OpenSOCEnv:
         return reward_of(scores)
 
     # ------------------------------------------------------------ observations
+    def _view(self) -> dict[str, Any]:
+        view = self._scenario.view()
+        if self._names_playbook:
+            view |= {"playbook": "", "playbook_hash": playbook_hash_for(view["log_window"])}
+        return view
+
     def _observe(self, reward: float | None, *, done: bool = False, **parts: Any) -> Observation:
         assert self._episode_id is not None
         return Observation(

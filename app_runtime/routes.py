@@ -19,6 +19,7 @@ from starlette._utils import get_route_path
 from env import one_action
 from schema import shown
 from tasks.registry import catalogue
+from verifier.playbook import playbook_of
 
 from .episodes import Episode, Episodes
 from .guard import BODY, EPISODE_PATHS
@@ -36,6 +37,8 @@ from .shapes import (
     ModeParam,
     NameParam,
     OpenSOCState,
+    Playbook,
+    PlaybookParam,
     Reply,
     ResetBody,
     SplitParam,
@@ -91,10 +94,19 @@ async def reset(
     seed: WholeParam = None,
     split: SplitParam = None,
     index: WholeParam = None,
+    playbook: PlaybookParam = None,
     name: NameParam = None,
 ) -> Response:
     """Begin an episode. What to play may stand in the query, in the body, or in both if they agree."""
-    query = {"task": task, "mode": mode, "seed": seed, "split": split, "index": index, "episode_id": name}
+    query = {
+        "task": task,
+        "mode": mode,
+        "seed": seed,
+        "split": split,
+        "index": index,
+        "playbook": playbook,
+        "episode_id": name,
+    }
     arguments = _merged(query, _object(request))
     strange = request.query_params.keys() - query.keys()
     caller = _Caller.of(request)
@@ -157,6 +169,27 @@ async def grade_post(request: Request, which: Filtered) -> Response:
 async def tasks() -> dict[str, Any]:
     """List what can be played: tasks, modes, splits, and the answers a defender may give."""
     return catalogue()
+
+
+@router.get(
+    "/playbook/{name}",
+    operation_id="playbook",
+    response_model=Playbook,
+    responses=problems({404: "No playbook of this version has that hash."}),
+)
+async def playbook(name: str) -> Response:
+    """Give the playbook of a hash, as an observation holds it whose /reset asked for `playbook=hash`."""
+    text = playbook_of(name)
+    if text is None:
+        raise Refusal(
+            404,
+            f"No playbook has the hash {shown(name)} here: the rules may have changed. Send a playbook_hash of a new episode.",
+        )
+    return Response(
+        to_json({"playbook_hash": name, "playbook": text}),
+        media_type="application/json",
+        headers={"Cache-Control": "public, max-age=31536000, immutable"},
+    )
 
 
 # ---------------------------------------------------------------- from a request to an episode

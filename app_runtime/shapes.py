@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query
 from openenv.core.env_server.serialization import serialize_observation
@@ -11,7 +11,7 @@ from openenv.core.env_server.types import Observation as SDKObservation
 from openenv.core.env_server.types import State as SDKState
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from env import LogLine, Observation, Role
+from env import PLAYBOOKS, LogLine, Observation, Role
 from schema import LABELS, MAX_SEED, MODES, TASKS, Alert, Context, Mode, Task
 from tasks.registry import SPLITS, Split
 
@@ -51,6 +51,9 @@ class OpenSOCObservation(SDKObservation):
         default=None, description="The world: its slice around the window (defender), or all of it (attacker)."
     )
     playbook: str = Field(default="", description="The SOC's rules, context and ladder.")
+    playbook_hash: str = Field(
+        default="", description="In place of the playbook, where /reset asked so: GET /playbook/{hash} gives the text."
+    )
     feedback: str = Field(default="", description="How the last answer was taken.")
     rewards: dict[str, float | None] = Field(default_factory=dict, description="Both players' totals, when done.")
     grade: dict[str, Any] | None = Field(default=None, description="Everything explained, when done.")
@@ -80,6 +83,10 @@ def _whole(value: object) -> object:
 Whole = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(_whole)]
 
 
+PlaybookForm = Literal["text", "hash"]
+PLAYBOOK_ABOUT = "What observations hold of the playbook: its text where nothing is said, or its hash."
+
+
 class ResetBody(BaseModel):
     """Body of POST /reset. A field that is not listed is refused."""
 
@@ -90,6 +97,7 @@ class ResetBody(BaseModel):
     seed: Whole | None = Field(None, description="The same seed gives the same episode; none, a random one.")
     split: Split | None = Field(None, description="Which incidents; `train` where none is given.")
     index: Whole | None = Field(None, description="A numbered task of the split, in place of task and seed.")
+    playbook: PlaybookForm | None = Field(None, description=PLAYBOOK_ABOUT)
     episode_id: str | None = Field(
         None, pattern=NAME_PATTERN, description="Name of your own for the episode; none, and the answer holds one."
     )
@@ -129,6 +137,13 @@ class Grade(BaseModel):
     components: dict[str, float | None] = Field(description="Parts of the rewards; null where not scored.")
     ground_truth: dict[str, Any] | None = Field(description="Null where the incident was refused.")
     feedback: str
+
+
+class Playbook(BaseModel):
+    """Answer of /playbook/{hash}."""
+
+    playbook_hash: str
+    playbook: str = Field(description="The text that an observation would hold.")
 
 
 class Problem(BaseModel):
@@ -200,6 +215,9 @@ ModeParam = Annotated[Mode | None, _absent_or(type="string", enum=list(MODES)), 
 WholeParam = Annotated[int | None, _absent_or(**_WHOLE), Query(ge=0, le=MAX_SEED)]
 SplitParam = Annotated[
     Split | None, _absent_or(type="string", enum=list(SPLITS)), Query(description="Which incidents.")
+]
+PlaybookParam = Annotated[
+    PlaybookForm | None, _absent_or(type="string", enum=list(PLAYBOOKS)), Query(description=PLAYBOOK_ABOUT)
 ]
 NameParam = Annotated[
     str | None,

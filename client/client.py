@@ -12,6 +12,8 @@ and `OpensocObservation` are the names that `AutoEnv.from_env("opensoc")` and `A
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import Any
 
 from openenv.core.client_types import StepResult as EnvStepResult
@@ -64,6 +66,7 @@ class OpenSOCObservation(Observation):
     log_window: list[dict[str, Any]] = Field(default_factory=list)
     context: dict[str, Any] | None = None
     playbook: str = ""
+    playbook_hash: str = ""
     feedback: str = ""
     rewards: dict[str, float | None] | None = None
     grade: dict[str, Any] | None = None
@@ -84,24 +87,40 @@ class OpenSOCSession(EnvClient[OpenSOCAction, OpenSOCObservation, OpenSOCState])
 
     The SDK connects again by itself after a time-out or a restart of the server, and the new connection has a new
     environment behind it. A step there would belong to no episode, so the client raises `EpisodeLostError` instead of sending it.
+    After `reset(playbook="hash")` observations come without the playbook, most of their bytes, and the client fills it in: it asks for each text once, over HTTP.
     """
 
     _episode_socket: Any = None
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._playbooks: dict[str, str] = {}  # by their hashes
+
     async def _reset_async(self, **kwargs: Any) -> EnvStepResult[OpenSOCObservation]:
         result = await super()._reset_async(**kwargs)
         self._episode_socket = self._ws
-        return result
+        return await self._with_playbook(result)
 
     async def _step_async(self, action: Any, **kwargs: Any) -> EnvStepResult[OpenSOCObservation]:
         self._check_socket()
         try:
-            return await super()._step_async(action, **kwargs)
+            result = await super()._step_async(action, **kwargs)
         except ConnectionClosed as error:
             raise EpisodeLostError(
                 "The connection closed under way, and the episode went with it; "
                 f"whether the step was counted is not known ({error}). Call reset() for a new episode."
             ) from error
+        return await self._with_playbook(result)
+
+    async def _with_playbook(self, result: EnvStepResult[OpenSOCObservation]) -> EnvStepResult[OpenSOCObservation]:
+        """Fill in the playbook of an observation that holds its hash."""
+        name = result.observation.playbook_hash
+        if name and name not in self._playbooks:
+            with OpenSOCClient(re.sub("^ws", "http", str(self._base_url)), headers=self._headers) as client:
+                self._playbooks[name] = await asyncio.to_thread(client.playbook, name)
+        if name:
+            result.observation.playbook = self._playbooks[name]
+        return result
 
     async def _state_async(self) -> OpenSOCState:
         self._check_socket()

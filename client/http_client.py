@@ -108,6 +108,7 @@ class OpenSOCClient:
         url = _check_url(base_url)
         self.base_url = str(url).rstrip("/")
         self.episode_id: str | None = None
+        self._playbooks: dict[str, str] = {}  # by their hashes
         self._retries = retries
         self._sleep = sleep
         self._http = httpx.Client(
@@ -140,7 +141,8 @@ class OpenSOCClient:
             task: `stage1_basic`, `stage2_multi`, `stage3_mixed` or `stage4_adversarial`.
             mode: `defender_only` or `self_play`.
             seed: the same seed gives the same episode; None lets the server choose.
-            options: what else the server's `/reset` takes: `split`, `index`, `episode_id`; it refuses anything more.
+            options: what else the server's `/reset` takes: `split`, `index`, `episode_id`, `playbook`; it refuses anything more. With
+                `playbook="hash"` an observation comes without the playbook, most of its bytes, and the client fills it in: it asks for each text once.
 
         Raises:
             OpenSOCClientError: the server refused, or was not there.
@@ -149,7 +151,7 @@ class OpenSOCClient:
         body = {name: value for name, value in body.items() if value is not None}
         # A second reset leaves at worst an unplayed episode behind, unless the caller chose its name.
         answer = self._call("POST", "/reset", body=body, repeatable="episode_id" not in options)
-        result = StepResult(answer)
+        result = self._with_playbook(answer)
         self.episode_id = result.episode_id
         return result
 
@@ -180,7 +182,7 @@ class OpenSOCClient:
         body = {**_as_dict(action), **fields}
         options = {"task": task, "mode": mode, "seed": None if seed is None else str(seed)}
         params = self._episode() | {name: value for name, value in options.items() if value is not None}
-        return StepResult(self._call("POST", "/step", body=body, params=params, repeatable=False))
+        return self._with_playbook(self._call("POST", "/step", body=body, params=params, repeatable=False))
 
     def submit_triage(
         self, action: str, cited_log_id: str, rationale: str, confidence: float | None = None
@@ -233,7 +235,20 @@ class OpenSOCClient:
         """Return `{"status": "healthy"}` while the server is up."""
         return self._call("GET", "/health")
 
+    def playbook(self, playbook_hash: str) -> str:
+        """Return the playbook of a hash, from the server when it is asked for the first time."""
+        if playbook_hash not in self._playbooks:
+            self._playbooks[playbook_hash] = self._call("GET", f"/playbook/{playbook_hash}")["playbook"]
+        return self._playbooks[playbook_hash]
+
     # ------------------------------------------------------------ on the wire
+    def _with_playbook(self, answer: dict[str, Any]) -> StepResult:
+        """Make the result of an answer; where its observation holds a playbook's hash, fill the text in."""
+        result = StepResult(answer)
+        if name := result.observation.get("playbook_hash"):
+            result.observation["playbook"] = self.playbook(name)
+        return result
+
     def _episode(self) -> dict[str, str]:
         if self.episode_id is None:
             raise OpenSOCClientError("Expected an episode, and this client has none: call reset() first.")

@@ -69,6 +69,38 @@ def in_episode(*answers):
     return wire
 
 
+# ---------------------------------------------------------------- the playbook by its hash
+def test_a_playbook_that_came_as_a_hash_is_filled_in_and_asked_for_once():
+    named = {**RESET, "observation": {**RESET["observation"], "playbook": "", "playbook_hash": "ab.12"}}
+    wire = Wire(named, {"playbook_hash": "ab.12", "playbook": "Decide."}, named, named)
+
+    seen = [
+        wire.client.reset(playbook="hash")["playbook"],
+        wire.client.reset()["playbook"],
+        wire.client.step(x=1)["playbook"],
+    ]
+
+    assert seen == ["Decide."] * 3
+    assert [sent[:2] for sent in wire.sent()] == [
+        ("POST", "/reset"),
+        ("GET", "/playbook/ab.12"),
+        ("POST", "/reset"),
+        ("POST", "/step"),
+    ]
+    assert wire.sent()[0][3]["playbook"] == "hash"
+
+
+def test_both_clients_fill_in_the_servers_playbook(url):
+    with OpenSOCClient(url) as client, OpenSOCEnv(url).sync() as env:
+        whole = client.reset(task="stage3_mixed", seed=7)["playbook"]
+        short = client.reset(task="stage3_mixed", seed=7, playbook="hash")
+        seen = env.reset(task="stage3_mixed", seed=7, playbook="hash").observation
+
+        assert short["playbook_hash"] == seen.playbook_hash != ""
+        assert short["playbook"] == seen.playbook == whole
+        assert env.step(OpenSOCAction(submit_triage=TRIAGE)).observation.playbook == ""
+
+
 # ---------------------------------------------------------------- words
 def test_the_client_knows_the_same_words_as_the_server():
     assert set(play.TASKS) == set(schema.TASKS)

@@ -246,7 +246,7 @@ def test_an_argument_that_reset_does_not_take_is_refused_with_the_nearest_that_i
         env.reset(**{"seed": 3, name: "test_family"})
 
     assert str(caught.value) == (
-        f"reset takes task, mode, split, seed, index, episode_id; got '{name}'. Did you mean {nearest}?"
+        f"reset takes task, mode, split, seed, index, episode_id, playbook; got '{name}'. Did you mean {nearest}?"
     )
     assert env.state == before
 

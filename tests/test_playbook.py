@@ -14,7 +14,7 @@ from scenario import Scenario
 from schema import LABELS, TASKS, UNNAMED_PROGRAM_WORK
 from tasks.registry import SPLITS
 from verifier import RULES, compute_ground_truth, playbook_for, playbook_text
-from verifier.playbook import LADDER
+from verifier.playbook import LADDER, playbook_hash_for, playbook_of
 
 LITERALS = Literals()
 THRESHOLDS = {
@@ -196,3 +196,29 @@ def test_rules_on_calls_come_in_by_the_operation_and_not_by_any_call():
     assert "- cloud-calls-refused:" in harmless  # it speaks of any call
     assert "- kube-pod-on-host:" not in entered
     assert len(by_google) > len(harmless)
+
+
+# ---------------------------------------------------------------- by its hash
+@pytest.mark.parametrize("task", TASKS)
+def test_the_hash_of_a_window_gives_its_playbook(task):
+    for seed in range(20):
+        lines = generate(task, seed).lines
+        assert playbook_of(playbook_hash_for(lines)) == playbook_for(lines)
+
+
+def test_what_is_no_hash_of_these_rules_gives_nothing():
+    rules, _, digest = playbook_hash_for(generate("stage1_basic", 1).lines).partition(".")
+    other = f"{1 << len(RULES):x}"  # one rule more than there are
+
+    for name in (
+        "",
+        ".",
+        rules,
+        f"{rules}.",
+        f".{digest}",
+        f"{rules}.{'0' * 16}",
+        f"0{rules}.{digest}",
+        f"{other}.{digest}",
+    ):
+        assert playbook_of(name) is None
+    assert playbook_of(f"{rules}.{digest}\n") is None

@@ -102,6 +102,12 @@ def test_a_stored_incident_is_neither_generated_nor_judged(pools, monkeypatch):
     assert env.step(right_answer(first.model_dump())).reward == 1.1
 
 
+def test_a_stored_incident_names_its_playbook_as_a_fresh_one_does(pools):
+    asked = {"task": "stage3_mixed", "seed": START, "episode_id": "same", "playbook": "hash"}
+
+    assert OpenSOCEnv(pool=pools["train", ""]).reset(**asked) == OpenSOCEnv().reset(**asked)
+
+
 def test_a_group_of_answers_shares_one_truth_and_one_playbook(pools, monkeypatch):
     asked = []
     monkeypatch.setattr(module, "playbook_for", lambda lines: asked.append(len(lines)) or "playbook")

@@ -66,6 +66,22 @@ def test_an_attacker_begins_in_self_play(client):
     assert client.get("/grade").json()["ground_truth"] is None
 
 
+@pytest.mark.parametrize("place", ["params", "json"])
+def test_the_playbook_is_left_off_the_wire_where_it_is_asked_for_by_its_hash(client, place):
+    asked = {"task": "stage3_mixed", "seed": 7}
+    whole = client.post("/reset", json=asked)
+    short = client.post("/reset", **{place: {**asked, "playbook": "hash"}})
+    text, seen = whole.json()["observation"]["playbook"], short.json()["observation"]
+    answer = client.get(f"/playbook/{seen['playbook_hash']}")
+
+    assert (seen["playbook"], whole.json()["observation"]["playbook_hash"]) == ("", "")
+    assert answer.json() == {"playbook_hash": seen["playbook_hash"], "playbook": text}
+    assert "immutable" in answer.headers["cache-control"]
+    assert len(short.content) < 0.35 * len(whole.content)
+    assert "0.0" in problem(client.get("/playbook/0.0"), 404)
+    problem(client.post("/reset", json={"playbook": "none"}), 422)
+
+
 def test_the_owners_calls_work_as_written(curl):
     """Query parameters, a body that is JSON by its look alone, no cookies, no ids, twice in a row."""
     for _ in range(2):

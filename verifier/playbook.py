@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
+from hashlib import sha256
 from typing import Any, get_args
 
 from schema import (
@@ -134,6 +136,26 @@ def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
     Args:
         lines: rendered events (`event_type` and `fields` are read).
     """
+    return _of_rules(_rules_in_play(lines))
+
+
+def playbook_hash_for(lines: Iterable[Mapping[str, Any]]) -> str:
+    """Name the playbook of one window by a short hash, for whoever has its text already: `playbook_of` gives the text.
+
+    The hash holds the set of rules in hexadecimal and, after a dot, 16 digits of the text's SHA-256, so that no text needs to be remembered.
+    """
+    return _hash_of(_rules_in_play(lines))
+
+
+def playbook_of(name: str) -> str | None:
+    """Write the playbook of a hash of `playbook_hash_for`; None for what is no hash, or one of other rules than these."""
+    if not re.fullmatch(r"[0-9a-f]{1,100}\.[0-9a-f]{16}", name):
+        return None
+    rules = int(name.partition(".")[0], 16)
+    return _of_rules(rules) if rules < 1 << len(RULES) and _hash_of(rules) == name else None
+
+
+def _rules_in_play(lines: Iterable[Mapping[str, Any]]) -> int:
     rules = 0
     for line in lines:
         event_type, fields = line["event_type"], line["fields"]
@@ -141,12 +163,17 @@ def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
         if event_type == "cloud_api":
             for name in names_of(fields.get("api_operation"), fields.get("api_service")):
                 rules |= _IN_PLAY.get(("cloud_api", name), 0)
-    return _of_rules(rules)
+    return rules
 
 
 @lru_cache(maxsize=32)  # an observation and the prompt made of it ask for the same one
 def _of_rules(rules: int) -> str:
     return _with_ladder(members(rules, _LINES))
+
+
+@lru_cache(maxsize=1024)
+def _hash_of(rules: int) -> str:
+    return f"{rules:x}.{sha256(_of_rules(rules).encode()).hexdigest()[:16]}"
 
 
 def _with_ladder(lines: Iterable[str]) -> str:

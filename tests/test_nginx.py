@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -50,10 +51,10 @@ def location(how):
     }[how]
 
 
-@pytest.fixture(scope="module", params=["1", "process"])
-def server(request):
-    with ServerProcess(ROOT, env={"OPENSOC_ROOT_PATH": "/opensoc", "OPENSOC_DEMO": request.param}) as running:
-        for _ in range(300):
+@contextmanager
+def served(demo):
+    with ServerProcess(ROOT, env={"OPENSOC_ROOT_PATH": "/opensoc", "OPENSOC_DEMO": demo}, timeout_s=180) as running:
+        for _ in range(600):
             if httpx.get(f"{running.base_url}/demo/", **DIRECT).status_code == 200:
                 break
             time.sleep(0.2)
@@ -61,17 +62,29 @@ def server(request):
         assert "Traceback" not in running.logs()
 
 
-@pytest.fixture(scope="module", params=["documented", "the least", "path left on"])
+@pytest.fixture(scope="module")
+def server():
+    with served("1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["documented", "the least", "path left on", "documented, demo in a process"])
 def shown(server, request, tmp_path_factory):
     """Where nginx shows the service."""
-    if "process" in request.node.name and request.param != "documented":
-        pytest.skip("one way will do for the demo in a process of its own")
+    how, *process = request.param.split(", demo in a ")
+    with (
+        served("process") if process else nullcontext(server) as running,
+        behind_nginx(running, how, tmp_path_factory) as url,
+    ):
+        yield url
+
+
+@contextmanager
+def behind_nginx(server, how, tmp_path_factory):
     home, port = tmp_path_factory.mktemp("nginx"), free_port()
     conf = home / "nginx.conf"
     upstream = server.base_url.removeprefix("http://")
-    conf.write_text(
-        CONF.format(home=home, port=port, location=location(request.param).replace("127.0.0.1:7860", upstream))
-    )
+    conf.write_text(CONF.format(home=home, port=port, location=location(how).replace("127.0.0.1:7860", upstream)))
     proxy = subprocess.Popen([NGINX, "-p", home, "-c", conf, "-g", "daemon off;"], stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):

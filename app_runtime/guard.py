@@ -16,7 +16,7 @@ from openenv.core.env_server.types import WSErrorCode
 from starlette._utils import get_route_path
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
 from schema import shown
 
@@ -118,7 +118,7 @@ class Guard:
         LINE.set(line)
         try:
             await self._app(scope, self._guard(scope, line.receive(receive, send), send), send)
-        except (OSError, WebSocketDisconnect):
+        except (OSError, WebSocketDisconnect, WebSocketDisconnected):
             pass  # the client went away under a reply, which is no fault of anybody
         except Exception as exc:
             safe_error(exc)

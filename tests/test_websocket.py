@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
 from app_runtime.guard import Guard
 from env import OpenSOCEnv
@@ -180,7 +180,7 @@ def test_an_idle_session_gives_up_its_place_and_is_told_so():
 
 
 # ---------------------------------------------------------------- who goes away
-@pytest.mark.parametrize("gone", [WebSocketDisconnect(1006), ConnectionResetError()])
+@pytest.mark.parametrize("gone", [WebSocketDisconnect(1006), WebSocketDisconnected(), ConnectionResetError()])
 def test_a_client_that_goes_away_under_a_reply_is_no_error(gone, caplog):
     assert _ended(gone) == []
     assert not caplog.records

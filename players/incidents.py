@@ -8,7 +8,7 @@ since now, so below 0), type and activity, and the fields; an entity of the worl
     +12 net_conn.open device_hostname=@crown1 src_ip=@crown1 dst_ip=@bad1 dst_port=443 direction=outbound bytes_out=9:734003200
     note `Seen by the night shift.`
 
-Log ids are given in the order of the lines; those that somebody writes at a line's end, `names=` and `during=` are read over. JSON stays the wire format,
+An incident whose events would end after now is moved back as a whole, so that it ends a second before: who writes gaps does not add them up. Log ids are given in the order of the lines; those that somebody writes at a line's end, `names=` and `during=` are read over. JSON stays the wire format,
 and whoever writes it is read as well.
 """
 
@@ -113,6 +113,7 @@ def _read_lines(lines: Sequence[str], reader: _Reader) -> dict[str, Any]:
             content["narrative"] = read(line[len(NOTE) + 1 :])
         elif line:
             content["events"].append(reader.event(line, number))
+    reader.date(content["events"])
     return content
 
 
@@ -121,7 +122,14 @@ class _Reader:
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         self._values = world_text(context).values
-        self._at, self._count = epoch_s(context["now"]), 0
+        self._now = epoch_s(context["now"])
+        self._times: list[float] = []
+
+    def date(self, events: Sequence[dict[str, Any]]) -> None:
+        """Give the events their times."""
+        late = max(0.0, self._times[-1] - self._now + 1) if self._times else 0.0
+        for event, at in zip(events, self._times, strict=True):
+            event["timestamp"] = _timestamp(at - late)
 
     def event(self, line: str, number: int) -> dict[str, Any]:
         match = _EVENT.match(_LOG_ID.sub("", line))
@@ -134,11 +142,10 @@ class _Reader:
             raise ValueError(
                 f"line {number}: expected at most {MAX_GAP_S} seconds between two events; got {shown(gap)}"
             )
-        self._at += float(gap)
+        log_id = log_id_at(len(self._times))
+        self._times.append((self._times[-1] if self._times else self._now) + float(gap))
         fields = {"activity": activity, **self._fields(event_type, rest, number)}
-        log_id = log_id_at(self._count)
-        self._count += 1
-        return {"event_type": event_type, "fields": fields, "timestamp": _timestamp(self._at), "log_id": log_id}
+        return {"event_type": event_type, "fields": fields, "log_id": log_id}
 
     def _fields(self, event_type: str, rest: str, number: int) -> dict[str, Any]:
         fields: dict[str, Any] = {}

@@ -23,6 +23,7 @@ TRIES = 8  # words that are tried in a place
 PLACES = 6  # places that are tried in an incident
 NOTHING = "zqvx"  # a word that no rule names
 _WORD = re.compile(r"[A-Za-z0-9_$%-][\w.$%:-]*[\w$%]")
+_NUMBER = re.compile(r"(?:0x)?[0-9A-Fa-f]+")
 _SUMMARIES = {rule.rule_id: rule.summary for rule in RULES}
 
 
@@ -38,7 +39,8 @@ def _words_of(rule_id: str) -> Mapping[str, tuple[str, ...]]:
     """Return the words of a rule's summary by their shape."""
     words: dict[str, dict[str, None]] = {}
     for word in _WORD.findall(_SUMMARIES[rule_id]):
-        words.setdefault(_shape(word), {})[word] = None
+        if not _NUMBER.fullmatch(word):
+            words.setdefault(_shape(word), {})[word] = None
     return {shape: tuple(found) for shape, found in words.items()}
 
 
@@ -86,7 +88,7 @@ def _places(case: Case, findings: Sequence[Finding]) -> Iterator[tuple[Finding, 
             value
             for log_id in finding.evidence
             for name, value in by_id[log_id]["fields"].items()
-            if isinstance(value, str) and name != "activity"
+            if _is_text(name, value)
         ]
         words = dict.fromkeys(word.lower() for text in texts for word in _WORD.findall(text))
         yield from ((finding, named[word]) for word in words if word in named)
@@ -103,9 +105,13 @@ def _replaced(lines: Sequence[dict[str, Any]], finding: Finding, word: str, othe
 
 def _with_word(fields: Mapping[str, Any], pattern: re.Pattern[str], other: str) -> dict[str, Any]:
     return {
-        name: pattern.sub(lambda match: other, value) if isinstance(value, str) and name != "activity" else value
+        name: pattern.sub(lambda match: other, value) if _is_text(name, value) else value
         for name, value in fields.items()
     }
+
+
+def _is_text(name: str, value: Any) -> bool:
+    return isinstance(value, str) and name != "activity" and not _NUMBER.fullmatch(value)
 
 
 def _holds(case: Case, lines: Sequence[dict[str, Any]], finding: Finding) -> bool:

@@ -9,7 +9,7 @@ from generator.incidents import generate
 from players.attackers.attempts import attempt, brief_of
 from players.attackers.base import attacker_text
 from players.incidents import read_craft, write_incident
-from schema import TASKS, Incident
+from schema import TASKS, Incident, epoch_s
 
 BRIEF = brief_of("stage1_basic", 5)
 
@@ -43,6 +43,13 @@ def test_short_names_stand_for_names_and_in_addresses_for_addresses():
         "dst_port": 443,
         "bytes_out": 800000,
     }
+
+
+def test_an_incident_that_would_end_after_now_is_moved_back_as_a_whole():
+    line = "-5 logon.success device_hostname=@host1 user_name=@user1 logon_type=2"
+    events = read_craft(lines_of(line, line.replace("-5", "+600")), BRIEF.context).content["events"]
+    times = [epoch_s(event["timestamp"]) - epoch_s(BRIEF.context["now"]) for event in events]
+    assert times == [-601, -1]
 
 
 def test_what_follows_from_other_parts_is_read_over():

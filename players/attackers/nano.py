@@ -61,6 +61,9 @@ class NanoAttacker(Attacker):
             OpenSOCError: torch or transformers is not installed.
         """
         model, tokenizer = load(path)
+        import torch
+
+        torch.set_num_threads(1)  # threads of several processes would wait for each other
         if options.device != "auto":
             model = model.to(options.device)
         return cls(model, tokenizer, options, path=path)

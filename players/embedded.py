@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from schema import LABELS, BadRequestError, OpenSOCError, faults
 
 MODEL = Path(__file__).resolve().parent.parent / "models" / "defender"
 GRAPH, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "defender.json"
+ABOUT_ATTACKER = "attacker.json"  # stands in the place of `ABOUT` where a model plays the attacker
 MAKE = "make it with `python -m train.nano.export CHECKPOINT`"
 CHUNK = 256  # tokens of a prompt that are read at once: later ones look back at them, so attention to what comes later costs nothing
 ASKS_ACTION = '"action": "'  # after it a reply names its action
@@ -76,6 +77,7 @@ class About(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[2] = 2
+    seat: Literal["defender", "attacker"] = Field("defender", description="who it plays")
     files: dict[str, str] = Field(description="sha256 of the graph and the tokenizer")
     template: tuple[str, str, str] = Field(description="what stands before, between and after system and user message")
     end: int = Field(ge=0, description="the token that ends an answer")
@@ -177,6 +179,22 @@ class Embedded:
         stated = calibration.confidence(certainty) if certainty and calibration and calibration.stated else None
         return Generation(reply, "", prompt, len(read), tokens, certainty, stated)
 
+    def complete(
+        self, prompt: list[dict[str, str]], *, choose: Callable[[Any], int] | None = None
+    ) -> tuple[str | None, str]:
+        """Complete a chat, and return the reply, or None and why there is none.
+
+        Args:
+            prompt: a system and a user message.
+            choose: picks a token from its logits (float32 array [vocabulary]); the likeliest without it.
+        """
+        read, longest = self._read(prompt), self.about.longest
+        room = self.about.context - longest
+        if len(read) > room:
+            return None, f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
+        reply = self._text(list(self._tokens(read, longest, choose or _likeliest)))
+        return (reply, "") if reply.strip() else (None, "the model gave nothing")
+
     def triage(self, observation: Mapping[str, Any]) -> Parsed:
         """Return the answer to an observation with its confidence, or why the reply is malformed.
 
@@ -206,25 +224,45 @@ class Embedded:
 
     def _generate(self, read: list[int], longest: int) -> tuple[list[int], Certainty | None]:
         """Return the reply's tokens, the likeliest at each step, and how sure they are."""
-        reading = _Reading(self._session, len(read) + longest)
-        for start in range(0, len(read), CHUNK):
-            logits = reading.step(read[start : start + CHUNK])
         reply: list[int] = []
         logs: list[float] = []
         certainty = None
-        while (token := int(logits.argmax())) != self.about.end:
+
+        def choose(logits: Any) -> int:
+            nonlocal certainty
+            token = _likeliest(logits)
+            if token == self.about.end:
+                return token
             logs.append(_log_share(logits, token))
             if token in self._firsts and self._text(reply).endswith(ASKS_ACTION):
                 action = _log_share(logits[self._firsts], self._firsts.index(token))
                 certainty = Certainty(action, sum(logs), min(logs), sum(logs) / len(logs))
             reply.append(token)
-            if len(reply) >= longest:
-                break
-            logits = reading.step([token])
+            return token
+
+        for _ in self._tokens(read, longest, choose):
+            pass
         return reply, certainty
+
+    def _tokens(self, read: list[int], longest: int, choose: Callable[[Any], int]) -> Iterator[int]:
+        """Yield a reply's tokens without its end, at most so many."""
+        reading = _Reading(self._session, len(read) + longest)
+        for start in range(0, len(read), CHUNK):
+            logits = reading.step(read[start : start + CHUNK])
+        for number in range(longest):
+            token = choose(logits)
+            if token == self.about.end:
+                return
+            yield token
+            if number < longest - 1:
+                logits = reading.step([token])
 
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def _likeliest(logits: Any) -> int:
+    return int(logits.argmax())
 
 
 def _log_share(logits: Any, index: int) -> float:
@@ -272,8 +310,14 @@ def load(directory: Path = MODEL) -> Embedded:
 
 
 def is_exported(directory: Path) -> bool:
-    """Return whether a directory looks like an exported defender."""
-    return (directory / ABOUT).is_file()
+    """Return whether a directory looks like an exported model."""
+    return about_file(directory).is_file()
+
+
+def about_file(directory: Path) -> Path:
+    """Return where an export's description is, or would be."""
+    attacker = directory / ABOUT_ATTACKER
+    return attacker if attacker.is_file() else directory / ABOUT
 
 
 def _libraries() -> tuple[Any, Any]:
@@ -298,7 +342,7 @@ def read_export(directory: Path) -> tuple[About, bytes, bytes]:
             f"Expected an exported defender in {str(directory)!r}, and there is no such directory; {MAKE}."
         )
     try:
-        described = (directory / ABOUT).read_bytes()
+        described = about_file(directory).read_bytes()
         _check_text(described, directory)
         about = About.model_validate_json(described)
         graph, tokenizer = ((directory / name).read_bytes() for name in (GRAPH, TOKENIZER))
@@ -309,7 +353,7 @@ def read_export(directory: Path) -> tuple[About, bytes, bytes]:
         ) from error
     except ValidationError as error:
         raise BadRequestError(
-            f"Expected {directory / ABOUT} as train.nano.export writes it; {faults(error, ABOUT)}; {MAKE}."
+            f"Expected {about_file(directory)} as train.nano.export writes it; {faults(error, ABOUT)}; {MAKE}."
         ) from error
     for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
         if hashlib.sha256(content).hexdigest() != about.files.get(name):
@@ -350,6 +394,10 @@ class EmbeddedModel(Player):
     def __init__(self, options: Options, path: Path = MODEL) -> None:
         super().__init__("embedded" if path == MODEL else path.resolve().name)
         self._model = Embedded(path)
+        if self._model.about.seat != "defender":
+            raise BadRequestError(
+                f"Expected an exported defender in {str(path)!r}, and found an {self._model.about.seat}; give it as --attacker."
+            )
         self.density = self._model.about.density
         self._longest = min(options.max_tokens, self._model.about.longest)
 

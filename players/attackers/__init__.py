@@ -1,7 +1,8 @@
 """Open an attacker: anyone who writes OpenSOC's incidents, by one table of names.
 
-generator, edits, smollm2                                                              by name
-a directory with a transformers model, a PEFT adapter or a checkpoint of train.nano    by path
+generator, edits, embedded, smollm2                                                    by name
+a directory with a transformers model, a PEFT adapter, a checkpoint of train.nano or
+an exported model                                                                      by path
 an OpenAI-compatible endpoint                                                          by URL
 any function from a brief to text or a dict                                            as module:function
 a file of stored incidents (.jsonl)                                                    by path
@@ -19,6 +20,7 @@ from players.attackers.base import Attacker, Brief
 from players.attackers.outside import open_endpoint, open_function, open_local
 from players.attackers.stored import SUFFIX, Stored
 from players.base import MARK, Options
+from players.embedded import is_exported
 from players.weights import is_model
 from schema import BadRequestError
 
@@ -48,6 +50,11 @@ ATTACKERS: Mapping[str, Entry] = {
         lambda options: _module("scripted").Edited(options.seed),
         "random edits",
         "edits a generated incident one to three times at random, so that the gate still admits it",
+    ),
+    "embedded": Entry(
+        lambda options: _module("embedded").EmbeddedAttacker(options),
+        "trained model",
+        "asks the small model of models/attacker/, on CPU cores and without torch",
     ),
     smollm2.NAME: Entry(
         lambda options: open_local(smollm2.directory(), options),
@@ -81,8 +88,12 @@ def open_attacker(spec: str, options: Options) -> Attacker:
 
 
 def _open_directory(path: Path, options: Options) -> Attacker:
+    opened: Attacker
     if (path / MARK).is_file():
-        opened: Attacker = _module("nano").NanoAttacker.open(path, options)
+        opened = _module("nano").NanoAttacker.open(path, options)
+        return opened
+    if is_exported(path):
+        opened = _module("embedded").EmbeddedAttacker(options, path)
         return opened
     if is_model(path):
         return open_local(path, options)

@@ -79,3 +79,11 @@ def attacker_text(brief: Brief) -> str:
     """Write a brief as the prompt's user message: the world, what came of earlier incidents, and what is asked."""
     lines = [world_text(brief.context).text, *(f"past {line}" for line in brief.past), f"ask {brief.asked or 'any'}"]
     return "\n".join(lines)
+
+
+SYSTEM = "Write an incident: claim, events, note."
+
+
+def attacker_chat(brief: Brief) -> list[dict[str, str]]:
+    """Return the messages that ask a small model for an incident."""
+    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": attacker_text(brief)}]

@@ -41,7 +41,7 @@ def card(about: About, run: Path | None) -> str:
             "",
             "## How it was made",
             "",
-            *_made(about),
+            *made_by(about),
             "",
             "## Figures",
             "",
@@ -111,7 +111,7 @@ def _calibration(calibration: Calibration | None) -> Iterator[str]:
         yield f"| `{name}` | {of.n} | {of.ece:.3f} | {of.brier:.3f} | {of.ece_before:.3f} | {of.brier_before:.3f} |"
 
 
-def _made(about: About) -> Iterator[str]:
+def made_by(about: About) -> Iterator[str]:
     yield "| | |"
     yield "|---|---|"
     yield f"| checkpoint | `{_cell(about.checkpoint)}` |"

@@ -27,7 +27,18 @@ from typing import Any, NamedTuple
 from eval.rollouts import rollout
 from players.base import MARK, Density, Options, Reply
 from players.codec import LONGEST, PromptCodec
-from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, About, Calibration, Certainty, Embedded
+from players.embedded import (
+    ABOUT,
+    ABOUT_ATTACKER,
+    GRAPH,
+    MODEL,
+    TOKENIZER,
+    About,
+    Calibration,
+    Certainty,
+    Embedded,
+    is_exported,
+)
 from players.nano import TOGETHER, NanoModel
 from players.prompt import TEXT_VERSION, parse
 from runs.ending import refusing
@@ -128,7 +139,7 @@ def export(checkpoint: Path, out: Path, *, int8: str = "auto", items: int = ITEM
         BadRequestError: the checkpoint cannot be exported, it and its graph disagree, or the files are larger than `LIMIT`.
         OpenSOCError: a library is not installed, or the directory cannot be written.
     """
-    _check_place(out)
+    check_place(out)
     source = Source(checkpoint)
     rows = validation_rows(SEED, items)
     try:
@@ -141,26 +152,26 @@ def export(checkpoint: Path, out: Path, *, int8: str = "auto", items: int = ITEM
 
 def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Path | None) -> About:
     """Write both precisions into an empty directory, compare them with the checkpoint, and keep one."""
-    about, small = _about(source), out / "int8"
-    _write_model(source, out, about, eight_bits=False)
+    about, small = describe_source(source), out / "int8"
+    write_model(source, out, about, eight_bits=False)
     _check_reading(source, out, rows)
     expected, answers = source.answers(rows), _answers_of(out, rows, "float32")
     _check_same(rows, expected, answers)
     measured: dict[str, Any] = {"set": "val", "items": len(rows), "checkpoint": _figures(expected, expected, rows)}
-    measured["float32"] = {**_figures(answers, expected, rows), "bytes": _size(out)}
+    measured["float32"] = {**_figures(answers, expected, rows), "bytes": bytes_of(out)}
     precision = "float32"
     if int8 != "no":
         small.mkdir()
-        _write_model(source, small, about, eight_bits=True)
+        write_model(source, small, about, eight_bits=True)
         fewer = _answers_of(small, rows, "int8")
-        measured["int8"] = {**_figures(fewer, expected, rows), "bytes": _size(small)}
+        measured["int8"] = {**_figures(fewer, expected, rows), "bytes": bytes_of(small)}
         if int8 == "yes" or measured["checkpoint"]["accuracy"] - measured["int8"]["accuracy"] <= MAY_LOSE + 1e-9:
             precision, answers = "int8", fewer
             move_files(small, out, last=lambda name: name == ABOUT)
         else:
             shutil.rmtree(small)
-    _check_size(out, precision)
-    described = _describe(out, {**about, "calibration": _calibration(out, rows, answers)}, precision, measured)
+    check_size(out, precision)
+    described = describe(out, {**about, "calibration": _calibration(out, rows, answers)}, precision, measured)
     (out / CARD).write_text(card(described, run), "utf-8")
     return described
 
@@ -172,14 +183,14 @@ def _calibration(out: Path, rows: Sequence[Row], answers: Answers) -> Calibratio
     return calibrate(*(Judged(_lines(name, *of), of[1].certainties) for name, of in sets.items()))
 
 
-def _write_model(source: Source, directory: Path, about: Mapping[str, Any], *, eight_bits: bool) -> None:
+def write_model(source: Source, directory: Path, about: Mapping[str, Any], *, eight_bits: bool) -> None:
     """Write the graph, the tokenizer and their description."""
     (directory / GRAPH).write_bytes(graph_of(source.model, eight_bits=eight_bits).SerializeToString())
     source.tokenizer.backend_tokenizer.save(str(directory / TOKENIZER))
-    _describe(directory, about, "int8" if eight_bits else "float32", {})
+    describe(directory, about, "int8" if eight_bits else "float32", {})
 
 
-def _about(source: Source) -> dict[str, Any]:
+def describe_source(source: Source, *, seat: str = "defender", longest: int = LONGEST) -> dict[str, Any]:
     """Return what decoding needs, and where the checkpoint comes from."""
     size = source.model.config
     made = {
@@ -193,7 +204,8 @@ def _about(source: Source) -> dict[str, Any]:
         "template": source.template,
         "end": source.tokenizer.eos_token_id,
         "context": source.context,
-        "longest": LONGEST,
+        "longest": longest,
+        "seat": seat,
         "text_version": TEXT_VERSION,
         "density": DENSITY,
         "calibration": None,
@@ -224,11 +236,12 @@ def _named(path: Path) -> str:
     return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else full.name
 
 
-def _describe(directory: Path, about: Mapping[str, Any], precision: str, measured: Mapping[str, Any]) -> About:
-    """Write defender.json, with the hashes of what lies beside it."""
+def describe(directory: Path, about: Mapping[str, Any], precision: str, measured: Mapping[str, Any]) -> About:
+    """Write the description of an export, with the hashes of what lies beside it."""
     files = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in (GRAPH, TOKENIZER)}
     described = About.model_validate({**about, "files": files, "precision": precision, "measured": measured})
-    (directory / ABOUT).write_text(json.dumps(described.model_dump(mode="json"), indent=1) + "\n", "utf-8")
+    name = ABOUT if described.seat == "defender" else ABOUT_ATTACKER
+    (directory / name).write_text(json.dumps(described.model_dump(mode="json"), indent=1) + "\n", "utf-8")
     return described
 
 
@@ -241,7 +254,7 @@ def _figures(answers: Answers, expected: Answers, rows: Sequence[Row]) -> dict[s
     return {
         **{name: round(metrics[name]["value"], 6) for name in MEASURED if metrics[name]["value"] is not None},
         "same_decisions": same,
-        **dict(_latency(sorted(answers.seconds))),
+        **dict(latency(sorted(answers.seconds))),
     }
 
 
@@ -250,7 +263,7 @@ def _lines(name: str, rows: Sequence[Row], answers: Answers) -> list[dict[str, A
     return [rollout(name, row, Reply(text), "hardened") for row, text in zip(rows, answers.texts, strict=True)]
 
 
-def _latency(seconds: Sequence[float]) -> Iterator[tuple[str, float]]:
+def latency(seconds: Sequence[float]) -> Iterator[tuple[str, float]]:
     """Yield median, 99th percentile and longest of sorted seconds, none of no seconds."""
     if seconds:
         for name, share in (("median", 0.5), ("p99", 0.99), ("max", 1.0)):
@@ -280,19 +293,19 @@ def _check_same(rows: Sequence[Row], expected: Answers, answers: Answers) -> Non
         )
 
 
-def _check_place(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / ABOUT).is_file())):
+def check_place(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not is_exported(out))):
         raise BadRequestError(
             f"Expected an exported defender or nothing in {str(out)!r}, and found something else; give another --out."
         )
 
 
-def _size(directory: Path) -> int:
+def bytes_of(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.iterdir())
 
 
-def _check_size(directory: Path, precision: str) -> None:
-    size = _size(directory)
+def check_size(directory: Path, precision: str) -> None:
+    size = bytes_of(directory)
     if size > LIMIT:
         advice = "take a smaller preset" if precision == "int8" else "take --int8 yes or a smaller preset"
         raise BadRequestError(

@@ -1,0 +1,79 @@
+"""Attack by the embedded attacker: a small model of our own that runs on onnxruntime, tokenizers and numpy alone.
+
+`python -m train.nano.export_attacker CHECKPOINT` writes what it reads, models/attacker/.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from players.attackers.base import Attacker, Brief, attacker_chat
+from players.base import Options, Reply, cut
+from players.embedded import Embedded
+from runs.provenance import stable_seed
+from schema import BadRequestError
+
+MODEL = Path(__file__).resolve().parent.parent.parent / "models" / "attacker"
+
+
+class EmbeddedAttacker(Attacker):
+    """Writes greedily at temperature 0, else samples from the seed and the brief's id.
+
+    Args:
+        options: temperature and seed are read.
+        path: what `train.nano.export_attacker` wrote.
+
+    Raises:
+        BadRequestError: there is no exported attacker, or it is damaged.
+        OpenSOCError: onnxruntime or tokenizers is not installed.
+    """
+
+    kind = "embedded"
+    batch = 8
+
+    def __init__(self, options: Options, path: Path = MODEL) -> None:
+        super().__init__("embedded" if path == MODEL else path.resolve().name)
+        self._model, self._options = Embedded(path), options
+        if self._model.about.seat != "attacker":
+            raise BadRequestError(
+                f"Expected an exported attacker in {str(path)!r}, and found a {self._model.about.seat}; give it as --defender."
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return name, kind, a fingerprint of the export, and how it writes."""
+        how = {"precision": self._model.about.precision, "temperature": self._options.temperature}
+        return {**super().settings, "fingerprint": self._model.about.fingerprint, **how}
+
+    def craft(self, briefs: Sequence[Brief]) -> list[Reply]:
+        """Write an incident for each brief, on as many cores as there are."""
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            return list(pool.map(self._reply, briefs))
+
+    def _reply(self, brief: Brief) -> Reply:
+        started = time.perf_counter()
+        text, fault = self._model.complete(attacker_chat(brief), choose=self._chooser(brief))
+        return Reply(cut(text), fault, latency_s=round(time.perf_counter() - started, 4))
+
+    def _chooser(self, brief: Brief) -> Callable[[Any], int] | None:
+        """Return what draws the tokens of a brief's incident; None for the likeliest ones."""
+        if self._options.temperature <= 0:
+            return None
+        import numpy as np
+
+        rng = np.random.default_rng(stable_seed(f"{self._options.seed}/{brief.id}"))
+        return partial(_drawn, rng, self._options.temperature)
+
+
+def _drawn(rng: Any, temperature: float, logits: Any) -> int:
+    """Draw a token by its probability at a temperature."""
+    import numpy as np
+
+    weights = np.exp((logits - logits.max()).astype(np.float64) / temperature).cumsum()
+    return int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))

@@ -59,6 +59,7 @@ class Options:
     dtype: str = "auto"
     max_tokens: int = 512
     temperature: float = 0.0
+    tries: int = 1
     model: str = ""
     key_env: str = ""
     concurrency: int = 64

@@ -13,20 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from players.attackers.attempts import attempt
 from players.attackers.base import Attacker, Brief, attacker_chat
 from players.base import Options, Reply, cut
 from players.embedded import Embedded
 from runs.provenance import stable_seed
 from schema import BadRequestError
 
+AGAIN = 0.7  # temperature of a second try of a greedy attacker
 MODEL = Path(__file__).resolve().parent.parent.parent / "models" / "attacker"
 
 
 class EmbeddedAttacker(Attacker):
     """Writes greedily at temperature 0, else samples from the seed and the brief's id.
 
+    What schema or gate would refuse it writes again, sampled, as often as `options.tries` says: both are public, and it may ask them as anybody may.
+
     Args:
-        options: temperature and seed are read.
+        options: temperature, seed and tries are read.
         path: what `train.nano.export_attacker` wrote.
 
     Raises:
@@ -48,7 +52,11 @@ class EmbeddedAttacker(Attacker):
     @property
     def settings(self) -> dict[str, Any]:
         """Return name, kind, a fingerprint of the export, and how it writes."""
-        how = {"precision": self._model.about.precision, "temperature": self._options.temperature}
+        how = {
+            "precision": self._model.about.precision,
+            "temperature": self._options.temperature,
+            "tries": self._options.tries,
+        }
         return {**super().settings, "fingerprint": self._model.about.fingerprint, **how}
 
     def craft(self, briefs: Sequence[Brief]) -> list[Reply]:
@@ -58,17 +66,21 @@ class EmbeddedAttacker(Attacker):
 
     def _reply(self, brief: Brief) -> Reply:
         started = time.perf_counter()
-        text, fault = self._model.complete(attacker_chat(brief), choose=self._chooser(brief))
+        for number in range(self._options.tries):
+            text, fault = self._model.complete(attacker_chat(brief), choose=self._chooser(brief, number))
+            if number == self._options.tries - 1 or attempt(brief, text).scenario is not None:
+                break
         return Reply(cut(text), fault, latency_s=round(time.perf_counter() - started, 4))
 
-    def _chooser(self, brief: Brief) -> Callable[[Any], int] | None:
-        """Return what draws the tokens of a brief's incident; None for the likeliest ones."""
-        if self._options.temperature <= 0:
+    def _chooser(self, brief: Brief, number: int) -> Callable[[Any], int] | None:
+        """Return what draws the tokens of a brief's incident at a try; None for the likeliest ones."""
+        temperature = self._options.temperature or (AGAIN if number else 0.0)
+        if temperature <= 0:
             return None
         import numpy as np
 
-        rng = np.random.default_rng(stable_seed(f"{self._options.seed}/{brief.id}"))
-        return partial(_drawn, rng, self._options.temperature)
+        rng = np.random.default_rng(stable_seed(f"{self._options.seed}/{brief.id}/{number}"))
+        return partial(_drawn, rng, temperature)
 
 
 def _drawn(rng: Any, temperature: float, logits: Any) -> int:

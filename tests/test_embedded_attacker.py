@@ -1,0 +1,68 @@
+"""The embedded attacker: what it writes, again and otherwise, and which exports it refuses."""
+
+import json
+
+import pytest
+
+from players.attackers import open_attacker
+from players.attackers.attempts import attempt, brief_of
+from players.attackers.embedded import MODEL, EmbeddedAttacker
+from players.base import Options
+from players.embedded import MODEL as DEFENDER
+from players.embedded import EmbeddedModel
+from schema import LABELS, BadRequestError
+
+BRIEFS = [brief_of("stage1_basic", seed, split="val", asked=LABELS[seed % 5]) for seed in range(6)]
+
+
+@pytest.fixture(scope="module")
+def greedy():
+    return open_attacker("embedded", Options())
+
+
+def test_it_writes_the_same_incident_for_a_brief_alone_and_among_others(greedy):
+    replies = [reply.text for reply in greedy.craft(BRIEFS)]
+    assert replies[2] == greedy.craft(BRIEFS[2:3])[0].text
+    admitted = [attempt(brief, text).scenario is not None for brief, text in zip(BRIEFS, replies, strict=True)]
+    assert sum(admitted) >= 4
+    assert len(set(replies)) == len(replies)
+
+
+def test_samples_depend_on_seed_and_brief():
+    first, again, other = (
+        EmbeddedAttacker(Options(temperature=1.0, seed=seed)).craft(BRIEFS[:1])[0].text for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_it_tries_again_where_gate_or_schema_refuses(greedy, monkeypatch):
+    model, asked = greedy._model, []
+
+    def complete(chat, choose):
+        asked.append(choose)
+        return ("nothing", "") if len(asked) < 3 else ("dismiss discovery\n-60 nothing", "")
+
+    several = EmbeddedAttacker(Options(tries=4))
+    monkeypatch.setattr(several._model, "complete", complete)
+    assert several.craft(BRIEFS[:1])[0].text == "dismiss discovery\n-60 nothing"
+    assert len(asked) == 4
+    assert asked[0] is None
+    assert all(choose is not None for choose in asked[1:])
+    assert model is not several._model
+
+
+def test_its_settings_tell_exports_and_ways_to_write_apart(greedy):
+    about = json.loads((MODEL / "attacker.json").read_text())
+    assert greedy.settings["kind"] == "embedded"
+    assert greedy.settings["name"] == "embedded"
+    assert greedy.settings["tries"] == 1
+    assert len(greedy.settings["fingerprint"]) == 64
+    assert about["seat"] == "attacker"
+    assert about["measured"]["greedy"]["admitted"]["n"] == 100
+
+
+def test_a_seat_is_not_played_by_a_model_of_the_other():
+    with pytest.raises(BadRequestError, match=r"Expected an exported attacker .*, and found a defender"):
+        EmbeddedAttacker(Options(), DEFENDER)
+    with pytest.raises(BadRequestError, match=r"Expected an exported defender .*, and found an attacker"):
+        EmbeddedModel(Options(), MODEL)

@@ -529,7 +529,7 @@ def test_a_run_that_was_broken_off_counts_what_its_last_checkpoint_says(tmp_path
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
-@pytest.mark.parametrize("where", ["_describe", "card", "_check_size"])
+@pytest.mark.parametrize("where", ["describe", "card", "check_size"])
 def test_an_export_that_breaks_off_leaves_the_old_one(taught, ours, monkeypatch, capsys, where, stop):
     before = content(ours)
 

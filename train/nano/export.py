@@ -190,7 +190,7 @@ def write_model(source: Source, directory: Path, about: Mapping[str, Any], *, ei
     describe(directory, about, "int8" if eight_bits else "float32", {})
 
 
-def describe_source(source: Source, *, seat: str = "defender", longest: int = LONGEST) -> dict[str, Any]:
+def describe_source(source: Source, *, seat: str = "defender", longest: int | None = None) -> dict[str, Any]:
     """Return what decoding needs, and where the checkpoint comes from."""
     size = source.model.config
     made = {
@@ -204,7 +204,7 @@ def describe_source(source: Source, *, seat: str = "defender", longest: int = LO
         "template": source.template,
         "end": source.tokenizer.eos_token_id,
         "context": source.context,
-        "longest": longest,
+        "longest": longest or LONGEST,
         "seat": seat,
         "text_version": TEXT_VERSION,
         "density": DENSITY,

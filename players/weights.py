@@ -55,7 +55,7 @@ def base_name(adapter: Path) -> str:
 
 
 def cached(name: str) -> Path | None:
-    """Return the directory of a hub model in the local cache, or of `smollm2`; None if it is not there.
+    """Return the directory of a hub model (`NAME` or `NAME@REVISION`) in the local cache, or of `smollm2`; None if it is not there.
 
     Raises:
         MissingExtraError: `smollm2` is meant, and its package is not installed.
@@ -65,7 +65,8 @@ def cached(name: str) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
-        directory = Path(snapshot_download(name, local_files_only=True))
+        named, _, revision = name.partition("@")
+        directory = Path(snapshot_download(named, revision=revision or None, local_files_only=True))
     except (OSError, ValueError):
         return None
     return directory if is_model(directory) else None

@@ -1,7 +1,7 @@
 """Write the documents that are made from code, and the reward tables of openenv.yaml: python scripts/make_docs.py [--check]
 
 The command helps whoever changed a rule, a format of records, a reward or a set. The rules give docs/playbook.md and docs/attack_layer.json, and rubric.TABLES
-gives docs/rubric.md and the `rewards:` block of openenv.yaml. The families give docs/gallery.md, one incident docs/prompt.md, and docs/results.json (`python -m eval.results`) gives docs/results.md. In docs/real_logs.md the tables of formats, log sources and tactics are made from the importers and
+gives docs/rubric.md and the `rewards:` block of openenv.yaml. The families give docs/gallery.md, one incident docs/prompt.md, and docs/results.json (`python -m eval.results`) gives docs/results.md. The tests of the quality bar give docs/quality.md. In docs/real_logs.md the tables of formats, log sources and tactics are made from the importers and
 the rules; in data/README.md, data/manifest.json gives the table of sets and data/audit.json the audit's.
 """
 
@@ -33,6 +33,7 @@ from scripts.coverage_tables import (  # noqa: E402
 )
 from scripts.gallery import gallery_page  # noqa: E402
 from scripts.prompt_page import prompt_page  # noqa: E402
+from scripts.quality_page import quality_page  # noqa: E402
 from scripts.results_page import results_page  # noqa: E402
 from verifier.playbook import playbook_page  # noqa: E402
 
@@ -195,6 +196,7 @@ def main() -> None:
         docs / "gallery.md": gallery_page(),
         docs / "prompt.md": prompt_page(),
         docs / "real_logs.md": real_logs_page((docs / "real_logs.md").read_text(encoding="utf-8")),
+        docs / "quality.md": quality_page(),
         docs / "results.md": results_page(results, docs / "images"),
         docs / "attack_layer.json": json.dumps(attack_layer(), indent=1) + "\n",
         yaml_path: manifest(yaml_path.read_text(encoding="utf-8")),

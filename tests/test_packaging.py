@@ -108,3 +108,25 @@ def test_auto_env_finds_and_plays_it(installed, url):
 
 def test_the_installed_game_says_how_to_use_it(installed):
     assert "--incident FILE" in installed("-m", "opensoc_env.play", "--help")
+
+
+def test_a_model_of_the_hub_can_be_pinned_to_a_commit(tmp_path, monkeypatch, capsys):
+    from train import hub
+
+    asked, commit = [], "0123456789abcdef0123456789abcdef01234567"
+
+    def download(name, *, revision=None, local_files_only=False, **_):
+        if local_files_only:
+            raise OSError("not in the cache")
+        asked.append((name, revision))
+        return str(tmp_path / commit)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **more: asked.append(more["revision"]))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+    assert hub.local_directory(f"some/model@{commit}").name == commit
+    assert capsys.readouterr().out == ""
+    hub.local_directory("some/model")
+    assert asked == [commit, ("some/model", commit), None, ("some/model", None)]
+    assert f"--model some/model@{commit} takes the same files again" in capsys.readouterr().out

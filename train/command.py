@@ -123,7 +123,7 @@ THREADS = Flag("--threads", "cores that share a step", int, 2, metavar="N", trai
 START = (
     Flag(
         "--model",
-        f"a model's or adapter's directory, a name on the hub, {smollm2.NAME}, or one of {', '.join(PRESETS)}",
+        f"a model's or adapter's directory, a name on the hub (NAME@COMMIT pins its files), {smollm2.NAME}, or one of {', '.join(PRESETS)}",
         default=OWNERS_MODEL,
         metavar="PATH_OR_HUB_ID_OR_PRESET",
     ),

@@ -60,7 +60,7 @@ def local_directory(named: str) -> Path:
                 "give one that save_pretrained wrote."
             )
         return path
-    if path.is_absolute() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", named) or named.startswith("."):
+    if path.is_absolute() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(@[\w.-]+)?", named) or named.startswith("."):
         raise BadRequestError(f"Expected a model's directory at {named!r}, and there is none; correct --model.")
     return cached(named) or _fetch(named)
 
@@ -76,14 +76,22 @@ def _fetch(named: str) -> Path:
     if constants.HF_HUB_OFFLINE:
         raise BadRequestError(refusal.format("it is neither of the first two while HF_HUB_OFFLINE is set"))
     try:
-        HfApi().model_info(named, timeout=HUB_S)  # one request: a download would try again for minutes
-        return Path(snapshot_download(named, allow_patterns=list(FILES), etag_timeout=HUB_S))
+        name, _, revision = named.partition("@")
+        HfApi().model_info(
+            name, revision=revision or None, timeout=HUB_S
+        )  # one request: a download would try again for minutes
+        directory = Path(
+            snapshot_download(name, revision=revision or None, allow_patterns=list(FILES), etag_timeout=HUB_S)
+        )
     except HfHubHTTPError as error:
         raise BadRequestError(refusal.format(f"the hub refused: {_first_line(error)}")) from error
     except Exception as error:  # a transport's own errors: no name, no route, no answer in time
         raise BadRequestError(
             refusal.format(f"the hub could not be reached ({type(error).__name__}: {_first_line(error)})")
         ) from error
+    if not revision:  # a name is a branch, which moves
+        print(f"The hub's {name} is at {directory.name}: --model {name}@{directory.name} takes the same files again.")
+    return directory
 
 
 def _first_line(error: Exception) -> str:

@@ -13,11 +13,14 @@ from incidents import (
     SYSTEM32,
     call,
     clock,
+    cloud,
     event,
     incident,
     inject,
     launch,
     logon,
+    service_tickets,
+    setting,
     ticket,
     world,
     write,
@@ -267,6 +270,50 @@ INBOUND = {"src_ip": OUTSIDE, "dst_ip": "10.20.1.11"}
     ],
 )
 def test_fields_agree_with_each_other(row, words):
+    assert refused(row, words=words) == bool(words)
+
+
+# ---------------------------------------------------------------- what attackers that were trained found
+ACCOUNT = "286961027363"
+IAM = f"arn:aws:iam::{ACCOUNT}:user/"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"user_uid": IAM + "ana", "cloud_account": ACCOUNT}, ""),
+        ({"user_uid": IAM + "ana"}, ""),
+        ({"user_uid": f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/session", "cloud_account": ACCOUNT}, ""),
+        ({"user_uid": "ana@corp.example"}, ""),
+        ({"user_uid": "a.stranger"}, ""),
+        ({"user_uid": IAM + "ben", "cloud_account": ACCOUNT}, "user_uid names 'ben', and actor_user 'ana'"),
+        ({"user_uid": "ben@corp.example"}, "user_uid names 'ben', and actor_user 'ana'"),
+        ({"user_uid": "ben"}, "user_uid names 'ben', and actor_user 'ana'"),
+        ({"user_uid": IAM + "ana", "cloud_account": "1"}, f"user_uid is of the account {ACCOUNT}, and cloud_account"),
+        ({"user_uid": "arn:aws:iam::17311801125:user/ana"}, "is no ARN of an identity"),
+        ({"user_uid": "arn:aws:sts::7HTTP"}, "is no ARN of an identity"),
+    ],
+)
+def test_a_call_to_a_cloud_is_made_by_one_caller(fields, words):
+    assert refused(cloud(0, "ListBuckets", **fields), words=words) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("class_id", "words"),
+    [
+        ("{d78b5fb9-0000-4000-8000-0000eedcbec5}", ""),
+        ("{d78b5fb9-0000-4000-8000-0000eedcbec55}", "which is no class id"),
+        ("{d78b5fb9", "which is no class id"),
+    ],
+)
+def test_a_class_id_has_as_many_digits_as_windows_takes(class_id, words):
+    row = setting(0, INSTALLED, rf"HKU\S-1-5-21-1-2-3-1001_Classes\CLSID\{class_id}\InprocServer32")
+    assert refused(row, words=words) == bool(words)
+
+
+@pytest.mark.parametrize(("machine", "words"), [("WKS-02$", ""), ("LEL-WKS-08$", "there is no machine 'LEL-WKS-08'")])
+def test_kerberos_gives_tickets_for_machines_that_exist(machine, words):
+    (row,) = service_tickets(1, name=machine, cipher="0x12")
     assert refused(row, words=words) == bool(words)
 
 

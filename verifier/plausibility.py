@@ -301,6 +301,46 @@ def _connection_faults(line: Line[NetConnFields], window: Window) -> list[str]:
     return faults
 
 
+# ---------------------------------------------------------------- names that must be whole
+_ARN = re.compile(r"^arn:aws[a-z-]*:(?:iam|sts)::(\d{12}):(.+)$")
+_CLASS_ID = re.compile(r"\\clsid\\(\{[^}\\]*\}?)", re.IGNORECASE)
+_GUID = re.compile(r"^\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}$", re.IGNORECASE)
+
+
+def _identities(window: Window) -> list[str]:
+    """Check that a call to a control plane is made by one caller: the identity names the account at work, and an ARN is one."""
+    reasons = []
+    for line in window.of(CloudApiFields):
+        identity, user = line.fields.user_uid or "", line.user
+        arn = _ARN.match(identity)
+        if identity.startswith("arn:") and arn is None:
+            reasons.append(f"{line.log_id}: user_uid {identity[:80]!r} is no ARN of an identity")
+        if arn and line.fields.cloud_account and arn[1] != line.fields.cloud_account:
+            reasons.append(f"{line.log_id}: user_uid is of the account {arn[1]}, and cloud_account another")
+        named = arn[2].removeprefix("user/") if arn else account_name(identity)
+        if user and named in window.world.accounts and named != user:
+            reasons.append(f"{line.log_id}: user_uid names {named!r}, and actor_user {user!r}")
+    return reasons
+
+
+def _identifiers(window: Window) -> list[str]:
+    """Check that class ids are GUIDs, and that the machines exist for which Kerberos gives tickets."""
+    reasons = []
+    for setting in window.of(RegistryFields):
+        reasons += [
+            f"{setting.log_id}: reg_key_path holds {name!r}, which is no class id"
+            for name in _CLASS_ID.findall(setting.fields.reg_key_path or "")
+            if not _GUID.match(name)
+        ]
+    for ticket in window.of(KerberosFields):
+        service = ticket.fields.service_name or ""
+        if service.endswith("$") and window.world.hosts and service[:-1] not in window.world.hosts:
+            reasons.append(
+                f"{ticket.log_id}: there is no machine {service[:-1]!r} in this world, for which a ticket is given"
+            )
+    return reasons
+
+
 # ---------------------------------------------------------------- the claim
 def _category(claimed: Category, window: Window, truth: GroundTruth) -> list[str]:
     """Check that the events can bear the claimed category."""
@@ -327,7 +367,15 @@ def _category(claimed: Category, window: Window, truth: GroundTruth) -> list[str
     return [f"the category is {claimed}, but no event is of a kind that shows it"]
 
 
-_CHECKS: tuple[Callable[[Window], list[str]], ...] = (_entities, _substance, _period, _causes, _agreement)
+_CHECKS: tuple[Callable[[Window], list[str]], ...] = (
+    _entities,
+    _substance,
+    _period,
+    _causes,
+    _agreement,
+    _identities,
+    _identifiers,
+)
 
 
 # ---------------------------------------------------------------- novelty

@@ -81,6 +81,9 @@ def test_a_round_stores_what_was_admitted_and_goes_on_after_it(start, tmp_path, 
     assert line["attacker/unreadable"] == 0.5
     assert line["refusals"]["expected the claim, an action and a category, in the first line"] == 5
     assert line["defender/reward"] <= 1.1
+    holes = [json.loads(text) for text in (out / "holes.jsonl").read_text().splitlines()]
+    assert len(holes) == sum(incident.rights == 0 for incident in incidents) > 0
+    assert {hole["hole"] for hole in holes} == {"no answer was right: does the window say what decides?"}
     assert set(line["wins"]) == {"0"}
     assert play(start, out, "--rounds", "2") == 0
     assert {incident.round for incident in read_incidents(out / "incidents.jsonl")} == {0, 1}

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 ANSWERS = 4  # of the defender to an incident
 TOGETHER = 512  # incidents whose answers are written side by side
 STORED = 48  # incidents of a step that are kept
+NO_CHANCE = "no answer was right: does the window say what decides?"
 
 
 def brief_row(salt: str, tasks: Sequence[Task], split: Split, index: int) -> Row:
@@ -258,12 +259,12 @@ class Deceive(GRPO):
             for one, right in zip(group, rights, strict=True)
             if right is not None
         ]
-        holes = [
-            self._stored(*found, opponent).model_dump() | {"hole": found[1].hole} for found in admitted if found[1].hole
-        ]
         chosen = Random(f"{self.seed}/{places[0]}").sample(admitted, min(STORED, len(admitted)))
+        holes = [(found, found[1].hole) for found in admitted if found[1].hole]
+        holes += [(found, NO_CHANCE) for found in chosen if not found[2] and not found[1].hole]
+        rows = [self._stored(*found, opponent).model_dump() | {"hole": hole} for found, hole in holes]
         refusals = Counter(one.refusal for group in crafted for one in group if one.refusal)
-        self._store([self._stored(*found, opponent) for found in chosen], holes, refusals)
+        self._store([self._stored(*found, opponent) for found in chosen], rows, refusals)
 
     def _stored(self, place: int, one: Crafted, right: float, opponent: int) -> StoredIncident:
         row = self._rows(place)

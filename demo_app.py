@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import demo_data as data
 from app_runtime.guard import Guard
+from demo.arena import ArenaTab
 from demo.attack import AttackTab
 from demo.draft import IncidentDraft
 from demo.entrance import add_entrance
@@ -73,11 +74,14 @@ def build(table: TableName = "standard") -> gr.Blocks:
                 PlayTab(table)
             with gr.Tab("You attack"):
                 AttackTab(table)
+            with gr.Tab("Arena") as arena_tab:
+                arena = ArenaTab(table)
             with gr.Tab("Your log"):
                 LogTab(table)
             with gr.Tab("Results") as tab:
                 board = piece()
         on(tab.select, lambda: styled(results()), None, [board])  # type: ignore[arg-type]
+        on(arena_tab.select, arena.on_open, None, [arena.matrix])  # type: ignore[arg-type]
     page.state_session_capacity = SESSIONS
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_ONCE, api_open=False, status_update_rate=STATUS_S)
     page._queue.sleep_when_free = LOOKS_S

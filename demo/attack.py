@@ -194,8 +194,8 @@ class AttackTab:
         """Send the draft at a defender, and show who won."""
         desk = require(desk, NONE)
         draft = desk.draft._replace(text=text) if desk.typed(text) else desk.draft
-        submission, answer, grade = draft.sent(name, self.table)
-        outcome = styled(views.outcome(submission, answer, grade))
+        sent = draft.sent(name, self.table)
+        submission, answer, outcome = sent.judged, sent.answer, styled(views.outcome(sent))
         if submission.case is None or answer is None:
             return [None, gr.Column(visible=False), outcome, *[gr.skip()] * 5]
         return [

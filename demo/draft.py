@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, cast, get_args
 
-from demo_data import SALT, SPLIT, DemoCase, GateResult, ScoredAnswer, ask
+from demo_data import SALT, SPLIT, DemoCase, GateResult, ScoredAnswer, ask, generated
 from env import OpenSOCEnv
+from players.attackers.attempts import Verdict, verdict_of
 from rubric import TableName
 from scenario import OBSERVED
 from schema import (
@@ -94,22 +95,20 @@ class IncidentDraft(NamedTuple):
             return GateResult(None, (str(error),), "")
         return _judged(self)
 
-    def sent(
-        self, defender: str, table: TableName = "standard"
-    ) -> tuple[GateResult, ScoredAnswer | None, dict[str, Any]]:
-        """Send the draft at a defender: the gate's word, the defender's answer, and the environment's grade of both players.
+    def sent(self, defender: str, table: TableName = "standard") -> Sent:
+        """Send the draft at a defender: the gate's word, the defender's answers before and after the edit, and the environment's grade of both players.
 
         Raises:
             BadRequestError: there is no such defender.
         """
         judged = self.judged()
         if judged.case is None:
-            return judged, None, {}
-        answer = ask(defender, judged.case, table)
+            return Sent(judged, None, None, {})
+        before, answer = ask(defender, _begun(self.task, self.seed), table), ask(defender, judged.case, table)
         environment = self._environment(table)
         environment.step({"craft_incident": self.read()})
         environment.step({"submit_triage": answer.triage})
-        return judged, answer, environment.grade()
+        return Sent(judged, before, answer, environment.grade())
 
     # ------------------------------------------------------------ the form
     def head(self) -> tuple[str, str, str]:
@@ -209,6 +208,28 @@ class IncidentDraft(NamedTuple):
             if str(event.get("log_id")) == log_id:
                 return event
         raise BadRequestError(f"Expected a line of the incident, and got {shown(log_id)}; choose one.")
+
+
+class Sent(NamedTuple):
+    """What came of a draft that was sent: the gate's word, the defender's answer to the incident that the draft began as (`before`) and to the draft, and the
+    environment's grade. A draft that was refused has no answers."""
+
+    judged: GateResult
+    before: ScoredAnswer | None
+    answer: ScoredAnswer | None
+    grade: dict[str, Any]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Who won; a win counts only where the defender was right before the edit."""
+        return verdict_of(self.before and self.before.right, self.answer and self.answer.right)
+
+
+@lru_cache(maxsize=64)
+def _begun(task: Task, seed: int) -> DemoCase:
+    """Return the incident that a draft begins as, as the defender would get it without an edit."""
+    generated_case = generated(task, seed)
+    return IncidentDraft.of(generated_case).judged().case or generated_case
 
 
 @lru_cache(maxsize=64)

@@ -19,6 +19,8 @@ from demo.words import ACTIONS, cut, readable, rule_summary, summary
 from schema import NO_TIME
 
 if TYPE_CHECKING:
+    from demo.draft import Sent
+    from demo.games import Bout
     from demo.recorded import JudgedLog
     from demo_data import DemoCase, Game, GateResult, ScoredAnswer
 
@@ -148,9 +150,24 @@ def gate(judged: GateResult) -> str:
     return str(pieces().gate(judged))
 
 
-def outcome(judged: GateResult, answer: ScoredAnswer | None, grade: Mapping[str, Any]) -> str:
-    """Render who won, with both rewards."""
-    return str(pieces().outcome(judged, answer, grade))
+def outcome(sent: Sent) -> str:
+    """Render who won and why, with both rewards."""
+    return str(pieces().outcome(sent))
+
+
+def bout(played: Bout) -> str:
+    """Render a round of the arena: who won and why, or the gate's refusal."""
+    return str(pieces().bout(played))
+
+
+def games(attacker: str, defender: str, verdicts: Sequence[str], shown: int | None) -> str:
+    """Render a stored game round by round, the one that is shown marked; `shown` counts from 0."""
+    return str(pieces().games(attacker, defender, verdicts, shown))
+
+
+def matrix(pairs: Sequence[Mapping[str, Any]], picture: str) -> str:
+    """Render the success of every attacker against every defender: the heat map (base64; empty for none) and its figures."""
+    return str(pieces().matrix(pairs, picture))
 
 
 def note(text: str) -> str:

@@ -14,7 +14,7 @@ from players.base import Reply
 from runs.files import JsonLines
 from schema import Row
 
-ATTEMPTS = "attempts.jsonl"
+ATTEMPTS, RESULT, DEFENDERS = "attempts.jsonl", "cross_play.json", "defenders"  # of a cross-play's directory
 KEYS = ("attacker", "id", "reply")  # of every line
 
 

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from eval.asking import add_asking, check_numbers, options_of
 from eval.attacks import briefs_of, counted, gain, measure_attempts, share
-from eval.attempts import ATTEMPTS, KEYS, AttemptStore
+from eval.attempts import ATTEMPTS, DEFENDERS, KEYS, RESULT, AttemptStore
 from eval.compare import compare
 from eval.cross_table import heat_map, save_both, table_page
 from eval.intervals import MEASURING
@@ -54,7 +54,7 @@ from tasks.registry import SPLITS, Split
 from tasks.sets import BENCHMARK, RECORDED, FrozenSet
 from verifier.decision import judge_observation
 
-RESULT, PAGE, DEFENDERS = "cross_play.json", "cross_play.md", "defenders"
+PAGE = "cross_play.md"
 DECIDES = ("attackers", "defenders", "split", "seed", "briefs", "reward_table", "density")
 _NAMED = re.compile(r"([\w .+-]{1,60})=(.+)", re.DOTALL)
 

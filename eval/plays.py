@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval.attacks import briefs_of
-from eval.attempts import ATTEMPTS, KEYS, AttemptStore
+from eval.attempts import ATTEMPTS, DEFENDERS, KEYS, AttemptStore
 from eval.cross_table import table
 from eval.runs import Run, load_run
 from players.attackers.attempts import Attempt
@@ -62,7 +62,7 @@ def read_played(out: Path, attackers: Sequence[str], defender: str) -> list[list
     try:
         run = json.loads((out / RUN).read_text("utf-8"))
         briefs = briefs_of(run["split"], run["briefs"], run["seed"])
-        runs = [load_run(path) for path in sorted((out / "defenders").iterdir())]
+        runs = [load_run(path) for path in sorted((out / DEFENDERS).iterdir())]
     except (OSError, ValueError, KeyError) as error:
         raise BadRequestError(
             f"Expected a directory of eval.cross_play in {str(out)!r}, and got {type(error).__name__}: {error}; play it first."

@@ -23,7 +23,7 @@ FLAGS = [
 ]
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 expect.set_options(timeout=20_000)
-TABS = ("Before and after", "You triage", "You attack", "Your log", "Results")
+TABS = ("Before and after", "You triage", "You attack", "Arena", "Your log", "Results")
 SHOTS = os.environ.get("OPENSOC_SCREENSHOTS")
 
 pytestmark = [
@@ -361,7 +361,7 @@ def test_a_sent_incident_is_answered_and_judged_whatever_it_claims(visit):
     truth = fallen(page).inner_text()
     assert f"The author claimed {claim}" in truth
     assert incident["target_label"] in truth.split("The author claimed")[0]
-    expect(page.get_by_text(re.compile("The defender held|You won"))).to_be_visible()
+    expect(page.get_by_text(re.compile("The defender held|You won|No win"))).to_be_visible()
 
 
 def test_the_gate_speaks_while_one_types(visit):
@@ -405,6 +405,47 @@ def test_the_form_and_the_json_are_one_incident(visit):
     rewritten(page, changed | {"narrative": "Typed as JSON."})
     tab(page, "Form")
     expect(page.get_by_label("Narrative: what a reporter tells the defender")).to_have_value("Typed as JSON.")
+
+
+# ---------------------------------------------------------------- arena
+WHO_WON = re.compile("The attacker won|The defender held|No win|Refused at the gate")
+
+
+def watched_game(page):
+    tab(page, "Arena")
+    button(page, "Watch the stored game").click()
+    expect(page.locator(".card.bout:visible h3")).to_have_text(WHO_WON)
+
+
+def test_a_stored_game_is_watched_round_by_round(visit):
+    page = visit()
+    watched_game(page)
+    rounds = page.locator(".rounds:visible td")
+    words = rounds.all_inner_texts()
+    assert len(words) == 10
+    assert {*words} <= {"won", "held", "refused", "wrong before"}
+    for number, word in enumerate(words[:4], 1):
+        expect(page.locator(".card.bout:visible .over")).to_contain_text(f"round {number} of 10")
+        expect(page.locator(".rounds:visible td.shown")).to_have_text(word)
+        said = {"won": "The attacker won", "held": "The defender held", "wrong before": "No win"}
+        expect(page.locator(".card.bout:visible h3")).to_contain_text(said.get(word, "Refused at the gate"))
+        assert page.locator(".card.answer:visible").count() == (1 if word == "refused" else 2)
+        button(page, "Next round").click()
+    expect(page.get_by_label("heat map of attackers and defenders")).to_be_visible()
+    assert page.locator(".board:visible tr").count() > 2
+
+
+def test_a_live_round_is_played_against_a_chosen_defender(visit):
+    page = visit()
+    tab(page, "Arena")
+    page.get_by_label("Against the defender").click()
+    page.get_by_role("option", name="always_dismiss").click()
+    button(page, "Play a live round").click()
+    bout = page.locator(".card.bout:visible")
+    expect(bout.locator(".over")).to_contain_text("against always_dismiss")
+    expect(bout.locator("h3")).to_have_text(WHO_WON)
+    expect(page.locator(".rounds:visible")).to_have_count(0)
+    fallen(page)
 
 
 HOSTILE = (
@@ -600,17 +641,19 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
             begun_attack(page)
             button(page, "Send").click()
             fallen(page)
+        elif name == "Arena":
+            watched_game(page)
         elif name == "Your log":
             judged_sample(page, "A macro, then shadow copies")
         else:
             tab(page, name)
-            expect(page.locator(".board" if name == "Results" else ".card.truth:visible").first).to_be_visible()
+            expect(page.locator(".board:visible" if name == "Results" else ".card.truth:visible").first).to_be_visible()
         page.wait_for_timeout(600)
 
         assert page.evaluate(CONTRAST) == []
         assert page.evaluate(BROKEN) == []
         assert page.evaluate(CRAMPED) == []
-        for picture in page.locator("figure img").all():
+        for picture in page.locator("figure img:visible").all():
             assert picture.bounding_box()["width"] >= 640
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, f"{name} is too wide"
         kept = Path(SHOTS) if SHOTS else tmp_path

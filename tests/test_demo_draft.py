@@ -273,7 +273,7 @@ def test_what_is_no_incident_is_refused_by_the_gate_and_by_the_form(text, told):
     assert told in reason
     assert reason.isascii()
     assert len(reason) < 200
-    assert broken.sent("keyword") == (judged, None, {})
+    assert broken.sent("keyword") == (judged, None, None, {})
     for act in (
         broken.read,
         broken.head,
@@ -348,7 +348,7 @@ def test_a_strange_incident_is_refused_with_a_reason_and_can_still_be_edited(str
     assert judged.reasons
     assert all(isinstance(reason, str) and 0 < len(reason) < 2000 for reason in judged.reasons)
     assert isinstance(judged.claimed, str)
-    assert strange.sent("keyword")[1:] == (None, {})
+    assert strange.sent("keyword")[1:] == (None, None, {})
     assert all(isinstance(text, str) for text in strange.head())
     for log_id in strange.line_ids()[:3]:
         rows = strange.line(log_id)
@@ -368,7 +368,7 @@ def test_a_draft_is_graded_like_an_episode_of_the_environment(table):
         begun = IncidentDraft.of(generated(task, seed))
         begun = begun.with_head("dismiss", begun.head()[1], "All is well.")
         for defender in ("keyword", "always_escalate"):
-            judged, answer, grade = begun.sent(defender, table)
+            judged, _, answer, grade = begun.sent(defender, table)
             env = OpenSOCEnv(salt="demo", reward_table=table)
             env.reset(seed, task=task, split="val", mode="self_play")
             seen = env.step({"craft_incident": json.loads(begun.text)}).model_dump()
@@ -404,6 +404,28 @@ def test_the_gate_names_what_could_not_have_happened():
     reasons = with_event(fields={**GIVEN["events"][0]["fields"], "device_hostname": "NOWHERE"}).judged().reasons
 
     assert any("NOWHERE" in reason for reason in reasons)
+
+
+def test_a_win_counts_only_where_the_defender_was_right_before_the_edit():
+    """A defender that always dismisses is wrong on what is malicious, whatever a visitor does."""
+    malicious = next(case for task, seed in SOME if (case := generated(task, seed)).truth.action != "dismiss")
+    unchanged = IncidentDraft.of(malicious)
+    edited = unchanged.with_head("dismiss", unchanged.head()[1], "Another reporter.")
+    right = unchanged.judged().case.truth.action
+    for draft_ in (unchanged, edited):
+        sent = draft_.sent("always_dismiss")
+        assert (sent.answer.right, sent.before.right, sent.verdict) == (False, False, "wrong before")
+    assert unchanged._replace(text="{").sent("always_dismiss").verdict == "refused"
+    harmless = next(case for task, seed in SOME if (case := generated(task, seed)).truth.action == "dismiss")
+    assert IncidentDraft.of(harmless).sent("always_dismiss").verdict == "held"
+    assert right != "dismiss"
+
+
+def test_what_was_right_before_the_edit_and_is_wrong_after_it_is_a_win():
+    harmless = next(case for task, seed in SOME if (case := generated(task, seed)).truth.action == "dismiss")
+    grave = next(case for seed in range(60) if (case := generated("stage1_basic", seed)).truth.action == "escalate")
+    before, after = (drafts.ask("always_dismiss", case) for case in (harmless, grave))
+    assert drafts.Sent(drafts.GateResult(grave, (), "dismiss"), before, after, {}).verdict == "won"
 
 
 def test_a_draft_needs_a_defender_that_is_there():

@@ -13,8 +13,9 @@ import plotly.graph_objects as go
 import pytest
 
 from demo import results, views
-from demo.draft import IncidentDraft, world_of
+from demo.draft import IncidentDraft, Sent, world_of
 from demo.figures import EVIDENCE
+from demo.games import Bout
 from demo.graph import Link, graph, links_of, talk_rows
 from demo.timeline import timeline
 from demo.words import LONGEST, readable
@@ -118,6 +119,9 @@ def rewritten(text, case=FEW):
     return case._replace(title=text, observation=observation)
 
 
+NO_SHARE = {"value": None, "low": None, "high": None, "n": 0}
+
+
 def answer_of(text, **changes):
     triage = {"action": "monitor", "cited_log_id": "L1-1", "rationale": text, "confidence": 0.25}
     return ScoredAnswer(
@@ -142,7 +146,11 @@ def pieces(text):
         "ground truth": views.ground_truth(case, claimed=text),
         "score": views.score(game),
         "gate": views.gate(refused),
-        "outcome": views.outcome(refused, None, {}),
+        "outcome": views.outcome(Sent(refused, None, None, {})),
+        "bout": views.bout(Bout(text, text, text, text, (), case, faulty, case, answer)),
+        "refused bout": views.bout(Bout(text, text, text, text, (text,) * 15, None, None, None, None)),
+        "game": views.games(text, text, ["won", "held"], 0),
+        "matrix": views.matrix([{"attacker": text, "defender": text, "success": NO_SHARE}], ""),
         "note": views.note(text),
         "talks": talks(case),
     }
@@ -480,17 +488,37 @@ def test_the_gate_lists_a_dozen_reasons_and_counts_the_rest():
     assert "The gate admits this incident." in Page(views.gate(IncidentDraft.of(BASE).judged())).text
 
 
-def test_the_outcome_says_who_won_and_both_rewards():
-    judged, _, _ = IncidentDraft.of(BASE).sent("keyword")
+def test_the_outcome_says_who_won_and_why_and_both_rewards():
+    judged = IncidentDraft.of(BASE).judged()
     grade = {"rewards": {"attacker": 1.2, "defender": -0.3}}
-    lost = Page(views.outcome(judged, answer_of("x", right=False), grade)).text
-    held = Page(
-        views.outcome(judged, answer_of("x", right=True), {"rewards": {"attacker": None, "defender": 1.1}})
-    ).text
+    right, wrong = answer_of("x", right=True), answer_of("x", right=False)
+    won = Page(views.outcome(Sent(judged, right, wrong, grade))).text
+    same = Page(views.outcome(Sent(judged, wrong, wrong, grade))).text
+    held = Page(views.outcome(Sent(judged, wrong, right, {"rewards": {"attacker": None, "defender": 1.1}}))).text
 
-    assert lost == "You won: the defender is wrong. attacker's reward +1.20 defender's reward -0.30"
-    assert held == "The defender held. attacker's reward - defender's reward +1.10"
-    assert "Refused at the gate" in views.outcome(GateResult(None, ("x",), ""), None, {})
+    assert won == (
+        "You won: the defender was right before the edit, and is wrong now. On the incident that you began with it answered monitor , which was right. "
+        "attacker's reward +1.20 defender's reward -0.30"
+    )
+    assert same.startswith("No win: the defender is wrong, but it was wrong before the edit too.")
+    assert held.startswith(
+        "The defender held. On the incident that you began with it answered monitor , which was wrong."
+    )
+    assert held.endswith("attacker's reward - defender's reward +1.10")
+    assert "Refused at the gate" in views.outcome(Sent(GateResult(None, ("x",), ""), None, None, {}))
+
+
+def test_a_bout_says_who_won_what_was_right_and_what_was_answered_before():
+    right, wrong = answer_of("x", right=True), answer_of("x", right=False)
+    won = Page(views.bout(Bout("edits", "keyword", "round 1 of 10", "dismiss", (), BASE, right, BASE, wrong))).text
+    assert won.startswith(
+        "edits against keyword · round 1 of 10 · asked for an incident that deserves dismiss The attacker won:"
+    )
+    assert f"Right for the attacker's incident is {BASE.truth.action} , because {BASE.truth.why}" in won
+    refused = Page(views.bout(Bout("a", "b", "live", "", ("no such host",), None, None, None, None))).text
+    assert "Refused at the gate" in refused
+    assert "no such host" in refused
+    assert "there is nothing to win by" in refused
 
 
 # ---------------------------------------------------------------- who talked to whom

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from players.attackers.base import Brief
 from players.base import Row
@@ -92,3 +92,21 @@ def attempt(
     return Attempt(
         brief, craft, admit(craft.content, world, task=brief.task, seed=brief.seed, salt=salt, seen=seen, gated=gated)
     )
+
+
+# ---------------------------------------------------------------- who won
+Verdict = Literal["refused", "held", "won", "wrong before"]
+
+
+def verdict_of(before: bool | None, after: bool | None) -> Verdict:
+    """Say who won a round. A win counts only where the defender was right before the attacker's edit.
+
+    Args:
+        before: whether the defender was right on the incident before the edit; None where there is none.
+        after: whether it is right on the attacker's incident; None where that was refused.
+    """
+    if after is None:
+        return "refused"
+    if after:
+        return "held"
+    return "won" if before else "wrong before"

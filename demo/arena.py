@@ -1,0 +1,129 @@
+"""The tab "Arena": an attacker plays against a defender, in stored games and live, round by round."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+import demo_data as data
+from demo import games, views
+from demo.games import Bout
+from demo.page import IncidentView, controls, on, piece, require, side_by_side, skipped, styled, task_list
+from rubric import TableName
+from schema import OpenSOCError, Task
+
+NONE = "Expected a game that is watched, and there is none; press Watch the stored game."
+INTRO = """<p>Watch an attacker write incidents that a defender misjudges. In each round the defender first gets the generator's incident in the same world, then the
+attacker's. The attacker wins where the defender was right before, and is wrong now. A gate refuses what could not have happened.</p>"""
+
+
+class Watching(NamedTuple):
+    """What is shown: a round, and its place in the stored game; None for a live one."""
+
+    bout: Bout
+    place: int | None
+
+
+class ArenaTab:
+    """The tab's components and handlers; answers are scored by the reward table `table`."""
+
+    def __init__(self, table: TableName) -> None:
+        self.table = table
+        self.state = gr.State(None)  # a Watching
+        gr.HTML(styled(INTRO))
+        self._draw_controls()
+        self.score, self.outcome = piece(), piece()
+        self.answers = side_by_side()
+        with gr.Column(visible=False) as self.incident:
+            self.window = IncidentView()
+            self.truth = piece()
+        self.matrix = piece()
+        self.body = [self.state, self.score, self.outcome, *self.answers, self.incident, *self.window.words, self.truth]
+        self._bind()
+
+    def _draw_controls(self) -> None:
+        attackers = list(dict.fromkeys([*games.stored_attackers(), *games.LIVE]))
+        defenders = list(dict.fromkeys([*games.stored_defenders(), *data.defender_names()]))
+        with controls():
+            self.attacker = gr.Dropdown(
+                [(games.attacker_label(name), name) for name in attackers],
+                value=attackers[0],
+                label="Attacker",
+                min_width=220,
+            )
+            self.defender = gr.Dropdown(
+                [(games.defender_label(name), name) for name in defenders],
+                value=defenders[0],
+                label="Against the defender",
+                min_width=290,
+            )
+            self.watch = gr.Button("Watch the stored game", variant="primary", min_width=170)
+            self.following = gr.Button("Next round", min_width=110)
+        with controls():
+            self.task = task_list()
+            self.live = gr.Button("Play a live round", min_width=150)
+
+    def _bind(self) -> None:
+        pair = [self.attacker, self.defender]
+        for begun in (
+            on(self.watch.click, self.on_watch, pair, self.body),
+            on(self.following.click, self.on_next, [self.state], self.body),
+            on(self.live.click, self.on_live, [*pair, self.task], self.body),
+        ):
+            on(begun.success, self.on_figures, [self.state], self.window.figures)
+
+    # ------------------------------------------------------------ handlers
+    def on_open(self) -> str:
+        """Show how all attackers did against all defenders."""
+        return styled(views.matrix(games.arena_file()["pairs"], games.picture()))
+
+    def on_watch(self, attacker: str, defender: str) -> list[Any]:
+        """Show the first round of a stored game."""
+        return self._stored(attacker, defender, 0)
+
+    def on_next(self, watching: Watching | None) -> list[Any]:
+        """Show the next round of the game, or another live one."""
+        current = require(watching, NONE)
+        bout = current.bout
+        if current.place is None:
+            raise OpenSOCError(
+                "Expected a stored game, and this round was live; press Play a live round for another one."
+            )
+        return self._stored(bout.attacker, bout.defender, current.place + 1)
+
+    def on_live(self, attacker: str, defender: str, task: Task) -> list[Any]:
+        """Play a round in a new world."""
+        bout = games.live_round(attacker, defender, task, data.new_seed(), self.table)
+        return self._shown(Watching(bout, None), "")
+
+    def on_figures(self, watching: Watching | None) -> list[Any]:
+        """Draw the figures."""
+        return IncidentView.figures_of(watching.bout.case if watching else None, revealed=True)
+
+    # ------------------------------------------------------------ values
+    def _stored(self, attacker: str, defender: str, number: int) -> list[Any]:
+        verdicts = games.verdicts(attacker, defender)
+        place = number % len(verdicts)
+        bout = games.stored_round(attacker, defender, place, self.table)
+        return self._shown(Watching(bout, place), views.games(attacker, defender, verdicts, place))
+
+    def _shown(self, watching: Watching, score: str) -> list[Any]:
+        """Return the values of `body`."""
+        bout = watching.bout
+        cards = [
+            _titled(words, views.answer_card(answer, case))
+            for words, answer, case in (
+                ("Before: the generator's incident", bout.before, bout.before_case),
+                ("After: the attacker's incident", bout.after, bout.case),
+            )
+        ]
+        head = [watching, styled(score), styled(views.bout(bout)), *cards, gr.Column(visible=bout.case is not None)]
+        if bout.case is None or bout.after is None:
+            return [*head, *skipped([*self.window.words, self.truth])]
+        words = IncidentView.words_of(bout.case, [bout.after], revealed=True)
+        return [*head, *words, styled(views.ground_truth(bout.case))]
+
+
+def _titled(words: str, card: str) -> str:
+    return styled(f"<h4>{words}</h4>{card or '<p>There is none.</p>'}")

@@ -408,17 +408,17 @@ def test_the_gate_names_what_could_not_have_happened():
 
 def test_a_win_counts_only_where_the_defender_was_right_before_the_edit():
     """A defender that always dismisses is wrong on what is malicious, whatever a visitor does."""
-    malicious = next(case for task, seed in SOME if (case := generated(task, seed)).truth.action != "dismiss")
-    unchanged = IncidentDraft.of(malicious)
-    edited = unchanged.with_head("dismiss", unchanged.head()[1], "Another reporter.")
-    right = unchanged.judged().case.truth.action
-    for draft_ in (unchanged, edited):
+    drafts_of = {
+        case.truth.action != "dismiss": draft_
+        for task, seed in SOME
+        if (case := (draft_ := IncidentDraft.of(generated(task, seed))).judged().case)
+    }
+    unchanged = drafts_of[True]
+    for draft_ in (unchanged, unchanged.with_head("dismiss", unchanged.head()[1], "Another reporter.")):
         sent = draft_.sent("always_dismiss")
         assert (sent.answer.right, sent.before.right, sent.verdict) == (False, False, "wrong before")
     assert unchanged._replace(text="{").sent("always_dismiss").verdict == "refused"
-    harmless = next(case for task, seed in SOME if (case := generated(task, seed)).truth.action == "dismiss")
-    assert IncidentDraft.of(harmless).sent("always_dismiss").verdict == "held"
-    assert right != "dismiss"
+    assert drafts_of[False].sent("always_dismiss").verdict == "held"
 
 
 def test_what_was_right_before_the_edit_and_is_wrong_after_it_is_a_win():

@@ -26,17 +26,7 @@ from env import Archive, Observation, OpenSOCEnv
 from generator import generate
 from generator.curriculum import Curriculum
 from generator.injection import TIERS, inject
-from generator.twins import (
-    Proposer,
-    actor_changed,
-    burst_cut,
-    event_added,
-    event_removed,
-    order_swapped,
-    program_moved,
-    rebuild,
-    window_cut,
-)
+from generator.twins import OF_LINES, Proposer, rebuild
 from players.base import Density
 from rubric import TableName
 from runs.extras import missing
@@ -52,16 +42,7 @@ except ModuleNotFoundError as error:
     raise missing(error, "pettingzoo") from error
 
 ATTACKER, DEFENDER = "attacker_0", "defender_0"
-EDITS: tuple[Proposer | None, ...] = (
-    None,
-    event_removed,
-    order_swapped,
-    burst_cut,
-    program_moved,
-    actor_changed,
-    event_added,
-    window_cut,
-)
+EDITS: tuple[Proposer | None, ...] = (None, *OF_LINES)
 
 
 def craft_menu() -> spaces.Dict:

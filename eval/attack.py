@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from eval.asking import add_asking, check_numbers, keep, options_of
-from eval.attacks import briefs_of, judge, measure_attempts
+from eval.attacks import INCIDENTS, JUDGED, SPLIT, briefs_of, judge, measure_attempts, verdict
 from eval.metric_table import interval_text, value_text
 from players.attackers import ATTACKERS, Attacker, open_attacker
-from players.attackers.attempts import Attempt
 from players.attackers.base import Brief
 from players.attackers.stored import read_stored, stored_line
 from runs.directory import Run, close_run, locked, new_run, open_run
@@ -30,11 +29,10 @@ from runs.ending import DONE, exit_code, interruptible
 from runs.extras import require
 from runs.files import JsonLines, held_room, write_atomically, write_json
 from runs.progress import progress
-from tasks.registry import SPLITS, Split
+from tasks.registry import SPLITS
 
-INCIDENTS, JUDGED, METRICS = "incidents.jsonl", "judged.jsonl", "metrics.json"
+METRICS = "metrics.json"
 DECIDES = ("attacker", "seed", "split", "briefs")  # what a resumed run must share
-SPLIT: Split = "test_seed"  # whose worlds no training sees
 LIBRARIES = ("openai", "peft", "pydantic", "tenacity", "tokenizers", "torch", "transformers")
 
 
@@ -97,18 +95,6 @@ def _write_incidents(log: JsonLines, attacker: Attacker, briefs: Sequence[Brief]
         )
     if stop.is_set():
         raise KeyboardInterrupt
-
-
-def verdict(attempted: Attempt) -> dict[str, Any]:
-    """Return what became of an incident, as plain data: `action` and `play` are None for one that was refused, whose `refusal` says why."""
-    scenario, admission = attempted.scenario, attempted.admission
-    return {
-        "id": attempted.brief.id,
-        "admitted": scenario is not None,
-        "refusal": attempted.refusal,
-        "action": scenario.truth.action if scenario else None,
-        "play": admission.play if scenario and admission else None,
-    }
 
 
 def attack(args: argparse.Namespace, argv: Sequence[str]) -> None:

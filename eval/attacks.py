@@ -25,6 +25,8 @@ from tasks.registry import Split
 from telemetry.scoring import wilson
 from verifier.rules import RULES
 
+INCIDENTS, JUDGED = "incidents.jsonl", "judged.jsonl"  # of a run of eval.attack
+SPLIT: Split = "test_seed"  # of the attackers' board: no training sees its worlds
 SEEDS = 100_000  # of worlds, between two seeds of a command line
 COMMONEST = 20  # kinds of refusal, rules and plays that are listed
 COMPARED = 300  # incidents whose likeness is measured, each with each
@@ -83,6 +85,18 @@ def _judged(brief: Brief, incident: WrittenIncident, plays: Mapping[str, int]) -
     if incident.craft_incident is None:
         return Attempt(brief, Craft(None, incident.fault or "expected an incident; got null"), None)
     return attempt(brief, json.dumps(incident.craft_incident), seen=plays)
+
+
+def verdict(attempted: Attempt) -> dict[str, Any]:
+    """Return what became of an incident, as plain data: `action` and `play` are None for one that was refused, whose `refusal` says why."""
+    scenario, admission = attempted.scenario, attempted.admission
+    return {
+        "id": attempted.brief.id,
+        "admitted": scenario is not None,
+        "refusal": attempted.refusal,
+        "action": scenario.truth.action if scenario else None,
+        "play": admission.play if scenario and admission else None,
+    }
 
 
 # ---------------------------------------------------------------- shares

@@ -434,6 +434,16 @@ BROADER: tuple[Proposer, ...] = (
     actor_changed,
     event_added,
 )
+# These edit lines alone, so they stay in the incident's world: what whoever writes incidents may do.
+OF_LINES: tuple[Proposer, ...] = (
+    event_removed,
+    order_swapped,
+    burst_cut,
+    program_moved,
+    actor_changed,
+    event_added,
+    window_cut,
+)
 LAST: tuple[Proposer, ...] = (window_cut, silent_alert)  # for a decision that has two reasons, or none
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,13 +25,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
-    """A part of the board; nothing that is not named may stand in it."""
+class Strict(BaseModel):
+    """A part of a board; nothing that is not named may stand in it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Figure(_Strict):
+class Figure(Strict):
     """A metric with its 95 % interval over `n` items or pairs; what does not exist is null."""
 
     value: Finite | None
@@ -50,7 +50,7 @@ class Figure(_Strict):
         return self
 
 
-class SetEntry(_Strict):
+class SetEntry(Strict):
     """The figures on one set, by metric."""
 
     sha256: dict[str, Sha256] = Field(min_length=1, description="Hash of the set's file, by name; benchmark has three.")
@@ -67,7 +67,7 @@ class SetEntry(_Strict):
         return self
 
 
-class Entry(_Strict):
+class Entry(Strict):
     """One defender."""
 
     name: str = Field(min_length=1, max_length=120)
@@ -82,7 +82,7 @@ class Entry(_Strict):
     sets: dict[str, SetEntry] = Field(min_length=1)
 
 
-class Leaderboard(_Strict):
+class Leaderboard(Strict):
     """The whole file."""
 
     version: Literal[1]
@@ -97,27 +97,39 @@ class Leaderboard(_Strict):
         return self
 
 
+Board = TypeVar("Board", bound=Strict)
+
+
 def load_board(path: Path) -> Leaderboard:
-    """Read the board in a file.
+    """Read the defenders' board in a file.
 
     Raises:
         BadRequestError: there is none, or it does not have the form of `schema.json`.
     """
+    return read_board(path, Leaderboard, SCHEMA)
+
+
+def read_board(path: Path, board: type[Board], schema: Path) -> Board:
+    """Read a board in a file.
+
+    Raises:
+        BadRequestError: there is none, or it does not have the form of the schema's file.
+    """
     try:
-        return Leaderboard.model_validate_json(path.read_bytes())
+        return board.model_validate_json(path.read_bytes())
     except OSError as error:
         raise BadRequestError(
             f"Expected a leaderboard in {str(path)!r}, and got {error}; give another file."
         ) from error
     except ValidationError as error:
         raise BadRequestError(
-            f"Expected a leaderboard as schema.json has it, and {str(path)!r} has another form: {faults(error, 'the whole')}; correct it."
+            f"Expected a leaderboard as {schema.name} has it, and {str(path)!r} has another form: {faults(error, 'the whole')}; correct it."
         ) from error
 
 
-def schema_text() -> str:
-    """Render the board's JSON schema as `schema.json` holds it."""
-    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Leaderboard.model_json_schema()}
+def schema_text(board: type[Strict] = Leaderboard) -> str:
+    """Render a board's JSON schema as its file holds it."""
+    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **board.model_json_schema()}
     return json.dumps(made, indent=1, sort_keys=True) + "\n"
 
 

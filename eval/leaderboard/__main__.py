@@ -1,6 +1,7 @@
-"""Check and fill the leaderboard: python -m eval.leaderboard validate FILE_OR_RUN | add RUN | schema
+"""Check and fill the leaderboards: python -m eval.leaderboard validate FILE_OR_RUN | add RUN | schema
 
-`validate` takes a board or a run directory; `add` checks a run as `validate` does and puts it on the board. Exits with 0, or with 2 and the reason.
+`validate` takes a board or a run directory; `add` checks a run as `validate` does and puts it on the board: a run of `eval.run` on the defenders', one of `eval.attack` on the
+attackers'. Exits with 0, or with 2 and the reason.
 """
 
 from __future__ import annotations
@@ -13,7 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from eval.intervals import MEASURING
-from eval.leaderboard import BOARD, KEPT, SCHEMA, Entry, Figure, SetEntry, add, load_board, schema_text
+from eval.leaderboard import (
+    BOARD,
+    KEPT,
+    SCHEMA,
+    Entry,
+    Figure,
+    Leaderboard,
+    SetEntry,
+    add,
+    load_board,
+    read_board,
+    schema_text,
+)
+from eval.leaderboard.attackers import (
+    ATTACKER_BOARD,
+    ATTACKER_SCHEMA,
+    AttackerBoard,
+    AttackerEntry,
+    add_attacker,
+    attacker_entry,
+    is_attack,
+)
 from eval.metric_table import RANKING
 from eval.reverify import reverify
 from eval.rollouts import ROLLOUTS
@@ -107,16 +129,14 @@ def _same(stated_value: Any, comes_out: float | None) -> bool:
 @refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m eval.leaderboard", description="Check and fill the leaderboard.")
+    parser = argparse.ArgumentParser(prog="python -m eval.leaderboard", description="Check and fill the leaderboards.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     validate = verbs.add_parser("validate", help="check a board, or a run that is to be submitted")
     validate.add_argument("path", type=Path, metavar="FILE_OR_RUN", help="a leaderboard file, or a run directory")
     adding = verbs.add_parser("add", help="check a run and put it on the board")
-    adding.add_argument("path", type=Path, metavar="RUN", help="a run directory that eval.run wrote")
-    adding.add_argument(
-        "--board", type=Path, default=BOARD, metavar="FILE", help="the board (default: the project's own)"
-    )
-    verbs.add_parser("schema", help="write schema.json anew")
+    adding.add_argument("path", type=Path, metavar="RUN", help="a run directory that eval.run or eval.attack wrote")
+    adding.add_argument("--board", type=Path, metavar="FILE", help="the board (default: the project's own)")
+    verbs.add_parser("schema", help="write the boards' schemas anew")
     args = parser.parse_args(argv)
     print(_schema() if args.verb == "schema" else _validate(args.path) if args.verb == "validate" else _add(args))
     return 0
@@ -124,23 +144,56 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _schema() -> str:
     write_output(SCHEMA, schema_text())
-    return f"wrote {SCHEMA.name}"
+    write_output(ATTACKER_SCHEMA, schema_text(AttackerBoard))
+    return f"wrote {SCHEMA.name} and {ATTACKER_SCHEMA.name}"
 
 
 def _validate(path: Path) -> str:
+    if is_attack(path):
+        attacker = attacker_entry(path)
+        return f"{attacker.name}: every incident is judged as it was; {_successes(attacker)}."
     if path.is_dir():
         entry = entry_of(path)
         return f"{entry.name}: every figure follows from the rollouts and the frozen sets ({', '.join(entry.sets)})."
-    return f"{path}: {len(load_board(path).entries)} entries, each in form."
+    return f"{path}: {len(_load(path).entries)} entries, each in form."
+
+
+def _load(path: Path) -> Leaderboard | AttackerBoard:
+    """Read a board of either kind; the attackers' says that it is."""
+    if path.is_file() and b'"board"' in path.read_bytes()[:100]:
+        return read_board(path, AttackerBoard, ATTACKER_SCHEMA)
+    return load_board(path)
+
+
+def _successes(entry: AttackerEntry) -> str:
+    shares = ", ".join(f"{success.share.value:.3f} against {name}" for name, success in entry.success.items())
+    return f"success {shares}"
 
 
 def _add(args: argparse.Namespace) -> str:
-    board = load_board(args.board)
-    entry = entry_of(args.path)
+    if is_attack(args.path):
+        return _add_attacker(args.path, args.board or ATTACKER_BOARD)
+    return _add_defender(args.path, args.board or BOARD)
+
+
+def _add_defender(run: Path, path: Path) -> str:
+    board = load_board(path)
+    entry = entry_of(run)
     filled = add(board, entry)
-    write_output(args.board, filled.model_dump_json(indent=1) + "\n")
-    rank = [row.name for row in filled.entries].index(entry.name) + 1
-    return f"{entry.name} stands at {rank} of {len(filled.entries)} in {args.board}."
+    write_output(path, filled.model_dump_json(indent=1) + "\n")
+    return _place(entry.name, [row.name for row in filled.entries], path)
+
+
+def _add_attacker(run: Path, path: Path) -> str:
+    board = read_board(path, AttackerBoard, ATTACKER_SCHEMA)
+    entry = attacker_entry(run)
+    filled = add_attacker(board, entry)
+    write_output(path, filled.model_dump_json(indent=1) + "\n")
+    return f"{_place(entry.name, [row.name for row in filled.entries], path)} It has {_successes(entry)}."
+
+
+def _place(name: str, names: Sequence[str], path: Path) -> str:
+    return f"{name} stands at {names.index(name) + 1} of {len(names)} in {path}."
 
 
 if __name__ == "__main__":

@@ -13,17 +13,7 @@ from typing import Any, NamedTuple
 
 from generator.incidents import Case, generate, incident_seed, organisations
 from generator.injection import inject
-from generator.twins import (
-    Proposer,
-    actor_changed,
-    burst_cut,
-    event_added,
-    event_removed,
-    order_swapped,
-    program_moved,
-    rebuild,
-    window_cut,
-)
+from generator.twins import OF_LINES, rebuild
 from players.attackers.attempts import attempt
 from players.attackers.base import Attacker, Brief
 from players.base import Reply
@@ -32,15 +22,6 @@ from schema import LABELS, Label, epoch_s, iso_time
 from verifier.plausibility import bearable_categories
 from world import Organisation, World
 
-PROPOSERS: tuple[Proposer, ...] = (
-    event_removed,
-    order_swapped,
-    burst_cut,
-    program_moved,
-    event_added,
-    actor_changed,
-    window_cut,
-)
 INJECTED = 0.2  # share of edits that put hostile text into the incident
 MOST_EDITS = 3
 TRIES = 24  # incidents that are tried for one brief
@@ -155,6 +136,6 @@ def _edit(base: Fit, rng: Random) -> Case:
     for _ in range(rng.randint(1, MOST_EDITS)):
         if rng.random() < INJECTED:
             case = inject(case, rng, truth=base.action).poisoned
-        elif edits := list(rng.choice(PROPOSERS)(case, rng)):
+        elif edits := list(rng.choice(OF_LINES)(case, rng)):
             case = rng.choice(edits)
     return case

@@ -15,13 +15,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TRIAGE = {"action": "monitor", "cited_log_id": "L1-1", "rationale": "a benchmark's answer"}
-HEALTH_TIMEOUT_S = 60
+HEALTH_TIMEOUT_S = 180
 SESSIONS = 8  # that play at once
 LEAST = 2000  # episodes, however slow the machine is: the first ones fill what is filled once in a process's life
 HELD = 4096  # HTTP episodes that a server holds by default
@@ -72,8 +72,23 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def server(kind: str, checkout: Path = ROOT) -> Iterator[tuple[str, int, float]]:
-    """Run a server of a kind; yield its URL, its process id and the seconds until it was healthy."""
+def server(
+    kind: str,
+    checkout: Path = ROOT,
+    *,
+    environ: Mapping[str, str] | None = None,
+    log: Any = subprocess.DEVNULL,
+    before: Sequence[str] = (),
+) -> Iterator[tuple[str, int, float]]:
+    """Run a server of a kind; yield its URL, its process id and the seconds until it was healthy.
+
+    Args:
+        kind: `opensoc` or `echo`.
+        checkout: where OpenSOC lies.
+        environ: variables beside those of this process.
+        log: where its standard error goes.
+        before: a command that runs the server's, such as `prlimit --nofile=64`.
+    """
     port = free_port()
     command = (
         [sys.executable, "server.py", "--host", "127.0.0.1", "--port", str(port)]
@@ -81,7 +96,9 @@ def server(kind: str, checkout: Path = ROOT) -> Iterator[tuple[str, int, float]]
         else [sys.executable, "-c", ECHO_SERVER, str(port)]
     )
     started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*before, *command], cwd=checkout, stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **(environ or {})}
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         while True:

@@ -27,7 +27,18 @@ from schema import LABELS, TASKS, OpenSOCError, Row, Task
 from tasks.families import FAMILIES
 from tasks.registry import Split
 from tasks.scene import Family
-from tasks.sets import BENCHMARK, DATA, MANIFEST, NAMES, PATHS, SETS_VERSION, load_manifest, rebuild_command
+from tasks.sets import (
+    BENCHMARK,
+    DATA,
+    MANIFEST,
+    NAMES,
+    PATHS,
+    SETS_VERSION,
+    load_manifest,
+    pack,
+    read_text,
+    rebuild_command,
+)
 
 TEST_SPLITS = cast("tuple[Split, ...]", BENCHMARK)
 SFT_PER_CELL, TEST_PER_CELL = 30, 35  # rows of each task and action: 4 * 5 * 30 = 600, 4 * 5 * 35 = 700
@@ -138,13 +149,13 @@ def build(name: str) -> list[Row]:
     return [row for source in plan(name) for row in make_rows(source)]
 
 
-def _entry(name: str, rows: Sequence[Row], content: bytes) -> dict[str, Any]:
-    """Describe a set for the manifest."""
+def _entry(name: str, rows: Sequence[Row], text: bytes) -> dict[str, Any]:
+    """Describe a set for the manifest; hash and size are those of its text, unpacked."""
     indexes = [int(row["id"].split("/")[3]) for row in rows]
     entry: dict[str, Any] = {
         "path": PATHS[name],
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
+        "sha256": hashlib.sha256(text).hexdigest(),
+        "bytes": len(text),
         "rows": len(rows),
         "generator": GENERATOR_VERSION,
         "indexes": [min(indexes), max(indexes)],
@@ -216,7 +227,7 @@ def stale_rows(name: str, data: Path, number: int | None = None) -> list[str]:
     Returns:
         A sentence for each stale row, with line, id and the keys that differ.
     """
-    lines = (data / PATHS[name]).read_bytes().splitlines(keepends=True)
+    lines = read_text(data / PATHS[name]).splitlines(keepends=True)
     number = len(lines) if number is None else number
     chosen = sorted({round(share * (len(lines) - 1) / max(number - 1, 1)) for share in range(number)})
     faults = ((index, _fault(lines[index])) for index in track(chosen, f"rows of {name}", total=len(chosen)))
@@ -253,7 +264,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def misplaced_rows(name: str, data: Path, sources: Sequence[Source]) -> list[str]:
     """Say which incidents a file lacks, holds beside those of the plan, or holds in another order."""
     path = data / PATHS[name]
-    rows = [json.loads(text) for text in path.read_bytes().splitlines()]
+    rows = [json.loads(text) for text in read_text(path).splitlines()]
     stored = list(dict.fromkeys(row.get("pair", row["id"]) for row in rows))
     wanted = [source.id for source in sources]
     faults = [f"{path}: {lacking} is chosen now, and the file lacks it" for lacking in wanted if lacking not in stored]
@@ -325,9 +336,9 @@ def _write_all(names: Sequence[str], out: Path) -> None:
     built = _build_all(names)
     entries = load_manifest(out)["sets"] if (out / MANIFEST).is_file() else {}
     for name, rows in built.items():
-        content = b"".join(map(to_line, rows))
-        write_atomically(out / PATHS[name], content)
-        entries[name] = entry = _entry(name, rows, content)
+        path, text = out / PATHS[name], b"".join(map(to_line, rows))
+        write_atomically(path, pack(path, text))
+        entries[name] = entry = _entry(name, rows, text)
         print(f"{PATHS[name]}: {entry['rows']} rows, {entry['bytes'] / 1e6:.1f} MB, sha256 {entry['sha256'][:12]}")
     manifest = {
         "version": SETS_VERSION,

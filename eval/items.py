@@ -12,7 +12,7 @@ from generator.incidents import GENERATOR_VERSION, generate
 from scenario import item_of
 from schema import TASKS, BadRequestError, Row
 from tasks.registry import Split
-from tasks.sets import BENCHMARK, RECORDED, FrozenSet, load_set
+from tasks.sets import BENCHMARK, RECORDED, SUFFIXES, FrozenSet, load_set
 from tasks.sets import NAMES as FROZEN
 
 GROUPS = {
@@ -30,10 +30,10 @@ def split_names(given: Iterable[str]) -> list[str]:
         BadRequestError: an unknown name.
     """
     names = [part for name in given for part in name.split(",") if part]
-    unknown = [name for name in names if name not in NAMES and not name.endswith(".jsonl")]
+    unknown = [name for name in names if name not in NAMES and not name.endswith(SUFFIXES)]
     if unknown or not names:
         raise BadRequestError(
-            f"Unknown split {', '.join(map(repr, unknown)) or 'of no name'}: expected some of {', '.join(NAMES)}, or files of the same form (.jsonl)."
+            f"Unknown split {', '.join(map(repr, unknown)) or 'of no name'}: expected some of {', '.join(NAMES)}, or files of the same form ({', '.join(SUFFIXES)})."
         )
     return list(dict.fromkeys(member for name in names for member in GROUPS.get(name, (name,))))
 

@@ -30,11 +30,11 @@ def load_set(path_or_name: str | Path, *, prompts: Density | None = None) -> Fro
     """Load a frozen set, with each row's chat messages under `prompt` if a density is given.
 
     Args:
-        path_or_name: one of `tasks.sets.NAMES`, or a path to a .jsonl file of the same form.
+        path_or_name: one of `tasks.sets.NAMES`, or a path to a .jsonl file of the same form, plain or packed (.jsonl.gz).
         prompts: `full`, `compact` or `legend`; None adds no prompt.
 
     Raises:
-        BadRequestError: no such set, file or density, another hash than the manifest's, or a line that is no row.
+        BadRequestError: no such set, file or density, a file that is cut off, another hash than the manifest's, or a line that is no row.
     """
     frozen = load_rows(path_or_name)
     if prompts is None:

@@ -138,7 +138,9 @@ def sets_table(manifest: dict[str, Any]) -> str:
             *(len(entry[by]) for by in BY),
         )
         rows.append(f"| {' | '.join(map(str, cells))} |\n")
-    head = f"| set | rows | MB | {' | '.join((*LABELS, *BY))} |\n|---|{'---:|' * (2 + len(LABELS) + len(BY))}\n"
+    head = (
+        f"| set | rows | MB, unpacked | {' | '.join((*LABELS, *BY))} |\n|---|{'---:|' * (2 + len(LABELS) + len(BY))}\n"
+    )
     return f"Version {manifest['version']}, generator {manifest['generator']}.\n\n{head}{''.join(rows)}"
 
 

@@ -34,11 +34,11 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     entries = {}
     for name, number in TAKEN.items():
-        content = b"".join((sets.DATA / sets.PATHS[name]).read_bytes().splitlines(keepends=True)[:number])
+        text = b"".join(sets.read_text(sets.DATA / sets.PATHS[name]).splitlines(keepends=True)[:number])
         place = folder / sets.PATHS[name]
         place.parent.mkdir(exist_ok=True)
-        place.write_bytes(content)
-        entries[name] = {"path": sets.PATHS[name], "sha256": hashlib.sha256(content).hexdigest(), "rows": number}
+        place.write_bytes(sets.pack(place, text))
+        entries[name] = {"path": sets.PATHS[name], "sha256": hashlib.sha256(text).hexdigest(), "rows": number}
     (folder / "manifest.json").write_text(json.dumps({"sets": entries}))
     return folder
 

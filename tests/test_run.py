@@ -291,6 +291,7 @@ def test_groups_of_sets_stand_for_their_members():
 
     assert items.split_names(["benchmark"]) == tests
     assert items.split_names(["holdout,test_seed", "benchmark"]) == ["holdout", *tests]
+    assert items.split_names(["mine.jsonl", "mine.jsonl.gz"]) == ["mine.jsonl", "mine.jsonl.gz"]
     assert items.split_names(["all"]) == ["holdout", *tests, "pairs", "injection", "invariance"]
 
 

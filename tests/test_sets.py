@@ -1,11 +1,13 @@
 """The frozen sets are what their manifest says, what the builder makes, and what the verifier decides."""
 
+import gzip
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ from generator.invariances import INVARIANCES
 from players.prompt import answer_text, messages, parse
 from schema import LABELS, TASKS, BadRequestError, ProcessFields
 from tasks.families import families_of
-from tasks.sets import BENCHMARK, DATA, FIELDS, NAMES, PATHS, expand, load_manifest, load_set
+from tasks.sets import BENCHMARK, DATA, FIELDS, NAMES, PATHS, expand, load_manifest, load_set, pack, read_text
 from verifier import decision, judge_observation
 from verifier.window import Finding, rule
 
@@ -49,12 +51,13 @@ def pairs_of(name):
 def test_a_set_is_the_file_of_its_manifest(name):
     entry = load_manifest()["sets"][name]
     content = (DATA / PATHS[name]).read_bytes()
+    text = gzip.decompress(content) if PATHS[name].endswith(".gz") else content
     found = load_set(name)
     tasks = Counter((row["task"], action(row)) for row in found.rows)
     families = Counter((row["family"], action(row)) for row in found.rows)
 
-    assert entry["sha256"] == found.sha256 == hashlib.sha256(content).hexdigest()
-    assert (entry["bytes"], entry["rows"], entry["path"]) == (len(content), content.count(b"\n"), PATHS[name])
+    assert entry["sha256"] == found.sha256 == hashlib.sha256(text).hexdigest()
+    assert (entry["bytes"], entry["rows"], entry["path"]) == (len(text), text.count(b"\n"), PATHS[name])
     assert entry["generator"] == GENERATOR_VERSION
     assert tasks == {(task, label): number for task, row in entry["tasks"].items() for label, number in row.items()}
     assert families == {(of, label): number for of, row in entry["families"].items() for label, number in row.items()}
@@ -214,6 +217,13 @@ def test_datasets_reads_every_file(name, tmp_path):
     assert loaded[-1]["ground_truth"] == rows(name)[-1]["ground_truth"]
 
 
+def test_pandas_reads_a_packed_file():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.read_json(DATA / PATHS["invariance"], lines=True)
+
+    assert list(table["id"]) == [row["id"] for row in rows("invariance")]
+
+
 def test_an_item_can_be_played_in_the_environment():
     for name in ("sft_train", *BENCHMARK, "holdout"):
         row = rows(name)[0]
@@ -274,7 +284,7 @@ def test_a_changed_file_is_refused_by_name_and_by_path(copied):
 
 
 def test_what_is_no_set_is_refused_with_what_to_do(copied):
-    with pytest.raises(BadRequestError, match=r"pairs.jsonl: No such file.*--only pairs"):
+    with pytest.raises(BadRequestError, match=r"pairs.jsonl.gz: No such file.*--only pairs"):
         load_set("pairs")
     with pytest.raises(BadRequestError, match=r"No such file.*one of sft_train, holdout, .*benchmark"):
         load_set("hold-out")
@@ -315,6 +325,90 @@ def test_an_empty_file_is_refused(copied):
 
     with pytest.raises(BadRequestError, match="holds no row"):
         load_set(copied / "empty.jsonl")
+
+
+def hashed(text):
+    return hashlib.sha256(text).hexdigest()
+
+
+def test_a_file_is_read_plain_or_packed_and_its_hash_is_that_of_the_text(copied):
+    text = (copied / "holdout.jsonl").read_bytes().splitlines(keepends=True)[0]
+    for name, content in (
+        ("a.jsonl", text),
+        ("b.jsonl.gz", gzip.compress(text, 1, mtime=7)),
+        ("c.jsonl.gz", gzip.compress(text[:40]) + gzip.compress(text[40:])),
+    ):
+        (copied / name).write_bytes(content)
+        mine = load_set(copied / name)
+        assert (mine.name, mine.sha256, mine.rows) == (name[0], hashed(text), [json.loads(text)])
+
+
+def test_a_changed_file_is_refused_whether_it_was_packed_or_unpacked_since(copied):
+    packed = copied / "holdout.jsonl.gz"
+    text = (copied / "holdout.jsonl").read_bytes()
+    packed.write_bytes(pack(packed, text))
+    assert load_set(packed) == replace(load_set("holdout"), path=packed)
+
+    packed.write_bytes(pack(packed, text[:-2] + b" }\n"))
+    with pytest.raises(BadRequestError, match=f"expected sha256 {hashed(text)}, found .*--only holdout --out data"):
+        load_set(packed)
+    unpacked = copied / PATHS["invariance"].removesuffix(".gz")
+    unpacked.parent.mkdir()
+    unpacked.write_bytes(text)
+    expected = load_manifest()["sets"]["invariance"]["sha256"]
+    with pytest.raises(BadRequestError, match=f"expected sha256 {expected}, found {hashed(text)}.*--only invariance"):
+        load_set(unpacked)
+
+
+def test_a_packed_file_that_is_cut_off_anywhere_is_refused(tmp_path):
+    path, text = tmp_path / "mine.jsonl.gz", b'{"a": 1}\n'
+    whole = gzip.compress(text, mtime=0)
+    for size in range(1, len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(
+            BadRequestError, match=r"a whole gzip file at .*mine.jsonl.gz, and it is cut off or damaged"
+        ):
+            read_text(path)
+    path.write_bytes(b"")
+    with pytest.raises(BadRequestError, match="holds no row"):
+        read_text(path)
+    path.write_bytes(whole)
+    assert read_text(path) == text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[:-8] + b"\0\0\0\0" + whole[-4:],  # another checksum
+        lambda whole: whole[:-4] + b"\1\0\0\0",  # another length
+        lambda whole: whole[:12] + b"\xff" * 9 + whole[21:],
+        lambda whole: b"version https://git-lfs.example/1\n",
+        lambda whole: whole + b"more",
+        lambda whole: gzip.decompress(whole),
+    ],
+)
+def test_a_damaged_set_is_refused_by_name_and_by_the_check_with_what_to_do(damage, copied, capsys):
+    path = copied / PATHS["invariance"]
+    path.parent.mkdir()
+    path.write_bytes(damage((DATA / PATHS["invariance"]).read_bytes()))
+    todo = r"\. Restore it, or run `python -m eval.build_sets --only invariance --out data`\."
+
+    for asked in ("invariance", path):
+        with pytest.raises(BadRequestError, match=rf"cut off or damaged \(.+\){todo}"):
+            load_set(asked)
+    assert main(["--sample", "1", "--only", "invariance", "--out", str(copied)]) == 1
+    assert f"expected a whole gzip file at {path}, and it is" in capsys.readouterr().err
+
+
+def test_a_text_is_packed_the_same_at_any_time(monkeypatch):
+    path = DATA / PATHS["invariance"]
+    packed = pack(path, b"a\n")
+    monkeypatch.setattr("time.time", lambda: 2e9)
+
+    assert pack(path, b"a\n") == packed == gzip.compress(b"a\n", mtime=0)
+    assert (packed[4:8], gzip.decompress(packed)) == (b"\0\0\0\0", b"a\n")
+    assert pack(DATA / PATHS["holdout"], b"a\n") == b"a\n"
+    assert [name for name in NAMES if PATHS[name].endswith(".jsonl")] == ["sft_train", "holdout"]
 
 
 # ---------------------------------------------------------------- prompts
@@ -407,7 +501,7 @@ def test_what_is_built_is_checked_and_what_is_changed_is_named(small, tmp_path, 
 
     assert main(out) == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert {path.name for path in before} == {"holdout.jsonl", "invariance.jsonl", "manifest.json"}
+    assert {path.name for path in before} == {"holdout.jsonl", "invariance.jsonl.gz", "manifest.json"}
     assert (main([*out, "--check"]), main([*out, "--sample", "2"]), main(out)) == (0, 0, 0)
     assert {path: path.read_bytes() for path in before} == before
 
@@ -458,7 +552,7 @@ def test_a_new_rule_makes_those_rows_stale_whose_truth_it_changes(small, tmp_pat
     monkeypatch.setattr(decision, "candidate_rules", lambda window: [*known(window), any_launch])
     names = ("holdout", "invariance")
     faults = [fault for name in names for fault in build_sets.stale_rows(name, tmp_path)]
-    stored = [json.loads(line) for name in names for line in (tmp_path / PATHS[name]).read_bytes().splitlines()]
+    stored = [json.loads(line) for name in names for line in read_text(tmp_path / PATHS[name]).splitlines()]
     decided = {row["id"]: "new-rule" in judge_observation(row["observation"]).rule_ids for row in stored}
 
     assert {True, False} == set(decided.values())
@@ -517,5 +611,5 @@ def test_another_process_makes_the_same_bytes():
         check=True,
     )
 
-    first = [(DATA / PATHS[name]).read_bytes().splitlines(keepends=True)[0] for name in NAMES]
+    first = [read_text(DATA / PATHS[name]).splitlines(keepends=True)[0] for name in NAMES]
     assert done.stdout.strip() == str([hashlib.sha256(text).hexdigest() for text in first])

@@ -50,7 +50,7 @@ class ArenaTab:
                 [(games.attacker_label(name), name) for name in attackers],
                 value=attackers[0],
                 label="Attacker",
-                min_width=220,
+                min_width=290,
             )
             self.defender = gr.Dropdown(
                 [(games.defender_label(name), name) for name in defenders],
@@ -58,10 +58,10 @@ class ArenaTab:
                 label="Against the defender",
                 min_width=290,
             )
+            self.task = task_list()
+        with controls():
             self.watch = gr.Button("Watch the stored game", variant="primary", min_width=170)
             self.following = gr.Button("Next round", min_width=110)
-        with controls():
-            self.task = task_list()
             self.live = gr.Button("Play a live round", min_width=150)
 
     def _bind(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from eval.attack import main
 from eval.attacks import briefs_of, counted, judge
 from generator.incidents import GENERATOR_VERSION
-from players.attackers import Options, open_attacker
+from players.attackers import ATTACKERS, Options, open_attacker
 from players.attackers.stored import WrittenIncident, read_stored, stored_line
 from players.base import Reply
 from schema import LABELS, BadRequestError
@@ -110,7 +110,7 @@ def test_a_wrong_call_is_told(tmp_path, capsys, flags, told):
 
 def test_attackers_are_listed(capsys):
     assert main(["--attacker", "list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["generator", "edits", "smollm2"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(ATTACKERS)
 
 
 # ---------------------------------------------------------------- judgement

@@ -15,7 +15,18 @@ from runs.progress import Progress
 from schema import BadRequestError
 
 # Flags whose numbers are above 0, and those that may be 0.
-ABOVE_ZERO = ("n", "limit", "max_tokens", "batch_size", "concurrency", "attempts", "timeout_s", "rpm", "max_cost")
+ABOVE_ZERO = (
+    "n",
+    "limit",
+    "max_tokens",
+    "batch_size",
+    "concurrency",
+    "attempts",
+    "timeout_s",
+    "rpm",
+    "max_cost",
+    "tries",
+)
 ZERO_OR_MORE = ("seed", "shots", "temperature", "backoff_s", "price_in", "price_out")
 
 
@@ -26,6 +37,12 @@ def add_asking(parser: argparse.ArgumentParser, *, max_tokens: int = 512) -> Non
     remote = parser.add_argument_group("an endpoint (and, for --concurrency, an async function)")
     _add_requests(remote)
     _add_limits(remote)
+
+
+def add_tries(parser: argparse.ArgumentParser) -> None:
+    """Add how often an attacker writes again what schema or gate would refuse."""
+    text = "times that `embedded` writes an incident until the gate would admit it (default: 1)"
+    parser.add_argument("--tries", type=int, default=1, metavar="N", help=text)
 
 
 def _add_model(parser: argparse.ArgumentParser, max_tokens: int) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.asking import add_asking, check_numbers, keep, options_of
+from eval.asking import add_asking, add_tries, check_numbers, keep, options_of
 from eval.attacks import INCIDENTS, JUDGED, SPLIT, briefs_of, judge, measure_attempts, verdict
 from eval.metric_table import interval_text, value_text
 from players.attackers import ATTACKERS, Attacker, open_attacker
@@ -51,6 +51,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of the worlds and of what is drawn (default: 0)")
     add("--fresh", action="store_true", help="forget the run that is in --out and start over")
     add_asking(parser, max_tokens=4096)
+    add_tries(parser)
     return parser.parse_args(argv)
 
 

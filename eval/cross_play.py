@@ -28,7 +28,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from eval.asking import add_asking, check_numbers, options_of
+from eval.asking import add_asking, add_tries, check_numbers, options_of
 from eval.attacks import briefs_of, counted, gain, measure_attempts, share
 from eval.attempts import ATTEMPTS, DEFENDERS, KEYS, RESULT, AttemptStore
 from eval.compare import compare
@@ -325,6 +325,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--table", choices=list(TABLES), default="standard", help="which rewards (default: standard)")
     add("--attacker-temperature", type=float, default=1.0, metavar="T", help="0 is greedy (default: 1)")
     add_asking(parser, max_tokens=2048)
+    add_tries(parser)
     args = parser.parse_args(argv)
     args.argv = list(argv)
     return args

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from typing import Any, Protocol, TypeGuard
 from urllib.parse import parse_qsl, urlencode
 
@@ -36,6 +37,7 @@ MANIFEST = b'<link rel="manifest" href="/manifest.json" />'
 ICON = b'<link rel="icon" href="../favicon.ico" />'.ljust(len(MANIFEST))
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the browser draws it: up to 13 digits and small letters
 BUSY_S = 5  # after which a visitor who found the queue full may try again
+MOST_STREAMS = 512  # of one address; an open page has one, and a second while it waits for an answer
 MAX_NUMBER = 2**53  # beyond it a browser's numbers are not whole
 
 JOIN, DATA, CANCEL, RESET, HEARTBEAT = (
@@ -61,7 +63,7 @@ TABLE = frozenset({"headers", "data", "metadata", "display_value", "styling"})  
 SENTENCES = {
     422: "Expected what the page itself sends; reload the page and click again.",
     404: "There is nothing of this name in the demo; reload the page.",
-    503: f"More clicks wait than the demo can serve; try again in {BUSY_S} seconds.",
+    503: f"More clicks wait or more pages are open than the demo can serve; try again in {BUSY_S} seconds.",
 }
 
 
@@ -90,6 +92,7 @@ class Fence:
         self._app = app
         self._page = page
         self._turn = asyncio.Semaphore(1)
+        self._streams: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -119,8 +122,23 @@ class Fence:
             await self._click(scope, receive, _guarded(scope, receive, send))
         elif path == DATA and not self._page.is_waiting(_session(path, scope)):
             await _refuse(404, "No click of this visitor waits for an answer; reload the page.")(scope, receive, send)
+        elif path == DATA or path.startswith(HEARTBEAT):
+            await self._stream(scope, receive, send)
         else:
             await self._app(scope, receive, _guarded(scope, receive, send))
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address = address_of(scope)
+        if self._streams[address] >= MOST_STREAMS:
+            await _problem(503)(scope, receive, send)
+            return
+        self._streams[address] += 1
+        try:
+            await self._app(scope, receive, _guarded(scope, receive, send))
+        finally:
+            self._streams[address] -= 1
+            if not self._streams[address]:
+                del self._streams[address]
 
     def _fault(self, path: str, scope: Scope) -> str | None:
         """Tell what is wrong with a request to one of the open routes, in a sentence."""

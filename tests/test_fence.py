@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from app_runtime import Settings
 from app_runtime.guard import BODY
-from demo.fence import JOIN, PATH, Fence
+from demo import fence
+from demo.fence import HEARTBEAT, JOIN, PATH, Fence
 from demo.visits import Visits
 from server import whole_app
 
@@ -285,6 +286,31 @@ def test_one_address_cannot_fill_the_queue():
     assert not held.welcome("a", "1.1.1.1")
     assert not held.welcome("b", "1.1.1.1")
     assert held.welcome("c", "2.2.2.2")
+
+
+def test_one_address_cannot_hold_streams_without_end(monkeypatch):
+    monkeypatch.setattr(fence, "MOST_STREAMS", 2)
+
+    async def opened(addresses):
+        leave, statuses = asyncio.Event(), []
+
+        async def gradio(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await leave.wait()
+
+        async def note(message):
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        gate = Fence(gradio, SimpleNamespace(is_waiting=lambda _: True))
+        scope = {"type": "http", "method": "GET", "root_path": PATH, "path": f"{PATH}{HEARTBEAT}a", "headers": []}
+        calls = [asyncio.create_task(gate({**scope, "client": (one, 1)}, None, note)) for one in addresses]
+        await asyncio.sleep(0.05)
+        leave.set()
+        await asyncio.gather(*calls)
+        return statuses, gate._streams
+
+    assert asyncio.run(opened(["1.1.1.1"] * 3 + ["2.2.2.2"])) == ([200, 200, 503, 200], {})
 
 
 def test_clicks_that_leave_no_state_are_forgotten():

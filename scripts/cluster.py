@@ -27,8 +27,6 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from client import EpisodeLostError, OpenSOCAction, OpenSOCSession  # noqa: E402
-
 PORT = 7860
 NODES = ("10.77.1.2", "10.77.2.2")  # as docs/deployment.md has them
 LOOPBACK = ("127.77.1.2", "127.77.2.2")
@@ -189,6 +187,8 @@ class Player:
     """One session over a WebSocket, by the client that we ship."""
 
     def __init__(self, number: int) -> None:
+        from client import OpenSOCSession  # needs OpenEnv's SDK, which takes seconds to import
+
         self._session = OpenSOCSession(f"http://127.0.0.1:{PORT}")
 
     async def reset(self) -> None:
@@ -196,6 +196,8 @@ class Player:
 
     async def step(self) -> str:
         """Play the turn; return what the player is told if the episode is lost, and nothing else."""
+        from client import EpisodeLostError, OpenSOCAction
+
         try:
             result = await self._session.step(OpenSOCAction(submit_triage=TRIAGE))
         except EpisodeLostError as error:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from contextlib import nullcontext
 from random import Random
 
 import numpy as np
@@ -30,6 +31,12 @@ from verifier.decision import judge_observation
 def start(tmp_path_factory):
     """A checkpoint that knows the form of an answer a little."""
     return make_start(tmp_path_factory.mktemp("start"), vocabulary=1200, steps=20, batch=4)
+
+
+@pytest.fixture(autouse=True)
+def no_workers(monkeypatch):
+    """Make rows in this process: workers take seconds to start, and tests/test_wide.py tries them."""
+    monkeypatch.setattr("train.nano.loop.worker_processes", lambda number: nullcontext())
 
 
 def own_incident(brief, salt):

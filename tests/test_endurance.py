@@ -51,6 +51,10 @@ def test_what_is_wrong_with_an_answer_is_counted(status, content, fault):
     fuzzer = Fuzzer("", Random(1))
     fuzzer.look("POST", "/step", httpx.Response(status, text=json.dumps(content, separators=(",", ":"))))
 
+    fuzzer.look(
+        "GET", "/tasks", httpx.Response(400, text='{"detail": "Expected HTTP."}')
+    )  # the transport's own, with a space
+
     assert list(fuzzer.faults) == ([] if fault is None else [f"POST /step: {fault}"])
 
 

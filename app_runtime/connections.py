@@ -71,7 +71,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._reading = _Timer(self.loop.call_later, request_s, self._abort)
         self._is_arriving = True  # a connection that says nothing counts as a request that does not end
         self._head_bytes = 0  # of the request that arrives, as far as the parser told of them
-        self._untold_bytes = 0  # those that came since the parser last told anything
+        self._silent_bytes = 0  # those that came since the parser last told anything
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -99,9 +99,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._is_arriving = True
-        self._untold_bytes += len(data)
+        self._silent_bytes += len(data)
         super().data_received(data)
-        if self._untold_bytes > MAX_HEAD_BYTES:
+        if self._silent_bytes > MAX_HEAD_BYTES:
             self.send_400_response("")
         if self._is_arriving:
             self._arrival.start()
@@ -119,7 +119,7 @@ class BoundedHttp(HttpToolsProtocol):
     # ------------------------------------------------------------ what the parser tells
     def on_message_begin(self) -> None:
         self._is_arriving = True
-        self._head_bytes = self._untold_bytes = 0
+        self._head_bytes = self._silent_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -131,26 +131,26 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
-        self._untold_bytes = 0
+        self._silent_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._is_arriving = False
-        self._untold_bytes = 0
+        self._silent_bytes = 0
         super().on_message_complete()
 
     def _count(self, size: int) -> None:
-        self._untold_bytes = 0
+        self._silent_bytes = 0
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._untold_bytes = self._head_bytes
+            self._silent_bytes = self._head_bytes
             raise Refusal(431, "")  # which the parser turns into its own error, and uvicorn into the call below
 
     # ------------------------------------------------------------ ends
     def send_400_response(self, msg: str) -> None:
         if self.transport.is_closing():
             return
-        if self._untold_bytes > MAX_HEAD_BYTES:
+        if self._silent_bytes > MAX_HEAD_BYTES:
             self._end(
                 431, f"Expected headers of at most {MAX_HEAD_BYTES} bytes in all, got more. Send fewer or shorter ones."
             )
@@ -164,7 +164,7 @@ class BoundedHttp(HttpToolsProtocol):
         answering = self.cycle is not None and not self.cycle.response_complete
         if answering and (self.cycle.response_started or not self.cycle.more_body):
             self._arrival.start()
-        elif answering or self._head_bytes or self._untold_bytes:
+        elif answering or self._head_bytes or self._silent_bytes:
             self._end(
                 408,
                 f"Expected a whole request within {self._request_s:g} s, got a part of one. Send it faster, or a shorter one.",

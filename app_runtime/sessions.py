@@ -45,7 +45,7 @@ class Line:
         self._is_waiting = False
         self._sentence = ""  # why it ends
         self._gone = asyncio.Event()
-        self.used = clock()
+        self.last_use = clock()
         self.on_use: Callable[[], None] | None = None
 
     def receive(self, receive: Receive, send: Send) -> Receive:
@@ -61,7 +61,7 @@ class Line:
                         raise
                     self._task.uncancel()
                 else:
-                    self.used = self._clock()
+                    self.last_use = self._clock()
                     if self.on_use:
                         self.on_use()
                     return message
@@ -92,7 +92,7 @@ class Line:
     def leave(self) -> None:
         """Note that the connection has ended."""
         self._gone.set()
-        self.on_use = None
+        self.on_use = self._task = None
 
     def _reply(self) -> dict[str, Any]:
         if self._rpc:
@@ -109,7 +109,7 @@ class _Session:
 
     shares: Shares[_Session]
     line: Line | None
-    used: float
+    last_use: float
     session_id: str = ""
 
     @property
@@ -117,7 +117,7 @@ class _Session:
         return None if self.line is None or self.line.is_gone else self.line
 
     def idle_since(self) -> float:
-        return max(self.used, self.line.used) if self.line else self.used
+        return max(self.last_use, self.line.last_use) if self.line else self.last_use
 
 
 class Sessions(HTTPEnvServer):
@@ -152,7 +152,7 @@ class Sessions(HTTPEnvServer):
         self._shares: dict[bool, Shares[_Session]] = {
             kind: Shares(places, share) for kind, places in self._places.items()
         }
-        self._kept: dict[Environment[Any, Any, Any], _Session] = {}
+        self._by_env: dict[Environment[Any, Any, Any], _Session] = {}
 
     # ------------------------------------------------------------ what the SDK calls
     async def _create_session(self) -> tuple[str, Environment[Any, Any, Any]]:
@@ -167,23 +167,23 @@ class Sessions(HTTPEnvServer):
         except BaseException:
             shares.remove(session)
             raise
-        self._kept[env] = session
+        self._by_env[env] = session
         if line:
             line.on_use = lambda: shares.put(session, holder)
         return session.session_id, env
 
     async def _cleanup_session_resources(self, env: Any, *rest: Any) -> None:
         """Forget a session; every way to its end leads through here."""
-        session = self._kept.pop(env, None)
+        session = self._by_env.pop(env, None)
         if session:
             session.shares.remove(session)
         await super()._cleanup_session_resources(env, *rest)
 
     def _update_session_activity(self, session_id: str, increment_step: bool = False) -> None:
         super()._update_session_activity(session_id, increment_step)
-        session = self._kept.get(self._sessions.get(session_id))
+        session = self._by_env.get(self._sessions.get(session_id))
         if session:
-            session.used = self._clock()
+            session.last_use = self._clock()
             session.line = LINE.get()  # a WebSocket may attach to a session that was made over HTTP
             if not session.line:
                 session.shares.put(session, HOLDER.get())
@@ -201,7 +201,7 @@ class Sessions(HTTPEnvServer):
 
     async def end_idle(self) -> None:
         """End the sessions that were not used for their time."""
-        for session in list(self._kept.values()):
+        for session in list(self._by_env.values()):
             idle_s = self._idle_s[session.open_line is not None]
             if self._clock() - session.idle_since() > idle_s:
                 await self._end(

@@ -145,7 +145,7 @@ def test_idle_times_follow_the_clock_that_does_not_jump(monkeypatch):
         used = session_id in sessions._sessions
         clock.now += 2
         await sessions.end_idle()
-        return kept, used, session_id in sessions._sessions, len(sessions._kept)
+        return kept, used, session_id in sessions._sessions, len(sessions._by_env)
 
     assert asyncio.run(play()) == (True, True, False, 0)
 
@@ -158,7 +158,7 @@ def test_a_session_that_its_client_closed_gives_its_place_back():
         executor = sessions._session_executors.pop(session_id)
         del sessions._sessions[session_id]  # as the SDK does for openenv/session/close
         await sessions._cleanup_session_resources(env, executor, None)
-        return len(sessions._shares[False]), len(sessions._kept)
+        return len(sessions._shares[False]), len(sessions._by_env)
 
     assert asyncio.run(play()) == (0, 0)
 

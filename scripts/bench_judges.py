@@ -21,7 +21,6 @@ from bench_servers import server
 ANSWERS = ("dismiss", "monitor", "quarantine_host", "block_ip", "escalate")
 FORMS = ("id", "name", "cookie", "query")
 SHARED = ("nothing", "seeds", "seeds and answers")
-EPISODES = 5  # of each judge
 AT_ONCE = 64  # connections; a machine that opens more than its limit tests itself
 
 
@@ -75,7 +74,7 @@ def _is_own(grade: dict[str, Any], seed: int, answer: str) -> bool:
     return (grade["seed"], grade["action"]) == (seed, answer)
 
 
-async def judged(url: str, judges: int, form: str, shared: str) -> Counter[str]:
+async def judged(url: str, judges: int, form: str, shared: str, episodes: int) -> Counter[str]:
     """Let all judges play at once; returns what came of their calls."""
     limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits, trust_env=False) as client:
@@ -83,27 +82,28 @@ async def judged(url: str, judges: int, form: str, shared: str) -> Counter[str]:
         players = [Judge(client, number, form, shared, f"{judges} by {form}, {shared}") for number in range(judges)]
 
         async def session(player: Judge) -> None:
-            for index in range(EPISODES):
+            for index in range(episodes):
                 await player.play(index)
 
         await asyncio.gather(*map(session, players))
     return sum((player.outcomes for player in players), Counter())
 
 
-def report(url: str, judges: int, form: str, shared: str) -> str:
+def report(url: str, judges: int, form: str, shared: str, episodes: int) -> str:
     """Play and return a row of the table."""
-    outcomes = asyncio.run(judged(url, judges, form, shared))
+    outcomes = asyncio.run(judged(url, judges, form, shared, episodes))
     strange = sorted(name for name in outcomes if name.endswith((" 404", " 422", " 429", " 500", " 503")))
     if strange or outcomes["grade 409"] != outcomes["grade 409 with the number"]:
         raise SystemExit(f"expected 200, and 409 with the number of rivals, alone; got {dict(outcomes)}")
     figures = [outcomes[name] for name in ("step 200", "step 409", "grade 200", "grade 409", "another's")]
-    return "| " + " | ".join(map(str, (judges, form, shared, judges * EPISODES, *figures))) + " |"
+    return "| " + " | ".join(map(str, (judges, form, shared, judges * episodes, *figures))) + " |"
 
 
 def main() -> None:
     """Print a table: a row for each number of judges, form, and what they share."""
     parser = argparse.ArgumentParser(description="Count whose grade many judges at once are told.")
     parser.add_argument("--judges", type=int, nargs="+", default=[2, 20, 200, 400], help="how many play at once")
+    parser.add_argument("--episodes", type=int, default=5, help="that each judge plays, one after another")
     args = parser.parse_args()
     print(
         "| judges | episode by | all share | episodes | step 200 | step 409 | grade 200 | grade 409 | another's grade |"
@@ -111,7 +111,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     with server("opensoc") as (url, _, _):
         for judges, form, shared in itertools.product(args.judges, FORMS, SHARED):
-            print(report(url, judges, form, shared), flush=True)
+            print(report(url, judges, form, shared, args.episodes), flush=True)
 
 
 if __name__ == "__main__":

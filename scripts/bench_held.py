@@ -1,0 +1,118 @@
+"""Measure what a step costs while many episodes are held, and the server's memory with a full store and 2,000 sockets: python scripts/bench_held.py [--soak 200000]
+
+1. The server's CPU time for a step whose call holds no id and no cookie, with 50 and with nearly all places taken by running episodes of the same address.
+2. Resident memory, idle, with a full store, and with 2,000 WebSocket sessions beside it; `openenv.yaml` declares the most.
+3. With `--soak N`: memory while N episodes are played over HTTP on the same server, and its slope over the second half.
+
+CPU time and memory are the server process's own, so other load disturbs them little. Linux alone, loopback alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+from typing import Any
+
+from bench_servers import HELD, PLANS, TRIAGE, cpu_s, http_episodes_held, rss_mb, server, sockets_held
+
+STEPS = 2000
+GROUP = 100  # more than these and the held ones fit in no store
+SOCKETS = 2000
+
+
+class Caller:
+    """A caller over one connection, who sends no cookie and no name of a program. Costs the machine less than a library does."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def connect(cls, url: str) -> Caller:
+        """Connect to a server."""
+        host, _, port = url.removeprefix("http://").partition(":")
+        return cls(*await asyncio.open_connection(host, int(port)))
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and return its answer."""
+        content = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+        self._writer.write(head.encode() + content)
+        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+        size = int(answer.partition("content-length:")[2].split()[0])
+        reply = dict(json.loads(await self._reader.readexactly(size)))
+        if answer.split()[1] != "200":
+            raise SystemExit(f"the server answered {answer.split()[1]} to {path}: {reply}")
+        return reply
+
+
+async def step_us(url: str, pid: int, first_seed: int) -> float:
+    """Measure the CPU time of a step without an id, of groups of them between which the resets are not counted."""
+    caller = await Caller.connect(url)
+    queries = [f"?task=stage1_basic&mode=defender_only&seed={first_seed + number}" for number in range(STEPS)]
+    spent = 0.0
+    for start in range(0, STEPS, GROUP):
+        group = queries[start : start + GROUP]
+        for query in group:
+            await caller.post(f"/reset{query}", {})
+        before = cpu_s(pid)
+        for query in group:
+            await caller.post(f"/step{query}", {"submit_triage": TRIAGE})
+        spent += cpu_s(pid) - before
+    return spent * 1e6 / STEPS
+
+
+async def report_steps(url: str, pid: int) -> None:
+    """Print the cost of a step with few and with many episodes held."""
+    caller = await Caller.connect(url)
+    await step_us(url, pid, 10**6)  # fills what is filled once
+    held = 0
+    for number in (50, HELD - GROUP):
+        while held < number:
+            await caller.post("/reset", {"task": "stage1_basic", "mode": "defender_only", "seed": held})
+            held += 1
+        print(f"A step without an id, {number:,} held: {await step_us(url, pid, 10**7 * number):,.0f} us of CPU")
+
+
+async def report_memory(url: str, pid: int) -> None:
+    """Print the memory with a full store, and with sockets beside it."""
+    async with http_episodes_held(url, PLANS["opensoc"], HELD - 8) as answer:
+        print(f"{HELD - 8:,} running HTTP episodes: {rss_mb(pid):,.0f} MiB")
+        answered, memory = await sockets_held(url, pid, PLANS["opensoc"], SOCKETS)
+        print(f"and {SOCKETS:,} WebSocket sessions: {memory:,.0f} MiB, {answered:,} answered")
+        print(f"{await answer():,} of the HTTP episodes answered; then {rss_mb(pid):,.0f} MiB")
+
+
+async def report_soak(url: str, pid: int, number: int) -> None:
+    """Print the memory while episodes are played over HTTP, and how much each of the second half adds."""
+    played: list[tuple[int, float]] = []
+    caller = await Caller.connect(url)
+    for index in range(number):
+        reset = await caller.post("/reset", PLANS["opensoc"][0])
+        await caller.post("/step", {"submit_triage": TRIAGE, "episode_id": reset["episode_id"]})
+        if (index + 1) % (number // 20) == 0:
+            played.append((index + 1, rss_mb(pid)))
+            print(f"{index + 1:>9,} episodes: {played[-1][1]:,.0f} MiB", flush=True)
+    slope = statistics.linear_regression(*zip(*played[10:], strict=True)).slope
+    print(f"Slope of the second half: {slope * 1024 * 1024:.0f} bytes an episode")
+
+
+def main() -> None:
+    """Measure and print, a server for each part."""
+    parser = argparse.ArgumentParser(description="Measure the service with many episodes held.")
+    parser.add_argument(
+        "--soak", type=int, default=0, metavar="N", help="play N episodes over HTTP, at least 20, and watch the memory"
+    )
+    args = parser.parse_args()
+    with server("opensoc") as (url, pid, _):
+        asyncio.run(report_steps(url, pid))
+    with server("opensoc") as (url, pid, _):
+        print(f"Idle: {rss_mb(pid):,.0f} MiB")
+        asyncio.run(report_memory(url, pid))
+        if args.soak:
+            asyncio.run(report_soak(url, pid, args.soak))
+
+
+if __name__ == "__main__":
+    main()

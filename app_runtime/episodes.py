@@ -164,10 +164,12 @@ class Episodes:
         if name is not None:
             self._check_free(name, owners)
         holder = HOLDER.get()
-        self._make_room(holder)
+        loser = self._loser_to(holder)
         env = self._make_env()
         episode_id = name or secrets.token_urlsafe(16)
         observation = env.reset(episode_id=episode_id, **arguments)
+        if loser:  # only now: a reset that is refused costs nobody an episode
+            self._drop(loser)
         self._begun += 1
         episode = Episode(
             env,
@@ -293,9 +295,10 @@ class Episodes:
             while group and (episode := next(iter(group))).expires_at <= now:
                 self._drop(episode)
 
-    def _make_room(self, holder: str) -> None:
+    def _loser_to(self, holder: str) -> Episode | None:
+        """Return the episode that must make room for one more of a caller; None where there is room."""
         try:
-            loser = self._shares.to_give_up(holder)
+            return self._shares.to_give_up(holder)
         except NoPlaceError as error:
             wait_s = max(1, math.ceil(next(iter(self._running)).expires_at - self._clock()))
             raise Refusal(
@@ -303,8 +306,6 @@ class Episodes:
                 f"{error} Play one to its end, or over the WebSocket at /ws. Try again in {wait_s} s.",
                 retry_after_s=wait_s,
             ) from None
-        if loser:
-            self._drop(loser)
 
     def _check_free(self, name: str, owners: Sequence[str]) -> None:
         for owner in owners:

@@ -11,40 +11,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 from typing import Any
 
-from bench_servers import HELD, PLANS, TRIAGE, cpu_s, http_episodes_held, rss_mb, server, sockets_held
+from bench_servers import HELD, PLANS, TRIAGE, Caller, cpu_s, http_episodes_held, rss_mb, server, sockets_held
 
 STEPS = 2000
 GROUP = 100  # more than these and the held ones fit in no store
 SOCKETS = 2000
 
 
-class Caller:
-    """A caller over one connection, who sends no cookie and no name of a program. Costs the machine less than a library does."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def connect(cls, url: str) -> Caller:
-        """Connect to a server."""
-        host, _, port = url.removeprefix("http://").partition(":")
-        return cls(*await asyncio.open_connection(host, int(port)))
-
-    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Send a request and return its answer."""
-        content = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-        self._writer.write(head.encode() + content)
-        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
-        size = int(answer.partition("content-length:")[2].split()[0])
-        reply = dict(json.loads(await self._reader.readexactly(size)))
-        if answer.split()[1] != "200":
-            raise SystemExit(f"the server answered {answer.split()[1]} to {path}: {reply}")
-        return reply
+async def played(caller: Caller, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Send a request that must succeed and return its answer."""
+    answer = await caller.call("POST", path, body)
+    if answer.status != 200:
+        raise SystemExit(f"the server answered {answer.status} to {path}: {answer.body}")
+    return answer.body
 
 
 async def step_us(url: str, pid: int, first_seed: int) -> float:
@@ -55,10 +37,10 @@ async def step_us(url: str, pid: int, first_seed: int) -> float:
     for start in range(0, STEPS, GROUP):
         group = queries[start : start + GROUP]
         for query in group:
-            await caller.post(f"/reset{query}", {})
+            await played(caller, f"/reset{query}", {})
         before = cpu_s(pid)
         for query in group:
-            await caller.post(f"/step{query}", {"submit_triage": TRIAGE})
+            await played(caller, f"/step{query}", {"submit_triage": TRIAGE})
         spent += cpu_s(pid) - before
     return spent * 1e6 / STEPS
 
@@ -70,7 +52,7 @@ async def report_steps(url: str, pid: int) -> None:
     held = 0
     for number in (50, HELD - GROUP):
         while held < number:
-            await caller.post("/reset", {"task": "stage1_basic", "mode": "defender_only", "seed": held})
+            await played(caller, "/reset", {"task": "stage1_basic", "mode": "defender_only", "seed": held})
             held += 1
         print(f"A step without an id, {number:,} held: {await step_us(url, pid, 10**7 * number):,.0f} us of CPU")
 
@@ -89,8 +71,8 @@ async def report_soak(url: str, pid: int, number: int) -> None:
     played: list[tuple[int, float]] = []
     caller = await Caller.connect(url)
     for index in range(number):
-        reset = await caller.post("/reset", PLANS["opensoc"][0])
-        await caller.post("/step", {"submit_triage": TRIAGE, "episode_id": reset["episode_id"]})
+        reset = await played(caller, "/reset", PLANS["opensoc"][0])
+        await played(caller, "/step", {"submit_triage": TRIAGE, "episode_id": reset["episode_id"]})
         if (index + 1) % (number // 20) == 0:
             played.append((index + 1, rss_mb(pid)))
             print(f"{index + 1:>9,} episodes: {played[-1][1]:,.0f} MiB", flush=True)

@@ -12,11 +12,10 @@ import argparse
 import asyncio
 import itertools
 from collections import Counter
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlencode
 
-import httpx
-from bench_servers import server
+from bench_servers import Answer, Caller, server
 
 ANSWERS = ("dismiss", "monitor", "quarantine_host", "block_ip", "escalate")
 FORMS = ("id", "name", "cookie", "query")
@@ -28,15 +27,16 @@ class Judge:
     """One judge, who keeps nothing but what his form says.
 
     Args:
-        client: opens a connection for each request, and keeps no cookies.
+        url: of the server.
+        gate: bounds the connections at once.
         number: his own; decides his answers, and his seeds where these are his own.
         form: how he says which episode he means, one of `FORMS`.
         shared: what all judges have in common, one of `SHARED`.
         program: the user agent of all.
     """
 
-    def __init__(self, client: httpx.AsyncClient, number: int, form: str, shared: str, program: str) -> None:
-        self.client, self.number, self.form, self.shared = client, number, form, shared
+    def __init__(self, url: str, gate: asyncio.Semaphore, number: int, form: str, shared: str, program: str) -> None:
+        self.url, self.gate, self.number, self.form, self.shared = url, gate, number, form, shared
         self.headers = {"user-agent": program}
         self.outcomes: Counter[str] = Counter()
 
@@ -50,24 +50,27 @@ class Judge:
         triage = {"action": answer, "cited_log_id": "L1-1", "rationale": "a judge's answer"}
         reset = await self.call("POST", "/reset", asked)
         if self.form == "id":
-            asked = {"episode_id": reset.json()["episode_id"]}
+            asked = {"episode_id": reset.body["episode_id"]}
         step = await self.call("POST", "/step", asked, {"submit_triage": triage})
         grade = await self.call("GET", "/grade", asked)
         for path, reply in (("reset", reset), ("step", step), ("grade", grade)):
-            self.outcomes[f"{path} {reply.status_code}"] += 1
-        if step.status_code == 200:
-            self.outcomes["another's"] += not _is_own(step.json()["observation"]["grade"], seed, answer)
-        if grade.status_code == 200:
-            self.outcomes["another's"] += not _is_own(grade.json(), seed, answer) or step.status_code != 200
-        if grade.status_code == 409:
-            self.outcomes["grade 409 with the number"] += "rival" in grade.json()["detail"]
+            self.outcomes[f"{path} {reply.status}"] += 1
+        if step.status == 200:
+            self.outcomes["another's"] += not _is_own(step.body["observation"]["grade"], seed, answer)
+        if grade.status == 200:
+            self.outcomes["another's"] += not _is_own(grade.body, seed, answer) or step.status != 200
+        if grade.status == 409:
+            self.outcomes["grade 409 with the number"] += "rival" in grade.body["detail"]
 
-    async def call(self, method: str, path: str, params: dict[str, Any], body: Any = None) -> httpx.Response:
+    async def call(self, method: str, path: str, params: dict[str, Any], body: Any = None) -> Answer:
         """Send one request over a connection of its own."""
-        reply = await self.client.request(method, path, params=params, json=body, headers=self.headers)
-        if self.form == "cookie" and "set-cookie" in reply.headers:
-            self.headers["cookie"] = reply.headers["set-cookie"].partition(";")[0]
-        return reply
+        async with self.gate:
+            caller = await Caller.connect(self.url)
+            answer = await caller.call(method, f"{path}?{urlencode(params)}", body, self.headers)
+            caller.close()
+        if self.form == "cookie" and "set-cookie" in answer.headers:
+            self.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+        return answer
 
 
 def _is_own(grade: dict[str, Any], seed: int, answer: str) -> bool:
@@ -76,16 +79,14 @@ def _is_own(grade: dict[str, Any], seed: int, answer: str) -> bool:
 
 async def judged(url: str, judges: int, form: str, shared: str, episodes: int) -> Counter[str]:
     """Let all judges play at once; returns what came of their calls."""
-    limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=0)
-    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits, trust_env=False) as client:
-        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        players = [Judge(client, number, form, shared, f"{judges} by {form}, {shared}") for number in range(judges)]
+    gate = asyncio.Semaphore(AT_ONCE)
+    players = [Judge(url, gate, number, form, shared, f"{judges} by {form}, {shared}") for number in range(judges)]
 
-        async def session(player: Judge) -> None:
-            for index in range(episodes):
-                await player.play(index)
+    async def session(player: Judge) -> None:
+        for index in range(episodes):
+            await player.play(index)
 
-        await asyncio.gather(*map(session, players))
+    await asyncio.gather(*map(session, players))
     return sum((player.outcomes for player in players), Counter())
 
 

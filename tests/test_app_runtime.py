@@ -17,7 +17,7 @@ from app_runtime.settings import Settings
 from app_runtime.shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState, ResetBody
 from contract import right_answer
 from env import OpenSOCEnv
-from schema import MODES, TASKS, OpenSOCError
+from schema import MODES, TASKS, BadRequestError, OpenSOCError
 from tasks.registry import SPLITS
 
 
@@ -268,6 +268,16 @@ def test_a_store_full_of_running_episodes_says_when_to_come_back():
     clock.now += 40
     begin(episodes)
     assert (first.env.closed, second.env.closed) == (True, False)
+
+
+def test_a_refused_reset_costs_nobody_an_episode():
+    episodes = Episodes(OpenSOCEnv, max_episodes=1, ttl_s=60)
+    episode, _ = episodes.start({"seed": 1}, owners=["us"])
+    finish(episodes, episode)
+    with pytest.raises(BadRequestError):
+        episodes.start({"seed": -1}, owners=["them"])
+
+    assert episodes.find(episode.episode_id) is episode
 
 
 def test_an_id_that_the_client_chose_is_found_by_its_owner_only():

@@ -349,7 +349,7 @@ def test_incidents_that_are_too_long_are_replaced_until_there_are_enough(monkeyp
 
 @pytest.mark.parametrize("flag", ["--use-vllm", "--use_vllm"])
 def test_vllm_is_missed_by_name(toy, tmp_path, capsys, monkeypatch, flag):
-    monkeypatch.setattr(grpo.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     assert train(toy, tmp_path, *TWO, flag) == 2
     assert "Expected vLLM for --use-vllm" in capsys.readouterr().err

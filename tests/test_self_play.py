@@ -5,7 +5,6 @@ from collections import Counter
 from contextlib import nullcontext
 from random import Random
 
-import numpy as np
 import pytest
 
 from generator.incidents import generate
@@ -22,8 +21,8 @@ from tests.nano_start import make_start
 from train import self_play
 from train.archive import IncidentArchive, StoredIncident, mixed_row, read_incidents
 from train.attacks import _cut, attack_row
-from train.nano import attacks
-from train.nano.attacks import Crafted, Deceive, Opponents
+from train.deception import Crafted, Question, deception_reward, without_repeats
+from train.nano.attacks import Deceive, Opponents
 from verifier.decision import judge_observation
 
 
@@ -102,9 +101,7 @@ def test_the_same_command_plays_on_where_it_was_stopped(start, tmp_path, monkeyp
     writes(monkeypatch, lambda row, number: own_incident(row["brief"], row["salt"]))
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert play(start, whole) == 0
-    monkeypatch.setattr(
-        "train.nano.self_play._Run.defend", lambda self, round_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
+    monkeypatch.setattr("train.rounds.Rounds.defend", lambda self, round_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert play(start, cut) == 130
     monkeypatch.undo()
     writes(monkeypatch, lambda row, number: own_incident(row["brief"], row["salt"]))
@@ -136,43 +133,43 @@ def test_ablations_have_names(capsys):
 
 # ---------------------------------------------------------------- what an incident earns
 def crafted(play="p", truth="dismiss", size=10):
-    return Crafted(AttackerTurn(valid=True), play, truth, np.zeros(size, np.uint16), {}, "")
+    return Crafted(AttackerTurn(valid=True), play, truth, Question(None, size), {}, "")
 
 
-def deceiving(table="hardened"):
-    return Deceive(
-        opponents=None, store=None, round_=0, rows=None, table=table, group=4, temperature=1.0, seed=0, anchor=[]
-    )
+def paid(right, *, table="hardened", one=None, on_target=True):
+    return deception_reward(one or crafted(), right, on_target=on_target, table=table)
 
 
 def test_the_hardened_table_pays_most_where_the_defender_succeeds_half_the_time():
-    paid = {right: deceiving()._reward(crafted(), right, on_target=True) for right in (0.0, 0.25, 0.5, 0.75, 1.0)}
-    assert paid[0.5] == pytest.approx(1.2)
-    assert paid[0.25] == paid[0.75]
-    assert paid[0.0] < paid[0.25] < paid[0.5]
+    assert paid(0.5) == pytest.approx(1.2)
+    assert paid(0.25) == paid(0.75)
+    assert paid(0.0) < paid(0.25) < paid(0.5)
 
 
 def test_the_standard_table_pays_for_each_answer_that_was_fooled():
-    paid = {right: deceiving("standard")._reward(crafted(), right, on_target=True) for right in (0.0, 0.25, 1.0)}
-    assert paid == {0.0: pytest.approx(1.2), 0.25: pytest.approx(0.95), 1.0: pytest.approx(0.2)}
+    assert {right: paid(right, table="standard") for right in (0.0, 0.25, 1.0)} == {
+        0.0: pytest.approx(1.2),
+        0.25: pytest.approx(0.95),
+        1.0: pytest.approx(0.2),
+    }
 
 
 def test_what_was_not_asked_for_or_refused_earns_no_deception():
-    assert deceiving()._reward(crafted(), 0.0, on_target=False) == 0.0
-    refused = Crafted(AttackerTurn(valid=True, reasons=("r",)), "", None, np.zeros(0, np.uint16), {}, "r")
-    assert deceiving()._reward(refused, None, on_target=False) == -0.2
-    unread = Crafted(AttackerTurn(valid=False), "", None, np.zeros(0, np.uint16), {}, "r")
-    assert deceiving()._reward(unread, None, on_target=False) == -0.5
+    assert paid(0.0, on_target=False) == 0.0
+    refused = Crafted(AttackerTurn(valid=True, reasons=("r",)), "", None, None, {}, "r")
+    assert paid(None, one=refused, on_target=False) == -0.2
+    unread = Crafted(AttackerTurn(valid=False), "", None, None, {}, "r")
+    assert paid(None, one=unread, on_target=False) == -0.5
 
 
 def test_the_same_incident_for_ever_is_refused_from_the_fourth_on():
-    groups = attacks._without_repeats([[crafted() for _ in range(3)], [crafted(), crafted("q")]])
+    groups = without_repeats([[crafted() for _ in range(3)], [crafted(), crafted("q")]])
     assert [one.refusal for group in groups for one in group] == ["", "", "", "this play was seen before", ""]
     assert not groups[1][0].turn.admitted
 
 
 def test_hard_defenders_are_met_more_often_and_none_is_forgotten():
-    opponents = Opponents(None, ["a", "b", "c"], [0.9, None, 0.1], 7)
+    opponents = Opponents(None, ["a", "b", "c"], {0: 0.9, 2: 0.1}, 7)
     met = Counter(opponents.draw(place) for place in range(4_000))
     assert met[2] > met[1] > met[0] > 40
 

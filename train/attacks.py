@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from generator.incidents import Case, generate, incident_seed
+from players.attackers.attempts import brief_of
 from players.attackers.base import Brief, asked_in_turn
 from players.incidents import write_incident
 from scenario import admit
@@ -50,6 +51,13 @@ def attack_row(
     raise OpenSOCError(
         f"Expected an incident of at most {most} lines within {TRIES} of {task}, and found none; raise the most."
     )
+
+
+def brief_row(salt: str, tasks: Sequence[Task], split: Split, index: int) -> Row:
+    """Return the row at an index of a stream: a brief, each action asked for in turn, and the salt of its world."""
+    task = tasks[index // len(LABELS) % len(tasks)]
+    brief = brief_of(task, index, split=split, salt=salt, asked=asked_in_turn(index))
+    return {"id": brief.id, "brief": brief, "salt": salt}
 
 
 def _cut(case: Case, rng: Random, most: int) -> Case | None:

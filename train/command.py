@@ -27,6 +27,7 @@ from train.nano.presets import PRESETS
 OWNERS_MODEL = "Qwen/Qwen2.5-3B-Instruct"
 LIBRARIES = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "unsloth", "vllm")
 SAVING = "Finishing the step under way, then saving"  # printed at Ctrl-C
+LR_GRPO = 1e-5  # of GRPO on an adapter
 TRL, PLAIN = "TRL", "plain loop"
 TITLES = {TRL: "TRL", PLAIN: "the plain loop"}
 

@@ -12,32 +12,28 @@ interrupted. The same command goes on: finished stages are skipped, the unfinish
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from generator.curriculum import Curriculum
-from players.scoring import Score
 from rubric import TABLES
 from runs.provenance import stable_seed
 from schema import TASKS, BadRequestError, Task
 from train import hub
-from train.command import PLAIN, TRL, Command, Flag, close_run, common_flags, resolved, tasks_of, train_by
+from train.command import LR_GRPO, PLAIN, TRL, Command, Flag, close_run, common_flags, resolved, tasks_of, train_by
 from train.data import CURRICULUM, SFT_SET, CurriculumRows, drop_too_long, fresh, validation_rows
+from train.gpus import FLAGS
+from train.grpo_trainer import TimedReward, accumulation, make_trainer, vllm_settings
 from train.monitor import Collapse, Validation, report_reward_share
-from train.plan import FLAGS, MEASURED, Work, evaluations_of, plan
-from train.reward import TriageReward
+from train.plan import MEASURED, Work, evaluations_of, plan
 from train.reward import rows as reward_rows
 
 STEPS = 30  # of a stage: four of them and SFT take three hours on an L4 (`--dry-run`)
 GROUPS = 4  # incidents of a step
 DRAWN = 64  # incidents at a time if too long ones are left out, at least
-LR_LORA, LR_FULL = 1e-5, 1e-6
+LR_FULL = 1e-6
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "luspo")
 OF_GRPO = (
     Flag("--stages", "comma-separated, in order", default=",".join(TASKS), metavar="TASKS"),
@@ -181,7 +177,7 @@ COMMAND = Command(
     "Train a defender with GRPO on fresh incidents.",
     {
         **common_flags(
-            lr=f"{LR_LORA:g} for an adapter, {LR_FULL:g} with --full; plain loop: 0.003",
+            lr=f"{LR_GRPO:g} for an adapter, {LR_FULL:g} with --full; plain loop: 0.003",
             steps=f"{STEPS} of each stage; plain loop: 300, or --minutes alone",
         ),
         "planning": FLAGS,
@@ -191,57 +187,6 @@ COMMAND = Command(
     },
     (__doc__ or "").split("\n\n")[-1],
 )
-
-
-class TimedReward(TriageReward):
-    """A reward that counts the `seconds` that it took; whoever reads them sets them back. It tells a curriculum how groups went."""
-
-    seconds = 0.0
-    drawn: CurriculumRows | None = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> list[float]:
-        """Score completions as `TriageReward` does."""
-        started = time.perf_counter()
-        try:
-            return super().__call__(*args, **kwargs)
-        finally:
-            self.seconds += time.perf_counter() - started
-
-    def judged(self, tasks: Sequence[Task], seeds: Sequence[int], scores: Sequence[Score]) -> None:
-        """Tell the curriculum, where there is one, which share of each incident's answers was right."""
-        if self.drawn:
-            groups: dict[tuple[Task, int], list[bool]] = {}
-            for task, seed, score in zip(tasks, seeds, scores, strict=True):
-                groups.setdefault((task, int(seed)), []).append(score.right)
-            for (task, seed), rights in groups.items():
-                self.drawn.tell(task, seed, sum(rights) / len(rights))
-
-
-def _accumulation(args: argparse.Namespace) -> int:
-    """Return the passes of one optimizer step on each device.
-
-    Raises:
-        BadRequestError: a step's answers do not divide by what the devices take at once, or a group is one answer.
-    """
-    answers = args.groups * args.group_size
-    at_once = args.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
-    if args.group_size < 2 or answers % at_once:
-        raise BadRequestError(
-            f"Expected --group-size of 2 or more, and --groups x --group-size ({answers} answers) to be a multiple of --batch-size x devices "
-            f"({at_once}); change one of them."
-        )
-    return int(answers // at_once)
-
-
-def _vllm(args: argparse.Namespace) -> dict[str, Any]:
-    if not args.use_vllm:
-        return {}
-    if importlib.util.find_spec("vllm") is None:
-        raise BadRequestError(
-            "Expected vLLM for --use-vllm, and it is not installed; install it into an environment for training alone, or leave the flag out."
-        )
-    server = {"vllm_server_base_url": args.vllm_server} if args.vllm_server else {}
-    return {"use_vllm": True, "vllm_mode": args.vllm_mode, "vllm_gpu_memory_utilization": args.vllm_memory, **server}
 
 
 # ---------------------------------------------------------------- training
@@ -259,10 +204,10 @@ def train(args: argparse.Namespace, argv: Sequence[str]) -> Path:
         args,
         steps=args.steps or STEPS,
         groups=args.groups or GROUPS,
-        lr=args.lr or (LR_FULL if args.full else LR_LORA),
+        lr=args.lr or (LR_FULL if args.full else LR_GRPO),
     )
-    _accumulation(args)
-    _vllm(args)
+    accumulation(args)
+    vllm_settings(args)
     if args.curriculum and args.skip_long:
         raise BadRequestError(
             "--curriculum draws no second incident for one that is too long; leave --skip-long out and take --density compact."
@@ -358,44 +303,6 @@ def _stream(drawn: CurriculumRows, count: int) -> Any:
     from datasets import IterableDataset
 
     return IterableDataset.from_generator(lambda: map(drawn, range(count)))
-
-
-def make_trainer(args: argparse.Namespace, out: Path, loaded: hub.Loaded, data: Any, answer: int, reward: Any) -> Any:
-    """Make TRL's trainer of a stage."""
-    from trl import GRPOConfig, GRPOTrainer
-
-    from train.trl_head import use_plain_head
-    from train.trl_trainer import TimedGeneration, trainer_settings
-
-    class Trainer(TimedGeneration, GRPOTrainer):  # type: ignore[misc, unused-ignore]
-        pass
-
-    use_plain_head()
-    config = GRPOConfig(
-        output_dir=str(out / "checkpoints"),
-        gradient_accumulation_steps=_accumulation(args),
-        num_generations=args.group_size,
-        max_completion_length=answer,
-        max_steps=args.steps,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=int(args.warmup * args.steps),
-        **trainer_settings(args),
-        temperature=args.temperature,
-        beta=args.kl_coef or 0.0,
-        loss_type=args.loss_type,
-        scale_rewards=args.scale_rewards,
-        epsilon=args.epsilon,
-        entropy_coef=args.entropy_coef or 0.0,
-        shuffle_dataset=False,  # fresh incidents need no order
-        **_vllm(args),
-    )
-    return Trainer(
-        model=loaded.model,
-        args=config,
-        reward_funcs=reward,
-        train_dataset=data,
-        processing_class=loaded.tokenizer,
-    )
 
 
 def planned(args: argparse.Namespace) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +23,8 @@ from players.prompt import answer_text, messages
 from players.weights import base_name, cached, is_adapter, is_model, load_tokenizer
 from schema import BadRequestError, Row
 from train import hub
-from train.command import OWNERS_MODEL, TRL, Flag
+from train.command import OWNERS_MODEL
+from train.gpus import GPUS, Gpu
 
 MEASURED = 200  # prompts whose lengths are taken
 COMPUTE_SHARE, BANDWIDTH_SHARE = 0.35, 0.6  # of the peaks, that a trainer and a generating loop reach
@@ -34,22 +35,6 @@ LOGIT_BYTES = 10  # of a logit in training: bf16, float32 and its gradient
 # splits digits as that one does and has three times its words, makes fewer tokens of the same text.
 CHARACTERS: Mapping[Density, float] = {"full": 3.13, "compact": 2.16, "legend": 2.62}
 ANSWER_CHARACTERS = 2.6
-
-
-class Gpu(NamedTuple):
-    """A GPU by its maker's data sheet: bf16 operations a second without sparsity, bytes a second, bytes of memory."""
-
-    flops: float
-    bandwidth: float
-    memory: float
-
-
-GPUS: Mapping[str, Gpu] = {"L4": Gpu(121e12, 300e9, 24e9), "H100": Gpu(989e12, 3350e9, 80e9)}
-
-FLAGS = (
-    Flag("--dry-run", "print tokens, memory and hours on --gpu, and load nothing", None, trainer=TRL, free=True),
-    Flag("--gpu", "that --dry-run reckons with", default="L4", choices=tuple(GPUS), trainer=TRL, free=True),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +134,18 @@ class Lengths(NamedTuple):
     how: str
 
 
-def measure(rows: Sequence[Row], density: Density, path: Path | None) -> Lengths:
+Texts = Callable[[Row, Density], tuple[hub.Messages, str]]
+
+
+def triage_texts(row: Row, density: Density) -> tuple[hub.Messages, str]:
+    """Return prompt and right answer of a row for the defender."""
+    return messages(row["observation"], density), answer_text(row["observation"], density)
+
+
+def measure(rows: Sequence[Row], density: Density, path: Path | None, texts: Texts = triage_texts) -> Lengths:
     """Measure the prompts and right answers of rows, at most `MEASURED` spread over them."""
     rows = rows[:: max(1, len(rows) // MEASURED)][:MEASURED]
-    prompts = [messages(row["observation"], density) for row in rows]
-    answers = [answer_text(row["observation"], density) for row in rows]
+    prompts, answers = zip(*(texts(row, density) for row in rows), strict=True)
     if path:
         tokenizer = load_tokenizer(path)
         sizes = hub.lengths(tokenizer, prompts)
@@ -192,7 +184,7 @@ def evaluations_of(steps: int, every: int) -> int:
     return -(-steps // every) + 1 if every else 0
 
 
-def plan(title: str, args: argparse.Namespace, rows: Sequence[Row], work: Work) -> str:
+def plan(title: str, args: argparse.Namespace, rows: Sequence[Row], work: Work, texts: Texts = triage_texts) -> str:
     """Write the plan of a run.
 
     Args:
@@ -200,12 +192,13 @@ def plan(title: str, args: argparse.Namespace, rows: Sequence[Row], work: Work) 
         args: its flags: model, density, gpu, full, lora_rank, checkpointing, eval_batch are read.
         rows: what it trains on, or the like.
         work: how much of it.
+        texts: gives prompt and right answer of a row.
 
     Raises:
         BadRequestError: as of `find_model`.
     """
     shape, path = find_model(args.model)
-    lengths, gpu = measure(rows, args.density, path), GPUS[args.gpu]
+    lengths, gpu = measure(rows, args.density, path, texts), GPUS[args.gpu]
     hours = _hours(shape, lengths, gpu, args, work)
     gigabytes = _gigabytes(shape, lengths, args, work)
     tokens = work.steps * work.texts * (lengths.mean + lengths.answer)

@@ -108,15 +108,22 @@ class TriageReward:
     Args:
         reward_table: `hardened`, the one to train on, or `standard`.
         salt: as the dataset has it.
+        item: gives observation and ground truth of a row's task, seed and split; by default those of the generated incident.
     """
 
     __name__ = "triage"
 
-    def __init__(self, *, reward_table: TableName = "hardened", salt: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        reward_table: TableName = "hardened",
+        salt: str = "",
+        item: Callable[[Task, int, Split], Mapping[str, Any]] | None = None,
+    ) -> None:
         if reward_table not in TABLES:
             raise BadRequestError(f"reward_table must be one of {', '.join(TABLES)}; got {reward_table!r}")
         self._table = reward_table
-        self._item = lru_cache(maxsize=REMEMBERED)(partial(_item, salt=salt))
+        self._item = lru_cache(maxsize=REMEMBERED)(item or partial(_item, salt=salt))
 
     def __call__(
         self,

@@ -21,8 +21,9 @@ from schema import TASKS, Row
 from train import hub
 from train.command import BATCH, PLAIN, TRL, Command, Flag, close_run, common_flags, is_complete, resolved, train_by
 from train.data import SFT_SET, drop_too_long, sft_rows, validation_rows
+from train.gpus import FLAGS
 from train.monitor import Validation
-from train.plan import FLAGS, Work, evaluations_of, plan
+from train.plan import Work, evaluations_of, plan
 
 SEATS = ("defender", "attacker")
 LR_LORA, LR_FULL = 2e-4, 1e-5

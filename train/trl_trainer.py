@@ -26,6 +26,7 @@ from trl.models import unwrap_model_for_generation
 
 from players.base import Options
 from players.local import LocalModel
+from players.weights import is_adapter
 from runs.directory import RUN
 from runs.ending import StoppedError, interruptible
 from runs.files import move_files
@@ -138,11 +139,11 @@ class Watcher(TrainerCallback):  # type: ignore[misc, unused-ignore]
             self.bar.update(state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Put the run's settings beside a checkpoint, and take out the adapter that GRPO compares with, which is where the stage began."""
+        """Put the run's settings beside a checkpoint, and take out the adapters that were not trained."""
         self.saving = False
         folder = self.checkpoints / f"checkpoint-{state.global_step}"
         if is_main():
-            shutil.rmtree(folder / "ref", ignore_errors=True)
+            _leave_one_adapter(folder)
             shutil.copy(self.out / RUN, folder / RUN)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -239,6 +240,12 @@ class Watcher(TrainerCallback):  # type: ignore[misc, unused-ignore]
             f"Stopped: {reason}; its update was not made. {rest}. Lower --lr or raise --warmup, with another --out or --fresh; "
             "the same command would come here again."
         )
+
+
+def _leave_one_adapter(folder: Path) -> None:
+    """Take out the adapters that were not trained: they stand in folders of their own within the trained one's."""
+    for path in filter(is_adapter, folder.iterdir()):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _any(accelerator: Any, here: bool) -> bool:
@@ -366,6 +373,6 @@ def _save_model(watcher: Watcher) -> None:
     if is_main():
         for name in NOT_OF_A_MODEL:
             (aside / name).unlink(missing_ok=True)
-        shutil.rmtree(aside / "ref", ignore_errors=True)
+        _leave_one_adapter(aside)
         move_files(aside, watcher.out, last=lambda name: name.endswith("config.json"))
     trainer.accelerator.wait_for_everyone()

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BAKED = ROOT / "data" / "demo_arena.json"
 PICTURE = ROOT / "docs" / "images" / "cross_play.png"
 BEFORE = "generator"
-LIVE = ("edits", BEFORE)  # attackers that write while the visitor waits
+LIVE = ("embedded", "edits", BEFORE)  # attackers that write while the visitor waits
 
 
 class Bout(NamedTuple):

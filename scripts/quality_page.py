@@ -48,7 +48,7 @@ def checks() -> tuple[str, list[tuple[str, str]]]:
     return policy["policy_version"], [(entry["check_id"], entry["severity"]) for entry in policy["entries"]]
 
 
-def tests_of(check: str) -> list[Held]:
+def holders_of(check: str) -> list[Held]:
     """Return the tests that hold a check."""
     if check in BY_VALIDATOR:
         return [Held(BY_VALIDATOR[check], "The SDK's validator passes.")]
@@ -67,7 +67,7 @@ def quality_page() -> str:
     version, listed = checks()
     rows, held = [], 0
     for check, severity in listed:
-        found = tests_of(check)
+        found = holders_of(check)
         held += bool(found)
         names = ", ".join(f"`{test.name}`" for test in found) or "none"
         rows.append(f"| `{check}` | {severity} | {names} | {' '.join(test.summary for test in found)} |\n")

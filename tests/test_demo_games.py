@@ -81,7 +81,7 @@ def test_a_refused_incident_is_shown_with_the_gates_reasons(arena, monkeypatch):
 def test_games_that_are_not_there_are_refused_in_words(arena):
     with pytest.raises(BadRequestError, match="there is none of 'nobody' against 'keyword'"):
         games.stored_round("nobody", "keyword", 0)
-    with pytest.raises(BadRequestError, match="one of edits, generator, and got 'nobody'"):
+    with pytest.raises(BadRequestError, match="one of embedded, edits, generator, and got 'nobody'"):
         games.live_round("nobody", "keyword", "stage1_basic", 1)
 
 

@@ -20,7 +20,7 @@ from schema import TASKS, BadRequestError
 from tests.nano_start import ROWS, make_start
 from train import grpo, sft
 from train.data import labelled
-from train.nano import checkpoint, loop, methods, objectives, outcome, pipeline, pretrain
+from train.nano import checkpoint, loop, methods, outcome, pipeline, pretrain
 from train.nano.checkpoint import save
 from train.nano.loop import Loop, Plan
 from train.nano.objectives import GRPO, Supervised
@@ -234,8 +234,9 @@ def short(monkeypatch):
     """Tokenizers of few prompts, small steps, and short answers: a model that knows nothing runs on."""
     for name, value in (("TOKENIZER_ROWS", 40), ("BATCH", 2), ("GROUPS", 2)):
         monkeypatch.setattr(methods, name, value)
-    for module in (codec, methods, objectives, nano):
+    for module in (codec, methods, nano):
         monkeypatch.setattr(module, "LONGEST", 16)
+    monkeypatch.setattr(codec.PromptCodec, "longest", 16)
 
 
 def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_path, capsys):
@@ -455,11 +456,13 @@ def test_what_a_run_was_trained_with_stands_in_its_settings(short, start, tmp_pa
 
 
 def test_easy_incidents_come_first_and_none_comes_twice():
-    rows = [methods._easy_first(3, 0, ("stage2_multi", "stage1_basic"), index) for index in range(7)]
+    rows = [methods._easy_first(3, 0, ("stage2_multi", "stage1_basic"), 0.0, index) for index in range(7)]
 
     assert [row["task"] for row in rows] == ["stage1_basic"] * 3 + ["stage2_multi", "stage1_basic"] * 2
     assert len({row["id"] for row in rows}) == 7
-    assert rows[4:] == [methods._easy_first(0, 0, ("stage2_multi", "stage1_basic"), index) for index in range(1, 4)]
+    assert rows[4:] == [
+        methods._easy_first(0, 0, ("stage2_multi", "stage1_basic"), 0.0, index) for index in range(1, 4)
+    ]
 
 
 def test_a_later_stage_has_the_earlier_ones_in_it():

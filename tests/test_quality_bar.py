@@ -37,7 +37,7 @@ from players.prompt import parse
 from rubric import REWARD_RANGE
 from schema import LABELS, TASKS
 from scripts.make_sbom import SBOM, pins
-from scripts.quality_page import checks, tests_of
+from scripts.quality_page import checks, holders_of
 from service import serve
 from tasks.registry import SPLITS, num_tasks
 from verifier import RULES, compute_ground_truth
@@ -417,7 +417,7 @@ def test_every_check_of_the_policy_has_a_test():
     version, listed = checks()
 
     assert (version, len(listed)) == ("v2", 46)
-    assert [check for check, _ in listed if not tests_of(check)] == []
+    assert [check for check, _ in listed if not holders_of(check)] == []
 
 
 def test_statistical_headroom():

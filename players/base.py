@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
 from runs.ending import StoppedError
 
@@ -73,6 +73,19 @@ class Options:
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
+Asked = TypeVar("Asked")
+
+
+def in_batches(
+    answer: Callable[[Sequence[Asked]], Sequence[Reply]], items: Sequence[Asked], batch: int, stop: threading.Event
+) -> Iterator[Arrived]:
+    """Yield the replies to items, batch by batch, until `stop` is set."""
+    for start in range(0, len(items), batch):
+        if stop.is_set():
+            return
+        yield list(enumerate(answer(items[start : start + batch]), start))
+
+
 class Player(ABC):
     """Anyone who answers as the defender. `name` stands in tables, `kind` says what it is."""
 
@@ -94,16 +107,12 @@ class Player(ABC):
         """Reply to each row, in their order."""
 
     def stream(self, rows: Sequence[Row], stop: threading.Event) -> Iterator[Arrived]:
-        """Yield replies as they arrive, in any order; once `stop` is set, finish what is under way and end.
+        """Return replies as they arrive, in any order; once `stop` is set, finish what is under way and end.
 
         Raises:
-            PlayerError: it cannot go on; every reply was yielded before.
+            PlayerError: it cannot go on; every reply came before.
         """
-        for start in range(0, len(rows), self.batch):
-            if stop.is_set():
-                return
-            part = rows[start : start + self.batch]
-            yield list(enumerate(self.answer(part), start))
+        return in_batches(self.answer, rows, self.batch, stop)
 
 
 class Streaming(Player):

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from players.base import Arrived, Reply
+from players.base import Arrived, Reply, in_batches
 from players.compact import world_text
 from schema import LABELS, Context, Label, Task
 from tasks.registry import Split
@@ -63,11 +63,8 @@ class Attacker(ABC):
         """Reply to each brief with the text of an incident, in their order."""
 
     def stream(self, briefs: Sequence[Brief], stop: threading.Event) -> Iterator[Arrived]:
-        """Yield replies as they arrive, under the terms of `players.base.Player.stream`."""
-        for start in range(0, len(briefs), self.batch):
-            if stop.is_set():
-                return
-            yield list(enumerate(self.craft(briefs[start : start + self.batch]), start))
+        """Return replies as they arrive, under the terms of `players.base.Player.stream`."""
+        return in_batches(self.craft, briefs, self.batch, stop)
 
 
 def asked_in_turn(index: int) -> Label:
@@ -79,11 +76,3 @@ def attacker_text(brief: Brief) -> str:
     """Write a brief as the prompt's user message: the world, what came of earlier incidents, and what is asked."""
     lines = [world_text(brief.context).text, *(f"past {line}" for line in brief.past), f"ask {brief.asked or 'any'}"]
     return "\n".join(lines)
-
-
-SYSTEM = "Write an incident: claim, events, note."
-
-
-def attacker_chat(brief: Brief) -> list[dict[str, str]]:
-    """Return the messages that ask a small model for an incident."""
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": attacker_text(brief)}]

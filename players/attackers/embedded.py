@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from players.attackers.attempts import attempt
-from players.attackers.base import Attacker, Brief, attacker_chat
+from players.attackers.base import Attacker, Brief
+from players.attackers.chat import incident_question
 from players.base import Options, Reply, cut
 from players.embedded import Embedded
 from runs.provenance import stable_seed
@@ -67,7 +68,7 @@ class EmbeddedAttacker(Attacker):
     def _reply(self, brief: Brief) -> Reply:
         started = time.perf_counter()
         for number in range(self._options.tries):
-            text, fault = self._model.complete(attacker_chat(brief), choose=self._chooser(brief, number))
+            text, fault = self._model.complete(incident_question(brief, "compact"), choose=self._chooser(brief, number))
             if number == self._options.tries - 1 or attempt(brief, text).scenario is not None:
                 break
         return Reply(cut(text), fault, latency_s=round(time.perf_counter() - started, 4))

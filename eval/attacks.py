@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from eval.intervals import LEAST_FAMILIES, RESAMPLES, draws, one_thread, per_family, percentiles, quotient
-from players.attackers.attempts import Attempt, attempt, brief_of
+from players.attackers.attempts import Attempt, attempt, brief_of, refusal_kinds
 from players.attackers.base import Brief, asked_in_turn
 from players.attackers.stored import WrittenIncident
 from players.incidents import Craft, write_incident
@@ -32,9 +31,6 @@ COMMONEST = 20  # kinds of refusal, rules and plays that are listed
 COMPARED = 300  # incidents whose likeness is measured, each with each
 TACTICS = {rule.rule_id: rule.tactic for rule in RULES}
 NO_TACTIC = "no finding"
-_PLACE = re.compile(r"^(?:line \d+|[A-Z]\d+-\d+|The craft_incident is malformed): ")
-_GIVEN = re.compile(r"; got .*$", re.DOTALL)
-_NAMED = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[\d@/\\]\S*|\S+\.[a-z]{2,4}(?= )")
 
 Share = dict[str, Any]  # value, low, high (None where n is 0), n
 
@@ -156,17 +152,6 @@ def _short(value: float) -> float:
 
 
 # ---------------------------------------------------------------- refusals
-def refusal_kinds(attempt: Attempt) -> list[tuple[str, str]]:
-    """Return who refused an attempt (`reader`, `schema` or `gate`) and why, without names, numbers and lines; each kind once."""
-    if attempt.admission is None:
-        return [("reader", _kind(attempt.craft.fault))]
-    if attempt.admission.fault:
-        return [("schema", _kind(attempt.admission.fault))]
-    return list(dict.fromkeys(("gate", _kind(reason)) for reason in attempt.admission.reasons))
-
-
-def _kind(reason: str) -> str:
-    return re.sub(r"…(?:,? …)+", "…", _NAMED.sub("…", _GIVEN.sub("", _PLACE.sub("", reason))))[:200]
 
 
 # ---------------------------------------------------------------- likeness

@@ -6,12 +6,12 @@ import json
 import pytest
 
 from eval import cross_play as command
-from eval.attacks import briefs_of, gain, measure_attempts, refusal_kinds, self_similarity, share
+from eval.attacks import briefs_of, gain, measure_attempts, self_similarity, share
 from eval.charts import png
 from eval.cross_play import Entrant, main
 from eval.cross_table import heat_map, table_page
 from eval.runs import load_run
-from players.attackers.attempts import attempt
+from players.attackers.attempts import attempt, refusal_kinds
 from players.attackers.base import Attacker
 from players.attackers.scripted import Generated
 from players.base import PlayerError, Reply

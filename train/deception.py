@@ -7,7 +7,6 @@ again and again within a step is refused, as the gate refuses a play that was se
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from generator.known_plays import KNOWN_PLAYS
-from players.attackers.attempts import attempt
+from players.attackers.attempts import attempt, refusal_kinds
 from players.attackers.base import asked_in_turn
 from rubric import TABLES, AttackerTurn, TableName, reward_of, score_attacker
 from schema import LABELS, Label, Row
@@ -58,7 +57,7 @@ def crafted(row: Row, text: str | None, *, gated: bool, ask: Callable[[Row], Que
     """
     made = attempt(row["brief"], text, salt=row["salt"], gated=gated)
     if made.scenario is None or made.admission is None:
-        return Crafted(made.turn(), "", None, None, {}, kind_of_refusal(made.refusal))
+        return Crafted(made.turn(), "", None, None, {}, refusal_kinds(made)[0][1])
     shown, truth = made.row, made.scenario.truth.action
     question = ask(dict(shown))
     if question.size > most:
@@ -70,12 +69,6 @@ def crafted(row: Row, text: str | None, *, gated: bool, ask: Callable[[Row], Que
 
 def _refused(reason: str) -> Crafted:
     return Crafted(AttackerTurn(valid=True, reasons=(reason,)), "", None, None, {}, reason)
-
-
-def kind_of_refusal(reason: str) -> str:
-    """Return a refusal without what is special to one incident, so that its like can be counted."""
-    first = reason.split("; ")[0]
-    return re.sub(r"'[^']*'|\"[^\"]*\"|L\d+-\d+|\d+(?:\.\d+){0,3}", "*", first)[:120]
 
 
 def without_repeats(groups: Sequence[Sequence[Crafted]]) -> list[list[Crafted]]:

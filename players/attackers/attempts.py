@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -110,3 +111,22 @@ def verdict_of(before: bool | None, after: bool | None) -> Verdict:
     if after:
         return "held"
     return "won" if before else "wrong before"
+
+
+# ---------------------------------------------------------------- why an incident is refused
+_PLACE = re.compile(r"^(?:line \d+|[A-Z]\d+-\d+|The craft_incident is malformed): ")
+_GIVEN = re.compile(r"; got .*$", re.DOTALL)
+_NAMED = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[\d@/\\]\S*|\S+\.[a-z]{2,4}(?= )")
+
+
+def refusal_kinds(attempt: Attempt) -> list[tuple[str, str]]:
+    """Return who refused an attempt (`reader`, `schema` or `gate`) and why, without names, numbers and lines; each kind once."""
+    if attempt.admission is None:
+        return [("reader", _kind(attempt.craft.fault))]
+    if attempt.admission.fault:
+        return [("schema", _kind(attempt.admission.fault))]
+    return list(dict.fromkeys(("gate", _kind(reason)) for reason in attempt.admission.reasons))
+
+
+def _kind(reason: str) -> str:
+    return re.sub(r"…(?:,? …)+", "…", _NAMED.sub("…", _GIVEN.sub("", _PLACE.sub("", reason))))[:200]

@@ -2,7 +2,7 @@
 
 The command helps whoever changed a rule, a format of records, a reward or a set. The rules give docs/playbook.md and docs/attack_layer.json, and rubric.TABLES
 gives docs/rubric.md and the `rewards:` block of openenv.yaml. The families give docs/gallery.md, one incident docs/prompt.md, and docs/results.json (`python -m eval.results`) gives docs/results.md. The tests of the quality bar give docs/quality.md. In docs/real_logs.md the tables of formats, log sources and tactics are made from the importers and
-the rules; in data/README.md, data/manifest.json gives the table of sets and data/audit.json the audit's.
+the rules; in data/README.md, data/manifest.json gives the table of sets and data/audit.json the audit's. On every page, `scripts/figures.py` gives the figures in marks.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from scripts.coverage_tables import (  # noqa: E402
     tactics_table,
     unreadable_table,
 )
+from scripts.figures import figures as figures_of_files  # noqa: E402
+from scripts.figures import fill  # noqa: E402
 from scripts.gallery import gallery_page  # noqa: E402
 from scripts.prompt_page import prompt_page  # noqa: E402
 from scripts.quality_page import quality_page  # noqa: E402
@@ -41,6 +43,7 @@ MADE_BY = {
     "manifest.json": "python -m eval.build_sets --out data",
     "audit.json": "python -m eval.audit --out data/audit.json",
 }
+FILLED = ("*.md", "docs/*.md", "data/*.md", "models/*/*.md")  # pages in which figures may be marked
 BEGIN, END = "# rewards: begin (made by scripts/make_docs.py)\n", "# rewards: end\n"
 
 
@@ -120,6 +123,13 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
             flags=re.DOTALL,
         )
     return text
+
+
+def filled_pages(made: Mapping[Path, str]) -> dict[Path, str]:
+    """Fill the figures of every page that has a mark; a page that was just made is taken as it was made."""
+    known = figures_of_files()
+    pages = {path: made.get(path) or path.read_text("utf-8") for form in FILLED for path in sorted(ROOT.glob(form))}
+    return {path: fill(text, known) for path, text in pages.items() if "<!--=" in text}
 
 
 BY = ("families", "rules", "tactics", "platforms")  # tables of the manifest that are counted
@@ -204,6 +214,7 @@ def main() -> None:
         yaml_path: manifest(yaml_path.read_text(encoding="utf-8")),
         data / "README.md": dataset_card((data / "README.md").read_text(encoding="utf-8"), *figures),
     }
+    wanted |= filled_pages(wanted)
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         print(f"{'stale' if args.check else 'wrote'}: {path.relative_to(ROOT)}")

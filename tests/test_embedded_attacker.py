@@ -1,6 +1,7 @@
 """The embedded attacker: what it writes, again and otherwise, and which exports it refuses."""
 
 import json
+import shutil
 
 import pytest
 
@@ -11,6 +12,7 @@ from players.base import Options
 from players.embedded import MODEL as DEFENDER
 from players.embedded import EmbeddedModel
 from schema import LABELS, BadRequestError
+from train.nano import export_attacker
 
 BRIEFS = [brief_of("stage1_basic", seed, split="val", asked=LABELS[seed % 5]) for seed in range(6)]
 
@@ -66,3 +68,16 @@ def test_a_seat_is_not_played_by_a_model_of_the_other():
         EmbeddedAttacker(Options(), DEFENDER)
     with pytest.raises(BadRequestError, match=r"Expected an exported defender .*, and found an attacker"):
         EmbeddedModel(Options(), MODEL)
+
+
+def test_the_card_alone_is_written_anew_and_nothing_else(tmp_path, capsys):
+    copy = tmp_path / "attacker"
+    shutil.copytree(MODEL, copy)
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    (copy / "README.md").write_text("stale\n")
+
+    assert export_attacker.main(["--out", str(copy)]) == 0
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+    assert export_attacker.main(["--out", str(DEFENDER)]) == 2
+    assert "Expected an exported attacker" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from players.attackers.attempts import attempt
 from players.attackers.base import Attacker, Brief
 from players.attackers.chat import incident_question
 from players.base import Options, Reply, cut
-from players.embedded import Embedded
+from players.embedded import About, Embedded
 from runs.provenance import stable_seed
 from schema import BadRequestError
 
@@ -49,6 +49,11 @@ class EmbeddedAttacker(Attacker):
             raise BadRequestError(
                 f"Expected an exported attacker in {str(path)!r}, and found a {self._model.about.seat}; give it as --defender."
             )
+
+    @property
+    def about(self) -> About:
+        """What lies beside the export's weights: what made it, and what was measured."""
+        return self._model.about
 
     @property
     def settings(self) -> dict[str, Any]:

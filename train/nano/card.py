@@ -1,18 +1,103 @@
-"""The model card of the embedded defender: a text from what defender.json says and what a run of eval.run measured."""
+"""The model card of the embedded defender, in the hub's format: a text from what defender.json says and what a run of eval.run measured.
+
+The front matter is written by huggingface_hub's own classes: licence, library, task, and a `model-index` with the run's figures on the frozen sets.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eval.metric_table import interval_text, names_in, value_text
 from players.embedded import About, Calibration
 from schema import BadRequestError
+from tasks.sets import PATHS
 from train.nano.presets import PRESETS
 
 CARD = "README.md"
+DATASET = "opensoc-incidents"  # the data set's name on the hub; its owner is put before it on the way there
+TASK = "security alert triage"
+METRICS = {  # of a run: the hub's identifier and the name that is shown
+    "accuracy": ("accuracy", "accuracy"),
+    "macro_f1": ("f1", "macro-F1"),
+    "dismiss_on_malicious": ("dismiss_on_malicious", "dismissed though malicious (less is better)"),
+    "over_reaction": ("over_reaction", "acted on though benign (less is better)"),
+    "mean_reward": ("mean_reward", "mean reward"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One figure of a model index.
+
+    Attributes:
+        metric: the hub's identifier of the metric.
+        title: the metric's name as it is shown.
+        value: the figure.
+        dataset: what it was measured on, in words.
+        config: the data set's configuration, "" where it is none of its files.
+    """
+
+    metric: str
+    title: str
+    value: float
+    dataset: str
+    config: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run of eval.run measured: its command and commit, and by set and metric the figures."""
+
+    command: str
+    commit: str
+    table: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def front_matter(name: str, tags: Iterable[str], results: Iterable[Result]) -> str:
+    """Return a model's metadata as the hub reads them: YAML between two lines of dashes.
+
+    The form is that of the hub's documentation, "Model Cards"; huggingface_hub writes it.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    rows = [
+        EvalResult(
+            task_type="text-generation",
+            task_name=TASK,
+            dataset_type=DATASET,
+            dataset_name=result.dataset,
+            dataset_config=result.config or None,
+            dataset_split="test" if result.config else None,
+            metric_type=result.metric,
+            metric_name=result.title,
+            metric_value=round(result.value, 4),
+        )
+        for result in results
+    ]
+    metadata = ModelCardData(
+        license="bsd-3-clause",
+        language="en",
+        library_name="onnx",
+        pipeline_tag="text-generation",
+        tags=["opensoc", "openenv", "onnxruntime", "security", "soc", "alert-triage", "rlvr", *tags],
+        metrics=list(dict.fromkeys(row.metric_type for row in rows if row.metric_type in ("accuracy", "f1"))) or None,
+        model_name=name,
+        eval_results=rows or None,
+    )
+    return f"---\n{metadata.to_yaml()}\n---\n"
+
+
+def _results(run: Run) -> Iterator[Result]:
+    """Yield what a run measured on the files of the data set, training's aside."""
+    for name, row in run.table.items():
+        if name in PATHS and name != "sft_train":
+            for key, (metric, title) in METRICS.items():
+                if key in row and row[key].get("value") is not None:
+                    yield Result(metric, title, row[key]["value"], f"OpenSOC, {name}", name)
 
 
 def card(about: About, run: Path | None) -> str:
@@ -26,8 +111,10 @@ def card(about: About, run: Path | None) -> str:
         BadRequestError: the run cannot be read, is not complete, or is of another model.
     """
     measured = about.measured
+    figures = _measured(about, run) if run else None
     return "\n".join(
         [
+            front_matter("OpenSOC embedded defender", (), _results(figures) if figures else ()),
             "# The embedded defender",
             "",
             f"A causal language model of the Qwen2 architecture with {about.parameters:,} parameters, made and trained here from random weights, that triages",
@@ -45,7 +132,7 @@ def card(about: About, run: Path | None) -> str:
             "",
             "## Figures",
             "",
-            *(_figures(about, run) if run else [NOT_MEASURED]),
+            *(_figures(figures) if figures else [NOT_MEASURED]),
             "",
             "## The export",
             "",
@@ -192,18 +279,15 @@ def _of(figures: Mapping[str, Any], name: str, times: float, digits: int) -> str
     return f"{figures[name] * times:.{digits}f}" if name in figures else "-"
 
 
-def _figures(about: About, run: Path) -> Iterator[str]:
-    """Yield a table of a run's metrics with their intervals."""
+def _measured(about: About, run: Path) -> Run:
+    """Read the figures of a run of this very export."""
     try:
         stored = json.loads((run / "metrics.json").read_text("utf-8"))
         info, metrics = stored["run"], stored["metrics"]
-        fingerprint, command, commit = info["defender"].get("fingerprint"), info["command"], info["commit"]
+        fingerprint = info["defender"].get("fingerprint")
         table = {name: {key: row[key] for key in names_in("card") if key in row} for name, row in metrics.items()}
-        lines = [
-            f"| {key} | {name} | {_value(metric)} | {metric.get('n', '')} |"
-            for name, row in table.items()
-            for key, metric in row.items()
-        ]
+        measured = Run(info["command"], info["commit"], table)
+        list(_figures(measured))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequestError(
             f"Expected a complete run of eval.run with metrics.json in {str(run)!r}, and reading it gave {type(error).__name__}: {error}."
@@ -213,11 +297,18 @@ def _figures(about: About, run: Path) -> Iterator[str]:
             f"Expected a run of this very export ({about.fingerprint}), and the one in {str(run)!r} is of {fingerprint!r}; "
             "run eval.run with --defender embedded again."
         )
-    yield f"`{_cell(command)}`, commit `{_cell(commit)}`; 95 % intervals, docs/evaluation.md says how each is made."
+    return measured
+
+
+def _figures(run: Run) -> Iterator[str]:
+    """Yield a table of a run's metrics with their intervals."""
+    yield f"`{_cell(run.command)}`, commit `{_cell(run.commit)}`; 95 % intervals, docs/evaluation.md says how each is made."
     yield ""
     yield "| metric | set | value (interval) | items |"
     yield "|---|---|---|---|"
-    yield from lines
+    for name, row in run.table.items():
+        for key, metric in row.items():
+            yield f"| {key} | {name} | {_value(metric)} | {metric.get('n', '')} |"
 
 
 def _value(metric: Mapping[str, Any]) -> str:

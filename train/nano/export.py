@@ -216,14 +216,12 @@ def describe_source(source: Source, *, seat: str = "defender", longest: int | No
     }
 
 
-def write_card(out: Path, run: Path | None) -> None:
-    """Write the card of an export anew, with a run's figures.
+def write_card(out: Path, text: str) -> None:
+    """Put a card into an export.
 
     Raises:
-        BadRequestError: there is no export, or the run is of another model.
         OpenSOCError: it cannot be written.
     """
-    text = card(Embedded(out).about, run)
     try:
         write_atomically(out / CARD, text)
     except OSError as error:
@@ -346,7 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise BadRequestError(
                     "Expected a checkpoint's directory, or --metrics RUN for the card alone; got neither."
                 )
-            write_card(args.out, args.metrics)
+            write_card(args.out, card(Embedded(args.out).about, args.metrics))
         else:
             _report(export(args.checkpoint, args.out, int8=args.int8, items=args.items, run=args.metrics))
     except KeyboardInterrupt:

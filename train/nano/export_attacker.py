@@ -2,6 +2,7 @@
 
 Writes model.onnx (8 bits), tokenizer.json, attacker.json (what decoding needs, and what was measured) and README.md, the model card. Checkpoint and export write
 incidents for the same briefs of the split `val`, greedily and at temperature 1; the card says how many the gate admits. All is written aside and renamed.
+Without a checkpoint the card of the export in --out is written anew.
 
 Exit code: 0 done; 2 a wrong call, or a checkpoint that cannot be exported.
 """
@@ -28,12 +29,23 @@ from runs.ending import refusing
 from runs.files import replace_directory
 from runs.progress import track
 from schema import LABELS, TASKS, OpenSOCError
-from train.nano.card import CARD, made_by
-from train.nano.export import Source, bytes_of, check_place, check_size, describe, describe_source, latency, write_model
+from train.nano.card import CARD, Result, front_matter, made_by
+from train.nano.export import (
+    Source,
+    bytes_of,
+    check_place,
+    check_size,
+    describe,
+    describe_source,
+    latency,
+    write_card,
+    write_model,
+)
 
 BRIEFS = 100
 SALT = "export"  # of the briefs' worlds
 TEMPERATURES = {"greedy": 0.0, "sampled": 1.0}
+RESULTS = {"admitted": "incidents that the gate admits", "on_target": "incidents that deserve the action asked for"}
 
 
 def export(checkpoint: Path, out: Path, *, briefs: int = BRIEFS) -> About:
@@ -99,8 +111,14 @@ def _figures(attacker: Attacker, briefs: Sequence[Brief], name: str) -> dict[str
 
 def card(about: About) -> str:
     """Return the model card."""
+    measured = about.measured
+    results = [
+        Result(key, title, measured["greedy"][key]["value"], f"{measured['items']} briefs of {measured['set']}")
+        for key, title in RESULTS.items()
+    ]
     return "\n".join(
         [
+            front_matter("OpenSOC embedded attacker", ("red-team", "self-play"), results),
             "# The embedded attacker",
             "",
             f"A causal language model of the Qwen2 architecture with {about.parameters:,} parameters that writes incidents for OpenSOC as lines (`players.incidents`):",
@@ -116,11 +134,11 @@ def card(about: About) -> str:
             "",
             *made_by(about),
             "",
-            f"## What the gate admits, of {about.measured['items']} briefs of `{about.measured['set']}`",
+            f"## What the gate admits, of {measured['items']} briefs of `{measured['set']}`",
             "",
             "| | admitted | deserves what was asked | plays | " + " | ".join(LABELS) + " |",
             "|---|---|---|---|" + "---|" * len(LABELS),
-            *(_row(name, about.measured[name]) for name in ("checkpoint", *TEMPERATURES)),
+            *(_row(name, measured[name]) for name in ("checkpoint", *TEMPERATURES)),
             "",
             "`checkpoint` is the float32 one, greedy; the other rows are this export, greedy and at temperature 1. Intervals are 95 % (Wilson).",
             "",
@@ -149,10 +167,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Export a small checkpoint as the embedded attacker.",
         epilog=(__doc__ or "").split("\n\n")[-1],
     )
-    parser.add_argument("checkpoint", type=Path, help="a directory that the plain loop made, of the attacker's seat")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        type=Path,
+        help="a directory that the plain loop made; without it the card alone is written",
+    )
     parser.add_argument("--out", type=Path, default=MODEL, help="the directory to write (default models/attacker)")
     parser.add_argument("--briefs", type=positive, default=BRIEFS, help=f"that are written for (default {BRIEFS})")
     args = parser.parse_args(argv)
+    if args.checkpoint is None:
+        write_card(args.out, card(EmbeddedAttacker(Options(), args.out).about))
+        return 0
     about = export(args.checkpoint, args.out, briefs=args.briefs)
     for name in ("checkpoint", *TEMPERATURES):
         admitted = about.measured[name]["admitted"]

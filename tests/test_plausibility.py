@@ -276,6 +276,7 @@ def test_fields_agree_with_each_other(row, words):
 # ---------------------------------------------------------------- what attackers that were trained found
 ACCOUNT = "286961027363"
 IAM = f"arn:aws:iam::{ACCOUNT}:user/"
+ROLE = f"arn:aws:sts::{ACCOUNT}:assumed-role/"
 
 
 @pytest.mark.parametrize(
@@ -283,19 +284,70 @@ IAM = f"arn:aws:iam::{ACCOUNT}:user/"
     [
         ({"user_uid": IAM + "ana", "cloud_account": ACCOUNT}, ""),
         ({"user_uid": IAM + "ana"}, ""),
-        ({"user_uid": f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/session", "cloud_account": ACCOUNT}, ""),
+        ({"user_uid": IAM + "staff/ana", "user_type": "IAMUser"}, ""),
+        ({"user_uid": f"{ROLE}AWSReservedSSO_Reader_0123456789abcdef/ana", "cloud_account": ACCOUNT}, ""),
         ({"user_uid": "ana@corp.example"}, ""),
-        ({"user_uid": "a.stranger"}, ""),
+        ({"user_uid": "ana@corp.example", "user": "ana@corp.example"}, ""),
+        ({"user_uid": f"arn:aws:iam::{ACCOUNT}:root", "user": "root", "user_type": "Root"}, ""),
         ({"user_uid": IAM + "ben", "cloud_account": ACCOUNT}, "user_uid names 'ben', and actor_user 'ana'"),
         ({"user_uid": "ben@corp.example"}, "user_uid names 'ben', and actor_user 'ana'"),
         ({"user_uid": "ben"}, "user_uid names 'ben', and actor_user 'ana'"),
+        ({"user_uid": IAM + "eve", "cloud_account": ACCOUNT}, "user_uid names 'eve', and actor_user 'ana'"),
+        ({"user_uid": ROLE + "deploy/session"}, "user_uid names 'session', and actor_user 'ana'"),
+        ({"user_uid": "a.stranger"}, "user_uid names 'a.stranger', and actor_user 'ana'"),
+        (
+            {"user_uid": "ana@elsewhere.example", "user": "ana@corp.example"},
+            "user_uid is 'ana@elsewhere.example', and actor_user 'ana@corp.example'",
+        ),
         ({"user_uid": IAM + "ana", "cloud_account": "1"}, f"user_uid is of the account {ACCOUNT}, and cloud_account"),
-        ({"user_uid": "arn:aws:iam::17311801125:user/ana"}, "is no ARN of an identity"),
-        ({"user_uid": "arn:aws:sts::7HTTP"}, "is no ARN of an identity"),
+        ({"user_uid": "arn:aws:iam::17311801125:user/ana", "user": None}, "is no ARN of an identity"),
+        ({"user_uid": "arn:aws:sts::7HTTP/ana"}, "is no ARN of an identity"),
+        ({"user_uid": IAM + "ana", "user_type": "Root"}, "the user_type 'Root' is of another identity than user_uid"),
+        (
+            {"user_uid": f"arn:aws:iam::{ACCOUNT}:root", "user": "root", "user_type": "IAMUser"},
+            "user_type 'IAMUser' is",
+        ),
+        ({"user_uid": ROLE + "AWSServiceRoleForECS/ana"}, "a program makes this call, and actor_user names 'ana'"),
+        ({"user_uid": ROLE + "ci/ana", "user_type": "WebIdentityUser"}, "a program makes this call, and actor_user"),
+        ({"user": None}, "a call names who makes it"),
     ],
 )
 def test_a_call_to_a_cloud_is_made_by_one_caller(fields, words):
     assert refused(cloud(0, "ListBuckets", **fields), words=words) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("identity", "kind", "admitted"),
+    [
+        (IAM + "ana", "IAMUser", True),
+        (IAM + "eve", "IAMUser", False),
+        (IAM + "eve", None, False),
+        (IAM + "eve", "WebIdentityUser", False),
+        (ROLE + "AWSReservedSSO_Reader_0123456789abcdef/eve", "AssumedRole", False),
+        (ROLE + "web/i-0123456789abcdef0", "AssumedRole", True),
+        (ROLE + "web/i-0123456", "AssumedRole", False),
+        (ROLE + "ci/run-17", "WebIdentityUser", True),
+        (ROLE + "AWSServiceRoleForECS/ecs-service-scheduler", "AssumedRole", True),
+        ("eve@corp.example", "user", False),
+        ("ana@corp.example", "user", True),
+        ("service-12@compute-system.iam.gserviceaccount.com", "serviceAccount", True),
+        ("system:anonymous", "user", True),
+        ("0123abcd-0000-4000-8000-0123456789ab", "user", True),
+        ("build[bot]", "bot", True),
+        ("eve", "user", False),
+    ],
+)
+def test_a_call_without_an_account_at_work_is_made_by_an_account_of_the_world_or_by_a_program(identity, kind, admitted):
+    row = cloud(0, "ListBuckets", user=None, user_uid=identity, user_type=kind)
+    whose = "is of another identity" if kind == "WebIdentityUser" else "who is no account of this world"
+
+    assert refused(row, words=whose) == (not admitted)
+
+
+def test_an_account_is_at_work_only_after_it_is_created():
+    rows = [launch(0, INSTALLED, user="new.one"), event(1, "account", "create", user_name="new.one", attributes="x")]
+
+    assert reasons(*rows) == ["L1-1: the account 'new.one' is at work before it is created"]
 
 
 @pytest.mark.parametrize(

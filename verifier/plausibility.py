@@ -32,6 +32,7 @@ from schema import (
     account_name,
     epoch_s,
 )
+from verifier.calls import is_by_automation, is_by_service
 from verifier.decision import decide, event_type_of, find
 from verifier.rules.network import MIN_UPLOAD_MB
 from verifier.truth import GroundTruth
@@ -114,10 +115,7 @@ def bearable_categories(incident: Incident, world: World = EMPTY_WORLD) -> tuple
 # ---------------------------------------------------------------- entities
 def _entities(window: Window) -> list[str]:
     """Check that hosts and accounts exist in a world that declares any and internal addresses belong to somebody."""
-    world = window.world
-    created = {
-        account_name(line.fields.user_name) for line in window.of(AccountFields) if line.fields.activity == "create"
-    }
+    world, created = window.world, _created(window)
     ours = (
         {host["ip"] for host in world.hosts.values()}
         | {scanner["ip"] for scanner in world.scanners}
@@ -139,6 +137,8 @@ def _entities(window: Window) -> list[str]:
             known = user in world.accounts or user in created or not world.accounts
             if is_person_or_service(user) and not known and not guessed:
                 reasons.append(f"{line.log_id}: there is no account {user!r} in this world")
+            if is_person_or_service(user) and line.time_s < created.get(user, line.time_s) and not guessed:
+                reasons.append(f"{line.log_id}: the account {user!r} is at work before it is created")
             if written.get(user.lower(), user) != user:
                 reasons.append(
                     f"{line.log_id}: the account {user!r} is written {written[user.lower()]!r} in this world"
@@ -159,6 +159,15 @@ def _entities(window: Window) -> list[str]:
             if world.hosts and world.is_internal(ip) and ip not in ours:
                 reasons.append(f"{line.log_id}: internal address {ip} belongs to no host of this world")
     return reasons
+
+
+def _created(window: Window) -> dict[str, float]:
+    """Map the accounts that a window sees created to the moment of it, in epoch seconds."""
+    made: dict[str, float] = {}
+    for line in window.of(AccountFields):
+        if line.fields.activity == "create":
+            made.setdefault(account_name(line.fields.user_name), line.time_s)
+    return made
 
 
 def _usual(ip: str) -> str:
@@ -303,24 +312,60 @@ def _connection_faults(line: Line[NetConnFields], window: Window) -> list[str]:
 
 # ---------------------------------------------------------------- names that must be whole
 _ARN = re.compile(r"^arn:aws[a-z-]*:(?:iam|sts)::(\d{12}):(.+)$")
+_ARN_OF_TYPE = {"root": "root", "iamuser": "user/", "webidentityuser": "assumed-role/"}  # CloudTrail, userIdentity
+_PROGRAM_TYPES = ("app", "bot", "service", "serviceaccount", "systemprincipal")
+# a machine's session in AWS, an identity of Kubernetes, an app by its number, a service account of Google
+_PROGRAM_NAME = re.compile(
+    r":assumed-role/[^/]+/i-[0-9a-f]{8,17}$|^system:|^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$|\.gserviceaccount\.com$"
+)
 _CLASS_ID = re.compile(r"\\clsid\\(\{[^}\\]*\}?)", re.IGNORECASE)
 _GUID = re.compile(r"^\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}$", re.IGNORECASE)
 
 
 def _identities(window: Window) -> list[str]:
-    """Check that a call to a control plane is made by one caller: the identity names the account at work, and an ARN is one."""
+    """Check that a call to a control plane is made by one caller: an account of this world, or a program without an account at work."""
     reasons = []
     for line in window.of(CloudApiFields):
-        identity, user = line.fields.user_uid or "", line.user
+        identity, kind = line.fields.user_uid or "", (line.fields.user_type or "").lower()
         arn = _ARN.match(identity)
         if identity.startswith("arn:") and arn is None:
             reasons.append(f"{line.log_id}: user_uid {identity[:80]!r} is no ARN of an identity")
         if arn and line.fields.cloud_account and arn[1] != line.fields.cloud_account:
             reasons.append(f"{line.log_id}: user_uid is of the account {arn[1]}, and cloud_account another")
-        named = arn[2].removeprefix("user/") if arn else account_name(identity)
-        if user and named in window.world.accounts and named != user:
-            reasons.append(f"{line.log_id}: user_uid names {named!r}, and actor_user {user!r}")
+        part = _ARN_OF_TYPE.get(kind)
+        if (part and not (arn and arn[2].startswith(part))) or (arn and arn[2] == "root" and kind not in ("", "root")):
+            reasons.append(
+                f"{line.log_id}: the user_type {line.fields.user_type!r} is of another identity than user_uid"
+            )
+        reasons += [f"{line.log_id}: {reason}" for reason in _caller_faults(line, arn, window)]
     return reasons
+
+
+def _caller_faults(line: Line[CloudApiFields], arn: re.Match[str] | None, window: Window) -> list[str]:
+    identity, actor, user = line.fields.user_uid or "", line.fields.actor_user or "", line.user
+    named = arn[2].rpartition("/")[2] if arn else account_name(identity)
+    if not identity and not user:
+        return ["a call names who makes it, in actor_user or user_uid"]
+    if user and is_person_or_service(user) and (is_by_service(line) or is_by_automation(line)):
+        return [f"a program makes this call, and actor_user names {user!r}"]
+    if identity and user and named != user:
+        return [f"user_uid names {named!r}, and actor_user {user!r}"]
+    if "@" in identity and "@" in actor and identity != actor:
+        return [f"user_uid is {identity!r}, and actor_user {actor!r}"]
+    known = named in window.world.accounts or named in _created(window) or not window.world.accounts
+    if user or known or not is_person_or_service(named) or _is_program(line):
+        return []
+    return [f"user_uid names {named!r}, who is no account of this world"]
+
+
+def _is_program(line: Line[CloudApiFields]) -> bool:
+    """Return whether a cloud's service, a pipeline, a machine's or a pod's own identity, or an app makes a call."""
+    return (
+        is_by_service(line)
+        or is_by_automation(line)
+        or (line.fields.user_type or "").lower() in _PROGRAM_TYPES
+        or _PROGRAM_NAME.search(line.fields.user_uid or "") is not None
+    )
 
 
 def _identifiers(window: Window) -> list[str]:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 FILES = Path(__file__).resolve().parent / "demo"
-SCRIPTS = ("keys.js", "files.js")
+SCRIPTS = ("keys.js", "files.js", "steps.js")
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
 MONOSPACED = ["ui-monospace", "SFMono-Regular", "Consolas", "monospace"]
 MAX_WAITING = 512  # clicks that wait; more are told to try again
@@ -53,9 +53,7 @@ MOST_WAITING = 128  # of one address
 SESSIONS = 400  # visitors whose state is kept; see `Visits` for who goes first
 LOOKS_S = 0.01  # between two looks at the queue; Gradio's own 1 ms take 8 % of a core from a server that nobody visits
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
-INTRO = """<div class="demo-html"><h1>OpenSOC: triage an incident</h1>
-<p>An alert fires. Is it an attack, and what should be done? Read the lines and the world around them, compare two defenders, then reveal
-what a deterministic verifier says. Every incident is made up, and its answer is computed, never written.</p></div>"""
+INTRO = """<div class="demo-html demo-top"><h1>OpenSOC</h1><p>A small model learns to triage security alerts. Who is right is computed from the events, never from what anybody wrote.</p></div>"""
 
 
 # ---------------------------------------------------------------- the page
@@ -67,21 +65,21 @@ def build(table: TableName = "standard") -> gr.Blocks:
     """
     with gr.Blocks(title="OpenSOC: triage an incident", analytics_enabled=False) as page:
         gr.HTML(INTRO)
-        with gr.Tabs():
-            with gr.Tab("Before and after"):
+        with gr.Tabs() as tabs:
+            with gr.Tab("Watch", id="watch"):
                 WatchTab(page, table)
-            with gr.Tab("You triage"):
-                PlayTab(table)
-            with gr.Tab("You attack"):
+            with gr.Tab("Play", id="play") as play_tab:
+                play = PlayTab(table)
+            with gr.Tab("Attack", id="attack") as attack_tab:
                 AttackTab(table)
-            with gr.Tab("Arena") as arena_tab:
                 arena = ArenaTab(table)
-            with gr.Tab("Your log"):
+            with gr.Tab("Your log", id="log"):
                 LogTab(table)
-            with gr.Tab("Results") as tab:
+            with gr.Tab("Results", id="results") as tab:
                 board = piece()
         on(tab.select, lambda: styled(results()), None, [board])  # type: ignore[arg-type]
-        on(arena_tab.select, arena.on_open, None, [arena.matrix])  # type: ignore[arg-type]
+        on(attack_tab.select, arena.on_open, None, [arena.matrix])  # type: ignore[arg-type]
+        play.bind(page, play_tab, tabs)
     page.state_session_capacity = SESSIONS
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_ONCE, api_open=False, status_update_rate=STATUS_S)
     page._queue.sleep_when_free = LOOKS_S

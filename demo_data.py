@@ -1,6 +1,6 @@
 """What the demo shows, without a web framework: incidents, defenders and their answers, the visitor's game.
 
-An incident is made from a task and a seed, or was baked with two stored answers (data/demo_examples.json). Answers are scored and
+An incident is made from a task and a seed, or was stored with the answers of every checkpoint of a training (data/demo_examples.json). Answers are scored and
 explained by the environment's own rubric and verifier. Nothing here remembers a visitor: who calls keeps what he is given.
 """
 
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -26,6 +27,7 @@ from scenario import item_of
 from schema import (
     TASKS,
     BadRequestError,
+    Label,
     OpenSOCError,
     Task,
     shown,
@@ -36,10 +38,17 @@ from verifier.truth import GroundTruth
 
 ROOT = Path(__file__).resolve().parent
 BAKED = ROOT / "data" / "demo_examples.json"
+RESULTS = ROOT / "docs" / "results.json"
+SET_WORDS = {  # what is new in a set, beside the incidents
+    "test_seed": "new organisations",
+    "test_family": "attack families never shown",
+    "test_tactic": "tactics never shown",
+}
 SALT = "demo"  # what the demo reveals says nothing of an episode of /reset, whatever secret that has
 SPLIT: Split = "val"  # never trained on
 MAX_SEED = 999_999  # seeds that a person can read out
 ROUNDS = 10
+TASK_WORDS: Mapping[str, str] = {task: " ".join((task[:5], f"{task[5]},", task.partition("_")[2])) for task in TASKS}
 
 
 # ---------------------------------------------------------------- incidents
@@ -77,7 +86,7 @@ def generated(task: Task, seed: int) -> DemoCase:
         raise BadRequestError(f"Expected a seed from 0 to {MAX_SEED}, and got {shown(seed)}.")
     observation = item_of(generate(task, seed, split=SPLIT, salt=SALT))["observation"]
     return DemoCase(
-        f"Incident {seed} of {task}",
+        f"Live incident {seed} · {TASK_WORDS[task]}",
         {"task": task, "seed": str(seed)},
         task,
         observation,
@@ -88,39 +97,72 @@ def generated(task: Task, seed: int) -> DemoCase:
 
 @cache
 def baked_file() -> dict[str, Any]:
-    """Read data/demo_examples.json; without the file there are no pairs."""
+    """Read data/demo_examples.json; without the file there are neither incidents nor checkpoints."""
     try:
         return cast("dict[str, Any]", json.loads(BAKED.read_text("utf-8")))
     except FileNotFoundError:
-        return {"pairs": [], "before": {"defender": ""}, "after": {"defender": ""}}
+        return {"pairs": [], "checkpoints": []}
 
 
-def baked_names() -> tuple[str, str]:
-    """Return the names of the two stored answers."""
-    before, after = (baked_file()[when]["defender"] for when in ("before", "after"))
-    return f"{before} (baked, before)", f"{after} (baked, after)"
+def checkpoints() -> list[dict[str, Any]]:
+    """Return what is known of the checkpoints whose answers are stored, in the order of training; see `eval.bake_demo`."""
+    return list(baked_file()["checkpoints"])
+
+
+def right_at(number: int) -> list[int]:
+    """Return the places of the checkpoints that answer a stored incident right, from 0; incidents count from 1."""
+    pair = baked_file()["pairs"][number - 1]
+    return [place for place, answer in enumerate(pair["answers"]) if answer["action"] == pair["label"]]
+
+
+@cache
+def opener() -> int:
+    """Return the number of the stored incident to begin with: the first that training changed from wrong to fully right, else the first."""
+    last = len(checkpoints()) - 1
+    for number, pair in enumerate(baked_file()["pairs"], 1):
+        best = pair["answers"][last]["reward"] >= max(answer["reward"] for answer in pair["answers"])
+        if best and 0 not in right_at(number) and last in right_at(number):
+            return number
+    return 1
+
+
+@cache
+def odds() -> list[tuple[str, dict[str, Any]]]:
+    """Return how often the shipped model is right on new incidents, with intervals, by what is new about them; empty where nothing was measured."""
+    try:
+        sets = json.loads(RESULTS.read_text("utf-8"))["sets"]
+    except FileNotFoundError:
+        return []
+    return [(words, sets[name]["metrics"]["accuracy"]["after"]) for name, words in SET_WORDS.items() if name in sets]
 
 
 @lru_cache(maxsize=64, typed=True)
 def baked(number: int) -> DemoCase:
-    """Return one of the baked incidents, counted from 1.
+    """Return one of the stored incidents, counted from 1.
 
     Raises:
         BadRequestError: there is none of this number.
     """
     pairs = baked_file()["pairs"]
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(pairs):
-        raise BadRequestError(f"Expected one of the {len(pairs)} baked incidents, and got {shown(number)}.")
+        raise BadRequestError(f"Expected one of the {len(pairs)} stored incidents, and got {shown(number)}.")
     pair = pairs[number - 1]
-    replies = [pair[when]["reply"] or "" for when in ("before", "after")]
+    replies = [answer["reply"] or "" for answer in pair["answers"]]
     return DemoCase(
-        f"Baked incident {number} of {len(pairs)}, {pair['task']}",
+        f"Incident {number} of {len(pairs)} · {TASK_WORDS[pair['task']]}",
         {"baked": str(number)},
         pair["task"],
         pair["observation"],
         judge_observation(pair["observation"]),
-        dict(zip(baked_names(), replies, strict=True)),
+        dict(zip((each["title"] for each in checkpoints()), replies, strict=True)),
     )
+
+
+@lru_cache(maxsize=128)
+def stored_answers(number: int, table: TableName = "standard") -> tuple[ScoredAnswer, ...]:
+    """Return what each checkpoint answered to a stored incident, in the order of training."""
+    case = baked(number)
+    return tuple(ask(name, case, table) for name in case.stored)
 
 
 def from_link(query: Mapping[str, str]) -> DemoCase:
@@ -155,7 +197,7 @@ def defender_names() -> tuple[str, ...]:
 
 def described(name: str) -> str:
     """Return a defender's name as a person reads it."""
-    return f"{name} ({PLAYERS[name].label})" if name in PLAYERS else name
+    return f"{PLAYERS[name].label.capitalize()} ({name})" if name in PLAYERS else name
 
 
 @cache
@@ -164,7 +206,10 @@ def _opened(name: str) -> Player:
 
 
 class ScoredAnswer(NamedTuple):
-    """What a defender answered: `triage` is None for a malformed answer, and `fault` then says why. `right` compares with the verifier."""
+    """What a defender answered: `triage` is None for a malformed answer, and `fault` then says why. `right` compares with the verifier.
+
+    `steps` names the checkpoints, by place, with which the page shows the answer; empty for always.
+    """
 
     who: str
     triage: dict[str, Any] | None
@@ -173,6 +218,7 @@ class ScoredAnswer(NamedTuple):
     reward: float
     components: dict[str, float]
     took_ms: float | None
+    steps: str = ""
 
 
 def scored(
@@ -222,19 +268,22 @@ def warm_up() -> None:
 
 # ---------------------------------------------------------------- the visitor's game
 class Round(NamedTuple):
-    """One incident of a game: what both answered."""
+    """One incident of a game: what both answered, the alert's title and the right action."""
 
     you: ScoredAnswer
     model: ScoredAnswer
+    title: str
+    action: Label
 
 
 class Game(NamedTuple):
-    """Ten incidents against a defender; `rounds` are those that were answered."""
+    """Ten incidents against a defender, drawn by `seed`; `rounds` are those that were answered."""
 
     against: str
     task: Task
     rounds: tuple[Round, ...] = ()
     case: DemoCase | None = None
+    seed: int = 0
 
     @property
     def length(self) -> int:
@@ -253,7 +302,21 @@ class Game(NamedTuple):
 
     def dealt(self) -> Game:
         """Return the game with its next incident."""
-        return self if self.over or self.waiting else self._replace(case=generated(self.task, new_seed()))
+        return self if self.over or self.waiting else self._replace(case=generated(self.task, self._next_seed()))
+
+    def _next_seed(self) -> int:
+        digest = sha256(f"{self.task}/{self.seed}/{len(self.rounds)}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") % (MAX_SEED + 1)
+
+    @property
+    def link(self) -> dict[str, str]:
+        """Return the query of the page that begins a game of the same incidents."""
+        return {"play": self.task, "game": str(self.seed)}
+
+    def beaten(self) -> tuple[int, int]:
+        """Count the rounds in which the visitor alone was right, and those in which the model alone was."""
+        pairs = [(round_.you.right, round_.model.right) for round_ in self.rounds]
+        return pairs.count((True, False)), pairs.count((False, True))
 
     def answered(self, action: str, cited: str, table: TableName = "standard") -> Game:
         """Return the game after the visitor's answer to its incident; the model answers the same one.
@@ -263,8 +326,10 @@ class Game(NamedTuple):
         """
         if self.case is None:
             raise BadRequestError("Expected an incident that waits for an answer, and there is none; take the next.")
-        you = scored("you", {"action": action, "cited_log_id": cited, "rationale": "by a visitor"}, self.case, table)
-        return self._replace(rounds=(*self.rounds, Round(you, ask(self.against, self.case, table))), case=None)
+        you = scored("You", {"action": action, "cited_log_id": cited, "rationale": "your own"}, self.case, table)
+        model = ask(self.against, self.case, table)
+        ended = Round(you, model, self.case.observation["alert"]["title"], self.case.truth.action)
+        return self._replace(rounds=(*self.rounds, ended), case=None)
 
     def totals(self) -> dict[str, tuple[int, float]]:
         """Return the right answers and the reward of both."""

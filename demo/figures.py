@@ -6,11 +6,14 @@ plotly.js reads a small markup of its own in every text: what somebody else wrot
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from demo.words import shortened, summary
 from schema import NO_TIME
+
+if TYPE_CHECKING:
+    from demo_data import DemoCase
 
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 PLAIN, EVIDENCE, ALERT = "#5b7aa8", "#d97706", "#7c3aed"
@@ -38,7 +41,7 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
     """Return a figure's layout, `height` pixels high, with further settings such as its axes."""
     return {
         "height": height,
-        "margin": {"l": 8, "r": 20, "t": 28, "b": 8},
+        "margin": {"l": 8, "r": 20, "t": 64, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 12},
@@ -52,3 +55,35 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
 def scatter(mode: str, points: Sequence[tuple[Any, Any]], **more: Any) -> dict[str, Any]:
     """Return a trace of points."""
     return {"type": "scatter", "mode": mode, "x": [x for x, _ in points], "y": [y for _, y in points], **more}
+
+
+# ---------------------------------------------------------------- what matters, and the rest on demand
+def focus(case: DemoCase, evidence: Collection[str], cited: Collection[str]) -> list[Mapping[str, Any]]:
+    """Return the lines that a figure shows first: the alert's, the cited ones, and the evidence."""
+    wanted = {case.observation["alert"]["log_id"], *cited, *evidence}
+    return [line for line in case.observation["log_window"] if line["log_id"] in wanted]
+
+
+def either(few: Figure, whole: Figure, names: tuple[str, str]) -> Figure:
+    """Put two figures into one, of which two buttons show one at a time, the first at first."""
+    shown = [[True] * len(few["data"]) + [False] * len(whole["data"])]
+    shown.append([not each for each in shown[0]])
+    buttons = [
+        {"label": name, "method": "update", "args": [{"visible": visible}, figure["layout"]]}
+        for name, visible, figure in zip(names, shown, (few, whole), strict=True)
+    ]
+    menu = {
+        "type": "buttons",
+        "direction": "right",
+        "buttons": buttons,
+        "x": 1,
+        "xanchor": "right",
+        "y": 1,
+        "yanchor": "bottom",
+        "pad": {"b": 26, "t": 0},
+        "showactive": True,
+        "bgcolor": "rgba(128,128,128,0.15)",
+        "bordercolor": "rgba(128,128,128,0.5)",
+    }
+    hidden = [{**trace, "visible": False} for trace in whole["data"]]
+    return {"data": [*few["data"], *hidden], "layout": {**few["layout"], "updatemenus": [menu]}}

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from demo.figures import EVIDENCE, PLAIN, Figure, escaped_name, hover_text, layout, scatter
+from demo.figures import EVIDENCE, PLAIN, Figure, either, escaped_name, focus, hover_text, layout, scatter
 from demo.words import cut
 from schema import account_name
 
@@ -53,10 +53,10 @@ def links_of(line: Line, context: Mapping[str, Any]) -> list[Link]:
     return [Link(source, target) for source, target in itertools.pairwise(nodes) if source != target]
 
 
-def _edges_of(case: DemoCase) -> dict[Link, list[Line]]:
-    """Return who talked to whom in which lines of an incident."""
+def _edges_of(case: DemoCase, some: Sequence[Line] | None = None) -> dict[Link, list[Line]]:
+    """Return who talked to whom in which lines of an incident, or in some of them."""
     edges: dict[Link, list[Line]] = {}
-    for line in case.observation["log_window"]:
+    for line in case.observation["log_window"] if some is None else some:
         for link in links_of(line, case.observation["context"]):
             edges.setdefault(link, []).append(line)
     return edges
@@ -99,10 +99,18 @@ def _site(url: str | None) -> str | None:
 
 
 # ---------------------------------------------------------------- the figure
-def graph(case: DemoCase, *, revealed: bool = False) -> Figure:
-    """Return the figure; after the reveal evidence is coloured."""
+def graph(case: DemoCase, *, revealed: bool = False, cited: Collection[str] = ()) -> Figure:
+    """Return the figure; after the reveal evidence is coloured. What the alert's line, the `cited` ones and the evidence say is shown first, all lines on demand."""
     evidence = set(case.truth.evidence_log_ids) if revealed else set()
-    edges = _edges_of(case)
+    lines, few = case.observation["log_window"], focus(case, evidence, cited)
+    whole = _figure(case, lines, evidence)
+    if len(few) == len(lines) or not _edges_of(case, few):
+        return whole
+    return either(_figure(case, few, evidence), whole, (f"{len(few)} that matter", f"all {len(lines)} lines"))
+
+
+def _figure(case: DemoCase, lines: Sequence[Line], evidence: Collection[str]) -> Figure:
+    edges = _edges_of(case, lines)
     columns = _columns(edges)
     height = max(3, *(len(names) for names in columns.values()))
     places = _places(columns, height)
@@ -119,7 +127,7 @@ def graph(case: DemoCase, *, revealed: bool = False) -> Figure:
             _arrow(places, link, EVIDENCE if link in proof else PLAIN) for link in _evidence_last(edges, proof)
         ],
     }
-    return {"data": data, "layout": layout(90 + 70 * height, **axes)}
+    return {"data": data, "layout": layout(126 + 70 * height, **axes)}
 
 
 def _columns(edges: Mapping[Link, Any]) -> dict[str, list[str]]:

@@ -19,9 +19,8 @@ from demo_data import DemoCase, ScoredAnswer
 from schema import TASKS, OpenSOCError, visible
 
 AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
-LINES, TIMELINE, GRAPH, WORLD = "Log lines", "Timeline", "Who talked to whom", "World"
-TIMELINE_SAYS = f"<h4>When a line happened, and on which host (or to which account)</h4><p>Where lines crowd, not every id has room; the tab <b>{LINES}</b> tells all as text.</p>"
-TASK_NAMES = [(f"{task.split('_')[0]}: {task.split('_')[1]}", task) for task in TASKS]
+TIMELINE, GRAPH, WORLD = "Timeline", "Who talked to whom", "The organisation's records"
+TASK_NAMES = [(words.capitalize(), task) for task, words in data.TASK_WORDS.items()]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -67,27 +66,15 @@ def defender_choices() -> list[tuple[str, str]]:
     return [(data.described(name), name) for name in data.defender_names()]
 
 
-class IncidentView:
-    """An incident on the page: its alert, and tabs with lines, timeline, graph and world."""
+class Figures:
+    """The figures of an incident, folded: a timeline, and who talked to whom with the same as text."""
 
     def __init__(self) -> None:
-        self.alert = piece()
-        with gr.Tabs():
-            with gr.Tab(LINES):
-                self.lines = piece()
-            with gr.Tab(TIMELINE):
-                piece(value=styled(TIMELINE_SAYS))
-                self.timeline = gr.Plot(label=TIMELINE, show_label=False, elem_classes=["demo-plot"])
-            with gr.Tab(GRAPH):
-                self.graph = gr.Plot(label=GRAPH, show_label=False, elem_classes=["demo-plot"])
-                self.talks = piece()
-            with gr.Tab(WORLD):
-                self.world = piece()
-
-    @property
-    def words(self) -> list[Any]:
-        """Return the components that change at once."""
-        return [self.alert, self.lines, self.world]
+        with gr.Accordion(TIMELINE, open=False, elem_classes=["demo-fold"]):
+            self.timeline = gr.Plot(label=TIMELINE, show_label=False, elem_classes=["demo-plot"])
+        with gr.Accordion(GRAPH, open=False, elem_classes=["demo-fold"]):
+            self.graph = gr.Plot(label=GRAPH, show_label=False, elem_classes=["demo-plot"])
+            self.talks = piece()
 
     @property
     def figures(self) -> list[Any]:
@@ -95,23 +82,33 @@ class IncidentView:
         return [self.timeline, self.graph, self.talks]
 
     @staticmethod
-    def words_of(case: DemoCase, answers: list[ScoredAnswer], revealed: bool = False) -> list[str]:
-        """Return the values of `words`."""
-        pieces = (
-            views.alert_card(case),
-            views.log_table(case, answers, revealed=revealed),
-            views.world_tables(case.observation["context"]),
-        )
-        return [styled(text) for text in pieces]
-
-    @staticmethod
-    def figures_of(case: DemoCase | None, revealed: bool = False) -> list[Any]:
-        """Return the values of `figures`, empty without an incident."""
+    def figures_of(case: DemoCase | None, revealed: bool = False, cited: Sequence[str] = ()) -> list[Any]:
+        """Return the values of `figures`, empty without an incident; of its lines the alert's, the cited ones and after the reveal the evidence are shown first."""
         if case is None:
             return [None, None, ""]
-        figures = [draw(case, revealed=revealed) for draw in (timeline, graph)]
+        figures = [draw(case, revealed=revealed, cited=cited) for draw in (timeline, graph)]
         plots = [PlotData(type="plotly", plot=json.dumps(figure)).model_dump() for figure in figures]
         return [*plots, styled(views.talks(talk_rows(case, revealed=revealed)))]
+
+
+class IncidentView(Figures):
+    """An incident on the page: its alert, the lines that matter, and the rest folded."""
+
+    def __init__(self) -> None:
+        self.alert = piece()
+        self.lines = piece()
+        super().__init__()
+
+    @property
+    def words(self) -> list[Any]:
+        """Return the components that change at once."""
+        return [self.alert, self.lines]
+
+    @staticmethod
+    def words_of(case: DemoCase, answers: list[ScoredAnswer], revealed: bool = False) -> list[str]:
+        """Return the values of `words`."""
+        lines = views.matter(case, answers, revealed=revealed) + views.folds(case, answers, revealed=revealed)
+        return [styled(views.alert_card(case)), styled(lines)]
 
 
 # ---------------------------------------------------------------- events

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from demo.figures import ALERT, EVIDENCE, PLAIN, Figure, escaped_name, hover_text, layout, scatter
+from demo.figures import ALERT, EVIDENCE, PLAIN, Figure, either, escaped_name, focus, hover_text, layout, scatter
 from schema import NO_TIME, account_name
 
 if TYPE_CHECKING:
@@ -25,14 +25,23 @@ class _Point(NamedTuple):
     hover: str
 
 
-def timeline(case: DemoCase, *, revealed: bool = False) -> Figure:
+def timeline(case: DemoCase, *, revealed: bool = False, cited: Collection[str] = ()) -> Figure:
     """Return the lines by time, in a row for each host (or account); after the reveal evidence is coloured.
 
-    Recorded lines without a time have no place in it; the axis tells how many there are.
+    The alert's line, the `cited` ones and the evidence are shown first, all lines on demand. Recorded lines without a time have no place in it; the axis tells
+    how many there are.
     """
-    lines, alerted = case.observation["log_window"], case.observation["alert"]["log_id"]
-    window = [line for line in lines if line["timestamp"] != NO_TIME]
     evidence = set(case.truth.evidence_log_ids) if revealed else set()
+    lines, few = case.observation["log_window"], focus(case, evidence, cited)
+    whole = _figure(case, lines, evidence)
+    if len(few) == len(lines):
+        return whole
+    return either(_figure(case, few, evidence), whole, (f"{len(few)} that matter", f"all {len(lines)} lines"))
+
+
+def _figure(case: DemoCase, lines: Sequence[Mapping[str, Any]], evidence: Collection[str]) -> Figure:
+    alerted = case.observation["alert"]["log_id"]
+    window = [line for line in lines if line["timestamp"] != NO_TIME]
     rows: dict[str, int] = {}
     points = [
         _Point(line["timestamp"], rows.setdefault(_row_name(line), len(rows)), line["log_id"], hover_text(line))
@@ -47,7 +56,7 @@ def timeline(case: DemoCase, *, revealed: bool = False) -> Figure:
     sides = _sides(by_weight, span) if span else {}
     data = [_trace(name, group, sides) for name, group in groups.items() if group]
     data.append(_alert_ring([point for point in points if point.log_id == alerted]))
-    return {"data": data, "layout": layout(110 + 62 * max(2, len(rows)), **_axes(rows, span, len(lines) - len(window)))}
+    return {"data": data, "layout": layout(146 + 62 * max(2, len(rows)), **_axes(rows, span, len(lines) - len(window)))}
 
 
 def _row_name(line: Mapping[str, Any]) -> str:

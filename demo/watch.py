@@ -1,4 +1,4 @@
-"""The tab "Before and after": two defenders answer the same incident."""
+"""The tab "Watch": one incident, answered by the model at every stage of its training, or a new one drawn at random."""
 
 from __future__ import annotations
 
@@ -9,28 +9,18 @@ import gradio as gr
 
 import demo_data as data
 from demo import views
-from demo.page import (
-    IncidentView,
-    controls,
-    defender_choices,
-    defender_list,
-    on,
-    piece,
-    require,
-    side_by_side,
-    skipped,
-    styled,
-    task_list,
-)
-from demo_data import DemoCase
+from demo.casefile import CaseFile
+from demo.page import Figures, controls, defender_list, on, piece, require, skipped, styled, task_list
+from demo_data import DemoCase, ScoredAnswer
 from rubric import TableName
 from schema import OpenSOCError, Task, visible
 
-NONE = "This page has no incident any more: it was let go after a long pause, when many visitors came. To go on, press Next incident."
+NONE = "This page has no incident any more: it was let go after a long pause, when many visitors came. Reload the page."
+REVEAL, NEXT = "Reveal", "Next incident"
 
 
 class Watched(NamedTuple):
-    """What a visitor looks at, and which defenders answered it."""
+    """What a visitor looks at: an incident, whether its truth is told, and which defenders answer a drawn one (baseline, then model)."""
 
     case: DemoCase
     revealed: bool
@@ -48,105 +38,143 @@ class WatchTab:
     def __init__(self, page: gr.Blocks, table: TableName) -> None:
         self.table = table
         self.state = gr.State(None)  # a Watched
-        self._draw_controls()
-        self.window = IncidentView()
-        self.answers = side_by_side()
-        self.reveal = gr.Button("Reveal", variant="primary")
-        self.truth = piece()
-        self.body = [self.state, *self.window.words, *self.answers, self.truth]
-        self.whole = [self.task, self.seed, self.number, self.left, self.right, *self.body]
+        piece(value=styled(training()))
+        self.case = CaseFile()
+        with gr.Row(elem_classes=["demo-bar"]):
+            self.go = gr.Button(REVEAL, variant="primary", min_width=120)
+            self.draw = gr.Button("Draw at random", min_width=120)
+        self.case.draw_rest()
+        self._draw_choices()
+        self.body = [self.state, self.go, *self.case.body]
+        self.whole = [self.task, self.seed, self.number, *self.body]
         self._bind(page)
 
-    def _draw_controls(self) -> None:
+    def _draw_choices(self) -> None:
         count = len(data.baked_file()["pairs"])
-        with controls():
-            self.task = task_list()
-            self.left = defender_list("Defender A")
-            self.right = defender_list("Defender B", 1)
-            self.following = gr.Button("Next incident", variant="primary", min_width=150)
-        with gr.Accordion("Choose a seed, or a baked incident", open=False), controls():
-            self.seed = gr.Textbox(label=f"Seed, 0 to {data.MAX_SEED}", placeholder="any", max_length=12, min_width=150)
-            self.this_seed = gr.Button("Show this seed", min_width=150)
-            self.number = gr.Dropdown(
-                [(f"{number}", number) for number in range(1, count + 1)],
-                label=f"One of {count} baked, with stored answers",
-                value=None,
-                min_width=220,
-            )
+        with gr.Accordion("Pick an incident", open=False, elem_classes=["demo-fold"]):
+            with controls():
+                self.number = gr.Dropdown(
+                    [(f"{number}", number) for number in range(1, count + 1)],
+                    label=f"One of the {count} stored",
+                    value=None,
+                    min_width=160,
+                )
+                self.task = task_list()
+                self.seed = gr.Textbox(
+                    label=f"Seed, 0 to {data.MAX_SEED}", placeholder="any", max_length=12, min_width=150
+                )
+                self.this_seed = gr.Button("Show this seed", min_width=150)
+            with controls():
+                self.baseline = defender_list("Baseline", 1)
+                self.model = defender_list("Model")
 
     def _bind(self, page: gr.Blocks) -> None:
-        pair = [self.left, self.right]
+        pair = [self.baseline, self.model]
         for begun in (
-            on(self.following.click, self.on_next, [self.state, self.task, *pair], self.whole),
+            on(self.go.click, self.on_go, [self.state, self.task, *pair], self.whole),
+            on(self.draw.click, self.on_draw, [self.state, self.task, *pair], self.whole),
+            on(self.task.input, self.on_draw, [self.state, self.task, *pair], self.whole),
             on(self.this_seed.click, self.on_seed, [self.state, self.task, self.seed, *pair], self.whole),
             on(self.seed.submit, self.on_seed, [self.state, self.task, self.seed, *pair], self.whole),
             on(self.number.input, self.on_baked, [self.state, self.number, *pair], self.whole),
             on(page.load, self.on_open, None, self.whole),  # type: ignore[arg-type]
-            on(self.reveal.click, self.on_reveal, [self.state, *pair], self.body),
         ):
-            on(begun.success, self.on_figures, [self.state], self.window.figures)
+            on(begun.success, self.on_figures, [self.state], self.case.figures)
         for side in pair:
-            on(side.input, self.on_defender, [self.state, *pair], self.body)
+            on(side.input, self.on_defender, [self.state, self.task, *pair], self.whole)
 
     # ------------------------------------------------------------ handlers
-    def on_next(self, watched: Watched | None, task: Task, a: str, b: str) -> list[Any]:
+    def on_go(self, watched: Watched | None, task: Task, a: str, b: str) -> list[Any]:
+        """Reveal what the verifier says, or go on to the next incident if that is done."""
+        current = require(watched, NONE)
+        if not current.revealed:
+            return [*skipped(self.whole[:3]), *self._answered(current._replace(revealed=True))]
+        if "baked" in current.case.link:
+            number = int(current.case.link["baked"]) % len(data.baked_file()["pairs"]) + 1
+            return self._present(data.baked(number), a, b)
+        return self.on_draw(watched, task, a, b)
+
+    def on_draw(self, watched: Watched | None, task: Task, a: str, b: str) -> list[Any]:
         """Show a new incident."""
-        return self._present(watched, data.generated(task, data.new_seed()), a, b)
+        return self._present(data.generated(task, data.new_seed()), a, b)
 
     def on_seed(self, watched: Watched | None, task: str, seed: str, a: str, b: str) -> list[Any]:
         """Show the incident of a seed."""
-        return self._present(watched, data.from_link({"task": task, "seed": (seed or "").strip()}), a, b)
+        return self._present(data.from_link({"task": task, "seed": (seed or "").strip()}), a, b)
 
     def on_baked(self, watched: Watched | None, number: int | None, a: str, b: str) -> list[Any]:
-        """Show a baked incident; the event comes also where one passes by the list with the Tab key."""
+        """Show a stored incident; the event comes also where one passes by the list with the Tab key."""
         if number is None or (watched and watched.case.link.get("baked") == str(number)):
             return skipped(self.whole)
-        return self._present(watched, data.baked(number), a, b)
+        return self._present(data.baked(number), a, b)
 
     def on_open(self, request: gr.Request) -> list[Any]:
-        """Show the incident that the page's address names, or any."""
+        """Show the incident that the page's address names, else one on which training changed the answer."""
+        query = {name: value for name, value in dict(request.query_params).items() if name in ("baked", "task", "seed")}
         try:
-            case = data.from_link(dict(request.query_params))
+            case = data.from_link(query) if query or not data.checkpoints() else data.baked(data.opener())
         except OpenSOCError as error:
             gr.Warning(html.escape(visible(str(error))))
             case = data.from_link({})
-        return self._present(None, case, *data.defender_names()[:2])
+        names = data.defender_names()
+        return self._present(case, names[1], names[0])
 
-    def on_defender(self, watched: Watched | None, a: str, b: str) -> list[Any]:
-        """Ask other defenders."""
+    def on_defender(self, watched: Watched | None, task: Task, a: str, b: str) -> list[Any]:
+        """Ask other defenders about the incident that was drawn, or about a new one."""
         current = require(watched, NONE)
-        return skipped(self.body) if current.names == (a, b) else self._answered(current.case, a, b, current.revealed)
-
-    def on_reveal(self, watched: Watched | None, a: str, b: str) -> list[Any]:
-        """Show what the verifier says."""
-        return self._answered(require(watched, NONE).case, a, b, True)
+        if current.names == (a, b):
+            return skipped(self.whole)
+        if current.case.stored:
+            return self.on_draw(watched, task, a, b)
+        return [*skipped(self.whole[:3]), *self._answered(current._replace(names=(a, b)))]
 
     def on_figures(self, watched: Watched | None) -> list[Any]:
         """Draw the figures."""
-        return IncidentView.figures_of(watched.case, watched.revealed) if watched else IncidentView.figures_of(None)
+        if watched is None:
+            return Figures.figures_of(None)
+        cited = [answer.triage["cited_log_id"] for answer in self._answers(watched) if answer.triage]
+        return Figures.figures_of(watched.case, watched.revealed, cited)
 
     # ------------------------------------------------------------ values
-    def _present(self, watched: Watched | None, case: DemoCase, a: str, b: str) -> list[Any]:
-        """Return the values of `whole`: the incident with both answers, and controls that agree with it."""
-        first, second = pair = data.baked_names() if case.stored else (_known(a, 0), _known(b, 1))
-        lists: list[Any] = list(pair)
-        # for another list Gradio makes the control anew, in the event loop
-        if watched is None or watched.case.stored or case.stored:
-            choices = defender_choices() + [(name, name) for name in case.stored]
-            lists = [gr.Dropdown(choices=choices, value=name) for name in pair]
+    def _present(self, case: DemoCase, a: str, b: str) -> list[Any]:
+        """Return the values of `whole`: the incident with its answers, and choices that agree with it."""
         number = int(case.link["baked"]) if "baked" in case.link else None
-        return [case.task, case.link.get("seed", ""), number, *lists, *self._answered(case, first, second)]
+        return [case.task, case.link.get("seed", ""), number, *self._answered(Watched(case, False, (a, b)))]
 
-    def _answered(self, case: DemoCase, a: str, b: str, revealed: bool = False) -> list[Any]:
+    def _answered(self, watched: Watched) -> list[Any]:
         """Return the values of `body`."""
-        answers = [data.ask(name, case, self.table) for name in (a, b)]
-        cards = [styled(views.answer_card(answer, case if revealed else None)) for answer in answers]
-        truth = views.ground_truth(case) if revealed else views.hidden()
-        words = IncidentView.words_of(case, answers, revealed)
-        return [Watched(case, revealed, (a, b)), *words, *cards, styled(truth)]
+        case, revealed = watched.case, watched.revealed
+        live = "" if case.stored else odds()
+        body = CaseFile.body_of(case, self._answers(watched), revealed=revealed, live=live)
+        return [watched, NEXT if revealed else REVEAL, *body]
+
+    def _answers(self, watched: Watched) -> list[ScoredAnswer]:
+        """Return the answer on the left, then those on the right: the checkpoints' one after the other, or the model's."""
+        if not watched.case.stored:
+            return [data.ask(name, watched.case, self.table) for name in watched.names]
+        stored = data.stored_answers(int(watched.case.link["baked"]), self.table)
+        return [
+            stored[0],
+            *(answer._replace(steps=str(place)) for place, answer in enumerate(stored) if place),
+            stored[0]._replace(steps="0"),
+        ]
 
 
-def _known(name: str, index: int) -> str:
-    """Return a defender that can answer here: the named one, else the one at an index of the list."""
-    names = data.defender_names()
-    return name if name in names else names[index]
+def training() -> str:
+    """Return the strip of the checkpoints as HTML; empty where none are stored."""
+    checkpoints, stored = data.checkpoints(), data.baked_file()
+    if not checkpoints:
+        return ""
+    cells = [data.right_at(number) for number in range(1, len(stored["pairs"]) + 1)]
+    where = {"set": data.SET_WORDS.get(stored["set"], stored["set"]), "items": checkpoints[0]["mean_reward"]["n"]}
+    return views.learn(checkpoints, cells, where)
+
+
+def odds() -> str:
+    """Say how often the model is right on incidents like one that was just drawn."""
+    shares = [f"{100 * share['value']:.0f} % on {words}" for words, share in data.odds()]
+    return (
+        f"Drawn at random, chosen by nobody. The model is right on {', '.join(shares)}."
+        if shares
+        else "Drawn at random, chosen by nobody."
+    )

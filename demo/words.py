@@ -21,6 +21,53 @@ ACTIONS = {
     "block_ip": "a hostile outside address and no host taken over: block it",
     "escalate": "crown jewel, privileged account, several hosts or damage done: call the responders",
 }
+ACTION_NAMES = {
+    "dismiss": "Dismiss",
+    "monitor": "Keep watching",
+    "quarantine_host": "Quarantine the host",
+    "block_ip": "Block the address",
+    "escalate": "Escalate",
+}
+ACTION_SIGNS = {"dismiss": "○", "monitor": "◐", "quarantine_host": "■", "block_ip": "⊘", "escalate": "▲"}
+WORTH = {  # what a part of a reward pays for, by whether it pays or costs
+    "defender.decision": ("right action", "wrong action"),
+    "defender.citation": ("right line", "wrong line"),
+    "defender.format": ("readable", "not readable"),
+}
+# What an event is called in a sentence, by type and activity; another one is called by both names.
+EVENTS = {
+    ("process", "launch"): "program started",
+    ("process", "terminate"): "program ended",
+    ("process_access", "open"): "one program opened another's memory",
+    ("process_inject", "remote_thread"): "one program started a thread in another",
+    ("process_inject", "tamper"): "a program's image was replaced",
+    ("module_load", "dll"): "library loaded",
+    ("module_load", "driver"): "driver loaded",
+    ("file", "create"): "file written",
+    ("file", "modify"): "file changed",
+    ("file", "delete"): "file deleted",
+    ("registry", "set"): "registry value set",
+    ("net_conn", "open"): "connection opened",
+    ("net_conn", "flow"): "connection",
+    ("net_conn", "allow"): "connection allowed",
+    ("net_conn", "block"): "connection blocked",
+    ("dns_query", "query"): "name looked up",
+    ("http", "request"): "web request",
+    ("logon", "success"): "signed in",
+    ("logon", "failure"): "sign-in failed",
+    ("logon", "logoff"): "signed out",
+    ("logon", "explicit_credentials"): "signed in with another account's password",
+    ("kerberos", "tgt"): "Kerberos ticket to sign in",
+    ("kerberos", "tgs"): "Kerberos ticket for a service",
+    ("kerberos", "preauth_failure"): "Kerberos sign-in failed",
+    ("group", "member_add"): "member added to a group",
+    ("group", "member_remove"): "member removed from a group",
+    ("service", "install"): "service installed",
+    ("task", "create"): "scheduled task created",
+    ("task", "run"): "scheduled task ran",
+    ("cloud_api", "call"): "cloud call",
+    ("control_change", "log_clear"): "log cleared",
+}
 # How a type's fields read as a phrase; a piece whose field is absent is left out, and what no piece names follows as `name=value`.
 PHRASES: dict[str, tuple[str, ...]] = {
     "process": ("{parent_path} > ", "{process_path}", " ran: {process_cmd_line}"),
@@ -91,6 +138,23 @@ def summary(event_type: str, fields: Mapping[str, Any]) -> str:
     phrase = "".join(_fill(piece, left) for piece in PHRASES.get(event_type, ()))
     rest = " ".join(f"{readable(name)}={value}" for name, value in left.items())
     return "  ".join(part for part in (where, phrase.strip(), rest) if part)
+
+
+def event_words(event_type: str, activity: str) -> str:
+    """Return what an event is called in a sentence."""
+    return EVENTS.get((event_type, activity)) or readable(f"{event_type}: {activity}".replace("_", " "))
+
+
+def phrase(event_type: str, fields: Mapping[str, Any]) -> str:
+    """Return the phrase of an event's type alone: no host, no actor, none of the fields that no piece names."""
+    left = {name: shortened(value) for name, value in fields.items()}
+    return "".join(_fill(piece, left) for piece in PHRASES.get(event_type, ())).strip()
+
+
+def reward_in_words(reward: float, components: Mapping[str, float]) -> str:
+    """Return a reward with what it is made of: `+1.10 (right action +1, right line +0.1)`; what pays nothing is left out."""
+    parts = [f"{WORTH.get(name, (name, name))[value < 0]} {value:+g}" for name, value in components.items() if value]
+    return f"{reward:+.2f}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _fill(piece: str, fields: dict[str, str]) -> str:

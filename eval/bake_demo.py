@@ -1,6 +1,6 @@
-"""Bake pairs of answers before and after training for the demo: python -m eval.bake_demo --before RUN --after RUN | --rejudge
+"""Bake the answers of a model's checkpoints for the demo: python -m eval.bake_demo --run NAME=DIR ... | --rejudge
 
-Items are drawn by a seed, as evenly as there are any over tasks and true actions, and without a look at the answers: the pairs show what training
+Items are drawn by a seed, as evenly as there are any over tasks and true actions, and without a look at the answers: they show what training
 changed, for better and for worse. The same runs and seed give the same file.
 """
 
@@ -21,12 +21,13 @@ from eval.runs import Run, load_run, shared_set
 from players.scoring import score_reply
 from runs.ending import refusing
 from runs.files import write_output
-from schema import LABELS
+from schema import LABELS, BadRequestError, shown
 from verifier.decision import judge_observation
 
 PAIRS = 50
 OUT = Path("data/demo_examples.json")
 SHOWN = ("action", "answer", "fault", "reward", "reply")
+MEASURES = ("accuracy", "mean_reward")  # of a checkpoint on the whole set
 
 
 def draw(rollouts: Sequence[Mapping[str, Any]], number: int, seed: int) -> list[Mapping[str, Any]]:
@@ -54,94 +55,157 @@ def _diagonals(tasks: Sequence[str]) -> Iterator[tuple[str, int]]:
             yield tasks[(label + shift) % len(tasks)], label
 
 
-def bake(before: Run, after: Run, name: str | None = None, *, number: int = PAIRS, seed: int = 0) -> dict[str, Any]:
-    """Return the demo's file: what both runs answered on the same items, with what a defender saw.
+def bake(
+    runs: Mapping[str, Run],
+    name: str | None = None,
+    *,
+    about: Mapping[str, Mapping[str, Any]] | None = None,
+    number: int = PAIRS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return the demo's file: what each checkpoint answered on the same items, with what a defender saw.
+
+    Args:
+        runs: one of each checkpoint, by its name, in the order of training.
+        name: the set to draw from; the benchmark, or the first that all have, where none is given.
+        about: by a checkpoint's name what its run does not know: `title`, `about`, `method` and `incidents` (seen in training).
+        number: how many items.
+        seed: of the draw.
 
     Raises:
         BadRequestError: the runs are not over the same version of the same set, or the set is not at hand.
     """
-    chosen = shared_set([before, after], name)
-    rows = [{(row["set"], row["id"]): row for row in run.rollouts(chosen)} for run in (before, after)]
-    check_same(before, rows[0], after, rows[1])
-    frozen = {part: frozen_rows(before, part) for part in before.sha256(chosen)}
-    pairs = []
-    for row in draw(before.rollouts(chosen), number, seed):
-        key = (row["set"], row["id"])
-        pairs.append(
-            {
-                **{part: row[part] for part in ("id", "set", "task", "split", "family", "label", "evidence")},
-                "observation": frozen[row["set"]][row["id"]]["observation"],
-                "before": {part: rows[0][key].get(part) for part in SHOWN},
-                "after": {part: rows[1][key].get(part) for part in SHOWN},
-            }
-        )
-    return {
-        "set": chosen,
-        "sha256": before.sha256(chosen),
-        "seed": seed,
-        "drawn": "at random within each task and true action, without regard to the answers",
-        "before": _about(before),
-        "after": _about(after),
-        **_right(pairs),
-        "pairs": pairs,
+    first, *others = runs.values()
+    chosen = shared_set([first, *others], name)
+    rows = [{(row["set"], row["id"]): row for row in run.rollouts(chosen)} for run in runs.values()]
+    for run, answered in zip(others, rows[1:], strict=True):
+        check_same(first, rows[0], run, answered)
+    frozen = {part: frozen_rows(first, part) for part in first.sha256(chosen)}
+    pairs = [
+        {
+            **{part: row[part] for part in ("id", "set", "task", "split", "family", "label", "evidence")},
+            "observation": frozen[row["set"]][row["id"]]["observation"],
+            "answers": [{part: answered[row["set"], row["id"]].get(part) for part in SHOWN} for answered in rows],
+        }
+        for row in draw(first.rollouts(chosen), number, seed)
+    ]
+    checkpoints = [_about(key, run, chosen, (about or {}).get(key, {})) for key, run in runs.items()]
+    return _counted(
+        {
+            "set": chosen,
+            "sha256": first.sha256(chosen),
+            "seed": seed,
+            "drawn": "at random within each task and true action, without regard to the answers",
+            "checkpoints": checkpoints,
+            "curve": _curve(checkpoints),
+            "pairs": pairs,
+        }
+    )
+
+
+def _about(name: str, run: Run, chosen: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = run.metrics(chosen)
+    figures = {
+        measure: {part: metrics[measure][part] for part in ("value", "low", "high", "n")} for measure in MEASURES
     }
+    return {
+        "name": name,
+        "title": more.get("title", name),
+        "about": more.get("about", ""),
+        "incidents": more.get("incidents"),
+        "method": more.get("method", ""),
+        "command": run.info.command_text,
+        "commit": run.info.commit,
+        **figures,
+    }
+
+
+def _curve(checkpoints: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return each checkpoint's mean reward on the whole set, by the incidents that it had seen in training."""
+    return [{"incidents": each["incidents"], "reward": each["mean_reward"]["value"]} for each in checkpoints]
 
 
 def rejudge(baked: Mapping[str, Any]) -> dict[str, Any]:
     """Return a baked file whose incidents and replies are judged by today's verifier: for a file that is older than a rule."""
-    pairs = [_rejudged(pair) for pair in baked["pairs"]]
-    return {**baked, **_right(pairs), "pairs": pairs}
+    return _counted({**baked, "pairs": [_rejudged(pair) for pair in baked["pairs"]]})
 
 
 def _rejudged(pair: Mapping[str, Any]) -> dict[str, Any]:
     truth = judge_observation(pair["observation"])
     item = {"observation": pair["observation"], "ground_truth": truth}
-    answers = {}
-    for when in ("before", "after"):
-        reply = pair[when]["reply"]
-        score = score_reply(reply, item)
+    answers = []
+    for answer in pair["answers"]:
+        score = score_reply(answer["reply"], item)
         scored = {"action": score.action, "answer": score.answer, "fault": score.fault, "reward": score.reward}
-        answers[when] = {**scored, "reply": reply}
-    return {**pair, **answers, "label": truth.action, "evidence": list(truth.evidence_log_ids)}
+        answers.append({**scored, "reply": answer["reply"]})
+    return {**pair, "answers": answers, "label": truth.action, "evidence": list(truth.evidence_log_ids)}
 
 
-def _right(pairs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    return {
-        f"right_{when}": sum(pair[when]["action"] == pair["label"] for pair in pairs) for when in ("before", "after")
-    }
+def _counted(baked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a baked file whose checkpoints say how many of its items they answer right."""
+    pairs = baked["pairs"]
+    checkpoints = [
+        {**each, "right": sum(pair["answers"][place]["action"] == pair["label"] for pair in pairs)}
+        for place, each in enumerate(baked["checkpoints"])
+    ]
+    return {**baked, "checkpoints": checkpoints}
 
 
-def _about(run: Run) -> dict[str, Any]:
-    return {"defender": run.name, "commit": run.info.commit, "command": run.info.command, "density": run.info.density}
+def _named(given: Sequence[str]) -> dict[str, str]:
+    """Read NAME=DIR of each checkpoint."""
+    parts = [text.partition("=") for text in given]
+    if faulty := next((text for text, (name, _, path) in zip(given, parts, strict=True) if not name or not path), None):
+        raise BadRequestError(f"Expected --run NAME=DIR, and got {shown(faulty)}; write the name before the directory.")
+    names = {name: path for name, _, path in parts}
+    if len(names) < len(given):
+        raise BadRequestError("Expected each name once, and one came twice; give each checkpoint its own.")
+    return names
 
 
 @refusing
 def main(argv: Sequence[str] | None = None) -> int:
-    """Bake the pairs; return 0, or 2 if the runs do not fit together."""
+    """Bake the answers; return 0, or 2 if the runs do not fit together."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval.bake_demo", description="Bake before/after pairs for the demo."
+        prog="python -m eval.bake_demo", description="Bake the answers of a model's checkpoints for the demo."
     )
-    parser.add_argument("--before", metavar="RUN", help="run of the untrained defender")
-    parser.add_argument("--after", metavar="RUN", help="run of the trained defender")
+    parser.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="run of a checkpoint; give one for each, in the order of training",
+    )
+    parser.add_argument(
+        "--about",
+        type=Path,
+        metavar="FILE",
+        help="JSON: by a checkpoint's name its title, about, method and incidents (seen in training)",
+    )
     parser.add_argument(
         "--rejudge", action="store_true", help="keep the replies of --out and judge them anew, after a rule changed"
     )
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"where to write (default {OUT})")
     parser.add_argument(
-        "--set", dest="name", help="the set to draw from (default: benchmark, or the first that both have)"
+        "--set", dest="name", help="the set to draw from (default: benchmark, or the first that all have)"
     )
-    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"how many (default {PAIRS})")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"how many items (default {PAIRS})")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
     args = parser.parse_args(argv)
-    if args.rejudge == bool(args.before and args.after):
-        parser.error("expected --before and --after, or --rejudge alone")
+    if args.rejudge == bool(args.run):
+        parser.error("expected --run NAME=DIR for each checkpoint, or --rejudge alone")
     if args.rejudge:
         baked = rejudge(json.loads(args.out.read_text("utf-8")))
     else:
-        baked = bake(load_run(args.before), load_run(args.after), args.name, number=args.pairs, seed=args.seed)
+        baked = bake(
+            {name: load_run(path) for name, path in _named(args.run).items()},
+            args.name,
+            about=json.loads(args.about.read_text("utf-8")) if args.about else None,
+            number=args.pairs,
+            seed=args.seed,
+        )
     write_output(args.out, json.dumps(baked, indent=1, sort_keys=True) + "\n")
-    counts = f"{len(baked['pairs'])} pairs; right before {baked['right_before']}, after {baked['right_after']}"
-    print(f"wrote {args.out}: {counts}")
+    counts = ", ".join(f"{each['name']} {each['right']}" for each in baked["checkpoints"])
+    print(f"wrote {args.out}: {len(baked['pairs'])} items; right: {counts}")
     return 0
 
 

@@ -72,5 +72,5 @@ done
 run eval.compare "$out/eval/sft" "$out/eval/grpo"
 run eval.plot_results "$out/eval/sft" "$out/eval/grpo" --out "$out/pictures"
 run eval.plot_training "$out/grpo/$last/log.jsonl" --out "$out/pictures"
-run eval.bake_demo --before "$out/eval/sft" --after "$out/eval/grpo" --out "$out/demo_examples.json"
+run eval.bake_demo --run "sft=$out/eval/sft" --run "grpo=$out/eval/grpo" --out "$out/demo_examples.json"
 echo "All of it: $out"

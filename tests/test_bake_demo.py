@@ -50,7 +50,7 @@ def test_answers_do_not_decide_what_is_drawn():
 
 def test_the_file_holds_what_was_seen_and_what_was_answered(runs, tmp_path, capsys):
     out = tmp_path / "demo" / "examples.json"
-    command = ["--before", str(runs[0]), "--after", str(runs[1]), "--out", str(out)]
+    command = ["--run", f"base={runs[0]}", "--run", f"trained={runs[1]}", "--out", str(out)]
 
     assert main(command) == 0
     first = out.read_bytes()
@@ -58,16 +58,18 @@ def test_the_file_holds_what_was_seen_and_what_was_answered(runs, tmp_path, caps
     assert out.read_bytes() == first
 
     baked = json.loads(first)
-    assert (len(baked["pairs"]), baked["right_after"]) == (50, 50)
-    assert baked["right_before"] == sum(pair["label"] == "dismiss" for pair in baked["pairs"]) < 20
+    before, after = baked["checkpoints"]
+    assert (len(baked["pairs"]), after["right"]) == (50, 50)
+    assert before["right"] == sum(pair["label"] == "dismiss" for pair in baked["pairs"]) < 20
+    assert (after["name"], after["title"], after["accuracy"]["value"]) == ("trained", "trained", 1.0)
     [row] = [row for row in ROWS if row["id"] == baked["pairs"][0]["id"]]
     assert baked["pairs"][0]["observation"] == row["observation"]
-    assert baked["pairs"][0]["before"]["answer"]["action"] == "dismiss"
-    assert f"50 pairs; right before {baked['right_before']}, after 50" in capsys.readouterr().out
+    assert baked["pairs"][0]["answers"][0]["answer"]["action"] == "dismiss"
+    assert f"50 items; right: base {before['right']}, trained 50" in capsys.readouterr().out
 
 
 def test_runs_over_other_versions_are_refused(runs, tmp_path):
     other = write_run(tmp_path / "other", "other", [answered(row, "dismiss") for row in ROWS], sha256="1" * 64)
 
     with pytest.raises(BadRequestError, match="the hashes differ"):
-        bake(load_run(runs[0]), load_run(other))
+        bake({"one": load_run(runs[0]), "two": load_run(other)})

@@ -122,10 +122,10 @@ def test_the_pictures_the_pairs_and_the_page_are_made(runs, tmp_path, capsys):
     assert drawn == {f"{kind}.{form}" for kind in kinds for form in ("png", "csv")}
 
     demo = tmp_path / "demo.json"
-    asked = ["--before", runs["keyword"], "--after", runs["verifier_oracle"], "--out", str(demo)]
+    asked = ["--run", f"before={runs['keyword']}", "--run", f"after={runs['verifier_oracle']}", "--out", str(demo)]
     assert bake_demo.main(asked) == 0
     baked = json.loads(demo.read_text())
-    assert (len(baked["pairs"]), baked["right_after"]) == (50, 50)
+    assert (len(baked["pairs"]), baked["checkpoints"][1]["right"]) == (50, 50)
 
     page = tmp_path / "report.html"
     assert report.main([*runs.values(), "--focus", "keyword", "--out", str(page), *ROUGH]) == 0

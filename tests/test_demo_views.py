@@ -133,10 +133,14 @@ def pieces(text):
     """Every piece of the page, with this text wherever somebody else writes."""
     case, answer = rewritten(text), answer_of(text)
     faulty = answer_of(text, triage=None, fault=text, right=False)
-    game = Game(text, "stage1_basic", (Round(answer, faulty),) * 10)
+    game = Game(text, "stage1_basic", (Round(answer, faulty, text, "monitor"),) * 10)
     refused = GateResult(None, (text,) * 15, text)
     return {
         "alert": views.alert_card(case),
+        "head": views.case_head(case, [answer, faulty], revealed=True),
+        "matter": views.matter(case, [answer, faulty], revealed=True),
+        "folds": views.folds(case, [answer], revealed=True),
+        "recap": views.recap(game, 3),
         "lines": views.log_table(case, [answer, faulty]),
         "lines revealed": views.log_table(case, [answer, faulty], revealed=True),
         "world": views.world_tables(case.observation["context"]),

@@ -7,10 +7,12 @@
 ARG BASE=python:3.11-slim
 FROM ${BASE}
 
-# Libraries write their caches to /tmp, so that any user id and a read-only root file system will do.
+# Libraries write their caches to /tmp, so that any user id and a read-only root file system will do. ENABLE_WEB_INTERFACE is what `openenv push` adds;
+# /web leads to the demo in any case.
 ENV PORT=7860 \
     OPENSOC_ALSO_PORT=8000 \
     OPENSOC_ACCESS_LOG=1 \
+    ENABLE_WEB_INTERFACE=true \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp
 

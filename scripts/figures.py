@@ -49,7 +49,7 @@ def figures(root: Path = ROOT) -> dict[str, str]:
         if (root / name).is_file():
             stored = json.loads((root / name).read_text(encoding="utf-8"))
             found |= _walk(prefix, stored[part] if part else stored)
-    found |= _examples(found)
+    found |= _examples(found) | _models(root)
     found |= _audit(root / "data" / "audit.json")
     for path in sorted((root / "docs" / "images").glob("*.csv")):
         found |= _chart(path)
@@ -135,6 +135,21 @@ def _examples(found: Mapping[str, str]) -> dict[str, str]:
         for _, _, name, rest in [key.split(".", 3)]
         if name in sides
     }
+
+
+def _models(root: Path) -> dict[str, str]:
+    """Tell the size of each shipped model in millions and megabytes, and the incidents of all its runs."""
+    found = {}
+    for name in ("defender", "attacker"):
+        path = root / "models" / name / f"{name}.json"
+        card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if card:
+            found[f"{name}.millions"] = f"{card['parameters'] / 1e6:.1f}"
+            found[f"{name}.trained_on"] = _text(sum(run["incidents"] for run in card["made"].get("runs", ())))
+        if latency := card.get("measured", {}).get("int8", {}).get("latency_median_s"):
+            found[f"{name}.milliseconds"] = f"{1000 * latency:.0f}"
+            found[f"{name}.megabytes"] = f"{card['measured']['int8']['bytes'] / 1e6:.1f}"
+    return found
 
 
 def _audit(path: Path) -> dict[str, str]:

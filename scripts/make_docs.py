@@ -36,6 +36,7 @@ from scripts.figures import fill  # noqa: E402
 from scripts.gallery import gallery_page  # noqa: E402
 from scripts.prompt_page import prompt_page  # noqa: E402
 from scripts.quality_page import quality_page  # noqa: E402
+from scripts.readme_page import readme_pictures, readme_tables  # noqa: E402
 from scripts.results_page import results_page  # noqa: E402
 from verifier.playbook import playbook_page  # noqa: E402
 
@@ -125,9 +126,8 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
     return text
 
 
-def filled_pages(made: Mapping[Path, str]) -> dict[Path, str]:
+def filled_pages(made: Mapping[Path, str], known: Mapping[str, str]) -> dict[Path, str]:
     """Fill the figures of every page that has a mark; a page that was just made is taken as it was made."""
-    known = figures_of_files()
     pages = {path: made.get(path) or path.read_text("utf-8") for form in FILLED for path in sorted(ROOT.glob(form))}
     return {path: fill(text, known) for path, text in pages.items() if "<!--=" in text}
 
@@ -214,7 +214,10 @@ def main() -> None:
         yaml_path: manifest(yaml_path.read_text(encoding="utf-8")),
         data / "README.md": dataset_card((data / "README.md").read_text(encoding="utf-8"), *figures),
     }
-    wanted |= filled_pages(wanted)
+    known = figures_of_files()
+    readme = with_tables((ROOT / "README.md").read_text(encoding="utf-8"), readme_tables(known))
+    wanted |= {ROOT / "README.md": readme} | readme_pictures(known, docs / "images")
+    wanted |= filled_pages(wanted, known)
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         print(f"{'stale' if args.check else 'wrote'}: {path.relative_to(ROOT)}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 import schema
 from app_runtime import Settings
 from rubric import TABLES
+from scripts.figures import figures
 from tasks.families import FAMILIES
 from verifier.rules import RULES
 
@@ -19,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PLAIN = re.sub(r"<!--=.*?-->|<!--/-->", "", README)  # without the marks of figures
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+KNOWN = figures()
 PRINTED_URL = "http://127.0.0.1:7860"
 
 
@@ -29,9 +32,12 @@ def blocks(path, language):
 
 
 ALL_BASH = [block for page in ("README.md", "docs/api.md", "docs/real_logs.md") for block in blocks(page, "bash")]
-CURL = [block for block in ALL_BASH if "curl" in block[1]]
+CURL = [block for block in ALL_BASH if "curl" in block[1] and block[0] != "README.md"]
 PYTHON_M = [block for block in ALL_BASH if ".venv/bin/python" in block[1]]
-PYTHON = [block for page in ("README.md", "docs/api.md") for block in blocks(page, "python")]
+PYTHON = blocks("docs/api.md", "python")
+PRINTED = re.findall(r"^```(bash|python)\n([^`]*?)^```\n\n```text\n(.*?)^```", README, re.M | re.S)
+PROSE = re.sub(r"^```.*?^```", "", PLAIN.split("---\n", 2)[2], flags=re.M | re.S)
+LONGEST = 30  # words of a sentence in the README
 
 
 def run(*command, **options):
@@ -60,14 +66,57 @@ def test_curl_runs_as_printed(url, page, block):
     assert [answer for answer in answers if "detail" in answer or "error" in answer] == []
 
 
-def test_the_smoke_test_plays_one_episode_to_its_grade(url):
-    reset, step, grade = documents(run("bash", "-euc", CURL[0][1].replace(PRINTED_URL, url)))
+@pytest.mark.parametrize(("language", "block", "output"), PRINTED, ids=[block[:30] for _, block, _ in PRINTED])
+def test_an_example_prints_what_the_readme_says_it_prints(url, language, block, output):
+    if "jq" in block and not shutil.which("jq"):
+        pytest.skip("the example pipes through jq, which is not here")
+    block = block.replace(PRINTED_URL, url)
+    bash, python = ("bash", "-euo", "pipefail", "-c"), (sys.executable, "-W", "error::ResourceWarning", "-c")
 
-    assert (reset["done"], reset["reward"], step["done"]) == (False, None, True)
-    assert reset["episode_id"] == step["episode_id"] == grade["episode_id"]
-    assert grade["rewards"]["defender"] == step["reward"]
-    assert grade["seed"] == 42
-    assert grade["ground_truth"]["explanation"]
+    assert run(*(bash if language == "bash" else python), block) == output
+
+
+def test_the_readme_plays_four_episodes_and_answers_each_rightly():
+    """One of each task; +1 for the action and +0.1 for the line is the most that there is."""
+    played = {re.search(r'task="?(\w+)', block)[1]: output.split("Findings:")[0] for _, block, output in PRINTED}
+
+    assert sorted(played) == sorted(schema.TASKS)
+    assert [head.split()[-1] for head in played.values()] == ["1.1"] * 4
+
+
+def test_the_calls_that_others_copy_are_answered(url):
+    """The short smoke test, with the defaults of task and line: no answer of it is an error."""
+    query = "task=stage1_basic&mode=defender_only"
+    triage = '{"submit_triage": {"action": "monitor", "cited_log_id": "L1-0", "rationale": "smoke"}}'
+    health, reset, step = documents(
+        run(
+            "bash",
+            "-euc",
+            f"curl -s {url}/health; curl -s -X POST '{url}/reset?{query}'; "
+            f"curl -s -X POST '{url}/step?{query}' -H 'content-type: application/json' -d '{triage}'",
+        )
+    )
+
+    assert health == {"status": "healthy"}
+    assert (reset["done"], step["done"]) == (False, True)
+    assert step["reward"] != TABLES["standard"].malformed
+
+
+def test_a_client_without_an_address_and_with_the_episode_named_at_each_call_plays(url):
+    played = run(
+        sys.executable,
+        "-c",
+        f"""
+from client import OpenSOCClient
+c = OpenSOCClient({url!r})
+obs = c.reset(task="stage1_basic", mode="defender_only", seed=1)
+triage = {{"action": "monitor", "cited_log_id": "L1-0", "rationale": "ok"}}
+print(c.step({{"submit_triage": triage}}, task="stage1_basic", mode="defender_only", seed=1).done)
+c.close()
+""",
+    )
+
+    assert played == "True\n"
 
 
 @pytest.mark.parametrize(("page", "block"), PYTHON)
@@ -83,14 +132,54 @@ def test_commands_run_as_printed(page, block):
         assert run(sys.executable, *arguments).strip()
 
 
-def test_it_opens_with_a_sentence_the_two_commands_and_curl():
-    body = README.split("---\n", 2)[2].split("# OpenSOC\n", 1)[1]
-    sentence, first, between, second = re.split(r"^```bash\n|^```\n", body, flags=re.M)[:4]
+def test_it_opens_with_one_sentence_that_holds_the_gain():
+    first = PROSE.split("# OpenSOC\n", 1)[1].strip().split("\n\n")[0]
 
-    assert sentence.strip().count(". ") == 0
-    assert [line.split("#")[0].strip() for line in first.strip().splitlines()] == ["make serve", "make test"]
-    assert len(between) < 200
-    assert second.splitlines()[1].startswith("curl ")
+    assert re.findall(r"\d+ %", first) == [
+        figure for side in ("embedded_first", "embedded") for figure in [KNOWN[f"{side}.test_seed.accuracy.percent"]]
+    ]
+    assert first.rstrip("*").count(".") == 1
+
+
+def test_its_sections_are_those_of_its_contents():
+    titles = re.findall(r"^## (.+)$", PROSE, re.M)
+    listed = re.findall(r"^- \[(.+?)\]\(#(.+?)\)$", PROSE, re.M)
+
+    assert [title for title, _ in listed] == [title for title in titles if title not in ("Try it", "Contents")]
+    assert [anchor for title, anchor in listed if anchor != title.lower().replace(" ", "-")] == []
+
+
+def test_no_sentence_is_long():
+    lines = [re.sub(r"^(\||[-#>]|\d+\.) ?|!?\[([^]]*)\]\([^)]*\)", r"\2", line) for line in PROSE.splitlines()]
+    parts = [cell for line in lines for cell in line.split("|")]
+    sentences = [sentence for part in parts for sentence in re.split(r"(?<=[.:;?!])\s", part)]
+
+    assert [sentence for sentence in sentences if len(sentence.split()) > LONGEST] == []
+
+
+def test_no_figure_of_a_file_is_typed():
+    """Decimals and shares stand in marks or in tables that are made; the reward table is compared below."""
+    made = re.sub(
+        r"<!-- (\w+): begin -->.*?<!-- \1: end -->|<!--=.*?<!--/-->|^```.*?^```", "", README, flags=re.M | re.S
+    )
+    rewards = {"0.6", "0.3", "0.2", "0.05", "0.1", "0.5"}
+
+    assert set(re.findall(r"\d+\.\d+(?!\.?\d)", made)) - rewards == {"3.11"}
+    assert set(re.findall(r"\d+ %", made)) == {"95 %", "20 %", "40 %", "30 %", "10 %"}
+
+
+def test_tests_that_it_names_stand_where_it_says():
+    named = re.findall(r"\[`(test_\w+)`\]\((tests/\w+\.py)\)", README)
+
+    assert len(named) >= 6
+    assert [name for name, path in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")] == []
+
+
+def test_nothing_in_the_build_status_is_missing():
+    rows = re.search(r"<!-- status: begin -->(.*)<!-- status: end -->", README, re.S)[1].strip().splitlines()[2:]
+
+    assert len(rows) >= 12
+    assert [row for row in rows if row.split(" | ")[1] != "shipped"] == []
 
 
 def test_every_make_target_that_is_named_exists():
@@ -106,10 +195,11 @@ def test_the_front_matter_is_that_of_a_docker_space():
     front = yaml.safe_load(README.split("---\n")[1])
 
     assert README.startswith("---\n")
-    assert {name: front[name] for name in ("title", "sdk", "app_port", "license")} == {
+    assert {name: front[name] for name in ("title", "sdk", "app_port", "base_path", "license")} == {
         "title": "OpenSOC",
         "sdk": "docker",
         "app_port": 7860,
+        "base_path": "/web",
         "license": "bsd-3-clause",
     }
     assert "openenv" in front["tags"]
@@ -151,7 +241,8 @@ def test_the_reward_table_in_short_is_the_rubrics():
 
 
 def test_the_settings_are_those_of_the_service():
-    rows = re.findall(r"^\| (`(?:PORT|OPENSOC)[^|]*) \| ([^|]*) \|", README, re.M)
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`(?:PORT|OPENSOC)[^|]*) \| ([^|]*) \|", page, re.M)
     said = {}
     for names, values in rows:
         said |= dict(zip(re.findall(r"`(\w+)`", names), values.replace("`", "").split(", "), strict=True))
@@ -163,7 +254,7 @@ def test_the_settings_are_those_of_the_service():
 
 
 def as_said(value):
-    """A setting's default as the README writes it."""
+    """A setting's default as the page writes it."""
     return "empty" if value == "" else str(int(value)) if isinstance(value, float) else str(value)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from schema import BadRequestError, Row
 
 WIDTH = 8.6  # inches; a README shows them at about 100 pixels each, so that 10 points stay readable
+NARROW = 4.3  # inches; as wide as a phone, with text of the same size
 DPI = 160
 LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DARK = ("#56B4E9", "#E69F00", "#2CC295", "#E29BC4", "#FF7F2A", "#F0E442", "#FFFFFF")
@@ -44,7 +46,7 @@ INKS = {
 class Chart:
     """A picture: file name without ending, title, what it shows in words, its data, and how to draw it.
 
-    Where `rows` is empty there is nothing to draw and `missing` says why.
+    `tall` is its height where it is narrow. Where `rows` is empty there is nothing to draw and `missing` says why.
     """
 
     name: str
@@ -54,10 +56,11 @@ class Chart:
     height: float  # inches
     draw: Callable[[Any, Ink], None]
     missing: str = ""
+    tall: float = 0.0  # inches; 0 takes `height`
 
 
-def png(chart: Chart, *, dark: bool = False) -> bytes:
-    """Render a chart as PNG."""
+def png(chart: Chart, *, dark: bool = False, narrow: bool = False) -> bytes:
+    """Render a chart as PNG, `narrow` for a phone."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -78,12 +81,23 @@ def png(chart: Chart, *, dark: bool = False) -> bytes:
         "legend.frameon": False,
     }
     with rc_context(style):
-        figure = Figure(figsize=(WIDTH, chart.height), facecolor=ink.paper, layout="constrained")
+        size = (NARROW, chart.tall or chart.height) if narrow else (WIDTH, chart.height)
+        figure = Figure(figsize=size, facecolor=ink.paper, layout="constrained")
         chart.draw(figure, ink)
-        figure.suptitle(chart.title, fontsize=12, fontweight="bold", x=0.01, ha="left")
+        figure.suptitle(fitted(chart.title, figure, 9), fontsize=12, fontweight="bold", x=0.01, ha="left")
         image = io.BytesIO()
         figure.savefig(image, dpi=DPI, format="png", metadata={"Software": None})
     return image.getvalue()
+
+
+def fitted(text: str, figure: Any, letters: float = 12) -> str:
+    """Break a text into lines that fit a narrow figure, at so many letters an inch; a wide one has room for all."""
+    return text if figure.get_figwidth() >= WIDTH else textwrap.fill(text, round(figure.get_figwidth() * letters))
+
+
+def _columns(figure: Any, most: int) -> int:
+    """Return how many panels or entries of a legend stand side by side in a figure."""
+    return most if figure.get_figwidth() >= WIDTH else 2
 
 
 def save(chart: Chart, folder: Path) -> list[Path]:
@@ -154,12 +168,12 @@ def dots(
                 axes.axvline(bounds[kind], color=colour, linestyle=(0, (4, 3)), linewidth=1.2)
         axes.set_yticks(range(len(lines)), lines)
         axes.set_ylim(len(lines) - 0.5, -0.5)
-        _with_scale(axes, axis, percent=percent, limits=limits)
+        _with_scale(axes, fitted(axis, figure, 8), percent=percent, limits=limits)
         if series:
-            figure.legend(loc="outside lower center", ncols=min(4, len(kinds)), fontsize=9)
+            figure.legend(loc="outside lower center", ncols=min(_columns(figure, 4), len(kinds)), fontsize=9)
 
     height = 1.1 + 0.3 * legend + len(lines) * max(0.34, 0.16 * len(kinds) + 0.12)
-    return Chart(name, title, alt, rows, height, draw, missing)
+    return Chart(name, title, alt, rows, height, draw, missing, tall=height + 0.7 + 0.3 * legend)
 
 
 def _with_bars(axes: Any, points: Sequence[tuple[float, Row]], index: int, colour: str, label: str) -> None:
@@ -232,21 +246,24 @@ def panels(
         missing: why there is nothing, where `rows` is empty.
         size: height of a panel in inches.
     """
-    columns = 3
-    lines = max(1, -(-len(drawn) // columns))
+
+    def lines(columns: int) -> int:
+        return max(1, -(-len(drawn) // columns))
 
     def draw(figure: Any, ink: Ink) -> None:
-        grid = figure.subplots(lines, columns, squeeze=False)
+        columns = _columns(figure, 3)
+        grid = figure.subplots(lines(columns), columns, squeeze=False)
         for index, axes in enumerate(grid.flat):
             if index >= len(drawn):
                 axes.set_axis_off()
         for (which, panel), axes in zip(drawn.items(), grid.flat, strict=False):
             axes.set_title(which)
             panel(axes, ink)
-        figure.supxlabel(across, fontsize=10)
+        figure.supxlabel(fitted(across, figure), fontsize=10)
         figure.supylabel(up, fontsize=10)
 
-    return Chart(name, title, alt, rows, 0.9 + size * lines, draw, missing)
+    tall = 1.1 + 0.85 * size * lines(2)
+    return Chart(name, title, alt, rows, 0.9 + size * lines(3), draw, missing, tall)
 
 
 def cells(

@@ -189,25 +189,55 @@ def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [replace(comparison, verdict=verdict(comparison)) for comparison in final]
 
 
+def better_one(comparison: Comparison) -> str | None:
+    """Name the defender that is shown to be better, None where no difference is shown."""
+    low, high, p = comparison.low, comparison.high, comparison.p_corrected
+    if low is None or high is None or p is None or p >= ALPHA or low <= 0 <= high:
+        return None
+    second = (comparison.difference > 0) == (BY_NAME[comparison.metric].better == "more")
+    return comparison.second if second else comparison.first
+
+
+def turned(comparison: Comparison, focus: str) -> Comparison:
+    """Return a comparison with `focus` as the second, so that its difference is what `focus` has more."""
+    if comparison.second == focus or comparison.low is None or comparison.high is None:
+        return comparison
+    return replace(
+        comparison,
+        first=comparison.second,
+        second=comparison.first,
+        difference=-comparison.difference,
+        low=-comparison.high,
+        high=-comparison.low,
+    )
+
+
 def verdict(comparison: Comparison) -> str:
     """Say a comparison in a sentence."""
+    if comparison.low is None or comparison.p_corrected is None:
+        return f"{comparison.metric}: no difference shown: the items come from too few families to tell"
+    p = p_text(comparison.p_corrected)
+    winner = better_one(comparison)
+    if winner is None:
+        return f"{comparison.metric}: no difference shown between {comparison.first} and {comparison.second} ({size_text(comparison)}, {p})"
+    loser = comparison.first if winner == comparison.second else comparison.second
+    size = size_text(turned(comparison, comparison.second if comparison.difference > 0 else comparison.first))
+    return f"{comparison.metric}: {winner} is better than {loser} by {size.removeprefix('+')} ({p})"
+
+
+def size_text(comparison: Comparison) -> str:
+    """Render a difference with its sign, its unit and its interval."""
     row = BY_NAME[comparison.metric]
     scale, digits, unit = (100, 1, "points") if row.unit == "share" else (1, 3, f"of {row.unit}")
-    if comparison.low is None or comparison.high is None or comparison.p_corrected is None:
-        return f"{comparison.metric}: no difference shown: the items come from too few families to tell"
-    better = (comparison.difference > 0) == (row.better == "more")
-    sign = 1 if comparison.difference > 0 else -1
-    if comparison.p_corrected < ALPHA and (comparison.low > 0 or comparison.high < 0):
-        winner, loser = (comparison.second, comparison.first) if better else (comparison.first, comparison.second)
-        low, high = sorted((sign * comparison.low * scale, sign * comparison.high * scale))
-        size = f"{abs(comparison.difference) * scale:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]"
-        return f"{comparison.metric}: {winner} is better than {loser} by {size} (p {_p(comparison.p_corrected)})"
-    size = f"{comparison.difference * scale:+.{digits}f} {unit} [{comparison.low * scale:.{digits}f}, {comparison.high * scale:.{digits}f}]"
-    return f"{comparison.metric}: no difference shown between {comparison.first} and {comparison.second} ({size}, p {_p(comparison.p_corrected)})"
+    size = f"{comparison.difference * scale:+.{digits}f} {unit}"
+    if comparison.low is None or comparison.high is None:
+        return size
+    return f"{size} [{comparison.low * scale:.{digits}f}, {comparison.high * scale:.{digits}f}]"
 
 
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+def p_text(p: float) -> str:
+    """Render a p-value to three digits."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 # ---------------------------------------------------------------- for people

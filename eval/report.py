@@ -1,13 +1,15 @@
 """Write one page about runs: python -m eval.report RUN [RUN ...] --out report.html
 
-The page holds the leaderboard, comparisons, pictures and the worst mistakes of one defender with their evidence. It is one file that loads nothing, runs no
-script, follows the reader's light or dark theme, and escapes every text that an attacker or a model may have written.
+The page opens with a verdict on one defender, then the leaderboard, comparisons, an item browser, pictures and what each metric means. It is one file that loads
+nothing and follows the reader's light or dark theme. The only script that it runs is its own, named by hash; every text that an attacker or a model may have written
+is escaped or packed.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,30 +17,23 @@ from typing import Any
 
 from markupsafe import Markup
 
-from eval.charts import png
-from eval.compare import RESAMPLED, compare
+from eval.charts import Chart, png
+from eval.compare import RESAMPLED, Comparison, better_one, compare, p_text, size_text, turned
 from eval.intervals import MEASURING, RESAMPLES
 from eval.metric_table import BY_NAME, RANKING, interval_text, shown_in, value_text
 from eval.metrics import Metric
 from eval.plot_results import charts, read_audit
+from eval.report_items import packed, records
 from eval.reverify import Rows, frozen_rows
 from eval.runs import Run, load_runs, shared_set
-from eval.steps import right_chain
-from players.reasons import write_chain
 from runs.ending import refusing
 from runs.extras import require
 from runs.files import write_output
-from schema import BadRequestError, OpenSOCError, shown_time, visible
+from schema import BadRequestError, OpenSOCError, visible
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-MISTAKES = 10
-LONGEST = 700  # characters of a text that are shown
+SCRIPT = Path(__file__).with_name("report.js")
 COLUMNS = shown_in("page")
-
-
-def cut(text: str) -> str:
-    """Cut a text to a length that can be read."""
-    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
 
 
 # ---------------------------------------------------------------- parts of the page
@@ -84,47 +79,55 @@ def _cell(metric: Metric) -> dict[str, str]:
     }
 
 
-def mistakes(run: Run, name: str, frozen: Mapping[str, Rows]) -> list[dict[str, Any]]:
-    """List the worst wrong answers of a run: by reward, then by operational weight.
+# ---------------------------------------------------------------- one defender against the others
+def headline(focus: str, comparisons: Sequence[Comparison]) -> list[str]:
+    """Say in a sentence for each kind of outcome how `focus` compares with the others on the ranking metric.
 
     Args:
-        run: whose mistakes.
-        name: the set.
-        frozen: the rows of each set by id; mistakes of a missing set are shown without their lines.
+        focus: the defender whose verdict it is.
+        comparisons: its pairs with the others; those on other metrics are passed over.
+
+    Returns:
+        At most three sentences: whom it is better than, whom it is worse than, and whom it is not shown to be better than.
     """
-    wrong = [row for row in run.rollouts(name) if row["action"] != row["label"]]
-    wrong.sort(key=lambda row: (row["reward"], -row.get("weight", 1.0), row["set"], row["id"]))
-    return [_mistake(row, frozen.get(row["set"], {}).get(row["id"])) for row in wrong[:MISTAKES]]
-
-
-def _mistake(row: Mapping[str, Any], frozen: Mapping[str, Any] | None) -> dict[str, Any]:
-    answer = row["answer"] if row["action"] else None
-    cited = answer["cited_log_id"] if answer else ""
-    shown = {
-        **{part: row[part] for part in ("id", "task", "family", "label", "evidence", "action", "reward")},
-        "cited": cited,
-        "first_wrong": (row.get("steps") or {}).get("first_wrong", ""),
-        "said": cut(answer.get("rationale", "") if answer else row.get("reply") or row.get("fault") or ""),
+    label = BY_NAME[RANKING].label
+    kinds: dict[str, list[str]] = {"better": [], "worse": [], "not shown": []}
+    for comparison in comparisons:
+        if comparison.metric == RANKING:
+            kind, other = outcome(comparison, focus), _other(comparison, focus)
+            size = size_text(turned(comparison, other if kind == "worse" else focus))
+            kinds[kind].append(f"{other} ({size})" if kind == "not shown" else f"{other} by {size.removeprefix('+')}")
+    openings = {
+        "better": f"{focus} is better on {label} than",
+        "worse": f"{focus} is worse on {label} than",
+        "not shown": f"{focus} is not shown to be better or worse on {label} than",
     }
-    if frozen is None:
-        return shown
-    observation = frozen["observation"]
-    right = write_chain(right_chain(observation)) if shown["first_wrong"] else ""
-    lines = [line for line in observation["log_window"] if line["log_id"] in {*row["evidence"], cited}]
-    return {
-        **shown,
-        "right_chain": cut(right),
-        "title": cut(observation["alert"]["title"]),
-        "narrative": cut(observation["alert"].get("narrative", "")),
-        "lines": [{"text": _line(line), "evidence": line["log_id"] in row["evidence"]} for line in lines],
-    }
+    return [f"{openings[kind]} {'; '.join(others)}." for kind, others in kinds.items() if others]
 
 
-def _line(line: Mapping[str, Any]) -> str:
-    fields = " ".join(f"{name}={value}" for name, value in line["fields"].items())
-    return cut(f"{line['log_id']} {shown_time(line['timestamp'])} {line['event_type']} {fields}")
+def _other(comparison: Comparison, focus: str) -> str:
+    return comparison.first if comparison.second == focus else comparison.second
 
 
+def outcome(comparison: Comparison, focus: str) -> str:
+    """Return in a word what a comparison shows of `focus`: `better`, `worse` or `not shown`."""
+    winner = better_one(comparison)
+    return "not shown" if winner is None else "better" if winner == focus else "worse"
+
+
+def against(focus: str, comparisons: Sequence[Comparison]) -> dict[str, dict[str, dict[str, str]]]:
+    """Tabulate comparisons: by the other defender and by metric what is shown, the difference with its interval, and the p-value."""
+    rows: dict[str, dict[str, dict[str, str]]] = {}
+    for comparison in comparisons:
+        rows.setdefault(_other(comparison, focus), {})[comparison.metric] = {
+            "outcome": outcome(comparison, focus),
+            "size": size_text(turned(comparison, focus)),
+            "p": "too few families" if comparison.p_corrected is None else p_text(comparison.p_corrected),
+        }
+    return rows
+
+
+# ---------------------------------------------------------------- the page
 def _all_rows(run: Run, name: str) -> tuple[dict[str, Rows], str]:
     """Return the frozen rows of a set, and why those that lack are missing."""
     rows, reasons = {}, []
@@ -149,7 +152,7 @@ def report(
     Args:
         runs: complete runs of different defenders over the same set.
         name: the set; None takes `benchmark` if all runs have it, else the first that all have.
-        focus: whose mistakes and comparisons are shown; None takes the last run's.
+        focus: who is compared with the others and whose answers the item browser opens with; None takes the last run's.
         audit: what `python -m eval.audit --json` printed, for the chart of shortcuts.
         resamples: of the bootstrap.
 
@@ -173,30 +176,46 @@ def report(
     page = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown).from_string(
         TEMPLATE.read_text("utf-8")
     )
+    rows, steps = board(runs, chosen, resamples), steps_board(runs, chosen, resamples)
+    script = SCRIPT.read_text("utf-8")
     return page.render(
         title="OpenSOC: defenders compared" if len(runs) > 1 else f"OpenSOC: {shown_run.name}",
         set=chosen,
-        items=about["items"],
+        items=f"{about['items']:,}",
         families=about["families"],
-        columns=[column.label for column in COLUMNS],
-        board=board(runs, chosen, resamples),
-        step_names=[row.label for row in shown_in("chain")],
-        steps=steps_board(runs, chosen, resamples),
+        columns=COLUMNS,
+        board=rows,
+        chain=shown_in("chain"),
+        steps=steps,
+        meanings=[*COLUMNS, *(shown_in("chain") if steps else ())],
         focus=shown_run.name,
-        verdicts=[comparison.verdict for comparison in comparisons],
-        pictures=[
-            {"alt": chart.alt, "light": _inline(png(chart)), "dark": _inline(png(chart, dark=True))}
-            for chart in pictures
-            if chart.rows
-        ],
+        figures={row["name"]: row["cells"][_ranking_column()] for row in rows},
+        ranking=BY_NAME[RANKING].label,
+        headline=headline(shown_run.name, comparisons),
+        against=against(shown_run.name, comparisons),
+        compared=[BY_NAME[metric] for metric in _comparable(runs)],
+        pictures=[_picture(chart) for chart in pictures if chart.rows],
         left_out=[f"No picture {chart.name}: {chart.missing}." for chart in pictures if not chart.rows],
-        mistakes=[
-            {"title": "", "narrative": "", "right_chain": "", "lines": [], **mistake}
-            for mistake in mistakes(shown_run, chosen, frozen)
-        ],
+        packed=packed(runs, shown_run.name, records(runs, chosen, frozen)),
         unseen=missing,
         hashes=shown_run.sha256(chosen),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _ranking_column() -> int:
+    return [column.name for column in COLUMNS].index(RANKING)
+
+
+def _picture(chart: Chart) -> dict[str, Any]:
+    """Draw a chart for both themes, wide and for a phone."""
+    forms = {
+        (theme, form): _inline(png(chart, dark=theme == "dark", narrow=form == "narrow"))
+        for theme in ("light", "dark")
+        for form in ("wide", "narrow")
+    }
+    return {"alt": chart.alt, **{f"{theme}_{form}": image for (theme, form), image in forms.items()}}
 
 
 def _comparable(runs: Sequence[Run]) -> list[str]:
@@ -223,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page, such as report.html")
     parser.add_argument("--set", dest="name", help="the set to show (default: benchmark, or the first that all have)")
     parser.add_argument(
-        "--focus", metavar="NAME", help="the defender whose mistakes are shown (default: the last run's)"
+        "--focus", metavar="NAME", help="the defender that is judged against the others (default: the last run's)"
     )
     parser.add_argument(
         "--audit", type=Path, metavar="FILE", help="what python -m eval.audit --json printed: adds the shortcut chart"

@@ -1,15 +1,21 @@
 """The page: whole in one file, true to the runs, and harmless whatever an attacker or a model wrote."""
 
+import base64
+import gzip
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
-from eval.report import COLUMNS, cut, main
+from eval.compare import RESAMPLED, Comparison
+from eval.report import COLUMNS, SCRIPT, headline, main
+from eval.report_items import cut, records
 from eval.steps import score_steps
 from players.prompt import answer_text
-from stored_runs import answered, frozen_rows, serve, write_run
+from stored_runs import answered, frozen_rows, rollout, serve, write_run
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -32,14 +38,14 @@ class Page(HTMLParser):
         self.text += data
 
 
-def poisoned():
-    """Every text that somebody else may write says something hostile."""
+def poisoned(*, lines=False):
+    """Every text that somebody else may write says something hostile; in lines, whose schema lets no hidden letter in, on request: it moves the truth."""
     rows = frozen_rows(40)
     for row in rows:
         alert = row["observation"]["alert"]
         alert["narrative"] = alert["title"] = HOSTILE
-        for line in row["observation"]["log_window"]:
-            line["fields"]["device_hostname"] = HOSTILE
+        for line in row["observation"]["log_window"] if lines else ():
+            line["fields"]["device_hostname"] = HOSTILE.replace("\u202e", "")
     return rows
 
 
@@ -64,34 +70,56 @@ def written(paths, tmp_path, *flags):
     return out.read_text("utf-8")
 
 
-def test_hostile_text_is_shown_and_does_nothing(paths, tmp_path):
+def test_hostile_text_is_shown_and_does_nothing(paths, tmp_path, monkeypatch):
+    serve(monkeypatch, holdout=poisoned(lines=True))
     text = written(paths, tmp_path)
     page = Page(text)
 
-    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe", "object", "link", "form", "a"})
+    assert {tag for tag, _ in page.tags}.isdisjoint({"iframe", "object", "link"})
+    assert [attrs for tag, attrs in page.tags if tag == "script"] == [
+        {"type": "application/octet-stream", "id": "packed"},
+        {},
+    ]
     assert [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)] == []
-    assert page.text.count("<script>alert('x')</script>") > 20
+    assert HOSTILE[:29] in page.text
     assert "{{ 7 * 7 }}" in page.text
     assert "\u202e" not in text
     assert "\\u202eesrever" in page.text
+    data = json.dumps(unpacked(text), ensure_ascii=False)
+    assert data.count("<script>alert('x')</script>") > 400
+    assert "\u202e" not in data
+
+
+def test_no_script_runs_but_the_pages_own(paths, tmp_path):
+    text = written(paths, tmp_path)
+    [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    [script] = re.findall(r"<script>(.*?)</script>\n</body>", text, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+    assert script == SCRIPT.read_text("utf-8")
+    assert "</" not in script
+    assert policy.split("; ")[-1] == f"script-src 'sha256-{digest}'"
+    assert {"innerHTML", "insertAdjacentHTML", "outerHTML", "document.write", "eval("}.isdisjoint(
+        re.findall(r"innerHTML|insertAdjacentHTML|outerHTML|document\.write|eval\(", script)
+    )
 
 
 def test_the_page_loads_nothing(paths, tmp_path):
     page = Page(written(paths, tmp_path))
 
-    sources = [attrs[name] for _, attrs in page.tags for name in ("src", "srcset", "href", "action") if name in attrs]
+    sources = [attrs[name] for _, attrs in page.tags for name in ("src", "srcset", "action") if name in attrs]
     assert len(sources) >= 10
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     [policy] = [attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
 
 
-def test_every_picture_says_in_words_what_it_shows_and_has_a_dark_twin(paths, tmp_path):
+def test_every_picture_says_in_words_what_it_shows_and_has_forms_for_dark_pages_and_phones(paths, tmp_path):
     page = Page(written(paths, tmp_path))
 
     images = [attrs for tag, attrs in page.tags if tag == "img"]
-    dark = [attrs for tag, attrs in page.tags if tag == "source"]
-    assert len(images) == len(dark) >= 5
+    dark = [attrs["media"] for tag, attrs in page.tags if tag == "source"]
+    assert len(dark) == 3 * len(images) >= 15
     assert all(attrs["alt"] for attrs in images)
 
 
@@ -100,39 +128,143 @@ def test_the_leaderboard_is_ordered_by_macro_f1(paths, tmp_path):
 
     names = re.findall(r"<td>([^<]*)<small>constant", text)
     assert names == ["oracle", "sleepy &lt;b&gt;"]
-    assert all(f"<th>{column.label}</th>" in text for column in COLUMNS)
+    assert all(f'<th><a href="#metric-{column.name}">{column.label}</a>' in text for column in COLUMNS)
 
 
-def test_ten_mistakes_are_shown_with_their_evidence_and_the_worst_first(paths, tmp_path):
-    text = written(paths, tmp_path, "--focus", "sleepy <b>")
-    articles = text.split("<article>")[1:]
-
-    assert len(articles) == 10
-    rewards = [float(re.search(r"reward (-?[0-9.]+)", article)[1]) for article in articles]
-    assert rewards == sorted(rewards)
-    assert all('class="evidence"' in article for article in articles)
+def unpacked(text):
+    """The item browser's data, as the page's script reads them."""
+    [packed] = re.findall(r'id="packed">([A-Za-z0-9+/=]+)</script>', text)
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
 
 
-def test_a_malformed_answer_is_shown_as_it_came(paths, tmp_path):
-    [article] = written(paths, tmp_path, "--focus", "oracle").split("<article>")[1:]
+def test_the_item_browser_has_every_item_with_its_truth_and_everybodys_answer(paths, tmp_path):
+    data = unpacked(written(paths, tmp_path))
 
-    assert "nothing that can be read" in article
-    assert "&lt;script&gt;" in article
+    assert (data["defenders"], data["focus"]) == (["oracle", "sleepy <b>"], "sleepy <b>")
+    assert [item["id"] for item in data["items"]] == [row["id"] for row in ROWS]
+    assert [item["truth"] for item in data["items"]] == [row["ground_truth"]["action"] for row in ROWS]
+    assert [item["rules"] for item in data["items"]] == [row["ground_truth"]["rule_ids"] for row in ROWS]
+    assert {item["answers"][1]["action"] for item in data["items"]} == {"dismiss"}
+    assert data["items"][0]["answers"][0]["action"] is None
+    assert data["items"][0]["answers"][0]["said"].startswith("<script>alert('x')")
 
 
-def test_where_a_set_is_not_at_hand_mistakes_stand_without_their_lines(paths, tmp_path, monkeypatch):
+def test_an_item_has_its_alert_its_lines_and_the_reasons_of_the_verifier(paths, tmp_path):
+    for item, row in zip(unpacked(written(paths, tmp_path))["items"], ROWS, strict=True):
+        window = row["observation"]["log_window"]
+        assert item["alerted"] == row["observation"]["alert"]["log_id"]
+        assert [name for name, _ in item["lines"]] == [line["log_id"] for line in window]
+        assert item["reasons"][-1].startswith(f"So {item['truth']}: ")
+        assert len(item["reasons"]) == 1 + len(row["ground_truth"]["findings"])
+
+
+def test_the_context_of_an_item_holds_all_tickets_and_only_the_hosts_that_a_line_names():
+    observation = {
+        "alert": {"title": "Odd", "severity": "low", "log_id": "L1-1"},
+        "log_window": [
+            {
+                "log_id": "L1-1",
+                "timestamp": "2026-03-02T09:14:07Z",
+                "event_type": "file",
+                "fields": {"device_hostname": "ABC-WKS-01", "activity": "create", "file_path": "C:\\x.txt"},
+            }
+        ],
+        "context": {
+            **ROWS[0]["observation"]["context"],
+            "hosts": [
+                {"name": name, "ip": ip, "role": "workstation", "criticality": "standard"}
+                for name, ip in (("ABC-WKS-01", "10.0.0.1"), ("ABC-WKS-02", "10.0.0.2"))
+            ],
+            "accounts": [],
+            "tickets": [],
+            "networks": ["10.0.0.0/8"],
+        },
+    }
+    row = {"observation": observation}
+    [record] = records([SimpleNamespace(rollouts=lambda name: [rollout(1)])], "holdout", {"holdout": {"item-1": row}})
+
+    context = dict(record["context"])
+    assert context["hosts"] == ["name ABC-WKS-01, ip 10.0.0.1, role workstation, criticality standard"]
+    assert context["networks"] == ["10.0.0.0/8"]
+    assert "tickets" not in context
+
+
+def test_where_a_set_is_not_at_hand_items_stand_without_their_lines(paths, tmp_path, monkeypatch):
     serve(monkeypatch)
     text = written(paths, tmp_path)
 
     assert "Lines are left out: Expected a frozen set" in text
-    assert len(text.split("<article>")) == 11
+    assert len(unpacked(text)["items"]) == 40
+    assert {"lines", "reasons"}.isdisjoint(unpacked(text)["items"][0])
 
 
-def test_who_makes_no_mistake_is_told_so(paths, tmp_path, monkeypatch):
+# ---------------------------------------------------------------- the verdict
+def test_the_page_opens_with_a_verdict_on_the_defender_in_focus(paths, tmp_path):
+    page = Page(written(paths, tmp_path, "--focus", "oracle"))
+    opening = page.text[: page.text.index("Leaderboard")]
+
+    assert "oracle is not shown to be better or worse on macro-F1 than sleepy <b> (+" in opening
+
+
+def test_a_single_run_has_its_figure_in_the_place_of_a_verdict(tmp_path, monkeypatch):
+    serve(monkeypatch, holdout=ROWS)
     right = [answered(row, row["ground_truth"]["action"]) for row in ROWS]
     page = Page(written([str(write_run(tmp_path / "best", "best", right))], tmp_path)).text
 
-    assert "Mistakes of best\nNone on this set." in page
+    assert "best: macro-F1 1.000 (" in page
+    assert "against the others" not in page
+
+
+def compared(first, second, difference, low, high, p):
+    return Comparison(first, second, "macro_f1", 40, difference, low, high, p, p, "bootstrap")
+
+
+@pytest.mark.parametrize(
+    ("comparison", "sentence"),
+    [
+        (compared("b", "a", 0.1, 0.05, 0.15, 0.01), "a is better on macro-F1 than b by 10.0 points [5.0, 15.0]."),
+        (compared("a", "b", -0.1, -0.15, -0.05, 0.01), "a is better on macro-F1 than b by 10.0 points [5.0, 15.0]."),
+        (compared("b", "a", -0.1, -0.15, -0.05, 0.01), "a is worse on macro-F1 than b by 10.0 points [5.0, 15.0]."),
+        (
+            compared("a", "b", -0.1, -0.25, 0.05, 0.2),
+            "a is not shown to be better or worse on macro-F1 than b (+10.0 points [-5.0, 25.0]).",
+        ),
+        (
+            compared("b", "a", 0.1, None, None, None),
+            "a is not shown to be better or worse on macro-F1 than b (+10.0 points).",
+        ),
+    ],
+)
+def test_a_verdict_says_who_is_better_and_by_how_much(comparison, sentence):
+    assert headline("a", [comparison]) == [sentence]
+
+
+def test_one_table_says_what_is_shown_in_each_metric(paths, tmp_path):
+    text = written(paths, tmp_path)
+    [table] = re.findall(r'<h2 id="against">.*?<tbody>(.*?)</tbody>', text, re.S)
+
+    assert table.count("<tr>") == 1
+    assert table.count("<td>") == 1 + len(RESAMPLED)
+    assert "no difference shown" not in text
+
+
+# ---------------------------------------------------------------- finding one's way
+def test_every_link_leads_to_a_place_of_the_page(paths, tmp_path):
+    page = Page(written(paths, tmp_path))
+    places = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
+
+    assert {link.removeprefix("#") for link in links} <= places
+    assert {"#leaderboard", "#against", "#items", "#figures", "#meanings", "#sources"} <= links
+
+
+def test_every_metric_of_the_page_is_defined_in_a_sentence(paths, tmp_path):
+    text = written(paths, tmp_path)
+
+    for column in COLUMNS:
+        assert f'<dt id="metric-{column.name}">{column.label}</dt><dd>' in text
+        assert column.meaning.endswith(".")
+    assert "if a missed attack costs as much as 10 false alarms, and a false alarm costs 1." in text
 
 
 def test_a_focus_that_did_not_run_is_refused(paths, tmp_path, capsys):
@@ -158,6 +290,9 @@ def test_chains_are_shown_step_by_step_with_the_right_one_beside_a_wrong_one(tmp
     page = Page(written(paths, tmp_path))
 
     assert f"action {wrong}, none {40 - wrong}" in page.text
-    assert page.text.count("; first wrong: action") == min(10, wrong)
-    assert page.text.count("right chain") == min(10, wrong)
-    assert page.tags.count(("table", {})) == 2
+    assert page.tags.count(("table", {})) == 3
+    items = unpacked(written(paths, tmp_path))["items"]
+    assert [item["answers"][1]["wrong_step"] for item in items].count("action") == wrong
+    spoken = [item for item in items if item["answers"][1]["wrong_step"] == "" and item["reasons"][1:]]
+    assert len(spoken) > 20
+    assert all(item["answers"][1]["said"].startswith(item["reasons"][0][:20]) for item in spoken)

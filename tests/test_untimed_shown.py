@@ -12,7 +12,7 @@ from demo.graph import graph
 from demo.recorded import judged_log
 from demo.timeline import timeline
 from eval.features import fields
-from eval.report import _line
+from eval.report_items import line_text
 from players.prompt import user_text
 from schema import NO_TIME, shown_time
 from telemetry.__main__ import main
@@ -127,7 +127,7 @@ def test_a_pointer_and_a_report_say_untimed():
     line = case_of(TIMES[1]).observation["log_window"][0]
 
     assert hover_text(line).startswith("L1-0 untimed process: ")
-    assert _line(line).startswith("L1-0 untimed process ")
+    assert line_text(line).startswith("untimed process ")
 
 
 @pytest.mark.parametrize("times", [TIMES, TIMES[1:]])

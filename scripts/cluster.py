@@ -1,6 +1,6 @@
 """Kill one of two nodes behind nginx or HAProxy, and count what is lost: python scripts/cluster.py [--balancer nginx] [--sessions 500]
 
-The balancers' lines are those of docs/deployment.md. Each node has a network namespace of its own where the machine allows it, else an
+The balancers' files are those of deploy/. Each node has a network namespace of its own where the machine allows it, else an
 address of the loopback. Half of the sessions are WebSockets (`OpenSOCSession`), half HTTP callers with addresses of their own.
 """
 
@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 PORT = 7860
-NODES = ("10.77.1.2", "10.77.2.2")  # as docs/deployment.md has them
+NODES = ("10.77.1.2", "10.77.2.2")
+FILES = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}  # of deploy/, with the names one and two
 LOOPBACK = ("127.77.1.2", "127.77.2.2")
 TRIAGE = {"action": "monitor", "cited_log_id": "L1-1", "rationale": "one of many sessions"}
 START_S = 180
@@ -111,23 +112,15 @@ class Node:
 
 # ---------------------------------------------------------------- the balancer
 def configuration(kind: str, home: Path, nodes: Sequence[str]) -> list[str]:
-    """Write the balancer's file from the documentation's lines, and return the command that runs it."""
-    page = (ROOT / "docs" / "deployment.md").read_text("utf-8").partition("## Several processes")[2]
-    found = re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)
-    assert found, f"docs/deployment.md has no lines for {kind}"
-    lines = found[1]
-    for documented, address in zip(NODES, nodes, strict=True):
-        lines = lines.replace(documented, address)
-    file = home / f"{kind}.conf"
-    if kind == "haproxy":
-        file.write_text(f"global\n    maxconn 4000\n{lines.replace('bind :7860', 'bind 127.0.0.1:7860')}")
-        return ["haproxy", "-db", "-f", str(file)]
-    temporary = " ".join(f"{name}_temp_path {home}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi"))
-    file.write_text(
-        f"daemon off; pid {home}/pid; error_log {home}/error.log; worker_rlimit_nofile 8192;\nevents {{ worker_connections 4096; }}\n"
-        f"http {{ access_log off; client_body_temp_path {home}/body; {temporary}\n{lines.replace('listen 7860', 'listen 127.0.0.1:7860')} }}\n"
-    )
-    return ["nginx", "-p", str(home), "-c", str(file), "-e", f"{home}/error.log"]
+    """Write the balancer's file with the nodes' addresses, and return the command that runs it."""
+    lines = (ROOT / "deploy" / FILES[kind]).read_text("utf-8").replace("/tmp/", f"{home}/")
+    for name, address in zip(("one", "two"), nodes, strict=True):
+        lines = lines.replace(f"{name}:{PORT}", f"{address}:{PORT}")
+    for word in ("listen ", "bind :"):
+        lines = lines.replace(f"{word}{PORT}", f"{word.rstrip(' :')} 127.0.0.1:{PORT}")
+    file = home / FILES[kind]
+    file.write_text(lines)
+    return ["haproxy", "-db", "-f", str(file)] if kind == "haproxy" else ["nginx", "-c", str(file), "-g", "daemon off;"]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Two nodes behind nginx and behind HAProxy, as docs/deployment.md has them: what the death of one costs."""
+"""Two nodes behind nginx and behind HAProxy, with the files of deploy/: what the death of one costs."""
 
 import json
 import shutil

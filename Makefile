@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Two targets would otherwise install into one environment at the same time under `make -j`.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve play test test-slow test-train test-browser screenshots train-tiny lint audit format clean
+.PHONY: help serve play test test-slow test-train test-browser screenshots story train-tiny lint audit format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -33,6 +33,10 @@ test-browser: $(VENV)/.dev ## click through the demo in Chromium, which has to b
 
 screenshots: $(VENV)/.dev ## take the pictures of the demo anew, into docs/images
 	@OPENSOC_SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser -k reads_well tests/test_browser.py
+
+story: $(VENV)/.dev ## fill blog and video script with the figures, draw the social picture
+	@$(BIN)/python scripts/make_docs.py
+	@$(BIN)/python scripts/social_picture.py
 
 train-tiny: $(VENV)/.dev ## pretrain, fine-tune and reinforce a small model on two cores, and print what came of it
 	@$(BIN)/python -m train.nano.pipeline

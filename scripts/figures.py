@@ -4,8 +4,8 @@ The module helps whoever writes a page: a mark `<!--=embedded.test_seed.macro_f1
 no figure is typed. `scripts/make_docs.py` fills the marks and checks them; the command lists the keys that contain PART, with their texts.
 
 A key is the path to a figure in its file, after the file's prefix (SOURCES); of a list, an item's name stands for it. A name is written in small letters, digits
-and underscores: `embedded (first)` is `embedded_first`. A figure with an interval gives `KEY`, `KEY.interval` (95 %), `KEY.full` (both), `KEY.percent` and `KEY.n`
-(items); a difference is signed. Texts of files are taken as they are, whole numbers get commas, others three decimals.
+and underscores: `embedded (first)` is `embedded_first`. A figure with an interval gives `KEY`, `KEY.interval` (95 %), `KEY.full` (both), `KEY.percent`, `KEY.percent.full`
+and `KEY.n` (items); a difference is signed. Texts of files are taken as they are, whole numbers get commas, others three decimals.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def figures(root: Path = ROOT) -> dict[str, str]:
         if (root / name).is_file():
             stored = json.loads((root / name).read_text(encoding="utf-8"))
             found |= _walk(prefix, stored[part] if part else stored)
-    found |= _examples(found) | _models(root)
+    found |= _examples(found) | _models(root) | _training(root / "docs" / "results.json")
     found |= _audit(root / "data" / "audit.json")
     for path in sorted((root / "docs" / "images").glob("*.csv")):
         found |= _chart(path)
@@ -113,6 +113,7 @@ def _measured(key: str, node: Mapping[str, Any]) -> dict[str, str]:
     if node["low"] is not None:
         found[f"{key}.interval"] = f"[{node['low']:{sign}.3f}, {node['high']:{sign}.3f}]"
         found[f"{key}.full"] = f"{found[key]} {found[f'{key}.interval']}"
+        found[f"{key}.percent.full"] = f"{found[f'{key}.percent']} [{100 * node['low']:.0f}, {100 * node['high']:.0f}]"
     if "n" in node:
         found[f"{key}.n"] = _text(node["n"])
     return found
@@ -150,6 +151,16 @@ def _models(root: Path) -> dict[str, str]:
             found[f"{name}.milliseconds"] = f"{1000 * latency:.0f}"
             found[f"{name}.megabytes"] = f"{card['measured']['int8']['bytes'] / 1e6:.1f}"
     return found
+
+
+def _training(path: Path) -> dict[str, str]:
+    """Add up the time of all trainings of the results, as `results.total`."""
+    runs = json.loads(path.read_text(encoding="utf-8")).get("trainings", []) if path.is_file() else []
+    return {
+        f"results.total.{part}": f"{sum(run[part] for run in runs):.1f}"
+        for part in ("gpu_minutes", "core_hours")
+        if runs
+    }
 
 
 def _audit(path: Path) -> dict[str, str]:

@@ -27,6 +27,7 @@ def test_a_metric_of_the_leaderboard_is_keyed_by_defender_set_and_metric(tmp_pat
         "small_first.test_seed.macro_f1.interval": "[0.829, 0.884]",
         "small_first.test_seed.macro_f1.full": "0.858 [0.829, 0.884]",
         "small_first.test_seed.macro_f1.percent": "86 %",
+        "small_first.test_seed.macro_f1.percent.full": "86 % [83, 88]",
         "small_first.test_seed.macro_f1.n": "1,700",
     }
 

@@ -40,8 +40,8 @@ BADGES = (  # name, left, right ({} takes the figure), the figure, colour
     ("python", "Python", "3.11 or later", "", "#3b5b92"),
     ("rules", "verifier", "{} rules", "count.rules", "#2f6f4f"),
     ("techniques", "ATT&CK", "{} techniques", "count.techniques", "#2f6f4f"),
-    ("gain", "right on new incidents", "{}", "embedded.test_seed.accuracy.percent", "#9a4a12"),
-    ("licence", "licence", "BSD-3-Clause", "", "#555555"),
+    ("gain", "right answers", "{}", "embedded.test_seed.accuracy.percent", "#9a4a12"),
+    ("licence", "licence", "BSD-3", "", "#555555"),
 )
 STYLE = (
     "text{font:13px system-ui,'Segoe UI',sans-serif;fill:#1a1a1a}.faint{fill:#5a5a5a}line{stroke:#c4c4c4}.before{fill:#0072b2;stroke:#0072b2}"
@@ -86,14 +86,12 @@ def _status(known: Mapping[str, str]) -> str:
 
 def _gain(known: Mapping[str, str]) -> str:
     """Tabulate right answers and reward before and after, set by set."""
+    columns = [(side, metric) for metric in ("accuracy", "mean_reward") for side in (BEFORE, AFTER)]
     rows = [
         (
-            f"{words} (`{name}`)",
+            f"{words}<br>`{name}`",
             known[f"{AFTER}.{name}.items"],
-            known[f"{BEFORE}.{name}.accuracy.full"],
-            f"**{known[f'{AFTER}.{name}.accuracy']}** {known[f'{AFTER}.{name}.accuracy.interval']}",
-            known[f"{BEFORE}.{name}.mean_reward.full"],
-            f"**{known[f'{AFTER}.{name}.mean_reward']}** {known[f'{AFTER}.{name}.mean_reward.interval']}",
+            *(_cell(known, f"{side}.{name}.{metric}", bold=side == AFTER) for side, metric in columns),
         )
         for name, words in SETS
     ]
@@ -101,11 +99,17 @@ def _gain(known: Mapping[str, str]) -> str:
     return _table(head, rows, right=True)
 
 
+def _cell(known: Mapping[str, str], key: str, *, bold: bool = False) -> str:
+    """Write a figure above its interval."""
+    strong = "**" if bold else ""
+    return f"{strong}{known[key]}{strong}<br>{known[f'{key}.interval'].replace(' ', '&nbsp;')}"
+
+
 def _defenders(known: Mapping[str, str]) -> str:
     """Tabulate every defender of the board on the hold-out, the least accurate first."""
     names = [entry.name for entry in load_board(BOARD).entries if "holdout" in entry.sets]
     names.sort(key=lambda name: float(known[f"{noun(name)}.holdout.macro_f1"]))
-    rows = [(f"`{name}`", *(known[f"{noun(name)}.holdout.{metric}.full"] for metric in COLUMNS)) for name in names]
+    rows = [(f"`{name}`", *(_cell(known, f"{noun(name)}.holdout.{metric}") for metric in COLUMNS)) for name in names]
     head = ("defender", "accuracy", "macro-F1", "dismissed of the malicious", "over-reaction on benign", "mean reward")
     return _table(head, rows, right=True)
 
@@ -131,7 +135,7 @@ def _checkpoints(known: Mapping[str, str]) -> str:
 
 
 # ---------------------------------------------------------------- pictures
-LEFT, RIGHT, TOP, STEP = 235, 800, 40, 34  # pixels: where the scale begins and ends, the first row, rows
+LEFT, RIGHT, TOP, STEP = 235, 800, 42, 36  # pixels: where the scale begins and ends, the first row, rows
 
 
 def _picture(known: Mapping[str, str]) -> str:
@@ -160,7 +164,7 @@ def _row(known: Mapping[str, str], place: int, name: str, words: str) -> str:
     return (
         f'<text x="{LEFT - 14}" y="{y + 9}" text-anchor="end">{words}</text>'
         + _point(known, f"{BEFORE}.{name}.accuracy", "before", y)
-        + _point(known, f"{AFTER}.{name}.accuracy", "after", y + 11)
+        + _point(known, f"{AFTER}.{name}.accuracy", "after", y + 12)
     )
 
 
@@ -178,13 +182,11 @@ def _x(share: float) -> float:
 
 
 def _badge(left: str, right: str, colour: str) -> str:
-    """Draw a badge of two fields; a letter is about 6.6 pixels wide."""
-    widths = [round(6.6 * len(text)) + 14 for text in (left, right)]
+    """Draw a badge of two fields; a letter is about 6.5 pixels wide."""
+    widths = [round(6.5 * len(text)) + 14 for text in (left, right)]
     total = sum(widths)
-    texts = "".join(
-        f'<text x="{x}" y="14" textLength="{width - 12}" lengthAdjust="spacingAndGlyphs" text-anchor="middle">{escape(text)}</text>'
-        for text, x, width in ((left, widths[0] / 2, widths[0]), (right, widths[0] + widths[1] / 2, widths[1]))
-    )
+    places = ((left, widths[0] / 2), (right, widths[0] + widths[1] / 2))
+    texts = "".join(f'<text x="{x}" y="14" text-anchor="middle">{escape(text)}</text>' for text, x in places)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="20" role="img" aria-label="{escape(f"{left}: {right}")}">'
         f'<clipPath id="c"><rect width="{total}" height="20" rx="3"/></clipPath><g clip-path="url(#c)"><rect width="{widths[0]}" height="20" fill="#333"/>'

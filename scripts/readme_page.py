@@ -25,6 +25,7 @@ ARTEFACTS = (  # what was built, the file that shows it, what is said of it, and
     ("Answers before and after for the demo", "data/demo_examples.json", "50 incidents", ""),
     ("Training notebook", "train_grpo.ipynb", "runs on a CPU as it is", ""),
     ("Script that trains, measures and draws", "scripts/run_full_pipeline.sh", "one command", ""),
+    ("Script that deploys", "scripts/deploy_to_hf.sh", "`--dry-run` prints each step", ""),
     ("Tests", "tests/test_readme.py", "over {} test functions", "count.tests"),
 )
 COLUMNS = ("accuracy", "macro_f1", "dismiss_on_malicious", "over_reaction", "mean_reward")  # of the table of defenders

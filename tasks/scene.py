@@ -12,7 +12,7 @@ from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from schema import MINUTES_OF_DAY, Account, Category, Host, Indicator, Sensor, Ticket
+from schema import MINUTES_OF_DAY, Account, BadRequestError, Category, Host, Indicator, Sensor, Ticket, shown
 
 if TYPE_CHECKING:
     from world import Organisation
@@ -296,7 +296,7 @@ class Family:
     name: str
     technique: str
     category: Category
-    play: Callable[[Scene, Plan], TicketScope]
+    tell: Callable[[Scene, Plan], TicketScope]
     reaches: tuple[str, ...]
     strengths: tuple[Strength, ...] = ALL
     explanations: tuple[Explanation, ...] = ("ticket",)
@@ -308,6 +308,22 @@ class Family:
     split: FamilySplit = "train"
     most_lines: int = 18  # that it tells; a look-alike needs room for them
     tellings: Mapping[Strength, Sequence[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def play(self, scene: Scene, plan: Plan) -> TicketScope:
+        """Tell the story in a scene as a plan says, and return what a ticket has to cover to explain it.
+
+        Raises:
+            BadRequestError: the family has no such strength or explanation.
+        """
+        strengths = (
+            (*self.strengths, "confirmed") if plan.explanation == "scanner" else self.strengths
+        )  # it probes for real
+        if plan.strength not in strengths or plan.explanation not in ("", *self.explanations):
+            raise BadRequestError(
+                f"the family {self.name} is told by the strengths {', '.join(self.strengths)} and the explanations "
+                f"{', '.join(self.explanations) or 'none'}; got {shown(plan.strength)} and {shown(plan.explanation)}"
+            )
+        return self.tell(scene, plan)
 
 
 class Actor(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 
 from generator.incidents import _finish
 from generator.stories import explained_strengths, plans_to
-from schema import LABELS, TASKS
+from schema import LABELS, TASKS, BadRequestError
 from tasks.families import FAMILIES, TRAIN_FAMILIES, families_of
 from tasks.registry import SPLITS
 from tasks.scene import Plan, Scene
@@ -30,6 +30,25 @@ def played(family, plan, seed):
     if plan.explanation == "ticket":
         scene.cover(scope)
     return _finish(scene, family, plan, "dismiss", 0, "")
+
+
+@pytest.mark.parametrize("strength", ["suspicious", "confirmed", "certain"])
+@pytest.mark.parametrize("explanation", ["", "scanner", "whim"])
+def test_a_plan_that_a_family_cannot_tell_is_refused_in_a_sentence(strength, explanation):
+    for family in FAMILIES:
+        plan = Plan(strength, explanation)
+        strengths = {*family.strengths, "confirmed"} if explanation == "scanner" else family.strengths
+        if strength in strengths and explanation in ("", *family.explanations):
+            continue
+        scene = scene_of(0)
+        with pytest.raises(BadRequestError) as refusal:
+            family.play(scene, plan)
+
+        assert str(refusal.value) == (
+            f"the family {family.name} is told by the strengths {', '.join(family.strengths)} and the explanations "
+            f"{', '.join(family.explanations) or 'none'}; got {strength!r} and {explanation!r}"
+        )
+        assert scene.lines == []
 
 
 def decision(case):

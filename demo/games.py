@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BAKED = ROOT / "data" / "demo_arena.json"
 PICTURE = ROOT / "docs" / "images" / "cross_play.png"
 BEFORE = "generator"
+TRIES = 4  # before an attacker hands in what schema and gate refuse; both are public
 LIVE = ("embedded", "edits", BEFORE)  # attackers that write while the visitor waits
 
 
@@ -133,7 +134,7 @@ def live_round(attacker: str, defender: str, task: Task, seed: int, table: Table
 
 @cache
 def _opened(name: str) -> Attacker:
-    return open_attacker(name, Options())
+    return open_attacker(name, Options(tries=TRIES))
 
 
 def _written(name: str, brief: Brief) -> tuple[DemoCase | None, tuple[str, ...]]:

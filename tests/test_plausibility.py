@@ -114,6 +114,8 @@ def test_an_account_that_is_made_here_may_act_here():
         ("127.0.0.1", ""),
         ("203.0.113.9", ""),
         ("2001:db8::1", ""),
+        ("10.99.1.12", "src_ip 10.99.1.12 is neither ours nor an address on the internet"),
+        ("0.0.0.0", "neither ours nor an address on the internet"),
         ("10.20.1.250", "L1-1: internal address 10.20.1.250 belongs to no host"),
         ("fe80::1", "internal address fe80::1 belongs to no host"),
         ("1.2.3", "src_ip '1.2.3' is no address"),
@@ -363,9 +365,77 @@ def test_a_class_id_has_as_many_digits_as_windows_takes(class_id, words):
     assert refused(row, words=words) == bool(words)
 
 
-@pytest.mark.parametrize(("machine", "words"), [("WKS-02$", ""), ("LEL-WKS-08$", "there is no machine 'LEL-WKS-08'")])
-def test_kerberos_gives_tickets_for_machines_that_exist(machine, words):
+@pytest.mark.parametrize(
+    ("machine", "exists"),
+    [
+        ("WKS-02$", True),
+        ("LEL-WKS-08$", False),
+        ("cifs/WKS-02", True),
+        ("cifs/WKS-02.corp.example:445", True),
+        ("cifs/WKS-77.corp.example", False),
+        ("MSSQLSvc/WKS-77:1433", False),
+        ("HTTP/WKS-77", False),
+        ("HTTP/shop.corp.example", True),
+        ("krbtgt/CORP.EXAMPLE", True),
+        ("svc_sql", True),
+    ],
+)
+def test_kerberos_gives_tickets_for_machines_that_exist(machine, exists):
     (row,) = service_tickets(1, name=machine, cipher="0x12")
+    assert refused(row, words="in this world, for which a ticket is given") == (not exists)
+
+
+@pytest.mark.parametrize(("target", "exists"), [("WKS-02", True), ("localhost", True), ("WKS-77", False)])
+def test_machines_exist_that_are_signed_in_to(target, exists):
+    row = logon(0, "explicit_credentials", "ana", target_hostname=target)
+    assert refused(row, words="in this world, to sign in to") == (not exists)
+
+
+@pytest.mark.parametrize(
+    ("run_as", "words"),
+    [
+        ("svc_sync", ""),
+        ("CORP\\svc_sync", ""),
+        ("LocalSystem", ""),
+        ("LocalService", ""),
+        ("NT Service\\MSSQL$SHOP", ""),
+        ("S-1-5-18", ""),
+        ("svc_nobody", "there is no account 'svc_nobody' in this world"),
+    ],
+)
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"event_type": "service", "activity": "install", "service_name": "Sync"},
+        {"event_type": "task", "activity": "create", "job_name": "Sync"},
+    ],
+)
+def test_services_and_jobs_run_as_accounts_that_exist(row, run_as, words):
+    assert refused(event(0, **row, run_as=run_as), words=words) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("kind", "activity", "source", "target", "words"),
+    [
+        ("http", "request", OUTSIDE, "10.20.1.11", ""),
+        ("http", "request", "10.20.1.11", OUTSIDE, ""),
+        ("http", "request", OUTSIDE, "10.20.1.12", "WKS-01 has the address 10.20.1.11, which is neither end"),
+        ("http", "request", OUTSIDE, "203.0.113.10", "neither end"),
+        ("share", "access", "10.20.1.12", "10.20.1.11", ""),
+        ("share", "access", None, "10.20.1.12", "which is neither end"),
+        ("directory", "rpc", "10.20.1.12", "10.20.1.12", "which is neither end"),
+        ("detection", "ids_notice", OUTSIDE, "10.20.1.12", "which is neither end"),
+    ],
+)
+def test_traffic_of_every_kind_has_an_end_where_it_was_seen(kind, activity, source, target, words):
+    facts = {
+        "http": {"url": "/a"},
+        "share": {"share_name": "C$", "file_path": "a.txt"},
+        "directory": {"rpc_operation": "DRSBind"},
+        "detection": {"finding_title": "Odd traffic", "severity": "low"},
+    }[kind]
+    row = event(0, kind, activity, host="WKS-01", src_ip=source, dst_ip=target, **facts)
+
     assert refused(row, words=words) == bool(words)
 
 

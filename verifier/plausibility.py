@@ -37,7 +37,7 @@ from verifier.decision import decide, event_type_of, find
 from verifier.rules.network import MIN_UPLOAD_MB
 from verifier.truth import GroundTruth
 from verifier.window import LOOSER, TIGHTER, Line, Window, basename, is_person_or_service, lines_of_events
-from world import EMPTY_WORLD, MAX_NAME, World
+from world import EMPTY_WORLD, MAX_NAME, PRIVATE_NETWORKS, World, in_networks
 
 MAX_SPAN_S = 24 * 3600  # one incident, one day
 MAX_LEAD_S = 24 * 3600  # how long before the alert a window may begin
@@ -129,7 +129,11 @@ def _entities(window: Window) -> list[str]:
         for name in ("actor_user", "user_name", "user_uid"):
             if len(getattr(line.fields, name, None) or "") > MAX_NAME:
                 reasons.append(f"{line.log_id}: {name} is longer than {MAX_NAME} characters, so it is no account")
-        for user in (line.user, account_name(getattr(line.fields, "user_name", None))):
+        for user in (
+            line.user,
+            account_name(getattr(line.fields, "user_name", None)),
+            _owner(getattr(line.fields, "run_as", None) or ""),
+        ):
             guessed = isinstance(line.fields, LogonFields | KerberosFields) and line.fields.activity in (
                 "failure",
                 "preauth_failure",
@@ -156,9 +160,22 @@ def _entities(window: Window) -> list[str]:
                 continue
             if usual != ip:
                 reasons.append(f"{line.log_id}: {name} {ip} is an address that sensors write as {usual}")
+            if not world.is_internal(ip) and _is_nobodys(ip):
+                reasons.append(f"{line.log_id}: {name} {ip} is neither ours nor an address on the internet")
             if world.hosts and world.is_internal(ip) and ip not in ours:
                 reasons.append(f"{line.log_id}: internal address {ip} belongs to no host of this world")
     return reasons
+
+
+# Windows' own accounts of services, and one by its number (Microsoft's documentation: service user accounts, well-known SIDs)
+_SYSTEM_RUNS = re.compile(
+    r"^(?:NT (?:SERVICE|AUTHORITY)\\.+|LocalService|NetworkService|S-1-5-[0-9-]+)$", re.IGNORECASE
+)
+
+
+def _owner(run_as: str) -> str:
+    """Return the account that a service or job runs as; empty for Windows' own accounts of services."""
+    return "" if _SYSTEM_RUNS.match(run_as) else account_name(run_as)
 
 
 def _created(window: Window) -> dict[str, float]:
@@ -168,6 +185,12 @@ def _created(window: Window) -> dict[str, float]:
         if line.fields.activity == "create":
             made.setdefault(account_name(line.fields.user_name), line.time_s)
     return made
+
+
+def _is_nobodys(ip: str) -> bool:
+    """Return whether an address that is not ours is of a private network, or nobody's: 0.0.0.0, a limited broadcast."""
+    address = ipaddress.ip_address(ip)
+    return in_networks(ip, PRIVATE_NETWORKS) or address.is_unspecified or ip == "255.255.255.255"
 
 
 def _usual(ip: str) -> str:
@@ -277,6 +300,8 @@ def _agreement(window: Window) -> list[str]:
     reasons = []
     for line in window.of(NetConnFields):
         reasons += [f"{line.log_id}: {reason}" for reason in _connection_faults(line, window)]
+    for line in window.lines:
+        reasons += [f"{line.log_id}: {reason}" for reason in _end_faults(line, window)]
     for logon in window.of(LogonFields):
         if logon.fields.activity == "success" and (logon.fields.status or "0x0").lower() not in ("0x0", "success", "0"):
             reasons.append(f"{logon.log_id}: a success cannot have the status {logon.fields.status!r}")
@@ -300,12 +325,20 @@ def _connection_faults(line: Line[NetConnFields], window: Window) -> list[str]:
             faults.append(f"direction is {fields.direction!r}, but {fields.src_ip} to {fields.dst_ip} is {actual}")
     if fields.src_ip and fields.src_ip == fields.dst_ip:
         faults.append("source and destination are the same address")
-    if fields.src_ip and fields.dst_ip and not source_ours and not target_ours:
-        faults.append("neither end is ours, so no sensor of ours saw it")
     if fields.activity == "block" and (fields.bytes_in or 0) > 0:
         faults.append("a blocked connection cannot have received bytes")
+    return faults
+
+
+def _end_faults(line: Line, window: Window) -> list[str]:
+    """Check that traffic of any kind has an end that is ours, and that the host that saw it is one of its ends."""
+    world = window.world
+    source, target = getattr(line.fields, "src_ip", None), getattr(line.fields, "dst_ip", None)
+    faults = []
+    if source and target and not world.is_internal(source) and not world.is_internal(target):
+        faults.append("neither end is ours, so no sensor of ours saw it")
     own = world.hosts[line.host]["ip"] if line.host in world.hosts else None
-    if own and fields.src_ip and fields.dst_ip and own not in (fields.src_ip, fields.dst_ip):
+    if own and target and own not in (source, target):
         faults.append(f"{line.host} has the address {own}, which is neither end")
     return faults
 
@@ -368,8 +401,35 @@ def _is_program(line: Line[CloudApiFields]) -> bool:
     )
 
 
+def _machines(window: Window) -> list[str]:
+    """Check that the machines exist that are signed in to, and that Kerberos gives tickets for."""
+    hosts = window.world.hosts
+    places: list[tuple[Line, str, str]] = [
+        (line, line.fields.target_hostname or "", "to sign in to") for line in window.of(LogonFields)
+    ]
+    places += [
+        (line, _machine_of(line.fields.service_name or ""), "for which a ticket is given")
+        for line in window.of(KerberosFields)
+    ]
+    return [
+        f"{line.log_id}: there is no machine {name!r} in this world, {what_for}"
+        for line, name, what_for in places
+        if hosts and name and name not in hosts and name.lower() != "localhost"
+    ]
+
+
+def _machine_of(service: str) -> str:
+    """Return the machine of a service's name: of WKS-01$, cifs/WKS-01.corp.example:445 or HTTP/WKS-01; empty for a site, a realm or an account."""
+    kind, slash, rest = service.partition("/")
+    if not slash:
+        return service.removesuffix("$") if service.endswith("$") else ""
+    place = re.split("[:/]", rest)[0]
+    is_site = kind.lower() == "http" and "." in place
+    return "" if is_site or kind.lower() == "krbtgt" else place.partition(".")[0]
+
+
 def _identifiers(window: Window) -> list[str]:
-    """Check that class ids are GUIDs, and that the machines exist for which Kerberos gives tickets."""
+    """Check that class ids are GUIDs."""
     reasons = []
     for setting in window.of(RegistryFields):
         reasons += [
@@ -377,12 +437,6 @@ def _identifiers(window: Window) -> list[str]:
             for name in _CLASS_ID.findall(setting.fields.reg_key_path or "")
             if not _GUID.match(name)
         ]
-    for ticket in window.of(KerberosFields):
-        service = ticket.fields.service_name or ""
-        if service.endswith("$") and window.world.hosts and service[:-1] not in window.world.hosts:
-            reasons.append(
-                f"{ticket.log_id}: there is no machine {service[:-1]!r} in this world, for which a ticket is given"
-            )
     return reasons
 
 
@@ -419,6 +473,7 @@ _CHECKS: tuple[Callable[[Window], list[str]], ...] = (
     _causes,
     _agreement,
     _identities,
+    _machines,
     _identifiers,
 )
 

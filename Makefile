@@ -34,9 +34,10 @@ test-browser: $(VENV)/.dev ## click through the demo in Chromium, which has to b
 screenshots: $(VENV)/.dev ## take the pictures of the demo anew, into docs/images
 	@OPENSOC_SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser -k reads_well tests/test_browser.py
 
-story: $(VENV)/.dev ## fill blog and video script with the figures, draw the social picture
+story: $(VENV)/.dev ## fill blog and video script with the figures, draw the social picture, build the slides into out/story
 	@$(BIN)/python scripts/make_docs.py
 	@$(BIN)/python scripts/social_picture.py
+	@$(BIN)/python docs/build_slides.py --out out/story/opensoc.pptx
 
 train-tiny: $(VENV)/.dev ## pretrain, fine-tune and reinforce a small model on two cores, and print what came of it
 	@$(BIN)/python -m train.nano.pipeline

@@ -200,15 +200,16 @@ def better_one(comparison: Comparison) -> str | None:
 
 def turned(comparison: Comparison, focus: str) -> Comparison:
     """Return a comparison with `focus` as the second, so that its difference is what `focus` has more."""
-    if comparison.second == focus or comparison.low is None or comparison.high is None:
+    if comparison.second == focus:
         return comparison
+    low, high = comparison.low, comparison.high
     return replace(
         comparison,
         first=comparison.second,
         second=comparison.first,
         difference=-comparison.difference,
-        low=-comparison.high,
-        high=-comparison.low,
+        low=None if high is None else -high,
+        high=None if low is None else -low,
     )
 
 

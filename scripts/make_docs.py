@@ -52,13 +52,17 @@ def rubric_page() -> str:
     """Render docs/rubric.md: both tables and the components."""
     parts = [
         "# Rewards\n\n<!-- Made by `python scripts/make_docs.py`; do not edit. -->\n",
-        f"A step's reward lies in [{REWARD_RANGE[0]}, {REWARD_RANGE[1]}] and belongs to the player who acts; an attacker's total lies in "
+        "This page is for whoever trains: what each answer earns, in both reward tables.\n\n"
+        f"A step's reward lies in [{REWARD_RANGE[0]}, {REWARD_RANGE[1]}] and belongs to the player who acts. An attacker's total lies in "
         f"[{ATTACKER_RANGE[0]}, {ATTACKER_RANGE[1]}].\n\n"
-        "`standard` holds the project's fixed figures: +1 correct, -1 dismissed malice, -0.3 over-reaction on benign, -0.05 unnecessary "
-        "escalation, +0.1 for a cited line that is evidence, -0.1 for a malformed answer. The other cells are chosen so that acting late "
-        "(`monitor` on what is confirmed, -0.6) costs more than acting with the wrong tool (-0.3).\n\n"
-        "`hardened` mends what is weak there: a malformed answer costs less than an honest mistake, an escalation is nearly free, and an "
-        "attacker is paid for incidents that nobody can learn from. Correct > an escalation too many > wrong > malformed, in every row.\n",
+        "`standard` is the default and has the figures of the project's description:\n\n"
+        "| an answer that | earns |\n|---|---|\n| names the right action | +1 |\n| dismisses an attack | -1 |\n"
+        "| quarantines or blocks for something harmless | -0.3 |\n| escalates for nothing | -0.05 |\n"
+        "| cites a line of the evidence | +0.1 more |\n| cannot be read | -0.1 |\n\n"
+        "The other cells make acting late (`monitor` on what is confirmed, -0.6) cost more than acting with the wrong tool (-0.3).\n\n"
+        "`standard` has three weak spots: an unreadable answer costs less than an honest mistake, escalating is nearly free, and attackers profit from "
+        "incidents that nobody can learn from. `hardened` closes all three. In every row of it the right action earns most, then an escalation too many, then a wrong "
+        "action, then an unreadable answer.\n",
     ]
     for name, table in TABLES.items():
         head = "| truth \\ answer | " + " | ".join(LABELS) + " |\n|---|" + "---|" * len(LABELS)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from env import OpenSOCEnv
@@ -22,6 +23,39 @@ def test_generated_documents_are_fresh():
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_each_page_opens_with_a_sentence_that_says_whom_it_is_for(page):
+    text = re.sub(r"<!--.*?-->", "", (ROOT / "docs" / page).read_text(encoding="utf-8"), flags=re.S)
+    title, opening = text.split("\n", 1)
+
+    assert title.startswith("# ")
+    assert re.match(r"\s*This page (?:helps|is for) \w", opening)
+
+
+def sentences(text):
+    """Running text by sentences: without code, tables, headings and what stands in brackets of links."""
+    text = re.sub(r"```.*?```|<!--.*?-->|\]\([^)]*\)", "", text, flags=re.S)
+    text = "\n".join("" if line.startswith(("|", "#")) else line for line in text.split("\n"))
+    for paragraph in re.split(r"\n\s*\n|\n(?=\s*- |\d+\. )", text):
+        yield from re.split(r"(?<=[.:!?])\s+(?=[A-Z`\"\[*])", " ".join(paragraph.split()))
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["TRAIN.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("evaluation", "rubric", "self_play", "bulk"))],
+)
+def test_no_sentence_is_longer_than_forty_words(page):
+    assert [line for line in sentences((ROOT / page).read_text("utf-8")) if len(line.split()) > 40] == []
+
+
+def test_the_training_page_speaks_to_its_reader_alone():
+    text = (ROOT / "TRAIN.md").read_text("utf-8") + (ROOT / "train_grpo.ipynb").read_text("utf-8")
+
+    assert re.findall(r"was lent|at hand|was not run|can be downloaded there", text) == []
+    for adapter in ("-sft", "-stage1_basic", "-stage2_multi", "-stage3_mixed", "-stage4_adversarial", ""):
+        assert f"`opensoc-defender-grpo{adapter}`" in text
 
 
 def test_the_playbook_page_is_the_text_that_the_defender_reads():

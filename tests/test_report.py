@@ -230,7 +230,7 @@ def compared(first, second, difference, low, high, p):
             "a is not shown to be better or worse on macro-F1 than b (+10.0 points [-5.0, 25.0]).",
         ),
         (
-            compared("b", "a", 0.1, None, None, None),
+            compared("a", "b", -0.1, None, None, None),
             "a is not shown to be better or worse on macro-F1 than b (+10.0 points).",
         ),
     ],
@@ -296,3 +296,45 @@ def test_chains_are_shown_step_by_step_with_the_right_one_beside_a_wrong_one(tmp
     spoken = [item for item in items if item["answers"][1]["wrong_step"] == "" and item["reasons"][1:]]
     assert len(spoken) > 20
     assert all(item["answers"][1]["said"].startswith(item["reasons"][0][:20]) for item in spoken)
+
+
+# ---------------------------------------------------------------- in a browser, from the file
+@pytest.mark.browser
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_the_item_browser_filters_and_opens_items_and_hostile_text_stays_text(size, paths, tmp_path, monkeypatch):
+    from test_browser import CHROMIUM, FLAGS, SIZES
+
+    if not CHROMIUM:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    from playwright.sync_api import expect, sync_playwright
+
+    serve(monkeypatch, holdout=poisoned(lines=True))
+    written(paths, tmp_path)
+    wrong = [row for row in ROWS if row["ground_truth"]["action"] == "escalate"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = chromium.new_page(viewport=SIZES[size])
+        bad = []
+        page.on("console", lambda said: said.type == "error" and bad.append(said.text))
+        page.on("pageerror", lambda error: bad.append(str(error)))
+        page.on("dialog", lambda dialog: bad.append("a dialog"))
+        page.on("request", lambda sent: sent.url.startswith(("file:", "data:", "blob:")) or bad.append(sent.url))
+        page.goto((tmp_path / "report.html").as_uri())
+        items = page.locator("details.item")
+        expect(items.first.get_by_text("Lines that matter")).to_be_visible(timeout=60_000)
+        expect(items.first).to_contain_text("<script>alert('x')</script>")
+
+        page.get_by_label("truth").select_option("escalate")
+        expect(page.locator("#count")).to_have_text(f"{len(wrong)} of 40 incidents, the lowest rewards first")
+        page.get_by_label("result").select_option("right")
+        expect(page.locator("#count")).to_have_text("0 of 40 incidents, the lowest rewards first")
+        page.get_by_label("defender").select_option("oracle")
+        expect(items).to_have_count(len(wrong))
+        items.last.locator("summary").first.focus()
+        page.keyboard.press("Enter")
+        expect(items.last.locator("dt").nth(1)).to_be_visible()
+
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.locator("#browser script, #browser img").count() == 0
+        assert bad == []
+        chromium.close()

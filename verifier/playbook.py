@@ -224,6 +224,7 @@ def playbook_page() -> str:
     )
     return (
         "# The playbook\n\n<!-- Made by `python scripts/make_docs.py`; do not edit. -->\n\n"
+        "This page is for whoever triages: it has every rule, what context explains, and which action follows.\n\n"
         "The defender reads this text in every prompt, with the rules that the window's event types can bring into play, and the verifier "
         f"decides by it.\n\n```text\n{LADDER}\n```\n\n"
         f"## Rules ({len(RULES)})\n\n| rule | technique | tactic | finds | source |\n|---|---|---|---|---|\n{rows}\n"

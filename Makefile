@@ -14,6 +14,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 serve: $(VENV)/.server ## serve the environment and the demo on port 7860; PORT=... overrides
+	@echo "Starting; it takes some seconds, the first time up to a minute ..."
 	@exec $(BIN)/python server.py
 
 play: $(VENV)/.server ## play an episode in the terminal
@@ -68,13 +69,12 @@ $(BIN)/pip:
 	@$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.server: requirements.txt | $(BIN)/pip
-	@echo "Installing requirements.txt into $(VENV) (a minute or so) ..."
-	@$(INSTALL) --require-hashes -r requirements.txt
+	@$(BIN)/python scripts/install.py requirements.txt
 	@touch $@
 
 # requirements-dev.txt does not pin torch, so that a machine without a GPU can take the CPU build; it comes first and by itself, as pip
 # asks for the hashes of all or none. The pins of requirements.txt are among those of requirements-dev.txt, so both are then in place.
-# What is installed is compiled when it is first imported, and most of it never is.
+# What is installed is compiled when it is first imported, and most of it never is (scripts/install.py does so too).
 $(VENV)/.dev: requirements-dev.txt | $(BIN)/pip
 	@echo "Installing torch and requirements-dev.txt into $(VENV) (a few minutes) ..."
 	@$(INSTALL) --no-compile torch==$(TORCH)

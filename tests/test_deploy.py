@@ -1,6 +1,5 @@
 """scripts/deploy_to_hf.sh against a hub on the loopback (fake_hub.py), and the server that it pushed as the Space."""
 
-import importlib.util
 import json
 import os
 import re
@@ -15,16 +14,12 @@ from openenv.cli.commands import push as sdk
 
 from fake_hub import FakeHub
 from local_provider import ServerProcess
+from scripts import deploy_to_hf as deploy
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "a salt that nobody prints"
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub's own call
-
-spec = importlib.util.spec_from_file_location("deploy_to_hf", ROOT / "scripts" / "deploy_to_hf.py")
-deploy = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = deploy
-spec.loader.exec_module(deploy)
 
 README = """---
 title: Small

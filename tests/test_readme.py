@@ -14,6 +14,7 @@ import schema
 from app_runtime import Settings
 from rubric import TABLES
 from scripts.figures import figures
+from service import serve
 from tasks.families import FAMILIES
 from verifier.rules import RULES
 
@@ -84,22 +85,18 @@ def test_the_readme_plays_four_episodes_and_answers_each_rightly():
     assert [head.split()[-1] for head in played.values()] == ["1.1"] * 4
 
 
-def test_the_calls_that_others_copy_are_answered(url):
+def test_the_calls_that_others_copy_are_answered():
     """The short smoke test, with the defaults of task and line: no answer of it is an error."""
-    query = "task=stage1_basic&mode=defender_only"
-    triage = '{"submit_triage": {"action": "monitor", "cited_log_id": "L1-0", "rationale": "smoke"}}'
-    health, reset, step = documents(
-        run(
-            "bash",
-            "-euc",
-            f"curl -s {url}/health; curl -s -X POST '{url}/reset?{query}'; "
-            f"curl -s -X POST '{url}/step?{query}' -H 'content-type: application/json' -d '{triage}'",
-        )
-    )
+    asked = {"task": "stage1_basic", "mode": "defender_only"}
+    triage = {"action": "monitor", "cited_log_id": "L1-0", "rationale": "smoke"}
+    with serve() as client:
+        health = client.get("/health")
+        reset = client.post("/reset", params=asked)
+        step = client.post("/step", params=asked, json={"submit_triage": triage})
 
-    assert health == {"status": "healthy"}
-    assert (reset["done"], step["done"]) == (False, True)
-    assert step["reward"] != TABLES["standard"].malformed
+    assert [reply.status_code for reply in (health, reset, step)] == [200, 200, 200]
+    assert (reset.json()["done"], step.json()["done"]) == (False, True)
+    assert step.json()["reward"] != TABLES["standard"].malformed
 
 
 def test_a_client_without_an_address_and_with_the_episode_named_at_each_call_plays(url):

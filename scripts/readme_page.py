@@ -119,20 +119,12 @@ def _checkpoints(known: Mapping[str, str]) -> str:
     """Tabulate the checkpoints whose answers the demo shows, in the order of training."""
     names = list(dict.fromkeys(key.split(".")[2] for key in known if key.startswith("examples.checkpoints.")))
     rows = []
-    for name in names:
-        of = {
-            part: known.get(f"examples.checkpoints.{name}.{part}", "")
-            for part in ("title", "method", "incidents", "right")
-        }
-        measured = (
-            known.get(f"examples.checkpoints.{name}.{metric}.full", "") for metric in ("accuracy", "mean_reward")
-        )
-        rows.append((of["title"], of["method"], of["incidents"], *measured, of["right"]))
-    return _table(
-        ("checkpoint", "method", "incidents seen", "right answers", "mean reward", "right of the demo's 50"),
-        rows,
-        right=True,
-    )
+    for key in (f"examples.checkpoints.{name}" for name in names):
+        about = (known.get(f"{key}.{part}", "") for part in ("title", "method", "incidents"))
+        measured = (_cell(known, f"{key}.{metric}") for metric in ("accuracy", "mean_reward"))
+        rows.append((*about, *measured, known[f"{key}.right"]))
+    head = ("checkpoint", "method", "incidents seen", "right answers", "mean reward", "right of the demo's 50")
+    return _table(head, rows, right=True)
 
 
 # ---------------------------------------------------------------- pictures

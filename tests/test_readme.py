@@ -255,6 +255,13 @@ def as_said(value):
     return "empty" if value == "" else str(int(value)) if isinstance(value, float) else str(value)
 
 
+def test_the_index_names_every_page():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
+
+    assert [name for name in (*pages, "../DEPLOY.md", "../TRAIN.md") if f"]({name})" not in index] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))

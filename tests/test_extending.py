@@ -66,7 +66,7 @@ def test_a_recipe_works_as_printed(title, copy):
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-def test_there_are_six_recipes_and_every_block_is_a_step_or_a_command():
+def test_there_are_seven_recipes_and_every_block_is_a_step_or_a_command():
     assert list(RECIPES) == [
         "A rule",
         "A scenario family",
@@ -74,6 +74,7 @@ def test_there_are_six_recipes_and_every_block_is_a_step_or_a_command():
         "A log format",
         "A metric",
         "A defender",
+        "An adapter",
     ]
     for recipe in RECIPES.values():
         assert len(STEP.findall(recipe)) + len(COMMANDS.findall(recipe)) == recipe.count("```") / 2

@@ -164,9 +164,11 @@ def _training(path: Path) -> dict[str, str]:
 
 
 def _audit(path: Path) -> dict[str, str]:
-    """Key the audit's checks as `audit.CHECK.TASK.SPLIT`."""
-    found = {}
-    for check in json.loads(path.read_text(encoding="utf-8"))["checks"] if path.is_file() else ():
+    """Key the audit's checks as `audit.CHECK.TASK.SPLIT`, and count all and those that fail."""
+    checks = json.loads(path.read_text(encoding="utf-8"))["checks"] if path.is_file() else []
+    failing = sum(bool(check["offending"]) for check in checks)
+    found = {"audit.checks": _text(len(checks)), "audit.failing": _text(failing)}
+    for check in checks:
         key = ".".join(noun(check[part]) for part in ("name", "task", "split"))
         if figure := AUDITED.match(check["figure"]):
             found[f"audit.{key}"] = figure[1]

@@ -32,4 +32,9 @@ done
 for picture in dismiss_on_malicious macro_f1_by_split shortcuts; do
     cp "$out/pictures/$picture".{png,csv} docs/images/
 done
+"$PYTHON" -m eval.plot_results "$before" "$after" "$out/keyword" --out "$out/three"  # small enough for the README
+for picture in confusion reward_by_stage; do
+    cp "$out/three/$picture".{png,csv} docs/images/
+done
+"$PYTHON" scripts/make_docs.py
 "$PYTHON" -m eval.report "$before" "$after" --out "$out/report.html"

@@ -19,7 +19,7 @@ ARTEFACTS = (  # what was built, the file that shows it, what is said of it, and
     ("Rows for fine-tuning", "data/sft_train.jsonl", "{} rows", "manifest.sft_train.rows"),
     ("Frozen hold-out", "data/holdout.jsonl", "{} rows", "manifest.holdout.rows"),
     ("Test sets and twins", "data/manifest.json", "eight frozen sets, each with its hash", ""),
-    ("Audit for shortcuts", "data/audit.json", "all checks hold: {}", "audit.ok"),
+    ("Audit for shortcuts", "data/audit.json", "{} of its checks fail", "audit.failing"),
     ("Trained defender", "models/defender/model.onnx", "{} million parameters", "defender.millions"),
     ("Trained attacker", "models/attacker/model.onnx", "{} million parameters", "attacker.millions"),
     ("Answers before and after for the demo", "data/demo_examples.json", "50 incidents", ""),

@@ -60,7 +60,8 @@ def test_the_first_and_the_last_checkpoint_are_before_and_after(tmp_path):
 def test_the_audit_and_the_charts_give_figures(tmp_path):
     check = {"name": "fields", "task": "stage1_basic", "figure": "0.314 [0.283, 0.346] log_window.event_type"}
     plain = {"name": "refusals", "task": "all", "figure": "0 of 24000"}
-    checks = [{**entry, "split": split} for entry, split in ((check, "train"), (plain, "all"))]
+    checks = [{**entry, "split": split, "offending": ""} for entry, split in ((check, "train"), (plain, "all"))]
+    checks[0]["offending"] = "log_window.event_type"
     stored(tmp_path, "data/audit.json", {"checks": checks})
     stored(tmp_path, "docs/images/gains.csv", "set,model,value,low,high,n\nthe hold-out,small,0.5,0.25,0.75,8\n")
     stored(tmp_path, "docs/images/curve.csv", "run,value\nfirst,0.5\n")
@@ -68,6 +69,7 @@ def test_the_audit_and_the_charts_give_figures(tmp_path):
 
     assert known["audit.fields.stage1_basic.train.interval"] == "[0.283, 0.346]"
     assert known["audit.refusals.all.all"] == "0"
+    assert (known["audit.checks"], known["audit.failing"]) == ("2", "1")
     assert known["gains.the_hold_out.small.full"] == "0.500 [0.250, 0.750]"
     assert [key for key in known if key.startswith("curve")] == []
 

@@ -154,7 +154,7 @@ def baked(number: int) -> DemoCase:
         pair["task"],
         pair["observation"],
         judge_observation(pair["observation"]),
-        dict(zip((each["title"] for each in checkpoints()), replies, strict=True)),
+        dict(zip((each["name"] for each in checkpoints()), replies, strict=True)),
     )
 
 
@@ -162,7 +162,7 @@ def baked(number: int) -> DemoCase:
 def stored_answers(number: int, table: TableName = "standard") -> tuple[ScoredAnswer, ...]:
     """Return what each checkpoint answered to a stored incident, in the order of training."""
     case = baked(number)
-    return tuple(ask(name, case, table) for name in case.stored)
+    return tuple(ask(each["name"], case, table)._replace(who=each["title"]) for each in checkpoints())
 
 
 def from_link(query: Mapping[str, str]) -> DemoCase:
@@ -253,7 +253,7 @@ def ask(name: str, case: DemoCase, table: TableName = "standard") -> ScoredAnswe
     (reply,) = defender.answer([{"id": case.id, "task": case.task, "observation": case.observation}])
     took_ms = (time.perf_counter() - started) * 1000
     parsed = parse(reply.text)
-    return scored(name, parsed.answer, case, table, fault=reply.fault or parsed.fault, took_ms=took_ms)
+    return scored(described(name), parsed.answer, case, table, fault=reply.fault or parsed.fault, took_ms=took_ms)
 
 
 def warm_up() -> None:
@@ -326,7 +326,7 @@ class Game(NamedTuple):
         """
         if self.case is None:
             raise BadRequestError("Expected an incident that waits for an answer, and there is none; take the next.")
-        you = scored("You", {"action": action, "cited_log_id": cited, "rationale": "your own"}, self.case, table)
+        you = scored("You", {"action": action, "cited_log_id": cited, "rationale": ""}, self.case, table)
         model = ask(self.against, self.case, table)
         ended = Round(you, model, self.case.observation["alert"]["title"], self.case.truth.action)
         return self._replace(rounds=(*self.rounds, ended), case=None)

@@ -1,6 +1,6 @@
 """Lay an incident out as a case file: alert, verdicts and what is right on top, then the lines that matter, then what is folded.
 
-A tab draws its controls between the head and the rest. What else stands under a revealed incident goes into `after_reveal`:
+A tab draws its controls between these three parts. What else stands under a revealed incident goes into `after_reveal`:
 
     with tab.case.after_reveal:
         ...  # components, in sight after the reveal alone
@@ -24,11 +24,14 @@ class CaseFile:
 
     def __init__(self) -> None:
         self.revealed = gr.State(None)  # the DemoCase after the reveal
-        self.head = piece()
+        self.head = piece("demo-first")
+
+    def draw_lines(self) -> None:
+        """Draw the lines that matter."""
+        self.lines = piece()
 
     def draw_rest(self) -> None:
-        """Draw what stands below the tab's controls: the lines that matter, the place for more after the reveal, and the folds."""
-        self.lines = piece()
+        """Draw the place for more after the reveal, and the folds."""
         self.after_reveal = gr.Column(elem_classes=["demo-after"])
         self.folds = piece()
         self.drawn = Figures()

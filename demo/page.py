@@ -31,9 +31,9 @@ def styled(text: str) -> str:
     return f'<div class="demo-html">{text}</div>'
 
 
-def piece(**options: Any) -> gr.HTML:
+def piece(*classes: str, **options: Any) -> gr.HTML:
     """Return a component for HTML, empty unless `value` is given."""
-    return gr.HTML(elem_classes=["demo-piece"], js_on_load=None, **options)
+    return gr.HTML(elem_classes=["demo-piece", *classes], js_on_load=None, **options)
 
 
 def side_by_side() -> tuple[gr.HTML, gr.HTML]:

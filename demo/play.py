@@ -34,20 +34,25 @@ class PlayTab:
         self.table = table
         self.state = gr.State(None)  # a Playing
         self.score = piece(
+            "demo-first",
             value=styled(
                 f"<p>You are the analyst: answer {data.ROUNDS} incidents. The model answers the same ones.</p>"
             )
         )
         self.case = CaseFile()
-        with gr.Column(elem_classes=["demo-asked"]):
-            self.action = gr.Radio(
-                [(f"{ACTION_SIGNS[name]} {ACTION_NAMES[name]}", name) for name in LABELS],
-                label="What is to be done",
-                elem_classes=["demo-chips"],
-            )
-            self.cited = gr.Dropdown([], label="The line that supports it", min_width=220)
-        with gr.Row(elem_classes=["demo-bar"]):
-            self.go = gr.Button(ANSWER, variant="primary", min_width=120)
+        self.case.draw_lines()
+        with gr.Column(elem_classes=["demo-ask"]):
+            with gr.Row(elem_classes=["demo-asked"]):
+                self.action = gr.Radio(
+                    [(f"{ACTION_SIGNS[name]} {ACTION_NAMES[name]}", name) for name in LABELS],
+                    label="What is to be done",
+                    elem_classes=["demo-chips"],
+                    scale=4,
+                    min_width=330,
+                )
+                self.cited = gr.Dropdown([], label="The line that supports it", min_width=200, scale=1)
+            with gr.Row(elem_classes=["demo-bar"]):
+                self.go = gr.Button(ANSWER, variant="primary", min_width=120)
         self.case.draw_rest()
         with gr.Accordion("New game", open=False, elem_classes=["demo-fold"]), controls():
             self.task = task_list()
@@ -63,7 +68,7 @@ class PlayTab:
             on(self.against.input, self.on_start, [self.state, self.task, self.against], self.whole),
             on(
                 self.go.click,
-                self.on_go,
+                self.on_send,
                 [self.state, self.action, self.cited, self.task, self.against],
                 self.whole,
             ),
@@ -92,7 +97,7 @@ class PlayTab:
             return [gr.skip(), *skipped(self.whole)]
         return [gr.Tabs(selected="play"), *self._dealt(game_of(query), None)]
 
-    def on_go(
+    def on_send(
         self, playing: Playing | None, action: str | None, cited: str | None, task: Task, against: str
     ) -> list[Any]:
         """Take the visitor's answer, show the next incident, or begin another game, whichever comes next."""

@@ -9,7 +9,7 @@ const stepTo = (place) => {
 document.addEventListener("input", (event) => event.target.matches?.(".learn-at") && stepTo(event.target.value));
 let training = 0;
 document.addEventListener("click", (event) => {
-  const run = event.target.closest?.(".learn-run"), slider = run && run.parentElement.querySelector(".learn-at");
+  const run = event.target.closest?.(".learn-run"), slider = run && run.closest(".learn").querySelector(".learn-at");
   if (!slider) return;
   clearInterval(training);
   stepTo(0);

@@ -43,6 +43,7 @@ class WatchTab:
         with gr.Row(elem_classes=["demo-bar"]):
             self.go = gr.Button(REVEAL, variant="primary", min_width=120)
             self.draw = gr.Button("Draw at random", min_width=120)
+        self.case.draw_lines()
         self.case.draw_rest()
         self._draw_choices()
         self.body = [self.state, self.go, *self.case.body]

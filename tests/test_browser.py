@@ -21,9 +21,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
 expect.set_options(timeout=20_000)
-TABS = ("Before and after", "You triage", "You attack", "Arena", "Your log", "Results")
+TABS = ("Watch", "Play", "Attack", "Your log", "Results")
 SHOTS = os.environ.get("OPENSOC_SCREENSHOTS")
 
 pytestmark = [
@@ -65,12 +65,14 @@ def visit(browser, url):
 
 
 def tab(page, name):
-    chosen = page.get_by_role("tab", name=name, exact=True).locator("visible=true").first
-    if not chosen.is_visible():  # a phone shows the rest behind three dots
-        rest = page.locator(".overflow-menu:visible").filter(has=page.locator("button", has_text=name))
-        rest.locator("> button").click()
-        chosen = rest.locator(".overflow-dropdown button", has_text=name)
-    chosen.click()
+    page.get_by_role("tab", name=name, exact=True).locator("visible=true").first.click()
+
+
+def fold(page, name):
+    """Open what is folded under a name."""
+    page.locator("details.fold > summary, .demo-fold button").filter(has_text=name).locator(
+        "visible=true"
+    ).first.click()
 
 
 def button(page, name):
@@ -79,19 +81,18 @@ def button(page, name):
 
 def fallen(page, timeout=20_000):
     """The truth that is in sight."""
-    truth = page.locator(".card.truth:visible")
+    truth = page.locator(".card.ruling:visible, .card.truth:visible").first
     expect(truth).to_be_visible(timeout=timeout)
     return truth
 
 
 def begun_game(page):
-    tab(page, "You triage")
-    button(page, "New game").click()
+    tab(page, "Play")
     expect(page.locator(".card.score")).to_be_visible()
 
 
 def begun_attack(page):
-    tab(page, "You attack")
+    tab(page, "Attack")
     button(page, "New incident to edit").click()
     expect(page.locator(".card.gate.right")).to_be_visible()
 
@@ -107,39 +108,161 @@ def rewritten(page, incident):
     page.get_by_label("The incident").fill(incident if isinstance(incident, str) else json.dumps(incident))
 
 
-# ---------------------------------------------------------------- before and after
+# ---------------------------------------------------------------- watch
+def over(page):
+    """What stands over the title of the alert in sight."""
+    return page.locator(".card.alert:visible p.over")
+
+
+def drawn(page):
+    """A new incident, drawn at random."""
+    before = over(page).inner_text()
+    button(page, "Draw at random").click()
+    expect(over(page)).not_to_have_text(before)
+
+
+def bottom(page, what):
+    """Where the lowest of what is in sight ends, in pixels from the top of the screen."""
+    return max(one["y"] + one["height"] for one in map(lambda node: node.bounding_box(), page.locator(what).all()))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_alert_and_both_verdicts_stand_on_the_first_screen(visit, size):
+    page = visit(size=size)
+    bar = page.locator(".demo-bar:visible").bounding_box()
+    floor = bar["y"] if size == "phone" else SIZES[size]["height"]
+
+    assert bottom(page, ".card.alert:visible h2") < floor
+    assert page.locator(".card.answer:visible .chip").count() == 2
+    assert bottom(page, ".card.answer:visible .chip") < floor
+    assert bar["y"] + bar["height"] <= SIZES[size]["height"]
+    button(page, "Reveal").click()
+    fallen(page)
+    assert bottom(page, ".card.answer:visible .chip, .card.ruling:visible .chip") < floor
+
+
 def test_an_incident_is_shown_answered_twice_and_revealed(visit):
     page = visit()
-    first = page.locator(".card.alert:visible p.over").inner_text()
-    button(page, "Next incident").click()
-    expect(page.locator(".card.alert:visible p.over")).not_to_have_text(first)
-    assert page.locator(".card.answer:visible").count() == 2
-    assert page.locator("tr.evidence:visible").count() == 0
+    drawn(page)
+    expect(page.locator(".card.answer:visible")).to_have_count(2)
+    assert 1 <= page.locator(".matter:visible ol > li").locator("visible=true").count() <= 6
+    assert page.locator(".evidence:visible").count() == 0
 
     button(page, "Reveal").click()
     truth = fallen(page)
 
-    assert page.locator("tr.evidence:visible").count() >= 1
-    assert page.locator(".card.answer:visible .points").count() == 2
-    assert re.search(r"dismiss|monitor|quarantine_host|block_ip|escalate", truth.inner_text())
-    for link in truth.locator("a").all():
+    expect(button(page, "Reveal")).to_have_count(0)
+    expect(button(page, "Next incident")).to_be_visible()
+    assert page.locator(".matter li.evidence:visible").count() >= 1
+    assert page.locator(".card.answer:visible .worth").count() == 2
+    assert re.search(r"Dismiss|Keep watching|Quarantine the host|Block the address|Escalate", truth.inner_text())
+    fold(page, "the verifier's findings")
+    for link in page.locator(".findings:visible a").all():
         assert link.get_attribute("href").startswith("https://attack.mitre.org/techniques/T")
+
+
+def score(page):
+    """How many of the stored incidents are right at the chosen stage, as the page says and as it colours them."""
+    said = page.locator(".tally:visible b").inner_text()
+    green = "node => getComputedStyle(node).backgroundColor === 'rgb(22, 163, 74)'"
+    return said, sum(one.evaluate(green) for one in page.locator(".cells:visible i").all())
+
+
+def test_the_page_opens_where_training_changed_the_answer_and_the_slider_goes_back(visit):
+    page, stored = visit(), json.loads(Path("data/demo_examples.json").read_text("utf-8"))
+    rights = [checkpoint["right"] for checkpoint in stored["checkpoints"]]
+    chips = page.locator(".card.answer:visible .chip")
+    before, after = chips.all_inner_texts()
+    curve = page.locator(".dot.now:visible")
+    end = curve.bounding_box()
+
+    assert before != after
+    assert score(page) == (f"{rights[-1]} of 50", rights[-1])
+    slider = page.get_by_label("Stage of training")
+    slider.focus()
+    for _ in rights[1:]:
+        page.keyboard.press("ArrowLeft")
+    expect(page.locator(".card.answer:visible .chip").nth(1)).to_have_text(before)
+    assert score(page) == (f"{rights[0]} of 50", rights[0])
+    assert curve.bounding_box()["x"] < end["x"] - 100
+    assert slider.get_attribute("aria-valuetext") == stored["checkpoints"][0]["title"]
+
+    page.get_by_role("button", name="Play", exact=False).and_(page.locator(".learn-run")).click()
+    expect(page.locator(".card.answer:visible .chip").nth(1)).to_have_text(after)
+
+
+def test_the_slider_stays_where_it_is_from_one_stored_incident_to_the_next(visit):
+    page = visit()
+    page.get_by_label("Stage of training").fill("0")
+    button(page, "Reveal").click()
+    fallen(page)
+    first = over(page).inner_text()
+    button(page, "Next incident").click()
+    expect(over(page)).not_to_have_text(first)
+
+    one, other = page.locator(".card.answer:visible").all_inner_texts()
+    assert one == other
+    assert page.get_by_label("Stage of training").input_value() == "0"
+
+
+def test_a_drawn_incident_comes_with_the_odds_and_without_the_slider(visit):
+    page = visit()
+    drawn(page)
+
+    expect(page.locator(".learn")).not_to_be_visible()
+    stored = json.loads(Path("docs/results.json").read_text("utf-8"))["sets"]["test_seed"]["metrics"]["accuracy"][
+        "after"
+    ]
+    expect(page.locator(".live-note:visible")).to_contain_text(f"{100 * stored['value']:.0f} % on new organisations")
+    fold(page, "Pick an incident")
+    page.get_by_label("One of the 50 stored").locator("visible=true").click()
+    page.get_by_role("option", name="7", exact=True).click()
+    expect(over(page)).to_contain_text("Incident 7 of 50")
+    expect(page.locator(".learn")).to_be_visible()
+
+
+def test_choosing_a_task_shows_an_incident_of_it_at_once(visit):
+    page = visit()
+    fold(page, "Pick an incident")
+    page.get_by_label("Task").locator("visible=true").click()
+    page.get_by_role("option", name="Stage 3, mixed").click()
+
+    expect(over(page)).to_contain_text("stage 3, mixed")
+
+
+def test_a_rule_of_the_playbook_is_told_where_one_points(visit):
+    page = visit()
+    chip = page.locator(".card.answer:visible .chip").first
+    expect(chip.locator(".tip")).not_to_be_visible()
+    chip.hover()
+    expect(chip.locator(".tip")).to_be_visible()
+    fold(page, "The playbook")
+    expect(page.locator("dl.rules:visible dt").first).to_be_visible()
+
+
+def test_every_tab_is_in_sight_on_a_phone(visit):
+    page = visit(size="phone")
+
+    for name in TABS:
+        box = page.get_by_role("tab", name=name, exact=True).locator("visible=true").bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= 390
+    expect(page.locator(".overflow-menu > button").locator("visible=true")).to_have_count(0)
 
 
 def test_a_link_shows_the_same_incident_to_another_visitor(visit):
     page = visit("?task=stage3_mixed&seed=77")
-    assert page.locator(".card.alert:visible p.over").inner_text().startswith("Incident 77 of stage3_mixed")
+    assert over(page).inner_text().startswith("Live incident 77 · stage 3, mixed")
     link = page.locator(".card.alert:visible a").get_attribute("href")
 
     other = visit(link)
 
-    assert other.locator("table.lines:visible").inner_text() == page.locator("table.lines:visible").inner_text()
+    assert other.locator(".matter:visible").inner_text() == page.locator(".matter:visible").inner_text()
 
 
 def test_the_link_on_the_card_leads_back_to_the_demo(visit):
     page = visit("?task=stage2_multi&seed=5")
     page.locator(".card.alert:visible a").click()
-    expect(page.locator(".card.alert:visible p.over")).to_contain_text("Incident 5 of stage2_multi")
+    expect(over(page)).to_contain_text("Live incident 5 · stage 2, multi")
     # Gradio tells on the console that its stream ended with the page that was left
     visit.wrong[:] = [said for said in visit.wrong if "AbortError" not in said]
 
@@ -154,35 +277,39 @@ def test_a_link_that_leads_nowhere_is_told_and_shows_an_incident(visit, query):
     assert page.evaluate("typeof hacked") == "undefined"
 
 
-def test_a_baked_incident_has_both_stored_answers(visit):
+def test_a_stored_incident_has_the_answers_of_the_first_and_the_last_checkpoint(visit):
     page = visit("?baked=3")
+    stored = json.loads(Path("data/demo_examples.json").read_text("utf-8"))["checkpoints"]
 
-    assert page.locator(".card.alert:visible p.over").inner_text().startswith("Baked incident 3 of 50")
-    before, after = (card.inner_text() for card in page.locator(".card.answer:visible p.over").all())
-    assert "baked, before" in before
-    assert "baked, after" in after
+    assert over(page).inner_text().startswith("Incident 3 of 50")
+    cards = page.locator(".card.answer:visible p.over").all_inner_texts()
+    assert [card.strip() for card in cards] == [stored[0]["title"], stored[-1]["title"]]
 
 
 def test_another_defender_answers_the_same_incident(visit):
     page = visit("?task=stage1_basic&seed=11")
-    page.get_by_label("Defender A").first.click()
+    fold(page, "Pick an incident")
+    page.get_by_label("Baseline").first.click()
     page.get_by_role("option", name="always_dismiss").click()
 
     expect(page.locator(".card.answer:visible").first).to_contain_text("always_dismiss")
-    expect(page.locator(".card.answer:visible").first.locator("h3")).to_have_text("dismiss")
-    assert page.locator(".card.alert:visible p.over").inner_text().startswith("Incident 11")
+    expect(page.locator(".card.answer:visible").first.locator(".chip")).to_contain_text("Dismiss")
+    assert over(page).inner_text().startswith("Live incident 11")
 
 
-def test_timeline_and_graph_are_drawn_and_coloured_by_the_reveal(visit):
-    page = visit("?task=stage2_multi&seed=21")
-    for name in ("Timeline", "Who talked to whom"):
-        tab(page, name)
-        expect(page.locator(".js-plotly-plot:visible")).to_be_visible(timeout=30_000)
-        assert "evidence" not in page.locator(".js-plotly-plot:visible .legend").text_content()
-    button(page, "Reveal").click()
+@pytest.mark.parametrize("size", SIZES)
+def test_timeline_and_graph_are_drawn_in_full_width_and_coloured_by_the_reveal(visit, size):
+    page = visit("?task=stage2_multi&seed=21", size=size)
+    button(page, "Reveal").click()  # drawn anew while they are folded away
     fallen(page)
-
-    expect(page.locator(".js-plotly-plot:visible .legend")).to_contain_text("evidence")
+    page.wait_for_timeout(1_500)
+    for name in ("Timeline", "Who talked to whom"):
+        fold(page, name)
+        plot = page.locator(".demo-plot:visible .js-plotly-plot").last
+        expect(plot.locator(".legend")).to_contain_text("evidence", timeout=30_000)
+        page.wait_for_timeout(600)
+        whole = page.locator(".demo-plot:visible").last.bounding_box()["width"]
+        assert whole - 60 < plot.locator("svg.main-svg").first.bounding_box()["width"] <= whole
 
 
 # what of a figure's texts lies outside of the figure, or is cut by its axes
@@ -201,18 +328,23 @@ CLIPPED = """() => {
 def test_every_name_in_a_figure_is_in_sight(visit, size, query):
     page = visit(query, size=size)
     for name in ("Timeline", "Who talked to whom"):
-        tab(page, name)
-        expect(page.locator(".js-plotly-plot:visible")).to_be_visible(timeout=30_000)
+        fold(page, name)
+        plot = page.locator(".js-plotly-plot:visible")
+        expect(plot).to_be_visible(timeout=30_000)
+        page.wait_for_timeout(600)
+        assert page.evaluate(CLIPPED) == []
+        few = plot.locator(".textpoint").count()
+        plot.locator(".updatemenu-button").nth(1).click()  # all lines
         page.wait_for_timeout(600)
 
-        assert page.locator(".js-plotly-plot:visible .textpoint").count() > 5
+        assert plot.locator(".textpoint").count() > max(5, few)
         assert page.evaluate(CLIPPED) == []
-        assert page.locator(".tabitem:visible .demo-plot label").last.inner_text().strip() == name
+        fold(page, name)
 
 
 def test_who_talked_to_whom_is_told_as_text_too(visit):
     page = visit("?task=stage4_adversarial&seed=8")
-    tab(page, "Who talked to whom")
+    fold(page, "Who talked to whom")
     talks = page.get_by_label("who talked to whom", exact=True)
     expect(talks).to_contain_text("kim.costa → workspace/admin (L1-2)")
     talks.focus()
@@ -247,14 +379,13 @@ def walked(page, name, steps):
 
 def test_the_keyboard_is_enough(visit):
     page = visit()
-    first = page.locator(".card.alert:visible p.over").inner_text()
-    pressed(page, "Next incident")
-    expect(page.locator(".card.alert:visible p.over")).not_to_have_text(first)
+    first = over(page).inner_text()
     pressed(page, "Reveal")
     fallen(page)
+    page.keyboard.press("Enter")  # the same button goes on
+    expect(over(page)).not_to_have_text(first)
 
-    walked(page, "You triage", 1)
-    pressed(page, "New game")
+    walked(page, "Play", 1)
     expect(page.locator(".card.score")).to_contain_text("Incident 1 of 10")
     reached(page, "node.type === 'radio'")
     page.keyboard.press("ArrowDown")
@@ -262,29 +393,31 @@ def test_the_keyboard_is_enough(visit):
     pressed(page, "Answer")
     fallen(page)
     expect(page.locator(".card.score")).to_contain_text(re.compile("[✓✗]"))
-    pressed(page, "Next incident")
+    page.keyboard.press("Enter")
     expect(page.locator(".card.score")).to_contain_text("Incident 2 of 10")
 
 
 def test_who_passes_the_lists_with_the_tab_key_changes_nothing(visit):
     page = visit("?task=stage1_basic&seed=11")
-    page.get_by_text("Choose a seed, or a baked incident").click()
-    page.get_by_label("Task").first.focus()
-    reached(page, "node.getAttribute('role') === 'tab' && node.innerText.trim() === 'Log lines'")
+    fold(page, "Pick an incident")
+    page.get_by_label("One of the 50 stored").first.focus()
+    for _ in range(6):
+        page.keyboard.press("Tab")
     page.wait_for_timeout(2_000)
 
-    expect(page.locator(".card.alert:visible p.over")).to_contain_text("Incident 11 of")
-    expect(page.locator(".card.answer:visible p.over").nth(1)).to_contain_text("keyword")
+    expect(over(page)).to_contain_text("Live incident 11")
+    expect(page.locator(".card.answer:visible p.over").first).to_contain_text("keyword")
 
 
 def test_a_list_is_chosen_from_by_keyboard(visit):
-    page = visit()
+    page = visit("?task=stage1_basic&seed=11")
     answers = page.locator(".card.answer:visible p.over")
-    expect(answers.nth(1)).to_contain_text("keyword")
-    page.get_by_label("Defender B").focus()
+    expect(answers.first).to_contain_text("keyword")
+    fold(page, "Pick an incident")
+    page.get_by_label("Baseline").first.focus()
     for key in ("ArrowDown", "ArrowDown", "Enter"):
         page.keyboard.press(key)
-    expect(answers.nth(1)).not_to_contain_text("keyword")
+    expect(answers.first).not_to_contain_text("keyword")
 
 
 def test_the_keyboard_is_enough_to_attack_and_to_read(visit):
@@ -295,7 +428,7 @@ def test_the_keyboard_is_enough_to_attack_and_to_read(visit):
 
     page.reload()
     expect(page.locator(".card.alert:visible")).to_be_visible()
-    walked(page, "You attack", 2)
+    walked(page, "Attack", 2)
     pressed(page, "New incident to edit")
     expect(page.locator(".card.gate.right")).to_be_visible()
     reached(page, "node.tagName === 'TEXTAREA'")
@@ -303,27 +436,34 @@ def test_the_keyboard_is_enough_to_attack_and_to_read(visit):
     pressed(page, "Send")
     fallen(page)
     expect(page.locator(".card.alert:visible .narrative")).to_contain_text("Typed without a mouse.")
-    reached(page, "node.matches('.card.truth summary, .lines summary')")
+    reached(page, "node.matches('.card.truth summary, .fold > summary')")
     page.keyboard.press("Enter")
     expect(page.locator("details[open]:visible")).to_have_count(1)
 
 
-# ---------------------------------------------------------------- you triage
+# ---------------------------------------------------------------- play
 def test_ten_answers_make_a_game_with_a_score(visit):
     page = visit()
     begun_game(page)
     for number in range(1, 11):
         expect(page.locator(".card.score")).to_contain_text(f"Incident {number} of 10")
-        page.get_by_role("radio", name=re.compile("^escalate")).check()
+        page.get_by_role("radio", name=re.compile("Escalate")).check()
         button(page, "Answer").click()
         fallen(page)
         if number < 10:
             button(page, "Next incident").click()
 
-    score = page.locator(".card.score")
-    assert re.search(r"You won|The model won|A draw", score.inner_text())
-    assert score.locator(".yes, .no").count() == 20
-    expect(button(page, "Next incident")).to_be_disabled()
+    recap = page.locator(".card.recap:visible")
+    assert re.search(r"You won|The model won|A draw", recap.inner_text())
+    assert re.search(r"The model beat you on \d+ of 10", recap.inner_text())
+    assert recap.locator(".yes, .no").count() == 20
+    titles = recap.locator("tbody th").all_inner_texts()
+    again = visit(recap.locator("a.share").get_attribute("href"))
+    expect(again.locator(".card.score:visible")).to_contain_text("Incident 1 of 10")
+    assert titles[0] == f"1. {again.locator('.card.alert:visible h2').inner_text()}"
+
+    button(page, "Play again").click()
+    expect(page.locator(".card.score:visible")).to_contain_text("your best so far")
 
 
 def test_an_answer_without_an_action_is_asked_for_one(visit):
@@ -337,16 +477,17 @@ def test_an_answer_without_an_action_is_asked_for_one(visit):
 def test_visitors_do_not_share_an_incident_or_a_score(visit):
     one, other = visit("?seed=1"), visit("?seed=2")
     begun_game(one)
-    one.get_by_role("radio", name=re.compile("^dismiss")).check()
+    one.get_by_role("radio", name=re.compile("Dismiss")).check()
     button(one, "Answer").click()
     fallen(one)
-    tab(other, "You triage")
+    tab(other, "Play")
 
-    assert other.locator(".card.score:visible").count() == 0
-    tab(other, "Before and after")
+    expect(other.locator(".card.score:visible")).to_contain_text("You 0 right")
+    assert other.locator(".card.score .yes, .card.score .no").count() == 0
+    tab(other, "Watch")
     button(other, "Reveal").click()
     fallen(other)
-    assert other.locator(".card.alert:visible p.over").inner_text().startswith("Incident 2 ")
+    assert over(other).inner_text().startswith("Live incident 2 ")
 
 
 # ---------------------------------------------------------------- you attack
@@ -412,7 +553,7 @@ WHO_WON = re.compile("The attacker won|The defender held|No win|Refused at the g
 
 
 def watched_game(page):
-    tab(page, "Arena")
+    tab(page, "Attack")
     button(page, "Watch the stored game").click()
     expect(page.locator(".card.bout:visible h3")).to_have_text(WHO_WON)
 
@@ -437,7 +578,7 @@ def test_a_stored_game_is_watched_round_by_round(visit):
 
 def test_a_live_round_is_played_against_a_chosen_defender(visit):
     page = visit()
-    tab(page, "Arena")
+    tab(page, "Attack")
     page.get_by_label("Against the defender").click()
     page.get_by_role("option", name="always_dismiss").click()
     button(page, "Play a live round").click()
@@ -463,7 +604,7 @@ def judged_sample(page, label):
 def test_a_sample_log_is_judged_by_the_verifier_and_the_model(visit):
     page = visit()
     judged_sample(page, "A macro, then shadow copies")
-    expect(page.locator(".card.truth:visible h3")).to_contain_text("quarantine_host")
+    expect(page.locator(".card.truth:visible h3")).to_contain_text("Quarantine the host")
     expect(page.locator(".card.answer:visible .badge")).to_contain_text("the verifier")
     expect(page.locator(".card.truth:visible a", has_text="T1490")).to_be_visible()
 
@@ -620,6 +761,7 @@ def test_no_log_id_of_a_long_finding_is_broken_over_two_lines(visit, size):
     page = visit("?task=stage4_adversarial&seed=5", size=size)  # a finding of 25 lines
     button(page, "Reveal").click()
     fallen(page)
+    fold(page, "the verifier's findings")
 
     assert page.locator(".findings .whole").count() >= 25
     assert page.evaluate(BROKEN) == []
@@ -628,26 +770,26 @@ def test_no_log_id_of_a_long_finding_is_broken_over_two_lines(visit, size):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
-    page = visit("?task=stage2_multi&seed=31", size=size, dark=dark)
+    page = visit(size=size, dark=dark)
     button(page, "Reveal").click()
     fallen(page)
     for name in TABS:
-        if name == "You triage":
+        if name == "Play":
             begun_game(page)
-            page.get_by_role("radio", name=re.compile("^quarantine_host")).check()
+            page.get_by_role("radio", name=re.compile("Quarantine the host")).check()
             button(page, "Answer").click()
             fallen(page)
-        elif name == "You attack":
+        elif name == "Attack":
             begun_attack(page)
             button(page, "Send").click()
             fallen(page)
-        elif name == "Arena":
-            watched_game(page)
         elif name == "Your log":
             judged_sample(page, "A macro, then shadow copies")
         else:
             tab(page, name)
-            expect(page.locator(".board:visible" if name == "Results" else ".card.truth:visible").first).to_be_visible()
+            expect(
+                page.locator(".board:visible" if name == "Results" else ".card.ruling:visible").first
+            ).to_be_visible()
         page.wait_for_timeout(600)
 
         assert page.evaluate(CONTRAST) == []

@@ -43,8 +43,8 @@ def fresh_file(tmp_path, monkeypatch):
         forget()
 
     def forget():
-        demo_data.baked_file.cache_clear()
-        demo_data.baked.cache_clear()
+        for remembered in (demo_data.baked_file, demo_data.baked, demo_data.stored_answers, demo_data.opener):
+            remembered.cache_clear()
 
     yield written
     forget()
@@ -61,7 +61,7 @@ def opened():
 
 
 def file_of(pairs):
-    return json.dumps({"pairs": pairs, "before": {"defender": "old"}, "after": {"defender": "new"}})
+    return json.dumps({"pairs": pairs, "checkpoints": [{"name": "old", "title": "m"}, {"name": "new", "title": "m"}]})
 
 
 def pair(before, after="{}"):
@@ -69,8 +69,7 @@ def pair(before, after="{}"):
     return {
         "task": "stage1_basic",
         "observation": {name: seen[name] for name in ("alert", "log_window", "context")},
-        "before": {"reply": before},
-        "after": {"reply": after},
+        "answers": [{"reply": before}, {"reply": after}],
     }
 
 
@@ -98,7 +97,7 @@ def test_an_incident_is_the_generators_and_its_truth_the_verifiers(task, seed):
     assert (case.truth.action, case.truth.evidence_log_ids) == (truth.action, truth.evidence_log_ids)
     assert case.truth.rule_ids == truth.rule_ids
     assert set(case.observation) == {"alert", "log_window", "context"}
-    assert (case.task, case.stored, case.title) == (task, {}, f"Incident {seed} of {task}")
+    assert (case.task, case.stored, case.title) == (task, {}, f"Live incident {seed} · {demo_data.TASK_WORDS[task]}")
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -144,7 +143,7 @@ def test_a_seed_that_is_none_is_refused(seed):
 @pytest.mark.parametrize("number", [0, 51, -1, True, 1.0, "1", None])
 def test_a_baked_incident_that_is_not_there_is_refused(number):
     baked(1)
-    with pytest.raises(BadRequestError, match="Expected one of the 50 baked incidents, and got "):
+    with pytest.raises(BadRequestError, match="Expected one of the 50 stored incidents, and got "):
         baked(number)
 
 
@@ -160,7 +159,7 @@ def test_a_baked_incident_that_is_not_there_is_refused(number):
         ({"seed": "\ud800\u202e"}, r"got '\\ud800\\u202e'"),
         ({"seed": "0x10"}, "Expected a whole number"),
         ({"baked": ""}, "Expected a whole number as baked, and got ''"),
-        ({"baked": "0"}, "Expected one of the 50 baked incidents, and got 0"),
+        ({"baked": "0"}, "Expected one of the 50 stored incidents, and got 0"),
         ({"baked": "51", "task": "stage1_basic", "seed": "1"}, "and got 51"),
         ({"baked": "1.0"}, "Expected a whole number as baked"),
         ({"baked": None}, "Expected a whole number as baked"),
@@ -182,15 +181,16 @@ def test_every_baked_incident_holds_what_its_file_says():
 
         assert case.observation == row["observation"]
         assert (case.truth.action, list(case.truth.evidence_log_ids)) == (row["label"], row["evidence"])
-        assert case.title == f"Baked incident {number} of 50, {row['task']}"
-        for name, when in zip(demo_data.baked_names(), ("before", "after"), strict=True):
-            answer, stored = ask(name, case), row[when]
+        assert case.title == f"Incident {number} of 50 · {demo_data.TASK_WORDS[row['task']]}"
+        for place, stored in enumerate(row["answers"]):
+            answer = demo_data.stored_answers(number)[place]
             said = stored["answer"] and {
                 **stored["answer"],
                 "rationale": rationale_in_words(stored["answer"]["rationale"], row["observation"]),
             }
             assert (answer.triage, answer.fault, answer.reward) == (said, stored["fault"], stored["reward"])
-            assert answer.right == (stored["action"] == row["label"])
+            assert answer.right == (stored["action"] == row["label"]) == (place in demo_data.right_at(number))
+            assert answer.who == demo_data.checkpoints()[place]["title"]
             assert answer.took_ms is None
 
 
@@ -209,28 +209,57 @@ def test_every_baked_incident_holds_what_its_file_says():
 def test_a_stored_answer_that_cannot_be_read_is_scored_as_malformed(fresh_file, reply, fault):
     fresh_file(file_of([pair(reply)]))
     case = baked(1)
-    answer = ask("old (baked, before)", case)
+    answer = ask("old", case)
 
-    assert list(case.stored) == ["old (baked, before)", "new (baked, after)"]
+    assert list(case.stored) == ["old", "new"]
     assert (answer.triage, answer.right, answer.reward) == (None, False, -0.1)
     assert fault in answer.fault
-    assert ask("old (baked, before)", case, "hardened").reward == -1.0
+    assert ask("old", case, "hardened").reward == -1.0
 
 
 def test_both_stored_answers_of_one_defender_are_kept_apart(fresh_file):
     first, second = (json.dumps({"action": name, "cited_log_id": "L1-1", "rationale": ""}) for name in LABELS[:2])
-    text = json.dumps({"pairs": [pair(first, second)], "before": {"defender": "m"}, "after": {"defender": "m"}})
-    fresh_file(text)
+    fresh_file(file_of([pair(first, second)]))
 
-    assert [ask(name, baked(1)).triage["action"] for name in baked(1).stored] == ["dismiss", "monitor"]
+    answers = demo_data.stored_answers(1)
+    assert [(answer.who, answer.triage["action"]) for answer in answers] == [("m", "dismiss"), ("m", "monitor")]
+
+
+def test_the_page_opens_on_an_incident_that_training_changed_from_wrong_to_fully_right(fresh_file):
+    rows = [
+        {"label": "monitor", "answers": [{"action": action, "reward": reward} for action, reward in answers]}
+        for answers in (
+            [("monitor", 1.1), ("monitor", 1.1)],
+            [("dismiss", -1.0), ("escalate", 0.05)],
+            [("dismiss", -1.0), ("monitor", 1.1)],
+        )
+    ]
+    fresh_file(json.dumps({"pairs": rows, "checkpoints": [{"name": "old"}, {"name": "new"}]}))
+
+    assert [demo_data.right_at(number) for number in (1, 2, 3)] == [[0, 1], [], [1]]
+    assert demo_data.opener() == 3
+
+
+def test_the_odds_are_those_of_the_results_file(tmp_path, monkeypatch):
+    share = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 8}
+    stored = {"sets": {"test_seed": {"metrics": {"accuracy": {"after": share}}}}}
+    (tmp_path / "results.json").write_text(json.dumps(stored), "utf-8")
+    monkeypatch.setattr(demo_data, "RESULTS", tmp_path / "results.json")
+    demo_data.odds.cache_clear()
+    assert demo_data.odds() == [("new organisations", share)]
+
+    monkeypatch.setattr(demo_data, "RESULTS", tmp_path / "none.json")
+    demo_data.odds.cache_clear()
+    assert demo_data.odds() == []
+    demo_data.odds.cache_clear()
 
 
 def test_without_the_file_there_is_nothing_baked(fresh_file):
     fresh_file(None)
 
     assert demo_data.baked_file()["pairs"] == []
-    assert len(demo_data.baked_names()) == 2
-    with pytest.raises(BadRequestError, match="Expected one of the 0 baked incidents, and got 1"):
+    assert demo_data.checkpoints() == []
+    with pytest.raises(BadRequestError, match="Expected one of the 0 stored incidents, and got 1"):
         baked(1)
 
 
@@ -242,7 +271,7 @@ def test_every_defender_that_is_offered_answers_as_an_episode_scores_it():
             for table in TABLES:
                 answer = ask(name, case, table)
 
-                assert answer.who == name
+                assert answer.who == described(name)
                 assert (answer.fault, answer.right) == ("", answer.triage["action"] == case.truth.action)
                 assert (answer.reward, answer.components) == episode(case, answer.triage, table)
                 assert 0 <= answer.took_ms < 60_000
@@ -290,7 +319,7 @@ def test_an_answer_of_no_form_is_scored_and_told(content):
     assert scored("you", content, generated("stage1_basic", 0), "standard", fault="silent").fault == "silent"
 
 
-@pytest.mark.parametrize("name", ["nobody", "", "keyword (baked, before)", "<script>", "verifier_oracle"])
+@pytest.mark.parametrize("name", ["nobody", "", "keyword (stored)", "<script>", "verifier_oracle"])
 def test_a_defender_that_is_not_there_is_refused(name):
     with pytest.raises(BadRequestError, match=r"Expected a defender that answers this incident, one of .*keyword, "):
         ask(name, generated("stage1_basic", 0))
@@ -309,8 +338,8 @@ def test_only_defenders_that_can_answer_here_are_offered(monkeypatch, opened):
 
 
 def test_defenders_have_names_that_a_person_reads():
-    assert described("keyword") == "keyword (list of bad words)"
-    assert described("old (baked, before)") == "old (baked, before)"
+    assert described("keyword") == "List of bad words (keyword)"
+    assert described("some checkpoint") == "some checkpoint"
     assert len({described(name) for name in demo_data.OFFERED}) == 6
 
 
@@ -372,7 +401,7 @@ def test_a_game_has_ten_incidents_that_both_answer(seeds):
         assert (game.over, game.waiting) == (False, False)
         game = game.dealt()
         case = game.case
-        assert case == generated("stage2_multi", number)
+        assert case == generated("stage2_multi", int(case.link["seed"]))
         assert (game.waiting, game.dealt()) == (True, game)
         action = case.truth.action if number % 2 else "monitor"
         game = game.answered(action, case.truth.evidence_log_ids[0], "hardened")

@@ -18,7 +18,7 @@ from demo.figures import EVIDENCE
 from demo.games import Bout
 from demo.graph import Link, graph, links_of, talk_rows
 from demo.timeline import timeline
-from demo.words import LONGEST, readable
+from demo.words import ACTION_NAMES, ACTIONS, LONGEST, readable
 from demo_data import (
     DemoCase,
     Game,
@@ -172,8 +172,10 @@ def strings(value):
     return [value] if isinstance(value, str) else []
 
 
-def figures(case, *, revealed=False):
-    return [json.loads(go.Figure(draw(case, revealed=revealed)).to_json()) for draw in (timeline, graph)]
+def figures(case, *, revealed=False, cited=None):
+    """Both figures with all lines, or with those that matter first where some are cited."""
+    cited = [line["log_id"] for line in case.observation["log_window"]] if cited is None else cited
+    return [json.loads(go.Figure(draw(case, revealed=revealed, cited=cited)).to_json()) for draw in (timeline, graph)]
 
 
 # ---------------------------------------------------------------- what an attacker writes
@@ -183,7 +185,7 @@ def test_what_an_attacker_writes_adds_nothing_to_a_page_but_text(name):
         page = Page(made)
 
         assert page.elements == PLAIN[piece].elements, piece
-        if piece != "outcome":
+        if piece not in ("outcome", "score"):
             assert " ".join(readable(HOSTILE[name])[:LONGEST].split()) in page.text, piece
 
 
@@ -337,7 +339,8 @@ def test_nothing_before_the_reveal_depends_on_the_truth(place):
     def seen(truth, answers):
         told = case._replace(truth=truth)
         cards = [views.answer_card(answer) for answer in answers]
-        return [views.alert_card(told), views.log_table(told, answers), *figures(told), *cards, views.hidden()]
+        parts = [draw(told, answers) for draw in (views.case_head, views.matter, views.folds, views.log_table)]
+        return [*parts, *figures(told), *figures(told, cited=()), *cards]
 
     before = seen(case.truth, answers)
     for truth in other_truths(case):
@@ -350,10 +353,11 @@ def test_nothing_before_the_reveal_depends_on_the_truth(place):
 def test_before_the_reveal_no_word_and_no_colour_marks_evidence():
     for case in CASES:
         answer = ask("keyword", case)
-        told = views.alert_card(case) + views.log_table(case, [answer]) + views.answer_card(answer)
-        drawn = json.dumps(figures(case))
+        told = views.case_head(case, [answer]) + views.matter(case, [answer]) + views.log_table(case, [answer])
+        told = told.replace("the rule that fired can be wrong", "")
+        drawn = json.dumps(figures(case) + figures(case, cited=()))
 
-        assert not re.search(r"evidence|right|wrong|faded|proof|reward (?!shows)", re.sub(r"<dd>.*?</dd>", "", told))
+        assert not re.search(r"evidence|right|wrong|faded|proof|reward", re.sub(r"<dd>.*?</dd>", "", told))
         assert EVIDENCE not in drawn
         assert '"evidence"' not in drawn
 
@@ -383,7 +387,7 @@ def test_after_the_reveal_evidence_is_marked_and_coloured(case):
 def test_marks_say_which_line_alerted_and_who_cited_which():
     case = BASE
     ids = [line["log_id"] for line in case.observation["log_window"]]
-    first = answer_of("x", who="old (baked, before)", triage={**answer_of("x").triage, "cited_log_id": ids[2]})
+    first = answer_of("x", who="old (small)", triage={**answer_of("x").triage, "cited_log_id": ids[2]})
     second = answer_of("x", who="keyword", triage={**answer_of("x").triage, "cited_log_id": ids[2]})
     silent = answer_of("x", who="nobody", triage=None)
     table = views.log_table(case, [first, second, silent])
@@ -395,13 +399,100 @@ def test_marks_say_which_line_alerted_and_who_cited_which():
     assert "nobody" not in table
 
 
+# ---------------------------------------------------------------- the lines that matter
+def test_the_lines_that_matter_are_the_alert_s_the_cited_and_after_the_reveal_the_evidence():
+    for case in CASES:
+        ids = [line["log_id"] for line in case.observation["log_window"]]
+        cited = answer_of("x", who="one", triage={**answer_of("x").triage, "cited_log_id": ids[0]})
+        before, after = (
+            re.findall(r'<p class="over"><b>(L\d+-\d+)', views.matter(case, [cited], revealed=revealed))
+            for revealed in (False, True)
+        )
+
+        assert {case.observation["alert"]["log_id"], ids[0]} <= set(before) & set(after)
+        assert before == sorted(before, key=ids.index)
+        assert 1 <= len(before) <= 4
+        assert len(after) <= 5
+        shown = set(case.truth.evidence_log_ids) & set(after)
+        assert shown
+        assert len(shown) == len(set(case.truth.evidence_log_ids)) or len(after) == 5
+
+
+def test_a_line_is_a_sentence_with_what_the_records_say_on_it():
+    case = hand(
+        launch(0, "a.exe"),
+        call(60, "a.exe"),
+        **dict.fromkeys(("tickets", "tools", "scanners", "sensors"), ()),
+        indicators=[{"value": OUTSIDE, "confidence": "high"}],
+        hosts=[{**HOSTS[0], "criticality": "crown_jewel"}, *HOSTS[1:]],
+    )
+    text = Page(views.matter(case)).text
+
+    assert "On WKS-01 , by ana : program started," in text
+    assert "WKS-01 is a crown jewel" in text
+    assert f"threat intelligence lists {OUTSIDE}, high confidence" in text
+
+
+def test_what_belongs_to_a_stage_of_training_is_marked_with_it():
+    stays, first, last = (
+        answer_of("x", who=name, steps=steps, triage={**answer_of("x").triage, "cited_log_id": log_id})
+        for name, steps, log_id in (("start", "", "L1-0"), ("start", "0", "L1-0"), ("end", "1", "L1-2"))
+    )
+    head, lines = Page(views.case_head(BASE, [stays, first, last])), views.matter(BASE, [stays, first, last])
+
+    assert head.values("data-steps") == ["0", "1"]
+    assert '<span class="mark" data-steps="1">cited by end</span>' in lines
+
+
+def test_a_chain_of_reasons_is_told_rule_by_rule_and_the_action_in_words():
+    rule = RULES[0].rule_id
+    told = f"{rule} in L1-3: suspicious, on A by b; nothing explains it. So quarantine_host: hostile code runs on one host."
+
+    assert views.reasons_of(told) == [
+        views.Reason(rule, "", " in L1-3: suspicious, on A by b; nothing explains it."),
+        views.Reason("", "quarantine_host", "hostile code runs on one host."),
+    ]
+    assert views.reasons_of("Free words. So it is.") == [views.Reason("", "", "Free words. So it is.")]
+    assert RULES[0].summary in Page(views.answer_card(answer_of(told))).text
+
+
+def test_the_strip_of_training_has_a_score_and_a_dot_for_each_checkpoint():
+    def checkpoint(title, right, reward):
+        figures = {"value": reward, "low": reward - 0.1, "high": reward + 0.1, "n": 9}
+        return {"title": title, "right": right, "about": "", "incidents": 12_000, "mean_reward": figures}
+
+    strip = views.learn(
+        [checkpoint("start", 1, -0.2), checkpoint("end", 2, 0.8)], [[0, 1], [1], []], {"set": "places", "items": 9}
+    )
+    page = Page(strip)
+
+    assert re.findall(r'<p class="tally" data-steps="(\d)"><b>(.*?)</b>', strip) == [("0", "1 of 3"), ("1", "2 of 3")]
+    assert page.values("data-right") == ["0 1", "1", ""]
+    assert re.findall(r'dot now" data-steps="(\d)" style="left:([\d.]+)%', strip) == [("0", "0.0"), ("1", "100.0")]
+    assert (page.values("min"), page.values("max"), page.values("value")) == (["0"], ["1"], ["1"])
+    assert "Mean reward on 9 incidents of places" in page.text
+    assert "start -0.20, end +0.80" in page.values("aria-label")[2]
+
+
+def test_figures_show_first_what_matters_and_all_lines_on_demand():
+    case = hand(*(launch(place, "a.exe", host=f"WKS-0{1 + place % 2}") for place in range(8)))
+    for figure in figures(case, cited=("L1-5",)):
+        few, whole = figure["layout"]["updatemenus"][0]["buttons"]
+        seen = [trace for trace in figure["data"] if trace.get("visible", True)]
+
+        assert (few["label"], whole["label"]) == ("2 that matter", "all 8 lines")
+        assert 0 < len(seen) < len(figure["data"])
+        assert [not one for one in few["args"][0]["visible"]] == whole["args"][0]["visible"]
+    assert all("updatemenus" not in figure["layout"] for figure in figures(case))
+
+
 # ---------------------------------------------------------------- cards
 def test_an_alert_without_a_note_has_no_note():
     quiet = next(case for case in CASES if "narrative" not in case.observation["alert"])
     telling = next(case for case in CASES if "narrative" in case.observation["alert"])
 
-    assert "Reporter, unverified" not in views.alert_card(quiet)
-    assert f"Reporter, unverified {telling.observation['alert']['narrative']}" in Page(views.alert_card(telling)).text
+    assert "unverified" not in views.alert_card(quiet)
+    assert f"unverified: {telling.observation['alert']['narrative']}" in Page(views.alert_card(telling)).text
 
 
 def test_every_value_of_a_line_stands_in_the_table():
@@ -429,14 +520,13 @@ def test_a_card_shows_an_answer_and_after_the_reveal_its_reward():
     answer = answer_of("because", who="me")
     before, after = Page(views.answer_card(answer)).text, Page(views.answer_card(answer, BASE)).text
 
-    assert before == "me · 1.5 ms monitor cites L1-1 , 25 % sure because The reward shows after the reveal."
-    assert (
-        after == "me · 1.5 ms monitor right cites L1-1 , 25 % sure because decision +1.00 citation +0.10 reward +1.10"
-    )
+    chip = f"◐ Keep watching Playbook: {ACTIONS['monitor']}"
+    assert before == f"me {chip} cites L1-1 because"
+    assert after == f"me right {chip} cites L1-1 · +1.10 (right action +1, right line +0.1) because"
     wrong = answer_of(
         "", who="me", right=False, took_ms=None, triage={**answer.triage, "rationale": "", "confidence": None}
     )
-    assert Page(views.answer_card(wrong, BASE)).text.startswith("me monitor wrong cites L1-1 no rationale")
+    assert Page(views.answer_card(wrong, BASE)).text.endswith("no reason given")
     assert "no readable answer it broke" in Page(views.answer_card(answer_of("", triage=None, fault="it broke"))).text
     assert views.answer_card(None) == ""
 
@@ -445,7 +535,7 @@ def test_the_ground_truth_tells_action_evidence_rules_and_steps():
     for case in CASES:
         text, truth = Page(views.ground_truth(case)).text, case.truth
 
-        assert f"{truth.action}: " in text
+        assert f"{ACTION_NAMES[truth.action]} Playbook: {ACTIONS[truth.action]}" in text
         assert f"Because {truth.why}. Evidence: {' '.join(truth.evidence_log_ids)} " in text
         assert all(" ".join(line.split()) in text for line in truth.explanation.splitlines())
         for finding in truth.findings:
@@ -463,22 +553,33 @@ def test_a_claim_is_repeated_and_decides_nothing():
     assert first.replace("claimed dismiss", "") == second.replace("claimed escalate", "")
 
 
-def test_the_score_counts_rounds_and_says_who_won():
+def ended(you, model):
+    return Round(you, model, "A title", "dismiss")
+
+
+def test_the_score_counts_rounds_and_tells_the_best_so_far():
     good, bad = answer_of("x", right=True, reward=1.1), answer_of("x", right=False, reward=-0.3)
     begun = Page(views.score(Game("keyword", "stage1_basic", (), BASE))).text
-    half = Page(views.score(Game("keyword", "stage1_basic", (Round(good, bad), Round(bad, bad)), BASE))).text
+    half = Page(views.score(Game("keyword", "stage1_basic", (ended(good, bad), ended(bad, bad)), BASE), 7)).text
 
-    assert begun == "Incident 1 of 10 who right reward " + " ".join(map(str, range(1, 11))) + (
-        " you 0 +0.00" + " ·" * 10 + " keyword 0 +0.00" + " ·" * 10
-    )
+    assert begun == "Incident 1 of 10 You 0 right, +0.00" + " ·" * 10 + " The model 0 right, +0.00" + " ·" * 10
     assert "Incident 3 of 10" in half
-    assert "you 1 +0.80 ✓ ✗ ·" in half
-    assert "keyword 0 -0.60 ✗ ✗ ·" in half
-    for you, model, told in ((good, bad, "You won."), (bad, good, "The model won."), (bad, bad, "A draw.")):
-        page = Page(views.score(Game("keyword", "stage1_basic", (Round(you, model),) * 10))).text
-        assert "Incident 10 of 10 who" in page
-        assert told in page
-        assert told not in half
+    assert "your best so far: 7 of 10" in half
+    assert "You 1 right, +0.80 ✓ ✗ ·" in half
+    assert "The model 0 right, -0.60 ✗ ✗ ·" in half
+
+
+def test_the_recap_says_who_won_who_beat_whom_and_links_to_the_same_game():
+    good, bad = answer_of("x", right=True, reward=1.1), answer_of("x", right=False, reward=-0.3)
+    rounds = (ended(good, bad),) * 6 + (ended(bad, good),) * 2 + (ended(good, good), ended(bad, bad))
+    page = Page(views.recap(Game("keyword", "stage1_basic", rounds, seed=7), 8))
+
+    assert "You won: 7 to 3 of 10" in page.text
+    assert "The model beat you on 2 of 10; you beat it on 6. Your best so far: 8 of 10." in page.text
+    assert page.values("href") == ["?play=stage1_basic&game=7"]
+    assert "1. A title Dismiss ✓ Keep watching ✗ Keep watching" in page.text
+    for you, model, told in ((bad, good, "The model won: 0 to 10"), (bad, bad, "A draw: 0 to 0")):
+        assert told in Page(views.recap(Game("keyword", "stage1_basic", (ended(you, model),) * 10), 0)).text
 
 
 def test_the_gate_lists_a_dozen_reasons_and_counts_the_rest():
@@ -831,4 +932,4 @@ def test_no_figure_is_typed_into_the_templates():
     text = (results.ROOT / "demo" / "pieces.html").read_text("utf-8")
     bare = Page(re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", text, flags=re.DOTALL)).text
 
-    assert re.findall(r"\d[\d.]*", bare) == ["95"]  # percent, of the intervals
+    assert re.findall(r"\d[\d.]*", bare) == ["95", "95"]  # percent, of the intervals

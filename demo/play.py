@@ -37,7 +37,7 @@ class PlayTab:
             "demo-first",
             value=styled(
                 f"<p>You are the analyst: answer {data.ROUNDS} incidents. The model answers the same ones.</p>"
-            )
+            ),
         )
         self.case = CaseFile()
         self.case.draw_lines()

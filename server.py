@@ -134,7 +134,7 @@ def _bind(host: str, port: int) -> socket.socket:
             listener.close()
         raise OpenSOCError(
             f"Expected to listen on {host} port {port}, and got: {getattr(error, 'strerror', None) or error}. "
-            "Stop what uses it, or choose another with --host and --port."
+            "Stop what uses it, or choose another: `make serve PORT=7861`, or --host and --port."
         ) from error
     return listener
 

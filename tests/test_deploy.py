@@ -383,6 +383,8 @@ def test_the_front_matter_and_the_links_of_this_readme_are_what_the_script_knows
     assert deploy.with_links(text, links).count("(https://example.org/)") == text.count("<!-- link:")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(700)
 def test_the_whole_of_it_runs_as_the_space(tmp_path):
     """Push this checkout with the printed commands, start the server from what the hub was given, and let the script try it."""
     ignored = [
@@ -396,7 +398,7 @@ def test_the_whole_of_it_runs_as_the_space(tmp_path):
             if not name.startswith(tuple(f"{entry}/" for entry in ignored)) and name not in ignored:
                 (home / name).parent.mkdir(parents=True, exist_ok=True)
                 (home / name).write_bytes(content)
-        servers.append(ServerProcess(home, env=secrets, timeout_s=200))
+        servers.append(ServerProcess(home, env=secrets, timeout_s=400))
         return servers[0].base_url
 
     env = {
@@ -410,9 +412,9 @@ def test_the_whole_of_it_runs_as_the_space(tmp_path):
     try:
         with FakeHub().serving() as hub:
             hub.launch = launch
-            command = ["bash", "scripts/deploy_to_hf.sh", "--wait", "240"]
+            command = ["bash", "scripts/deploy_to_hf.sh", "--wait", "500"]
             done = subprocess.run(
-                command, cwd=ROOT, env=env | {"HF_ENDPOINT": hub.url}, capture_output=True, text=True, timeout=280
+                command, cwd=ROOT, env=env | {"HF_ENDPOINT": hub.url}, capture_output=True, text=True, timeout=600
             )
             hub.builder.join()
     finally:

@@ -1,6 +1,6 @@
 """Install the server's pinned packages and say meanwhile how far it is: python scripts/install.py requirements.txt
 
-pip alone says nothing, or a line for each of a hundred packages; what it says of a failure is printed as it is. Standard library only, as it runs
+pip alone says nothing, or a line for each of a hundred packages; what it says is printed where it fails. Standard library only, as it runs
 before anything is installed. Exit code: pip's.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -46,10 +47,17 @@ def main(argv: Sequence[str]) -> int:
     (path,) = argv
     total = packages(Path(path).read_text("utf-8"))
     print(SAYS.format(total=total), flush=True)
-    with subprocess.Popen([sys.executable, "-m", *PIP, path], stdout=subprocess.PIPE, text=True) as pip:
+    command = [sys.executable, "-m", *PIP, path]
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as pip,
+    ):
         assert pip.stdout
         for sentence in progress(pip.stdout, total):
             print(sentence, flush=True)
+        if pip.wait():
+            said.seek(0)
+            print(*said, sep="", end="", file=sys.stderr)
     return pip.returncode
 
 

@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import sync_playwright
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "episode.gif"
-SIZE = {"width": 1180, "height": 780}  # of the window, pixels
-SCALE = 0.75  # of the picture, to the window
+SIZE = {"width": 1280, "height": 830}  # of the window, pixels
+SCALE = 0.7  # of the picture, to the window
 BAND = 40  # height of the caption below, pixels
 COLOURS = 96
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

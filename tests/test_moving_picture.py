@@ -26,7 +26,7 @@ def test_a_picture_shows_each_frame_for_its_time_above_its_caption(tmp_path):
     with Image.open(tmp_path / "made" / "two.gif") as picture:
         frames = [(frame.convert("RGB"), frame.info["duration"]) for frame in ImageSequence.Iterator(picture)]
         assert picture.info["loop"] == 0
-    assert [(frame.size, ms) for frame, ms in frames] == [((75, 45 + BAND), 500), ((75, 45 + BAND), 700)]
+    assert [(frame.size, ms) for frame, ms in frames] == [((70, 42 + BAND), 500), ((70, 42 + BAND), 700)]
     assert [frame.getpixel((5, 5)) for frame, _ in frames] == [(255, 0, 0), (0, 0, 255)]
 
 

@@ -43,8 +43,8 @@ WORDS = {
     "escalate": "Escalate",
 }
 SETS = {
-    "test_seed": "new incidents,\nknown kinds",
-    "test_family": "kinds never\nseen",
+    "test_seed": "new incidents,\nknown scenarios",
+    "test_family": "scenarios\nnever seen",
     "test_tactic": "a tactic never\nseen",
     "holdout": "hold-out,\na mix of all",
 }
@@ -275,7 +275,7 @@ def episode(page: Page) -> None:
     page.box((MARGIN, 4.45, 11.85, 0.6), "Rewards go back to both players", 16, align=PP_ALIGN.CENTER)
     page.text(
         (MARGIN, 5.5, 11.9, 1.4),
-        "**${count.families}** kinds of scenario   ·   **${count.event_types}** types of event   ·   **${count.rules}** detection rules   ·   "
+        "**${count.families}** scenario families   ·   **${count.event_types}** types of event   ·   **${count.rules}** detection rules   ·   "
         "**${count.techniques}** ATT&CK techniques\n"
         "Four levels: one decisive event; several; look-alikes and noise; near misses with hostile text.",
         18,
@@ -350,7 +350,7 @@ def learned(page: Page) -> None:
     page.table((7.75, 1.8), (1.9, 1.5, 1.5), rows, size=12, height=0.62, fill=lambda row, _: PALE if row % 2 else WHITE)
     page.text(
         (7.75, 5.1, 4.9, 1.1),
-        "Mean reward on new incidents of known kinds: ${embedded_first.test_seed.mean_reward} before, **${embedded.test_seed.mean_reward}** after "
+        "Mean reward on new incidents of known scenarios: ${embedded_first.test_seed.mean_reward} before, **${embedded.test_seed.mean_reward}** after "
         "(best possible ${verifier_oracle.test_seed.mean_reward}).",
         15,
     )
@@ -398,7 +398,7 @@ def limits(page: Page) -> None:
     rows = [
         ("What was asked", "The model", "To compare"),
         (
-            "Malicious incidents of unseen kinds, dismissed",
+            "Malicious incidents of unseen scenarios, dismissed",
             "${results.test_family.dismiss_on_malicious.after.percent.full}",
             "random guessing: ${random.test_family.dismiss_on_malicious.percent.full}",
         ),
@@ -491,7 +491,7 @@ SLIDES: Sequence[tuple[str, Callable[[Page], None], str]] = (
     (
         "",
         opening,
-        "OpenSOC is a reinforcement-learning environment on OpenEnv. A model learns what to do about a security alert. On new incidents of known kinds right answers "
+        "OpenSOC is a reinforcement-learning environment on OpenEnv. A model learns what to do about a security alert. On new incidents of known scenarios right answers "
         "rise from ${results.test_seed.accuracy.before.percent.full} to ${results.test_seed.accuracy.after.percent.full}; on a tactic never shown they stay at "
         "${results.test_tactic.accuracy.after.percent.full}. Both figures are true, and we show both.",
     ),
@@ -520,7 +520,7 @@ SLIDES: Sequence[tuple[str, Callable[[Page], None], str]] = (
         "What training changed",
         learned,
         "Macro-F1 weighs the five actions equally. The first model had ${manifest.sft_train.rows} labelled rows and a little reinforcement learning. The gain on new incidents is "
-        "${results.test_seed.macro_f1.difference.full}, on kinds never seen ${results.test_family.macro_f1.difference.full}, on a tactic never seen "
+        "${results.test_seed.macro_f1.difference.full}, on scenarios never seen ${results.test_family.macro_f1.difference.full}, on a tactic never seen "
         "${results.test_tactic.macro_f1.difference.full}, which is no gain.",
     ),
     (

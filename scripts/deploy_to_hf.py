@@ -304,7 +304,7 @@ def with_links(text: str, links: Mapping[str, str]) -> str:
 
 
 def stage_part(part: str, plan: Deployment, place: Path) -> None:
-    """Copy a directory of the checkout; its card's relative links lead to the Space's files, and a model's card names the dataset."""
+    """Copy a directory of the checkout; its card's relative links lead to the Space's files, and a model's card names the dataset with its owner."""
     for name in git("ls-files", "-z", part).split("\0"):
         if name and (ROOT / name).is_file():
             target = place / Path(name).relative_to(part)
@@ -313,7 +313,7 @@ def stage_part(part: str, plan: Deployment, place: Path) -> None:
     card = place / "README.md"
     text = RELATIVE.sub(partial(_in_the_space, plan, part, place), card.read_text("utf-8"))
     if part.startswith("models/"):
-        text = text.replace("\n---\n", f"\ndatasets:\n  - {plan.repo(DATASET)}\n---\n", 1)
+        text = re.sub(rf"(?m)^(- | +type: ){DATASET}$", rf"\g<1>{plan.repo(DATASET)}", text)
     card.write_text(text, "utf-8")
 
 

@@ -31,6 +31,7 @@ def test_front_matter_is_read_by_the_hubs_own_class():
     data = ModelCard(front_matter("A model", ["self-play"], results) + "\n# A model\n").data
 
     assert (data.license, data.library_name, data.pipeline_tag) == ("bsd-3-clause", "onnx", "text-generation")
+    assert data.datasets == [DATASET]
     assert (data.model_name, data.metrics, data.tags[-1]) == ("A model", ["accuracy"], "self-play")
     first, second = data.eval_results
     assert (first.dataset_type, first.dataset_config, first.dataset_split) == (DATASET, "holdout", "test")

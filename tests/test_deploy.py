@@ -31,7 +31,7 @@ base_path: /web
 | [docs](docs/a.md) | <!-- link:space -->[The Space](DEPLOY.md) |
 <!-- link:demo -->[![demo](https://badges.example/demo.svg)](docs/demo.md) [guide](docs/demo.md)
 """
-CARD = "---\nlicense: bsd-3-clause\n---\n\n# Card\n\n[evaluation](../../docs/evaluation.md#metrics) [row](rows.jsonl)\n"
+CARD = "---\nlicense: bsd-3-clause\ndatasets:\n- opensoc-incidents\nmodel-index:\n- dataset:\n    type: opensoc-incidents\n---\n\n# Card\n\n[evaluation](../../docs/evaluation.md#metrics) [row](rows.jsonl)\n"
 
 
 @pytest.fixture
@@ -118,10 +118,12 @@ def test_a_cards_links_out_of_its_directory_lead_to_the_spaces_files(run, hub):
 
     card = hub.files_of("model", "opensoc-defender")["README.md"].decode()
     assert f"[evaluation]({hub.url}/spaces/ada/opensoc-env/blob/main/docs/evaluation.md#metrics) [row]" in card
-    assert deploy.front_matter(card) == {"license": "bsd-3-clause", "datasets": ["ada/opensoc-incidents"]}
+    name = "ada/opensoc-incidents"
+    index = [{"dataset": {"type": name}}]
+    assert deploy.front_matter(card) == {"license": "bsd-3-clause", "datasets": [name], "model-index": index}
     data = hub.files_of("dataset", "opensoc-incidents")["README.md"].decode()
     assert "[row](rows.jsonl)" in data
-    assert "datasets:" not in data
+    assert "ada/opensoc-incidents" not in data
 
 
 def test_weights_go_through_the_hubs_store_of_large_files(run, hub):

@@ -82,6 +82,7 @@ def front_matter(name: str, tags: Iterable[str], results: Iterable[Result]) -> s
         license="bsd-3-clause",
         language="en",
         library_name="onnx",
+        datasets=[DATASET],
         pipeline_tag="text-generation",
         tags=["opensoc", "openenv", "onnxruntime", "security", "soc", "alert-triage", "rlvr", *tags],
         metrics=list(dict.fromkeys(row.metric_type for row in rows if row.metric_type in ("accuracy", "f1"))) or None,

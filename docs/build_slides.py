@@ -26,6 +26,7 @@ from pptx.util import Emu, Inches, Pt
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from demo.words import ACTION_NAMES as WORDS  # noqa: E402
 from rubric import TABLES  # noqa: E402
 from schema import LABELS  # noqa: E402
 from scripts.figures import figures  # noqa: E402
@@ -34,14 +35,7 @@ WIDTH, HEIGHT, MARGIN = 13.333, 7.5, 0.7  # inches
 FONT = "Arial"
 NAVY, INK, GREY, PALE, WHITE = "0E1726", "1A2433", "5C6B84", "EEF2F7", "FFFFFF"
 BLUE, ORANGE, GREEN = "0072B2", "D55E00", "00805E"
-PICTURE = ROOT / "docs" / "images" / "demo_before_and_after_desktop_light.png"
-WORDS = {
-    "dismiss": "Dismiss",
-    "monitor": "Monitor",
-    "quarantine_host": "Quarantine the host",
-    "block_ip": "Block the address",
-    "escalate": "Escalate",
-}
+PICTURE = ROOT / "docs" / "images" / "episode.gif"
 SETS = {
     "test_seed": "new incidents,\nknown scenarios",
     "test_family": "scenarios\nnever seen",
@@ -473,11 +467,11 @@ def self_play(page: Page) -> None:
 
 def try_it(page: Page) -> None:
     """Where to begin."""
-    page.picture((6.5, 1.55, 6.15, 3.85), PICTURE)
-    page.text((6.5, 5.5, 6.15, 0.4), "The demo: an incident and two answers, on one page.", 14, color=GREY)
+    page.picture((6.5, 1.55, 6.15, 4.35), PICTURE)
+    page.text((6.5, 6.0, 6.15, 0.4), "The demo: an incident, two answers, and what was right.", 14, color=GREY)
     page.text(
         (MARGIN, 1.45, 5.5, 5.4),
-        "**make serve**\nopens the demo: watch the model learn, flip an answer by one fact, attack it, give it your own log.\n \n"
+        "**make serve**\nopens the demo: watch the model learn, change one fact, attack it, give it your own log.\n \n"
         "**make play**\nputs you in the analyst's chair, in the terminal.\n \n"
         "**bash scripts/run_full_pipeline.sh**\ntrains, evaluates and compares your own model.\n \n"
         "**python -m eval.run --defender ...**\nmeasures any model or endpoint on the frozen sets.\n \n"

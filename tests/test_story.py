@@ -60,6 +60,13 @@ def test_no_figure_that_is_said_is_typed():
     assert [figure for *_, said in shots() for figure in FIGURE.findall(typed(said))] == []
 
 
+def test_the_tabs_of_the_script_are_those_of_the_demo():
+    page = (ROOT / "demo_app.py").read_text("utf-8")
+    named = re.findall(r"tab \*\*([A-Z][\w ]*)\*\*", SCRIPT.read_text("utf-8"))
+    assert named == ["Watch", "Attack", "Results"]
+    assert [name for name in named if f'gr.Tab("{name}"' not in page] == []
+
+
 def test_the_social_picture_has_its_size_and_shows_the_figures_of_the_files():
     image = pytest.importorskip("PIL.Image")
     from scripts.social_picture import PICTURE, held_figures, shown_figures

@@ -513,7 +513,7 @@ SLIDES: Sequence[tuple[str, Callable[[Page], None], str]] = (
     (
         "What training changed",
         learned,
-        "Macro-F1 weighs the five actions equally. The first model had ${manifest.sft_train.rows} labelled rows and a little reinforcement learning. The gain on new incidents is "
+        "Macro-F1 weighs the five actions equally. The first model was smaller and saw fewer incidents. The gain on new incidents is "
         "${results.test_seed.macro_f1.difference.full}, on scenarios never seen ${results.test_family.macro_f1.difference.full}, on a tactic never seen "
         "${results.test_tactic.macro_f1.difference.full}, which is no gain.",
     ),

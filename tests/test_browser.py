@@ -734,7 +734,7 @@ BROKEN = """() => {
     const box = cell.closest('.scroll').getBoundingClientRect(), seen = cell.getBoundingClientRect();
     if (cell.closest('.findings') && seen.right > box.right + 1) broken.push(`out of sight: ${cell.innerText}`);
     const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(cell.querySelector('p') ? /[^\\s-]+/g : /\\S+/g)) {
+    while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(cell.querySelector('p, .rule') ? /[^\\s-]+/g : /\\S+/g)) {
       const range = document.createRange();
       range.setStart(texts.currentNode, word.index); range.setEnd(texts.currentNode, word.index + word[0].length);
       if (new Set([...range.getClientRects()].map((one) => Math.round(one.top))).size > 1) broken.push(word[0]);

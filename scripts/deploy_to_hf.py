@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 SPACE, DATASET, DEFENDER, ATTACKER = "opensoc-env", "opensoc-incidents", "opensoc-defender", "opensoc-attacker"
+NOTEBOOKS_SPACE = (
+    "https://huggingface.co/spaces/shivam2k3/opensoc-env"  # where train_grpo.ipynb looks until it is deployed
+)
 FINAL = "opensoc-defender-grpo"  # the adapter after the last stage
 STAGES = ("stage1_basic", "stage2_multi", "stage3_mixed", "stage4_adversarial")
 ADAPTERS = (
@@ -262,7 +265,7 @@ def git(*args: str) -> str:
 
 
 def stage_space(plan: Deployment, place: Path) -> None:
-    """Copy the files that git knows, and fill the README's links.
+    """Copy the files that git knows, and fill the README's links and the notebook's Space.
 
     Raises:
         DeployError: the README's front matter is not that of this Space, or a link has an unknown name.
@@ -277,6 +280,8 @@ def stage_space(plan: Deployment, place: Path) -> None:
     if wrong := {name: front.get(name) for name, value in FRONT.items() if front.get(name) != value}:
         raise DeployError(f"Expected {FRONT} in the front matter of README.md and got {wrong}; put it back.")
     readme.write_text(with_links(text, plan.links()), "utf-8")
+    if (notebook := place / "train_grpo.ipynb").is_file():
+        notebook.write_text(notebook.read_text("utf-8").replace(NOTEBOOKS_SPACE, plan.page), "utf-8")
 
 
 def sdk_line() -> str:

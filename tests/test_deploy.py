@@ -45,7 +45,7 @@ def hub(monkeypatch):
 def checkout(tmp_path, monkeypatch):
     """A small checkout in place of ours."""
     root = tmp_path / "checkout"
-    files = {"README.md": README, "server.py": "print(1)\n"}
+    files = {"README.md": README, "server.py": "print(1)\n", "train_grpo.ipynb": f'"{deploy.NOTEBOOKS_SPACE}/blob"'}
     files |= {
         f"{part}/README.md": CARD.replace("../../", "../" * (part.count("/") + 1))
         for part in ("data", "models/defender", "models/attacker")
@@ -111,6 +111,14 @@ def test_marked_links_of_the_readme_lead_to_the_users_own_pages(run, hub):
         f"| [docs](docs/a.md) | <!-- link:space -->[The Space]({hub.url}/spaces/ada/opensoc-env) |",
         "<!-- link:demo -->[![demo](https://badges.example/demo.svg)](https://ada-opensoc-env.hf.space/demo/) [guide](docs/demo.md)",
     ]
+
+
+def test_the_notebook_fetches_and_opens_from_the_users_own_space(run, hub):
+    run()
+
+    assert (
+        hub.files_of("space", "opensoc-env")["train_grpo.ipynb"].decode() == f'"{hub.url}/spaces/ada/opensoc-env/blob"'
+    )
 
 
 def test_a_cards_links_out_of_its_directory_lead_to_the_spaces_files(run, hub):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,6 +66,33 @@ def test_the_notebook_shows_a_run_and_nothing_of_where_it_ran():
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert len(text) < LARGEST
     assert not re.search(r"/(?:home|root|tmp|work|Users)/", text)
+
+
+def test_the_notebook_opens_in_colab_and_shows_a_learning_curve_that_is_there():
+    cells = ["".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]]
+
+    assert "](https://colab.research.google.com/#fileId=https://huggingface.co/spaces/" in cells[0]
+    [picture] = re.findall(r"!\[[^]]*\]\((docs/[^)]*)\)", "\n".join(cells))
+    assert (ROOT / picture).is_file()
+
+
+def test_the_last_cell_pushes_each_adapter_under_its_name(tmp_path, monkeypatch, capsys):
+    pushed = []
+    api = SimpleNamespace(
+        create_repo=lambda name, exist_ok: None,
+        upload_folder=lambda repo_id, folder_path, ignore_patterns: pushed.append((repo_id, str(folder_path))),
+    )
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=lambda: api))
+    names = {"PUSH_TO": "ada/grpo", "OUT": tmp_path, "STAGES": "stage1_basic,stage2_multi", "best": tmp_path / "best"}
+    exec("".join(code_cells()[-1]["source"]), names)
+
+    assert pushed == [
+        ("ada/grpo-sft", str(tmp_path / "sft")),
+        ("ada/grpo-stage1_basic", str(tmp_path / "grpo" / "stage1_basic")),
+        ("ada/grpo-stage2_multi", str(tmp_path / "grpo" / "stage2_multi")),
+        ("ada/grpo", str(tmp_path / "best")),
+    ]
+    assert capsys.readouterr().out == "pushed to ada/grpo-sft ada/grpo-stage1_basic ada/grpo-stage2_multi ada/grpo\n"
 
 
 @pytest.mark.slow

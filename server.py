@@ -196,4 +196,7 @@ def _calm_the_collector() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # uvicorn has shut down in order, and raises the signal anew
+        sys.exit(130)

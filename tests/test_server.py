@@ -1,6 +1,7 @@
 """`server.py` as a process, over real sockets: its start, the limits that only a network has, and the SDK's own client."""
 
 import json
+import signal
 import socket
 from pathlib import Path
 from typing import ClassVar
@@ -67,6 +68,16 @@ def test_a_variable_overrides_the_default_and_a_flag_the_variable(started, monke
     server.main(["--host", "127.0.0.1", "--port", str(second)])
 
     assert started == [[("0.0.0.0", first)], [("127.0.0.1", second)]]
+
+
+def test_ctrl_c_ends_it_without_a_traceback():
+    with ServerProcess(ROOT, env={"OPENSOC_DEMO": "0"}, timeout_s=200) as running:
+        running.process.send_signal(signal.SIGINT)
+        code = running.process.wait(timeout=60)
+        said = running.logs()
+
+    assert code == 130
+    assert "Traceback" not in said
 
 
 def test_a_busy_port_is_told_before_anything_is_said_to_listen(started, capsys):

@@ -26,11 +26,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import demo_data as data
 from app_runtime.guard import Guard
+from demo import views
 from demo.arena import ArenaTab
 from demo.attack import AttackTab
 from demo.draft import IncidentDraft
-from demo.entrance import add_entrance
+from demo.entrance import add_entrance, links
 from demo.fence import PATH, Fence
+from demo.head import TITLE, Head
 from demo.log import LogTab
 from demo.page import AT_ONCE, on, piece, styled
 from demo.play import PlayTab
@@ -53,18 +55,19 @@ MOST_WAITING = 128  # of one address
 SESSIONS = 400  # visitors whose state is kept; see `Visits` for who goes first
 LOOKS_S = 0.01  # between two looks at the queue; Gradio's own 1 ms take 8 % of a core from a server that nobody visits
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
-INTRO = """<div class="demo-html demo-top"><h1>OpenSOC</h1><p>A small model learns to triage security alerts. Who is right is computed from the events, never from what anybody wrote.</p></div>"""
+INTRO = """<div class="demo-html demo-top"><h1>OpenSOC</h1><p>A small model learns to triage security alerts. Who is right is computed from the events, never from what anybody wrote.</p>{links}</div>"""
 
 
 # ---------------------------------------------------------------- the page
-def build(table: TableName = "standard") -> gr.Blocks:
+def build(table: TableName = "standard", repository: str = "") -> gr.Blocks:
     """Return the page.
 
     Args:
         table: the reward table that answers are scored by.
+        repository: the address that the page's links lead to; empty for the server's own files.
     """
-    with gr.Blocks(title="OpenSOC: triage an incident", analytics_enabled=False) as page:
-        gr.HTML(INTRO)
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        gr.HTML(INTRO.format(links=views.links(links(repository))))
         with gr.Tabs() as tabs:
             with gr.Tab("Watch", id="watch"):
                 WatchTab(page, table)
@@ -96,12 +99,12 @@ def _remember(page: gr.Blocks) -> None:
 
 
 # ---------------------------------------------------------------- the process
-def mount(app: FastAPI, table: TableName = "standard") -> FastAPI:
-    """Put the demo under /demo of an application, and lead `GET /` there."""
+def mount(app: FastAPI, table: TableName = "standard", repository: str = "") -> FastAPI:
+    """Put the demo under /demo of an application, and lead `GET /` there; see `build`."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
     add_entrance(app)
     with ThreadPoolExecutor(1) as thread:  # where no event loop runs, Gradio makes some and leaves them open
-        thread.submit(asyncio.run, _mount_page(app, table)).result()
+        thread.submit(asyncio.run, _mount_page(app, table, repository)).result()
     threading.Thread(target=_warm_up, name="demo", daemon=True).start()
     return app
 
@@ -112,8 +115,8 @@ def _warm_up() -> None:
     IncidentDraft.of(data.generated(TASKS[0], 0)).judged()
 
 
-async def _mount_page(app: FastAPI, table: TableName) -> None:
-    page = build(table)
+async def _mount_page(app: FastAPI, table: TableName, repository: str) -> None:
+    page = build(table, repository)
     quiet(page)
     gr.mount_gradio_app(
         app,
@@ -136,7 +139,7 @@ async def _mount_page(app: FastAPI, table: TableName) -> None:
     assert route.path == PATH
     visits = Visits(page, most_waiting=MOST_WAITING)
     page.app.state_holder = visits
-    route.app = Fence(route.app, visits)
+    route.app = Fence(Head(route.app), visits)
 
 
 # ---------------------------------------------------------------- a process of its own
@@ -145,12 +148,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Serve the demo alone, for OPENSOC_DEMO=process.")
     parser.add_argument("--socket", required=True, help="path of the socket to listen on")
     parser.add_argument("--table", default="standard", choices=get_args(TableName), help="reward table of the answers")
+    parser.add_argument("--repository", default="", help="address that the page's links lead to")
     parser.add_argument("--max-body-bytes", type=int, default=2**19, help="longest body that is read")
     args = parser.parse_args(argv)
 
     import uvicorn
 
-    app = mount(FastAPI(openapi_url=None), args.table)
+    app = mount(FastAPI(openapi_url=None), args.table, args.repository)
     app.add_middleware(Guard, max_body_bytes=args.max_body_bytes)
     app.add_middleware(_Relayed)
     config = uvicorn.Config(

@@ -172,10 +172,15 @@ def whole_app(settings: Settings) -> FastAPI:
         if settings.demo == "process":
             from demo.relay import mount
 
-            return mount(app, settings.reward_table, max_body_bytes=settings.max_body_bytes)
+            return mount(
+                app,
+                settings.reward_table,
+                max_body_bytes=settings.max_body_bytes,
+                repository=settings.repository,
+            )
         import demo_app
 
-        demo_app.mount(app, settings.reward_table)
+        demo_app.mount(app, settings.reward_table, settings.repository)
     return app
 
 

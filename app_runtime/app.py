@@ -70,7 +70,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(router)
     if settings.triage:
         app.include_router(triage_router(TriageDesk(settings.triage_per_minute)))
-    sessions = _add_sdk_routes(app, functools.partial(ServedEnv, make_env=make_env, episodes=episodes), settings)
+    sessions = _add_sdk_routes(
+        app,
+        functools.partial(ServedEnv, make_env=make_env, episodes=episodes, repository=settings.repository),
+        settings,
+    )
     figures = Figures()
     app.include_router(watch_router(figures if settings.metrics else None, episodes, sessions))
     app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)

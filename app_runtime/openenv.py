@@ -10,6 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from openenv.core.env_server.interfaces import Environment
@@ -25,6 +26,8 @@ from tasks.registry import SPLITS, TASK_SPECS, num_tasks, task_at
 from .episodes import Episodes
 from .refusal import safe_error
 from .shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState, reply
+
+README = Path(__file__).resolve().parent.parent / "README.md"
 
 MAX_LISTED = 100  # tasks that one call lists
 _NO_EPISODE = (
@@ -118,14 +121,16 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     Args:
         make_env: makes the environment that is played, with the deployment's settings.
         episodes: the episodes over HTTP, which MCP's tools may name.
+        repository: the address of the repository, for the metadata; empty where there is none.
     """
 
     SUPPORTS_CONCURRENT_SESSIONS: ClassVar[bool] = True
     # Steps take microseconds, so one shared thread and the event loop serve all sessions; a thread each costs 10 times more.
     REQUIRES_SINGLE_THREAD_EXECUTOR: ClassVar[bool] = True
 
-    def __init__(self, *, make_env: Callable[[], OpenSOCEnv], episodes: Episodes) -> None:
+    def __init__(self, *, make_env: Callable[[], OpenSOCEnv], episodes: Episodes, repository: str = "") -> None:
         super().__init__(rubric=_make_score_tree())
+        self._repository = repository
         self._env = make_env()
         self._episodes = episodes
 
@@ -174,12 +179,14 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._env.close()
 
     def get_metadata(self) -> EnvironmentMetadata:
-        """Return name, purpose and version."""
+        """Return name, purpose and version, the README's text, and where the documentation is: in the repository, or this server's own page on the API."""
         return EnvironmentMetadata(
             name="opensoc",
             description="Triage of security incidents that an attacker invents, judged by a deterministic verifier over structured events.",
             version=VERSION,
             author="OpenSOC contributors",
+            readme_content=README.read_text("utf-8") if README.is_file() else None,
+            documentation_url=f"{self._repository}/blob/main/docs/README.md" if self._repository else "/docs",
         )
 
     # ------------------------------------------------------------ OpenEnv's task API

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,7 @@ from schema import OpenSOCError, faults, shown
 _VARIABLES = {"port": "PORT"}
 _PREFIX = "OPENSOC_"
 _OF_OUR_TOOLS = frozenset(f"{_PREFIX}{name}" for name in ("SCREENSHOTS", "CHROMIUM", "PUSH_TO"))
+_SPACE = re.compile(r"[\w.-]+/[\w.-]+")
 _SECRETS = ("salt", "token")  # which no message repeats
 _SHORTEST_S = 1.0  # what is shorter ends every episode before its answer can come
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
@@ -38,6 +40,7 @@ class Settings(BaseModel):
     pool: Path | None = None
     root_path: Annotated[str, Field(pattern=r"^(/[\w~-][\w.~-]*)*/?$"), AfterValidator(_without_slash)] = ""
     frame_ancestors: Annotated[str, Field(pattern=r"^[^;,\s]+( [^;,\s]+)*$")] = "'self' https://huggingface.co"
+    repository: Annotated[str, Field(pattern=r"^https?://[^\s\"'<>]+$"), AfterValidator(_without_slash)] = ""
     hold_grades: AwareDatetime | None = None
     reward_table: TableName = "standard"
     demo: bool | Literal["process"] = True
@@ -91,6 +94,8 @@ class Settings(BaseModel):
         """
         names = cls.variables()
         given: dict[str, object] = {field: environ[name] for field, name in names.items() if environ.get(name)}
+        if _SPACE.fullmatch(environ.get("SPACE_ID", "")):  # a Space of Hugging Face names itself so
+            given.setdefault("repository", f"https://huggingface.co/spaces/{environ['SPACE_ID']}")
         chosen = {field: value for field, value in flags.items() if value is not None}
         try:
             settings = cls.model_validate(given | chosen)

@@ -32,9 +32,6 @@ HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]
-# Both would be asked of the host's root, which may be another's; of one length, so that the page keeps its own.
-MANIFEST = b'<link rel="manifest" href="/manifest.json" />'
-ICON = b'<link rel="icon" href="../favicon.ico" />'.ljust(len(MANIFEST))
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the browser draws it: up to 13 digits and small letters
 BUSY_S = 5  # after which a visitor who found the queue full may try again
 MOST_STREAMS = 512  # of one address; an open page has one, and a second while it waits for an answer
@@ -230,7 +227,7 @@ def _problem(status: int) -> JSONResponse:
 
 def _guarded(scope: Scope, receive: Receive, send: Send) -> Send:
     """Return a `send` that adds the headers which bind the browser to this host, and words Gradio's errors anew."""
-    is_refused, is_page = False, get_route_path(scope) == "/"
+    is_refused = False
 
     async def guarded(message: Message) -> None:
         nonlocal is_refused
@@ -242,8 +239,6 @@ def _guarded(scope: Scope, receive: Receive, send: Send) -> Send:
                 await _problem(message["status"])(scope, receive, send)
                 return
             message = {**message, "headers": [*message["headers"], *HEADERS]}
-        elif is_page:
-            message = {**message, "body": message.get("body", b"").replace(MANIFEST, ICON)}
         await send(message)
 
     return guarded

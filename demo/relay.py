@@ -53,10 +53,11 @@ class Relay:
     Args:
         table: the reward table that answers are scored by.
         max_body_bytes: the longest body that is read.
+        repository: the address that the page's links lead to; empty for the server's own files.
     """
 
-    def __init__(self, table: TableName, *, max_body_bytes: int) -> None:
-        self._options = ("--table", table, "--max-body-bytes", str(max_body_bytes))
+    def __init__(self, table: TableName, *, max_body_bytes: int, repository: str = "") -> None:
+        self._options = ("--table", table, "--max-body-bytes", str(max_body_bytes), "--repository", repository)
         self._home: tempfile.TemporaryDirectory[str] | None = None
         self._transport: httpx.AsyncHTTPTransport | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -164,10 +165,10 @@ async def _parts(answer: httpx.Response) -> AsyncIterator[bytes]:
         await answer.aclose()
 
 
-def mount(app: FastAPI, table: TableName, *, max_body_bytes: int) -> FastAPI:
+def mount(app: FastAPI, table: TableName, *, max_body_bytes: int, repository: str = "") -> FastAPI:
     """Put the demo of another process under /demo of an application, and lead `GET /` there."""
     add_entrance(app)
-    relay = Relay(table, max_body_bytes=max_body_bytes)
+    relay = Relay(table, max_body_bytes=max_body_bytes, repository=repository)
     app.mount(PATH, relay)
     app.router.on_startup.append(relay.start)
     app.router.on_shutdown.append(relay.stop)

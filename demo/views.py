@@ -379,3 +379,8 @@ def note(text: str) -> str:
 def talks(rows: Sequence[TalkRow]) -> str:
     """Render who talked to whom in which lines, and in which evidence, as text."""
     return str(pieces().talks(rows))
+
+
+def links(targets: Sequence[tuple[str, str]]) -> str:
+    """Render where the page leads to: names and addresses."""
+    return str(pieces().links(targets))

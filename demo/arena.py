@@ -9,7 +9,8 @@ import gradio as gr
 import demo_data as data
 from demo import games, views
 from demo.games import Bout
-from demo.page import IncidentView, controls, on, piece, require, side_by_side, skipped, styled, task_list
+from demo.page import IncidentView, controls, in_sight, on, piece, require, side_by_side, skipped, styled, task_list
+from demo.results import heat
 from rubric import TableName
 from schema import OpenSOCError, Task
 
@@ -71,12 +72,13 @@ class ArenaTab:
             on(self.following.click, self.on_next, [self.state], self.body),
             on(self.live.click, self.on_live, [*pair, self.task], self.body),
         ):
+            in_sight(begun, ".card.bout")
             on(begun.success, self.on_figures, [self.state], self.window.figures)
 
     # ------------------------------------------------------------ handlers
     def on_open(self) -> str:
         """Show how all attackers did against all defenders."""
-        return styled(views.matrix(games.arena_file()["pairs"], games.picture()))
+        return styled(heat())
 
     def on_watch(self, attacker: str, defender: str) -> list[Any]:
         """Show the first round of a stored game."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import gradio as gr
 
 import demo_data as data
-from demo import views
+from demo import replay, views
 from demo.draft import MAX_DRAFT, IncidentDraft, in_form, world_of
+from demo.flip_panel import FlipPanel
 from demo.page import (
     WORLD,
     IncidentView,
     controls,
     defender_list,
+    in_sight,
     on,
     piece,
     require,
@@ -24,12 +27,11 @@ from demo.page import (
 )
 from demo_data import DemoCase
 from rubric import TableName
-from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, OpenSOCError, Task, visible
+from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, BadRequestError, OpenSOCError, Task, visible
 
 LONGEST_ID = 64  # characters of a line's id; a line with a longer one can be changed in the JSON alone
 NONE = "This page has no incident to edit: none was begun, or it was let go after a long pause, when many visitors came. Copy what you wrote, and press New incident to edit."
-INTRO = """<p>Write an incident that the defender misjudges. You may change every line, the claim and the narrative; the world around them
-(hosts, tickets, intelligence) is given. A gate refuses what could not have happened; the verifier judges the rest by its events.</p>"""
+INTRO = """<p>Change an incident so that the model misjudges it. The records around it (hosts, tickets, intelligence) are given.</p>"""
 
 
 class Desk(NamedTuple):
@@ -67,14 +69,12 @@ class AttackTab:
         self.table = table
         self.state = gr.State(None)  # a Desk
         gr.HTML(styled(INTRO))
+        self.rounds = gr.State(None)  # how many rounds ended in which verdict
+        self.tally = piece()
         with controls():
             self.task = task_list()
-            self.begin = gr.Button("New incident to edit", variant="primary", min_width=150)
             self.defender = defender_list("Defender")
-            self.send = gr.Button("Send", variant="primary", min_width=100)
-        self.gate = piece(
-            value=styled("<p>Press <b>New incident to edit</b> to get one that is admitted, and change it.</p>")
-        )
+        self.gate = piece(value=styled(views.empty_round()))
         with gr.Tabs(visible=False) as self.desk:
             with gr.Tab("Form"):
                 self._draw_form()
@@ -88,8 +88,12 @@ class AttackTab:
                 )
             with gr.Tab(WORLD):
                 self.world = piece()
+        with gr.Row(elem_classes=["demo-bar", "attack-bar"]):
+            self.begin = gr.Button("New incident to edit", variant="primary", min_width=120)
+            self.send = gr.Button("Send", interactive=False, min_width=100)
         self._draw_outcome()
         self.head = [self.label, self.category, self.narrative]
+        self.opened = [self.desk, self.begin, self.send]
         self.form = [self.state, self.gate, *self.head, self.line, self.fields, self.raw]
         self._bind()
 
@@ -122,13 +126,25 @@ class AttackTab:
             self.answer = piece()
             self.window = IncidentView()
             self.truth = piece()
+            self.revealed = gr.State(None)  # the DemoCase that was sent
+            FlipPanel(self.revealed, self.table)
 
     def _bind(self) -> None:
         state, line = self.state, self.line
-        case = gr.State(None)  # the DemoCase that was sent
-        sent = [case, self.after, self.outcome, self.answer, *self.window.words, self.truth]
+        case = self.revealed
+        self.sent = [
+            case,
+            self.rounds,
+            self.tally,
+            self.after,
+            self.outcome,
+            self.answer,
+            *self.window.words,
+            self.truth,
+        ]
+        self.begun = [*self.opened, *self.form, self.world, self.after, self.outcome]
         latest = {"trigger_mode": "always_last"}
-        on(self.begin.click, self.on_begin, [self.task], [self.desk, *self.form, self.world, self.after, self.outcome])
+        on(self.begin.click, self.on_begin, [self.task], self.begun)
         # `input` misses pasting and deleting; `change` catches them, but also fires for our own updates
         on(self.raw.change, self.on_raw, [state, self.raw, line], self.form, **latest)
         on(self.narrative.change, self.on_narrative, [state, self.narrative, line], self.form, **latest)
@@ -138,15 +154,35 @@ class AttackTab:
         on(line.input, self.on_line, [state, line], [self.fields])
         on(self.add.click, self.on_add, [state, self.kind], self.form)
         on(self.drop.click, self.on_drop, [state, line], self.form)
-        begun = on(self.send.click, self.on_send, [state, self.defender, self.raw], sent)
+        begun = on(self.send.click, self.on_send, [state, self.defender, self.raw, self.rounds], self.sent)
+        in_sight(begun, ".card.outcome")
         on(begun.success, self.on_figures, [case], self.window.figures)
+
+    def bind(self, page: gr.Blocks, tabs: gr.Tabs) -> None:
+        """Show the round again that the page's address names, if it names one."""
+        shown = on(page.load, self.on_load, None, [tabs, self.task, self.defender, *self.begun[:-2], *self.sent])  # type: ignore[arg-type]
+        on(shown.success, self.on_figures, [self.revealed], self.window.figures)
 
     # ------------------------------------------------------------ handlers of the form
     def on_begin(self, task: Task) -> list[Any]:
         """Lay an admitted incident on the desk."""
-        draft = IncidentDraft.of(data.generated(task, data.new_seed()))
+        return [*self._opened(IncidentDraft.of(data.generated(task, data.new_seed()))), gr.Column(visible=False), ""]
+
+    def on_load(self, request: gr.Request) -> list[Any]:
+        """Lay the edit of a link on the desk, and send it."""
+        query = dict(request.query_params)
+        if "attack" not in query:
+            return [gr.skip()] * (3 + len(self.begun) - 2 + len(self.sent))
+        draft, against = attack_of(query)
+        desk = self._opened(draft)
+        sent = self._sent(draft, against, None)
+        return [gr.Tabs(selected="attack"), draft.task, against, *desk, *sent]
+
+    def _opened(self, draft: IncidentDraft) -> list[Any]:
+        """Return the values of `begun` but for the outcome's: the desk with a draft, which can be sent."""
         world = styled(views.world_tables(world_of(draft.task, draft.seed)))
-        return [gr.Tabs(visible=True), *_form(Desk(draft), draft), world, gr.Column(visible=False), ""]
+        buttons = [gr.Button(variant="secondary"), gr.Button(variant="primary", interactive=True)]
+        return [gr.Tabs(visible=True), *buttons, *_form(Desk(draft), draft), world]
 
     def on_raw(self, desk: Desk | None, text: str, chosen: str | None) -> list[Any]:
         """Take the JSON that the visitor typed."""
@@ -190,16 +226,26 @@ class AttackTab:
         return [desk and desk.heard(text), *skipped(self.form[1:])]
 
     # ------------------------------------------------------------ handlers of what was sent
-    def on_send(self, desk: Desk | None, name: str, text: str) -> list[Any]:
+    def on_send(self, desk: Desk | None, name: str, text: str, rounds: dict[str, int] | None) -> list[Any]:
         """Send the draft at a defender, and show who won."""
         desk = require(desk, NONE)
-        draft = desk.draft._replace(text=text) if desk.typed(text) else desk.draft
+        return self._sent(desk.draft._replace(text=text) if desk.typed(text) else desk.draft, name, rounds)
+
+    def _sent(self, draft: IncidentDraft, name: str, rounds: dict[str, int] | None) -> list[Any]:
+        """Return the values of `sent`."""
         sent = draft.sent(name, self.table)
-        submission, answer, outcome = sent.judged, sent.answer, styled(views.outcome(sent))
+        submission, answer = sent.judged, sent.answer
+        verdict = sent.verdict if submission.case else "refused"
+        counted = {**(rounds or {}), verdict: (rounds or {}).get(verdict, 0) + 1}
+        edit = replay.packed(draft) if submission.case else ""
+        query = urlencode({"attack": draft.task, "world": draft.seed, "against": name, "edit": edit}) if edit else ""
+        head = [counted, styled(views.tally(counted))]
+        outcome = styled(views.outcome(sent, query))
         if submission.case is None or answer is None:
-            return [None, gr.Column(visible=False), outcome, *[gr.skip()] * 5]
+            return [None, *head, gr.Column(visible=False), outcome, *[gr.skip()] * (2 + len(self.window.words))]
         return [
             submission.case,
+            *head,
             gr.Column(visible=True),
             outcome,
             styled(views.answer_card(answer, submission.case)),
@@ -210,6 +256,20 @@ class AttackTab:
     def on_figures(self, case: DemoCase | None) -> list[Any]:
         """Draw the figures."""
         return IncidentView.figures_of(case, True)
+
+
+def attack_of(query: Mapping[str, str]) -> tuple[IncidentDraft, str]:
+    """Return the draft and the defender that a link names.
+
+    Raises:
+        BadRequestError: it names no draft, or a defender that does not answer here.
+    """
+    task, seed, against = query.get("attack", ""), query.get("world", ""), query.get("against", "")
+    if task not in TASKS or not (seed.isascii() and seed.isdecimal()) or against not in data.defender_names():
+        raise BadRequestError(
+            "Expected a link that Send gave (attack=TASK, world=SEED, against=DEFENDER, edit=...), and got another; begin a round of your own."
+        )
+    return replay.unpacked(task, int(seed), query.get("edit", "")), against
 
 
 # ---------------------------------------------------------------- the form's values

@@ -54,7 +54,19 @@ ROUTES = {
     RESET: "POST",
 }
 BELOW = ("/assets/", "/static/", "/svelte/", HEARTBEAT)  # read alone
-QUERY = ("session_hash", "task", "seed", "baked", "play", "game", "__theme")  # what is passed on of a query
+QUERY = (
+    "session_hash",
+    "task",
+    "seed",
+    "baked",
+    "play",
+    "game",
+    "attack",
+    "world",
+    "edit",
+    "against",
+    "__theme",
+)  # what is passed on of a query
 SENT = ("data", "fn_index", "session_hash", "trigger_id")  # what is passed on of a click
 TABLE = frozenset({"headers", "data", "metadata", "display_value", "styling"})  # names in a table's value
 SENTENCES = {

@@ -6,7 +6,6 @@ before, and is wrong now.
 
 from __future__ import annotations
 
-import base64
 import json
 from functools import cache, lru_cache
 from pathlib import Path
@@ -21,7 +20,6 @@ from schema import BadRequestError, Task, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 BAKED = ROOT / "data" / "demo_arena.json"
-PICTURE = ROOT / "docs" / "images" / "cross_play.png"
 BEFORE = "generator"
 TRIES = 4  # before an attacker hands in what schema and gate refuse; both are public
 LIVE = ("embedded", "edits", BEFORE)  # attackers that write while the visitor waits
@@ -176,8 +174,3 @@ def attacker_label(name: str) -> str:
 def defender_label(name: str) -> str:
     """Return a defender's name as a person reads it."""
     return described(name)
-
-
-def picture() -> str:
-    """Return the heat map as base64; empty where none was baked."""
-    return base64.b64encode(PICTURE.read_bytes()).decode() if PICTURE.is_file() else ""

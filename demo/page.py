@@ -125,6 +125,16 @@ def on(event: Callable[..., Any], act: Callable[..., Any], inputs: list[Any], ou
     return event(_guarded(act), inputs, outputs, **how, **more)
 
 
+def in_sight(event: Any, selector: str) -> None:
+    """Scroll what an event brought into the page, the first that `selector` finds in the open tab, into sight."""
+    find = f"[...document.querySelectorAll('{selector}')].find((one) => one.checkVisibility())"
+    event.success(
+        None,
+        js=f"() => setTimeout(() => {{ const found = {find}; if (found) found.scrollIntoView({{ block: 'nearest' }}); }}, 80)",
+        api_visibility="private",
+    )
+
+
 def require(value: T | None, otherwise: str) -> T:
     """Return what a visit holds.
 

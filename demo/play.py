@@ -9,6 +9,7 @@ import gradio as gr
 import demo_data as data
 from demo import views
 from demo.casefile import CaseFile
+from demo.flip_panel import FlipPanel
 from demo.page import Figures, controls, defender_list, on, piece, require, skipped, styled, task_list
 from demo.words import ACTION_NAMES, ACTION_SIGNS
 from demo_data import DemoCase, Game
@@ -54,6 +55,8 @@ class PlayTab:
             with gr.Row(elem_classes=["demo-bar"]):
                 self.go = gr.Button(ANSWER, variant="primary", min_width=120)
         self.case.draw_rest()
+        with self.case.after_reveal:
+            FlipPanel(self.case.revealed, table)
         with gr.Accordion("New game", open=False, elem_classes=["demo-fold"]), controls():
             self.task = task_list()
             self.against = defender_list("Against")

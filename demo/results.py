@@ -1,4 +1,4 @@
-"""Render the results that the demo shows: the pictures and the leaderboard of `eval`, read from their files."""
+"""Render what training changed, how defenders compare and who beats whom, read from the files of `eval`; a figure is nowhere typed."""
 
 from __future__ import annotations
 
@@ -6,48 +6,171 @@ import base64
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from math import log10
 from pathlib import Path
 from typing import Any
 
+from demo import games
 from demo.views import pieces
+from demo_data import SET_WORDS, checkpoints
 from eval.metric_table import shown_in
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURES = ("macro_f1_by_split", "dismiss_on_malicious", "shortcuts")
+PICTURES = {
+    "dismiss_on_malicious": "Which defenders dismiss attacks",
+    "macro_f1_by_split": "How well the five actions are told apart, by what is new",
+    "shortcuts": "What cheap tricks reach without understanding (chance is 20 %)",
+}
 LEADERBOARD = ROOT / "eval" / "leaderboard" / "leaderboard.json"
+RESULTS = ROOT / "docs" / "results.json"
+BOARD_WORDS = {
+    "benchmark": "the whole benchmark",
+    "holdout": "the small hold-out",
+    "val": "incidents like those of training",
+    "val_family": "attack families left out of training",
+    **SET_WORDS,
+    "pairs": "pairs that differ in one fact",
+    "injection": "incidents with hostile text",
+    "invariance": "incidents told in other words",
+}
+NAMES = {
+    "verifier_oracle": "The verifier itself (ceiling)",
+    "always_dismiss": "Always dismiss (floor)",
+    "always_escalate": "Always escalate",
+    "majority": "Always the commonest answer",
+    "random": "A random answer",
+    "keyword": "A list of bad words",
+    "bag_of_words": "Word counts, no language model",
+    "embedded": "The shipped model, after training",
+    "embedded (first)": "The model early in training",
+}
+ATTACKER_NAMES = {"generator": "Nobody (the generator)", "edits": "Edits at random", "embedded": "The trained attacker"}
+LEFT, WIDTH, TOP, HEIGHT = 60, 540, 12, 168  # of the curve, in its own units
+HIGHEST, LOWEST = 1.1, -0.2  # rewards at the curve's ends
+GRID = (0.0, 0.5, 1.0)
 
 
 def results() -> str:
-    """Render the pictures and the leaderboard; what is not there is left out."""
-    try:
-        entries = json.loads(LEADERBOARD.read_text("utf-8"))["entries"]
-    except FileNotFoundError:
-        entries = []
+    """Render the tab; what is not there is left out."""
+    measured, entries = _read(RESULTS).get("sets", {}), _read(LEADERBOARD).get("entries", [])
     names = dict.fromkeys(name for entry in entries for name in entry["sets"])
     boards = [_board(name, [entry for entry in entries if name in entry["sets"]]) for name in names]
-    return str(pieces().results(boards, [column.label for column in shown_in("demo")], list(_pictures())))
+    gains = [_gain(name, measured[name]) for name in SET_WORDS if name in measured]
+    parts = (_lesson(gains), _curve(checkpoints()), gains, boards, shown_in("demo"), heat(), list(_pictures()))
+    return str(pieces("results.html").page(*parts))
 
 
+def heat() -> str:
+    """Render how often each attacker makes each defender wrong."""
+    pairs = games.arena_file()["pairs"]
+    attackers = list(dict.fromkeys(pair["attacker"] for pair in pairs))
+    defenders = list(dict.fromkeys(pair["defender"] for pair in pairs))
+    shares = {(pair["attacker"], pair["defender"]): pair["success"] for pair in pairs}
+    cells = [[_percent(shares.get((attacker, defender))) for defender in defenders] for attacker in attackers]
+    titles = [ATTACKER_NAMES.get(name, name) for name in attackers]
+    return str(pieces("results.html").heat(titles, [NAMES.get(name, name) for name in defenders], cells))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def _percent(share: Mapping[str, Any] | None) -> dict[str, int] | None:
+    """Return a share and its interval in per cent; None where nothing was measured."""
+    if not share or share.get("value") is None:
+        return None
+    return {name: round(100 * share[key]) for name, key in (("percent", "value"), ("low", "low"), ("high", "high"))}
+
+
+# ---------------------------------------------------------------- what was learned
+def _gain(name: str, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how often the model was right before and after training, and whether the difference is shown (its interval leaves zero out)."""
+    shares = measured["metrics"]["accuracy"]
+    return {
+        "words": BOARD_WORDS[name],
+        "n": measured["items"],
+        "before": _percent(shares["before"]),
+        "after": _percent(shares["after"]),
+        "shown": shares["difference"]["low"] > 0,
+    }
+
+
+def _lesson(gains: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return a title and sentences on what training changed; None where nothing was measured."""
+    if not gains:
+        return None
+    first, stages = gains[0], checkpoints()
+    title = f"Training took a small model from {first['before']['percent']} % to {first['after']['percent']} % right answers on {first['words']}"
+    sentences = [
+        f"On {gain['words']}: {gain['before']['percent']} % before, {gain['after']['percent']} % after."
+        + ("" if gain["shown"] else " No gain is shown there: the model does not know what it never saw.")
+        for gain in gains[1:]
+    ]
+    if stages:
+        seen = stages[-1]["incidents"]
+        sentences.insert(
+            0,
+            f"{seen:,} made-up incidents were learned from, each graded by the verifier, which reads events and no text.",
+        )
+    sentences.append(
+        "Good is 100 %, which the verifier reaches by definition; a guess among five actions reaches 20 %."
+    )
+    return {"title": title, "sentences": sentences}
+
+
+def _curve(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the points of the learning curve on a logarithmic axis of incidents seen; None for fewer than two."""
+    if len(stages) < 2:
+        return None
+    seen = [log10(1 + (stage["incidents"] or 0)) for stage in stages]
+    span = (max(seen) - min(seen)) or 1.0
+    points = [
+        {
+            "title": stage["title"],
+            "value": f"{stage['mean_reward']['value']:+.2f}",
+            "incidents": f"{stage['incidents'] or 0:,}",
+            "x": round(LEFT + WIDTH * (place - min(seen)) / span, 1),
+            "y": _height(stage["mean_reward"]["value"]),
+            "low": _height(stage["mean_reward"]["low"]),
+            "high": _height(stage["mean_reward"]["high"]),
+        }
+        for stage, place in zip(stages, seen, strict=True)
+    ]
+    path = " ".join(f"{point['x']},{point['y']}" for point in sorted(points, key=lambda point: float(point["x"])))
+    return {"points": points, "path": path, "grid": [{"value": f"{value:g}", "y": _height(value)} for value in GRID]}
+
+
+def _height(reward: float) -> float:
+    return round(TOP + HEIGHT * (HIGHEST - reward) / (HIGHEST - LOWEST), 1)
+
+
+# ---------------------------------------------------------------- pictures and boards
 def _pictures() -> Iterator[dict[str, Any]]:
     """Yield each picture that is there with the figures of its file."""
-    for name in PICTURES:
+    for name, words in PICTURES.items():
         picture, data = (ROOT / "docs" / "images" / f"{name}.{kind}" for kind in ("png", "csv"))
         if picture.is_file() and data.is_file():
             with data.open(encoding="utf-8", newline="") as file:
                 head, *rows = list(csv.reader(file)) or [[]]
-            encoded = base64.b64encode(picture.read_bytes()).decode()
-            yield {"name": name.replace("_", " "), "png": encoded, "head": head, "rows": rows}
+            yield {"words": words, "png": base64.b64encode(picture.read_bytes()).decode(), "head": head, "rows": rows}
 
 
 def _board(name: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return one set's table, the highest in the second column first."""
     columns = shown_in("demo")
     rows = [
-        {"name": entry["name"], "cells": [_cell(entry["sets"][name]["metrics"].get(column.name)) for column in columns]}
+        {
+            "name": NAMES.get(entry["name"], entry["name"]),
+            "cells": [_cell(entry["sets"][name]["metrics"].get(column.name)) for column in columns],
+        }
         for entry in entries
     ]
     rows.sort(key=lambda row: -row["cells"][1]["sort"])
-    return {"set": name, "items": entries[0]["sets"][name]["items"], "rows": rows}
+    words = BOARD_WORDS.get(name, name.replace("_", " "))
+    return {"words": words, "items": entries[0]["sets"][name]["items"], "rows": rows}
 
 
 def _cell(metric: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from verifier.playbook import playbook_for
 
 if TYPE_CHECKING:
     from demo.draft import Sent
+    from demo.flip import Edit, Reaction
     from demo.games import Bout
     from demo.recorded import JudgedLog
     from demo_data import DemoCase, Game, GateResult, ScoredAnswer
@@ -46,8 +47,8 @@ KNOWN_BY = ("name", "ticket_id", "value", "host")  # of a record: its first colu
 
 
 @cache
-def pieces() -> Any:
-    """Return the macros of demo/pieces.html."""
+def pieces(name: str = "pieces.html") -> Any:
+    """Return the macros of demo/pieces.html, or of another of the demo's files."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -63,11 +64,12 @@ def pieces() -> Any:
     environment.filters["reward"] = lambda answer: reward_in_words(answer.reward, answer.components)
     environment.filters["short"] = lambda who: who.partition(" (")[0]
     environment.filters["reasons"] = reasons_of
+    environment.filters["action"] = lambda answer: answer.triage["action"] if answer.triage else ""
     environment.filters["rule_says"] = rule_summary
     environment.globals["actions"] = ACTIONS
     environment.globals["action_names"] = ACTION_NAMES
     environment.globals["action_signs"] = ACTION_SIGNS
-    return environment.get_template("pieces.html").module
+    return environment.get_template(name).module
 
 
 def _technique_url(technique: str) -> str:
@@ -351,9 +353,9 @@ def gate(judged: GateResult) -> str:
     return str(pieces().gate(judged))
 
 
-def outcome(sent: Sent) -> str:
-    """Render who won and why, with both rewards."""
-    return str(pieces().outcome(sent))
+def outcome(sent: Sent, query: str = "") -> str:
+    """Render who won and why, with both rewards; `query` is the address that shows the round again, empty for none."""
+    return str(pieces("flip.html").outcome(sent, query))
 
 
 def bout(played: Bout) -> str:
@@ -364,11 +366,6 @@ def bout(played: Bout) -> str:
 def games(attacker: str, defender: str, verdicts: Sequence[str], shown: int | None) -> str:
     """Render a stored game round by round, the one that is shown marked; `shown` counts from 0."""
     return str(pieces().games(attacker, defender, verdicts, shown))
-
-
-def matrix(pairs: Sequence[Mapping[str, Any]], picture: str) -> str:
-    """Render the success of every attacker against every defender: the heat map (base64; empty for none) and its figures."""
-    return str(pieces().matrix(pairs, picture))
 
 
 def note(text: str) -> str:
@@ -384,3 +381,23 @@ def talks(rows: Sequence[TalkRow]) -> str:
 def links(targets: Sequence[tuple[str, str]]) -> str:
     """Render where the page leads to: names and addresses."""
     return str(pieces().links(targets))
+
+
+def edited(edit: Edit, reactions: Sequence[Reaction], number: int, total: int) -> str:
+    """Render an edit of an incident, number `number` of `total`, and what verifier and models make of it."""
+    return str(pieces("flip.html").edited(edit, reactions, number, total))
+
+
+def unflipped() -> str:
+    """Say that no single edit changes an incident's right answer."""
+    return str(pieces("flip.html").unflipped())
+
+
+def empty_round() -> str:
+    """Render what a round of an attack looks like, for who has not begun one."""
+    return str(pieces("flip.html").empty_round())
+
+
+def tally(rounds: Mapping[str, int]) -> str:
+    """Render how many of a visitor's rounds ended in which verdict."""
+    return str(pieces("flip.html").tally(rounds))

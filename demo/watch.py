@@ -10,6 +10,7 @@ import gradio as gr
 import demo_data as data
 from demo import views
 from demo.casefile import CaseFile
+from demo.flip_panel import FlipPanel
 from demo.page import Figures, controls, defender_list, on, piece, require, skipped, styled, task_list
 from demo_data import DemoCase, ScoredAnswer
 from rubric import TableName
@@ -45,6 +46,8 @@ class WatchTab:
             self.draw = gr.Button("Draw at random", min_width=120)
         self.case.draw_lines()
         self.case.draw_rest()
+        with self.case.after_reveal:
+            FlipPanel(self.case.revealed, table)
         self._draw_choices()
         self.body = [self.state, self.go, *self.case.body]
         self.whole = [self.task, self.seed, self.number, *self.body]

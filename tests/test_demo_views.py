@@ -154,7 +154,6 @@ def pieces(text):
         "bout": views.bout(Bout(text, text, text, text, (), case, faulty, case, answer)),
         "refused bout": views.bout(Bout(text, text, text, text, (text,) * 15, None, None, None, None)),
         "game": views.games(text, text, ["won", "held"], 0),
-        "matrix": views.matrix([{"attacker": text, "defender": text, "success": NO_SHARE}], ""),
         "note": views.note(text),
         "talks": talks(case),
     }
@@ -601,15 +600,19 @@ def test_the_outcome_says_who_won_and_why_and_both_rewards():
     same = Page(views.outcome(Sent(judged, wrong, wrong, grade))).text
     held = Page(views.outcome(Sent(judged, wrong, right, {"rewards": {"attacker": None, "defender": 1.1}}))).text
 
-    assert won == (
-        "You won: the defender was right before the edit, and is wrong now. On the incident that you began with it answered monitor , which was right. "
-        "attacker's reward +1.20 defender's reward -0.30"
-    )
-    assert same.startswith("No win: the defender is wrong, but it was wrong before the edit too.")
-    assert held.startswith(
-        "The defender held. On the incident that you began with it answered monitor , which was wrong."
-    )
-    assert held.endswith("attacker's reward - defender's reward +1.10")
+    assert won.startswith("You won: the model was right before your edit, and is wrong now. Before your edit:")
+    assert "Rewards of training: the attacker +1.20, as the model's action is wrong; the defender" in won
+    assert "Each has a table of its own, so both can be above zero" in won
+    assert same.startswith("No win: the model is wrong, but it was wrong before your edit too.")
+    assert held.startswith("The model held.")
+    assert "the attacker -, as the model's action is right" in held
+
+
+def test_the_outcome_links_to_the_round_where_there_is_a_link():
+    judged, answer = IncidentDraft.of(BASE).judged(), answer_of("x", right=True)
+    sent = Sent(judged, answer, answer, {"rewards": {"attacker": 0.0, "defender": 1.0}})
+    assert Page(views.outcome(sent, "attack=a&edit=b")).values("href") == ["?attack=a&edit=b"]
+    assert Page(views.outcome(sent)).values("href") == []
     assert "Refused at the gate" in views.outcome(Sent(GateResult(None, ("x",), ""), None, None, {}))
 
 
@@ -837,6 +840,9 @@ def files(tmp_path, monkeypatch):
     shutil.copy(results.LEADERBOARD, board)
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "LEADERBOARD", board)
+    measured = tmp_path / "results.json"
+    shutil.copy(results.RESULTS, measured)
+    monkeypatch.setattr(results, "RESULTS", measured)
     return tmp_path
 
 
@@ -851,13 +857,15 @@ def changed_board(files, change):
 def test_every_figure_of_the_leaderboard_is_the_files(files):
     page = results.results()
     entries = json.loads((files / "leaderboard.json").read_text("utf-8"))["entries"]
-    tables = re.findall(r"<summary><b>(.*?)</b>, (\d+) items.*?<tbody>(.*?)</tbody>", page, re.DOTALL)
+    tables = re.findall(r"<summary>On ([^<]*): (\d+) incidents</summary>.*?<tbody>(.*?)</tbody>", page, re.DOTALL)
     shown = ("accuracy", "macro_f1", "dismiss_on_malicious", "over_reaction", "mean_reward")
 
     sets = list(dict.fromkeys(name for entry in entries for name in entry["sets"]))
-    assert [name.replace(" ", "_") for name, _, _ in tables] == sets
+    assert [name for name, _, _ in tables] == [results.BOARD_WORDS[name] for name in sets]
     for (_, items, body), measured in zip(tables, sets, strict=True):
-        inside = {entry["name"]: entry["sets"][measured] for entry in entries if measured in entry["sets"]}
+        inside = {
+            results.NAMES[entry["name"]]: entry["sets"][measured] for entry in entries if measured in entry["sets"]
+        }
         rows = [
             [Page(cell).text for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
             for row in body.split("<tr>")[1:]
@@ -890,17 +898,17 @@ def test_results_follow_the_leaderboard_file(files):
     page = changed_board(files, change)
 
     assert f"{MARKUP} 0.123 0.101 to 0.199 - 0." in page.text
-    assert "<b>new</b> , 41 items" in page.text
+    assert "On <b>new</b>: 41 incidents" in page.text
     assert "script" not in {tag for tag, _ in page.elements}
 
 
 def test_results_follow_the_pictures_and_their_figures(files):
-    name = results.PICTURES[0]
+    name, second, third = results.PICTURES
     with (files / "docs" / "images" / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["who", MARKUP], ["=1+1", '"\u202e"']])
     (files / "docs" / "images" / f"{name}.png").write_bytes(b"another picture")
-    (files / "docs" / "images" / f"{results.PICTURES[1]}.csv").unlink()
-    (files / "docs" / "images" / f"{results.PICTURES[2]}.csv").write_text("", "utf-8")
+    (files / "docs" / "images" / f"{second}.csv").unlink()
+    (files / "docs" / "images" / f"{third}.csv").write_text("", "utf-8")
     page = Page(results.results())
 
     assert f'who {MARKUP} =1+1 "\\u202e"' in page.text
@@ -919,8 +927,11 @@ def test_the_pictures_are_shown_with_every_figure_of_their_files():
     assert all(alt for alt in page.values("alt"))
 
 
-def test_without_files_no_figure_is_shown(files):
+def test_without_files_no_figure_is_shown(files, monkeypatch):
     (files / "leaderboard.json").unlink()
+    (files / "results.json").unlink()
+    monkeypatch.setattr(results, "checkpoints", list)
+    monkeypatch.setattr(results.games, "arena_file", lambda: {"pairs": []})
     shutil.rmtree(files / "docs")
     page = Page(results.results())
 
@@ -932,4 +943,38 @@ def test_no_figure_is_typed_into_the_templates():
     text = (results.ROOT / "demo" / "pieces.html").read_text("utf-8")
     bare = Page(re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", text, flags=re.DOTALL)).text
 
-    assert re.findall(r"\d[\d.]*", bare) == ["95", "95"]  # percent, of the intervals
+    assert re.findall(r"\d[\d.]*", bare) == ["95"]  # percent, of the intervals
+
+
+def test_the_lesson_is_read_from_the_measured_sets_and_says_where_no_gain_is_shown(files):
+    def share(value):
+        return {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 10}
+
+    def measured(before, after, low):
+        difference = {"difference": after - before, "low": low, "high": 1.0}
+        return {
+            "items": 10,
+            "metrics": {"accuracy": {"before": share(before), "after": share(after), "difference": difference}},
+        }
+
+    sets = {"test_seed": measured(0.2, 0.8, 0.5), "test_tactic": measured(0.2, 0.25, -0.1)}
+    (files / "results.json").write_text(json.dumps({"sets": sets}), "utf-8")
+
+    told = Page(results.results()).text
+
+    assert "Training took a small model from 20 % to 80 % right answers on new organisations" in told
+    assert "On tactics never shown: 20 % before, 25 % after. No gain is shown there" in told
+
+
+def test_the_heat_map_has_a_cell_for_each_pair(monkeypatch):
+    pair = {
+        "attacker": "generator",
+        "defender": "keyword",
+        "success": {"value": 0.255, "low": 0.194, "high": 0.32, "n": 9},
+    }
+    unmeasured = {"attacker": MARKUP, "defender": "always_dismiss", "success": NO_SHARE}
+    monkeypatch.setattr(results.games, "arena_file", lambda: {"pairs": [pair, unmeasured]})
+    page = Page(results.heat())
+    assert "Nobody (the generator) 26 % 19 to 32 -" in page.text
+    assert f"{MARKUP} - -" in page.text
+    assert "script" not in {tag for tag, _ in page.elements}

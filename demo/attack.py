@@ -74,6 +74,9 @@ class AttackTab:
         with controls():
             self.task = task_list()
             self.defender = defender_list("Defender")
+        with gr.Row(elem_classes=["demo-bar", "attack-bar"]):
+            self.begin = gr.Button("New incident to edit", variant="primary", min_width=120)
+            self.send = gr.Button("Send", interactive=False, min_width=100)
         self.gate = piece(value=styled(views.empty_round()))
         with gr.Tabs(visible=False) as self.desk:
             with gr.Tab("Form"):
@@ -88,9 +91,6 @@ class AttackTab:
                 )
             with gr.Tab(WORLD):
                 self.world = piece()
-        with gr.Row(elem_classes=["demo-bar", "attack-bar"]):
-            self.begin = gr.Button("New incident to edit", variant="primary", min_width=120)
-            self.send = gr.Button("Send", interactive=False, min_width=100)
         self._draw_outcome()
         self.head = [self.label, self.category, self.narrative]
         self.opened = [self.desk, self.begin, self.send]

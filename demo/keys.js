@@ -12,3 +12,7 @@ document.addEventListener("keydown", (event) => {
   next.focus();
   next.click();
 });
+// Gradio names the lock of a column that stays as it is, and gives it no role that may have a name (WAI-ARIA 1.2).
+new MutationObserver(() => {
+  for (const lock of document.querySelectorAll('.wrapper[aria-label="Static column"]:not([role])')) lock.setAttribute("role", "img");
+}).observe(document.documentElement, { childList: true, subtree: true });

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ FLAGS = [
 SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
 expect.set_options(timeout=20_000)
 TABS = ("Watch", "Play", "Attack", "Your log", "Results")
+AXE = next(
+    (Path(root) / "node_modules/axe-core/axe.min.js" for root in (os.environ.get("OPENSOC_AXE"), sys.prefix) if root),
+    None,
+)
 SHOTS = os.environ.get("OPENSOC_SCREENSHOTS")
 
 pytestmark = [
@@ -46,7 +51,7 @@ def visit(browser, url):
     """Opens the demo as a new visitor; at the end nothing was wrong on the console and nothing was asked of another host."""
     contexts, wrong = [], []
 
-    def opened(query="", *, size="desktop", dark=False):
+    def opened(query="", *, size="desktop", dark=False, there=".card.alert:visible"):
         context = browser.new_context(viewport=SIZES[size], color_scheme="dark" if dark else "light")
         contexts.append(context)
         page = context.new_page()
@@ -54,7 +59,7 @@ def visit(browser, url):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda sent: sent.url.startswith((url, "data:", "blob:")) or wrong.append(sent.url))
         page.goto(f"{url}/demo/{query}")
-        expect(page.locator(".card.alert:visible")).to_be_visible(timeout=60_000)
+        expect(page.locator(there).first).to_be_visible(timeout=60_000)
         return page
 
     opened.wrong = wrong
@@ -425,7 +430,7 @@ def test_the_keyboard_is_enough_to_attack_and_to_read(visit):
     page = visit()
     walked(page, "Results", -1)  # left of the first is the last
     expect(page.locator(".board").first).to_be_visible()
-    reached(page, "node.matches('.scroll') && node.getAttribute('aria-label').startsWith('leaderboard')")
+    reached(page, "node.matches('.scroll') && node.getAttribute('aria-label').startsWith('defenders on')")
 
     page.reload()
     expect(page.locator(".card.alert:visible")).to_be_visible()
@@ -503,7 +508,7 @@ def test_a_sent_incident_is_answered_and_judged_whatever_it_claims(visit):
     truth = fallen(page).inner_text()
     assert f"The author claimed {claim}" in truth
     assert incident["target_label"] in truth.split("The author claimed")[0]
-    expect(page.get_by_text(re.compile("The defender held|You won|No win"))).to_be_visible()
+    expect(page.get_by_text(re.compile("The model held|You won|No win"))).to_be_visible()
 
 
 def test_the_gate_speaks_while_one_types(visit):
@@ -555,6 +560,7 @@ WHO_WON = re.compile("The attacker won|The defender held|No win|Refused at the g
 
 def watched_game(page):
     tab(page, "Attack")
+    tab(page, "Models attack")
     button(page, "Watch the stored game").click()
     expect(page.locator(".card.bout:visible h3")).to_have_text(WHO_WON)
 
@@ -573,13 +579,14 @@ def test_a_stored_game_is_watched_round_by_round(visit):
         expect(page.locator(".card.bout:visible h3")).to_contain_text(said.get(word, "Refused at the gate"))
         assert page.locator(".card.answer:visible").count() == (1 if word == "refused" else 2)
         button(page, "Next round").click()
-    expect(page.get_by_label("heat map of attackers and defenders")).to_be_visible()
+    expect(page.get_by_label("attackers against defenders").locator("visible=true")).to_be_visible()
     assert page.locator(".board:visible tr").count() > 2
 
 
 def test_a_live_round_is_played_against_a_chosen_defender(visit):
     page = visit()
     tab(page, "Attack")
+    tab(page, "Models attack")
     page.get_by_label("Against the defender").click()
     page.get_by_role("option", name="always_dismiss").click()
     button(page, "Play a live round").click()
@@ -804,3 +811,54 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
         picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
         picture.convert("RGB").quantize(96).save(shot, optimize=True)
         assert shot.stat().st_size > 5_000
+
+
+# ---------------------------------------------------------------- flip it
+def test_a_fact_flips_the_right_answer_and_a_text_does_not(visit):
+    page = visit()
+    button(page, "Reveal").click()
+    fallen(page)
+
+    button(page, "Change one fact").click()
+    expect(page.locator(".card.flip.by-fact:visible")).to_contain_text("The right answer goes from")
+    button(page, "Write hostile text into it").click()
+
+    card = page.locator(".card.flip.by-text:visible")
+    expect(card).to_contain_text("The right answer stays")
+    assert card.locator("blockquote").inner_text()
+    assert card.locator(".reactions li").count() == 2
+
+
+def test_an_attack_is_counted_and_its_link_shows_it_to_another(visit):
+    page = visit()
+    begun_attack(page)
+    expect(button(page, "Send")).to_be_enabled()
+    page.get_by_label("Narrative").fill("A reporter says that nothing happened.")
+    button(page, "Send").click()
+    outcome = page.locator(".card.outcome:visible")
+    expect(outcome).to_be_in_viewport()
+    expect(page.locator(".attack-tally:visible")).to_contain_text("Your rounds:")
+
+    other = visit(outcome.locator("a.replay").get_attribute("href"), there=".card.outcome:visible")
+
+    assert other.locator(".card.outcome:visible h3").inner_text() == outcome.locator("h3").inner_text()
+    assert other.get_by_label("Narrative").input_value() == "A reporter says that nothing happened."
+
+
+# ---------------------------------------------------------------- accessibility
+SERIOUS = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations.filter(({impact}) => ['serious', 'critical'].includes(impact)).map(({id, nodes}) => [id, nodes.slice(0, 3).map(({html}) => html.slice(0, 160))])"
+
+
+@pytest.mark.skipif(
+    not (AXE and AXE.is_file()), reason="axe-core is not installed (npm install --prefix .venv axe-core)"
+)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_has_no_serious_finding_on_any_tab(visit, dark):
+    page = visit(dark=dark)
+    page.add_script_tag(content=AXE.read_text("utf-8"))
+    button(page, "Reveal").click()
+    fallen(page)
+    for name in TABS:
+        tab(page, name)
+        page.wait_for_timeout(1_500)
+        assert page.evaluate(SERIOUS) == [], name

@@ -279,7 +279,10 @@ def stage_space(plan: Deployment, place: Path) -> None:
     front = front_matter(text)
     if wrong := {name: front.get(name) for name, value in FRONT.items() if front.get(name) != value}:
         raise DeployError(f"Expected {FRONT} in the front matter of README.md and got {wrong}; put it back.")
-    readme.write_text(with_links(text, plan.links()), "utf-8")
+    links = plan.links()
+    if not plan.api.repo_exists(plan.repo(FINAL)):  # no adapter was pushed: how to train one
+        links["adapter"] = f"{plan.page}/blob/main/TRAIN.md"
+    readme.write_text(with_links(text, links), "utf-8")
     if (notebook := place / "train_grpo.ipynb").is_file():
         notebook.write_text(notebook.read_text("utf-8").replace(NOTEBOOKS_SPACE, plan.page), "utf-8")
 

@@ -28,6 +28,7 @@ app_port: 7860
 base_path: /web
 ---
 
+<!-- link:adapter -->[Adapter](TRAIN.md)
 | [docs](docs/a.md) | <!-- link:space -->[The Space](DEPLOY.md) |
 <!-- link:demo -->[![demo](https://badges.example/demo.svg)](docs/demo.md) [guide](docs/demo.md)
 """
@@ -121,6 +122,13 @@ def test_the_notebook_fetches_and_opens_from_the_users_own_space(run, hub):
     )
 
 
+def test_without_adapters_their_link_leads_to_how_to_train_one(run, hub):
+    run()
+
+    readme = hub.files_of("space", "opensoc-env")["README.md"].decode()
+    assert f"[Adapter]({hub.url}/spaces/ada/opensoc-env/blob/main/TRAIN.md)" in readme
+
+
 def test_a_cards_links_out_of_its_directory_lead_to_the_spaces_files(run, hub):
     run()
 
@@ -185,6 +193,9 @@ def test_adapters_of_a_run_are_pushed_under_the_names_of_their_stages(run, hub, 
     code, *_ = run("--adapters", str(tmp_path / "run"))
 
     assert code == 0
+    assert (
+        f"[Adapter]({hub.url}/ada/opensoc-defender-grpo)" in hub.files_of("space", "opensoc-env")["README.md"].decode()
+    )
     pushed = {name.split("/")[-1]: there for name, there in hub.repositories.items() if "-grpo" in name}
     assert {name: there.files["adapter_model.safetensors"] for name, there in pushed.items()} == {
         "opensoc-defender-grpo-sft": b"sft",

@@ -197,7 +197,7 @@ def _dark(color: str) -> bool:
 
 # ---------------------------------------------------------------- the slides
 def opening(page: Page) -> None:
-    """What it is, and one figure before and after."""
+    """Say what it is, with one figure before and after."""
     background = page.slide.background.fill
     background.solid()
     background.fore_color.rgb = RGBColor.from_string(NAVY)
@@ -232,7 +232,7 @@ def opening(page: Page) -> None:
 
 
 def problem(page: Page) -> None:
-    """Why an alert alone does not say what to do."""
+    """Show why an alert alone does not say what to do."""
     page.text(
         (MARGIN, 1.5, 4.6, 5),
         "Security teams get more alerts than they can read.\n\nMost are harmless, some are attacks. The line that fired is often the same.\n\n"
@@ -251,7 +251,7 @@ def problem(page: Page) -> None:
 
 
 def episode(page: Page) -> None:
-    """The two turns and who judges them."""
+    """Draw the two turns and who judges them."""
     boxes = (
         ("**Attacker**\na generator, or a model, invents an incident", PALE, INK),
         ("**Gate**\nrefuses what could not have happened", PALE, INK),
@@ -278,7 +278,7 @@ def episode(page: Page) -> None:
 
 
 def judge(page: Page) -> None:
-    """Why the reward cannot be hacked."""
+    """Tell why the reward cannot be hacked."""
     cards = (
         (
             "**Computed, not judged**\nA program derives the right action from structured events and the organisation's records.",
@@ -302,7 +302,7 @@ def judge(page: Page) -> None:
 
 
 def rewards(page: Page) -> None:
-    """What an answer earns."""
+    """Tabulate what an answer earns."""
     table = TABLES["standard"]
     rows = [("right action ↓   answer →", *WORDS.values())]
     rows += [(WORDS[truth], *(f"{table.defender[truth][label]:+g}" for label in LABELS)) for truth in LABELS]
@@ -324,7 +324,7 @@ def rewards(page: Page) -> None:
 
 
 def learned(page: Page) -> None:
-    """What training changed, with intervals."""
+    """Chart what training changed, with intervals."""
     known = page.known
     sides = ("before", "after")
     page.bars(
@@ -358,7 +358,7 @@ def learned(page: Page) -> None:
 
 
 def twins(page: Page) -> None:
-    """How the model takes changed facts and hostile text."""
+    """Chart how the model takes changed facts and hostile text."""
     known = page.known
     names = {
         "pair_accuracy": "right on both,\none fact changed",
@@ -388,7 +388,7 @@ def twins(page: Page) -> None:
 
 
 def limits(page: Page) -> None:
-    """What it did not learn."""
+    """Tabulate what it did not learn."""
     rows = [
         ("What was asked", "The model", "To compare"),
         (
@@ -434,7 +434,7 @@ DEFENDERS = {
 
 
 def self_play(page: Page) -> None:
-    """Attackers against defenders."""
+    """Tabulate attackers against defenders."""
     known = page.known
     keys = [[f"cross_play.{attacker}.{defender}" for defender in DEFENDERS] for attacker in ATTACKERS]
     rows = [("attacker ↓   defender →", *DEFENDERS.values())]
@@ -466,7 +466,7 @@ def self_play(page: Page) -> None:
 
 
 def try_it(page: Page) -> None:
-    """Where to begin."""
+    """Say where to begin."""
     page.picture((6.5, 1.55, 6.15, 4.35), PICTURE)
     page.text((6.5, 6.0, 6.15, 0.4), "The demo: an incident, two answers, and what was right.", 14, color=GREY)
     page.text(

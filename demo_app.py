@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import demo_data as data
 from app_runtime.guard import Guard
+from app_runtime.memory import bound_heaps
 from demo import views
 from demo.arena import ArenaTab
 from demo.attack import AttackTab
@@ -157,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import uvicorn
 
+    bound_heaps()
     app = mount(FastAPI(openapi_url=None), args.table, args.repository)
     app.add_middleware(Guard, max_body_bytes=args.max_body_bytes)
     app.add_middleware(_Relayed)

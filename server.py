@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from app_runtime.settings import Settings
 
 SWITCH_S = 0.0001  # a thread that serves a click on the demo must not hold up the event loop for the usual 5 ms
+UNBOUNDED = (
+    "uvicorn alone bounds neither the headers of a request nor the time in which they arrive, nor silence on a WebSocket. "
+    "Start `python server.py`, or put a proxy that does before it."
+)
 BACKLOG = 4096  # connections that wait to be accepted; a thousand clients may come at once
 
 
@@ -38,9 +42,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     import uvicorn
 
     from app_runtime.journal import set_up
+    from app_runtime.memory import bound_heaps
     from app_runtime.settings import Settings
     from app_runtime.workers import Crew, FirstServer, channel, strange_variables
 
+    bound_heaps()
     if args.worker is not None:
         return _serve_as_worker(args.worker)
 
@@ -144,10 +150,13 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from app_runtime.journal import set_up
+    from app_runtime.memory import bound_heaps
     from app_runtime.settings import Settings
     from app_runtime.workers import Unshared, processes_wanted
 
+    bound_heaps()
     settings = Settings.from_env()
+    print(f"Warning: {UNBOUNDED}", file=sys.stderr, flush=True)
     set_up(access=settings.access_log)
     app = whole_app(settings)
     if (processes := processes_wanted()) > 1:

@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     figures = Figures()
     app.include_router(watch_router(figures if settings.metrics else None, episodes, sessions))
-    app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes, request_s=settings.request_timeout_s)
     if settings.token or settings.calls_per_minute:
         app.add_middleware(Admission, token=settings.token, per_minute=settings.calls_per_minute)
     app.add_middleware(Browsers, frame_ancestors=settings.frame_ancestors)

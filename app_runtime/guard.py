@@ -6,6 +6,7 @@ the guard answers such a frame itself, so the session and its episode live on.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
@@ -39,11 +40,13 @@ class Guard:
     Args:
         app: the application to guard.
         max_body_bytes: the longest HTTP body and WebSocket frame that is read; a frame is counted in characters.
+        request_s: seconds in which a body has to arrive; None where somebody else sees to it.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, request_s: float | None = None) -> None:
         self._app = app
         self._max = max_body_bytes
+        self._request_s = request_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
@@ -80,7 +83,14 @@ class Guard:
         headers = dict(scope["headers"])
         if scope["method"] in ("GET", "HEAD") or not (b"content-length" in headers or b"transfer-encoding" in headers):
             return receive
-        raw = await self._whole(headers, receive)
+        try:
+            async with asyncio.timeout(self._request_s):
+                raw = await self._whole(headers, receive)
+        except TimeoutError:
+            raise Refusal(
+                408,
+                f"Expected a whole body within {self._request_s:g} s, got a part of one. Send it faster, or a shorter one.",
+            ) from None
         text = _decode(raw)
         if get_route_path(scope) in TEXT_PATHS + EPISODE_PATHS:
             scope[BODY] = text

@@ -1,16 +1,22 @@
 """What one connection may take: bytes and seconds for a request, a WebSocket's place only as long as its peer is there."""
 
+import asyncio
 import contextlib
+import ctypes
 import json
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from app_runtime.connections import MAX_HEAD_BYTES
+from app_runtime.guard import Guard
+from app_runtime.memory import bound_heaps
 from local_provider import ServerProcess
 from service import strict
 
@@ -184,3 +190,38 @@ def code(url):
             ws.send('{"type":"state"}')
         reply = strict(ws.recv())
     return reply["data"].get("code", reply["type"])
+
+
+# ---------------------------------------------------------------- whatever serves the application
+def test_a_slow_body_is_refused_by_the_application_itself():
+    async def never() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits so long")
+
+    async def unreached(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("the body never came")
+
+    answered: list[Message] = []
+
+    async def send(message: Message) -> None:
+        answered.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/reset", "headers": [(b"content-length", b"9")]}
+    asyncio.run(Guard(unreached, max_body_bytes=100, request_s=0.05)(scope, never, send))
+
+    assert answered[0]["status"] == 408
+    assert json.loads(answered[1]["body"]) == {
+        "detail": "Expected a whole body within 0.05 s, got a part of one. Send it faster, or a shorter one."
+    }
+
+
+# ---------------------------------------------------------------- memory
+def test_glibc_is_told_of_two_heaps_and_of_large_blocks_and_another_library_of_nothing(monkeypatch):
+    told = []
+    libc = SimpleNamespace(mallopt=lambda *setting: told.append(setting) or 1)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: libc)
+    assert bound_heaps() is True
+    assert told == [(-8, 2), (-3, 1_048_576)]
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert bound_heaps() is False

@@ -142,8 +142,9 @@ def test_a_second_port_serves_the_same_episodes():
     assert state.json()["episode_id"] == episode_id
 
 
-def test_the_app_can_be_named_to_uvicorn(started):
+def test_the_app_can_be_named_to_uvicorn(started, capsys):
     assert "/step" in server.app.openapi()["paths"]
+    assert capsys.readouterr().err == f"Warning: {server.UNBOUNDED}\n"
     with pytest.raises(AttributeError, match="no attribute 'application'"):
         server.application  # noqa: B018
 

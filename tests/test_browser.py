@@ -434,6 +434,7 @@ def test_the_keyboard_is_enough_to_attack_and_to_read(visit):
 
     page.reload()
     expect(page.locator(".card.alert:visible")).to_be_visible()
+    visit.wrong[:] = [said for said in visit.wrong if "AbortError" not in said]  # of the page that was left
     walked(page, "Attack", 2)
     pressed(page, "New incident to edit")
     expect(page.locator(".card.gate.right")).to_be_visible()

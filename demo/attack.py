@@ -118,6 +118,7 @@ class AttackTab:
             max_height=420,
             label="The line's time and fields; an empty value leaves the field out",
             buttons=[],
+            elem_classes=["demo-fields"],
         )
 
     def _draw_outcome(self) -> None:

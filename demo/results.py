@@ -42,7 +42,7 @@ NAMES = {
     "keyword": "A list of bad words",
     "bag_of_words": "Word counts, no language model",
     "embedded": "The shipped model, after training",
-    "embedded (first)": "The model early in training",
+    "embedded (first)": "The first model that was trained",
 }
 ATTACKER_NAMES = {"generator": "Nobody (the generator)", "edits": "Edits at random", "embedded": "The trained attacker"}
 LEFT, WIDTH, TOP, HEIGHT = 60, 540, 12, 168  # of the curve, in its own units
@@ -103,9 +103,9 @@ def _lesson(gains: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not gains:
         return None
     first, stages = gains[0], checkpoints()
-    title = f"Training took a small model from {first['before']['percent']} % to {first['after']['percent']} % right answers on {first['words']}"
+    title = f"The shipped model answers {first['after']['percent']} % right on {first['words']}; the first one that was trained, {first['before']['percent']} %"
     sentences = [
-        f"On {gain['words']}: {gain['before']['percent']} % before, {gain['after']['percent']} % after."
+        f"On {gain['words']}: {gain['before']['percent']} % by the first, {gain['after']['percent']} % by the shipped one."
         + ("" if gain["shown"] else " No gain is shown there: the model does not know what it never saw.")
         for gain in gains[1:]
     ]
@@ -113,7 +113,7 @@ def _lesson(gains: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         seen = stages[-1]["incidents"]
         sentences.insert(
             0,
-            f"{seen:,} made-up incidents were learned from, each graded by the verifier, which reads events and no text.",
+            f"The shipped one learned from {seen:,} made-up incidents, each graded by the verifier, which reads events and no text.",
         )
     sentences.append(
         "Good is 100 %, which the verifier reaches by definition; a guess among five actions reaches 20 %."

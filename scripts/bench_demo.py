@@ -1,6 +1,6 @@
 """Measure the demo for whoever changes it, in one run: python scripts/bench_demo.py [--visitors 50] [--clicks 5] [--gap 5]
 
-1. Chromium times the first paint of /demo, and the way from a click on Next incident to both answers, in turn with a Gradio page that holds one button.
+1. Chromium times the first paint of /demo, and the way from a click on Draw at random to both answers, in turn with a Gradio page that holds one button.
 2. So many visitors click in the same moment, again and again with a gap for reading (--gap 0: without a rest), while a client in its own process plays
    /reset and /step over HTTP. The command counts errors and times a click (the incident, then its figures) and a step, beside the same client alone:
    with the demo in the server's process, and in one of its own (OPENSOC_DEMO=process).
@@ -69,7 +69,7 @@ def in_the_browser(url: str, rounds: int) -> dict[str, list[float]]:
     """Time first paints and clicks, in ms."""
     from playwright.sync_api import sync_playwright
 
-    found: dict[str, list[float]] = {"demo": [], "demo, text": [], "peer": [], "next": []}
+    found: dict[str, list[float]] = {"demo": [], "demo, text": [], "peer": [], "next": [], "reveal": []}
     with peer() as other, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for _ in range(rounds):
@@ -84,6 +84,7 @@ def in_the_browser(url: str, rounds: int) -> dict[str, list[float]]:
                     page.wait_for_timeout(1500)
                     for _ in range(5):
                         found["next"].append(_next(page))
+                        found["reveal"].append(_reveal(page))
                         page.wait_for_timeout(300)
                 context.close()
         browser.close()
@@ -91,7 +92,7 @@ def in_the_browser(url: str, rounds: int) -> dict[str, list[float]]:
 
 
 def _next(page: Any) -> float:
-    """Measure the milliseconds from a click on Next incident until the page has another alert, which comes together with both answers."""
+    """Measure the milliseconds from a click on Draw at random until the page has another alert, which comes together with both answers."""
     return float(
         page.evaluate(
             """() => new Promise((done) => {
@@ -99,7 +100,21 @@ def _next(page: Any) -> float:
               const before = shown(), began = performance.now();
               const look = () => shown() !== before && document.querySelectorAll('.card.answer').length >= 2
                 ? done(performance.now() - began) : requestAnimationFrame(look);
-              [...document.querySelectorAll('button')].find((one) => one.innerText.trim() === 'Next incident').click();
+              [...document.querySelectorAll('button')].find((one) => one.innerText.trim() === 'Draw at random').click();
+              look();
+            })"""
+        )
+    )
+
+
+def _reveal(page: Any) -> float:
+    """Measure the milliseconds from a click on Reveal until the page says what is right."""
+    return float(
+        page.evaluate(
+            """() => new Promise((done) => {
+              const began = performance.now();
+              const look = () => document.querySelector('.card.ruling') ? done(performance.now() - began) : requestAnimationFrame(look);
+              [...document.querySelectorAll('button')].find((one) => one.innerText.trim() === 'Reveal').click();
               look();
             })"""
         )
@@ -114,7 +129,7 @@ async def visitor(
     took, failed, started = [], 0, time.perf_counter()
     for place in range(clicks):
         await asyncio.sleep(max(0.0, started + place * gap_s - time.perf_counter()))
-        for function, values in (("on_next", [None, "stage2_multi", *pair]), ("on_figures", [None])):
+        for function, values in (("on_draw", [None, "stage2_multi", *pair]), ("on_figures", [None])):
             began = time.perf_counter()
             try:
                 ok = await _click(client, f"visitor{number}", ids[function], values)
@@ -144,7 +159,7 @@ async def visitors(url: str, count: int, clicks: int, gap_s: float) -> dict[str,
         ids: dict[str, int] = {}
         for one in config["dependencies"]:
             ids.setdefault(one["api_name"], one["id"])
-        labels = ("Defender A", "Defender B")
+        labels = ("Baseline", "Model")
         pair = [one["props"]["value"] for one in config["components"] if one["props"].get("label") in labels]
         began = time.perf_counter()
         done = await asyncio.gather(*(visitor(client, number, clicks, gap_s, ids, pair) for number in range(count)))
@@ -234,6 +249,7 @@ def browsed(url: str, rounds: int) -> None:
     )
     print(f"First text of /demo: {told(found['demo, text'])}")
     print(f"Next incident to both answers: {told(found['next'])} (bound: 300 ms)")
+    print(f"Reveal to the right answer: {told(found['reveal'])} (bound: 300 ms)")
 
 
 def crowded(url: str, count: int, clicks: int, gap_s: float) -> int:

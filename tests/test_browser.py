@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from demo.words import ACTION_NAMES
+
 CHROMIUM = os.environ.get("OPENSOC_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox",
@@ -508,7 +510,7 @@ def test_a_sent_incident_is_answered_and_judged_whatever_it_claims(visit):
 
     truth = fallen(page).inner_text()
     assert f"The author claimed {claim}" in truth
-    assert incident["target_label"] in truth.split("The author claimed")[0]
+    assert ACTION_NAMES[incident["target_label"]] in truth.split("The author claimed")[0]
     expect(page.get_by_text(re.compile("The model held|You won|No win"))).to_be_visible()
 
 

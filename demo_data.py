@@ -38,6 +38,7 @@ from verifier.truth import GroundTruth
 
 ROOT = Path(__file__).resolve().parent
 BAKED = ROOT / "data" / "demo_examples.json"
+ARENA = ROOT / "data" / "demo_arena.json"  # the arena's stored games (`eval.bake_arena`)
 RESULTS = ROOT / "docs" / "results.json"
 SET_WORDS = {  # what is new in a set, beside the incidents
     "test_seed": "new organisations",

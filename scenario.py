@@ -15,15 +15,16 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from generator.incidents import Case, generate, incident_seed
-from schema import Incident, Task, faults
+from schema import Incident, Label, Task, faults
 from tasks.alerts import alert_on
 from tasks.registry import Split
-from verifier.decision import judge_rows
+from verifier.decision import compute_ground_truth, judge_rows
 from verifier.plausibility import check_plausibility, signature
 from verifier.playbook import defender_instructions, playbook_for
 from verifier.truth import GroundTruth
 from world import World
 
+OF_THE_CLAIM = "the category is"  # an edited incident keeps its author's claim, which its events may no longer bear
 OBSERVED = ("alert", "log_window", "context")  # the parts of a defender's observation that no other part implies
 JUDGED = ("action", "evidence_log_ids", "techniques", "rule_ids")  # what of a ground truth an item holds
 REMEMBERED = (
@@ -147,3 +148,13 @@ def judged_item(scenario: Scenario) -> dict[str, Any]:
         "observation": {name: view[name] for name in OBSERVED},
         "ground_truth": {name: truth[name] for name in JUDGED},
     }
+
+
+def label(case: Case) -> Label:
+    """Return the right decision on a case."""
+    return compute_ground_truth(case.incident, case.world).action
+
+
+def is_admissible(case: Case) -> bool:
+    """Return whether the gate would admit a twin, its author's claimed category aside."""
+    return all(reason.startswith(OF_THE_CLAIM) for reason in check_plausibility(case.incident, case.world))

@@ -25,8 +25,9 @@ from adapters.spaces import (
 from env import Archive, Observation, OpenSOCEnv
 from generator import generate
 from generator.curriculum import Curriculum
+from generator.incidents import rebuild
 from generator.injection import TIERS, inject
-from generator.twins import OF_LINES, Proposer, rebuild
+from generator.twins import OF_LINES, Proposer
 from players.base import Density
 from rubric import TableName
 from runs.extras import missing

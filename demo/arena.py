@@ -8,8 +8,9 @@ import gradio as gr
 
 import demo_data as data
 from demo import games, views
+from demo.choices import task_list
 from demo.games import Bout
-from demo.page import IncidentView, controls, in_sight, on, piece, require, side_by_side, skipped, styled, task_list
+from demo.page import IncidentView, controls, in_sight, on, piece, require, side_by_side, skipped, styled
 from demo.results import heat
 from rubric import TableName
 from schema import OpenSOCError, Task

@@ -10,21 +10,10 @@ import gradio as gr
 
 import demo_data as data
 from demo import replay, views
-from demo.draft import MAX_DRAFT, IncidentDraft, in_form, world_of
+from demo.choices import defender_list, task_list
+from demo.draft import MAX_DRAFT, IncidentDraft, begun, in_form, world_of
 from demo.flip_panel import FlipPanel
-from demo.page import (
-    WORLD,
-    IncidentView,
-    controls,
-    defender_list,
-    in_sight,
-    on,
-    piece,
-    require,
-    skipped,
-    styled,
-    task_list,
-)
+from demo.page import WORLD, IncidentView, controls, in_sight, on, piece, require, skipped, styled
 from demo_data import DemoCase
 from rubric import TableName
 from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, BadRequestError, OpenSOCError, Task, visible
@@ -238,7 +227,7 @@ class AttackTab:
         submission, answer = sent.judged, sent.answer
         verdict = sent.verdict if submission.case else "refused"
         counted = {**(rounds or {}), verdict: (rounds or {}).get(verdict, 0) + 1}
-        edit = replay.packed(draft) if submission.case else ""
+        edit = replay.packed(draft, begun(draft.task, draft.seed)) if submission.case else ""
         query = urlencode({"attack": draft.task, "world": draft.seed, "against": name, "edit": edit}) if edit else ""
         head = [counted, styled(views.tally(counted))]
         outcome = styled(views.outcome(sent, query))
@@ -270,7 +259,7 @@ def attack_of(query: Mapping[str, str]) -> tuple[IncidentDraft, str]:
         raise BadRequestError(
             "Expected a link that Send gave (attack=TASK, world=SEED, against=DEFENDER, edit=...), and got another; begin a round of your own."
         )
-    return replay.unpacked(task, int(seed), query.get("edit", "")), against
+    return replay.unpacked(query.get("edit", ""), begun(task, int(seed)), MAX_DRAFT), against
 
 
 # ---------------------------------------------------------------- the form's values

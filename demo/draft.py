@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, cast, get_args
 
 from demo_data import SALT, SPLIT, DemoCase, GateResult, ScoredAnswer, ask, generated
 from env import OpenSOCEnv
-from players.attackers.attempts import Verdict, verdict_of
-from rubric import TableName
+from rubric import TableName, Verdict, verdict_of
 from scenario import OBSERVED
 from schema import (
     EVENT_TYPES,
@@ -320,3 +319,13 @@ def _whole_numbers(event: Mapping[str, Any]) -> set[str]:
     """Return the fields of this event's type that hold whole numbers."""
     kinds = {name: str(field.annotation) for name, field in _known_fields(event).items()}
     return {name for name, kind in kinds.items() if "int" in kind and "Literal" not in kind}
+
+
+@lru_cache(maxsize=64)
+def begun(task: Task, seed: int) -> IncidentDraft:
+    """Return the draft that an attack on a task and a seed begins with.
+
+    Raises:
+        BadRequestError: no such task, or a seed out of 0 to 999,999.
+    """
+    return IncidentDraft.of(generated(task, seed))

@@ -6,15 +6,13 @@ observation alone, so every incident of the demo can be edited, the stored ones 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from random import Random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from demo.edit_words import edit_in_words
-from demo_data import DemoCase, ScoredAnswer, ask
-from eval.pairs import is_admissible, label
 from generator.incidents import Case
 from generator.injection import PLACES, TIERS, Place, Tier, inject
 from generator.twins import (
@@ -29,10 +27,14 @@ from generator.twins import (
     ticket_status,
     ticket_window,
 )
-from rubric import TableName
-from scenario import OBSERVED, Scenario
+from scenario import OBSERVED, Scenario, is_admissible, label
 from schema import Row
 from world import World
+
+if TYPE_CHECKING:
+    from demo_data import DemoCase, ScoredAnswer
+
+    Answerer = Callable[[DemoCase], ScoredAnswer]
 
 FLIPS = 3  # edits of an incident that are offered, of a kind each
 # Facts of the world go before lines, and what a sentence tells best before the rest. A later group is tried where those before it flip nothing.
@@ -145,9 +147,9 @@ def hostile(case: DemoCase, number: int = 0) -> Edit:
     )
 
 
-def reactions(edit: Edit, defenders: Sequence[str], table: TableName = "standard") -> list[Reaction]:
-    """Ask defenders about both incidents of an edit."""
-    return [Reaction(edit, ask(name, edit.before, table), ask(name, edit.after, table)) for name in defenders]
+def reactions(edit: Edit, answers: Sequence[Answerer]) -> list[Reaction]:
+    """Ask defenders, each by what answers in its name, about both incidents of an edit."""
+    return [Reaction(edit, answer(edit.before), answer(edit.after)) for answer in answers]
 
 
 class _Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -67,4 +68,5 @@ class FlipPanel:
 
     def _shown(self, edit: flip.Edit, number: int = 1, total: int = 1) -> str:
         names = [name for name in WHO if name in data.defender_names()] or data.defender_names()[:1]
-        return styled(views.edited(edit, flip.reactions(edit, names, self.table), number, total))
+        answers = [partial(data.ask, name, table=self.table) for name in names]
+        return styled(views.edited(edit, flip.reactions(edit, answers), number, total))

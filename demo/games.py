@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from demo_data import OFFERED, SPLIT, DemoCase, ScoredAnswer, ask, described
+from demo_data import ARENA, OFFERED, SPLIT, DemoCase, ScoredAnswer, ask, described
 from players.attackers import ATTACKERS, Attacker, Options, open_attacker
-from players.attackers.attempts import Attempt, Verdict, attempt, brief_of, verdict_of
+from players.attackers.attempts import Attempt, attempt, brief_of
 from players.attackers.base import Brief, asked_in_turn
-from rubric import TableName
+from rubric import TableName, Verdict, verdict_of
 from schema import BadRequestError, Task, shown
 
-ROOT = Path(__file__).resolve().parent.parent
-BAKED = ROOT / "data" / "demo_arena.json"
 BEFORE = "generator"
 TRIES = 4  # before an attacker hands in what schema and gate refuse; both are public
 LIVE = ("embedded", "edits", BEFORE)  # attackers that write while the visitor waits
@@ -53,7 +50,7 @@ class Bout(NamedTuple):
 def arena_file() -> dict[str, Any]:
     """Read data/demo_arena.json; without the file there are no games."""
     try:
-        return dict(json.loads(BAKED.read_text("utf-8")))
+        return dict(json.loads(ARENA.read_text("utf-8")))
     except FileNotFoundError:
         return {"briefs": [], "incidents": {}, "games": [], "pairs": []}
 

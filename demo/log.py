@@ -8,7 +8,8 @@ import gradio as gr
 
 import demo_data as data
 from demo import recorded, views
-from demo.page import WORLD, controls, defender_list, on, piece, side_by_side, styled
+from demo.choices import defender_list
+from demo.page import WORLD, controls, on, piece, side_by_side, styled
 from rubric import TableName
 from telemetry.declaring import EXAMPLE
 

@@ -6,21 +6,21 @@ import functools
 import html
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import gradio as gr
 from gradio.components.plot import PlotData
 
-import demo_data as data
 from demo import views
 from demo.graph import graph, talk_rows
 from demo.timeline import timeline
-from demo_data import DemoCase, ScoredAnswer
-from schema import TASKS, OpenSOCError, visible
+from schema import OpenSOCError, visible
+
+if TYPE_CHECKING:
+    from demo_data import DemoCase, ScoredAnswer
 
 AT_ONCE = 1  # clicks that are worked on at the same time: more would only keep the episodes of /step waiting for the interpreter
 TIMELINE, GRAPH, WORLD = "Timeline", "Who talked to whom", "The organisation's records"
-TASK_NAMES = [(words.capitalize(), task) for task, words in data.TASK_WORDS.items()]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -49,21 +49,6 @@ def side_by_side() -> tuple[gr.HTML, gr.HTML]:
 def controls() -> gr.Row:
     """Return a row for what the visitor chooses."""
     return gr.Row(elem_classes=["demo-row"])
-
-
-def task_list() -> gr.Dropdown:
-    """Return the list of tasks."""
-    return gr.Dropdown(TASK_NAMES, value=TASKS[0], label="Task", min_width=220)
-
-
-def defender_list(label: str, index: int = 0) -> gr.Dropdown:
-    """Return the list of defenders that can answer here, the one at `index` chosen."""
-    return gr.Dropdown(defender_choices(), value=data.defender_names()[index], label=label, min_width=290)
-
-
-def defender_choices() -> list[tuple[str, str]]:
-    """Return the defenders' labels and names, as a list takes them."""
-    return [(data.described(name), name) for name in data.defender_names()]
 
 
 class Figures:

@@ -6,27 +6,17 @@ import base64
 import binascii
 import json
 import zlib
-from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from demo.draft import MAX_DRAFT, IncidentDraft
-from demo_data import generated
-from schema import BadRequestError, OpenSOCError, Task
+from schema import BadRequestError, OpenSOCError
+
+if TYPE_CHECKING:
+    from demo.draft import IncidentDraft
 
 MAX_EDIT = 4_000  # characters in an address
 
 
-@lru_cache(maxsize=64)
-def begun(task: Task, seed: int) -> IncidentDraft:
-    """Return the draft that an attack on a task and a seed begins with.
-
-    Raises:
-        BadRequestError: no such task, or a seed out of 0 to 999,999.
-    """
-    return IncidentDraft.of(generated(task, seed))
-
-
-def packed(draft: IncidentDraft) -> str:
+def packed(draft: IncidentDraft, first: IncidentDraft) -> str:
     """Pack the difference of a draft from the one it began as: events that stayed are named by their ids alone.
 
     Returns:
@@ -36,7 +26,7 @@ def packed(draft: IncidentDraft) -> str:
         content = draft.read()
     except OpenSOCError:
         return ""
-    events, before = content.get("events"), _events(begun(draft.task, draft.seed))
+    events, before = content.get("events"), _events(first)
     if not isinstance(events, list):
         return ""
     short = [event["log_id"] if _is_among(event, before) else event for event in events]
@@ -45,17 +35,16 @@ def packed(draft: IncidentDraft) -> str:
     return edit if len(edit) <= MAX_EDIT else ""
 
 
-def unpacked(task: Task, seed: int, edit: str) -> IncidentDraft:
-    """Return the draft that was packed; see `packed`.
+def unpacked(edit: str, first: IncidentDraft, longest: int) -> IncidentDraft:
+    """Return the draft that was packed; see `packed`. Of its text at most `longest` bytes are unpacked.
 
     Raises:
-        BadRequestError: the address holds no such edit, task or seed.
+        BadRequestError: the address holds no such edit.
     """
-    first = begun(task, seed)
     before = _events(first)
     try:
         raw = base64.urlsafe_b64decode(edit[:MAX_EDIT] + "=" * (-len(edit[:MAX_EDIT]) % 4))
-        content = json.loads(zlib.decompressobj().decompress(raw, MAX_DRAFT))
+        content = json.loads(zlib.decompressobj().decompress(raw, longest))
         events = [before[event] if isinstance(event, str) else event for event in content["events"]]
         return first._replace(text=json.dumps({**content, "events": events}, indent=1))
     except (binascii.Error, zlib.error, ValueError, KeyError, TypeError, RecursionError):

@@ -10,9 +10,8 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
-from demo import games
 from demo.views import pieces
-from demo_data import SET_WORDS, checkpoints
+from demo_data import ARENA, SET_WORDS, checkpoints
 from eval.metric_table import shown_in
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +61,7 @@ def results() -> str:
 
 def heat() -> str:
     """Render how often each attacker makes each defender wrong."""
-    pairs = games.arena_file()["pairs"]
+    pairs = _read(ARENA).get("pairs", [])
     attackers = list(dict.fromkeys(pair["attacker"] for pair in pairs))
     defenders = list(dict.fromkeys(pair["defender"] for pair in pairs))
     shares = {(pair["attacker"], pair["defender"]): pair["success"] for pair in pairs}

@@ -10,8 +10,9 @@ import gradio as gr
 import demo_data as data
 from demo import views
 from demo.casefile import CaseFile
+from demo.choices import defender_list, task_list
 from demo.flip_panel import FlipPanel
-from demo.page import Figures, controls, defender_list, on, piece, require, skipped, styled, task_list
+from demo.page import Figures, controls, on, piece, require, skipped, styled
 from demo_data import DemoCase, ScoredAnswer
 from rubric import TableName
 from schema import OpenSOCError, Task, visible

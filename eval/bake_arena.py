@@ -18,7 +18,7 @@ from eval.attacks import briefs_of
 from eval.attempts import ATTEMPTS, DEFENDERS, RESULT
 from eval.cross_table import heat_map, save_both
 from eval.runs import Run, load_run
-from players.attackers.attempts import verdict_of
+from rubric import verdict_of
 from runs.arguments import positive
 from runs.ending import refusing
 from runs.files import JsonLines, write_output

@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from eval.pairs import label
 from eval.set_rows import CARRIERS, EDITS, HOLDOUT, OPERATIONAL_MIX, SAME, TWINS, Source, flipped, make_row, make_rows
 from eval.sets import exit_code
 from generator import GENERATOR_VERSION, generate
 from players.prompt import messages
 from runs.files import write_atomically
 from runs.progress import track
+from scenario import label
 from schema import LABELS, TASKS, OpenSOCError, Row, Task
 from tasks.families import FAMILIES
 from tasks.registry import Split

@@ -20,12 +20,12 @@ from itertools import product
 from random import Random
 from typing import Any, cast
 
-from eval.pairs import flip, label
+from eval.pairs import flip
 from generator.incidents import Case, generate
 from generator.injection import inject
 from generator.invariances import harmless_twins
 from rubric import TABLES, RewardTable, TableName, reward_of, score_defender
-from scenario import Scenario
+from scenario import Scenario, label
 from schema import EVENT_TYPES, LABELS, TASKS, Label, Task, Triage
 from tasks.alerts import TITLES
 from tasks.registry import SPLITS, Split

@@ -10,12 +10,11 @@ from collections.abc import Callable, Collection, Mapping
 from random import Random
 from typing import Any, NamedTuple, cast
 
-from eval.pairs import is_admissible, label
 from generator import Case, generate
 from generator.injection import PLACES, TIERS, Place, Tier, inject
 from generator.invariances import INVARIANCES
 from generator.twins import BROADER, LAST, MINIMAL
-from scenario import item_of
+from scenario import is_admissible, item_of, label
 from schema import LABELS, TASKS, BadRequestError, Label, OpenSOCError, Row, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import BENCHMARK, FIELDS, NAMES

@@ -10,8 +10,8 @@ context row belongs to one decision. Same arguments, same bytes, in any process:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from operator import itemgetter
@@ -31,7 +31,9 @@ from schema import (
     Label,
     Task,
     Telemetry,
+    account_name,
     built_incident,
+    epoch_s,
     log_id_at,
 )
 from tasks.noise import write_noise
@@ -39,6 +41,7 @@ from tasks.registry import SPLITS, TASK_SPECS, Split, TaskSpec
 from tasks.scene import SPAN_S, Family, Plan, Scene
 from world import Organisation, World, make_organisation
 
+Rows = list[dict[str, Any]]
 GENERATOR_VERSION = "5"
 ORGANISATIONS = 48  # of each split
 # The seeds of a split's organisations begin here: chosen so that no two splits share the name of a site.
@@ -322,3 +325,44 @@ def _finish(scene: Scene, family: Family, plan: Plan, goal: Label, alerted: int,
         alerted=alerted_row["log_id"],
     )
     return Case(lines, world, family.name, goal, category, narrative)
+
+
+# ---------------------------------------------------------------- edits of a case
+def rebuild(case: Case, *, lines: Rows | None = None, narrative: str | None = None, world: World | None = None) -> Case:
+    """Rebuild a case with other lines, another narrative or another world; the rest stays."""
+    rows = case.lines if lines is None else lines
+    incident = Incident.model_validate(
+        {
+            "target_label": case.label,
+            "category": case.category,
+            "events": rows,
+            "narrative": case.narrative if narrative is None else narrative,
+        }
+    )
+    return Case(rows, world or case.world, case.family, incident.target_label, incident.category, incident.narrative)
+
+
+def sort_lines(case: Case, lines: Iterable[Mapping[str, Any]]) -> Case:
+    """Sort the lines of a case by time and number them anew; the alert stays with its line."""
+    ordered = sorted(lines, key=lambda line: epoch_s(line["timestamp"]))
+    rows = [{**line, "log_id": log_id_at(position)} for position, line in enumerate(ordered)]
+    alerted = next(
+        (row["log_id"] for row, line in zip(rows, ordered, strict=True) if line["log_id"] == case.world.alerted), ""
+    )
+    return rebuild(case, lines=rows, world=replace(case.world, alerted=alerted))
+
+
+def hosts_of(case: Case) -> list[str]:
+    """List the names of the hosts that lines name, or whose addresses they name, in order of appearance."""
+    world = case.world
+    named = [line["fields"].get("device_hostname", "") for line in case.lines]
+    addressed = [world.hosts_by_ip.get(str(value)) for line in case.lines for value in line["fields"].values()]
+    return [
+        name for name in dict.fromkeys([*named, *(host["name"] for host in addressed if host)]) if name in world.hosts
+    ]
+
+
+def accounts_of(case: Case) -> list[str]:
+    """List the names of the accounts that lines name, in order of appearance."""
+    values = [line["fields"].get(name) for line in case.lines for name in ("actor_user", "user_name", "user_uid")]
+    return [name for name in dict.fromkeys(map(account_name, values)) if name in case.world.accounts]

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, get_args
 
-from generator.incidents import Case
-from generator.twins import accounts_of, hosts_of, rebuild, sort_lines
+from generator.incidents import Case, accounts_of, hosts_of, rebuild, sort_lines
 from schema import LABELS, MAX_EVENTS, Label
 
 Tier = Literal["plain", "authority", "forged_output", "encoded", "harmless"]

@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from random import Random
 
-from generator.incidents import NARRATIVES, Case
-from generator.twins import Rows, Twin, accounts_of, hosts_of, rebuild, sort_lines, span_of
+from generator.incidents import NARRATIVES, Case, Rows, accounts_of, hosts_of, rebuild, sort_lines
+from generator.twins import Twin, span_of
 from schema import MAX_EVENTS, epoch_s, iso_time
 from tasks.noise import write_noise
 from tasks.scene import Scene

@@ -7,28 +7,24 @@ A twin shares no row with its original incident.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
-from generator.incidents import Case
+from generator.incidents import Case, Rows, accounts_of, hosts_of, rebuild, sort_lines
 from schema import (
     MAX_EVENTS,
     SENSOR_OF,
     UNNAMED_PROGRAM_WORK,
     Account,
     Host,
-    Incident,
     Ticket,
-    account_name,
     epoch_s,
     iso_time,
-    log_id_at,
 )
-from world import DEPARTMENTS, World, in_networks
+from world import DEPARTMENTS, in_networks
 
-Rows = list[dict[str, Any]]
 CLEAR_S = 900  # seconds between a moved period and the window
 MAX_SWAPS = 30
 
@@ -41,47 +37,7 @@ class Twin:
     case: Case
 
 
-def rebuild(case: Case, *, lines: Rows | None = None, narrative: str | None = None, world: World | None = None) -> Case:
-    """Rebuild a case with other lines, another narrative or another world; the rest stays."""
-    rows = case.lines if lines is None else lines
-    incident = Incident.model_validate(
-        {
-            "target_label": case.label,
-            "category": case.category,
-            "events": rows,
-            "narrative": case.narrative if narrative is None else narrative,
-        }
-    )
-    return Case(rows, world or case.world, case.family, incident.target_label, incident.category, incident.narrative)
-
-
-def sort_lines(case: Case, lines: Iterable[Mapping[str, Any]]) -> Case:
-    """Sort the lines of a case by time and number them anew; the alert stays with its line."""
-    ordered = sorted(lines, key=lambda line: epoch_s(line["timestamp"]))
-    rows = [{**line, "log_id": log_id_at(position)} for position, line in enumerate(ordered)]
-    alerted = next(
-        (row["log_id"] for row, line in zip(rows, ordered, strict=True) if line["log_id"] == case.world.alerted), ""
-    )
-    return rebuild(case, lines=rows, world=replace(case.world, alerted=alerted))
-
-
 # ---------------------------------------------------------------- what a window touches
-def hosts_of(case: Case) -> list[str]:
-    """List the names of the hosts that lines name, or whose addresses they name, in order of appearance."""
-    world = case.world
-    named = [line["fields"].get("device_hostname", "") for line in case.lines]
-    addressed = [world.hosts_by_ip.get(str(value)) for line in case.lines for value in line["fields"].values()]
-    return [
-        name for name in dict.fromkeys([*named, *(host["name"] for host in addressed if host)]) if name in world.hosts
-    ]
-
-
-def accounts_of(case: Case) -> list[str]:
-    """List the names of the accounts that lines name, in order of appearance."""
-    values = [line["fields"].get(name) for line in case.lines for name in ("actor_user", "user_name", "user_uid")]
-    return [name for name in dict.fromkeys(map(account_name, values)) if name in case.world.accounts]
-
-
 def _programs(case: Case) -> list[str]:
     """List the file names of the programs that lines name, then the kinds of work that name no program."""
     texts = [value for line in case.lines for value in line["fields"].values() if isinstance(value, str)]

@@ -7,7 +7,7 @@ import pytest
 
 from demo import games
 from eval import bake_arena, cross_play
-from players.attackers.attempts import verdict_of
+from rubric import verdict_of
 from schema import BadRequestError
 from verifier.decision import judge_observation
 
@@ -98,7 +98,7 @@ def test_a_live_round_is_played_in_the_world_of_a_seed(attacker):
 
 
 def test_without_a_file_there_are_no_games(monkeypatch, tmp_path):
-    monkeypatch.setattr(games, "BAKED", tmp_path / "none.json")
+    monkeypatch.setattr(games, "ARENA", tmp_path / "none.json")
     games.arena_file.cache_clear()
     assert (games.stored_attackers(), games.stored_defenders()) == ([], [])
     games.arena_file.cache_clear()

@@ -931,7 +931,7 @@ def test_without_files_no_figure_is_shown(files, monkeypatch):
     (files / "leaderboard.json").unlink()
     (files / "results.json").unlink()
     monkeypatch.setattr(results, "checkpoints", list)
-    monkeypatch.setattr(results.games, "arena_file", lambda: {"pairs": []})
+    monkeypatch.setattr(results, "ARENA", files / "demo_arena.json")
     shutil.rmtree(files / "docs")
     page = Page(results.results())
 
@@ -966,14 +966,15 @@ def test_the_lesson_is_read_from_the_measured_sets_and_says_where_no_gain_is_sho
     assert "On tactics never shown: 20 % by the first, 25 % by the shipped one. No gain is shown there" in told
 
 
-def test_the_heat_map_has_a_cell_for_each_pair(monkeypatch):
+def test_the_heat_map_has_a_cell_for_each_pair(tmp_path, monkeypatch):
     pair = {
         "attacker": "generator",
         "defender": "keyword",
         "success": {"value": 0.255, "low": 0.194, "high": 0.32, "n": 9},
     }
     unmeasured = {"attacker": MARKUP, "defender": "always_dismiss", "success": NO_SHARE}
-    monkeypatch.setattr(results.games, "arena_file", lambda: {"pairs": [pair, unmeasured]})
+    monkeypatch.setattr(results, "ARENA", tmp_path / "demo_arena.json")
+    results.ARENA.write_text(json.dumps({"pairs": [pair, unmeasured]}), "utf-8")
     page = Page(results.heat())
     assert "Nobody (the generator) 26 % 19 to 32 -" in page.text
     assert f"{MARKUP} - -" in page.text

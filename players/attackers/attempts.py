@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from players.attackers.base import Brief
 from players.base import Row
@@ -96,21 +96,6 @@ def attempt(
 
 
 # ---------------------------------------------------------------- who won
-Verdict = Literal["refused", "held", "won", "wrong before"]
-
-
-def verdict_of(before: bool | None, after: bool | None) -> Verdict:
-    """Say who won a round. A win counts only where the defender was right before the attacker's edit.
-
-    Args:
-        before: whether the defender was right on the incident before the edit; None where there is none.
-        after: whether it is right on the attacker's incident; None where that was refused.
-    """
-    if after is None:
-        return "refused"
-    if after:
-        return "held"
-    return "won" if before else "wrong before"
 
 
 # ---------------------------------------------------------------- why an incident is refused

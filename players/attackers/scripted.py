@@ -11,9 +11,9 @@ from dataclasses import replace
 from random import Random
 from typing import Any, NamedTuple
 
-from generator.incidents import Case, generate, incident_seed, organisations
+from generator.incidents import Case, generate, incident_seed, organisations, rebuild
 from generator.injection import inject
-from generator.twins import OF_LINES, rebuild
+from generator.twins import OF_LINES
 from players.attackers.attempts import attempt
 from players.attackers.base import Attacker, Brief
 from players.base import Reply

@@ -78,7 +78,7 @@ class WatchTab:
         for begun in (
             on(self.go.click, self.on_go, [self.state, self.task, *pair], self.whole),
             on(self.draw.click, self.on_draw, [self.state, self.task, *pair], self.whole),
-            on(self.task.input, self.on_draw, [self.state, self.task, *pair], self.whole),
+            on(self.task.input, self.on_task, [self.state, self.task, *pair], self.whole),
             on(self.this_seed.click, self.on_seed, [self.state, self.task, self.seed, *pair], self.whole),
             on(self.seed.submit, self.on_seed, [self.state, self.task, self.seed, *pair], self.whole),
             on(self.number.input, self.on_baked, [self.state, self.number, *pair], self.whole),
@@ -102,6 +102,12 @@ class WatchTab:
     def on_draw(self, watched: Watched | None, task: Task, a: str, b: str) -> list[Any]:
         """Show a new incident."""
         return self._present(data.generated(task, data.new_seed()), a, b)
+
+    def on_task(self, watched: Watched | None, task: Task, a: str, b: str) -> list[Any]:
+        """Show a new incident of another task; the event comes also where one passes by the list with the Tab key."""
+        if watched and watched.case.task == task:
+            return skipped(self.whole)
+        return self.on_draw(watched, task, a, b)
 
     def on_seed(self, watched: Watched | None, task: str, seed: str, a: str, b: str) -> list[Any]:
         """Show the incident of a seed."""

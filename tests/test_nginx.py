@@ -129,19 +129,18 @@ def test_the_demo_is_clicked_through(page, shown):
     heading = page.locator(".card.alert:visible p.over")
     expect(heading).to_be_visible(timeout=60_000)
     first = heading.inner_text()
-    button(page, "Next incident").click()
+    button(page, "Draw at random").click()
     expect(heading).not_to_have_text(first)
     button(page, "Reveal").click()
     fallen(page)
-    tab(page, "You triage")
-    button(page, "New game").click()
+    tab(page, "Play")
     expect(page.locator(".card.score")).to_be_visible()
 
 
 def test_a_link_to_an_incident_stays_below_the_path(page, shown):
     page.goto(f"{shown}/demo?task=stage2_multi&seed=5")
 
-    expect(page.locator(".card.alert:visible p.over")).to_contain_text("Incident 5 of stage2_multi", timeout=60_000)
+    expect(page.locator(".card.alert:visible p.over")).to_contain_text("Live incident 5 · stage 2, multi", timeout=60_000)
     assert page.locator(".card.alert:visible a").evaluate("link => link.href").startswith(f"{shown}/demo/?")
 
 

@@ -140,7 +140,9 @@ def test_the_demo_is_clicked_through(page, shown):
 def test_a_link_to_an_incident_stays_below_the_path(page, shown):
     page.goto(f"{shown}/demo?task=stage2_multi&seed=5")
 
-    expect(page.locator(".card.alert:visible p.over")).to_contain_text("Live incident 5 · stage 2, multi", timeout=60_000)
+    expect(page.locator(".card.alert:visible p.over")).to_contain_text(
+        "Live incident 5 · stage 2, multi", timeout=60_000
+    )
     assert page.locator(".card.alert:visible a").evaluate("link => link.href").startswith(f"{shown}/demo/?")
 
 

@@ -6,7 +6,6 @@ import base64
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ NAMES = {
 }
 ATTACKER_NAMES = {"generator": "Nobody (the generator)", "edits": "Edits at random", "embedded": "The trained attacker"}
 LEFT, WIDTH, TOP, HEIGHT = 60, 540, 12, 168  # of the curve, in its own units
-HIGHEST, LOWEST = 1.1, -0.2  # rewards at the curve's ends
+HIGHEST, LOWEST = 1.1, -0.6  # rewards at the curve's ends
 GRID = (0.0, 0.5, 1.0)
 
 
@@ -121,24 +120,22 @@ def _lesson(gains: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def _curve(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the points of the learning curve on a logarithmic axis of incidents seen; None for fewer than two."""
+    """Return the points of the learning curve, one beside the other in the order of training; None for fewer than two."""
     if len(stages) < 2:
         return None
-    seen = [log10(1 + (stage["incidents"] or 0)) for stage in stages]
-    span = (max(seen) - min(seen)) or 1.0
     points = [
         {
             "title": stage["title"],
             "value": f"{stage['mean_reward']['value']:+.2f}",
             "incidents": f"{stage['incidents'] or 0:,}",
-            "x": round(LEFT + WIDTH * (place - min(seen)) / span, 1),
+            "x": round(LEFT + WIDTH * place / (len(stages) - 1), 1),
             "y": _height(stage["mean_reward"]["value"]),
             "low": _height(stage["mean_reward"]["low"]),
             "high": _height(stage["mean_reward"]["high"]),
         }
-        for stage, place in zip(stages, seen, strict=True)
+        for place, stage in enumerate(stages)
     ]
-    path = " ".join(f"{point['x']},{point['y']}" for point in sorted(points, key=lambda point: float(point["x"])))
+    path = " ".join(f"{point['x']},{point['y']}" for point in points)
     return {"points": points, "path": path, "grid": [{"value": f"{value:g}", "y": _height(value)} for value in GRID]}
 
 

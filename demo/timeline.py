@@ -42,6 +42,7 @@ def timeline(case: DemoCase, *, revealed: bool = False, cited: Collection[str] =
 def _figure(case: DemoCase, lines: Sequence[Mapping[str, Any]], evidence: Collection[str]) -> Figure:
     alerted = case.observation["alert"]["log_id"]
     window = [line for line in lines if line["timestamp"] != NO_TIME]
+    untimed = sum(line["timestamp"] == NO_TIME for line in case.observation["log_window"])
     rows: dict[str, int] = {}
     points = [
         _Point(line["timestamp"], rows.setdefault(_row_name(line), len(rows)), line["log_id"], hover_text(line))
@@ -56,7 +57,7 @@ def _figure(case: DemoCase, lines: Sequence[Mapping[str, Any]], evidence: Collec
     sides = _sides(by_weight, span) if span else {}
     data = [_trace(name, group, sides) for name, group in groups.items() if group]
     data.append(_alert_ring([point for point in points if point.log_id == alerted]))
-    return {"data": data, "layout": layout(146 + 62 * max(2, len(rows)), **_axes(rows, span, len(lines) - len(window)))}
+    return {"data": data, "layout": layout(146 + 62 * max(2, len(rows)), **_axes(rows, span, untimed))}
 
 
 def _row_name(line: Mapping[str, Any]) -> str:

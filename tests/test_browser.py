@@ -77,7 +77,6 @@ def forgive_the_page_that_was_left(visit):
 
 
 def tab(page, name):
-    page.evaluate("window.scrollTo(0, 0)")  # where the tabs are, clear of the bar that follows a reader
     page.get_by_role("tab", name=name, exact=True).locator("visible=true").first.click()
 
 

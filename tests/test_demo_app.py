@@ -203,6 +203,9 @@ def visitor(client, config, name="visitor"):
     yield click
 
 
+BEGUN_JSON = 10  # after tabs, two buttons, state, gate, claim, category, narrative, line and fields
+
+
 def values(told):
     assert told["success"], told
     return told["output"]["data"]
@@ -335,7 +338,7 @@ def test_answering_before_a_game_begins_is_told(client, config):
 
 def test_the_form_offers_no_more_lines_than_an_incident_may_have(client, config):
     with visitor(client, config, "lengthy") as click:
-        incident = json.loads(values(click("on_begin", "stage1_basic"))[8])
+        incident = json.loads(values(click("on_begin", "stage1_basic"))[BEGUN_JSON])
         incident["events"] = [{**incident["events"][0], "log_id": f"L1-{number}"} for number in range(1, 100)]
         line = values(click("on_raw", None, json.dumps(incident), None))[5]
 
@@ -346,7 +349,7 @@ def test_the_form_of_an_attack_shows_hidden_characters_and_does_not_write_them_b
     hidden, long = "\u202egnp.exe", "L" * 100_000
     with visitor(client, config, "attacker") as click:
         begun = values(click("on_begin", "stage1_basic"))
-        incident = json.loads(begun[8])  # desk, then state, gate, claim, category, narrative, line, fields, JSON
+        incident = json.loads(begun[BEGUN_JSON])
         first = incident["events"][0]
         first["fields"]["process_cmd_line"] = hidden
         first["log_id"] = ids = "\u202e" + "i" * 50

@@ -48,7 +48,7 @@ def served():
 def test_a_click_is_answered_by_the_other_process(served):
     _, client = served
     config = client.get("/demo/config").json()
-    number = next(one["id"] for one in config["dependencies"] if one["api_name"] == "on_next")
+    number = next(one["id"] for one in config["dependencies"] if one["api_name"] == "on_draw")
     sent = {"data": [None, "stage1_basic", "keyword", "random"], "fn_index": number, "session_hash": "a"}
     assert client.post("/demo/gradio_api/queue/join", json=sent).status_code == 200
     events = client.get("/demo/gradio_api/queue/data?session_hash=a").text

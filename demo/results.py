@@ -107,8 +107,9 @@ def _lesson(gains: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         + ("" if gain["shown"] else " No gain is shown there: the model does not know what it never saw.")
         for gain in gains[1:]
     ]
-    if stages:
-        seen = stages[-1]["incidents"]
+    shipped = next((stage for stage in stages if stage["name"] == "shipped"), None)
+    if shipped:
+        seen = shipped["incidents"]
         sentences.insert(
             0,
             f"The shipped one learned from {seen:,} made-up incidents, each graded by the verifier, which reads events and no text.",

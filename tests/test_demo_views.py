@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import plotly.graph_objects as go
 import pytest
 
+import demo_data
 from demo import results, views
 from demo.draft import IncidentDraft, Sent, world_of
 from demo.figures import EVIDENCE
@@ -964,6 +965,15 @@ def test_the_lesson_is_read_from_the_measured_sets_and_says_where_no_gain_is_sho
 
     assert "The shipped model answers 80 % right on new organisations; the first one that was trained, 20 %" in told
     assert "On tactics never shown: 20 % by the first, 25 % by the shipped one. No gain is shown there" in told
+
+
+def test_the_lesson_counts_what_the_shipped_model_saw_not_what_later_checkpoints_saw():
+    stored = {stage["name"]: stage["incidents"] for stage in demo_data.checkpoints()}
+
+    text = Page(results.results()).text
+
+    assert f"The shipped one learned from {stored['shipped']:,} made-up incidents" in text
+    assert stored["shipped"] != demo_data.checkpoints()[-1]["incidents"]
 
 
 def test_the_heat_map_has_a_cell_for_each_pair(tmp_path, monkeypatch):

@@ -138,6 +138,10 @@ def bottom(page, what):
     return max(one["y"] + one["height"] for one in (node.bounding_box() for node in page.locator(what).all()))
 
 
+# What an untrained model says is no answer, and stands where a verdict would.
+VERDICTS = ".card.answer:visible h3"
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_alert_and_both_verdicts_stand_on_the_first_screen(visit, size):
     page = visit(size=size)
@@ -145,12 +149,12 @@ def test_alert_and_both_verdicts_stand_on_the_first_screen(visit, size):
     floor = bar["y"] if size == "phone" else SIZES[size]["height"]
 
     assert bottom(page, ".card.alert:visible h2") < floor
-    assert page.locator(".card.answer:visible .chip").count() == 2
-    assert bottom(page, ".card.answer:visible .chip") < floor
+    assert page.locator(VERDICTS).count() == 2
+    assert bottom(page, VERDICTS) < floor
     assert bar["y"] + bar["height"] <= SIZES[size]["height"]
     button(page, "Reveal").click()
     fallen(page)
-    assert bottom(page, ".card.answer:visible .chip, .card.ruling:visible .chip") < floor
+    assert bottom(page, f"{VERDICTS}, .card.ruling:visible .chip") < floor
 
 
 def test_an_incident_is_shown_answered_twice_and_revealed(visit):
@@ -183,8 +187,7 @@ def score(page):
 def test_the_page_opens_where_training_changed_the_answer_and_the_slider_goes_back(visit):
     page, stored = visit(), json.loads(Path("data/demo_examples.json").read_text("utf-8"))
     rights = [checkpoint["right"] for checkpoint in stored["checkpoints"]]
-    chips = page.locator(".card.answer:visible .chip")
-    before, after = chips.all_inner_texts()
+    before, after = page.locator(VERDICTS).all_inner_texts()
     curve = page.locator(".dot.now:visible")
     end = curve.bounding_box()
 
@@ -194,13 +197,13 @@ def test_the_page_opens_where_training_changed_the_answer_and_the_slider_goes_ba
     slider.focus()
     for _ in rights[1:]:
         page.keyboard.press("ArrowLeft")
-    expect(page.locator(".card.answer:visible .chip").nth(1)).to_contain_text(before)
+    expect(page.locator(VERDICTS).nth(1)).to_contain_text(before)
     assert score(page) == (f"{rights[0]} of 50", rights[0])
     assert curve.bounding_box()["x"] < end["x"] - 100
     assert slider.get_attribute("aria-valuetext") == stored["checkpoints"][0]["title"]
 
     page.get_by_role("button", name="Play", exact=False).and_(page.locator(".learn-run")).click()
-    expect(page.locator(".card.answer:visible .chip").nth(1)).to_contain_text(after)
+    expect(page.locator(VERDICTS).nth(1)).to_contain_text(after)
 
 
 def test_the_slider_stays_where_it_is_from_one_stored_incident_to_the_next(visit):

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 from openenv.validation import ProviderCapability
@@ -60,6 +61,8 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start would too.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
         self.base_url = f"http://127.0.0.1:{port}"
         try:

@@ -30,9 +30,17 @@ pytestmark = [
 ]
 
 
+def wait_until_warm():
+    """Wait for what the demo makes ready in a thread: it loads models, asks for signatures, and has tuples under construction."""
+    for thread in threading.enumerate():
+        if thread.name == "demo":
+            thread.join()
+
+
 @pytest.fixture(scope="module")
 def client():
     with TestClient(whole_app(Settings())) as running:
+        wait_until_warm()
         yield running
     gc.collect()
 
@@ -167,9 +175,7 @@ def test_no_statistics_are_made_of_the_clicks(client, config, monkeypatch):
 
 def test_no_event_loop_is_left_open():
     def left():
-        for thread in threading.enumerate():
-            if thread.name == "demo":  # a tuple under construction must not be looked at
-                thread.join()
+        wait_until_warm()
         gc.collect()
         loops = (one for one in gc.get_objects() if issubclass(type(one), asyncio.BaseEventLoop))  # no look at proxies
         return {id(one) for one in loops if not one.is_closed()}

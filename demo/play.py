@@ -68,8 +68,8 @@ class PlayTab:
     def _bind(self) -> None:
         for begun in (
             on(self.start.click, self.on_start, [self.state, self.task, self.against], self.whole),
-            on(self.task.input, self.on_start, [self.state, self.task, self.against], self.whole),
-            on(self.against.input, self.on_start, [self.state, self.task, self.against], self.whole),
+            on(self.task.input, self.on_other, [self.state, self.task, self.against], self.whole),
+            on(self.against.input, self.on_other, [self.state, self.task, self.against], self.whole),
             on(
                 self.go.click,
                 self.on_send,
@@ -93,6 +93,12 @@ class PlayTab:
     def on_start(self, playing: Playing | None, task: Task, against: str) -> list[Any]:
         """Begin a game."""
         return self._dealt(Game(against, task, seed=data.new_seed()), playing and playing.best)
+
+    def on_other(self, playing: Playing | None, task: Task, against: str) -> list[Any]:
+        """Begin a game of another task or against another defender; the event comes also where one passes by a list with the Tab key."""
+        if playing and (playing.game.task, playing.game.against) == (task, against):
+            return skipped(self.whole)
+        return self.on_start(playing, task, against)
 
     def on_load(self, request: gr.Request) -> list[Any]:
         """Begin the game that the page's address names, if it names one."""

@@ -424,6 +424,20 @@ def test_who_passes_the_lists_with_the_tab_key_changes_nothing(visit):
     expect(page.locator(".card.answer:visible p.over").first).to_contain_text("keyword")
 
 
+def test_who_passes_the_lists_of_a_game_with_the_tab_key_keeps_the_game(visit):
+    page = visit()
+    begun_game(page)
+    incident = page.locator(".card.alert:visible h2").inner_text(), page.locator(".matter:visible").inner_text()
+    fold(page, "New game")
+    page.get_by_label("Task").locator("visible=true").first.focus()
+    for _ in range(4):
+        page.keyboard.press("Tab")
+    page.wait_for_timeout(2_000)
+
+    again = page.locator(".card.alert:visible h2").inner_text(), page.locator(".matter:visible").inner_text()
+    assert again == incident
+
+
 def test_a_list_is_chosen_from_by_keyboard(visit):
     page = visit("?task=stage1_basic&seed=11")
     answers = page.locator(".card.answer:visible p.over")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from demo.words import summary
+from demo.words import hour_and_minute, summary
 from generator.incidents import Case
 from schema import Row
 
@@ -61,7 +61,7 @@ def _and(names: Sequence[str]) -> str:
 
 def _span(row: Row, first: str, last: str) -> str:
     """Return a period as times of day without seconds, `13:00-13:50`."""
-    return f"{row[first][11:16]}-{row[last][11:16]}"
+    return f"{hour_and_minute(row[first])}-{hour_and_minute(row[last])}"
 
 
 def _ticket(old: Row, new: Row) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from demo.words import hour_and_minute
 from schema import Context, account_name, epoch_s
 
 HOST_FIELDS = ("device_hostname", "dst_hostname", "target_hostname", "src_hostname")
@@ -109,7 +110,7 @@ def _tickets(line: _Line, context: Context) -> Iterator[Fact]:
             concerned.append((shared, ticket))
     for _, ticket in sorted(concerned, key=lambda pair: -pair[0])[:MOST_TICKETS]:
         people = ", ".join(ticket["accounts"])
-        window = f"{_clock(ticket['starts_at'])} to {_clock(ticket['ends_at'])}"
+        window = f"{hour_and_minute(ticket['starts_at'])} to {hour_and_minute(ticket['ends_at'])}"
         yield Fact(
             "ticket",
             3,
@@ -147,7 +148,7 @@ def _scanners(line: _Line, context: Context) -> Iterator[Fact]:
 def _sensors(line: _Line, context: Context) -> Iterator[Fact]:
     for sensor in context["sensors"]:
         if sensor["host"] in line.hosts:
-            gap = f"{_clock(sensor['silent_from'])} to {_clock(sensor['silent_to'])}"
+            gap = f"{hour_and_minute(sensor['silent_from'])} to {hour_and_minute(sensor['silent_to'])}"
             yield Fact(
                 "silent sensor", 2, f"the {_spaced(sensor['telemetry'])} sensor of {sensor['host']} was silent {gap}"
             )
@@ -167,10 +168,6 @@ _RECORDS: tuple[Callable[[_Line, Context], Iterator[Fact]], ...] = (
 # ---------------------------------------------------------------- words
 def _spaced(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _clock(timestamp: str) -> str:
-    return timestamp[11:16]
 
 
 def _beside(at: str, starts: str, ends: str) -> str:

@@ -142,6 +142,11 @@ def readable(value: Any) -> str:
     return visible(str(value))
 
 
+def hour_and_minute(timestamp: str) -> str:
+    """Return the time of day of a timestamp without its seconds, such as 13:50."""
+    return timestamp[11:16]
+
+
 def cut(value: Any, room: int = LONGEST) -> str:
     """Return a value as text of at most `room` characters and how long it is; what is cut away is not looked at."""
     whole = value if isinstance(value, str) else readable(value)

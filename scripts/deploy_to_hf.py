@@ -264,16 +264,22 @@ def git(*args: str) -> str:
         ) from error
 
 
+def copy_tracked(part: Path, place: Path) -> None:
+    """Copy the files that git knows below a part of the checkout."""
+    for name in git("ls-files", "-z", str(part)).split("\0"):
+        if name and (ROOT / name).is_file():
+            target = place / Path(name).relative_to(part)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target)
+
+
 def stage_space(plan: Deployment, place: Path) -> None:
     """Copy the files that git knows, and fill the README's links and the notebook's Space.
 
     Raises:
         DeployError: the README's front matter is not that of this Space, or a link has an unknown name.
     """
-    for name in git("ls-files", "-z").split("\0"):
-        if name and (ROOT / name).is_file():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, place / name)
+    copy_tracked(Path(), place)
     readme = place / "README.md"
     text = readme.read_text("utf-8")
     front = front_matter(text)
@@ -313,11 +319,7 @@ def with_links(text: str, links: Mapping[str, str]) -> str:
 
 def stage_part(part: str, plan: Deployment, place: Path) -> None:
     """Copy a directory of the checkout; its card's relative links lead to the Space's files, and a model's card names the dataset with its owner."""
-    for name in git("ls-files", "-z", part).split("\0"):
-        if name and (ROOT / name).is_file():
-            target = place / Path(name).relative_to(part)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target)
+    copy_tracked(Path(part), place)
     card = place / "README.md"
     text = RELATIVE.sub(partial(_in_the_space, plan, part, place), card.read_text("utf-8"))
     if part.startswith("models/"):

@@ -97,7 +97,6 @@ def bake(
             "seed": seed,
             "drawn": "at random within each task and true action, without regard to the answers",
             "checkpoints": checkpoints,
-            "curve": _curve(checkpoints),
             "pairs": pairs,
         }
     )
@@ -118,11 +117,6 @@ def _about(name: str, run: Run, chosen: str, more: Mapping[str, Any]) -> dict[st
         "commit": run.info.commit,
         **figures,
     }
-
-
-def _curve(checkpoints: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return each checkpoint's mean reward on the whole set, by the incidents that it had seen in training."""
-    return [{"incidents": each["incidents"], "reward": each["mean_reward"]["value"]} for each in checkpoints]
 
 
 def rejudge(baked: Mapping[str, Any]) -> dict[str, Any]:

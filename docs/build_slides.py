@@ -35,7 +35,7 @@ WIDTH, HEIGHT, MARGIN = 13.333, 7.5, 0.7  # inches
 FONT = "Arial"
 NAVY, INK, GREY, PALE, WHITE = "0E1726", "1A2433", "5C6B84", "EEF2F7", "FFFFFF"
 BLUE, ORANGE, GREEN = "0072B2", "D55E00", "00805E"
-PICTURE = ROOT / "docs" / "images" / "episode.gif"
+PICTURE = ROOT / "docs" / "images" / "demo_watch_desktop_light.png"
 SETS = {
     "test_seed": "new incidents,\nknown scenarios",
     "test_family": "scenarios\nnever seen",

@@ -244,7 +244,7 @@ def log_in(plan: Deployment) -> str:
         )
     if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise DeployError(
-            f"This token of {me['name']} only reads; make one with the role `write` at {HUB}/settings/tokens and run `hf auth login`."
+            f"This token of {me['name']} only reads; make one with the role `write` at {HUB}/settings/tokens and run `.venv/bin/hf auth login`."
         )
     return f"logged in as {me['name']}"
 
@@ -524,7 +524,7 @@ def told(error: Exception, place: str) -> str | None:
     # An upload that fails in a thread of the library.
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    login = f"run `hf auth login` with a token that may write ({HUB}/settings/tokens), or set HF_TOKEN."
+    login = f"run `.venv/bin/hf auth login` with a token that may write ({HUB}/settings/tokens), or set HF_TOKEN."
     if isinstance(error, LocalTokenNotFoundError):
         return f"No token of Hugging Face is here; {login}"
     if isinstance(error, HfHubHTTPError):

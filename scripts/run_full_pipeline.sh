@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'TEXT'
-usage: scripts/run_full_pipeline.sh [--preset nano|mini|small | --model DIR_OR_HUB_ID] [--out DIR] [--stages TASKS] [--steps N] [--limit N]
+usage: scripts/run_full_pipeline.sh [--preset nano|mini|medium|small | --model DIR_OR_HUB_ID] [--out DIR] [--stages TASKS] [--steps N] [--limit N]
 
   --preset NAME   a small model from nothing, on a CPU (default: nano)
   --model MODEL   a model's directory or its name on the hub, by LoRA; then there is no pretraining

@@ -256,8 +256,8 @@ def test_a_missing_or_wrong_user_is_told(run, monkeypatch, name, got):
 @pytest.mark.parametrize(
     ("token", "sentence"),
     [
-        (None, "No token of Hugging Face is here; run `hf auth login`"),
-        ("hf_wrong", "The token is not valid; run `hf auth login`"),
+        (None, "No token of Hugging Face is here; run `.venv/bin/hf auth login`"),
+        ("hf_wrong", "The token is not valid; run `.venv/bin/hf auth login`"),
         ("hf_read", "This token of ada only reads; make one with the role `write`"),
     ],
 )

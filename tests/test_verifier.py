@@ -1,4 +1,4 @@
-"""The ladder, rung by rung, and what never changes a decision."""
+"""The verifier: the ladder, rung by rung, and what never changes a decision."""
 
 import dataclasses
 import json

@@ -74,10 +74,10 @@ def build(table: TableName = "standard", repository: str = "") -> gr.Blocks:
                 WatchTab(page, table)
             with gr.Tab("Play", id="play") as play_tab:
                 play = PlayTab(table)
-            with gr.Tab("Attack", id="attack") as attack_tab, gr.Tabs():
+            with gr.Tab("Attack", id="attack") as attack_tab, gr.Tabs() as inner:
                 with gr.Tab("You attack"):
                     attack = AttackTab(table)
-                with gr.Tab("Models attack"):
+                with gr.Tab("Models attack", id="models"):
                     arena = ArenaTab(table)
             with gr.Tab("Your log", id="log"):
                 LogTab(table)
@@ -87,6 +87,7 @@ def build(table: TableName = "standard", repository: str = "") -> gr.Blocks:
         on(attack_tab.select, arena.on_open, None, [arena.matrix])  # type: ignore[arg-type]
         play.bind(page, play_tab, tabs)
         attack.bind(page, tabs)
+        arena.bind(page, tabs, inner)
     page.state_session_capacity = SESSIONS
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_ONCE, api_open=False, status_update_rate=STATUS_S)
     page._queue.sleep_when_free = LOOKS_S

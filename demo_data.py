@@ -178,6 +178,11 @@ def from_link(query: Mapping[str, str]) -> DemoCase:
     return generated(cast(Task, query.get("task") or TASKS[0]), seed)
 
 
+def is_seed(text: str) -> bool:
+    """Tell whether a text of an address is a seed in digits, 0 to `MAX_SEED`."""
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_SEED))
+
+
 def _number(text: object, name: str) -> int:
     try:
         return int(cast(str, text))

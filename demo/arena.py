@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
@@ -20,19 +20,12 @@ INTRO = """<p>Watch an attacker write incidents that a defender misjudges. In ea
 attacker's. The attacker wins where the defender was right before, and is wrong now. A gate refuses what could not have happened.</p>"""
 
 
-class Watching(NamedTuple):
-    """What is shown: a round, and its place in the stored game; None for a live one."""
-
-    bout: Bout
-    place: int | None
-
-
 class ArenaTab:
     """The tab's components and handlers; answers are scored by the reward table `table`."""
 
     def __init__(self, table: TableName) -> None:
         self.table = table
-        self.state = gr.State(None)  # a Watching
+        self.state = gr.State(None)  # a Bout
         gr.HTML(styled(INTRO))
         self._draw_controls()
         self.score, self.outcome = piece(), piece()
@@ -76,44 +69,56 @@ class ArenaTab:
             in_sight(begun, ".card.bout")
             on(begun.success, self.on_figures, [self.state], self.window.figures)
 
+    def bind(self, page: gr.Blocks, tabs: gr.Tabs, inner: gr.Tabs) -> None:
+        """Show the round that the page's address names, if it names one."""
+        shown = on(page.load, self.on_load, None, [tabs, inner, self.attacker, self.defender, *self.body])  # type: ignore[arg-type]
+        on(shown.success, self.on_figures, [self.state], self.window.figures)
+
     # ------------------------------------------------------------ handlers
+    def on_load(self, request: gr.Request) -> list[Any]:
+        """Show the round of a link."""
+        query = dict(request.query_params)
+        if "arena" not in query:
+            return skipped([None] * (4 + len(self.body)))
+        bout = games.linked_round(query, self.table)
+        return [
+            gr.Tabs(selected="attack"),
+            gr.Tabs(selected="models"),
+            bout.attacker,
+            bout.defender,
+            *self._shown(bout),
+        ]
+
     def on_open(self) -> str:
         """Show how all attackers did against all defenders."""
         return styled(heat())
 
     def on_watch(self, attacker: str, defender: str) -> list[Any]:
         """Show the first round of a stored game."""
-        return self._stored(attacker, defender, 0)
+        return self._shown(games.stored_round(attacker, defender, 0, self.table))
 
-    def on_next(self, watching: Watching | None) -> list[Any]:
-        """Show the next round of the game, or another live one."""
-        current = require(watching, NONE)
-        bout = current.bout
-        if current.place is None:
+    def on_next(self, shown: Bout | None) -> list[Any]:
+        """Show the next round of the stored game."""
+        bout = require(shown, NONE)
+        if bout.place is None:
             raise OpenSOCError(
                 "Expected a stored game, and this round was live; press Play a live round for another one."
             )
-        return self._stored(bout.attacker, bout.defender, current.place + 1)
+        return self._shown(games.stored_round(bout.attacker, bout.defender, bout.place + 1, self.table))
 
     def on_live(self, attacker: str, defender: str, task: Task) -> list[Any]:
         """Play a round in a new world."""
-        bout = games.live_round(attacker, defender, task, data.new_seed(), self.table)
-        return self._shown(Watching(bout, None), "")
+        return self._shown(games.live_round(attacker, defender, task, data.new_seed(), self.table))
 
-    def on_figures(self, watching: Watching | None) -> list[Any]:
+    def on_figures(self, shown: Bout | None) -> list[Any]:
         """Draw the figures."""
-        return IncidentView.figures_of(watching.bout.case if watching else None, revealed=True)
+        return IncidentView.figures_of(shown.case if shown else None, revealed=True)
 
     # ------------------------------------------------------------ values
-    def _stored(self, attacker: str, defender: str, number: int) -> list[Any]:
-        verdicts = games.verdicts(attacker, defender)
-        place = number % len(verdicts)
-        bout = games.stored_round(attacker, defender, place, self.table)
-        return self._shown(Watching(bout, place), views.games(attacker, defender, verdicts, place))
-
-    def _shown(self, watching: Watching, score: str) -> list[Any]:
-        """Return the values of `body`."""
-        bout = watching.bout
+    def _shown(self, bout: Bout) -> list[Any]:
+        """Return the values of `body`; a stored game's round stands below the score of its game."""
+        names = (bout.attacker, bout.defender)
+        score = "" if bout.place is None else views.games(*names, games.verdicts(*names), bout.place)
         cards = [
             _titled(words, views.answer_card(answer, case))
             for words, answer, case in (
@@ -121,7 +126,7 @@ class ArenaTab:
                 ("After: the attacker's incident", bout.after, bout.case),
             )
         ]
-        head = [watching, styled(score), styled(views.bout(bout)), *cards, gr.Column(visible=bout.case is not None)]
+        head = [bout, styled(score), styled(views.bout(bout)), *cards, gr.Column(visible=bout.case is not None)]
         if bout.case is None or bout.after is None:
             return [*head, *skipped([*self.window.words, self.truth])]
         words = IncidentView.words_of(bout.case, [bout.after], revealed=True)
@@ -129,4 +134,4 @@ class ArenaTab:
 
 
 def _titled(words: str, card: str) -> str:
-    return styled(f"<h4>{words}</h4>{card or '<p>There is none.</p>'}")
+    return styled(f"<h3>{words}</h3>{card or '<p>There is none.</p>'}")

@@ -255,7 +255,7 @@ def attack_of(query: Mapping[str, str]) -> tuple[IncidentDraft, str]:
         BadRequestError: it names no draft, or a defender that does not answer here.
     """
     task, seed, against = query.get("attack", ""), query.get("world", ""), query.get("against", "")
-    if task not in TASKS or not (seed.isascii() and seed.isdecimal()) or against not in data.defender_names():
+    if task not in TASKS or not data.is_seed(seed) or against not in data.defender_names():
         raise BadRequestError(
             "Expected a link that Send gave (attack=TASK, world=SEED, against=DEFENDER, edit=...), and got another; begin a round of your own."
         )

@@ -65,6 +65,9 @@ QUERY = (
     "world",
     "edit",
     "against",
+    "arena",
+    "round",
+    "live",
     "__theme",
 )  # what is passed on of a query
 SENT = ("data", "fn_index", "session_hash", "trigger_id")  # what is passed on of a click

@@ -7,15 +7,17 @@ before, and is wrong now.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
-from demo_data import ARENA, OFFERED, SPLIT, DemoCase, ScoredAnswer, ask, described
+from demo_data import ARENA, OFFERED, SPLIT, DemoCase, ScoredAnswer, ask, described, is_seed
 from players.attackers import ATTACKERS, Attacker, Options, open_attacker
 from players.attackers.attempts import Attempt, attempt, brief_of
 from players.attackers.base import Brief, asked_in_turn
 from rubric import TableName, Verdict, verdict_of
-from schema import BadRequestError, Task, shown
+from schema import TASKS, BadRequestError, Task, shown
 
 BEFORE = "generator"
 TRIES = 4  # before an attacker hands in what schema and gate refuse; both are public
@@ -26,7 +28,7 @@ class Bout(NamedTuple):
     """A round: who played, what the attacker was asked for (empty for any), and what became of both incidents.
 
     `case` and `after` are None where the gate refused the attacker's incident, `reasons` then says why; `before_case` and `before` are None where the generator has none that
-    fits.
+    fits. `place` is the round's number in a stored game, from 0; None for a live one. `query` is the address that shows the round again.
     """
 
     attacker: str
@@ -38,6 +40,8 @@ class Bout(NamedTuple):
     before: ScoredAnswer | None
     case: DemoCase | None
     after: ScoredAnswer | None
+    place: int | None = None
+    query: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -99,7 +103,8 @@ def stored_round(attacker: str, defender: str, number: int, table: TableName = "
     )
     title = f"round {place + 1} of {count}"
     asked = str(arena_file()["briefs"][place]["asked"] or "")
-    return _bout(game["attacker"], defender, title, asked, cases[1][1], before, after, table)
+    bout = _bout(game["attacker"], defender, title, asked, cases[1][1], before, after, table)
+    return bout._replace(place=place, query=urlencode({"arena": attacker, "against": defender, "round": place + 1}))
 
 
 @lru_cache(maxsize=256)
@@ -124,7 +129,25 @@ def live_round(attacker: str, defender: str, task: Task, seed: int, table: Table
     brief = brief_of(task, seed, split=SPLIT, asked=asked_in_turn(seed))
     before, _ = _written(BEFORE, brief)
     case, reasons = _written(attacker, brief)
-    return _bout(attacker, defender, f"live, seed {seed} of {task}", brief.asked or "", reasons, before, case, table)
+    bout = _bout(attacker, defender, f"live, seed {seed} of {task}", brief.asked or "", reasons, before, case, table)
+    return bout._replace(query=urlencode({"arena": attacker, "against": defender, "live": task, "world": seed}))
+
+
+def linked_round(query: Mapping[str, str], table: TableName = "standard") -> Bout:
+    """Return the round that an address names: of a stored game by its number, or a live one, played again in its world.
+
+    Raises:
+        BadRequestError: it names none.
+    """
+    attacker, defender, task = query.get("arena", ""), query.get("against", ""), query.get("live", "")
+    number = query.get("world" if task else "round", "")
+    if not is_seed(number) or (task and task not in TASKS):
+        raise BadRequestError(
+            "Expected a link of the arena (arena=ATTACKER, against=DEFENDER, and round=NUMBER or live=TASK with world=SEED), and got another; watch a game of your own."
+        )
+    if task:
+        return live_round(attacker, defender, task, int(number), table)
+    return stored_round(attacker, defender, int(number) - 1, table)
 
 
 @cache

@@ -169,7 +169,7 @@ def game_of(query: dict[str, str]) -> Game:
         BadRequestError: no such task, or a seed that is none.
     """
     task = query.get("play", "")
-    if task not in TASKS or not query.get("game", "").isdecimal() or int(query["game"]) > data.MAX_SEED:
+    if task not in TASKS or not data.is_seed(query.get("game", "")):
         raise BadRequestError(
             f"Expected a link to a game, play=TASK and game=SEED up to {data.MAX_SEED}, and got another; begin a game of your own."
         )

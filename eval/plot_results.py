@@ -234,7 +234,7 @@ def _predictive_values(runs: Sequence[Run], name: str, resamples: int) -> Chart:
         pictures[run.name] = partial(_predictive, points, detection, false_alarm, reason)
     title = f"How many alarms are true, by prevalence ({name})"
     alt = "Positive predictive value against the share of malicious alerts, by defender."
-    across, up = "malicious share of incoming alerts", "true share of alarms, 95 %"
+    across, up = "malicious share of incoming alerts, %", "true share of alarms, 95 %"
     return panels("ppv", title, rows, pictures, alt=alt, across=across, up=up, size=2.3)
 
 
@@ -246,7 +246,7 @@ def _predictive(
     axes.set_xscale("log")
     axes.set_xlim(*RANGE)
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xticks([percent / 100 for percent in PREVALENCES], [f"{percent} %" for percent in PREVALENCES], fontsize=9)
+    axes.set_xticks([percent / 100 for percent in PREVALENCES], [f"{percent}" for percent in PREVALENCES], fontsize=9)
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid()

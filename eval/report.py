@@ -96,13 +96,13 @@ def headline(focus: str, comparisons: Sequence[Comparison]) -> list[str]:
         if comparison.metric == RANKING:
             kind, other = outcome(comparison, focus), _other(comparison, focus)
             size = size_text(turned(comparison, other if kind == "worse" else focus))
-            kinds[kind].append(f"{other} ({size})" if kind == "not shown" else f"{other} by {size.removeprefix('+')}")
+            kinds[kind].append(f"{other} ({size})" if kind == "not shown" else f"{other} (by {size.removeprefix('+')})")
     openings = {
         "better": f"{focus} is better on {label} than",
         "worse": f"{focus} is worse on {label} than",
         "not shown": f"{focus} is not shown to be better or worse on {label} than",
     }
-    return [f"{openings[kind]} {'; '.join(others)}." for kind, others in kinds.items() if others]
+    return [f"{openings[kind]} {', '.join(others)}." for kind, others in kinds.items() if others]
 
 
 def _other(comparison: Comparison, focus: str) -> str:

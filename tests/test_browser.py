@@ -586,7 +586,7 @@ def watched_game(page):
     tab(page, "Attack")
     tab(page, "Models attack")
     button(page, "Watch the stored game").click()
-    expect(page.locator(".card.bout:visible h3")).to_have_text(WHO_WON)
+    expect(page.locator(".card.bout:visible h2")).to_have_text(WHO_WON)
 
 
 def test_a_stored_game_is_watched_round_by_round(visit):
@@ -600,23 +600,40 @@ def test_a_stored_game_is_watched_round_by_round(visit):
         expect(page.locator(".card.bout:visible .over")).to_contain_text(f"round {number} of 10")
         expect(page.locator(".rounds:visible td.shown")).to_have_text(word)
         said = {"won": "The attacker won", "held": "The defender held", "wrong before": "No win"}
-        expect(page.locator(".card.bout:visible h3")).to_contain_text(said.get(word, "Refused at the gate"))
+        expect(page.locator(".card.bout:visible h2")).to_contain_text(said.get(word, "Refused at the gate"))
         assert page.locator(".card.answer:visible").count() == (1 if word == "refused" else 2)
         button(page, "Next round").click()
     expect(page.get_by_label("attackers against defenders").locator("visible=true")).to_be_visible()
     assert page.locator(".board:visible tr").count() > 2
 
 
+def test_the_link_of_a_round_shows_it_to_another_visitor(visit):
+    page = visit()
+    watched_game(page)
+    button(page, "Next round").click()
+    expect(page.locator(".card.bout:visible .over")).to_contain_text("round 2 of 10")
+    address = page.locator(".card.bout:visible a.replay").get_attribute("href")
+
+    other = visit(address, there=".card.bout:visible")
+
+    assert other.locator(".card.bout:visible").inner_text() == page.locator(".card.bout:visible").inner_text()
+    expect(other.locator(".rounds:visible td.shown")).to_have_text(
+        page.locator(".rounds:visible td.shown").inner_text()
+    )
+
+
 def test_a_live_round_is_played_against_a_chosen_defender(visit):
     page = visit()
     tab(page, "Attack")
     tab(page, "Models attack")
+    page.get_by_label("Attacker").click()
+    page.get_by_role("option", name="generator").click()  # which the gate never refuses
     page.get_by_label("Against the defender").click()
     page.get_by_role("option", name="always_dismiss").click()
     button(page, "Play a live round").click()
     bout = page.locator(".card.bout:visible")
     expect(bout.locator(".over")).to_contain_text("against always_dismiss")
-    expect(bout.locator("h3")).to_have_text(WHO_WON)
+    expect(bout.locator("h2")).to_have_text(WHO_WON)
     expect(page.locator(".rounds:visible")).to_have_count(0)
     fallen(page)
 
@@ -865,7 +882,7 @@ def test_an_attack_is_counted_and_its_link_shows_it_to_another(visit):
 
     other = visit(outcome.locator("a.replay").get_attribute("href"), there=".card.outcome:visible")
 
-    assert other.locator(".card.outcome:visible h3").inner_text() == outcome.locator("h3").inner_text()
+    assert other.locator(".card.outcome:visible h2").inner_text() == outcome.locator("h2").inner_text()
     assert other.get_by_label("Narrative").input_value() == "A reporter says that nothing happened."
 
 
@@ -874,15 +891,21 @@ SERIOUS = "async () => (await axe.run(document, {resultTypes: ['violations']})).
 
 
 @pytest.mark.skipif(
-    not (AXE and AXE.is_file()), reason="axe-core is not installed (npm install --prefix .venv axe-core)"
+    not (AXE and AXE.is_file()), reason="axe-core is not installed (npm install --prefix .venv axe-core@4.14.1)"
 )
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_axe_has_no_serious_finding_on_any_tab(visit, dark):
-    page = visit(dark=dark)
+def test_axe_has_no_serious_finding_on_any_tab(visit, size, dark):
+    page = visit(size=size, dark=dark)
     page.add_script_tag(content=AXE.read_text("utf-8"))
     button(page, "Reveal").click()
     fallen(page)
     for name in TABS:
         tab(page, name)
+        if name == "Attack":
+            button(page, "New incident to edit").click()
+        if name == "Your log":
+            button(page, "A macro, then shadow copies").click()
         page.wait_for_timeout(1_500)
+        page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
         assert page.evaluate(SERIOUS) == [], name

@@ -133,6 +133,13 @@ def test_seeds_are_drawn_from_all_that_a_person_can_read_out(monkeypatch):
     assert demo_data.new_seed() == MAX_SEED == 999_999
 
 
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("0", True), ("999999", True), ("1000000", False), ("", False), ("-1", False), ("²", False)]
+)
+def test_a_seed_of_an_address_is_digits_up_to_the_largest(text, is_one):
+    assert demo_data.is_seed(text) is is_one
+
+
 @pytest.mark.parametrize("seed", [-1, 1_000_000, True, 1.0, "1", None, float("nan")])
 def test_a_seed_that_is_none_is_refused(seed):
     generated("stage1_basic", 1)  # which equals two of them

@@ -2,10 +2,12 @@
 
 import json
 from itertools import product
+from urllib.parse import parse_qsl
 
 import pytest
 
 from demo import games
+from demo_data import MAX_SEED
 from eval import bake_arena, cross_play
 from rubric import verdict_of
 from schema import BadRequestError
@@ -76,6 +78,35 @@ def test_a_refused_incident_is_shown_with_the_gates_reasons(arena, monkeypatch):
     assert (bout.verdict, bout.case, bout.after) == ("refused", None, None)
     assert any("there is no host 'NOWHERE' in this world" in reason for reason in bout.reasons)
     assert bout.before is not None
+
+
+def test_the_address_of_a_stored_round_shows_it_again(arena):
+    bout = games.stored_round("edits", "keyword", 7)
+    assert (bout.place, bout.query) == (1, "arena=edits&against=keyword&round=2")
+    assert games.linked_round(dict(parse_qsl(bout.query))) == bout
+
+
+def test_the_address_of_a_live_round_plays_it_again():
+    bout = games.live_round("edits", "keyword", "stage2_multi", 11)
+    assert (bout.place, bout.query) == (None, "arena=edits&against=keyword&live=stage2_multi&world=11")
+    again = games.linked_round(dict(parse_qsl(bout.query)))
+    assert (again.case, again.verdict, again.query) == (bout.case, bout.verdict, bout.query)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"round": "-1"},
+        {"round": "two"},
+        {"round": "²"},
+        {"live": "stage9", "world": "1"},
+        {"live": "stage2_multi", "world": str(MAX_SEED + 1)},
+    ],
+)
+def test_an_address_that_names_no_round_is_refused_in_words(arena, wrong):
+    with pytest.raises(BadRequestError, match="Expected a link of the arena"):
+        games.linked_round({"arena": "edits", "against": "keyword", **wrong})
 
 
 def test_games_that_are_not_there_are_refused_in_words(arena):

@@ -621,9 +621,15 @@ def test_a_bout_says_who_won_what_was_right_and_what_was_answered_before():
     right, wrong = answer_of("x", right=True), answer_of("x", right=False)
     won = Page(views.bout(Bout("edits", "keyword", "round 1 of 10", "dismiss", (), BASE, right, BASE, wrong))).text
     assert won.startswith(
-        "edits against keyword · round 1 of 10 · asked for an incident that deserves dismiss The attacker won:"
+        "edits against keyword · round 1 of 10 · asked for an incident that deserves Dismiss The attacker won:"
     )
-    assert f"Right for the attacker's incident is {BASE.truth.action} , because {BASE.truth.why}" in won
+    assert (
+        f"Right for the attacker's incident is {ACTION_NAMES[BASE.truth.action].lower()} , because {BASE.truth.why}"
+        in won
+    )
+    assert Page(views.bout(Bout("a", "b", "live", "", (), None, None, BASE, right, query="arena=a&round=2"))).values(
+        "href"
+    ) == ["?arena=a&round=2"]
     refused = Page(views.bout(Bout("a", "b", "live", "", ("no such host",), None, None, None, None))).text
     assert "Refused at the gate" in refused
     assert "no such host" in refused

@@ -222,9 +222,9 @@ def compared(first, second, difference, low, high, p):
 @pytest.mark.parametrize(
     ("comparison", "sentence"),
     [
-        (compared("b", "a", 0.1, 0.05, 0.15, 0.01), "a is better on macro-F1 than b by 10.0 points [5.0, 15.0]."),
-        (compared("a", "b", -0.1, -0.15, -0.05, 0.01), "a is better on macro-F1 than b by 10.0 points [5.0, 15.0]."),
-        (compared("b", "a", -0.1, -0.15, -0.05, 0.01), "a is worse on macro-F1 than b by 10.0 points [5.0, 15.0]."),
+        (compared("b", "a", 0.1, 0.05, 0.15, 0.01), "a is better on macro-F1 than b (by 10.0 points [5.0, 15.0])."),
+        (compared("a", "b", -0.1, -0.15, -0.05, 0.01), "a is better on macro-F1 than b (by 10.0 points [5.0, 15.0])."),
+        (compared("b", "a", -0.1, -0.15, -0.05, 0.01), "a is worse on macro-F1 than b (by 10.0 points [5.0, 15.0])."),
         (
             compared("a", "b", -0.1, -0.25, 0.05, 0.2),
             "a is not shown to be better or worse on macro-F1 than b (+10.0 points [-5.0, 25.0]).",
@@ -246,6 +246,14 @@ def test_one_table_says_what_is_shown_in_each_metric(paths, tmp_path):
     assert table.count("<tr>") == 1
     assert table.count("<td>") == 1 + len(RESAMPLED)
     assert "no difference shown" not in text
+
+
+def test_a_long_name_breaks_after_its_underscore(tmp_path, monkeypatch):
+    serve(monkeypatch, holdout=ROWS)
+    right = [answered(row, row["ground_truth"]["action"]) for row in ROWS]
+    text = written([str(write_run(tmp_path / "one", "always_<b>", right))], tmp_path)
+
+    assert "<td>always_<wbr>&lt;b&gt;<small>" in text
 
 
 # ---------------------------------------------------------------- finding one's way

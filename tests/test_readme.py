@@ -203,6 +203,33 @@ def test_the_front_matter_is_that_of_a_docker_space():
     assert len(front["short_description"]) <= 60
 
 
+def gain(split, metric="accuracy"):
+    """What training added to a metric on a set."""
+    return float(KNOWN[f"embedded.{split}.{metric}"]) - float(KNOWN[f"embedded_first.{split}.{metric}"])
+
+
+def reward(key):
+    return float(KNOWN[f"{key}.mean_reward"])
+
+
+def test_its_words_on_results_follow_from_the_figures():
+    stages = [reward(f"examples.checkpoints.{name}") for name in ("more", "grpo2", "grpo4")]
+    said = {
+        "The gain is large on known scenarios and smaller on new ones.": gain("test_seed")
+        > 2 * gain("test_family")
+        > 0.2,
+        "On a tactic that training left out there is none, and the reward falls.": abs(gain("test_tactic")) < 0.03
+        and gain("test_tactic", "mean_reward") < -0.1,
+        "There whoever always escalates earns more than the model": reward("always_escalate.benchmark")
+        > reward("embedded.benchmark"),
+        "two stages raise the mean reward": stages[0] < stages[1],
+        "The next two take part of it back": stages[0] < stages[2] < stages[1],
+    }
+
+    assert [sentence for sentence in said if sentence not in PROSE] == []
+    assert [sentence for sentence, follows in said.items() if not follows] == []
+
+
 @pytest.mark.parametrize(
     ("what", "count"),
     [("rules", len(RULES)), ("event types", len(schema.EVENT_TYPES)), ("scenario families", len(FAMILIES))],

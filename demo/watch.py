@@ -22,11 +22,15 @@ REVEAL, NEXT = "Reveal", "Next incident"
 
 
 class Watched(NamedTuple):
-    """What a visitor looks at: an incident, whether its truth is told, and which defenders answer a drawn one (baseline, then model)."""
+    """What a visitor looks at: an incident, whether its truth is told, which defenders answer a drawn one (baseline, then model), and the answers.
+
+    The answer of the left comes first, then those of the right: the checkpoints' one after the other, or the model's.
+    """
 
     case: DemoCase
     revealed: bool
     names: tuple[str, str]
+    answers: list[ScoredAnswer]
 
 
 class WatchTab:
@@ -137,38 +141,35 @@ class WatchTab:
             return skipped(self.whole)
         if current.case.stored:
             return self.on_draw(watched, task, a, b)
-        return [*skipped(self.whole[:3]), *self._answered(current._replace(names=(a, b)))]
+        return [*skipped(self.whole[:3]), *self._answered(self._watched(current.case, current.revealed, (a, b)))]
 
     def on_figures(self, watched: Watched | None) -> list[Any]:
         """Draw the figures."""
         if watched is None:
             return Figures.figures_of(None)
-        cited = [answer.triage["cited_log_id"] for answer in self._answers(watched) if answer.triage]
+        cited = [answer.triage["cited_log_id"] for answer in watched.answers if answer.triage]
         return Figures.figures_of(watched.case, watched.revealed, cited)
 
     # ------------------------------------------------------------ values
     def _present(self, case: DemoCase, a: str, b: str) -> list[Any]:
         """Return the values of `whole`: the incident with its answers, and choices that agree with it."""
         number = int(case.link["baked"]) if "baked" in case.link else None
-        return [case.task, case.link.get("seed", ""), number, *self._answered(Watched(case, False, (a, b)))]
+        return [case.task, case.link.get("seed", ""), number, *self._answered(self._watched(case, False, (a, b)))]
 
     def _answered(self, watched: Watched) -> list[Any]:
         """Return the values of `body`."""
         case, revealed = watched.case, watched.revealed
         live = "" if case.stored else odds()
-        body = CaseFile.body_of(case, self._answers(watched), revealed=revealed, live=live)
+        body = CaseFile.body_of(case, watched.answers, revealed=revealed, live=live)
         return [watched, NEXT if revealed else REVEAL, *body]
 
-    def _answers(self, watched: Watched) -> list[ScoredAnswer]:
-        """Return the answer on the left, then those on the right: the checkpoints' one after the other, or the model's."""
-        if not watched.case.stored:
-            return [data.ask(name, watched.case, self.table) for name in watched.names]
-        stored = data.stored_answers(int(watched.case.link["baked"]), self.table)
-        return [
-            stored[0],
-            *(answer._replace(steps=str(place)) for place, answer in enumerate(stored) if place),
-            stored[0]._replace(steps="0"),
-        ]
+    def _watched(self, case: DemoCase, revealed: bool, names: tuple[str, str]) -> Watched:
+        """Return an incident with its answers: asked once, as a model takes longer than all else that a click does."""
+        if not case.stored:
+            return Watched(case, revealed, names, [data.ask(name, case, self.table) for name in names])
+        first, *later = data.stored_answers(int(case.link["baked"]), self.table)
+        by_step = [answer._replace(steps=str(place)) for place, answer in enumerate(later, 1)]
+        return Watched(case, revealed, names, [first, *by_step, first._replace(steps="0")])
 
 
 def training() -> str:

@@ -231,6 +231,33 @@ def test_next_incident_is_answered_twice_without_the_truth(client, config):
     assert not re.search(r"evidence</span>|class=\"worth\"|right</span>|wrong</span>", shown)
 
 
+def test_a_model_is_asked_once_for_an_incident_its_reveal_and_its_figures(client, config, monkeypatch):
+    asked = []
+
+    def noting(name, case, table="standard", ask=demo_data.ask):
+        asked.append(name)
+        return ask(name, case, table)
+
+    monkeypatch.setattr(demo_data, "ask", noting)
+    pair = ("keyword", "always_dismiss")
+    with visitor(client, config, "asking") as click:
+        click("on_draw", None, "stage1_basic", *pair)
+        click("on_figures", None)
+        shown = pieces(click("on_go", None, "stage1_basic", *pair))
+
+    assert "What is right" in shown
+    assert asked == list(pair)
+
+
+def test_the_page_is_compressed_for_who_takes_it_so(client):
+    plain, packed = (client.get("/demo/", headers={"Accept-Encoding": named}) for named in ("identity", "gzip"))
+
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert int(packed.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 5
+    assert "<title>OpenSOC" in packed.text
+
+
 def test_a_visitor_s_state_is_not_another_s(client, config):
     with visitor(client, config, "one") as one, visitor(client, config, "two") as two:
         one("on_seed", None, "stage1_basic", "11", "keyword", "random")

@@ -9,9 +9,9 @@ import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette._utils import get_route_path
@@ -27,26 +27,22 @@ from .json_input import read_json
 from .refusal import Refusal, wrong_form
 from .shapes import (
     ACTIONS,
+    ID_PARAMETERS,
     NAME_SCHEMA,
     STEP_SCHEMA,
     UNCLEAR,
     UNKNOWN,
+    EpisodeQuery,
     Grade,
-    IdHeader,
-    IdParam,
-    ModeParam,
-    NameParam,
     OpenSOCState,
     Playbook,
-    PlaybookParam,
     Reply,
     ResetBody,
-    SplitParam,
+    ResetQuery,
     StepBody,
-    TaskParam,
-    WholeParam,
     body_doc,
     problems,
+    query_doc,
     reply,
 )
 
@@ -57,26 +53,7 @@ _MOST_NAMES = 4  # in one body, which has one
 _COOKIE_VALUE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Filter:
-    """What the query says of the episode that a call is about."""
-
-    task: str | None
-    mode: str | None
-    seed: int | None
-
-
-async def _filter(  # asynchronous: a plain function would run in a thread of its own
-    task: TaskParam = None,
-    mode: ModeParam = None,
-    seed: WholeParam = None,
-    episode_id: IdParam = None,  # this and the header are read by `_name`; here they are documented
-    x_episode_id: IdHeader = None,
-) -> _Filter:
-    return _Filter(task, mode, seed)
-
-
-Filtered = Annotated[_Filter, Depends(_filter)]
+_ABOUT = query_doc(EpisodeQuery, *ID_PARAMETERS)  # what a call about an episode may hold beside its body
 
 
 # ---------------------------------------------------------------- routes
@@ -85,28 +62,11 @@ Filtered = Annotated[_Filter, Depends(_filter)]
     operation_id="reset",
     response_model=Reply,
     responses=problems({409: "The chosen episode_id is in use.", 429: "No room; see Retry-After."}),
-    openapi_extra=body_doc(ResetBody.model_json_schema(), required=False),
+    openapi_extra=query_doc(ResetQuery) | body_doc(ResetBody.model_json_schema(), required=False),
 )
-async def reset(
-    request: Request,
-    task: TaskParam = None,
-    mode: ModeParam = None,
-    seed: WholeParam = None,
-    split: SplitParam = None,
-    index: WholeParam = None,
-    playbook: PlaybookParam = None,
-    name: NameParam = None,
-) -> Response:
+async def reset(request: Request) -> Response:
     """Begin an episode. What to play may stand in the query, in the body, or in both if they agree."""
-    query = {
-        "task": task,
-        "mode": mode,
-        "seed": seed,
-        "split": split,
-        "index": index,
-        "playbook": playbook,
-        "episode_id": name,
-    }
+    query = vars(ResetQuery.read(request))
     arguments = _merged(query, _object(request))
     strange = request.query_params.keys() - query.keys()
     caller = _Caller.of(request)
@@ -114,7 +74,7 @@ async def reset(
     _, observation = _episodes(request).start(dict.fromkeys(strange) | arguments, owners=caller.owners, name=chosen)
     response = _json(reply(observation))
     if caller.is_new:
-        https = request.url.scheme == "https"
+        https = request.scope["scheme"] == "https"
         response.set_cookie(COOKIE, caller.cookie, httponly=True, samesite="lax", secure=https)
     return response
 
@@ -124,11 +84,11 @@ async def reset(
     operation_id="step",
     response_model=Reply,
     responses=problems({404: UNKNOWN, 409: f"{UNCLEAR}, or it is not the time for this action."}),
-    openapi_extra=body_doc(STEP_SCHEMA, required=True),
+    openapi_extra=_ABOUT | body_doc(STEP_SCHEMA, required=True),
 )
-async def step(request: Request, which: Filtered) -> Response:
+async def step(request: Request) -> Response:
     """Play one turn. `task`, `mode` and `seed` choose among the caller's episodes where no episode_id is sent."""
-    episode = _find(request, which, to_play=True)
+    episode = _find(request, to_play=True)
     action = _action(_object(request))
     return _json(reply(_episodes(request).step(episode, action)))
 
@@ -138,19 +98,20 @@ async def step(request: Request, which: Filtered) -> Response:
     operation_id="state",
     response_model=OpenSOCState,
     responses=problems({404: UNKNOWN, 409: f"{UNCLEAR}."}),
+    openapi_extra=_ABOUT,
 )
-async def state(request: Request, which: Filtered) -> Response:
+async def state(request: Request) -> Response:
     """Tell where an episode stands: turns taken, whose turn it is, whether it is done."""
-    return _json(_find(request, which).env.state.model_dump())
+    return _json(_find(request).env.state.model_dump())
 
 
 _GRADE_PROBLEMS = problems({404: UNKNOWN, 409: f"{UNCLEAR}, or it is not done."})
 
 
-@router.get("/grade", operation_id="grade", response_model=Grade, responses=_GRADE_PROBLEMS)
-async def grade(request: Request, which: Filtered) -> Response:
+@router.get("/grade", operation_id="grade", response_model=Grade, responses=_GRADE_PROBLEMS, openapi_extra=_ABOUT)
+async def grade(request: Request) -> Response:
     """Explain a finished episode: reward by component, ground truth, findings, evidence."""
-    return _json(_find(request, which).env.grade())
+    return _json(_find(request).env.grade())
 
 
 @router.post(
@@ -158,11 +119,11 @@ async def grade(request: Request, which: Filtered) -> Response:
     operation_id="grade_post",
     response_model=Grade,
     responses=_GRADE_PROBLEMS,
-    openapi_extra=body_doc(NAME_SCHEMA, required=False),
+    openapi_extra=_ABOUT | body_doc(NAME_SCHEMA, required=False),
 )
-async def grade_post(request: Request, which: Filtered) -> Response:
+async def grade_post(request: Request) -> Response:
     """Explain a finished episode, as GET does; the episode_id may stand in the body too."""
-    return await grade(request, which)
+    return await grade(request)
 
 
 @router.get("/tasks", operation_id="tasks")
@@ -215,7 +176,7 @@ class _Caller:
         return (self.cookie, self.address) if self.is_new else (self.cookie,)
 
 
-def _find(request: Request, which: _Filter, *, to_play: bool = False) -> Episode:
+def _find(request: Request, *, to_play: bool = False) -> Episode:
     """Find the episode that a request is about; see `Episodes.latest` for one that names none.
 
     That there is one is known before the body is parsed: whoever has none here costs no more than the reading of it.
@@ -223,6 +184,7 @@ def _find(request: Request, which: _Filter, *, to_play: bool = False) -> Episode
     Raises:
         Refusal: 400 no JSON, 404 unknown, 409 none or ambiguous, 422 contradictory.
     """
+    which = EpisodeQuery.read(request)
     caller, outside = _Caller.of(request), _names_outside(request)
     likely, episode = _first_known(request, outside or _likely_names(request), caller, which, to_play)
     name = _name(request, outside)
@@ -233,7 +195,7 @@ def _find(request: Request, which: _Filter, *, to_play: bool = False) -> Episode
 
 
 def _first_known(
-    request: Request, names: Sequence[str | None], caller: _Caller, which: _Filter, to_play: bool
+    request: Request, names: Sequence[str | None], caller: _Caller, which: EpisodeQuery, to_play: bool
 ) -> tuple[str | None, Episode]:
     """Find the first of some names that is an episode's; raise what is wrong with the first where none is."""
     wrong = []
@@ -245,7 +207,7 @@ def _first_known(
     raise wrong[0]
 
 
-def _look_up(request: Request, name: str | None, caller: _Caller, which: _Filter, to_play: bool) -> Episode:
+def _look_up(request: Request, name: str | None, caller: _Caller, which: EpisodeQuery, to_play: bool) -> Episode:
     episodes, certain = _episodes(request), not caller.is_new
     owner = caller.cookie if certain else caller.address
     if name is None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from fastapi import Header, Query
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from openenv.core.env_server.serialization import serialize_observation
 from openenv.core.env_server.types import Action
 from openenv.core.env_server.types import Observation as SDKObservation
 from openenv.core.env_server.types import State as SDKState
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from env import PLAYBOOKS, LogLine, Observation, Role
 from schema import LABELS, MAX_SEED, MODES, TASKS, Alert, Context, Mode, Task
@@ -205,26 +206,79 @@ UNCLEAR = "None or several episodes are meant"
 
 # ---------------------------------------------------------------- parameters
 def _absent_or(**schema: Any) -> WithJsonSchema:
-    """Return the schema of an optional parameter, without the null that no query can hold."""
+    """Give the schema of an optional parameter, without the null that no query can hold."""
     return WithJsonSchema(schema)
 
 
 _WHOLE = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
-TaskParam = Annotated[Task | None, _absent_or(type="string", enum=list(TASKS)), Query(description="Difficulty.")]
-ModeParam = Annotated[Mode | None, _absent_or(type="string", enum=list(MODES)), Query(description="Who plays.")]
-WholeParam = Annotated[int | None, _absent_or(**_WHOLE), Query(ge=0, le=MAX_SEED)]
-SplitParam = Annotated[
-    Split | None, _absent_or(type="string", enum=list(SPLITS)), Query(description="Which incidents.")
-]
-PlaybookParam = Annotated[
-    PlaybookForm | None, _absent_or(type="string", enum=list(PLAYBOOKS)), Query(description=PLAYBOOK_ABOUT)
-]
-NameParam = Annotated[
-    str | None,
-    _absent_or(type="string", pattern=NAME_PATTERN),
-    Query(alias="episode_id", pattern=NAME_PATTERN, description="Name of your own for the episode."),
-]
-IdParam = Annotated[
-    str | None, _absent_or(type="string"), Query(description="The episode, as POST /reset answered it.")
-]
-IdHeader = Annotated[str | None, _absent_or(type="string"), Header(description="The same, as a header.")]
+_TASK = Annotated[Task | None, _absent_or(type="string", enum=list(TASKS)), Field(description="Difficulty.")]
+_MODE = Annotated[Mode | None, _absent_or(type="string", enum=list(MODES)), Field(description="Who plays.")]
+_NUMBER = Annotated[int | None, _absent_or(**_WHOLE), Field(ge=0, le=MAX_SEED)]
+
+
+class EpisodeQuery(BaseModel):
+    """What the query says of the episode that a call is about, beside its id."""
+
+    task: _TASK = None
+    mode: _MODE = None
+    seed: _NUMBER = None
+
+    @classmethod
+    def read(cls, request: Request) -> Self:
+        """Read a request's query; of what is said twice the last counts.
+
+        FastAPI would do this for declared parameters one by one, which takes longer than the rest of a call.
+
+        Raises:
+            RequestValidationError: a value has another form.
+        """
+        if not request.scope["query_string"]:
+            return cls()
+        try:
+            return cls.model_validate(dict(request.query_params))
+        except ValidationError as error:
+            raise RequestValidationError(
+                [{**fault, "loc": ("query", *fault["loc"])} for fault in error.errors()]
+            ) from None
+
+
+class ResetQuery(EpisodeQuery):
+    """What the query of a reset asks for."""
+
+    split: Annotated[
+        Split | None, _absent_or(type="string", enum=list(SPLITS)), Field(description="Which incidents.")
+    ] = None
+    index: _NUMBER = None
+    playbook: Annotated[
+        PlaybookForm | None, _absent_or(type="string", enum=list(PLAYBOOKS)), Field(description=PLAYBOOK_ABOUT)
+    ] = None
+    episode_id: Annotated[
+        str | None,
+        _absent_or(type="string", pattern=NAME_PATTERN),
+        Field(pattern=NAME_PATTERN, description="Name of your own for the episode."),
+    ] = None
+
+
+def _parameter(name: str, schema: dict[str, Any], *, place: str = "query") -> dict[str, Any]:
+    about = {key: schema[key] for key in schema if key == "description"}
+    form = {key: schema[key] for key in schema if key not in ("description", "default")}
+    return {"name": name, "in": place, "required": False, "schema": form, **about}
+
+
+def query_doc(model: type[EpisodeQuery], *more: dict[str, Any]) -> dict[str, Any]:
+    """Return the OpenAPI entry of a query that `EpisodeQuery.read` reads, and of more parameters."""
+    fields = model.model_json_schema()["properties"].items()
+    return {"parameters": [*(_parameter(name, schema) for name, schema in fields), *more]}
+
+
+ID_PARAMETERS = (  # where an episode's id may stand
+    _parameter(
+        "episode_id",
+        {"type": "string", "title": "Episode Id", "description": "The episode, as POST /reset answered it."},
+    ),
+    _parameter(
+        "x-episode-id",
+        {"type": "string", "title": "X-Episode-Id", "description": "The same, as a header."},
+        place="header",
+    ),
+)

@@ -68,15 +68,15 @@ async def report_memory(url: str, pid: int) -> None:
 
 async def report_soak(url: str, pid: int, number: int) -> None:
     """Print the memory while episodes are played over HTTP, and how much each of the second half adds."""
-    played: list[tuple[int, float]] = []
+    memory: list[tuple[int, float]] = []
     caller = await Caller.connect(url)
     for index in range(number):
         reset = await played(caller, "/reset", PLANS["opensoc"][0])
         await played(caller, "/step", {"submit_triage": TRIAGE, "episode_id": reset["episode_id"]})
         if (index + 1) % (number // 20) == 0:
-            played.append((index + 1, rss_mb(pid)))
-            print(f"{index + 1:>9,} episodes: {played[-1][1]:,.0f} MiB", flush=True)
-    slope = statistics.linear_regression(*zip(*played[10:], strict=True)).slope
+            memory.append((index + 1, rss_mb(pid)))
+            print(f"{index + 1:>9,} episodes: {memory[-1][1]:,.0f} MiB", flush=True)
+    slope = statistics.linear_regression(*zip(*memory[10:], strict=True)).slope
     print(f"Slope of the second half: {slope * 1024 * 1024:.0f} bytes an episode")
 
 

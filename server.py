@@ -44,13 +44,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from app_runtime.journal import set_up
     from app_runtime.memory import bound_heaps
     from app_runtime.settings import Settings
-    from app_runtime.workers import Crew, FirstServer, channel, strange_variables
+    from app_runtime.workers import Crew, FirstServer, channel, count_together, strange_variables
 
     bound_heaps()
     if args.worker is not None:
         return _serve_as_worker(args.worker)
 
     sockets: list[socket.socket] = []
+    scratch = None
     try:
         settings = Settings.from_env(host=args.host, port=args.port)
         for port in [settings.port] if settings.also_port is None else [settings.port, settings.also_port]:
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if settings.workers > 1:
             for end in channel():  # tried before anything is said to listen
                 end.close()
+            scratch = count_together() if settings.metrics else None
         app = whole_app(settings)
     except OpenSOCError as exc:
         for bound in sockets:
@@ -79,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if settings.workers == 1:
         return uvicorn.Server(_config(app, settings)).run(sockets=sockets)
     crew = Crew([sys.executable, os.path.abspath(__file__), "--worker"], settings.workers - 1)
-    FirstServer(_config(app, settings, crew.hand_over), crew).run(sockets=sockets)
+    FirstServer(_config(app, settings, crew.hand_over), crew, scratch).run(sockets=sockets)
 
 
 def _serve_as_worker(number: int) -> None:

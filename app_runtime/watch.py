@@ -6,6 +6,7 @@ A line and a figure name the route and never the query, in which ids of episodes
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
 import time
@@ -14,6 +15,9 @@ from collections.abc import Callable
 from fastapi import APIRouter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from starlette._utils import get_route_path
 from starlette.responses import Response
@@ -24,6 +28,7 @@ from .journal import REQUEST_ID
 from .refusal import Refusal
 from .sessions import Sessions
 from .shapes import problems
+from .workers import COUNTED_IN
 
 _HEADER = b"x-request-id"
 GONE = 499  # the status in log and figures where the caller left before the answer, as nginx has it
@@ -35,18 +40,24 @@ access_log = logging.getLogger("opensoc.access")
 
 
 class Figures:
-    """The figures of one service, in a registry of their own."""
+    """The figures of one service, in a registry of their own: of all its processes, where they count together (`workers.count_together`)."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._of_call: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         ProcessCollector(registry=self.registry)
-        self.requests = Counter("opensoc_requests", "Calls.", ("method", "route", "status"), registry=self.registry)
+        own: CollectorRegistry | None = self.registry
+        if COUNTED_IN in os.environ:
+            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
+            own = None  # its files hold them
+        self.requests = Counter("opensoc_requests", "Calls.", ("method", "route", "status"), registry=own)
         self.seconds = Histogram(
-            "opensoc_request_seconds", "Time to answer.", ("route",), buckets=BUCKETS_S, registry=self.registry
+            "opensoc_request_seconds", "Time to answer.", ("route",), buckets=BUCKETS_S, registry=own
         )
-        self.sockets = Gauge("opensoc_sockets", "Open WebSockets.", ("route",), registry=self.registry)
-        self.frames = Counter("opensoc_frames", "Frames that came over WebSockets.", ("route",), registry=self.registry)
+        self.sockets = Gauge(
+            "opensoc_sockets", "Open WebSockets.", ("route",), registry=own, multiprocess_mode="livesum"
+        )
+        self.frames = Counter("opensoc_frames", "Frames that came over WebSockets.", ("route",), registry=own)
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a call; its figures are looked up once, which takes longer than counting."""
@@ -58,8 +69,18 @@ class Figures:
         pair[1].observe(seconds)
 
     def add_gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Add a figure that is read when somebody asks for it."""
-        Gauge(name, text, registry=self.registry).set_function(read)
+        """Add a figure of the process that is asked, which is read then."""
+        self.registry.register(_Reading(name, text, read))
+
+
+class _Reading(Collector):
+    """A figure that is read when somebody asks; a gauge of the library would leave a file where several processes count together."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> list[Metric]:
+        return [GaugeMetricFamily(self._name, self._text, self._read())]
 
 
 class Watch:
@@ -178,7 +199,9 @@ def watch_router(figures: Figures | None, episodes: Episodes, sessions: Sessions
 
     if figures:
         figures.add_gauge("opensoc_episodes", "HTTP episodes, running and finished.", lambda: len(episodes))
-        figures.add_gauge("opensoc_sessions", "WebSocket and MCP sessions.", lambda: sessions.active_sessions)
+        figures.add_gauge(
+            "opensoc_sessions", "WebSocket and MCP sessions of this process.", lambda: sessions.active_sessions
+        )
 
         @router.get("/metrics", include_in_schema=False)
         async def metrics() -> Response:

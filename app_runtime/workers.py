@@ -13,13 +13,18 @@ import argparse
 import asyncio
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
+from prometheus_client import values
+from prometheus_client.multiprocess import mark_process_dead
 from starlette._utils import get_route_path
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +36,7 @@ _MAX_HEAD = 2**17  # bytes of one request's head on the channel, which `connecti
 _AGAIN_S = 1.0  # between two starts of a process that dies at once
 _LOOK_S = 0.5  # between two looks whether a process whose parent died has sessions left
 _STOP_S = 10.0
+COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"  # the folder of prometheus-client's multiprocess mode
 
 
 class Worker:
@@ -70,6 +76,8 @@ class Worker:
             self._close()
             self.process.kill()  # what has closed its end serves nobody
             code = self.process.wait()
+            if COUNTED_IN in os.environ:  # its open sockets are none any more; what else it has counted stays
+                mark_process_dead(self.process.pid)  # type: ignore[no-untyped-call]
             log.warning("A worker process ended (%d), and its WebSocket sessions with it. Another is started.", code)
             self._on_end(self)
 
@@ -125,11 +133,18 @@ class Crew:
 
 
 class FirstServer(uvicorn.Server):
-    """The server of the first process, which starts and stops the others."""
+    """The server of the first process, which starts and stops the others.
 
-    def __init__(self, config: uvicorn.Config, crew: Crew) -> None:
+    Args:
+        config: uvicorn's.
+        crew: the others.
+        scratch: a folder that is deleted at the end.
+    """
+
+    def __init__(self, config: uvicorn.Config, crew: Crew, scratch: Path | None = None) -> None:
         super().__init__(config)
         self._crew = crew
+        self._scratch = scratch
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -137,6 +152,8 @@ class FirstServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await asyncio.gather(super().shutdown(sockets), self._crew.stop())
+        if self._scratch:  # here, as uvicorn ends by the signal that came, and nothing runs after it
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 class WorkerServer(uvicorn.Server):
@@ -219,6 +236,28 @@ class Unshared:
         if scope["type"] == "http" and get_route_path(scope) in self.PATHS:
             app = JSONResponse({"detail": self._sentence}, 503)
         await app(scope, receive, send)
+
+
+def count_together() -> Path:
+    """Let the processes of a service count in files of one folder, so that `/metrics` tells of all (prometheus-client's multiprocess mode).
+
+    Returns:
+        the folder, which is of no use once the service has ended.
+
+    Raises:
+        OpenSOCError: there is no place for temporary files.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="opensoc-figures-")
+    except OSError as error:
+        raise OpenSOCError(
+            f"Expected a place for temporary files, in which several processes count together, and got: {error.strerror}. "
+            "Set TMPDIR, or OPENSOC_METRICS=0, or leave OPENSOC_WORKERS at 1."
+        ) from error
+    os.environ[COUNTED_IN] = folder
+    # It was chosen when the library was imported.
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+    return Path(folder)
 
 
 def processes_wanted(argv: Sequence[str] = sys.argv, environ: Mapping[str, str] = os.environ) -> int:

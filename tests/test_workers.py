@@ -94,6 +94,34 @@ def test_a_process_that_dies_takes_its_own_sessions_and_no_others(two):
     assert "A worker process ended (-9)" in process.logs()
 
 
+def figure(process, sample):
+    """The value of a sample of /metrics, as it is written there."""
+    lines = httpx.get(f"{process.base_url}/metrics", **DIRECT).text.splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample)), 0.0)
+
+
+def test_figures_are_sums_over_the_processes_and_outlive_one(two):
+    worker = wait_for_worker(two)
+    until(lambda: figure(two, 'opensoc_sockets{route="/ws"}') == 0)
+    before = figure(two, 'opensoc_frames_total{route="/ws"}')
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket_of(two)) for _ in range(4)]  # in turns
+        assert all(lives(ws) for ws in held)
+        assert figure(two, 'opensoc_sockets{route="/ws"}') == 4
+        assert figure(two, 'opensoc_frames_total{route="/ws"}') == before + 4
+
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: figure(two, 'opensoc_sockets{route="/ws"}') == 2)
+        assert figure(two, 'opensoc_frames_total{route="/ws"}') == before + 4
+
+
+def until(holds):
+    deadline = time.monotonic() + SLOW_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_ids_of_http_and_mcp_are_found_over_any_connection(two):
     process = two
     wait_for_worker(process)

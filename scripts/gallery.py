@@ -31,10 +31,10 @@ def gallery_page() -> str:
     total = sum(map(len, families.values()))
     parts = [
         "# Gallery\n\n<!-- Made by `python scripts/make_docs.py`; do not edit. -->\n",
-        f"This page helps whoever wants to see what is played: one incident of each of the {total} scenario families ({len(TRAIN_FAMILIES)} of training), "
-        f'which tell {len(RULES)} rules. Each is an incident of `{TASK}`, made again by `generate("{TASK}", SEED, split="SPLIT")`, and shows the lines that '
-        f"the decision rests on first, at most {LINES}; look-alikes and ordinary lines stand between them in the incident itself. Here each story is told so that "
-        "it decides; the same family also has a harmless telling and, where one is possible, an explained one.\n",
+        f"This page helps whoever wants to see what is played. It has one incident of each of the {total} scenario families, {len(TRAIN_FAMILIES)} of which "
+        f'training plays; together they play {len(RULES)} rules. `generate("{TASK}", SEED, split="SPLIT")` makes each incident again. The lines on which the '
+        f"decision rests are shown, at most {LINES}; in the incident itself, look-alikes and ordinary lines stand between them. Here each family decides. It can also "
+        "be harmless and, where an excuse is possible, explained.\n",
     ]
     for split in SPLITS:
         parts.append(f"## {WORDS[split]}\n")

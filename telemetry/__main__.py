@@ -89,7 +89,7 @@ def _report(args: argparse.Namespace, judgements: Sequence[Judgement], summary: 
     if args.json:
         rows = [judgement.row(details=args.details) for judgement in judgements]
         print(json.dumps({"recordings": rows, "summary": summary}, indent=1))
-    else:
+    elif judgements:
         print_report(judgements, summary, details=args.details)
 
 

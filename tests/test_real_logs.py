@@ -143,6 +143,17 @@ def test_bad_files_are_told_and_the_others_go_on(capsys, tmp_path):
     assert "there is none; give a path that exists" in captured.err
 
 
+def test_a_path_that_is_not_there_is_one_sentence_and_no_empty_table(capsys, tmp_path):
+    assert main([str(tmp_path / "absent")]) == 1
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert (
+        captured.err
+        == f"Expected a file or folder at '{tmp_path / 'absent'}', and there is none; give a path that exists.\n"
+    )
+
+
 def test_an_empty_folder_is_an_error(capsys, tmp_path):
     assert main(["--json", str(tmp_path)]) == 1
     assert "found none; give another folder" in capsys.readouterr().err

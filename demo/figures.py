@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Figure = dict[str, Any]  # data and layout, as plotly.js draws them
 PLAIN, EVIDENCE, ALERT = "#5b7aa8", "#d97706", "#7c3aed"
 LABEL = 18  # characters of a name in a figure; beside two other columns a phone has room for no more
+ABOVE, LEGEND = 48, 24  # pixels for the buttons above a figure, and for a legend of one row below it
 _HOVER = "#1f2937"  # behind what a figure says in white
 
 
@@ -37,16 +38,25 @@ def hover_text(line: Mapping[str, Any]) -> str:
     return html.escape(f"{line['log_id']} {clock(line['timestamp'])} {line['event_type']}: {text[:90]}", quote=False)
 
 
-def layout(height: int, **more: Any) -> dict[str, Any]:
-    """Return a figure's layout, `height` pixels high, with further settings such as its axes."""
+def layout(height: int, *, labels: int = 0, **more: Any) -> dict[str, Any]:
+    """Return a figure's layout, `height` pixels high, with `labels` pixels for those below it, and further settings such as its axes.
+
+    The legend stands below: above are the buttons of `either`, which would cover it on a phone.
+    """
     return {
         "height": height,
-        "margin": {"l": 8, "r": 20, "t": 64, "b": 8},
+        "margin": {"l": 8, "r": 20, "t": ABOVE, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 12},
         "hoverlabel": {"align": "left", "bgcolor": _HOVER, "bordercolor": "#9ca3af", "font": {"color": "#ffffff"}},
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        "legend": {
+            "orientation": "h",
+            "y": -(labels + 4) / (height - ABOVE - LEGEND - labels),
+            "yanchor": "top",
+            "x": 0,
+            "xanchor": "left",
+        },
         "dragmode": False,
         **more,
     }
@@ -80,7 +90,7 @@ def either(few: Figure, whole: Figure, names: tuple[str, str]) -> Figure:
         "xanchor": "right",
         "y": 1,
         "yanchor": "bottom",
-        "pad": {"b": 26, "t": 0},
+        "pad": {"b": 10, "t": 0},
         "showactive": True,
         "bgcolor": "rgba(128,128,128,0.15)",
         "bordercolor": "rgba(128,128,128,0.5)",

@@ -57,7 +57,7 @@ def _figure(case: DemoCase, lines: Sequence[Mapping[str, Any]], evidence: Collec
     sides = _sides(by_weight, span) if span else {}
     data = [_trace(name, group, sides) for name, group in groups.items() if group]
     data.append(_alert_ring([point for point in points if point.log_id == alerted]))
-    return {"data": data, "layout": layout(146 + 62 * max(2, len(rows)), **_axes(rows, span, untimed))}
+    return {"data": data, "layout": layout(176 + 62 * max(2, len(rows)), labels=38, **_axes(rows, span, untimed))}
 
 
 def _row_name(line: Mapping[str, Any]) -> str:
@@ -98,7 +98,7 @@ def _axes(rows: Mapping[str, int], span: Sequence[str], untimed: int) -> dict[st
     said = {"title": {"text": f"{untimed} without a time, not shown"}} if untimed else {}
     times = {"range": span} if span else {"showticklabels": False}
     return {
-        "xaxis": {"type": "date", **times, "automargin": True, **said, **_GRID},
+        "xaxis": {"type": "date", **times, "automargin": True, "tickangle": 0, "nticks": 5, **said, **_GRID},
         "yaxis": {
             "automargin": True,
             "tickvals": list(rows.values()),

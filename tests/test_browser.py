@@ -338,6 +338,24 @@ CLIPPED = """() => {
 }"""
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_buttons_of_a_figure_lie_over_no_legend_and_can_be_read(visit, dark):
+    page = visit(size="phone", dark=dark)
+    for name in ("Timeline", "Who talked to whom"):
+        fold(page, name)
+        plot = page.locator(".js-plotly-plot:visible")
+        expect(plot).to_be_visible(timeout=30_000)
+        page.wait_for_timeout(600)
+        buttons = plot.locator(".updatemenu-button").first.bounding_box()
+        legend = plot.locator("g.legend").first.bounding_box()
+
+        assert buttons["y"] + buttons["height"] <= legend["y"]
+        assert legend["y"] + legend["height"] <= plot.bounding_box()["y"] + plot.bounding_box()["height"] + 1
+        pressed = plot.locator(".updatemenu-item-rect").first.evaluate("each => getComputedStyle(each).fill")
+        assert pressed == ("rgb(67, 56, 202)" if dark else "rgb(244, 250, 255)")
+        fold(page, name)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("query", ["?task=stage4_adversarial&seed=8", "?task=stage2_multi&seed=31"])
 def test_every_name_in_a_figure_is_in_sight(visit, size, query):

@@ -378,20 +378,21 @@ def test_two_visitors_open_a_defender_once(monkeypatch, opened):
     assert [answer.triage["rationale"] for answer in answers] == ["demo/stage1_basic/2"] * 4
 
 
-def test_a_defender_that_cannot_be_opened_stops_nobody_else(monkeypatch, opened):
+def test_the_page_begins_with_two_open_defenders_and_one_that_cannot_be_opened_stops_nobody_else(monkeypatch, opened):
     def broken(options):
         raise PlayerError("Expected a model, and there is none.")
 
     reached = []
-    stand_in(monkeypatch, "keyword", broken)
-    stand_in(monkeypatch, "bag_of_words", broken)
+    names = demo_data.defender_names()
     dice = PLAYERS["random"].open
-    stand_in(monkeypatch, "always_dismiss", lambda options: reached.append(1) or dice(options))
+    stand_in(monkeypatch, names[0], broken)
+    for name in names[1:]:
+        stand_in(monkeypatch, name, lambda options, name=name: reached.append(name) or dice(options))
     demo_data.warm_up()
 
-    assert reached == [1]
+    assert reached == [names[1]]
     with pytest.raises(PlayerError, match="there is none"):
-        ask("keyword", generated("stage1_basic", 0))
+        ask(names[0], generated("stage1_basic", 0))
 
 
 # ---------------------------------------------------------------- the game

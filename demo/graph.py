@@ -120,7 +120,7 @@ def _figure(case: DemoCase, lines: Sequence[Line], evidence: Collection[str]) ->
         _middles(edges, places),
         *_nodes(columns, places, {node for link in proof for node in link}, case.observation["context"]),
     ]
-    axes = {
+    axes: dict[str, Any] = {
         "xaxis": {"visible": False, "range": [-0.12, 2.12], "fixedrange": True},
         "yaxis": {"visible": False, "range": [-0.65, height - 0.5], "fixedrange": True},
         "annotations": [

@@ -375,6 +375,22 @@ def test_a_body_without_a_declared_length_is_bounded_too():
         assert client.post("/reset", content=iter([b" " * 1990, b'{"seed"', b":1}"])).status_code == 200
 
 
+def test_a_body_that_is_declared_too_long_is_refused_before_any_of_it_is_read():
+    sent = []
+
+    async def receive():
+        raise AssertionError("Expected a refusal without a look at the body.")
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"content-length", b"2001"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/reset", "query_string": b"", "headers": headers}
+    asyncio.run(create_app(Settings(max_body_bytes=2000))(scope, receive, send))
+
+    assert sent[0]["status"] == 413
+
+
 def test_playing_out_of_turn_is_refused(client):
     begin(client, seed=1)
     assert "craft_incident" in problem(client.post("/step", json={"craft_incident": {}}), 409)

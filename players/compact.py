@@ -5,9 +5,11 @@ A host is `@crown1`, `@host1` or `@lab1` by its tier, an account `@priv1` or `@u
 account `@machine1`, another name that comes again `@name1`, an outage of a sensor `@s1`; an address of a host has the host's short name. A definition begins with what matters.
 The fact stands wherever the entity stands: a small model does not form the habit of looking a definition up at a varying distance (train/LOG.md).
 
-A line of the timeline has the seconds since the line before it, type and activity, the fields, two things that follow from the context,
-`names=` the entities that a text names and `during=` the tickets that are open and name the line's host and account, and, last, its log id. Numbers of
-100,000 and more say their number of digits first. What the verifier reads can be read back.
+A line of the timeline has the seconds since the line before it, type and activity, the fields, and, last, its log id. Between them stands what follows
+from the context and from the playbook: after a field `names=` the entities that its text names and `is=` what the glossary calls it, after all fields `rules=` the
+rules that look at such a line (`verifier.lookup`), `during=` the tickets that are open and name its host, its account and its program (or work that is no program), and
+`near=` those whose program it does not name. Numbers of 100,000 and more say their number of
+digits first. What the verifier reads can be read back.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from typing import Any, NamedTuple
 
 from players.values import listed, plain, raw, read, short
 from schema import NO_TIME, SENSOR_OF, UNNAMED_PROGRAM_WORK, account_name, epoch_s, shown_time
+from verifier.context import MIN_OUTAGE_S
+from verifier.lookup import rules_at, terms_for
 from verifier.window import WELL_KNOWN_ACCOUNTS
 from world import World, in_networks
 
@@ -226,7 +230,7 @@ def _alert_line(names: _Names, world: World, alert: Mapping[str, Any], window: S
         (_missing_s(row, window) for row in world.sensors if row["host"] == host and row["telemetry"] == sensor),
         default=0,
     )
-    silent = f" silent={missing}" if missing else ""
+    silent = f" silent={missing}" if missing >= MIN_OUTAGE_S else ""  # a shorter outage decides nothing
     return f"alert {plain(alert['log_id'])} {place} {sensor}{silent} {plain(alert['severity'])} {raw(alert['title'])}{note}"
 
 
@@ -240,7 +244,7 @@ def _timeline(
     names: _Names, world: World, window: Sequence[Mapping[str, Any]], marks: list[Mark], at: float
 ) -> Iterable[str]:
     """Write the log lines in their order, the marks among them by time, each with the seconds since the line before it."""
-    open_tickets, mentions = _open_tickets(names, world), _mentions(names)
+    open_tickets, notes = _open_tickets(names, world), _notes(names)
 
     def timed(moment: float, rest: str) -> str:
         nonlocal at
@@ -253,15 +257,17 @@ def _timeline(
         moment = epoch_s(row["timestamp"])
         while marks and marks[-1][:2] <= (moment, 0):
             yield timed(marks[-1][0], marks.pop()[2])
-        fields = _fields(names, row["fields"], mentions)
+        fields = _fields(names, row["fields"], notes)
+        rules = f" rules={','.join(rule_ids)}" if (rule_ids := rules_at(row)) else ""
         during = open_tickets(moment, row["fields"]) if world.tickets else ""
-        yield timed(moment, f"{row['event_type']}.{plain(row['fields']['activity'])}{fields}{during} {row['log_id']}")
+        kind = f"{row['event_type']}.{plain(row['fields']['activity'])}"
+        yield timed(moment, f"{kind}{fields}{rules}{during} {row['log_id']}")
     while marks:
         yield timed(marks[-1][0], marks.pop()[2])
 
 
-def _fields(names: _Names, fields: Mapping[str, Any], mentions: Callable[[str], str] = lambda text: "") -> str:
-    """Write the fields of a line that are set, but for its activity."""
+def _fields(names: _Names, fields: Mapping[str, Any], notes: Callable[[str, str], str] = lambda name, text: "") -> str:
+    """Write the fields of a line that are set, but for its activity, each text with notes on it."""
     parts = []
     for name, value in fields.items():
         if value is None or name == "activity":
@@ -269,10 +275,21 @@ def _fields(names: _Names, fields: Mapping[str, Any], mentions: Callable[[str], 
         if name.endswith(_ENTITY_FIELDS):
             parts.append(f" {name}={names.of(name, value)}")
         elif isinstance(value, str):
-            parts.append(f" {name}={short(value)}{mentions(value)}")
+            parts.append(f" {name}={short(value)}{notes(name, value)}")
         else:
             parts.append(f" {name}={f'{len(str(value))}:' if value >= LARGE else ''}{value}")
     return "".join(parts)
+
+
+def _notes(names: _Names) -> Callable[[str, str], str]:
+    """Return a function that says of a field and its text which entities it names and what the playbook calls it."""
+    mentions = _mentions(names)
+
+    def notes(field: str, text: str) -> str:
+        terms = terms_for(field, text)
+        return f"{mentions(text)} is={','.join(terms)}" if terms else mentions(text)
+
+    return notes
 
 
 def _mentions(names: _Names) -> Callable[[str], str]:
@@ -302,13 +319,14 @@ def _places(word: str, text: str) -> Iterable[int]:
 
 
 def _open_tickets(names: _Names, world: World) -> Callable[[float, Mapping[str, Any]], str]:
-    """Return a function that says which tickets are open at a line's time and name its host and its account, as far as it has them."""
+    """Return a function that says which tickets are open at a line's time and name its host and its account, as far as it has them: with its program, and without."""
     tickets = [
         (
             epoch_s(ticket["starts_at"]),
             epoch_s(ticket["ends_at"]),
             frozenset((*ticket["hosts"], None)),
             frozenset((*ticket["accounts"], "")),
+            "" if ticket["tool"] in UNNAMED_PROGRAM_WORK else ticket["tool"].lower().removesuffix(".exe"),
             names.of_ticket(ticket["ticket_id"]),
         )
         for ticket in world.tickets
@@ -317,10 +335,15 @@ def _open_tickets(names: _Names, world: World) -> Callable[[float, Mapping[str, 
     def during(moment: float, fields: Mapping[str, Any]) -> str:
         host, account = fields.get("device_hostname"), account_name(fields.get("actor_user"))
         open_then = [
-            name
-            for start, end, hosts, accounts, name in tickets
+            (program, name)
+            for start, end, hosts, accounts, program, name in tickets
             if start <= moment <= end and host in hosts and account in accounts
         ]
-        return f" during={','.join(open_then)}" if open_then else ""
+        if not open_then:
+            return ""
+        text = "\n".join(value for value in fields.values() if isinstance(value, str)).lower()
+        during = ",".join(name for program, name in open_then if program in text)
+        near = ",".join(name for program, name in open_then if program not in text)
+        return (f" during={during}" if during else "") + (f" near={near}" if near else "")
 
     return during

@@ -331,8 +331,12 @@ def _libraries() -> tuple[Any, Any]:
     return onnxruntime, tokenizers
 
 
-def read_export(directory: Path) -> tuple[About, bytes, bytes]:
+def read_export(directory: Path, *, any_text: bool = False) -> tuple[About, bytes, bytes]:
     """Read the description, the graph and the tokenizer, all of one export.
+
+    Args:
+        directory: what `train.nano.export` wrote.
+        any_text: whether it may have learned another version of the compact text: to train on it, not to play it.
 
     Raises:
         BadRequestError: there is no model, it learned another version of the compact text, or a file of it is missing, damaged or of another export.
@@ -343,7 +347,8 @@ def read_export(directory: Path) -> tuple[About, bytes, bytes]:
         )
     try:
         described = about_file(directory).read_bytes()
-        _check_text(described, directory)
+        if not any_text:
+            _check_text(described, directory)
         about = About.model_validate_json(described)
         graph, tokenizer = ((directory / name).read_bytes() for name in (GRAPH, TOKENIZER))
     except OSError as error:

@@ -32,7 +32,7 @@ from verifier.decision import judge_observation
 from verifier.playbook import playbook_for
 from verifier.truth import GroundTruth
 
-TEXT_VERSION = 2  # of the compact prompt and answer; a small model plays the version that it learned alone
+TEXT_VERSION = 3  # of the compact prompt and answer; a small model plays the version that it learned alone
 MAX_TRIES = 200  # opening braces of a reply that are tried
 
 ANSWER_FORM = (

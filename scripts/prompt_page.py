@@ -6,6 +6,7 @@ from generator.incidents import generate
 from players.prompt import TEXT_VERSION, answer_text, parse, user_text
 from scenario import Scenario
 from schema import Task
+from verifier.lookup import FEW_RULES
 from verifier.truth import LADDER
 
 TASK: Task = "stage2_multi"
@@ -39,9 +40,11 @@ def prompt_page() -> str:
         f'## The compact prompt\n\n`generate("{TASK}", {SEED})`:\n\n```text\n{user_text(observation, "compact")}\n```\n\n'
         "First stand the time now, the time of the first line and the networks. Then entities are defined, each by a short name that says what matters for the decision, so that nothing has to be looked up:\n\n"
         f"| short name | stands for | its definition goes on with |\n|---|---|---|\n{_rows(*SHORT_NAMES)}\n"
-        "An address of a host has the host's short name. After the definitions come approved programs (`tool=`, department), tickets, outages, and the alert: its line, host, telemetry, `silent=` with the seconds for which that was silent, severity, title and note. The timeline "
+        "An address of a host has the host's short name. After the definitions come approved programs (`tool=`, department), tickets, outages, and the alert: its line, host, telemetry, `silent=` with the seconds for which that was silent where they are enough to matter, severity, title and note. The timeline "
         "mixes log lines with what opens, closes, falls silent and comes back. Each line has the seconds since the line before it, type and activity, and the fields; a value with spaces stands between backticks. "
-        "`names=` lists entities that a text names, `during=` the open tickets that name its host and account, and the log id ends the line. Numbers from 100,000 on say how many digits they have (`9:500000000`). "
+        "`names=` lists entities that a text names and `is=` what the playbook's glossary calls it: `writable` by users, and a program `loose`, `shell`, `server`, `manager` or `elevated`. "
+        f"`rules=` lists the rules of the playbook that look at such a line: by its type and activity, a cloud's operation, what a command means, the program that starts or its parent, each where it has at most {FEW_RULES} rules. Most of them find nothing: "
+        "a finding also needs the lines around it, the accounts, the times and the counts. `during=` lists the open tickets that name the line's host, account and program (or work that is no program), `near=` those whose program the line does not name, and the log id ends the line. Numbers from 100,000 on say how many digits they have (`9:500000000`). "
         "An untimed line says `untimed`. What the verifier reads can be read back from the text.\n\n"
         f"## The chain of reasons\n\nThe right answer:\n\n```json\n{answer}\n```\n\n"
         "The rationale comes first, so that line and action can build on it. For each finding, in the order of their lines, it has:\n\n"

@@ -218,7 +218,7 @@ def read_compact(lines):
             fields = {"activity": read(activity)}
             for part in words[2:-1]:
                 name, value = part.split("=", 1)
-                if name in ("names", "during"):
+                if name in ("names", "is", "rules", "during", "near"):
                     continue
                 assert name not in fields
                 if name in ("bytes_in", "bytes_out", "process_pid") and ":" in value:

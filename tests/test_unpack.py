@@ -183,6 +183,13 @@ def test_an_export_of_another_form_is_refused(ours, tmp_path, capsys, changes, r
     assert re.match(reason, refused(ours, tmp_path / "out", capsys))
 
 
+def test_who_trains_on_may_take_an_export_of_an_older_text(ours, tmp_path):
+    (ours / ABOUT).write_text(json.dumps({**json.loads((ours / ABOUT).read_text()), "text_version": 1}))
+
+    assert unpack.main([str(ours), "--any-text", "--out", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "opensoc.json").read_text())["text_version"] == TEXT_VERSION
+
+
 def test_where_no_export_is_nothing_is_written(made, tmp_path, capsys):
     assert "there is no such directory; make it with" in refused(tmp_path / "nowhere", tmp_path / "out", capsys)
     assert "could not read" in refused(made / "checkpoint", tmp_path / "out", capsys)

@@ -24,6 +24,7 @@ from schema import (
 )
 from verifier.calls import CALLS, OWN_SERVICE, WEB_IDENTITY, names_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
+from verifier.lookup import LOOKED_AT
 from verifier.policies import POLICIES
 from verifier.rules import RULES
 from verifier.rules.kit import ELEVATED, LOOSE, MANAGERS, PROGRAM_FOLDERS, SERVER_PROGRAMS
@@ -33,7 +34,6 @@ from verifier.window import (
     SHELLS,
     USER_WRITABLE,
     WELL_KNOWN_ACCOUNTS,
-    kinds,
     members,
     set_of,
     stems,
@@ -181,16 +181,11 @@ def _with_ladder(lines: Iterable[str]) -> str:
 
 
 _LINES = tuple(f"- {rule.rule_id}: {rule.summary}" for rule in RULES)
-_LOOKED_AT = {
-    (event_type, activity): frozenset(index for index, rule in enumerate(RULES) if (fields, activity) in rule.looks_at)
-    for event_type, fields in FIELDS_OF.items()
-    for _, activity in kinds(fields)
-}
 
 
 def _in_play() -> dict[tuple[str, str], int]:
     """Map each kind of lines to the set of rules (`verifier.window.set_of`) that it brings in; rules that name operations come in by these, not by any call."""
-    in_play = dict(_LOOKED_AT)
+    in_play = dict(LOOKED_AT)
     by_name: dict[str, set[int]] = {}
     for index, rule in enumerate(RULES):
         for selection in rule.on:
@@ -211,7 +206,7 @@ def rules_on(event_type: str, activity: str) -> tuple[str, ...]:
     Raises:
         KeyError: the schema has no such event type or no such activity of it.
     """
-    return tuple(RULES[index].rule_id for index in sorted(_LOOKED_AT[event_type, activity]))
+    return tuple(RULES[index].rule_id for index in sorted(LOOKED_AT[event_type, activity]))
 
 
 def playbook_page() -> str:

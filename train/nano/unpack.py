@@ -4,6 +4,7 @@ The inverse of `train.nano.export`: it writes a Qwen2 model in float32, its toke
 `train.sft --model`, `train.grpo --model` and `train.nano.export` take the directory. Weights that were exported in 8 bits stay as they were rounded:
 
     python -m train.nano.unpack --out out/defender
+    python -m train.nano.unpack models/attacker --out out/attacker
     python -m train.sft --model out/defender --generate 10000 --out out/further
 
 Exit code: 0 done; 2 a wrong call, or an export that cannot be read.
@@ -39,12 +40,13 @@ NORMS = {"before": "input_layernorm", "after": "post_attention_layernorm"}
 
 
 # ---------------------------------------------------------------- the whole
-def unpack(export: Path, out: Path) -> About:
+def unpack(export: Path, out: Path, *, any_text: bool = False) -> About:
     """Write the checkpoint of an export.
 
     Args:
         export: a directory that `train.nano.export` wrote.
         out: the directory to write, where nothing may be.
+        any_text: whether the export may have learned another version of the compact text; who trains on it teaches it this one.
 
     Returns:
         What defender.json says.
@@ -56,7 +58,7 @@ def unpack(export: Path, out: Path) -> About:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise BadRequestError(f"Expected nothing in {str(out)!r}, and found something; give another --out.")
     require("train", "torch", "transformers", "onnx")
-    about, graph, tokenizer = read_export(export)
+    about, graph, tokenizer = read_export(export, any_text=any_text)
     made = {**about.made, "unpacked_from": {"precision": about.precision, "fingerprint": about.fingerprint}}
     try:
         chat = chat_tokenizer(tokenizer.decode(), about)
@@ -204,8 +206,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("export", nargs="?", type=Path, default=MODEL, help="directory of an export (default: models/defender)")
     add("--out", type=Path, required=True, metavar="DIR", help="where to write the checkpoint")
+    add(
+        "--any-text",
+        action="store_true",
+        help="take an export that learned another version of the compact text, to teach it this one",
+    )
     args = parser.parse_args(argv)
-    about = unpack(args.export, args.out)
+    about = unpack(args.export, args.out, any_text=args.any_text)
     print(f"Wrote {args.out}: {about.parameters:,} float32 weights of an export in {about.precision}")
     return 0
 

@@ -34,8 +34,8 @@ class PromptCodec:
         self._before: list[int] = tokenizer.convert_tokens_to_ids(list(PIECES[1:3]))  # the line, and the action
 
     def chat(self, row: Row) -> list[dict[str, str]]:
-        """Return the messages that ask for an answer: the row's own `chat`, or those of its observation."""
-        return row.get("chat") or messages(row["observation"], "compact")
+        """Return the messages that ask for an answer."""
+        return messages(row["observation"], "compact")
 
     def read(self, row: Row) -> list[int]:
         """Encode a row's prompt up to where the answer begins, however long."""

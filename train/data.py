@@ -34,7 +34,7 @@ from generator.curriculum import Curriculum, Item
 from generator.incidents import GENERATOR_VERSION, generate, incident_seed
 from players.base import DENSITIES, Density
 from players.other_words import in_other_words
-from players.prompt import answer_text, messages
+from players.prompt import messages
 from runs.arguments import natural, positive
 from runs.extras import require
 from runs.progress import progress
@@ -44,7 +44,6 @@ from scenario import OBSERVED, Scenario, item_of
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Row, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
-from train.blur import blurred
 from train.command import tasks_of
 
 if TYPE_CHECKING:
@@ -183,40 +182,20 @@ def validation_rows(seed: int, number: int, tasks: Sequence[Task] = TASKS) -> li
 
 
 def training_row(
-    seed: int,
-    index: int,
-    *,
-    tasks: Sequence[Task] = TASKS,
-    split: Split = "train",
-    other_words: float = 0.0,
-    blur: float = 0.0,
+    seed: int, index: int, *, tasks: Sequence[Task] = TASKS, split: Split = "train", other_words: float = 0.0
 ) -> Row:
-    """Return the row at one index of a stream; `other_words` is the share that is told in other words of the playbook, `blur` the share whose prompt is blurred."""
-    return row_of(seed, tasks[index % len(tasks)], index // len(tasks), split=split, other_words=other_words, blur=blur)
+    """Return the row at one index of a stream; `other_words` is the share that is told in other words of the playbook."""
+    return row_of(seed, tasks[index % len(tasks)], index // len(tasks), split=split, other_words=other_words)
 
 
-def row_of(
-    stream: int, task: Task, seed: int, *, split: Split = "train", other_words: float = 0.0, blur: float = 0.0
-) -> Row:
-    """Return the row of a task and a seed of a stream.
-
-    Args:
-        stream, task, seed: which incident.
-        split: which families and worlds.
-        other_words: the chance that it is told in other words of the playbook.
-        blur: the chance that it has a `chat` of its own, whose prompt is blurred (`train.blur`).
-    """
+def row_of(stream: int, task: Task, seed: int, *, split: Split = "train", other_words: float = 0.0) -> Row:
+    """Return the row of a task and a seed of a stream; `other_words` is the chance that it is told in other words of the playbook."""
     salt = f"train/{stream}"
     case = generate(task, seed, split=split, salt=salt)
     rng = Random(incident_seed("other words", task, seed, salt))
     if other_words and rng.random() < other_words:
         case = in_other_words(case, rng, times=MOST_WORDS)
-    row = {"id": f"{split}-{stream}-{task}-{seed}", "task": task, "split": split, **item_of(case)}
-    if blur and rng.random() < blur:
-        system, user = messages(row["observation"], "compact")
-        answer = answer_text(row["observation"], "compact")
-        row["chat"] = [system, {**user, "content": blurred(user["content"], answer, rng)}]
-    return row
+    return {"id": f"{split}-{stream}-{task}-{seed}", "task": task, "split": split, **item_of(case)}
 
 
 CURRICULUM = "curriculum.jsonl"  # a curriculum's log, in the directory of a stage

@@ -59,16 +59,6 @@ COMMAND = Command(
                 share=True,
             ),
             Flag(
-                "--blur",
-                "of --generate, the share in whose prompts words are replaced by some that mean nothing, so that rules= must be read",
-                float,
-                0.0,
-                metavar="SHARE",
-                trainer=PLAIN,
-                zero=True,
-                share=True,
-            ),
-            Flag(
                 "--seat",
                 "who learns: the defender, or the attacker, who writes the incidents of --generate",
                 choices=SEATS,

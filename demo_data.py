@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, cast
 from generator.incidents import generate
 from players import PLAYERS, is_available, open_player
 from players.base import Options, Player
-from players.prompt import parse
-from players.reasons import rationale_in_words
+from players.prompt import rationale_in_words
+from players.reply import parse
 from players.scoring import score_answer
 from rubric import TableName
 from scenario import item_of

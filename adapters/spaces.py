@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from env import Observation
 from players.base import Density
-from players.prompt import messages, parse
+from players.prompt import messages
+from players.reply import parse
 from runs.extras import missing
 from schema import LABELS, MAX_EVENTS, BadRequestError
 

@@ -20,7 +20,8 @@ from eval.attempts import ATTEMPTS, DEFENDERS, KEYS, AttemptStore
 from eval.cross_table import table
 from eval.runs import Run, load_run
 from players.attackers.attempts import Attempt
-from players.reasons import chain_of, in_words, rationale_in_words
+from players.prompt import rationale_in_words
+from players.reasons import chain_of, in_words
 from runs.directory import RUN
 from runs.ending import refusing
 from runs.files import JsonLines, write_output

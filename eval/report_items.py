@@ -14,7 +14,8 @@ from typing import Any
 
 from eval.reverify import Rows
 from eval.runs import Run
-from players.reasons import chain_of, in_words, rationale_in_words
+from players.prompt import rationale_in_words
+from players.reasons import chain_of, in_words
 from runs.progress import track
 from schema import shown_time, visible
 from verifier.decision import judge_observation

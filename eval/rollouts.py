@@ -16,7 +16,7 @@ from typing import Any
 
 from eval.steps import score_steps
 from players.base import Reply
-from players.prompt import parse
+from players.reply import parse
 from players.scoring import score_reply
 from rubric import TableName, read_triage
 from runs.directory import RUN as RUN_FILE

@@ -126,9 +126,9 @@ def open_player(spec: str, options: Options) -> Player:
 
 
 def _open_directory(path: Path, options: Options) -> Player:
-    from players.embedded import EmbeddedModel, is_exported
+    from players.embedded import EmbeddedModel
     from players.local import LocalModel
-    from players.weights import is_model
+    from players.weights import is_exported, is_model
 
     if (path / MARK).is_file():
         from players.nano import NanoModel
@@ -149,6 +149,7 @@ def is_available(name: str) -> bool:
     installed = all(importlib.util.find_spec(library) for library in PLAYERS[name].needs)
     if name != "embedded" or not installed:
         return installed
-    from players.embedded import MODEL, is_exported
+    from players.embedded import MODEL
+    from players.weights import is_exported
 
     return is_exported(MODEL)

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from players.base import MARK, Row
-from players.prompt import answer_text, check_text_version, messages
-from players.weights import load_model
+from players.prompt import answer_text, messages
+from players.weights import check_text_version, load_model, text_version
 from schema import LABELS, BadRequestError
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -87,18 +86,3 @@ def load(path: Path | str) -> tuple[Any, Any]:
         )
     check_text_version(text_version(path), path)
     return load_model(path, dtype="float32")
-
-
-def text_version(path: Path) -> object:
-    """Return the version of the compact text that stands beside a checkpoint; None if none does.
-
-    Raises:
-        BadRequestError: what stands there cannot be read.
-    """
-    try:
-        about = json.loads((path / MARK).read_text("utf-8"))
-        return about.get("text_version")
-    except (OSError, ValueError, AttributeError) as error:
-        raise BadRequestError(
-            f"Expected {MARK} in {str(path)!r} as train.nano writes it, and reading it gave {type(error).__name__}: {error}."
-        ) from error

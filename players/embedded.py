@@ -23,12 +23,13 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from players.base import Density, Options, Player, Reply, Row, cut
-from players.prompt import Parsed, check_text_version, messages, parse
+from players.prompt import messages
+from players.reply import Parsed, parse
+from players.weights import ABOUT, about_file, check_text_version
 from schema import LABELS, BadRequestError, OpenSOCError, faults
 
 MODEL = Path(__file__).resolve().parent.parent / "models" / "defender"
-GRAPH, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "defender.json"
-ABOUT_ATTACKER = "attacker.json"  # stands in the place of `ABOUT` where a model plays the attacker
+GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
 MAKE = "make it with `python -m train.nano.export CHECKPOINT`"
 CHUNK = 256  # tokens of a prompt that are read at once: later ones look back at them, so attention to what comes later costs nothing
 ASKS_ACTION = '"action": "'  # after it a reply names its action
@@ -307,17 +308,6 @@ def load(directory: Path = MODEL) -> Embedded:
         BadRequestError, OpenSOCError: as `Embedded`.
     """
     return Embedded(directory)
-
-
-def is_exported(directory: Path) -> bool:
-    """Return whether a directory looks like an exported model."""
-    return about_file(directory).is_file()
-
-
-def about_file(directory: Path) -> Path:
-    """Return where an export's description is, or would be."""
-    attacker = directory / ABOUT_ATTACKER
-    return attacker if attacker.is_file() else directory / ABOUT
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -8,7 +8,9 @@ since now, so below 0), type and activity, and the fields; an entity of the worl
     +12 net_conn.open device_hostname=@crown1 src_ip=@crown1 dst_ip=@bad1 dst_port=443 direction=outbound bytes_out=9:734003200
     note `Seen by the night shift.`
 
-An incident whose events would end after now is moved back as a whole, so that it ends a second before: who writes gaps does not add them up. Log ids are given in the order of the lines; those that somebody writes at a line's end, `names=` and `during=` are read over. JSON stays the wire format,
+Two things are read as they are meant. An incident whose events would end after now is moved back as a whole, so that it ends a second before: who writes gaps does not add them up.
+And the identity of a call (`user_uid`) names its account (`actor_user`), an account of the world: who writes short names does not spell them. Log ids are given in the order of the
+lines; those that somebody writes at a line's end, and the notes of a defender's prompt (`names=`, `is=`, `rules=`, `during=`, `near=`), are read over. JSON stays the wire format, is taken as it stands,
 and whoever writes it is read as well.
 """
 
@@ -22,14 +24,14 @@ from math import isfinite
 from typing import Any, NamedTuple, get_args
 
 from players.base import MAX_REPLY
-from players.compact import SHORT_NAME, world_text
+from players.naming import world_text
 from players.reasoning import spoken
-from players.values import QUOTED, raw, read
-from schema import FIELDS_OF, MAX_EVENTS, Incident, epoch_s, iso_time, log_id_at, shown
+from players.values import QUOTED, SHORT_NAME, raw, read
+from schema import FIELDS_OF, MAX_EVENTS, Incident, account_name, epoch_s, iso_time, log_id_at, shown
 
 NOTE = "note"
 MAX_GAP_S = 10 * 86_400  # seconds between two lines that are read; the gate takes a day in all
-_READ_OVER = ("names", "during")  # parts that follow from others
+_READ_OVER = ("names", "is", "rules", "during", "near")  # parts that follow from others
 _CLAIM = re.compile(r"([a-z_]+) ([a-z_]+)$")
 _EVENT = re.compile(r"([+-]?\d{1,9}(?:\.\d{1,6})?) ([a-z_]+)\.([a-z_]+)((?: .*)?)$")
 _PART = re.compile(rf" ([a-z_]+)=(`[^`]*`|{QUOTED}(?= |$)|[^ ]*)")
@@ -122,6 +124,7 @@ class _Reader:
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         self._values = world_text(context).values
+        self._accounts = {account["name"] for account in context["accounts"]}
         self._now = epoch_s(context["now"])
         self._times: list[float] = []
 
@@ -159,6 +162,8 @@ class _Reader:
                 raise ValueError(f"line {number}: expected each field once; got {name} twice")
             if name not in _READ_OVER:
                 fields[name] = self._value(event_type, name, part[2], number)
+        if fields.get("actor_user") in self._accounts and isinstance(fields.get("user_uid"), str):
+            fields["user_uid"] = _with_name(fields["user_uid"], fields["actor_user"])
         return fields
 
     def _value(self, event_type: str, name: str, text: str, number: int) -> str | int:
@@ -172,6 +177,13 @@ class _Reader:
             digits = value.rpartition(":")[2]
             return int(digits) if re.fullmatch(r"\d{1,18}", digits) else value
         return value
+
+
+def _with_name(identity: str, account: str) -> str:
+    """Return an identity with an account's name in place of the one that it has; one without a name (a root's) as it stands."""
+    name = account_name(identity)
+    before, found, after = identity.rpartition(name)
+    return f"{before}{account}{after}" if found and ":" not in name else identity
 
 
 @cache

@@ -17,10 +17,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
-from players.compact import SHORT_NAME, TICKET, compact, read_work, work_name
-from players.values import QUOTED, plain, read, read_list
+from players.values import QUOTED, SHORT_NAME, TICKET, plain, read, read_list, read_work, work_name
 from schema import CLOUD_WORK, Label
 from verifier.context import SEVERAL_HOSTS
 from verifier.truth import BEAR_OUT, LADDER, GroundTruth
@@ -292,22 +291,6 @@ def _comes_from_outside(reason: Reason) -> bool:
 def in_words(chain: Chain) -> list[str]:
     """Say a chain in sentences: one a finding, and the last what follows."""
     return [*map(_sentence, chain.reasons), f"{_conclusion(chain)}."]
-
-
-def rationale_in_words(rationale: str, observation: Mapping[str, Any]) -> str:
-    """Return a rationale for people: a chain as sentences with the names of the organisation, anything else as it stands.
-
-    Args:
-        rationale: of an answer.
-        observation: what the answer was given to; the short names are those of its compact prompt.
-    """
-    chain = parse_chain(rationale)
-    if not chain.rung:
-        return rationale
-    values: dict[str, str] = {}
-    for value, name in reversed([*compact(observation).names.items()]):  # a host's name stands before its address
-        values.setdefault(name, value)
-    return " ".join(in_words(renamed(chain, values)))
 
 
 def _sentence(reason: Reason) -> str:

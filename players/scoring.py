@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from players.prompt import parse
+from players.reply import parse
 from rubric import TableName, score_triage
 from schema import Label, Triage
 from verifier.truth import GroundTruth

@@ -8,12 +8,18 @@ from collections.abc import Iterable
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 
+from schema import UNNAMED_PROGRAM_WORK
+
 REMEMBERED = 20_000  # rendered values that are kept at a time
 _PLAIN = re.compile(r"(?!-$|[@`])[!#-+\--;>-~]+")  # printable ASCII without space " , < =, not "-" alone, no short name
 _WORD = re.compile(r'(?!-$|[@`"])[!-;=-~]+')  # printable ASCII without space and <
 _RAW = re.compile(r"[ -;=-_a-~]+")  # printable ASCII without ` and <
 QUOTED = r'"(?:[^"\\]|\\.)*"'  # the pattern of a JSON string
 _ITEM = re.compile(rf'{QUOTED}|[^,"]+')
+SHORT_NAME = re.compile(r"@[a-z]+\d+")
+TICKET = "ticket "  # stands before a ticket's id among the names, which a host or an account may have too
+_WORK_NAMES = {work: work.replace(" ", "-") for work in UNNAMED_PROGRAM_WORK}
+_WORK_BY_NAME = {name: work for work, name in _WORK_NAMES.items()}
 _PIECE = '": "'  # stands between the parts of an answer
 
 
@@ -59,3 +65,13 @@ def read(text: str) -> str:
 def read_list(text: str) -> tuple[str, ...]:
     """Return the values of a list that `plain` wrote between commas."""
     return tuple(map(read, _ITEM.findall(text)))
+
+
+def work_name(tool: str) -> str:
+    """Write a program, or work that is no program, as one word where it can be."""
+    return _WORK_NAMES.get(tool) or (raw(tool) if tool in _WORK_BY_NAME else short(tool))
+
+
+def read_work(text: str) -> str:
+    """Return the program or work that `work_name` wrote."""
+    return _WORK_BY_NAME.get(text) or read(text)

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from players import smollm2
+from players.base import MARK
 from runs.extras import require
 from schema import BadRequestError, OpenSOCError
 
+TEXT_VERSION = 3  # of the compact prompt and answer; a small model plays the version that it learned alone
 ADAPTER = "adapter_config.json"
+ABOUT, ABOUT_ATTACKER = "defender.json", "attacker.json"  # what describes an exported model, by the seat that it plays
 ENDS = 65_536  # bytes at both ends of a weights file that its fingerprint covers
 FINGERPRINTED = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
 
@@ -25,6 +28,17 @@ FINGERPRINTED = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
 def is_adapter(path: Path) -> bool:
     """Return whether a directory holds a PEFT adapter."""
     return (path / ADAPTER).is_file()
+
+
+def is_exported(directory: Path) -> bool:
+    """Return whether a directory looks like an exported model."""
+    return about_file(directory).is_file()
+
+
+def about_file(directory: Path) -> Path:
+    """Return where an export's description is, or would be."""
+    attacker = directory / ABOUT_ATTACKER
+    return attacker if attacker.is_file() else directory / ABOUT
 
 
 def is_model(path: Path) -> bool:
@@ -148,3 +162,36 @@ def load_tokenizer(path: Path, base: Path | None = None) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+# ---------------------------------------------------------------- the text that a small model learned
+def check_text_version(version: object, path: Path) -> None:
+    """See that a small model learned this version of the compact text.
+
+    Args:
+        version: what is written beside the model; None where nothing is, which is version 1.
+        path: of the model.
+
+    Raises:
+        BadRequestError: it learned another.
+    """
+    if (version or 1) != TEXT_VERSION:
+        raise BadRequestError(
+            f"Expected a model of version {TEXT_VERSION} of the compact text, and {str(path)!r} learned version {version or 1}: "
+            "it would misread every prompt; train it anew, or play it with the release that made it."
+        )
+
+
+def text_version(path: Path) -> object:
+    """Return the version of the compact text that stands beside a checkpoint; None if none does.
+
+    Raises:
+        BadRequestError: what stands there cannot be read.
+    """
+    try:
+        about = json.loads((path / MARK).read_text("utf-8"))
+        return about.get("text_version")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadRequestError(
+            f"Expected {MARK} in {str(path)!r} as train.nano writes it, and reading it gave {type(error).__name__}: {error}."
+        ) from error

@@ -108,7 +108,7 @@ def odd_forms(reply: str) -> tuple[str, ...]:
 
 def replies() -> Iterator[tuple[str, Any]]:
     """Give the scores of the stored replies, with both reward tables."""
-    from players.prompt import parse
+    from players.reply import parse
     from rubric import score_triage
     from tasks.sets import load_set
     from verifier import judge_observation

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from generator.incidents import generate
-from players.prompt import TEXT_VERSION, answer_text, parse, user_text
+from players.prompt import answer_text, user_text
+from players.reply import parse
+from players.weights import TEXT_VERSION
 from scenario import Scenario
 from schema import Task
-from verifier.lookup import FEW_RULES
+from verifier.rules import FEW_RULES
 from verifier.truth import LADDER
 
 TASK: Task = "stage2_multi"
@@ -30,7 +32,7 @@ def prompt_page() -> str:
     sentences = parse(answer_text(observation)).answer or {}
     return (
         "# Prompt and answer\n\n<!-- Made by `python scripts/make_docs.py`; do not edit. -->\n\n"
-        "This page helps whoever reads a prompt, writes a defender for it or scores its reasons. `players.prompt.messages(observation, density)` renders an observation, `parse` reads the answer, "
+        "This page helps whoever reads a prompt, writes a defender for it or scores its reasons. `players.prompt.messages(observation, density)` renders an observation, `players.reply.parse` reads the answer, "
         "`answer_text` writes the right one. The densities say the same:\n\n"
         "| density | system message | user message | rationale of the right answer | for |\n|---|---|---|---|---|\n"
         "| `full` | role, answer form, the window's playbook | every value with its name | sentences | language models as they come |\n"

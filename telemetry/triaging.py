@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from players.base import Player, Reply, Row
-from players.prompt import parse
-from players.reasons import rationale_in_words
+from players.prompt import rationale_in_words
+from players.reply import parse
 from telemetry.judging import Judgement
 from telemetry.observing import observation_of
 from world import World

@@ -136,7 +136,7 @@ def answered(row, action, name="holdout", **parts):
 
 
 def serve(monkeypatch, **sets):
-    """Let `tasks.sets.load_set` give these rows by name, with a hash of zeros, and `players.prompt.parse` read plain JSON."""
+    """Let `tasks.sets.load_set` give these rows by name, with a hash of zeros, and `players.reply.parse` read plain JSON."""
 
     def load_set(name):
         if name not in sets:
@@ -150,4 +150,4 @@ def serve(monkeypatch, **sets):
             return SimpleNamespace(answer=None, fault="no JSON object")
 
     monkeypatch.setattr("tasks.sets.load_set", load_set)
-    monkeypatch.setattr("players.prompt.parse", parse)
+    monkeypatch.setattr("players.reply.parse", parse)

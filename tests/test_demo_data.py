@@ -22,8 +22,7 @@ from demo_data import (
 from env import OpenSOCEnv
 from players import PLAYERS
 from players.base import Baseline, PlayerError
-from players.prompt import answer_text
-from players.reasons import rationale_in_words
+from players.prompt import answer_text, rationale_in_words
 from schema import LABELS, TASKS, BadRequestError
 from verifier import compute_ground_truth
 

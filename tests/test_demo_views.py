@@ -979,7 +979,7 @@ def test_the_lesson_counts_what_the_shipped_model_saw_not_what_later_checkpoints
     text = Page(results.results()).text
 
     assert f"The shipped one learned from {stored['shipped']:,} made-up incidents" in text
-    assert stored["shipped"] != demo_data.checkpoints()[-1]["incidents"]
+    assert list(stored.values()).count(stored["shipped"]) == 1
 
 
 def test_the_heat_map_has_a_cell_for_each_pair(tmp_path, monkeypatch):

@@ -12,8 +12,10 @@ import pytest
 
 from eval import run
 from players import Options, embedded, open_player
-from players.embedded import ABOUT, GRAPH, MODEL, TOKENIZER, Embedded
-from players.prompt import TEXT_VERSION, messages, parse, user_text
+from players.embedded import GRAPH, MODEL, TOKENIZER, Embedded
+from players.prompt import messages, user_text
+from players.reply import parse
+from players.weights import ABOUT, TEXT_VERSION
 from runs.ending import DONE, WRONG
 from schema import LABELS, BadRequestError
 from tasks.sets import load_set

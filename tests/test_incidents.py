@@ -53,8 +53,28 @@ def test_an_incident_that_would_end_after_now_is_moved_back_as_a_whole():
 
 
 def test_what_follows_from_other_parts_is_read_over():
-    events = read_craft(lines_of(LOGON + " names=@host1 during=@t1 L1-7"), BRIEF.context).content["events"]
+    events = read_craft(
+        lines_of(LOGON + " names=@host1 is=shell rules=log-cleared during=@t1 near=@t2 L1-7"), BRIEF.context
+    ).content["events"]
     assert events == read_craft(lines_of(LOGON), BRIEF.context).content["events"]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("arn:aws:iam::210987654321:user/no.body", "arn:aws:iam::210987654321:user/{}"),
+        ("no.body@corp.example", "{}@corp.example"),
+        ("no.body", "{}"),
+        ("arn:aws:iam::210987654321:root", "arn:aws:iam::210987654321:root"),
+    ],
+)
+def test_the_identity_of_a_call_names_its_account(written, read):
+    account = BRIEF.context["accounts"][0]["name"]
+    line = "-9 cloud_api.call actor_user={} user_uid={} api_service=iam.amazonaws.com api_operation=GetUser"
+    event = read_craft(lines_of(line.format(account, written)), BRIEF.context).content["events"][0]
+    assert event["fields"]["user_uid"] == read.format(account)
+    stranger = read_craft(lines_of(line.format("a.stranger", written)), BRIEF.context).content["events"][0]
+    assert stranger["fields"]["user_uid"] == written
 
 
 def test_json_is_read_within_an_action_a_fence_and_after_reasoning():

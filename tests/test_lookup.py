@@ -7,8 +7,9 @@ from players.prompt import user_text
 from scenario import Scenario
 from schema import TASKS
 from verifier.decision import judge_observation
-from verifier.lookup import FEW_RULES, rules_at, terms_for
 from verifier.playbook import rules_on
+from verifier.rules import FEW_RULES, rules_at
+from verifier.rules.kit import terms_for
 
 
 def line(event_type, activity, **fields):

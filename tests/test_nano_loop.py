@@ -13,7 +13,7 @@ import torch
 
 from players import codec, nano
 from players.codec import PromptCodec, load
-from players.prompt import TEXT_VERSION
+from players.weights import TEXT_VERSION
 from runs.directory import LOCK
 from runs.ending import StoppedError
 from schema import TASKS, BadRequestError

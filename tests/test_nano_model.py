@@ -10,7 +10,8 @@ import torch
 from env import OpenSOCEnv
 from players.codec import LONGEST, PromptCodec
 from players.decode import Answers, answers, on_device
-from players.prompt import parse, user_text
+from players.prompt import user_text
+from players.reply import parse
 from players.scoring import Score, score_reply
 from schema import LABELS, BadRequestError, Triage
 from train.data import fresh, frozen, training_row

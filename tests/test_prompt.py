@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from env import OpenSOCEnv
 from generator import generate
 from players.base import DENSITIES, MAX_REPLY
-from players.compact import read_work
-from players.prompt import answer_text, messages, parse, user_text
-from players.values import read, read_list
+from players.prompt import answer_text, messages, user_text
+from players.reply import parse
+from players.values import read, read_list, read_work
 from scenario import Scenario
 from schema import LABELS, TASKS, BadRequestError
 from tasks.registry import SPLITS

@@ -33,7 +33,7 @@ from generator import generate
 from local_provider import ServerProcess
 from players import open_player
 from players.base import Options
-from players.prompt import parse
+from players.reply import parse
 from rubric import REWARD_RANGE
 from schema import LABELS, TASKS
 from scripts.make_sbom import SBOM, pins

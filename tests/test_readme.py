@@ -213,12 +213,13 @@ def reward(key):
 
 
 def test_its_words_on_results_follow_from_the_figures():
+    low, high = map(float, KNOWN["results.test_tactic.accuracy.difference.interval"].strip("[]").split(", "))
     stages = [reward(f"examples.checkpoints.{name}") for name in ("more", "grpo2", "grpo4")]
     said = {
         "The gain is large on known scenarios and smaller on new ones.": gain("test_seed")
         > 2 * gain("test_family")
         > 0.2,
-        "On a tactic that training left out there is none, and the reward falls.": abs(gain("test_tactic")) < 0.03
+        "On a tactic that training left out none is shown, and the reward falls.": low < 0 < high
         and gain("test_tactic", "mean_reward") < -0.1,
         "There whoever always escalates earns more than the model": reward("always_escalate.benchmark")
         > reward("embedded.benchmark"),

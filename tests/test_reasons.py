@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from generator import generate
-from players.compact import SHORT_NAME, compact
-from players.prompt import answer_text
+from players.compact import compact
+from players.prompt import answer_text, rationale_in_words
 from players.reasons import (
     MORE,
     RUNGS,
@@ -21,10 +21,10 @@ from players.reasons import (
     in_words,
     parse_chain,
     parse_reasons,
-    rationale_in_words,
     renamed,
     write_chain,
 )
+from players.values import SHORT_NAME
 from scenario import Scenario, item_of
 from schema import TASKS
 from tasks.registry import SPLITS

@@ -22,7 +22,8 @@ from eval.set_rows import OPERATIONAL_MIX
 from generator import GENERATOR_VERSION
 from generator.injection import PLACES, TIERS
 from generator.invariances import INVARIANCES
-from players.prompt import answer_text, messages, parse
+from players.prompt import answer_text, messages
+from players.reply import parse
 from schema import LABELS, TASKS, BadRequestError, ProcessFields
 from tasks.families import families_of
 from tasks.sets import BENCHMARK, DATA, FIELDS, NAMES, PATHS, expand, load_manifest, load_set, pack, read_text

@@ -8,7 +8,8 @@ from eval import run
 from eval.items import fresh
 from fake_endpoint import ANSWER, Fake, serving
 from players import Options
-from players.prompt import messages, parse
+from players.prompt import messages
+from players.reply import parse
 from players.shots import examples, question
 from runs.ending import WRONG
 from schema import LABELS

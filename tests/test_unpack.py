@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from players.codec import CONTEXT, PromptCodec, load
-from players.embedded import ABOUT, GRAPH, TOKENIZER, Embedded
-from players.prompt import TEXT_VERSION, user_text
+from players.embedded import GRAPH, TOKENIZER, Embedded
+from players.prompt import user_text
+from players.weights import ABOUT, TEXT_VERSION
 from tasks.sets import load_set
 from train import sft
 from train.nano import export, unpack

@@ -22,7 +22,8 @@ from players.attackers.chat import incident_question
 from players.base import Density, Options
 from players.incidents import read_craft
 from players.local import LocalModel
-from players.prompt import messages, parse
+from players.prompt import messages
+from players.reply import parse
 from players.weights import base_name, is_adapter, load_tokenizer
 from runs.provenance import stable_seed
 from schema import BadRequestError, Row

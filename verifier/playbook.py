@@ -24,9 +24,8 @@ from schema import (
 )
 from verifier.calls import CALLS, OWN_SERVICE, WEB_IDENTITY, names_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
-from verifier.lookup import LOOKED_AT
 from verifier.policies import POLICIES
-from verifier.rules import RULES
+from verifier.rules import LOOKED_AT, RULES
 from verifier.rules.kit import ELEVATED, LOOSE, MANAGERS, PROGRAM_FOLDERS, SERVER_PROGRAMS
 from verifier.window import (
     CODE_HOSTS,

@@ -20,8 +20,7 @@ from players.attackers.base import Attacker, Brief
 from players.attackers.outside import open_endpoint, open_function, open_local
 from players.attackers.stored import SUFFIX, Stored
 from players.base import MARK, Options
-from players.embedded import is_exported
-from players.weights import is_model
+from players.weights import is_exported, is_model
 from schema import BadRequestError
 
 __all__ = ["ATTACKERS", "Attacker", "Brief", "Options", "open_attacker"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from players.base import Arrived, Reply, in_batches
-from players.compact import world_text
+from players.naming import world_text
 from schema import LABELS, Context, Label, Task
 from tasks.registry import Split
 

@@ -16,7 +16,7 @@ import numpy as np
 from players.attackers.base import asked_in_turn
 from players.codec import CONTEXT, PromptCodec
 from players.decode import Answers, answers
-from players.prompt import parse
+from players.reply import parse
 from schema import Row
 from train.deception import (
     ANSWERS,

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from players.base import MARK
-from players.codec import text_version
-from players.prompt import TEXT_VERSION, check_text_version
-from players.weights import load_model
+from players.weights import TEXT_VERSION, check_text_version, load_model, text_version
 from runs.directory import RUN
 from runs.ending import StoppedError
 from runs.files import move_files, replace_directory

@@ -27,20 +27,10 @@ from typing import Any, NamedTuple
 from eval.rollouts import rollout
 from players.base import MARK, Density, Options, Reply
 from players.codec import LONGEST, PromptCodec
-from players.embedded import (
-    ABOUT,
-    ABOUT_ATTACKER,
-    GRAPH,
-    MODEL,
-    TOKENIZER,
-    About,
-    Calibration,
-    Certainty,
-    Embedded,
-    is_exported,
-)
+from players.embedded import GRAPH, MODEL, TOKENIZER, About, Calibration, Certainty, Embedded
 from players.nano import TOGETHER, NanoModel
-from players.prompt import TEXT_VERSION, parse
+from players.reply import parse
+from players.weights import ABOUT, ABOUT_ATTACKER, TEXT_VERSION, is_exported
 from runs.ending import refusing
 from runs.files import move_files, replace_directory, write_atomically
 from runs.progress import track

@@ -1,5 +1,18 @@
-"""List all rules in the order in which findings are reported: a rule that is not listed here does not exist."""
+"""List all rules in the order in which findings are reported, and say which of them look at a line.
 
+A rule that is not listed here does not exist. Which rules look at a line follows from the line alone, from what rules declare
+(`verifier.window.Selection`). Whether a rule finds anything is another matter: that needs the lines around it, the accounts, the times, the counts and what
+the rule leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from schema import FIELDS_OF
+from verifier.calls import names_of
+from verifier.commands import COMMAND_KINDS, LAUNCHES, triggers_of
 from verifier.rules import (
     accounts,
     callbacks,
@@ -26,7 +39,8 @@ from verifier.rules import (
     tools,
     unix,
 )
-from verifier.window import Rule
+from verifier.window import Rule, Window, kinds, lines_of_rows, members, set_of
+from world import World
 
 RULES: tuple[Rule, ...] = (
     *execution.RULES,
@@ -54,3 +68,54 @@ RULES: tuple[Rule, ...] = (
     *mail.RULES,
     *saas.RULES,
 )
+
+# The rules, by their places in `RULES`, that look at a kind of lines: an event's type and its activity.
+LOOKED_AT = {
+    (event_type, activity): frozenset(index for index, rule in enumerate(RULES) if (fields, activity) in rule.looks_at)
+    for event_type, fields in FIELDS_OF.items()
+    for _, activity in kinds(fields)
+}
+FEW_RULES = 4  # what brings in more rules than these names none
+_RULE_IDS = tuple(rule.rule_id for rule in RULES)
+_WITH_COMMANDS = {
+    name for name, fields in FIELDS_OF.items() if any(kind[0] is fields for kind in COMMAND_KINDS | LAUNCHES)
+}
+_NOWHERE = World.from_context({"now": "2026-01-01T00:00:00Z"})
+
+
+def _by_trigger() -> dict[str, frozenset[int]]:
+    """Map operations of clouds, meanings of commands, programs and their parents to the rules that name them."""
+    indices: dict[str, set[int]] = {}
+    for index, rule in enumerate(RULES):
+        for trigger in rule.triggers:
+            indices.setdefault(trigger, set()).add(index)
+    return {trigger: frozenset(rules) for trigger, rules in indices.items()}
+
+
+_BY_TRIGGER = _by_trigger()
+
+
+def rules_at(line: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the rules that look at a line for what it is, in the playbook's order.
+
+    A line is its kind (type and activity), the operation of a call to a cloud, what its command means, the program that starts and the program that starts it.
+    Each of these names its rules where it has at most `FEW_RULES`: what half of the rules look at says nothing.
+
+    Args:
+        line: a rendered event, a valid one (`event_type` and `fields` are read).
+    """
+    fields = line["fields"]
+    looks = LOOKED_AT[line["event_type"], fields["activity"]]
+    rules = looks if len(looks) <= FEW_RULES else frozenset[int]()
+    for trigger in _triggers(line):
+        named = _BY_TRIGGER.get(trigger, frozenset())
+        if len(named) <= FEW_RULES:
+            rules |= named & looks
+    return tuple(members(set_of(rules), _RULE_IDS))
+
+
+def _triggers(line: Mapping[str, Any]) -> Iterable[str]:
+    fields = line["fields"]
+    if line["event_type"] == "cloud_api":
+        return names_of(fields.get("api_operation"), fields.get("api_service"))
+    return triggers_of(Window(lines_of_rows([line]), _NOWHERE)) if line["event_type"] in _WITH_COMMANDS else ()

@@ -8,16 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from schema import NetConnFields
-from verifier.window import (
-    OUTBOUND,
-    SHELLS,
-    F,
-    Finding,
-    Line,
-    Window,
-    basename,
-    finding,
-)
+from verifier.window import OUTBOUND, SHELLS, F, Finding, Line, Window, basename, finding, is_user_writable
 
 K = TypeVar("K", bound=Hashable)
 
@@ -343,3 +334,22 @@ def registers_itself(program: str | None, command: str) -> bool:
     """Return whether the command that a program registers starts its own, or removes its own files and does nothing else."""
     removal = _REMOVAL.match(command.strip().lower())
     return is_own(program, removal[1] if removal else program_of(command))
+
+
+@lru_cache(maxsize=16_384)
+def terms_for(field: str, value: str) -> tuple[str, ...]:
+    """Name what the playbook's glossary calls a value: `writable` by users, and a program `loose`, `shell`, `server`, `manager` or `elevated`.
+
+    Args:
+        field: its name; that of a program ends in `path`, and so does that of another file.
+        value: a path, a command or another text.
+    """
+    writable = ("writable",) if is_user_writable(value) else ()
+    if not field.endswith("path") or field == "reg_key_path":
+        return writable
+    program = basename(value)
+    called = [term for term, programs in _PROGRAMS.items() if program in programs]
+    return (*writable, *(("loose",) if is_loose(value) else ()), *called)
+
+
+_PROGRAMS = {"shell": SHELLS, "server": SERVER_PROGRAMS, "manager": MANAGERS, "elevated": ELEVATED}

@@ -332,10 +332,10 @@ def test_a_defender_that_is_not_there_is_refused(name):
 
 
 def test_only_defenders_that_can_answer_here_are_offered(monkeypatch, opened):
-    monkeypatch.setattr("players.embedded.is_exported", lambda folder: True)
+    monkeypatch.setattr("players.weights.is_exported", lambda folder: True)
     assert demo_data.defender_names()[:2] == ("embedded", "keyword")
     demo_data.defender_names.cache_clear()
-    monkeypatch.setattr("players.embedded.is_exported", lambda folder: False)
+    monkeypatch.setattr("players.weights.is_exported", lambda folder: False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     assert demo_data.defender_names() == ("keyword", "random", "always_escalate", "always_dismiss")

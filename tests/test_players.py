@@ -152,7 +152,7 @@ def test_a_player_is_not_available_where_a_library_of_it_is_missing(monkeypatch,
 
 @pytest.mark.parametrize("exported", [True, False])
 def test_the_embedded_player_is_available_where_its_model_is(monkeypatch, exported):
-    monkeypatch.setattr("players.embedded.is_exported", lambda folder: exported)
+    monkeypatch.setattr("players.weights.is_exported", lambda folder: exported)
 
     assert is_available("embedded") is exported
     assert is_available("keyword")

@@ -25,6 +25,7 @@ from runs.files import JsonLines, write_output
 from schema import BadRequestError
 
 BEFORE = "generator"
+SHIPPED = {"embedded": "trained attacker"}  # as the heat map, which has a defender of that name too, calls it
 ROUNDS = 10
 OUT, IMAGES = Path("data/demo_arena.json"), Path("docs/images")
 
@@ -88,6 +89,12 @@ def read_result(directory: Path) -> dict[str, Any]:
         ) from error
 
 
+def _named(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cross-play's result with the shipped attacker under the name that people read."""
+    pairs = [{**pair, "attacker": SHIPPED.get(pair["attacker"], pair["attacker"])} for pair in result["pairs"]]
+    return {**result, "attackers": [SHIPPED.get(name, name) for name in result["attackers"]], "pairs": pairs}
+
+
 @refusing
 def main(argv: Sequence[str] | None = None) -> int:
     """Bake the games; return 0, or 2 if there is no cross-play to bake."""
@@ -100,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     baked = bake(args.directory, args.rounds)
-    save_both(heat_map(read_result(args.directory)), args.images)
+    save_both(heat_map(_named(read_result(args.directory))), args.images)
     write_output(args.out, json.dumps(baked, indent=1, ensure_ascii=False) + "\n")
     print(f"wrote {args.out}: {len(baked['games'])} games of {len(baked['briefs'])} rounds")
     return 0

@@ -644,7 +644,7 @@ def test_a_live_round_is_played_against_a_chosen_defender(visit):
     page = visit()
     tab(page, "Attack")
     tab(page, "Models attack")
-    page.get_by_label("Attacker").click()
+    page.get_by_label("Attacker", exact=True).click()
     page.get_by_role("option", name="generator").click()  # which the gate never refuses
     page.get_by_label("Against the defender").click()
     page.get_by_role("option", name="always_dismiss").click()

@@ -132,7 +132,7 @@ def test_the_pictures_the_pairs_and_the_page_are_made(runs, tmp_path, capsys):
     text = page.read_text()
     figure = stored(runs["keyword"])["benchmark"]["macro_f1"]
     assert f"<td>{figure['value']:.3f}<small>" in text
-    assert "keyword is worse on macro-F1 than verifier_oracle by " in text
+    assert "keyword is worse on macro-F1 than verifier_oracle (by " in text
     capsys.readouterr()
 
 

@@ -442,7 +442,7 @@ def test_chat_rows_hold_the_answer_where_the_set_is_for_training(tmp_path, capsy
     answer = answer_text(row["observation"], "compact")
     assert train[7]["completion"] == [{"role": "assistant", "content": answer}]
     assert parse(answer).answer["action"] == action(row)
-    assert capsys.readouterr().out == f"{out}/sft_train.compact.jsonl: 2.8 MB\n{out}/holdout.compact.jsonl: 0.8 MB\n"
+    assert capsys.readouterr().out == f"{out}/sft_train.compact.jsonl: 3.1 MB\n{out}/holdout.compact.jsonl: 0.9 MB\n"
     assert sorted(path.name for path in out.iterdir()) == ["holdout.compact.jsonl", "sft_train.compact.jsonl"]
 
 

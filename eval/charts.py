@@ -233,7 +233,7 @@ def panels(
     missing: str = "",
     size: float = 2.75,
 ) -> Chart:
-    """Chart a small picture for each defender, three in a row.
+    """Chart a small picture for each defender, three in a row; fewer fill the width.
 
     Args:
         name: of the files.
@@ -251,7 +251,7 @@ def panels(
         return max(1, -(-len(drawn) // columns))
 
     def draw(figure: Any, ink: Ink) -> None:
-        columns = _columns(figure, 3)
+        columns = min(_columns(figure, 3), max(1, len(drawn)))
         grid = figure.subplots(lines(columns), columns, squeeze=False)
         for index, axes in enumerate(grid.flat):
             if index >= len(drawn):

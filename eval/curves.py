@@ -78,7 +78,11 @@ def _curves(log: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]
         ]
         if points:
             yield measure, points
-    losses = [(line["incidents"], line[LOSS]) for line in steps if math.isfinite(line.get(LOSS, math.nan))]
+    losses = [  # a policy's loss says nothing of what it learned
+        (line["incidents"], line[LOSS])
+        for line in steps
+        if math.isfinite(line.get(LOSS, math.nan)) and "reward" not in line
+    ]
     if losses:
         yield LOSS, list(_means(losses))
 
@@ -114,7 +118,7 @@ def learning_curves(trainings: Sequence[Mapping[str, Any]]) -> Chart:
     }
     return panels(
         "learning_curves",
-        "Learning curves: " + ", ".join(names),
+        "Learning curves",
         rows,
         pictures,
         alt="Figures on held-out incidents against the number of incidents learned from, by run and seed.",
@@ -140,7 +144,9 @@ def _draw(names: Sequence[str], rows: Sequence[Row], axes: Any, ink: Ink) -> Non
     axes.xaxis.get_major_locator().set_params(subs=(1, 3))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
     axes.minorticks_off()
-    if rows and rows[0]["measure"] != LOSS:
+    if rows and rows[0]["measure"] == LOSS:
+        axes.set_yscale("log")
+    else:
         axes.set_ylim(-0.03, 1.03)
     axes.grid()
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # one entry for all seeds

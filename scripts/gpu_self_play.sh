@@ -37,12 +37,12 @@ measure() { # a model, its name
     timeout 90 python3 -m train.nano.measure "$1" --device "$DEVICE" --n "$EVAL_N" --out "$RUN/$2.json" 2>&1 | tee -a "$RUN/figures.txt"
 }
 
-start() { # an export, its name
-    [ -d "$RUN/start-$2" ] || python3 -m train.nano.unpack "$1" --any-text --out "$RUN/start-$2"
+start() { # a seat: the checkpoint of what is shipped for it
+    [ -d "$RUN/start-$1" ] || python3 -m train.nano.unpack "models/$1" --any-text --out "$RUN/start-$1"
 }
 
 short() {
-    start models/defender defender
+    start defender
     say "short, $SHORT incidents"
     timeout -s INT -k 20 200 python3 -m train.sft --model "$RUN/start-defender" --out "$RUN/short" --generate "$SHORT" --lr "$SHORT_LR" \
         --device "$DEVICE" --wide $SFT_MORE 2>&1 | tee "$RUN/short.txt" | tail -n 3
@@ -52,8 +52,8 @@ short() {
 }
 
 seats() {
-    start models/defender defender
-    start models/attacker attacker
+    start defender
+    start attacker
     local from="$RUN/start-defender"
     [ -f "$RUN/short/last/model.safetensors" ] && from="$RUN/short/last"
     say "both seats, $SFT_S and $ATTACKER_S s"

@@ -25,7 +25,7 @@ from schema import (
 from verifier.calls import CALLS, OWN_SERVICE, WEB_IDENTITY, names_of
 from verifier.context import CORROBORATION_S, MIN_OUTAGE_S, SEVERAL_HOSTS
 from verifier.policies import POLICIES
-from verifier.rules import LOOKED_AT, RULES
+from verifier.rules import BY_OPERATION, LOOKED_AT, RULES
 from verifier.rules.kit import ELEVATED, LOOSE, MANAGERS, PROGRAM_FOLDERS, SERVER_PROGRAMS
 from verifier.window import (
     CODE_HOSTS,
@@ -185,14 +185,9 @@ _LINES = tuple(f"- {rule.rule_id}: {rule.summary}" for rule in RULES)
 def _in_play() -> dict[tuple[str, str], int]:
     """Map each kind of lines to the set of rules (`verifier.window.set_of`) that it brings in; rules that name operations come in by these, not by any call."""
     in_play = dict(LOOKED_AT)
-    by_name: dict[str, set[int]] = {}
-    for index, rule in enumerate(RULES):
-        for selection in rule.on:
-            for name in selection.triggers if selection.triggered == CALLS else ():
-                by_name.setdefault(name, set()).add(index)
     any_call = frozenset(index for index, rule in enumerate(RULES) if not rule.kinds.isdisjoint(CALLS))
     in_play["cloud_api", "call"] = any_call
-    by_operation = {("cloud_api", name): indices for name, indices in by_name.items()}
+    by_operation = {("cloud_api", name): indices for name, indices in BY_OPERATION.items()}
     return {kind: set_of(indices) for kind, indices in (in_play | by_operation).items()}
 
 

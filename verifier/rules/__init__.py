@@ -7,11 +7,11 @@ the rule leaves out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schema import FIELDS_OF
-from verifier.calls import names_of
+from verifier.calls import CALLS, names_of
 from verifier.commands import COMMAND_KINDS, LAUNCHES, triggers_of
 from verifier.rules import (
     accounts,
@@ -83,16 +83,17 @@ _WITH_COMMANDS = {
 _NOWHERE = World.from_context({"now": "2026-01-01T00:00:00Z"})
 
 
-def _by_trigger() -> dict[str, frozenset[int]]:
-    """Map operations of clouds, meanings of commands, programs and their parents to the rules that name them."""
+def _by_trigger(*, calls: bool) -> dict[str, frozenset[int]]:
+    """Map what rules name to these: operations of clouds, or else meanings of commands, programs and their parents."""
     indices: dict[str, set[int]] = {}
     for index, rule in enumerate(RULES):
-        for trigger in rule.triggers:
-            indices.setdefault(trigger, set()).add(index)
+        for selection in rule.on:
+            for trigger in selection.triggers if (selection.triggered == CALLS) is calls else ():
+                indices.setdefault(trigger, set()).add(index)
     return {trigger: frozenset(rules) for trigger, rules in indices.items()}
 
 
-_BY_TRIGGER = _by_trigger()
+BY_OPERATION, _BY_COMMAND = _by_trigger(calls=True), _by_trigger(calls=False)
 
 
 def rules_at(line: Mapping[str, Any]) -> tuple[str, ...]:
@@ -104,18 +105,17 @@ def rules_at(line: Mapping[str, Any]) -> tuple[str, ...]:
     Args:
         line: a rendered event, a valid one (`event_type` and `fields` are read).
     """
-    fields = line["fields"]
-    looks = LOOKED_AT[line["event_type"], fields["activity"]]
-    rules = looks if len(looks) <= FEW_RULES else frozenset[int]()
-    for trigger in _triggers(line):
-        named = _BY_TRIGGER.get(trigger, frozenset())
-        if len(named) <= FEW_RULES:
-            rules |= named & looks
-    return tuple(members(set_of(rules), _RULE_IDS))
+    looks = LOOKED_AT[line["event_type"], line["fields"]["activity"]]
+    named = [rules & looks for rules in (looks, *_named_at(line)) if len(rules) <= FEW_RULES]
+    return tuple(members(set_of(frozenset[int]().union(*named)), _RULE_IDS))
 
 
-def _triggers(line: Mapping[str, Any]) -> Iterable[str]:
+def _named_at(line: Mapping[str, Any]) -> Iterator[frozenset[int]]:
+    """Yield the rules that name what a line tells: the operation, or each meaning, program and parent of its command."""
     fields = line["fields"]
     if line["event_type"] == "cloud_api":
-        return names_of(fields.get("api_operation"), fields.get("api_service"))
-    return triggers_of(Window(lines_of_rows([line]), _NOWHERE)) if line["event_type"] in _WITH_COMMANDS else ()
+        for name in names_of(fields.get("api_operation"), fields.get("api_service")):
+            yield BY_OPERATION.get(name, frozenset())
+    elif line["event_type"] in _WITH_COMMANDS:
+        for trigger in triggers_of(Window(lines_of_rows([line]), _NOWHERE)):
+            yield _BY_COMMAND.get(trigger, frozenset())

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from telemetry.importers import UNKNOWN_SHAPE, import_records
+from telemetry.importers.events import Skipped
 from telemetry.judging import judge_file
 from world import World
 
@@ -67,6 +69,54 @@ def first_event(name, *fields):
                 "snare-windows-events--syslog.log",
                 "get-winevent--few-columns.csv",
             )
+        ),
+        *(
+            (
+                name,
+                ("activity", "user_name", "src_ip", "logon_type"),
+                (MORNING, "failure", "bianca", "198.51.100.23", 3),
+            )
+            for name in (
+                "get-winevent--cloudwatch-text.json",
+                "windows-event-log-evtx-xml--cloudwatch.json",
+                "windows-event-log-evtx-xml--collector.jsonl",
+                "windows-event-log-evtx-xml--queue.jsonl",
+                "windows-events-in-flat-records--agent-payload.json",
+                "windows-events-in-flat-records--wmi.json",
+            )
+        ),
+        *(
+            (
+                name,
+                ("activity", "user_name", "src_ip", "device_hostname", "logon_process"),
+                (MORNING, "failure", "bianca", "198.51.100.23", "shop-3", "sshd"),
+            )
+            for name in (
+                "syslog--compose.log",
+                "syslog--kubectl.log",
+                "syslog--loki.json",
+                "syslog--strings.json",
+                "syslog-in-columns--attributes.json",
+                "systemd-journal--verbose.log",
+            )
+        ),
+        *(
+            (name, ("process_path", "process_cmd_line", "actor_user"), (MORNING, "/usr/bin/id", "id", "bianca"))
+            for name in (
+                "elastic-defend-and-ecs--datarows.json",
+                "elastic-defend-and-ecs--query.json",
+                "osquery-results--fleet.json",
+            )
+        ),
+        (
+            "laurel.jsonl",
+            ("process_path", "process_cmd_line", "actor_user"),
+            (MORNING, "/usr/bin/id", "id -un", "bianca"),
+        ),
+        (
+            "zeek-ssh--commas.log",
+            ("activity", "src_ip", "target_hostname"),
+            (MORNING, "failure", "198.51.100.23", "192.0.2.40"),
         ),
         (
             "event-viewer-table--german.csv",
@@ -147,3 +197,43 @@ def test_cef_and_leef_in_syslog_are_connections_or_detections():
     ]
     assert [event["fields"].get("severity") for event in events] == ["high", None, "medium"]
     assert events[1]["fields"]["dst_port"] == 22
+
+
+# ---------------------------------------------------------------- wrappings that nobody documented
+CALL = {"eventSource": "iam.amazonaws.com", "eventName": "ListUsers", "eventTime": MORNING, "userIdentity": {}}
+
+
+def wrapped(record, levels):
+    for level in range(levels):
+        record = {f"level{level}": record, "version": 1}
+    return record
+
+
+@pytest.mark.parametrize(
+    ("record", "calls"),
+    [
+        (wrapped(CALL, 4), ["ListUsers"]),
+        (wrapped(CALL, 5), []),
+        ({"batch": [CALL, CALL | {"eventName": "ListRoles"}]}, ["ListUsers", "ListRoles"]),
+        ({"line": json.dumps(CALL), "offset": 7}, ["ListUsers"]),
+        ({"line": json.dumps({"colour": "red"}), "offset": 7}, []),
+    ],
+)
+def test_known_records_are_found_within_an_unknown_one_to_four_levels(record, calls):
+    found = import_records([record])
+
+    assert [result.fields.api_operation for result in found if not isinstance(result, Skipped)] == calls
+    assert calls or [result.reason for result in found] == [UNKNOWN_SHAPE]
+
+
+def test_records_after_fifty_of_the_same_keys_that_held_nothing_are_not_looked_through():
+    empty = [{"body9": {"colour": number}} for number in range(50)]
+
+    assert [isinstance(result, Skipped) for result in import_records([*empty[:49], {"body9": CALL}])][-1] is False
+    assert [isinstance(result, Skipped) for result in import_records([*empty, {"body9": CALL}])][-1] is True
+
+
+def test_a_line_that_names_its_container_without_a_record_behind_it_is_left_out():
+    (result,) = import_records([{"raw": "web-1  | all is well"}])
+
+    assert result.reason == "a line of text that is neither auditd's nor syslog's"

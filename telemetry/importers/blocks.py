@@ -1,8 +1,9 @@
-"""Text whose records are blocks of lines: `evtx_dump`'s default output, `wevtutil`'s text, PowerShell's lists, Splunk's event text, documents of YAML.
+"""Text whose records are blocks of lines: `evtx_dump`'s default output, `wevtutil`'s text, PowerShell's lists, Splunk's event text, documents of YAML,
+the journal's verbose output.
 
 A form is known by a file's beginning; a line that opens a block ends the one before. Blocks of `wevtutil` and of lists become
 records as Get-WinEvent's objects are in JSON. Sources: evtx, "evtx_dump" (`Record N` before each); Microsoft, "wevtutil" (/f:text)
-and "Format-List"; Google, "gcloud logging read"; Splunk, "Monitor Windows event log data" (classic text).
+and "Format-List"; Google, "gcloud logging read"; systemd, journalctl(1); Splunk, "Monitor Windows event log data" (classic text).
 """
 
 from __future__ import annotations
@@ -96,6 +97,14 @@ def _document(lines: list[str]) -> Any:
     return value if isinstance(value, dict) else Skipped(BAD_BLOCK)
 
 
+def _entry(lines: list[str]) -> dict[str, Any]:
+    """Read an entry of `journalctl -o verbose`: its time and cursor, then a field a line."""
+    time = lines[0].partition(" ")[2].partition(" [")[0]
+    fields = (line.strip().partition("=") for line in lines[1:])
+    return {"__REALTIME_TIMESTAMP": time, **{name: value for name, mark, value in fields if mark}}
+
+
+_ENTRY = re.compile(r"[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S+ \[s=\w+;")
 _DOCUMENT = re.compile(r"---\s*$")
 _RECORD = re.compile(r"Record \d+\s*$")
 _EVENT = re.compile(r"Event ?\[\d+\]:?\s*$")
@@ -118,6 +127,8 @@ def form_of(head: str) -> Form | None:
         return Form(_EVENT, _rendered)
     if _STAMP.match(lines[0]) and re.match(r"\w+=", second):
         return Form(_STAMP, _classic)
+    if _ENTRY.match(lines[0]):
+        return Form(_ENTRY, _entry)
     if re.match(r"\w+ *: ", lines[0]) and len(set(_LISTED.findall(head))) >= _OF_AN_EVENT:
         first = re.escape(lines[0].partition(":")[0])
         return Form(re.compile(rf"{first}:"), _listed)

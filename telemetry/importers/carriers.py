@@ -45,7 +45,7 @@ def _message(raw: Raw) -> list[Any] | None:
         if inner is not value and _is_record(inner):
             return [inner]
     if "message" in raw and "timestamp" in raw and raw.keys() <= _CLOUDWATCH and isinstance(raw["message"], str):
-        return [{"raw": raw["message"].rstrip(), "_time": raw["timestamp"]}]
+        return [{"_raw": raw["message"].rstrip(), "_time": raw["timestamp"]}]
     return None
 
 
@@ -92,7 +92,7 @@ def _inner_event(raw: Raw) -> list[Any] | None:
         return [answer]
     if "sourcetype" in raw and isinstance(event, Mapping | str):
         inner = json_value(event)
-        return [inner] if isinstance(inner, Mapping | list) else [{"raw": inner, "_time": raw.get("time")}]
+        return [inner] if isinstance(inner, Mapping | list) else [{"_raw": inner, "_time": raw.get("time")}]
     if not isinstance(data, Mapping):
         return None
     if "specversion" in raw or "protoPayload" in data:

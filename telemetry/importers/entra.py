@@ -90,7 +90,7 @@ def is_sign_in(raw: Raw) -> bool:
         return True
     if "createdDateTime" in raw and ("ipAddress" in raw or "appId" in raw):
         return isinstance(raw.get("status"), Mapping) or "resultType" in raw
-    if "CreatedDateTime" in raw and ("IpAddress" in raw or "AppId" in raw):  # PowerShell
+    if "CreatedDateTime" in raw and not raw.keys().isdisjoint(("IpAddress", "IPAddress", "AppId")):  # PowerShell
         return isinstance(raw.get("Status"), Mapping)
     if "AccountUpn" in raw and "ErrorCode" in raw and "Application" in raw:
         return True

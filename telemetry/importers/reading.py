@@ -32,6 +32,7 @@ from telemetry.importers.xml_events import EventTexts, decoded, is_xml
 _SPACES = b" \t\r\n\v\f\x1e"  # RFC 7464 separates values by record separators
 MAX_LINE = 4_000_000  # bytes; the longest script blocks are far below
 MOST_FAULTS = 1000  # records of an event log that cannot be read, one after the other; then its rest is left out
+_OPENS = re.compile(rb"[\s\x1e]*(?:\{|\[\s*(?:[\[{\"\]]|$))")  # JSON, and no text whose lines begin with a bracket
 _HEADER, _CHUNK = (
     4096,
     65536,
@@ -123,7 +124,7 @@ def _parts(source: Source, name: str) -> Iterator[Record]:
     if source.head.startswith(EVTX):
         return _event_log(source)
     start = source.head[:200].lstrip(_SPACES)[:1]
-    if start in (b"{", b"[") and not _is_in_lines(source):
+    if _OPENS.match(source.head) and not _is_in_lines(source):
         return _document(source)
     if form := form_of(decoded(source.head[:65536])):
         return chain.from_iterable(map(unwrap, read_blocks(map(decoded, _bounded_lines(source)), form)))

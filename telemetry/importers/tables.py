@@ -169,6 +169,7 @@ class TaggedTable:
     def tag(self, line: str) -> bool:
         """Take a line of `#`; return whether it says something of a table."""
         name, _, rest = line.rstrip("\r\n").replace("\t", " ", 1).partition(" ")
+        name = name if name == "#separator" else name.partition(self.separator)[0]
         if name == "#separator":
             self.__init__()  # type: ignore[misc]
             self.separator = _unescaped(rest.strip())

@@ -48,8 +48,9 @@ from telemetry.importers.journald import (
     read_shipped,
     read_unified,
 )
+from telemetry.importers.laurel import is_laurel, laurel_event
 from telemetry.importers.messages import convert_message, read_sign_in
-from telemetry.importers.sign_in_lines import LAST_REPEATED, MAX_REPEATS, SignIns, Try, read_try
+from telemetry.importers.sign_in_lines import LAST_REPEATED, MAX_REPEATS, SSH_DAEMONS, SignIns, Try, read_try
 from telemetry.importers.snare import snare_event
 from telemetry.importers.syslog import Message, read_message
 from telemetry.importers.times import TIME_OUTSIDE, read_time
@@ -66,6 +67,11 @@ _STAMPED = re.compile(  # CloudWatch's text: a time, then an object or a flow as
 _BIND = re.compile(
     r"(?P<time>\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d\.\d{3}) (?P<text>(?:[\w-]+: )?(?:info: )?client .*)", re.DOTALL
 )
+_BEFORE = re.compile(  # what compose and kubectl set before a container's line; its time, if asked for
+    r"(?:\[(?:pod|container)/[\w./-]{1,250}\]|[\w.-]{1,100} +\|)\s+(?:(?P<time>\d{4}-\d\d-\d\dT\S{8,24}) )?(?P<text>\S.*)",
+    re.DOTALL | re.ASCII,
+)
+_TAIL = re.compile(r"[^{]{1,300}?(?P<text>\{.*\})\s*$", re.DOTALL)  # an object behind the name of who wrote it
 _READERS: tuple[tuple[Callable[[Raw], bool], Callable[[Raw, int], Message]], ...] = (
     (is_journal, read_journal),
     (is_unified, read_unified),
@@ -82,7 +88,13 @@ def is_line(raw: Raw) -> bool:
 
 def is_text(raw: Raw) -> bool:
     """Return whether a parsed record is a line of text or holds a log message, to be read beside the file's others."""
-    return is_line(raw) or is_auditbeat(raw) or is_ausearch_row(raw) or any(is_of(raw) for is_of, _ in _READERS)
+    return (
+        is_line(raw)
+        or is_auditbeat(raw)
+        or is_laurel(raw)
+        or is_ausearch_row(raw)
+        or any(is_of(raw) for is_of, _ in _READERS)
+    )
 
 
 def convert_text(records: Iterable[tuple[int, str | Raw]]) -> list[Imported]:
@@ -135,6 +147,8 @@ class TextLog:
             self.add_line(record, str(raw["raw"]), read_time(raw.get(TIME_OUTSIDE)))
         elif is_auditbeat(raw):
             self.audits[f"document {record}"] = auditbeat_event(raw, record)
+        elif is_laurel(raw):
+            self.audits[f"object {record}"] = laurel_event(raw, record)
         elif is_ausearch_row(raw):
             self.done.append(ausearch_result(raw, record))
         elif is_journal(raw) and (text := audit_text(raw)):
@@ -167,6 +181,12 @@ class TextLog:
             self.add_message(message)
         elif snare_event(text):
             self.add_message(Message(record, time, "", "", "", text))
+        elif before := _BEFORE.match(text):
+            self.add_line(record, before["text"], read_time(before["time"]) or time)
+        elif (tail := _TAIL.match(text)) and (
+            inner := self.inner_record(Message(record, time, "", "", "", tail["text"]))
+        ):
+            self.done.append(inner)
         else:
             self.done.append(_bare(text, record, time))
 
@@ -266,6 +286,7 @@ _TEXT_COLUMNS = (
     "body",
     "event",
 )
+_PROGRAM_COLUMNS = ("program", "appname", "ident", "service", "app")
 _TIME_COLUMNS = ("@timestamp", "timestamp", "Timestamp", "time", "Time", "datetime", "date", "Date", TIME_OUTSIDE)
 _HOST_COLUMNS = ("host", "hostname", "Computer", "source", "server")
 _TAGGED = re.compile(r"(?P<tag>[\w./-]{1,60}(?:\[\d+\])?):\s+(?P<text>\S.*)", re.DOTALL)
@@ -282,6 +303,10 @@ def line_in(raw: Raw) -> Raw | None:
     if tagged:
         host = first_of(raw, _HOST_COLUMNS)
         return {"message": tagged["text"], "tag": tagged["tag"], "host": str(host or ""), "timestamp": time}
+    program = first_of(raw, _PROGRAM_COLUMNS)
+    if isinstance(named, str) and program in SSH_DAEMONS:
+        host = first_of(raw, _HOST_COLUMNS)
+        return {"message": named, "tag": program, "host": str(host or ""), "timestamp": time}
     texts = (named, *(value for name, value in raw.items() if name not in _TEXT_COLUMNS))
     line = next((text for text in texts if isinstance(text, str) and _is_log_line(text)), None)
     return None if line is None else {"raw": line, TIME_OUTSIDE: time}
@@ -337,6 +362,7 @@ FORMATS = (
         ("linux/auditd", "linux/process_creation"),
         "Auditbeat or Elastic Agent's auditd_manager",
     ),
+    Format("laurel", is_laurel, _convert_one, ("linux/auditd", "linux/process_creation"), "laurel's audit.log"),
     Format(
         "systemd journal",
         is_journal,

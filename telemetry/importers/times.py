@@ -3,7 +3,7 @@
 `read_time` reads one value. Two things are known only from a whole file: whether 03/04/2027 is a day of March or of April,
 and in which year a syslog line falls that names none. Such a time is an `UnsettledTime` until `settle_times` has seen all of
 the file's times. Sources: ISO 8601; RFC 3339; RFC 3164 (no year); MS-DTYP 2.3.3 (FILETIME); Microsoft, "System.Text.Json"
-(`/Date(ms)/`); what is left goes to `dateutil`.
+(`/Date(ms)/`); DMTF DSP0004 (CIM datetime); what is left goes to `dateutil`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ _ZONES = {  # hours ahead of UTC: RFC 2822 4.3 names those of America; Central E
 }
 _MICROSOFT = re.compile(r"\\?/Date\((-?\d+)(?:[+-]\d{4})?\)\\?/$", re.ASCII)
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)?$", re.ASCII)
+_DMTF = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)\.(\d{6})([+-]\d{3})$", re.ASCII)  # WMI: minutes of offset
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE]\+?\d+)?$", re.ASCII)
 _SYSLOG = re.compile(r"([A-Za-z]{3})\s+(\d{1,2})\s+(\d\d):(\d\d):(\d\d)(?:\.(\d+))?$", re.ASCII)
 _NUMERIC = re.compile(
@@ -123,6 +124,12 @@ def _epoch_time(number: float) -> datetime | None:
 def _iso_time(match: re.Match[str]) -> datetime:
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
     return datetime(year, month, day, hour, minute, min(second, 59), _micros(match[7]), UTC) - _offset(match[8])
+
+
+def _dmtf_time(match: re.Match[str]) -> datetime:
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    ahead = timedelta(minutes=int(match[8]))
+    return datetime(year, month, day, hour, minute, min(second, 59), int(match[7]), UTC) - ahead
 
 
 def _micros(fraction: str | None) -> int:
@@ -197,6 +204,7 @@ _DEFAULTS = (datetime(2001, 1, 1), datetime(2002, 2, 2))
 _FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], datetime | None]], ...] = (
     (_ISO, _iso_time),
     (_COMPACT, _iso_time),
+    (_DMTF, _dmtf_time),
     (_NUMBER, lambda match: _epoch_time(float(match[0]))),
     (_MICROSOFT, lambda match: _epoch_time(float(match[1]))),
     (_NUMERIC, _numeric_time),

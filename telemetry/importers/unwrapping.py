@@ -106,7 +106,8 @@ def unwrap(value: Any, depth: int = 0) -> Iterator[Raw | Skipped]:
         yield Skipped(TOO_DEEP)
     elif isinstance(value, list):
         for element in value:
-            yield from unwrap(element, depth + 1)
+            is_text = isinstance(element, str) and element.strip()
+            yield from unwrap(parsed_text(element) if is_text else element, depth + 1)
     elif not isinstance(value, Mapping):
         yield Skipped(NO_OBJECT)
     elif is_bare(value):
@@ -182,23 +183,33 @@ def _dotted(raw: Raw) -> list[Any] | None:
     """Return a record of dotted keys (winlog.event_id) as nested objects; lists of one value, as search fields have, give the value."""
     if not any("." in key and key.partition(".")[0] in ROOTS for key in raw):
         return None
-    nested: dict[str, Any] = {}
+    return [nested({key.replace("{}", ""): value for key, value in raw.items()}, ".")]
+
+
+def nested(raw: Raw, mark: str) -> dict[str, Any]:
+    """Return a record whose names are joined by a mark as nested objects; a list of one value gives the value."""
+    whole: dict[str, Any] = {}
     for key, value in raw.items():
-        *parents, last = key.replace("{}", "").split(".")
-        node: Any = nested
+        *parents, last = key.split(mark)
+        node: Any = whole
         for parent in parents:
             node = node.setdefault(parent, {}) if isinstance(node, dict) else {}
         if isinstance(node, dict):
             node[last] = value[0] if isinstance(value, list) and len(value) == 1 else value
-    return [nested]
+    return whole
 
 
 def _table(raw: Raw) -> list[Any] | None:
-    """Return the rows of a query's answer as objects (Microsoft, "Azure Monitor Log Analytics API": tables, columns, rows)."""
+    """Return the rows of a query's answer as objects: names in one list, rows of cells in another.
+
+    Sources: Microsoft, "Azure Monitor Log Analytics API" (tables, columns, rows) and "Query V2 HTTP response" of Kusto; Elastic,
+    "ES|QL REST API" (columns, values); OpenSearch, "Response formats" (schema, datarows).
+    """
     tables = first_of(raw, ("tables", "Tables"))
     if isinstance(tables, list) and all(isinstance(table, Mapping) for table in tables):
         return tables
-    columns, rows = first_of(raw, ("columns", "Columns", "fields")), first_of(raw, ("rows", "Rows"))
+    columns = first_of(raw, ("columns", "Columns", "fields", "schema"))
+    rows = first_of(raw, ("rows", "Rows", "values", "datarows"))
     if not isinstance(columns, list) or not isinstance(rows, list):
         return None
     names = [
@@ -210,6 +221,15 @@ def _table(raw: Raw) -> list[Any] | None:
         for row in rows
         if isinstance(row, list)
     ]
+
+
+def _stream(raw: Raw) -> list[Any] | None:
+    """Return the lines of a stream of Loki's answer (Grafana, "Loki HTTP API": stream, and values of a time and a line each)."""
+    values = raw.get("values")
+    if not isinstance(raw.get("stream"), Mapping) or not isinstance(values, list):
+        return None
+    pairs = [value for value in values if isinstance(value, list) and len(value) >= 2]
+    return [parsed_text(str(line), time) for time, line, *_ in pairs]
 
 
 def _hunting_stream(raw: Raw) -> list[Any] | None:
@@ -284,7 +304,10 @@ _WAZUH_LINES = frozenset(
 
 
 def _osquery_rows(raw: Raw) -> list[Any] | None:
-    """Return a batch or a snapshot of osquery's results as a record for each row."""
+    """Return a batch or a snapshot of osquery's results, or a host's answer to a query of Fleet, as a record for each row."""
+    host = raw.get("host")
+    if isinstance(host, Mapping) and "hostname" in host and isinstance(raw.get("rows"), list):
+        return [{"hostIdentifier": host["hostname"], "columns": row, "action": "snapshot"} for row in raw["rows"]]
     if "hostIdentifier" not in raw:
         return None
     envelope = {name: value for name, value in raw.items() if name not in ("snapshot", "diffResults")}
@@ -335,6 +358,29 @@ def _key_values(raw: Raw) -> list[Any] | None:
     return [{TIME_OUTSIDE: raw.get(TIME_OUTSIDE) or time, **fields, "Message": message}]
 
 
+def _managed(raw: Raw) -> list[Any] | None:
+    """Return an event that WMI gives (Microsoft, "Win32_NTLogEvent class") under the names of other flat records."""
+    if "InsertionStrings" not in raw or "Logfile" not in raw:
+        return None
+    rest = {name: value for name, value in raw.items() if name not in ("InsertionStrings", "Logfile", "EventCode")}
+    names = {"EventID": raw.get("EventCode"), "Channel": raw["Logfile"], "StringInserts": raw["InsertionStrings"]}
+    return [{**rest, **names}]
+
+
+_AGENT_TEXT = re.compile(  # Amazon, "CloudWatch agent configuration": windows_events, format text
+    r"\[(?P<LogName>[^\]\n]{1,200})\] \[\w+\] \[(?P<Id>\d{1,5})\] \[(?P<ProviderName>[^\]\n]{1,200})\] "
+    r"\[(?P<MachineName>[^\]\n]{1,200})\] \[(?P<Message>.*)\]\s*$",
+    re.DOTALL | re.ASCII,
+)
+
+
+def _agent_text(raw: Raw) -> list[Any] | None:
+    """Return a Windows event that CloudWatch's agent wrote as text in brackets."""
+    text = raw.get("raw")
+    match = _AGENT_TEXT.match(text) if isinstance(text, str) and text[:1] == "[" else None
+    return [{"TimeCreated": raw.get(TIME_OUTSIDE), **match.groupdict()}] if match else None
+
+
 WRAPPINGS: tuple[Wrapping, ...] = (
     _hits,
     _search_fields,
@@ -344,6 +390,9 @@ WRAPPINGS: tuple[Wrapping, ...] = (
     _wazuh_log,
     _osquery_rows,
     _key_values,
+    _agent_text,
+    _managed,
+    _stream,
     _separate_attributes,
     carried,
     _object,

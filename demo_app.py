@@ -58,7 +58,7 @@ SESSIONS = 400  # visitors whose state is kept; see `Visits` for who goes first
 LOOKS_S = 0.01  # between two looks at the queue; Gradio's own 1 ms take 8 % of a core from a server that nobody visits
 LEAST_PACKED = 10_000  # bytes of a reply that is compressed: the page takes 23 KB in place of 214; streams and files pass as they are
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
-INTRO = """<div class="demo-html demo-top"><h1>OpenSOC</h1><p>A small model learns to triage security alerts. Who is right is computed from the events, never from what anybody wrote.</p>{links}</div>"""
+INTRO = """<div class="demo-html demo-top"><h1>OpenSOC</h1><p>A small model learns to triage security alerts. The right answer is computed from events, never from text.</p>{links}</div>"""
 
 
 # ---------------------------------------------------------------- the page

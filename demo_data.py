@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from generator.incidents import generate
-from players import PLAYERS, is_available, open_player
+from players import is_available, open_player
 from players.base import Options, Player
+from players.labels import DEFENDERS, defender_in_words
 from players.prompt import rationale_in_words
 from players.reply import parse
 from players.scoring import score_answer
@@ -49,6 +50,8 @@ SALT = "demo"  # what the demo reveals says nothing of an episode of /reset, wha
 SPLIT: Split = "val"  # never trained on
 MAX_SEED = 999_999  # seeds that a person can read out
 ROUNDS = 10
+SHOWN_REPLY = 20  # characters of a reply that cannot be read
+ACTING: tuple[Label, ...] = ("quarantine_host", "block_ip", "escalate")  # what is done against an attack
 TASK_WORDS: Mapping[str, str] = {task: " ".join((task[:5], f"{task[5]},", task.partition("_")[2])) for task in TASKS}
 
 
@@ -118,11 +121,12 @@ def right_at(number: int) -> list[int]:
 
 @cache
 def opener() -> int:
-    """Return the number of the stored incident to begin with: the first that training changed from wrong to fully right, else the first."""
+    """Return the number of the stored incident to begin with: the first attack on which training changed the answer from wrong to fully right, else the first incident."""
     last = len(checkpoints()) - 1
     for number, pair in enumerate(baked_file()["pairs"], 1):
         best = pair["answers"][last]["reward"] >= max(answer["reward"] for answer in pair["answers"])
-        if best and 0 not in right_at(number) and last in right_at(number):
+        changed = 0 not in right_at(number) and last in right_at(number)
+        if best and changed and pair["label"] in ACTING:
             return number
     return 1
 
@@ -202,8 +206,8 @@ def defender_names() -> tuple[str, ...]:
 
 
 def described(name: str) -> str:
-    """Return a defender's name as a person reads it."""
-    return f"{PLAYERS[name].label.capitalize()} ({name})" if name in PLAYERS else name
+    """Return a defender's name as a person reads it, with the one that commands take."""
+    return f"{defender_in_words(name)} ({name})" if name in DEFENDERS else name
 
 
 @cache
@@ -214,7 +218,7 @@ def _opened(name: str) -> Player:
 class ScoredAnswer(NamedTuple):
     """What a defender answered: `triage` is None for a malformed answer, and `fault` then says why. `right` compares with the verifier.
 
-    `steps` names the checkpoints, by place, with which the page shows the answer; empty for always.
+    `steps` names the checkpoints, by place, with which the page shows the answer; empty for always. `reply` is the beginning of a stored reply that cannot be read.
     """
 
     who: str
@@ -225,6 +229,7 @@ class ScoredAnswer(NamedTuple):
     components: dict[str, float]
     took_ms: float | None
     steps: str = ""
+    reply: str = ""
 
 
 def scored(
@@ -247,8 +252,10 @@ def ask(name: str, case: DemoCase, table: TableName = "standard") -> ScoredAnswe
         OpenSOCError: it cannot be opened here.
     """
     if name in case.stored:
-        parsed = parse(case.stored[name])
-        return scored(name, parsed.answer, case, table, fault=parsed.fault)
+        stored = case.stored[name]
+        parsed = parse(stored)
+        answer = scored(defender_in_words(name), parsed.answer, case, table, fault=parsed.fault)
+        return answer if answer.triage else answer._replace(reply=stored[:SHOWN_REPLY])
     if name not in defender_names():
         raise BadRequestError(
             f"Expected a defender that answers this incident, one of {', '.join((*defender_names(), *case.stored))}, and got {shown(name)}."

@@ -151,7 +151,8 @@ def summary(event: Row) -> Text:
 def _fill(piece: str, fields: dict[str, str]) -> str:
     """Fill a piece with its field, and take that out of `fields`; empty if the field is absent."""
     before, name, after = re.split(r"{(\w+)}", piece)
-    return f"{before}{fields.pop(name)}{after}" if name in fields else ""
+    value = fields.pop(name, "")
+    return f"{before}{value}{after}" if value else ""
 
 
 def log_table(events: Sequence[Row], marks: Mapping[str, str], *, dim_unmarked: bool = False) -> Group:

@@ -12,12 +12,13 @@ from demo.choices import task_list
 from demo.games import Bout
 from demo.page import IncidentView, controls, in_sight, on, piece, require, side_by_side, skipped, styled
 from demo.results import heat
+from players.labels import attacker_in_words
 from rubric import TableName
 from schema import OpenSOCError, Task
 
-NONE = "Expected a game that is watched, and there is none; press Watch the stored game."
-INTRO = """<p>Watch an attacker write incidents that a defender misjudges. In each round the defender first gets the generator's incident in the same world, then the
-attacker's. The attacker wins where the defender was right before, and is wrong now. A gate refuses what could not have happened.</p>"""
+NONE = "Expected a game that is watched, and there is none; press Stored game."
+INTRO = """<p>Watch an attacker write incidents that a defender misjudges. In each round the defender first gets the generator's incident, then the
+attacker's in the same organisation. The attacker wins where the defender was right before, and is wrong now. A gate refuses what could not have happened.</p>"""
 
 
 class ArenaTab:
@@ -42,22 +43,22 @@ class ArenaTab:
         defenders = list(dict.fromkeys([*games.stored_defenders(), *data.defender_names()]))
         with controls():
             self.attacker = gr.Dropdown(
-                [(games.attacker_label(name), name) for name in attackers],
+                [(attacker_in_words(name), name) for name in attackers],
                 value=attackers[0],
                 label="Attacker",
                 min_width=290,
             )
             self.defender = gr.Dropdown(
-                [(games.defender_label(name), name) for name in defenders],
+                [(data.described(name), name) for name in defenders],
                 value=defenders[0],
                 label="Against the defender",
                 min_width=290,
             )
             self.task = task_list()
         with controls():
-            self.watch = gr.Button("Watch the stored game", variant="primary", min_width=170)
-            self.following = gr.Button("Next round", min_width=110)
-            self.live = gr.Button("Play a live round", min_width=150)
+            self.watch = gr.Button("Stored game", variant="primary", min_width=100)
+            self.following = gr.Button("Next round", min_width=100)
+            self.live = gr.Button("Live round", min_width=100)
 
     def _bind(self) -> None:
         pair = [self.attacker, self.defender]
@@ -101,9 +102,7 @@ class ArenaTab:
         """Show the next round of the stored game."""
         bout = require(shown, NONE)
         if bout.place is None:
-            raise OpenSOCError(
-                "Expected a stored game, and this round was live; press Play a live round for another one."
-            )
+            raise OpenSOCError("Expected a stored game, and this round was live; press Live round for another one.")
         return self._shown(games.stored_round(bout.attacker, bout.defender, bout.place + 1, self.table))
 
     def on_live(self, attacker: str, defender: str, task: Task) -> list[Any]:

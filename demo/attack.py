@@ -14,6 +14,7 @@ from demo.choices import defender_list, task_list
 from demo.draft import MAX_DRAFT, IncidentDraft, begun, in_form, world_of
 from demo.flip_panel import FlipPanel
 from demo.page import WORLD, IncidentView, controls, in_sight, on, piece, require, skipped, styled
+from demo.words import ACTION_NAMES, TYPE_NAMES
 from demo_data import DemoCase
 from rubric import TableName
 from schema import CATEGORIES, EVENT_TYPES, LABELS, MAX_EVENTS, TASKS, BadRequestError, OpenSOCError, Task, visible
@@ -88,12 +89,23 @@ class AttackTab:
 
     def _draw_form(self) -> None:
         with gr.Row():
-            self.label = gr.Dropdown(list(LABELS), label="Your claim (target_label)", min_width=210)
-            self.category = gr.Dropdown(list(CATEGORIES), label="Category", min_width=250)
+            self.label = gr.Dropdown(
+                [(ACTION_NAMES[name], name) for name in LABELS], label="Your claim: the right answer", min_width=210
+            )
+            self.category = gr.Dropdown(
+                [(name.replace("_", " ").capitalize(), name) for name in CATEGORIES],
+                label="Category of the attack",
+                min_width=250,
+            )
         self.narrative = gr.Textbox(label="Narrative: what a reporter tells the defender", lines=2, max_length=1000)
         with controls():
             self.line = gr.Dropdown([], label="Line", min_width=130)
-            self.kind = gr.Dropdown(list(EVENT_TYPES), value="process", label="Type of a new line", min_width=200)
+            self.kind = gr.Dropdown(
+                [(TYPE_NAMES[name].capitalize(), name) for name in EVENT_TYPES],
+                value="process",
+                label="Type of a new line",
+                min_width=200,
+            )
             self.add = gr.Button("Add a line", min_width=110)
             self.drop = gr.Button("Remove this line", min_width=110)
         self.fields = gr.Dataframe(

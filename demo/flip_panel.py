@@ -15,7 +15,7 @@ from rubric import TableName
 
 NONE = "Expected a revealed incident to change, and there is none; reveal one first."
 WHO = ("embedded", "keyword")  # the shipped model, and a list of bad words beside it
-INTRO = """<h3>Flip it</h3><p>Facts decide, words do not. Change one fact, and the right answer changes. Write hostile text, and it stays. Does the model follow?</p>"""
+INTRO = """<h3>Flip it</h3><p>Facts decide, words do not. Change one fact, and the right answer changes. Write hostile text, and it stays. Does the model follow? The shipped one answers live; earlier stages answered the stored incidents only.</p>"""
 
 
 class Flipping(NamedTuple):
@@ -38,9 +38,9 @@ class FlipPanel:
         self.table = table
         self.state = gr.State(None)  # a Flipping
         piece(value=styled(INTRO))
-        with gr.Row(elem_classes=["demo-row"]):
+        with gr.Row(elem_classes=["demo-row", "demo-flip"]):
             self.fact = gr.Button("Change one fact", min_width=170)
-            self.text = gr.Button("Write hostile text into it", min_width=170)
+            self.text = gr.Button("Write hostile text", min_width=170)
         self.result = piece()
         body = [self.state, self.result]
         on(revealed.change, self.on_revealed, [revealed], body)

@@ -12,10 +12,11 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from demo_data import ARENA, OFFERED, SPLIT, DemoCase, ScoredAnswer, ask, described, is_seed
-from players.attackers import ATTACKERS, Attacker, Options, open_attacker
+from demo_data import ARENA, OFFERED, SPLIT, TASK_WORDS, DemoCase, ScoredAnswer, ask, is_seed
+from players.attackers import Attacker, Options, open_attacker
 from players.attackers.attempts import Attempt, attempt, brief_of
 from players.attackers.base import Brief, asked_in_turn
+from players.labels import attacker_in_words
 from rubric import TableName, Verdict, verdict_of
 from schema import TASKS, BadRequestError, Task, shown
 
@@ -129,7 +130,9 @@ def live_round(attacker: str, defender: str, task: Task, seed: int, table: Table
     brief = brief_of(task, seed, split=SPLIT, asked=asked_in_turn(seed))
     before, _ = _written(BEFORE, brief)
     case, reasons = _written(attacker, brief)
-    bout = _bout(attacker, defender, f"live, seed {seed} of {task}", brief.asked or "", reasons, before, case, table)
+    bout = _bout(
+        attacker, defender, f"live, seed {seed} · {TASK_WORDS[task]}", brief.asked or "", reasons, before, case, table
+    )
     return bout._replace(query=urlencode({"arena": attacker, "against": defender, "live": task, "world": seed}))
 
 
@@ -168,7 +171,7 @@ def _case(attempted: Attempt, attacker: str) -> tuple[DemoCase | None, tuple[str
     if attempted.scenario is None or attempted.admission is None:
         reasons = attempted.admission.reasons if attempted.admission else ()
         return None, reasons or (attempted.refusal,)
-    title, row = f"Incident of {attacker}, {attempted.brief.task}", attempted.row
+    title, row = f"Incident by: {attacker_in_words(attacker)} · {TASK_WORDS[attempted.brief.task]}", attempted.row
     return DemoCase(title, {}, attempted.brief.task, row["observation"], attempted.scenario.truth, {}), ()
 
 
@@ -184,13 +187,3 @@ def _bout(
 ) -> Bout:
     answers = [each and ask(defender, each, table) for each in (before, case)]
     return Bout(attacker, defender, title, asked, reasons, before, answers[0], case, answers[1])
-
-
-def attacker_label(name: str) -> str:
-    """Return an attacker's name as a person reads it."""
-    return f"{name} ({ATTACKERS[name].label})" if name in ATTACKERS else name
-
-
-def defender_label(name: str) -> str:
-    """Return a defender's name as a person reads it."""
-    return described(name)

@@ -9,7 +9,7 @@ import gradio as gr
 import demo_data as data
 from demo import recorded, views
 from demo.choices import defender_list
-from demo.page import WORLD, controls, on, piece, side_by_side, styled
+from demo.page import WORLD, controls, in_sight, on, piece, side_by_side, styled
 from rubric import TableName
 from telemetry.declaring import EXAMPLE
 
@@ -25,7 +25,7 @@ class LogTab:
         self.table = table
         gr.HTML(styled(INTRO))
         with controls():
-            self.samples = [gr.Button(label, min_width=180, size="sm") for label in recorded.SAMPLE_NAMES]
+            self.samples = [gr.Button(label, min_width=150, size="sm") for label in recorded.SAMPLE_NAMES]
         self.text = gr.Textbox(
             label="The log",
             lines=8,
@@ -35,9 +35,15 @@ class LogTab:
             placeholder="Paste lines, JSON, XML or CSV",
         )
         piece(value=styled(views.log_file(recorded.MAX_LOG)))
-        with gr.Accordion("Declare your organisation (tickets, tools, crown jewels ...)", open=False):
+        with gr.Accordion(
+            "Declare your organisation: tickets, tools, crown jewels", open=False, elem_classes=["demo-fold"]
+        ):
             self.world = gr.Textbox(
-                label="World, as YAML", lines=8, max_lines=20, max_length=MOST_WORLD, elem_classes=["demo-json"]
+                label="Your organisation, as YAML",
+                lines=8,
+                max_lines=20,
+                max_length=MOST_WORLD,
+                elem_classes=["demo-json"],
             )
             self.example = gr.Button("Insert an example", min_width=150)
         with controls():
@@ -60,9 +66,13 @@ class LogTab:
         asked = [self.text, self.world, self.defender]
         for label, button in zip(recorded.SAMPLE_NAMES, self.samples, strict=True):
             taken = on(button.click, lambda label=label: recorded.sample(label), None, [self.text])  # type: ignore[arg-type]
-            on(taken.success, self.on_judge, asked, self.outcome)
-        on(self.judge.click, self.on_judge, asked, self.outcome)
+            self._in_sight(on(taken.success, self.on_judge, asked, self.outcome))
+        self._in_sight(on(self.judge.click, self.on_judge, asked, self.outcome))
         on(self.example.click, lambda: EXAMPLE, None, [self.world])  # type: ignore[arg-type]
+
+    def _in_sight(self, judged: Any) -> None:
+        for selector in (".card.read", ".card.truth"):  # there is no truth where nothing could be read
+            in_sight(judged, selector)
 
     def on_judge(self, text: str, declaration: str, name: str) -> list[Any]:
         """Judge the log, and ask the model about the same window."""

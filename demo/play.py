@@ -47,12 +47,12 @@ class PlayTab:
             with gr.Row(elem_classes=["demo-asked"]):
                 self.action = gr.Radio(
                     [(f"{ACTION_SIGNS[name]} {ACTION_NAMES[name]}", name) for name in LABELS],
-                    label="What is to be done",
+                    label="What do you do?",
                     elem_classes=["demo-chips"],
                     scale=4,
                     min_width=330,
                 )
-                self.cited = gr.Dropdown([], label="The line that supports it", min_width=200, scale=1)
+                self.cited = gr.Dropdown([], label="Which line shows it?", min_width=200, scale=1)
             with gr.Row(elem_classes=["demo-bar"]):
                 self.go = gr.Button(ANSWER, variant="primary", min_width=120)
         self.case.draw_rest()
@@ -130,7 +130,7 @@ class PlayTab:
     def _sent(self, playing: Playing, action: str | None, cited: str | None) -> list[Any]:
         """Return the values of `whole` after an answer: both answers, the truth, and the recap of a game that it ends."""
         if not action:
-            raise OpenSOCError("Expected one of the five actions, and none is chosen; choose one.")
+            raise OpenSOCError("Choose one of the five actions first, then press Answer.")
         game, case, best = playing.game.answered(action, cited or "", self.table), playing.case, playing.best
         if game.over:
             best = max(best or 0, game.totals()["you"][0])

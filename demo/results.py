@@ -12,6 +12,7 @@ from typing import Any
 from demo.views import pieces
 from demo_data import ARENA, SET_WORDS, checkpoints
 from eval.metric_table import shown_in
+from players.labels import attacker_in_words, defender_in_words
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = {
@@ -31,18 +32,12 @@ BOARD_WORDS = {
     "injection": "incidents with hostile text",
     "invariance": "incidents told in other words",
 }
-NAMES = {
-    "verifier_oracle": "The verifier itself (ceiling)",
-    "always_dismiss": "Always dismiss (floor)",
-    "always_escalate": "Always escalate",
-    "majority": "Always the commonest answer",
-    "random": "A random answer",
-    "keyword": "A list of bad words",
-    "bag_of_words": "Word counts, no language model",
-    "embedded": "The shipped model, after training",
-    "embedded (first)": "The first model that was trained",
+NOTES = {  # what follows a defender's name
+    "verifier_oracle": " (ceiling)",
+    "always_dismiss": " (floor)",
+    "embedded": ", after training",
 }
-ATTACKER_NAMES = {"generator": "Nobody (the generator)", "edits": "Edits at random", "embedded": "The trained attacker"}
+OTHERS = {"embedded (first)": "First model that was trained"}  # entries of the leaderboard that are no player any more
 LEFT, WIDTH, TOP, HEIGHT = 60, 540, 12, 168  # of the curve, in its own units
 HIGHEST, LOWEST = 1.1, -0.6  # rewards at the curve's ends
 GRID = (0.0, 0.5, 1.0)
@@ -65,8 +60,8 @@ def heat() -> str:
     defenders = list(dict.fromkeys(pair["defender"] for pair in pairs))
     shares = {(pair["attacker"], pair["defender"]): pair["success"] for pair in pairs}
     cells = [[_percent(shares.get((attacker, defender))) for defender in defenders] for attacker in attackers]
-    titles = [ATTACKER_NAMES.get(name, name) for name in attackers]
-    return str(pieces("results.html").heat(titles, [NAMES.get(name, name) for name in defenders], cells))
+    titles = [attacker_in_words(name) for name in attackers]
+    return str(pieces("results.html").heat(titles, [defender_in_words(name) for name in defenders], cells))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -158,9 +153,9 @@ def _pictures() -> Iterator[dict[str, Any]]:
 def _board(name: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return one set's table, the highest in the second column first."""
     columns = shown_in("demo")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
-            "name": NAMES.get(entry["name"], entry["name"]),
+            "name": OTHERS.get(entry["name"]) or defender_in_words(entry["name"]) + NOTES.get(entry["name"], ""),
             "cells": [_cell(entry["sets"][name]["metrics"].get(column.name)) for column in columns],
         }
         for entry in entries

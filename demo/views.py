@@ -20,14 +20,18 @@ from demo.words import (
     ACTION_NAMES,
     ACTION_SIGNS,
     ACTIONS,
+    TYPE_NAMES,
     cut,
     event_words,
+    first_clauses,
+    left_over,
     phrase,
     readable,
+    reason_in_words,
     reward_in_words,
     rule_summary,
-    summary,
 )
+from players.labels import attacker_in_words, defender_in_words
 from schema import NO_TIME
 from verifier.playbook import playbook_for
 
@@ -64,9 +68,14 @@ def pieces(name: str = "pieces.html") -> Any:
     environment.filters["reward"] = lambda answer: reward_in_words(answer.reward, answer.components)
     environment.filters["short"] = lambda who: who.partition(" (")[0]
     environment.filters["reasons"] = reasons_of
+    environment.filters["clauses"] = first_clauses
+    environment.filters["plainly"] = reason_in_words
+    environment.filters["attacker"] = attacker_in_words
+    environment.filters["defender"] = defender_in_words
     environment.filters["action"] = lambda answer: answer.triage["action"] if answer.triage else ""
     environment.filters["rule_says"] = rule_summary
     environment.globals["actions"] = ACTIONS
+    environment.globals["type_names"] = TYPE_NAMES
     environment.globals["action_names"] = ACTION_NAMES
     environment.globals["action_signs"] = ACTION_SIGNS
     return environment.get_template(name).module
@@ -242,7 +251,8 @@ def _log_row(line: Mapping[str, Any], marks: list[tuple[str, str]], evidence: bo
         "kind": event_words(line["event_type"], fields.get("activity") or ""),
         "host": fields.get("device_hostname"),
         "who": fields.get("actor_user"),
-        "told": summary(line["event_type"], rest),
+        "told": phrase(line["event_type"], rest),
+        "left": left_over(line["event_type"], rest),
         "fields": fields,
         "marks": marks,
         "evidence": evidence,

@@ -11,6 +11,7 @@ from typing import Any
 
 from schema import visible
 from verifier.rules import RULES
+from verifier.truth import BEAR_OUT, LADDER
 
 LONGEST = 2_000  # characters of one text in the page
 LONGEST_VALUE = 120  # characters of one field in a line's summary
@@ -33,6 +34,33 @@ WORTH = {  # what a part of a reward pays for, by whether it pays or costs
     "defender.decision": ("right action", "wrong action"),
     "defender.citation": ("right line", "wrong line"),
     "defender.format": ("readable", "not readable"),
+}
+TYPE_NAMES = {
+    "process": "program",
+    "process_access": "access to a program",
+    "process_inject": "change of a program",
+    "module_load": "library or driver",
+    "file": "file",
+    "registry": "registry",
+    "net_conn": "connection",
+    "dns_query": "name lookup",
+    "http": "web request",
+    "logon": "sign-in",
+    "kerberos": "Kerberos",
+    "privilege": "privilege",
+    "account": "account",
+    "group": "group",
+    "service": "service",
+    "task": "scheduled task",
+    "share": "share",
+    "pipe": "pipe",
+    "script": "script",
+    "wmi": "WMI",
+    "directory": "directory",
+    "object_access": "object access",
+    "control_change": "protection",
+    "detection": "detection",
+    "cloud_api": "cloud call",
 }
 # What an event is called in a sentence, by type and activity; another one is called by both names.
 EVENTS = {
@@ -121,6 +149,13 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "script": ("{script_text}",),
     "cloud_api": ("{api_service}", " {api_operation}", " by {user_uid}", " from {src_ip}"),
 }
+PLAINER = {  # the verifier's reasons, which models learned word for word, as a visitor reads them
+    BEAR_OUT: "independent suspicious findings confirm each other, and ",
+    LADDER["crown"][1]: "a crown jewel is involved",
+    LADDER["privileged"][1]: "a privileged account is involved",
+    LADDER["several"][1]: LADDER["several"][1].replace("concerned", "involved"),
+    LADDER["neither"][1]: "the attack is confirmed, and there is neither a host to isolate nor an address to block",
+}
 _RULES = {rule.rule_id: rule.summary for rule in RULES}
 
 
@@ -160,6 +195,13 @@ def shortened(value: Any, room: int = LONGEST_VALUE) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
+def first_clauses(text: str, room: int = 60) -> str:
+    """Return as many of a sentence's clauses as have `room` characters, at least the first."""
+    while len(text) > room and (clause := re.match(r"(.+)[,;:]", text)):
+        text = clause[1]
+    return text
+
+
 def summary(event_type: str, fields: Mapping[str, Any]) -> str:
     """Return a log line in words: where and who, the phrase of its type, then every field that is left."""
     left = {name: shortened(value) for name, value in fields.items() if name != "activity"}
@@ -176,8 +218,29 @@ def event_words(event_type: str, activity: str) -> str:
 
 def phrase(event_type: str, fields: Mapping[str, Any]) -> str:
     """Return the phrase of an event's type alone: no host, no actor, none of the fields that no piece names."""
+    return _told(event_type, fields)[0]
+
+
+def left_over(event_type: str, fields: Mapping[str, Any]) -> str:
+    """Return the fields that the phrase of an event's type does not name, as `logon process sshd, direction outbound`."""
+    left = _told(event_type, fields)[1]
+    return ", ".join(
+        f"{readable(name).replace('_', ' ')} {value}" for name, value in left.items() if name != "activity"
+    )
+
+
+def _told(event_type: str, fields: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return the phrase of an event's type, and the fields that it does not name."""
     left = {name: shortened(value) for name, value in fields.items()}
-    return "".join(_fill(piece, left) for piece in PHRASES.get(event_type, ())).strip()
+    told = "".join(_fill(piece, left) for piece in PHRASES.get(event_type, ()))
+    return told.lstrip(":, ").strip(), left
+
+
+def reason_in_words(why: str) -> str:
+    """Return a reason of the verifier, or of a model that gives one, in plainer words."""
+    for reason, plainer in PLAINER.items():
+        why = why.replace(reason, plainer)
+    return why
 
 
 def reward_in_words(reward: float, components: Mapping[str, float]) -> str:
@@ -187,6 +250,7 @@ def reward_in_words(reward: float, components: Mapping[str, float]) -> str:
 
 
 def _fill(piece: str, fields: dict[str, str]) -> str:
-    """Return a piece with its field, which is taken out of `fields`; empty if the field is absent."""
+    """Return a piece with its field, which is taken out of `fields`; empty if the field is absent or empty."""
     before, name, after = re.split(r"{(\w+)}", piece)
-    return f"{before}{fields.pop(name)}{after}" if name in fields else ""
+    value = fields.pop(name, "")
+    return f"{before}{value}{after}" if value else ""

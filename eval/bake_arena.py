@@ -18,6 +18,7 @@ from eval.attacks import briefs_of
 from eval.attempts import ATTEMPTS, DEFENDERS, RESULT
 from eval.cross_table import heat_map, save_both
 from eval.runs import Run, load_run
+from players import labels
 from rubric import verdict_of
 from runs.arguments import positive
 from runs.ending import refusing
@@ -25,7 +26,6 @@ from runs.files import JsonLines, write_output
 from schema import BadRequestError
 
 BEFORE = "generator"
-SHIPPED = {"embedded": "trained attacker"}  # as the heat map, which has a defender of that name too, calls it
 ROUNDS = 10
 OUT, IMAGES = Path("data/demo_arena.json"), Path("docs/images")
 
@@ -90,9 +90,12 @@ def read_result(directory: Path) -> dict[str, Any]:
 
 
 def _named(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a cross-play's result with the shipped attacker under the name that people read."""
-    pairs = [{**pair, "attacker": SHIPPED.get(pair["attacker"], pair["attacker"])} for pair in result["pairs"]]
-    return {**result, "attackers": [SHIPPED.get(name, name) for name in result["attackers"]], "pairs": pairs}
+    """Return a cross-play's result for the heat map: an attacker that shares a defender's name goes by its label there."""
+    names = {
+        name: labels.ATTACKERS.get(name, name) if name in labels.DEFENDERS else name for name in result["attackers"]
+    }
+    pairs = [{**pair, "attacker": names[pair["attacker"]]} for pair in result["pairs"]]
+    return {**result, "attackers": list(names.values()), "pairs": pairs}
 
 
 @refusing

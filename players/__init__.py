@@ -25,20 +25,19 @@ __all__ = ["PLAYERS", "Options", "Player", "PlayerError", "Reply", "Row", "is_av
 
 
 class Entry(NamedTuple):
-    """A player that has a name: `open` makes it, `label` and `summary` describe it, `needs` are the libraries that it imports.
+    """A player that has a name: `open` makes it, `summary` describes it, `needs` are the libraries that it imports.
 
     `slow` is one that takes seconds an item; a server offers none.
     """
 
     open: Callable[[Options], Player]
-    label: str
     summary: str
     needs: tuple[str, ...] = ()
     slow: bool = False
 
 
-def _constant(action: Label, label: str) -> Entry:
-    return Entry(lambda options: Constant(action), label, f"answers {action} to every alert and cites the alert's line")
+def _constant(action: Label) -> Entry:
+    return Entry(lambda options: Constant(action), f"answers {action} to every alert and cites the alert's line")
 
 
 def _open_embedded(options: Options) -> Player:
@@ -53,46 +52,32 @@ def _open_smollm2(options: Options) -> Player:
     return LocalModel.open(smollm2.directory(), options)
 
 
-_CONSTANTS: Mapping[Label, str] = {
-    "dismiss": "sleeper",
-    "monitor": "watcher",
-    "quarantine_host": "unplugger",
-    "block_ip": "blocker",
-    "escalate": "alarmist",
-}
 PLAYERS: Mapping[str, Entry] = {
-    **{f"always_{action}": _constant(action, _CONSTANTS[action]) for action in LABELS},
+    **{f"always_{action}": _constant(action) for action in LABELS},
     "random": Entry(
         lambda options: AtRandom(options.seed),
-        "throw of dice",
         "draws one of the five actions and a line from the seed and the item's id",
     ),
-    "majority": Entry(
-        lambda options: Majority(), "commonest action", "answers the commonest action of data/sft_train.jsonl"
-    ),
+    "majority": Entry(lambda options: Majority(), "answers the commonest action of data/sft_train.jsonl"),
     "keyword": Entry(
         lambda options: Keyword(),
-        "list of bad words",
         "answers by the gravest of a few words that any line holds, and cites that line",
     ),
     "bag_of_words": Entry(
         lambda options: BagOfWords(options.seed),
-        "word counts",
         "fits a logistic regression over masked words on data/sft_train.jsonl",
         ("sklearn",),
     ),
     "verifier_oracle": Entry(
-        lambda options: VerifierOracle(), "verifier", "answers what the verifier says of the observation alone"
+        lambda options: VerifierOracle(), "answers what the verifier says of the observation alone"
     ),
     "embedded": Entry(
         _open_embedded,
-        "trained model",
         "asks the small model of models/defender/, on one CPU core and without torch",
         ("numpy", "onnxruntime", "tokenizers"),
     ),
     smollm2.NAME: Entry(
         _open_smollm2,
-        "language model of 135M",
         "asks SmolLM2-135M-Instruct, a pretrained model that never saw an incident",
         smollm2.NEEDS,
         slow=True,

@@ -140,12 +140,13 @@ class Embedded:
     def __init__(self, directory: Path | str = MODEL) -> None:
         ort, tokenizers = _libraries()
         directory = Path(directory)
-        self.about, graph, tokenizer = read_export(directory)
+        self.about, _, tokenizer = read_export(directory)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
         try:
-            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            # by its path: onnxruntime keeps a second copy of a graph that is given as bytes
+            self._session = ort.InferenceSession(directory / GRAPH, options, providers=["CPUExecutionProvider"])
             self._tokenizer = tokenizers.Tokenizer.from_str(tokenizer.decode())
         except Exception as error:  # both libraries raise bare ones
             raise BadRequestError(

@@ -307,7 +307,7 @@ def test_another_defender_answers_the_same_incident(visit):
     page.get_by_label("Baseline").first.click()
     page.get_by_role("option", name="always_dismiss").click()
 
-    expect(page.locator(".card.answer:visible").first).to_contain_text("always_dismiss")
+    expect(page.locator(".card.answer:visible").first).to_contain_text("Always dismiss (always_dismiss)")
     expect(page.locator(".card.answer:visible").first.locator(".chip")).to_contain_text("Dismiss")
     assert over(page).inner_text().startswith("Live incident 11")
 
@@ -519,7 +519,7 @@ def test_an_answer_without_an_action_is_asked_for_one(visit):
     begun_game(page)
     button(page, "Answer").click()
 
-    expect(page.get_by_text("none is chosen").first).to_be_visible()
+    expect(page.get_by_text("Choose one of the five actions first").first).to_be_visible()
 
 
 def test_visitors_do_not_share_an_incident_or_a_score(visit):
@@ -603,20 +603,20 @@ WHO_WON = re.compile("The attacker won|The defender held|No win|Refused at the g
 def watched_game(page):
     tab(page, "Attack")
     tab(page, "Models attack")
-    button(page, "Watch the stored game").click()
+    button(page, "Stored game").click()
     expect(page.locator(".card.bout:visible h2")).to_have_text(WHO_WON)
 
 
 def test_a_stored_game_is_watched_round_by_round(visit):
     page = visit()
     watched_game(page)
-    rounds = page.locator(".rounds:visible td")
-    words = rounds.all_inner_texts()
+    rounds = page.locator(".rounds:visible li")
+    words = [text.partition(" ")[2] for text in rounds.all_inner_texts()]
     assert len(words) == 10
     assert {*words} <= {"won", "held", "refused", "wrong before"}
     for number, word in enumerate(words[:4], 1):
         expect(page.locator(".card.bout:visible .over")).to_contain_text(f"round {number} of 10")
-        expect(page.locator(".rounds:visible td.shown")).to_have_text(word)
+        expect(page.locator(".rounds:visible li.shown")).to_have_text(f"{number} {word}")
         said = {"won": "The attacker won", "held": "The defender held", "wrong before": "No win"}
         expect(page.locator(".card.bout:visible h2")).to_contain_text(said.get(word, "Refused at the gate"))
         assert page.locator(".card.answer:visible").count() == (1 if word == "refused" else 2)
@@ -635,8 +635,8 @@ def test_the_link_of_a_round_shows_it_to_another_visitor(visit):
     other = visit(address, there=".card.bout:visible")
 
     assert other.locator(".card.bout:visible").inner_text() == page.locator(".card.bout:visible").inner_text()
-    expect(other.locator(".rounds:visible td.shown")).to_have_text(
-        page.locator(".rounds:visible td.shown").inner_text()
+    expect(other.locator(".rounds:visible li.shown")).to_have_text(
+        page.locator(".rounds:visible li.shown").inner_text()
     )
 
 
@@ -645,12 +645,12 @@ def test_a_live_round_is_played_against_a_chosen_defender(visit):
     tab(page, "Attack")
     tab(page, "Models attack")
     page.get_by_label("Attacker", exact=True).click()
-    page.get_by_role("option", name="generator").click()  # which the gate never refuses
+    page.get_by_role("option", name="Generator", exact=True).click()  # which the gate never refuses
     page.get_by_label("Against the defender").click()
     page.get_by_role("option", name="always_dismiss").click()
-    button(page, "Play a live round").click()
+    button(page, "Live round").click()
     bout = page.locator(".card.bout:visible")
-    expect(bout.locator(".over")).to_contain_text("against always_dismiss")
+    expect(bout.locator(".over")).to_contain_text("Generator against Always dismiss · live, seed")
     expect(bout.locator("h2")).to_have_text(WHO_WON)
     expect(page.locator(".rounds:visible")).to_have_count(0)
     fallen(page)
@@ -702,7 +702,7 @@ def test_a_declared_world_and_an_unreadable_log_are_answered_in_words(visit):
     button(page, "Judge this log").click()
     expect(page.get_by_role("heading", name=re.compile("No decision")).locator("visible=true")).to_be_visible()
     page.get_by_role("button", name=re.compile("Declare your organisation")).click()
-    page.get_by_label("World, as YAML").fill("tickets: [{id: 5}]")
+    page.get_by_label("Your organisation, as YAML").fill("tickets: [{id: 5}]")
     button(page, "Judge this log").click()
     expect(page.get_by_text("tickets.0.ticket_id").first).to_be_visible()
 
@@ -880,7 +880,7 @@ def test_a_fact_flips_the_right_answer_and_a_text_does_not(visit):
 
     button(page, "Change one fact").click()
     expect(page.locator(".card.flip.by-fact:visible")).to_contain_text("The right answer goes from")
-    button(page, "Write hostile text into it").click()
+    button(page, "Write hostile text").click()
 
     card = page.locator(".card.flip.by-text:visible")
     expect(card).to_contain_text("The right answer stays")

@@ -231,19 +231,20 @@ def test_both_stored_answers_of_one_defender_are_kept_apart(fresh_file):
     assert [(answer.who, answer.triage["action"]) for answer in answers] == [("m", "dismiss"), ("m", "monitor")]
 
 
-def test_the_page_opens_on_an_incident_that_training_changed_from_wrong_to_fully_right(fresh_file):
+def test_the_page_opens_on_an_attack_that_training_changed_from_wrong_to_fully_right(fresh_file):
     rows = [
-        {"label": "monitor", "answers": [{"action": action, "reward": reward} for action, reward in answers]}
-        for answers in (
-            [("monitor", 1.1), ("monitor", 1.1)],
-            [("dismiss", -1.0), ("escalate", 0.05)],
-            [("dismiss", -1.0), ("monitor", 1.1)],
+        {"label": label, "answers": [{"action": action, "reward": reward} for action, reward in answers]}
+        for label, *answers in (
+            ("block_ip", ("block_ip", 1.1), ("block_ip", 1.1)),
+            ("escalate", ("dismiss", -1.0), ("block_ip", -0.3)),
+            ("monitor", ("dismiss", -1.0), ("monitor", 1.1)),
+            ("block_ip", ("dismiss", -1.0), ("block_ip", 1.1)),
         )
     ]
     fresh_file(json.dumps({"pairs": rows, "checkpoints": [{"name": "old"}, {"name": "new"}]}))
 
-    assert [demo_data.right_at(number) for number in (1, 2, 3)] == [[0, 1], [], [1]]
-    assert demo_data.opener() == 3
+    assert [demo_data.right_at(number) for number in (1, 2, 3, 4)] == [[0, 1], [], [1], [1]]
+    assert demo_data.opener() == 4
 
 
 def test_the_odds_are_those_of_the_results_file(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 from demo import games
 from demo_data import MAX_SEED
 from eval import bake_arena, cross_play
+from players.labels import defender_in_words
 from rubric import verdict_of
 from schema import BadRequestError
 from verifier.decision import judge_observation
@@ -55,7 +56,7 @@ def test_stored_games_are_judged_anew_as_they_were(arena):
         bout = games.stored_round("edits", defender, number)
         assert bout.verdict == games.verdicts("edits", defender)[number]
         assert bout.case.truth.action == judge_observation(bout.case.observation).action == bout.asked
-        assert bout.after.who == defender
+        assert bout.after.who == defender_in_words(defender)
         assert bout.title == f"round {number + 1} of 6"
 
 
@@ -119,7 +120,7 @@ def test_games_that_are_not_there_are_refused_in_words(arena):
 @pytest.mark.parametrize("attacker", games.LIVE)
 def test_a_live_round_is_played_in_the_world_of_a_seed(attacker):
     bout = games.live_round(attacker, "keyword", "stage2_multi", 11)
-    assert bout.title == "live, seed 11 of stage2_multi"
+    assert bout.title == "live, seed 11 · stage 2, multi"
     assert bout == games.live_round(attacker, "keyword", "stage2_multi", 11)._replace(
         before=bout.before, after=bout.after
     )

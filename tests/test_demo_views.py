@@ -19,7 +19,7 @@ from demo.figures import EVIDENCE
 from demo.games import Bout
 from demo.graph import Link, graph, links_of, talk_rows
 from demo.timeline import timeline
-from demo.words import ACTION_NAMES, ACTIONS, LONGEST, readable
+from demo.words import ACTION_NAMES, ACTION_SIGNS, ACTIONS, LONGEST, readable, reason_in_words
 from demo_data import (
     DemoCase,
     Game,
@@ -527,8 +527,16 @@ def test_a_card_shows_an_answer_and_after_the_reveal_its_reward():
         "", who="me", right=False, took_ms=None, triage={**answer.triage, "rationale": "", "confidence": None}
     )
     assert Page(views.answer_card(wrong, BASE)).text.endswith("no reason given")
-    assert "no readable answer it broke" in Page(views.answer_card(answer_of("", triage=None, fault="it broke"))).text
+    assert "No readable answer it broke" in Page(views.answer_card(answer_of("", triage=None, fault="it broke"))).text
+    babble = Page(views.answer_card(answer_of("", triage=None, fault="it broke", reply="<b>173.173"))).text
+    assert babble == "No readable answer It writes <b>173.173…"
     assert views.answer_card(None) == ""
+
+
+def test_a_reason_that_breaks_off_is_said_to_be_in_the_models_notation():
+    text = Page(views.answer_card(answer_of("borrowed-logon L1-11 suspicious on= so=suspicious"))).text
+    assert "Its reason breaks off, so it stands in the model's own notation: borrowed-logon L1-11" in text
+    assert "breaks off" not in Page(views.answer_card(answer_of("because"))).text
 
 
 def test_the_ground_truth_tells_action_evidence_rules_and_steps():
@@ -536,8 +544,8 @@ def test_the_ground_truth_tells_action_evidence_rules_and_steps():
         text, truth = Page(views.ground_truth(case)).text, case.truth
 
         assert f"{ACTION_NAMES[truth.action]} Playbook: {ACTIONS[truth.action]}" in text
-        assert f"Because {truth.why}. Evidence: {' '.join(truth.evidence_log_ids)} " in text
-        assert all(" ".join(line.split()) in text for line in truth.explanation.splitlines())
+        assert f"Because {reason_in_words(truth.why)}. Evidence: {' '.join(truth.evidence_log_ids)} " in text
+        assert all(" ".join(reason_in_words(line).split()) in text for line in truth.explanation.splitlines())
         for finding in truth.findings:
             says = next(rule.summary for rule in RULES if rule.rule_id == finding.rule_id)
             assert f"{finding.rule_id} {says} {finding.technique} {finding.strength}" in text
@@ -590,7 +598,8 @@ def test_the_gate_lists_a_dozen_reasons_and_counts_the_rest():
     assert "reason 12" not in refused
     assert refused.endswith("and 3 more.")
     assert "more" not in dozen
-    assert "The gate admits this incident." in Page(views.gate(IncidentDraft.of(BASE).judged())).text
+    admitted = Page(views.gate(IncidentDraft.of(BASE).judged())).text
+    assert admitted == "The gate admits this incident: it could have happened here. Send it to the model."
 
 
 def test_the_outcome_says_who_won_and_why_and_both_rewards():
@@ -601,7 +610,10 @@ def test_the_outcome_says_who_won_and_why_and_both_rewards():
     same = Page(views.outcome(Sent(judged, wrong, wrong, grade))).text
     held = Page(views.outcome(Sent(judged, wrong, right, {"rewards": {"attacker": None, "defender": 1.1}}))).text
 
-    assert won.startswith("You won: the model was right before your edit, and is wrong now. Before your edit:")
+    assert won.startswith(
+        "You won: the model was right before your edit, and is wrong now. Before your edit the model says"
+    )
+    assert f"and is wrong, as the right answer is {ACTION_SIGNS[judged.case.truth.action]}" in won
     assert "Rewards of training: the attacker +1.20, as the model's action is wrong; the defender" in won
     assert "Each has a table of its own, so both can be above zero" in won
     assert same.startswith("No win: the model is wrong, but it was wrong before your edit too.")
@@ -621,10 +633,10 @@ def test_a_bout_says_who_won_what_was_right_and_what_was_answered_before():
     right, wrong = answer_of("x", right=True), answer_of("x", right=False)
     won = Page(views.bout(Bout("edits", "keyword", "round 1 of 10", "dismiss", (), BASE, right, BASE, wrong))).text
     assert won.startswith(
-        "edits against keyword · round 1 of 10 · asked for an incident that deserves Dismiss The attacker won:"
+        "Random edits against List of bad words · round 1 of 10 · the attacker was asked for an incident whose right answer is dismiss The attacker won:"
     )
     assert (
-        f"Right for the attacker's incident is {ACTION_NAMES[BASE.truth.action].lower()} , because {BASE.truth.why}"
+        f"The right answer to the attacker's incident is {ACTION_NAMES[BASE.truth.action].lower()} , because {BASE.truth.why}"
         in won
     )
     assert Page(views.bout(Bout("a", "b", "live", "", (), None, None, BASE, right, query="arena=a&round=2"))).values(
@@ -633,7 +645,7 @@ def test_a_bout_says_who_won_what_was_right_and_what_was_answered_before():
     refused = Page(views.bout(Bout("a", "b", "live", "", ("no such host",), None, None, None, None))).text
     assert "Refused at the gate" in refused
     assert "no such host" in refused
-    assert "there is nothing to win by" in refused
+    assert "so nothing can be won" in refused
 
 
 # ---------------------------------------------------------------- who talked to whom
@@ -861,6 +873,19 @@ def changed_board(files, change):
     return Page(results.results())
 
 
+NAMES = {
+    "verifier_oracle": "Verifier itself (ceiling)",
+    "always_dismiss": "Always dismiss (floor)",
+    "always_escalate": "Always escalate",
+    "majority": "Always the commonest action",
+    "random": "Random answer",
+    "keyword": "List of bad words",
+    "bag_of_words": "Word counts",
+    "embedded": "Shipped model, after training",
+    "embedded (first)": "First model that was trained",
+}
+
+
 def test_every_figure_of_the_leaderboard_is_the_files(files):
     page = results.results()
     entries = json.loads((files / "leaderboard.json").read_text("utf-8"))["entries"]
@@ -870,9 +895,7 @@ def test_every_figure_of_the_leaderboard_is_the_files(files):
     sets = list(dict.fromkeys(name for entry in entries for name in entry["sets"]))
     assert [name for name, _, _ in tables] == [results.BOARD_WORDS[name] for name in sets]
     for (_, items, body), measured in zip(tables, sets, strict=True):
-        inside = {
-            results.NAMES[entry["name"]]: entry["sets"][measured] for entry in entries if measured in entry["sets"]
-        }
+        inside = {NAMES[entry["name"]]: entry["sets"][measured] for entry in entries if measured in entry["sets"]}
         rows = [
             [Page(cell).text for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
             for row in body.split("<tr>")[1:]
@@ -992,6 +1015,6 @@ def test_the_heat_map_has_a_cell_for_each_pair(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ARENA", tmp_path / "demo_arena.json")
     results.ARENA.write_text(json.dumps({"pairs": [pair, unmeasured]}), "utf-8")
     page = Page(results.heat())
-    assert "Nobody (the generator) 26 % 19 to 32 -" in page.text
+    assert "Generator 26 % 19 to 32 -" in page.text
     assert f"{MARKUP} - -" in page.text
     assert "script" not in {tag for tag, _ in page.elements}

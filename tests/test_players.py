@@ -16,8 +16,11 @@ from eval import run
 from eval.items import fresh
 from eval.rollouts import rollout
 from players import PLAYERS, Options, PlayerError, is_available, open_player
+from players.attackers import ATTACKERS
 from players.embedded import MODEL
 from players.function import Function
+from players.labels import ATTACKERS as ATTACKER_LABELS
+from players.labels import DEFENDERS, attacker_in_words, defender_in_words
 from players.prompt import messages
 from runs.ending import DONE, WRONG
 from schema import LABELS, BadRequestError
@@ -41,6 +44,13 @@ def actions(defender, rows=SHOWN):
 
 
 # ---------------------------------------------------------------- built in
+def test_whoever_has_a_name_has_one_label_that_people_read():
+    assert set(DEFENDERS) == set(PLAYERS)
+    assert set(ATTACKER_LABELS) == set(ATTACKERS)
+    assert (defender_in_words("embedded"), attacker_in_words("embedded")) == ("Shipped model", "Trained attacker")
+    assert (defender_in_words("out/run"), attacker_in_words("out/run")) == ("out/run", "out/run")
+
+
 @pytest.mark.parametrize("label", LABELS)
 def test_a_constant_gives_its_action_and_cites_the_alerts_line(label):
     lines = answers(open_player(f"always_{label}", Options()))

@@ -27,10 +27,9 @@ __all__ = ["ATTACKERS", "Attacker", "Brief", "Options", "open_attacker"]
 
 
 class Entry(NamedTuple):
-    """An attacker that has a name: `open` makes it, `label` and `summary` describe it."""
+    """An attacker that has a name: `open` makes it, `summary` describes it."""
 
     open: Callable[[Options], Attacker]
-    label: str
     summary: str
 
 
@@ -42,22 +41,18 @@ def _module(name: str) -> Any:
 ATTACKERS: Mapping[str, Entry] = {
     "generator": Entry(
         lambda options: _module("scripted").Generated(),
-        "generator",
         "writes the generator's incident, or another of its world that deserves what is asked",
     ),
     "edits": Entry(
         lambda options: _module("scripted").Edited(options.seed),
-        "random edits",
         "edits a generated incident one to three times at random, so that the gate still admits it",
     ),
     "embedded": Entry(
         lambda options: _module("embedded").EmbeddedAttacker(options),
-        "trained model",
         "asks the small model of models/attacker/, on CPU cores and without torch",
     ),
     smollm2.NAME: Entry(
         lambda options: open_local(smollm2.directory(), options),
-        "language model of 135M",
         "asks SmolLM2-135M-Instruct, a pretrained model that never saw an incident",
     ),
 }

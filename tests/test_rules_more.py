@@ -611,6 +611,8 @@ def test_a_command_is_known_by_its_program_and_within_a_shell_by_the_name_in_it(
         ("reg.exe", "REG SAVE \\\\fil-01\\HKLM\\SECURITY s", "hive-saved"),
         ("winrs.exe", "winrs -r:fil-01 wevtutil cl Security", "logs-wiped"),
         ("ntdsutil.exe", 'ntdsutil "ac in ntds" "i" "cr fu c:\\x" q q', "directory-copied"),
+        ("esentutl.exe", "esentutl.exe /y /vss C:\\Windows\\NTDS\\ntds.dit /d C:\\n.dit", "directory-copied"),
+        ("esentutl.exe", "esentutl.exe /g C:\\data\\mail.edb", ""),
         ("powershell.exe", "powershell -version 2 -c x", "logging-weakened"),
         ("bash", "bash -c 'echo > /var/log/auth.log'", "logs-wiped"),
         ("rundll32.exe", "rundll32 zipfldr.dll,RouteTheCall calc.exe", "launched-by-proxy"),

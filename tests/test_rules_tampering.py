@@ -142,6 +142,8 @@ def test_what_a_switched_off_defence_says(value, is_off):
     [
         ("vssadmin.exe Delete Shadows /all /quiet", True),
         ("wmic shadowcopy delete", True),
+        ("wmic.exe shadowcopy where \"ID like '%'\" delete", True),
+        ("wmic shadowcopy list brief", False),
         ("wbadmin delete catalog -quiet", True),
         ("bcdedit /set {default} recoveryenabled No", True),
         ("cmd /c vssadmin delete shadows", True),

@@ -21,7 +21,7 @@ TRAINING = ("train", "val", "test_seed")
 HELD_OUT = ("val_family", "test_family", "test_tactic")
 FLOOR, CEILING = 0.003, 0.05  # of the training incidents in which a rule fires, of the findings that are one rule's
 EXCUSES = {"ticket": "ticket", "approved": "tool", "authorised": "scanner"}  # by the first word of what explains
-SAMPLE = 1500  # incidents of each task
+SAMPLE = 12_000  # incidents of each task: a share of .3 % is known to within .05 points
 
 
 @cache
@@ -118,6 +118,7 @@ def test_a_split_plays_its_own_families_alone(split):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_rule_fires_often_enough_and_none_too_often():
     fired, findings, total = Counter(), Counter(), 0
     for split, number in (("train", SAMPLE), ("test_tactic", SAMPLE // 3)):

@@ -87,7 +87,7 @@ _PATTERNS: dict[str, dict[str, str]] = {
     },
     "directory-copied": {
         "ntdsutil.exe": r"\bifm\b|cr\w*\s+fu|\bac\w*\s+i\w*\s+ntds\b.{0,40}\bi\w{0,2}\b",
-        "esentutil.exe": r"ntds\.dit|[-/]vss\b",
+        "esentutl.exe": r"ntds\.dit|[-/]vss\b",
         "wbadmin.exe": r"ntds\.dit|\\windows\\ntds\b",
         _ANY: r"harddiskvolumeshadowcopy\d{1,4}\\.{0,80}(?:ntds\.dit|config\\(?:sam|system|security))|lsadump::dcsync"
         r"|\b(?:x?copy|robocopy|copy-item|move)\b.{0,160}\\ntds\.dit",
@@ -421,7 +421,7 @@ _PATTERNS: dict[str, dict[str, str]] = {
         "touch": r"\s-\w{0,4}[tdr]\b|--(?:date|reference)",
     },
     "program-in-stream": {
-        _ANY: r"(?:>|\b(?:type|copy-item|set-content|add-content|expand|esentutil|findstr)\b.{0,200})\s*\"?[a-z]?:?[^\s:\"]{1,200}\.\w{1,5}:[\w.-]{1,60}\.(?:exe|dll|ps1|vbs|js|hta|bat|cmd|scr)\b|-stream\s+\S{1,60}\.(?:exe|dll|ps1|vbs|js|hta|bat|cmd)\b"
+        _ANY: r"(?:>|\b(?:type|copy-item|set-content|add-content|expand|esentutl|findstr)\b.{0,200})\s*\"?[a-z]?:?[^\s:\"]{1,200}\.\w{1,5}:[\w.-]{1,60}\.(?:exe|dll|ps1|vbs|js|hta|bat|cmd|scr)\b|-stream\s+\S{1,60}\.(?:exe|dll|ps1|vbs|js|hta|bat|cmd)\b"
     },
     "accessibility-replaced": {
         _ANY: r"\b(?:x?copy|move|ren|rename|copy-item|move-item|replace|robocopy|mklink)\b.{0,200}\b(?:sethc|utilman|osk|magnify|narrator|displayswitch|atbroker)\.exe\b"

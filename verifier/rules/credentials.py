@@ -119,7 +119,7 @@ registry_hive_saved = command_rule(
     "T1003.003",
     "credential_access",
     on=(commands_that("directory-copied"), commands_that("shadow-made")),
-    summary="ntds.dit is copied (ntdsutil IFM, esentutil, from a shadow copy): confirmed, harm done. Only a shadow copy made: suspicious.",
+    summary="ntds.dit is copied (ntdsutil IFM, esentutl, from a shadow copy): confirmed, harm done. Only a shadow copy made: suspicious.",
     source="ATT&CK T1003.003; Microsoft ntdsutil ifm",
 )
 def directory_copied(copies: Lines, shadows: Lines, window: Window) -> Findings:

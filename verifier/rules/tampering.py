@@ -69,7 +69,7 @@ _RECOVERY = tuple(
         ("powershell", r"win32_shadowcopy\b.{0,120}(?:\bdelete\b|\bremove-)"),
         ("reagentc", r"/disable"),
         ("cipher", r"/w:"),
-        ("wmic", r"shadowcopy\s+delete"),
+        ("wmic", r"shadowcopy\b.{0,120}\bdelete\b"),
         ("wbadmin", "delete"),
         ("bcdedit", r"recoveryenabled\W{1,3}(?:no|off)\b|bootstatuspolicy\W{1,3}ignoreallfailures"),
     )

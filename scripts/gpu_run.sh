@@ -14,28 +14,11 @@ if [ "${SMOKE:-0}" = 1 ]; then
 fi
 : "${SFT_S:=300}" "${GRPO_S:=90}" "${SCARCE_S:=0}" "${CARRY:=sft grpo scarcegrpo}" "${EASY:=60000}" "${EVAL_N:=800}" "${SAVE_S:=60}" "${PRESET:=medium}" "${DEVICE:=cuda}"
 : "${LR:=3e-3}" "${GRPO_LR:=5e-4}" "${SFT_MORE:=}" "${GRPO_MORE:=}" "${OUT:=out/gpu-run}" "${RUN:=/tmp/gpu-run}"
-export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=.
-mkdir -p "$OUT" "$RUN"
-began=$(date +%s)
-say() { echo "[$(($(date +%s) - began)) s] $*"; }
+source scripts/gpu_common.sh
 
-if compgen -G '.whl/*.whl' >/dev/null; then
-    python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl
-    export PYTHONPATH=/tmp/site:.
-fi
-python3 -c 'import sys, torch, transformers; print(sys.version.split()[0], torch.__version__, transformers.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
-
-keep() { # a checkpoint's directory, its name
-    [ -f "$1/model.safetensors" ] && [[ " $CARRY " == *" $2 "* ]] && python3 scripts/carry.py pack "$1" "$OUT/$2"
-}
-logs() {
-    (cd "$RUN" && find . -maxdepth 3 \( -name '*.jsonl' -o -name '*.json' -o -name '*.txt' \) -not -path './*/last/*' -not -path './*/tokenizer/*' -print0 |
-        tar czf "$OUT/.logs" --null -T - 2>/dev/null; mv "$OUT/.logs" "$OUT/logs.tgz")
-}
 keep_on() { # every minute
     while sleep "$SAVE_S"; do keep "$1" "$2" >/dev/null; logs; done
 }
-OUT=$(cd "$OUT" && pwd)
 
 phase() { # seconds that training takes, its last checkpoint, its name, the command
     local seconds=$1 last=$2 name=$3
@@ -47,12 +30,6 @@ phase() { # seconds that training takes, its last checkpoint, its name, the comm
     keep "$last" "$name"
     logs
 }
-measure() { # a model, its name
-    local model=$1 name=$2
-    timeout 90 python3 -m train.nano.measure "$model" --device "$DEVICE" --n "$EVAL_N" --out "$RUN/$name.json" 2>&1 | tee -a "$RUN/figures.txt"
-    logs
-}
-minutes() { awk "BEGIN { print $1 / 60 }"; }
 
 if [ "$SFT_S" != 0 ]; then
     phase "$SFT_S" "$RUN/sft/last" sft python3 -m train.sft --model "$PRESET" --out "$RUN/sft" --generate 10000000 --easy-first "$EASY" \

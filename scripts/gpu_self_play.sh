@@ -15,27 +15,7 @@ cd "$(dirname "$0")/.."
 : "${SHORT:=57000}" "${SHORT_LR:=2e-3}" "${GRPO_S:=120}" "${GRPO_LR:=5e-4}" "${GRPO_MORE:=}"
 : "${SFT_S:=240}" "${ATTACKER_S:=$SFT_S}" "${SFT_MORE:=}" "${ATTACKER_MORE:=}" "${ROUNDS:=3}" "${ATTACKER_MIN:=1}" "${DEFENDER_MIN:=0.8}" "${PLAY_MORE:=}"
 : "${DEVICE:=cuda}" "${OUT:=out/gpu-run}" "${RUN:=/tmp/gpu-play}" "${EVAL_N:=400}" "${LR:=1e-3}" "${ATTACKER_LR:=$LR}"
-export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTHONPATH=.
-mkdir -p "$OUT" "$RUN"
-OUT=$(cd "$OUT" && pwd)
-began=$(date +%s)
-say() { echo "[$(($(date +%s) - began)) s] $*"; }
-
-if compgen -G '.whl/*.whl' >/dev/null; then
-    [ -d /tmp/site ] || python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl
-    export PYTHONPATH=/tmp/site:.
-fi
-python3 -c 'import sys, torch, transformers; print(sys.version.split()[0], torch.__version__, transformers.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
-
-keep() { [ -f "$1/model.safetensors" ] && python3 scripts/carry.py pack "$1" "$OUT/$2"; } # a checkpoint's directory, its name
-logs() {
-    (cd "$RUN" && find . -maxdepth 4 \( -name '*.jsonl' -o -name '*.json' -o -name '*.txt' \) -not -path './*/last/*' -not -path './*/tokenizer/*' -not -path './start/*' -print0 |
-        tar czf "$OUT/.logs" --null -T - 2>/dev/null; mv "$OUT/.logs" "$OUT/logs.tgz")
-}
-minutes() { awk "BEGIN { print $1 / 60 }"; }
-measure() { # a model, its name
-    timeout 90 python3 -m train.nano.measure "$1" --device "$DEVICE" --n "$EVAL_N" --out "$RUN/$2.json" 2>&1 | tee -a "$RUN/figures.txt"
-}
+source scripts/gpu_common.sh
 
 start() { # a seat: the checkpoint of what is shipped for it
     [ -d "$RUN/start-$1" ] || python3 -m train.nano.unpack "models/$1" --any-text --out "$RUN/start-$1"
@@ -70,7 +50,6 @@ seats() {
     keep "$RUN/defender/last" defender
     keep "$RUN/attacker/last" attacker
     measure "$RUN/defender/last" defender-greedy
-    logs
     say "both seats are done"
 }
 
@@ -80,7 +59,6 @@ grpo() {
         --minutes "$(minutes "$GRPO_S")" --lr "$GRPO_LR" --eval-every 0 --device "$DEVICE" --wide $GRPO_MORE 2>&1 | tee "$RUN/grpo.txt" | cut -c1-300
     keep "$RUN/grpo/mixed/last" grpo
     measure "$RUN/grpo/mixed/last" grpo-greedy
-    logs
 }
 
 play() {

@@ -159,6 +159,33 @@ class OpenSOCEnv:
         BadRequestError: no such table, or the pool or the curriculum is of another salt.
     """
 
+    __slots__ = (  # thousands are held at once
+        "__weakref__",
+        "_archive",
+        "_attacker_reward",
+        "_closed",
+        "_components",
+        "_crafted",
+        "_curriculum",
+        "_done",
+        "_episode_id",
+        "_grade",
+        "_item",
+        "_mode",
+        "_names_playbook",
+        "_play",
+        "_pool",
+        "_reasons",
+        "_reward_table",
+        "_role",
+        "_salt",
+        "_scenario",
+        "_seed",
+        "_split",
+        "_task",
+        "_turn",
+    )
+
     def __init__(
         self,
         *,

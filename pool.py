@@ -38,7 +38,7 @@ from runs.workers import worker_processes
 from scenario import OBSERVED, REMEMBERED, Scenario, recall
 from schema import MAX_SEED, TASKS, BadRequestError, OpenSOCError, Task, faults, shown
 from tasks.registry import SPLITS, Split
-from verifier.playbook import defender_instructions, playbook_for, playbook_text
+from verifier.playbook import defender_instructions, playbook_of_rules, playbook_text, rules_in_play
 from verifier.truth import GroundTruth
 from verifier.window import Finding
 from world import World
@@ -140,9 +140,14 @@ class StoredScenario(Scenario):
         self._content = content
         self._truth = row.pop("truth")
         self._unseen = [row]  # rows that nobody was shown yet
-        self._words = playbook_for(row["log_window"])
-        self.log_ids = frozenset([line["log_id"] for line in row["log_window"]])
+        self._set = rules_in_play(row["log_window"])
+        self._ids = [line["log_id"] for line in row["log_window"]]
         self._place = task, seed, split, salt
+
+    @property
+    def log_ids(self) -> frozenset[str]:
+        """The ids of the lines, of which an answer cites one."""
+        return frozenset(self._ids)
 
     @property
     def world(self) -> World:
@@ -156,7 +161,7 @@ class StoredScenario(Scenario):
         except IndexError:
             row = orjson.loads(self._content)
             del row["truth"]
-        return {"instructions": defender_instructions(), **row, "playbook": self._words}
+        return {"instructions": defender_instructions(), **row, "playbook": playbook_of_rules(self._set)}
 
     @cached_property
     def truth(self) -> GroundTruth:

@@ -20,7 +20,7 @@ from tasks.alerts import alert_on
 from tasks.registry import Split
 from verifier.decision import compute_ground_truth, judge_rows
 from verifier.plausibility import check_plausibility, signature
-from verifier.playbook import defender_instructions, playbook_for
+from verifier.playbook import defender_instructions, playbook_of_rules, rules_in_play
 from verifier.truth import GroundTruth
 from world import World
 
@@ -37,7 +37,11 @@ class Scenario:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.log_ids = frozenset([line["log_id"] for line in case.lines])
+
+    @property
+    def log_ids(self) -> frozenset[str]:
+        """The ids of the lines, of which an answer cites one."""
+        return frozenset([line["log_id"] for line in self.case.lines])
 
     @property
     def world(self) -> World:
@@ -54,8 +58,8 @@ class Scenario:
         return self.case.world.touched_by(self.case.lines)
 
     @cached_property
-    def _playbook(self) -> str:
-        return playbook_for(self.case.lines)
+    def _set(self) -> int:
+        return rules_in_play(self.case.lines)
 
     def view(self) -> dict[str, Any]:
         """Show the incident to a defender: the fields of its observation that hold anything. What he changes in it is his own."""
@@ -66,7 +70,7 @@ class Scenario:
             "alert": alert_on(alerted["event_type"], alerted["log_id"], self.case.narrative),
             "log_window": lines,
             "context": self._touched.to_context(),
-            "playbook": self._playbook,
+            "playbook": playbook_of_rules(self._set),
         }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -78,7 +78,7 @@ class ScoreTree(Rubric):
             setattr(self, child_name, child)
         # Itself left out: a node that refers to itself outlives its session until the collector comes.
         self.below: tuple[ScoreTree, ...] = tuple(node for child in children.values() for node in (child, *child.below))
-        self.components = frozenset(node.name for node in (self, *self.below))
+        self.components = _names(tuple(node.name for node in (self, *self.below)))
 
     # Overrides the SDK's, which first checks for a coroutine: that costs more than the score.
     def __call__(self, action: Mapping[str, float], observation: Observation) -> float:
@@ -105,6 +105,12 @@ class ScoreTree(Rubric):
                 node.last_score = None
 
 
+@functools.cache
+def _names(names: tuple[str, ...]) -> frozenset[str]:
+    """Make a set of names once for all trees."""
+    return frozenset(names)
+
+
 def _make_score_tree() -> ScoreTree:
     """Make the tree of both players: `defender.decision`, `attacker.novelty` and so on, none of them scored yet."""
     players: dict[str, dict[str, ScoreTree]] = {}
@@ -115,6 +121,24 @@ def _make_score_tree() -> ScoreTree:
 
 
 # ---------------------------------------------------------------- the environment
+class Loan:
+    """An observation in the form that the SDK sends. `end` empties it, as the SDK would hold it until the session's next message."""
+
+    __slots__ = ("_fields", "done", "metadata", "reward")
+
+    def __init__(self, observation: Observation) -> None:
+        self.reward, self.done, self.metadata = observation.reward, observation.done, observation.metadata
+        self._fields = observation.model_dump(exclude=("reward", "done"))
+
+    def model_dump(self, *, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """Give the fields but for reward and done, which the SDK puts beside them."""
+        return self._fields
+
+    def end(self) -> None:
+        """Let go of what was sent."""
+        self._fields.clear()
+
+
 class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
     """`OpenSOCEnv` behind OpenEnv's interface. Observations and states are ours: plain data, with the SDK's `model_dump`.
 
@@ -133,6 +157,7 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
         self._repository = repository
         self._env = make_env()
         self._episodes = episodes
+        self._loan: Loan | None = None
 
     @property
     def mcp_client(self) -> Tools:
@@ -160,14 +185,24 @@ class ServedEnv(Environment[OpenSOCAction, OpenSOCObservation, OpenSOCState]):
 
     async def reset_async(self, /, seed: int | None = None, episode_id: str | None = None, **options: Any) -> Any:
         """Reset on the event loop itself; see `reset`."""
-        return self.reset(seed, episode_id, **options)
+        return self._lend(self.reset(seed, episode_id, **options))
 
     # The SDK inspects the signature at every reset: 3 us if it is stored, else 11.
     reset_async.__signature__ = inspect.signature(reset_async)  # type: ignore[attr-defined]
 
     async def step_async(self, action: Any, timeout_s: float | None = None, **options: Any) -> Any:
         """Play one turn on the event loop itself; see `step`."""
-        return self.step(action)
+        return self._lend(self.step(action))
+
+    def _lend(self, observation: Observation) -> Loan:
+        self._loan = Loan(observation)
+        return self._loan
+
+    def end_loan(self) -> None:
+        """Let go of the last answer, which was sent."""
+        if self._loan:
+            self._loan.end()
+            self._loan = None
 
     @property
     def state(self) -> State:

@@ -22,6 +22,7 @@ from openenv.core.env_server.mcp_types import JsonRpcErrorCode, JsonRpcResponse
 from openenv.core.env_server.types import ConcurrencyConfig, WSErrorCode
 from starlette.types import Message, Receive, Send
 
+from .openenv import ServedEnv
 from .quota import HOLDER, NoPlaceError, Shares
 
 log = logging.getLogger("opensoc")
@@ -44,14 +45,18 @@ class Line:
         self._task = asyncio.current_task()
         self._is_waiting = False
         self._sentence = ""  # why it ends
-        self._gone = asyncio.Event()
+        self._is_gone = False
+        self._on_gone: asyncio.Event | None = None  # while somebody waits for it; an event takes most of a KiB
         self.last_use = clock()
         self.on_use: Callable[[], None] | None = None
+        self.on_wait: Callable[[], None] | None = None
 
     def receive(self, receive: Receive, send: Send) -> Receive:
-        """Make a `receive` that notes each message as use, and that `end` interrupts."""
+        """Make a `receive` that tells when a message is waited for, notes each as use, and that `end` interrupts."""
 
         async def receive_or_end() -> Message:
+            if self.on_wait:
+                self.on_wait()
             if not self._sentence:
                 self._is_waiting = True
                 try:
@@ -75,24 +80,29 @@ class Line:
 
     async def end(self, sentence: str) -> None:
         """Tell the client why, close the connection, and wait until it is gone."""
+        if self._is_gone:
+            return
         self._sentence = sentence
+        self._on_gone = self._on_gone or asyncio.Event()
         if self._is_waiting and self._task:
             self._is_waiting = False
             self._task.cancel()
         try:
-            await asyncio.wait_for(self._gone.wait(), _END_S)
+            await asyncio.wait_for(self._on_gone.wait(), _END_S)
         except TimeoutError:
             log.warning("A connection that lost its place did not end within %g s.", _END_S)
 
     @property
     def is_gone(self) -> bool:
         """Whether the connection has ended."""
-        return self._gone.is_set()
+        return self._is_gone
 
     def leave(self) -> None:
         """Note that the connection has ended."""
-        self._gone.set()
-        self.on_use = self._task = None
+        self._is_gone = True
+        if self._on_gone:
+            self._on_gone.set()
+        self.on_use = self.on_wait = self._task = None
 
     def _reply(self) -> dict[str, Any]:
         if self._rpc:
@@ -181,12 +191,15 @@ class Sessions(HTTPEnvServer):
 
     def _update_session_activity(self, session_id: str, increment_step: bool = False) -> None:
         super()._update_session_activity(session_id, increment_step)
-        session = self._by_env.get(self._sessions.get(session_id))
+        env = self._sessions.get(session_id)
+        session = self._by_env.get(env)
         if session:
             session.last_use = self._clock()
             session.line = LINE.get()  # a WebSocket may attach to a session that was made over HTTP
             if not session.line:
                 session.shares.put(session, HOLDER.get())
+            elif isinstance(env, ServedEnv):
+                session.line.on_wait = env.end_loan
 
     async def _reap_idle_sessions(self) -> None:
         while True:

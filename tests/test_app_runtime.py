@@ -1,17 +1,20 @@
 """The parts of the web service, one by one: settings, JSON input, the store of episodes, the served environment."""
 
+import asyncio
 import gc
 import json
 import weakref
 from types import SimpleNamespace
 
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
+from app_runtime.app import create_app
 from app_runtime.episodes import Episodes
 from app_runtime.guard import _is_ordinary
 from app_runtime.json_input import MAX_DEPTH, read_json
-from app_runtime.openenv import ServedEnv, safe_errors
+from app_runtime.openenv import Loan, ServedEnv, safe_errors
 from app_runtime.refusal import OUR_FAULT, InternalError, Refusal, safe_error
 from app_runtime.settings import Settings
 from app_runtime.shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState, ResetBody
@@ -589,6 +592,29 @@ def test_a_closed_session_goes_without_the_collector(mode):
         assert [part() for part in left] == [None] * 4
     finally:
         gc.enable()
+
+
+def test_a_session_lets_go_of_what_it_was_sent():
+    env = served_env()
+    fields = asyncio.run(env.reset_async(seed=3)).model_dump()
+    assert fields["log_window"] == OpenSOCEnv().reset(seed=3).log_window
+
+    env.end_loan()
+
+    assert fields == {}
+    answer = {"submit_triage": right_answer(OpenSOCEnv().reset(seed=3).model_dump())["submit_triage"]}
+    assert asyncio.run(env.step_async(OpenSOCAction(**answer))).reward == 1.1
+
+
+def test_a_socket_that_waits_for_its_player_holds_no_observation():
+    with TestClient(create_app(Settings(demo=False))) as client, client.websocket_connect("/ws") as ws:
+        ws.send_json({"type": "reset", "data": {"seed": 3}})
+        assert ws.receive_json()["data"]["observation"]["log_window"]
+        ws.send_json({"type": "state"})
+        ws.receive_json()
+        loans = [loan for loan in gc.get_objects() if isinstance(loan, Loan)]
+
+    assert [loan.model_dump() for loan in loans if loan.model_dump()] == []
 
 
 def test_a_dropped_episode_goes_without_the_collector():

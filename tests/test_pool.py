@@ -20,6 +20,7 @@ from pool import HEADER_BYTES, Pool, contents_of, line_of, main, write_pool
 from schema import MODES, TASKS, BadRequestError, OpenSOCError
 from service import begin, serve
 from tasks.registry import SPLITS
+from verifier.playbook import playbook_of_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 START, N = 5, 4  # seeds of the pools
@@ -110,13 +111,21 @@ def test_a_stored_incident_names_its_playbook_as_a_fresh_one_does(pools):
 
 def test_a_group_of_answers_shares_one_truth_and_one_playbook(pools, monkeypatch):
     asked = []
-    monkeypatch.setattr(module, "playbook_for", lambda lines: asked.append(len(lines)) or "playbook")
+    monkeypatch.setattr(module, "rules_in_play", lambda lines: asked.append(len(lines)) or 5)
     module._stored.cache_clear()
     group = [pools["train", ""].find("stage3_mixed", START, "train") for _ in range(8)]
-    assert {scenario.view()["playbook"] for scenario in group} == {"playbook"}
+    assert {scenario.view()["playbook"] for scenario in group} == {playbook_of_rules(5)}
     assert len(asked) == 1
     assert len({id(scenario.truth) for scenario in group}) == 1
     module._stored.cache_clear()
+
+
+@pytest.mark.parametrize("has_pool", [False, True])
+def test_a_running_episode_keeps_no_text_of_its_playbook(pools, has_pool):
+    env = OpenSOCEnv(pool=pools["train", ""] if has_pool else None)
+    env.reset(seed=START)
+
+    assert [name for name, value in vars(env._scenario).items() if isinstance(value, str)] == []
 
 
 def test_all_fields_of_the_ground_truth_are_stored(pools):

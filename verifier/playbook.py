@@ -135,7 +135,7 @@ def playbook_for(lines: Iterable[Mapping[str, Any]]) -> str:
     Args:
         lines: rendered events (`event_type` and `fields` are read).
     """
-    return _of_rules(_rules_in_play(lines))
+    return playbook_of_rules(rules_in_play(lines))
 
 
 def playbook_hash_for(lines: Iterable[Mapping[str, Any]]) -> str:
@@ -143,7 +143,7 @@ def playbook_hash_for(lines: Iterable[Mapping[str, Any]]) -> str:
 
     The hash holds the set of rules in hexadecimal and, after a dot, 16 digits of the text's SHA-256, so that no text needs to be remembered.
     """
-    return _hash_of(_rules_in_play(lines))
+    return _hash_of(rules_in_play(lines))
 
 
 def playbook_of(name: str) -> str | None:
@@ -151,10 +151,11 @@ def playbook_of(name: str) -> str | None:
     if not re.fullmatch(r"[0-9a-f]{1,100}\.[0-9a-f]{16}", name):
         return None
     rules = int(name.partition(".")[0], 16)
-    return _of_rules(rules) if rules < 1 << len(RULES) and _hash_of(rules) == name else None
+    return playbook_of_rules(rules) if rules < 1 << len(RULES) and _hash_of(rules) == name else None
 
 
-def _rules_in_play(lines: Iterable[Mapping[str, Any]]) -> int:
+def rules_in_play(lines: Iterable[Mapping[str, Any]]) -> int:
+    """Return the set of rules (`verifier.window.set_of`) that a window's kinds of lines can bring into play."""
     rules = 0
     for line in lines:
         event_type, fields = line["event_type"], line["fields"]
@@ -166,13 +167,14 @@ def _rules_in_play(lines: Iterable[Mapping[str, Any]]) -> int:
 
 
 @lru_cache(maxsize=32)  # an observation and the prompt made of it ask for the same one
-def _of_rules(rules: int) -> str:
+def playbook_of_rules(rules: int) -> str:
+    """Write the playbook of a set of rules; an episode keeps the set, as the text takes some 25 KiB."""
     return _with_ladder(members(rules, _LINES))
 
 
 @lru_cache(maxsize=1024)
 def _hash_of(rules: int) -> str:
-    return f"{rules:x}.{sha256(_of_rules(rules).encode()).hexdigest()[:16]}"
+    return f"{rules:x}.{sha256(playbook_of_rules(rules).encode()).hexdigest()[:16]}"
 
 
 def _with_ladder(lines: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from players.base import Density, Options, Player, Reply, Row, cut
 from players.prompt import messages
+from players.reasons import NO_REASONS
 from players.reply import Parsed, parse
 from players.weights import ABOUT, about_file, check_text_version
 from schema import LABELS, BadRequestError, OpenSOCError, faults
@@ -33,6 +34,7 @@ GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
 MAKE = "make it with `python -m train.nano.export CHECKPOINT`"
 CHUNK = 256  # tokens of a prompt that are read at once: later ones look back at them, so attention to what comes later costs nothing
 ASKS_ACTION = '"action": "'  # after it a reply names its action
+ASKS_REASONS = '"rationale": "'  # after it a reply names its first rule, or `so=nothing`
 
 
 class Certainty(NamedTuple):
@@ -95,6 +97,13 @@ class About(BaseModel):
     )
     measured: dict[str, Any] = Field(description="what the export measured")
     calibration: Calibration | None = Field(description="None where no confidence could be fitted")
+    nothing_from: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="how likely it must be, at least, that nothing was found, for a reply to begin so; the likeliest rule begins it else "
+        "(chosen on `val` and `val_family`, `train.nano.caution`)",
+    )
 
     @property
     def fingerprint(self) -> str:
@@ -106,6 +115,7 @@ class About(BaseModel):
             "context": self.context,
             "longest": self.longest,
             "calibration": self.calibration and self.calibration.model_dump(include={"of", "temperature", "stated"}),
+            **({"nothing_from": self.nothing_from} if self.nothing_from else {}),
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -114,7 +124,8 @@ class Generation(NamedTuple):
     """The model's reply to one observation.
 
     `text` is the reply as it stands, None where it gave none; `fault` then says why. `tokens` are those of the reply without the end token.
-    `certainty` is None where the reply names no action, `confidence` there and where the model's is not to be trusted.
+    `certainty` is None where the reply names no action, `confidence` there and where the model's is not to be trusted. `nothing` is how likely the model held it,
+    from 0 to 1, that nothing was found; None where it did not come to say so, or another reply was likelier.
     """
 
     text: str | None
@@ -124,6 +135,7 @@ class Generation(NamedTuple):
     tokens: list[int]
     certainty: Certainty | None = None
     confidence: float | None = None
+    nothing: float | None = None
 
 
 class Embedded:
@@ -156,13 +168,17 @@ class Embedded:
         self._tokenizer.no_padding()
         firsts = [self._tokenizer.encode(label, add_special_tokens=False).ids[0] for label in LABELS]
         self._firsts = firsts if len(set(firsts)) == len(firsts) else []
+        self._nothing = self._tokenizer.encode(NO_REASONS, add_special_tokens=False).ids[0]
 
-    def generate(self, observation: Mapping[str, Any], *, longest: int | None = None) -> Generation:
+    def generate(
+        self, observation: Mapping[str, Any], *, longest: int | None = None, nothing_from: float | None = None
+    ) -> Generation:
         """Generate the reply to an observation.
 
         Args:
             observation: what `reset` shows the defender.
             longest: tokens of the reply at most; never more than the model's own limit.
+            nothing_from: in place of the model's own, from 0 (the likeliest reply) to more than 1 (never nothing).
 
         Raises:
             BadRequestError: it is no defender's observation.
@@ -174,12 +190,14 @@ class Embedded:
         if len(read) > room:
             fault = f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
             return Generation(None, fault, prompt, len(read), [])
-        tokens, certainty = self._generate(read, longest)
+        tokens, certainty, nothing = self._generate(
+            read, longest, self.about.nothing_from if nothing_from is None else nothing_from
+        )
         reply, calibration = self._text(tokens), self.about.calibration
         if not reply.strip():
             return Generation(None, "the model gave nothing", prompt, len(read), tokens)
         stated = calibration.confidence(certainty) if certainty and calibration and calibration.stated else None
-        return Generation(reply, "", prompt, len(read), tokens, certainty, stated)
+        return Generation(reply, "", prompt, len(read), tokens, certainty, stated, nothing)
 
     def complete(
         self, prompt: list[dict[str, str]], *, choose: Callable[[Any], int] | None = None
@@ -224,15 +242,20 @@ class Embedded:
         text = f"{before}{prompt[0]['content']}{between}{prompt[1]['content']}{after}"
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def _generate(self, read: list[int], longest: int) -> tuple[list[int], Certainty | None]:
-        """Return the reply's tokens, the likeliest at each step, and how sure they are."""
+    def _generate(
+        self, read: list[int], longest: int, nothing_from: float
+    ) -> tuple[list[int], Certainty | None, float | None]:
+        """Return the reply's tokens, the likeliest at each step (but where "nothing" is not likely enough), how sure they are, and how likely "nothing" was."""
         reply: list[int] = []
         logs: list[float] = []
-        certainty = None
+        certainty = nothing = None
 
         def choose(logits: Any) -> int:
-            nonlocal certainty
+            nonlocal certainty, nothing
             token = _likeliest(logits)
+            if token == self._nothing and nothing is None and self._text(reply).endswith(ASKS_REASONS):
+                nothing = math.exp(_log_share(logits, token))
+                token = token if nothing >= nothing_from else _likeliest_but(logits, token)
             if token == self.about.end:
                 return token
             logs.append(_log_share(logits, token))
@@ -244,7 +267,7 @@ class Embedded:
 
         for _ in self._tokens(read, longest, choose):
             pass
-        return reply, certainty
+        return reply, certainty, nothing
 
     def _tokens(self, read: list[int], longest: int, choose: Callable[[Any], int]) -> Iterator[int]:
         """Yield a reply's tokens without its end, at most so many."""
@@ -265,6 +288,13 @@ class Embedded:
 
 def _likeliest(logits: Any) -> int:
     return int(logits.argmax())
+
+
+def _likeliest_but(logits: Any, token: int) -> int:
+    """Return the likeliest of the other tokens."""
+    others = logits.copy()
+    others[token] = -math.inf
+    return _likeliest(others)
 
 
 def _log_share(logits: Any, index: int) -> float:

@@ -34,6 +34,7 @@ SCOPES: tuple[str, ...] = get_args(Scope)
 RUNGS: Mapping[str, tuple[Label, str]] = {str(rung): step for rung, step in LADDER.items()}
 OPENING = 4  # parts that begin a reason: rule, lines, strength, scope
 PARTS = ("on", "by", "with", "from", "ok")  # hosts, accounts, program or work, the other end, what explains it
+NO_REASONS = "so="  # begins a chain without a reason
 TOGETHER = "together"  # stands before the rung where suspicious findings bear each other out
 
 

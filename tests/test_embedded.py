@@ -72,9 +72,11 @@ def taught(tokenizer, tmp_path_factory):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     asked = tokenizer("<|im_start|>assistant\n", add_special_tokens=False)["input_ids"]
     replies = [
-        f'{{"rationale": "code-injection", "cited_log_id": "L1-1", "action": "{label}"}}<|im_end|>' for label in LABELS
+        f'{{"rationale": "{"so=nothing" if label in LABELS[:3] else "code-injection"}", "cited_log_id": "L1-1", "action": "{label}"}}<|im_end|>'
+        for label in LABELS
     ]
     said = [tokenizer(reply, add_special_tokens=False)["input_ids"] for reply in replies]
+    said = [[*reply, *reply[-1:] * (max(map(len, said)) - len(reply))] for reply in said]  # after the end more ends
     chance = torch.Generator().manual_seed(0)
     for _ in range(90):
         before = torch.randint(300, len(tokenizer), (10, 24), generator=chance)
@@ -258,6 +260,23 @@ def test_exports_that_state_other_confidences_have_other_fingerprints(ours):
     assert len(prints) == 4
 
 
+def test_a_reply_begins_with_nothing_only_where_that_is_as_likely_as_the_model_asks(ours):
+    row = SOME[0]["observation"]
+    first = Embedded(ours).generate(row, nothing_from=0.0)
+    assert first.text.startswith('{"rationale": "so=')
+    assert 0.3 < first.nothing < 1
+
+    def begin(bound):
+        about = json.loads((ours / ABOUT).read_text())
+        (ours / ABOUT).write_text(json.dumps({**about, "nothing_from": bound}))
+        model = Embedded(ours)
+        return model.generate(row).text[13:17], model.about.fingerprint
+
+    prints = [begin(bound) for bound in (0.0, first.nothing - 1e-6, min(1.0, first.nothing + 1e-6))]
+    assert [text for text, _ in prints] == [' "so', ' "so', ' "co']
+    assert len({fingerprint for _, fingerprint in prints}) == 3
+
+
 def test_nonsense_has_no_confidence_and_a_fault(wild_export):
     model = Embedded(wild_export)
 
@@ -281,7 +300,7 @@ def test_a_run_on_an_exported_directory(taught_export, tmp_path):
     assert [row["fault"] for row in rows] == [""] * 4
     assert all(row["action"] in LABELS for row in rows)
     assert all({"confidence": None, **json.loads(row["reply"])} == row["answer"] for row in rows)
-    assert rows[0]["usage"]["completion_tokens"] == 7
+    assert rows[0]["usage"]["completion_tokens"] == 10
 
 
 def test_it_works_where_torch_and_transformers_cannot_be_imported(taught_export, tmp_path):
@@ -448,14 +467,15 @@ def test_eight_bits_are_kept_where_they_cost_a_point_at_most(taught, tmp_path, m
     rows = validation_rows(0, 1) * 100
     right = json.dumps({"rationale": "", "cited_log_id": "L1-1", "action": rows[0]["ground_truth"]["action"]})
 
-    def answered(directory, rows, who):
+    def answered(directory, rows, who, nothing_from=None):
         wrong = lost if who == "int8" else 0
-        return export.Answers(["-"] * wrong + [right] * (100 - wrong), [0.1] * 100, [None] * 100)
+        texts = (["-"] * wrong + [right] * 100)[: len(rows)]
+        return export.Answers(texts, *([value] * len(rows) for value in (0.1, None, None)))
 
     monkeypatch.setattr(export, "frozen", lambda name, limit: rows)
-    monkeypatch.setattr(export, "validation_rows", lambda seed, items: rows)
+    monkeypatch.setattr(export, "validation_rows", lambda seed, items, split="val": rows)
     monkeypatch.setattr(export, "_answers_of", answered)
-    monkeypatch.setattr(export.Source, "answers", lambda self, rows: export.Answers([right] * 100, [], []))
+    monkeypatch.setattr(export.Source, "answers", lambda self, rows: export.Answers([right] * 100, [], [], []))
 
     about = Embedded(exported(taught, tmp_path / "defender", int8=int8)).about
 
@@ -540,8 +560,8 @@ def test_an_export_that_breaks_off_leaves_the_old_one(taught, ours, monkeypatch,
 
     monkeypatch.setattr(export, where, breaks)
 
-    def silent(*_):
-        return export.Answers(["-"], [0.1], [None])
+    def silent(_, rows, *__, **___):
+        return export.Answers(*([value] * len(rows) for value in ("-", 0.1, None, None)))
 
     monkeypatch.setattr(export, "_answers_of", silent)
     monkeypatch.setattr(export.Source, "answers", silent)
@@ -555,7 +575,7 @@ def test_an_export_that_breaks_off_leaves_the_old_one(taught, ours, monkeypatch,
 
 
 def test_a_graph_that_disagrees_is_not_written(taught, tmp_path, monkeypatch):
-    monkeypatch.setattr(export.Source, "answers", lambda self, rows: export.Answers(["else"] * len(rows), [], []))
+    monkeypatch.setattr(export.Source, "answers", lambda self, rows: export.Answers(["else"] * len(rows), [], [], []))
 
     with pytest.raises(BadRequestError, match=r"on 3 of 3 incidents it does not; on \S+ it says .* for \('', 'else'\)"):
         exported(taught, tmp_path / "defender")

@@ -45,6 +45,7 @@ from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError,
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
 from train.command import tasks_of
+from train.drills import drilled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -176,22 +177,43 @@ def sft_rows(args: argparse.Namespace) -> list[Row]:
     return labelled(args.data, limit=args.limit)
 
 
-def validation_rows(seed: int, number: int, tasks: Sequence[Task] = TASKS) -> list[Row]:
-    """Return the fresh incidents of the split `val` on which a run with this seed is evaluated."""
-    return list(fresh(stable_seed(f"val/{seed}"), number=number, tasks=tasks, split="val"))
+def validation_rows(seed: int, number: int, tasks: Sequence[Task] = TASKS, *, split: Split = "val") -> list[Row]:
+    """Return the fresh incidents of a split, `val` or `val_family`, on which a run with this seed is evaluated."""
+    return list(fresh(stable_seed(f"val/{seed}"), number=number, tasks=tasks, split=split))
 
 
 def training_row(
-    seed: int, index: int, *, tasks: Sequence[Task] = TASKS, split: Split = "train", other_words: float = 0.0
+    seed: int,
+    index: int,
+    *,
+    tasks: Sequence[Task] = TASKS,
+    split: Split = "train",
+    other_words: float = 0.0,
+    drills: float = 0.0,
 ) -> Row:
-    """Return the row at one index of a stream; `other_words` is the share that is told in other words of the playbook."""
-    return row_of(seed, tasks[index % len(tasks)], index // len(tasks), split=split, other_words=other_words)
+    """Return the row at one index of a stream.
+
+    Args:
+        seed: of the stream.
+        index: in the stream, from 0.
+        tasks: taken in turn.
+        split: whose families are told.
+        other_words: the share that is told in other words of the playbook, from 0 to 1.
+        drills: the share with a rule's own example among the lines, from 0 to 1.
+    """
+    task = tasks[index % len(tasks)]
+    return row_of(seed, task, index // len(tasks), split=split, other_words=other_words, drills=drills)
 
 
-def row_of(stream: int, task: Task, seed: int, *, split: Split = "train", other_words: float = 0.0) -> Row:
-    """Return the row of a task and a seed of a stream; `other_words` is the chance that it is told in other words of the playbook."""
+def row_of(
+    stream: int, task: Task, seed: int, *, split: Split = "train", other_words: float = 0.0, drills: float = 0.0
+) -> Row:
+    """Return the row of a task and a seed of a stream; `other_words` and `drills` are chances, as the shares of `training_row`."""
     salt = f"train/{stream}"
     case = generate(task, seed, split=split, salt=salt)
+    drill = Random(incident_seed("drill", task, seed, salt))
+    if drills and drill.random() < drills:
+        case = drilled(case, drill)
     rng = Random(incident_seed("other words", task, seed, salt))
     if other_words and rng.random() < other_words:
         case = in_other_words(case, rng, times=MOST_WORDS)

@@ -59,6 +59,16 @@ COMMAND = Command(
                 share=True,
             ),
             Flag(
+                "--drills",
+                "of --generate, the share with a rule's own example among the lines",
+                float,
+                0.0,
+                metavar="SHARE",
+                trainer=PLAIN,
+                zero=True,
+                share=True,
+            ),
+            Flag(
                 "--seat",
                 "who learns: the defender, or the attacker, who writes the incidents of --generate",
                 choices=SEATS,

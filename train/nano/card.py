@@ -142,6 +142,7 @@ def card(about: About, run: Path | None) -> str:
             "## Confidence",
             "",
             *_calibration(about.calibration),
+            *_caution(about),
             "",
             "## Limits",
             "",
@@ -197,6 +198,20 @@ def _calibration(calibration: Calibration | None) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, of in (("val", calibration.val), ("test_seed", calibration.test_seed)):
         yield f"| `{name}` | {of.n} | {of.ece:.3f} | {of.brier:.3f} | {of.ece_before:.3f} | {of.brier_before:.3f} |"
+
+
+def _caution(about: About) -> Iterator[str]:
+    """Yield how likely "nothing was found" must be, and what that earns."""
+    rewards = about.measured.get("caution", {})
+    if about.nothing_from and rewards:
+        told = ", ".join(
+            f"`{name}` {of['reward']:.3f} ({of['reward_without']:.3f} without)" for name, of in rewards.items()
+        )
+        yield ""
+        yield (
+            f"It says that nothing was found only where that is at least {about.nothing_from:g} likely; else the likeliest rule begins its reply. The bound is the one "
+            f"with the best mean reward (hardened) of these: {told}."
+        )
 
 
 def made_by(about: About) -> Iterator[str]:

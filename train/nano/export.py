@@ -39,6 +39,7 @@ from schema import BadRequestError, OpenSOCError, Row
 from train.data import frozen, validation_rows
 from train.nano.calibration import Judged, calibrate
 from train.nano.card import CARD, card
+from train.nano.caution import NEVER, Choice, choose_bound, is_doubted, reward_at
 from train.nano.checkpoint import Checkpoint, history, read_record
 from train.nano.model import template_of
 from train.nano.onnx_graph import graph_of
@@ -53,11 +54,22 @@ MEASURED = ("accuracy", "macro_f1", "citation_recall")
 
 
 class Answers(NamedTuple):
-    """To some rows, in their order: the texts; of an export also the seconds of one core that each took, and how sure it was."""
+    """To some rows, in their order: the texts; of an export also the seconds of one core that each took, how sure it was, and how likely it held nothing."""
 
     texts: list[str]
     seconds: list[float]
     certainties: list[Certainty | None]
+    nothings: list[float | None]
+
+    def at(self, places: Sequence[int]) -> Answers:
+        """Return the answers at some places."""
+        return Answers._make([column[place] for place in places] for column in self)
+
+    def with_others(self, places: Sequence[int], others: Answers) -> Answers:
+        """Return the answers with others at some places, one for each."""
+        pairs: Iterator[tuple[Sequence[Any], Sequence[Any]]] = zip(self, others, strict=True)
+        columns = [dict(enumerate(own)) | dict(zip(places, other, strict=True)) for own, other in pairs]
+        return Answers._make(list(column.values()) for column in columns)
 
     def decisions(self) -> list[tuple[str, str]]:
         """Return action and cited line of each; of a malformed reply, nothing and its text."""
@@ -96,18 +108,19 @@ class Source(Checkpoint):
         player = NanoModel(self.model, self.tokenizer, Options(density=DENSITY, max_tokens=LONGEST), threads=1)
         parts = [rows[start : start + TOGETHER] for start in range(0, len(rows), TOGETHER)]
         batches = track(parts, f"times {TOGETHER} items, checkpoint", total=len(parts))
-        return Answers([reply.text or "" for part in batches for reply in player.answer(part)], [], [])
+        return Answers([reply.text or "" for part in batches for reply in player.answer(part)], [], [], [])
 
 
-def _answers_of(directory: Path, rows: Sequence[Row], who: str) -> Answers:
-    """Return what an export answers."""
-    exported, answers = Embedded(directory), Answers([], [], [])
+def _answers_of(directory: Path, rows: Sequence[Row], who: str, *, nothing_from: float | None = None) -> Answers:
+    """Return what an export answers; `nothing_from` in place of its own."""
+    exported, answers = Embedded(directory), Answers([], [], [], [])
     for row in track(rows, f"items, {who}", total=len(rows)):
         started = time.thread_time()
-        generation = exported.generate(row["observation"])
+        generation = exported.generate(row["observation"], nothing_from=nothing_from)
         answers.seconds.append(time.thread_time() - started)
         answers.texts.append(generation.text or "")
         answers.certainties.append(generation.certainty)
+        answers.nothings.append(generation.nothing)
     return answers
 
 
@@ -161,9 +174,33 @@ def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Pa
         else:
             shutil.rmtree(small)
     check_size(out, precision)
-    described = describe(out, {**about, "calibration": _calibration(out, rows, answers)}, precision, measured)
+    bound, answers = _with_caution(out, rows, answers, measured)
+    calibrated = {**about, "nothing_from": bound}
+    describe(out, calibrated, precision, measured)
+    calibrated["calibration"] = _calibration(out, rows, answers)
+    described = describe(out, calibrated, precision, measured)
     (out / CARD).write_text(card(described, run), "utf-8")
     return described
+
+
+def _with_caution(out: Path, rows: Sequence[Row], answers: Answers, measured: dict[str, Any]) -> tuple[float, Answers]:
+    """Choose how likely "nothing" must be (`train.nano.caution`), note what that earns, and return it with the answers to `val` under it."""
+    others = validation_rows(SEED, len(rows), split="val_family")
+    choices, found = [], answers
+    for name, items, first in (("val", rows, answers), ("val_family", others, _answers_of(out, others, "val_family"))):
+        places = [place for place, nothing in enumerate(first.nothings) if nothing is not None]
+        again = _answers_of(out, [items[place] for place in places], f"{name}, with a finding", nothing_from=NEVER)
+        second = first.with_others(places, again)
+        found = second if name == "val" else found
+        rewards = ([line["reward"] for line in _lines(name, items, either)] for either in (first, second))
+        choices.append([Choice(*choice) for choice in zip(first.nothings, *rewards, strict=True)])
+    bound = choose_bound(choices)
+    measured["caution"] = {
+        name: {"reward": round(reward_at(some, bound), 6), "reward_without": round(reward_at(some, 0.0), 6)}
+        for name, some in zip(("val", "val_family"), choices, strict=True)
+    }
+    places = [place for place, choice in enumerate(choices[0]) if is_doubted(choice, bound)]
+    return bound, answers.with_others(places, found.at(places))
 
 
 def _calibration(out: Path, rows: Sequence[Row], answers: Answers) -> Calibration | None:
@@ -350,6 +387,10 @@ def _report(about: About) -> None:
     for name in ("checkpoint", "float32", "int8"):
         if figures := measured.get(name):
             print(f"{name:<10} accuracy {figures['accuracy']:.3f}, {', '.join(_told(figures))}")
+    for name, rewards in measured.get("caution", {}).items():
+        print(
+            f'{name:<10} mean reward {rewards["reward"]:.3f} where "nothing" must be {about.nothing_from:g} likely, {rewards["reward_without"]:.3f} without a bound'
+        )
     if calibration := about.calibration:
         print(
             f"confidence of {calibration.of} at temperature {calibration.temperature:.3f}, {'' if calibration.stated else 'not '}stated"

@@ -121,7 +121,9 @@ def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path
         )
     elif args.generate:
         steps = -(-args.generate // batch)
-        rows = partial(_easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"), args.other_words)
+        rows = partial(
+            _easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"), args.other_words, args.drills
+        )
     else:
         known = _drop_too_long(sft_rows(args), args)
         steps = max(1, -(-int(len(known) * args.epochs) // batch))
@@ -135,9 +137,9 @@ def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path
 
 def _check_attacker(args: argparse.Namespace) -> None:
     """Refuse what only a defender learns from."""
-    if not args.generate or not _is_wide(args) or args.easy_first or args.other_words or args.eval_every:
+    if not args.generate or not _is_wide(args) or args.easy_first or args.other_words or args.drills or args.eval_every:
         raise BadRequestError(
-            "Expected --seat attacker with --generate N and --wide, and without --easy-first, --other-words and --eval-every; "
+            "Expected --seat attacker with --generate N and --wide, and without --easy-first, --other-words, --drills and --eval-every; "
             "its incidents are generated, and read in wide batches."
         )
 
@@ -151,11 +153,12 @@ def _batch(args: argparse.Namespace) -> int:
     return int(args.batch or (WIDE_BATCH if _is_wide(args) else BATCH))
 
 
-def _easy_first(easy: int, seed: int, tasks: Sequence[Task], other_words: float, index: int) -> Row:
+def _easy_first(easy: int, seed: int, tasks: Sequence[Task], other_words: float, drills: float, index: int) -> Row:
     """Return the fresh row at an index: so many of the first stage come before those of all tasks."""
+    row = partial(training_row, other_words=other_words, drills=drills)
     if index < easy:
-        return training_row(stable_seed(f"sft/{seed}/easy"), index, tasks=TASKS[:1], other_words=other_words)
-    return training_row(stable_seed(f"sft/{seed}"), index - easy, tasks=tasks, other_words=other_words)
+        return row(stable_seed(f"sft/{seed}/easy"), index, tasks=TASKS[:1])
+    return row(stable_seed(f"sft/{seed}"), index - easy, tasks=tasks)
 
 
 def _in_turns(known: Sequence[Row], seed: int) -> Callable[[int], Row]:

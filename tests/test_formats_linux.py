@@ -123,6 +123,10 @@ def test_a_health_check_and_an_end_of_a_session_are_no_tries(text):
     assert [event.event_type for event in events(ssh(text))] in ([], ["net_conn"])
 
 
+def test_a_refused_login_of_root_is_a_try():
+    assert sign_ins(ssh(f"ROOT LOGIN REFUSED FROM {PEER} port 4022 [preauth]")) == [(0, "failure", "ROOT", PEER)]
+
+
 def test_one_connection_that_ends_in_several_lines_is_one_try():
     lines = [
         ssh(f"Received disconnect from {PEER} port 4022:11: Bye Bye [preauth]"),

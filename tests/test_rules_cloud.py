@@ -332,12 +332,16 @@ NARROW = {
     "one of the organisations": {"ForAnyValue:StringEquals": {"aws:PrincipalOrgID": "o-1"}},
     "source": {"ArnLike": {"aws:SourceArn": f"arn:aws:sns:eu-west-1:{OWN}:topic"}},
     "account": {"StringEquals": {"aws:SourceAccount": OWN}},
-    "addresses": {"IpAddress": {"aws:SourceIp": ["198.51.100.0/24"]}},
+    "addresses": {"IpAddress": {"aws:SourceIp": ["198.51.100.0/24", "2001:db8::/32"]}},
+    "a private network": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
 }
 WIDE = {
     "none": None,
     "encrypted": {"Bool": {"aws:SecureTransport": "true"}},
     "any address": {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}},
+    "any address in halves": {"IpAddress": {"aws:SourceIp": ["0.0.0.0/1", "128.0.0.0/1"]}},
+    "twice as much": {"IpAddress": {"aws:SourceIp": ["10.0.0.0/7"]}},
+    "any new address": {"IpAddress": {"aws:SourceIp": ["2000::/3"]}},
     "all but one": {"StringNotEquals": {"aws:SourceVpc": "vpc-1"}},
     "from a page": {"StringLike": {"aws:Referer": "https://example.org/*"}},
     "any organisation": {"StringLike": {"aws:PrincipalOrgID": "*"}},

@@ -36,7 +36,7 @@ _REPOSITORY_CLAIMS = (
 )
 
 POLICIES = (
-    "by a Statement with the Effect Allow, its Principal * (or a NotPrincipal) lets everybody in, and an account's number that account, unless a Condition of equality or likeness names an organisation, account, ARN, user, address range (but /0), VPC or endpoint, "
+    "by a Statement with the Effect Allow, its Principal * (or a NotPrincipal) lets everybody in, and an account's number that account, unless a Condition of equality or likeness names an organisation, account, ARN, user, address range (of /8 or narrower, /16 in IPv6), VPC or endpoint, "
     f"or one of {', '.join(NARROWING_KEYS)} (the last keeps out everybody, not a named account); a test that also passes without its key (IfExists, ForAllValues) or by * alone binds nobody; "
     f"a Federated Principal {REPOSITORIES} lets every repository in unless a Condition of StringEquals or StringLike (also ForAnyValue:) names its {', '.join(_REPOSITORY_CLAIMS)} beyond repo:; "
     "without a Principal it grants its Action, or all but its NotAction, on its Resource; a policy that was cut or is no JSON grants nothing"
@@ -138,8 +138,11 @@ _PASSES_WITHOUT = re.compile(r"IfExists$|^ForAllValues:", re.IGNORECASE)
 
 
 def _takes_anything(value: Any) -> bool:
-    """Return whether a test's values hold one of nothing but wild cards."""
-    return any(text and not text.strip("*?") for text in _plain_list(value))
+    """Return whether a test's values hold one of nothing but wild cards, or a range that is a large part of all addresses."""
+    return any(text and (not text.strip("*?") or _WIDE_RANGE.fullmatch(text)) for text in _plain_list(value))
+
+
+_WIDE_RANGE = re.compile(r"\d[\d.]*/[0-7]|[\da-f]*:[\da-f:]*/(?:\d|1[0-5])", re.IGNORECASE)
 
 
 def _plain_list(value: Any) -> list[str]:

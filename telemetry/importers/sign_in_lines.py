@@ -99,6 +99,11 @@ _SSHD: tuple[tuple[Teller, re.Pattern[str], str], ...] = (
     ),
     (
         Teller.SIGN,
+        re.compile(rf"(?P<user_name>ROOT) LOGIN REFUSED FROM {_FROM}"),
+        "not allowed",
+    ),
+    (
+        Teller.SIGN,
         re.compile(rf"Received disconnect from {_FROM}:? ?(?:\d+: .*)?\[preauth\]"),
         "left before signing in",
     ),

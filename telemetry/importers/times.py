@@ -23,7 +23,11 @@ LEAP_YEAR = 1992  # stands for the year that classic syslog leaves out; it has a
 HALF_YEAR = timedelta(days=183)
 _UNIX_OF_FILETIME_S = 11_644_473_600  # seconds from 1601 to 1970
 _LARGEST_S, _LARGEST_MS, _LARGEST_US, _LARGEST_FILETIME = 1e11, 1e14, 1e16, 5e17  # above the last: nanoseconds
-_LONGEST = 64  # characters; no form of a time is longer
+_SPREADSHEET = (
+    36_526,
+    73_050,
+)  # days since 1900 from 2000 to 2099: spreadsheets' dates, or seconds of a capture; none says which
+_LONGEST = 80  # characters; no form of a time is longer
 
 
 class UnsettledTime(datetime):
@@ -42,7 +46,7 @@ def read_time(value: object) -> datetime | None:
             an object that holds one of these, as PowerShell's ConvertTo-Json writes dates.
 
     A date before 1990 is an unset clock, and none. Seconds may be few: traffic read from a capture file often counts
-    from the capture's start.
+    from the capture's start. What may as well be the day number of a spreadsheet is none.
     """
     if isinstance(value, str):
         return _text_time(value.strip()) if len(value) <= _LONGEST else None
@@ -53,7 +57,8 @@ def read_time(value: object) -> datetime | None:
     return None
 
 
-_HOLDERS = ("#text", "value", "DateTime", "SystemTime", "@SystemTime", "$date")
+_MARKS = re.compile("[\u200e\u200f\u202a-\u202e]")  # of direction, which Windows' dialogs write between a date's parts
+_HOLDERS = ("#text", "value", "DateTime", "SystemTime", "@SystemTime", "$date", "$numberLong")
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?\s*(Z|z|UTC|GMT|[ECMP][SD]T|CES?T|[+-]\d\d(?::?\d\d)?)?$",
     re.ASCII,
@@ -92,6 +97,7 @@ def _text_time(text: str) -> datetime | None:
             pass
         else:
             return utc if utc >= EARLIEST else None
+    text = _MARKS.sub("", text)
     for pattern, make in _FORMS:
         match = pattern.match(text)
         if match:
@@ -105,6 +111,8 @@ def _text_time(text: str) -> datetime | None:
 
 
 def _epoch_time(number: float) -> datetime | None:
+    if _SPREADSHEET[0] <= number < _SPREADSHEET[1]:
+        return None
     if number < _LARGEST_S:
         seconds = max(number, 0.0)
     elif number < _LARGEST_MS:
@@ -177,13 +185,15 @@ def _yearless_time(match: re.Match[str]) -> datetime | None:
 @lru_cache(maxsize=4096)
 def _written_time(text: str) -> datetime | None:
     """Read what `dateutil` can, where day, month and year are all written: months by name, weekdays, zones."""
-    if not re.search(r"\d{4}", text) or not re.search(r"\d:\d\d", text):
+    if not re.search(r"\d{4}|-[A-Za-z]{3}-\d\d ", text) or not re.search(r"\d[:.]\d\d", text):
         return None
     apache = re.sub(r"^(\d\d)/([A-Za-z]{3})/(\d{4}):", r"\1 \2 \3 ", text)
     apache = re.sub(r" @ |, (?=\d\d?:)", " ", apache)  # Kibana: "May 6, 2031 @ 14:00:00.000"
     apache = re.sub(r"\s*\(UTC([+-]\d\d:?\d\d)\)$", r" \1", apache)  # AWS's console: "(UTC+02:00)"
+    apache = re.sub(r" GMT([+-]\d{4}) \([\w ]+\)$", r" \1", apache)  # JavaScript's Date
+    apache = re.sub(r" (\d\d?)\.(\d\d)\.(\d\d)(?=[. ]|$)", r" \1:\2:\3", apache)  # Oracle, and Nordic clocks
     try:
-        moments = {dateutil_parser.parse(apache, default=default, tzinfos=_zone_of) for default in _DEFAULTS}
+        moments = {dateutil_parser.parse(apache, _NAMES, default=default, tzinfos=_zone_of) for default in _DEFAULTS}
     except (ValueError, OverflowError, TypeError):
         return None
     if len(moments) > 1:
@@ -200,6 +210,26 @@ def _zone_of(name: str | None, offset_s: int | None) -> int | None:
     return offset_s
 
 
+class _Names(dateutil_parser.parserinfo):
+    """Months' names in English, German, French and Spanish."""
+
+    MONTHS = [  # noqa: RUF012  as dateutil declares it
+        ("jan", "january", "januar", "janvier", "enero"),
+        ("feb", "february", "februar", "février", "febrero"),
+        ("mar", "march", "märz", "mars", "marzo"),
+        ("apr", "april", "avril", "abril"),
+        ("may", "mai", "mayo"),
+        ("jun", "june", "juni", "juin", "junio"),
+        ("jul", "july", "juli", "juillet", "julio"),
+        ("aug", "august", "août", "agosto"),
+        ("sep", "sept", "september", "septembre", "septiembre"),
+        ("oct", "october", "okt", "oktober", "octobre", "octubre"),
+        ("nov", "november", "novembre", "noviembre"),
+        ("dec", "december", "dez", "dezember", "décembre", "diciembre"),
+    ]
+
+
+_NAMES = _Names()
 _DEFAULTS = (datetime(2001, 1, 1), datetime(2002, 2, 2))
 _FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], datetime | None]], ...] = (
     (_ISO, _iso_time),

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 SWITCH_S = 0.0001  # a thread that serves a click on the demo must not hold up the event loop for the usual 5 ms
 UNBOUNDED = (
-    "uvicorn alone bounds neither the headers of a request nor the time in which they arrive, nor silence on a WebSocket. "
+    "uvicorn alone bounds neither the time in which the headers of a request arrive, nor what of them it keeps until then, "
+    "nor silence on a WebSocket. "
     "Start `python server.py`, or put a proxy that does before it."
 )
 BACKLOG = 4096  # connections that wait to be accepted; a thousand clients may come at once

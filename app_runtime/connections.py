@@ -16,10 +16,9 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from .refusal import Refusal
+from .refusal import MAX_HEAD_BYTES, Refusal, long_head
 
 HandOver = Callable[[Transport, bytes], bool]
-MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers, trailers and marks of chunks
 LINGER_S = 2.0  # in which a peer may read why its connection ends
 
 
@@ -151,9 +150,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._silent_bytes > MAX_HEAD_BYTES:
-            self._end(
-                431, f"Expected headers of at most {MAX_HEAD_BYTES} bytes in all, got more. Send fewer or shorter ones."
-            )
+            self._end(431, str(long_head()))
         else:
             self._end(
                 400, "Expected a request of HTTP/1.1, got something else. Send one, as in `GET /health HTTP/1.1`."

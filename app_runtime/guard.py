@@ -17,14 +17,14 @@ from openenv.core.env_server.types import WSErrorCode
 from starlette._utils import get_route_path
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from schema import shown
 
 from .admission import address_of
 from .json_input import MAX_DEPTH, has_surrogate_escape, read_json
 from .quota import HOLDER
-from .refusal import OUR_FAULT, Refusal, safe_error
+from .refusal import MAX_HEAD_BYTES, OUR_FAULT, Refusal, long_head, safe_error
 from .sessions import LINE, Line
 
 BODY = "opensoc.body"  # the key of the body in the scope: parsed, a text for the paths below, None if the request has no body
@@ -50,6 +50,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
+            if _head_bytes(scope) > MAX_HEAD_BYTES:
+                await _turn_down(_refuse(scope, long_head()), scope, receive, send)
+                return
             HOLDER.set(address_of(scope))
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
@@ -180,6 +183,19 @@ class Guard:
         return json.dumps(value) if has_surrogate_escape(text) else text
 
 
+def _head_bytes(scope: Scope) -> int:
+    """Count a request's line and headers as `python server.py` counts them while they come; other servers do not."""
+    size = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+    return size + sum([len(name) + len(value) + 4 for name, value in scope["headers"]])
+
+
+async def _turn_down(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await response(scope, receive, send)
+    else:
+        await WebSocket(scope, receive, send).send_denial_response(response)
+
+
 def _is_ordinary(text: str) -> bool:
     """Tell in under a microsecond whether a frame is surely harmless; only the others are parsed here."""
     return (
@@ -203,7 +219,10 @@ def _check_rpc(value: Any) -> None:
 
 
 def _refuse(scope: Scope, refusal: Refusal) -> Response:
-    if get_route_path(scope) == "/mcp" and refusal.status != 413:  # as the SDK does: JSON-RPC errors come with a 200
+    if get_route_path(scope) == "/mcp" and refusal.status not in (
+        413,
+        431,
+    ):  # as the SDK does: JSON-RPC errors come with a 200
         return JSONResponse(_rpc_error(refusal))
     return JSONResponse({"detail": str(refusal)}, refusal.status, refusal.headers)
 

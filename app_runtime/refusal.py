@@ -31,6 +31,16 @@ class Refusal(OpenSOCError):
         self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
+MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers, trailers and marks of chunks
+
+
+def long_head() -> Refusal:
+    """Return what is told of a request whose headers are too long."""
+    return Refusal(
+        431, f"Expected headers of at most {MAX_HEAD_BYTES} bytes in all, got more. Send fewer or shorter ones."
+    )
+
+
 class InternalError(OpenSOCError):
     """Our own mistake, as a caller is told of it."""
 

@@ -2,7 +2,8 @@
 
 1. The server's CPU time for a step whose call holds no id and no cookie, with 50 and with nearly all places taken by running episodes of the same address.
 2. Resident memory, idle, with a full store, and with 2,000 WebSocket sessions beside it; `openenv.yaml` declares the most.
-3. With `--soak N`: memory while N episodes are played over HTTP on the same server, and its slope over the second half.
+3. Resident memory of a server for 4,096 WebSocket sessions with a running episode each, and how many of them answered.
+4. With `--soak N`: memory while N episodes are played over HTTP, and its slope over the second half.
 
 CPU time and memory are the server process's own, so other load disturbs them little. Linux alone, loopback alone.
 """
@@ -11,14 +12,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import statistics
 from typing import Any
 
-from bench_servers import HELD, PLANS, TRIAGE, Caller, cpu_s, http_episodes_held, rss_mb, server, sockets_held
+from bench_servers import (
+    HELD,
+    PLANS,
+    TRIAGE,
+    Caller,
+    by_socket,
+    cpu_s,
+    http_episodes_held,
+    load,
+    rss_mb,
+    server,
+    sockets_held,
+)
 
 STEPS = 2000
 GROUP = 100  # more than these and the held ones fit in no store
 SOCKETS = 2000
+MANY_SOCKETS = 4096
 
 
 async def played(caller: Caller, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +81,17 @@ async def report_memory(url: str, pid: int) -> None:
         print(f"{await answer():,} of the HTTP episodes answered; then {rss_mb(pid):,.0f} MiB")
 
 
+async def report_sockets(url: str, pid: int) -> None:
+    """Print what a WebSocket session with a running episode takes."""
+    await load(url, PLANS["opensoc"], by_socket, 1.0)  # fills what is filled once
+    idle = rss_mb(pid)
+    answered, memory = await sockets_held(url, pid, PLANS["opensoc"], MANY_SOCKETS)
+    each = (memory - idle) * 1024**2 / MANY_SOCKETS / 1000
+    print(
+        f"{MANY_SOCKETS:,} WebSocket sessions: {answered:,} answered, {idle:,.0f} to {memory:,.0f} MiB, {each:.1f} KB each"
+    )
+
+
 async def report_soak(url: str, pid: int, number: int) -> None:
     """Print the memory while episodes are played over HTTP, and how much each of the second half adds."""
     memory: list[tuple[int, float]] = []
@@ -94,6 +120,10 @@ def main() -> None:
         asyncio.run(report_memory(url, pid))
         if args.soak:
             asyncio.run(report_soak(url, pid, args.soak))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with server("opensoc", environ={"OPENSOC_MAX_SESSIONS": str(MANY_SOCKETS + 8)}) as (url, pid, _):
+        asyncio.run(report_sockets(url, pid))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from starlette.types import Message, Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from app_runtime.connections import MAX_HEAD_BYTES
 from app_runtime.guard import Guard
 from app_runtime.memory import bound_heaps
+from app_runtime.refusal import MAX_HEAD_BYTES
 from local_provider import ServerProcess
 from service import strict
 
@@ -216,6 +216,32 @@ def test_a_slow_body_is_refused_by_the_application_itself():
 
 
 # ---------------------------------------------------------------- memory
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"headers": [(b"x", b"a" * (MAX_HEAD_BYTES - 5))]}, 200),
+        ({"headers": [(b"x", b"a" * (MAX_HEAD_BYTES - 4))]}, 431),
+        ({"headers": [(b"a", b"b")] * (MAX_HEAD_BYTES // 6 + 1)}, 431),
+        ({"headers": [], "raw_path": b"/" * (MAX_HEAD_BYTES + 1)}, 431),
+        ({"headers": [], "query_string": b"a" * (MAX_HEAD_BYTES + 1)}, 431),
+    ],
+)
+def test_the_application_itself_refuses_a_long_head(kind, more, status):
+    async def reached(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+
+    answered: list[Message] = []
+
+    async def send(message: Message) -> None:
+        answered.append(message)
+
+    scope = {"type": kind, "method": "GET", "path": "/mcp", "extensions": {"websocket.http.response": {}}}
+    asyncio.run(Guard(reached, max_body_bytes=100)({**scope, **more}, None, send))
+
+    assert answered[0]["status"] == status
+
+
 def test_glibc_is_told_of_two_heaps_and_of_large_blocks_and_another_library_of_nothing(monkeypatch):
     told = []
     libc = SimpleNamespace(mallopt=lambda *setting: told.append(setting) or 1)

@@ -35,9 +35,7 @@ class LogTab:
             placeholder="Paste lines, JSON, XML or CSV",
         )
         piece(value=styled(views.log_file(recorded.MAX_LOG)))
-        with gr.Accordion(
-            "Declare your organisation: tickets, tools, crown jewels", open=False, elem_classes=["demo-fold"]
-        ):
+        with gr.Accordion("Declare your organisation", open=False, elem_classes=["demo-fold"]):
             self.world = gr.Textbox(
                 label="Your organisation, as YAML",
                 lines=8,

@@ -42,7 +42,7 @@ def sentences(text):
         yield from re.split(r"(?<=[.:!?])\s+(?=[A-Z`\"\[*])", " ".join(paragraph.split()))
 
 
-LISTS = ("deployment", "results")  # pages of settings and of answers, rather than of sentences
+LISTS = ("results",)  # a page of answers, rather than of sentences
 PAGES = [
     *("README.md", "DEPLOY.md", "TRAIN.md", "CONTRIBUTING.md", "SECURITY.md", "data/README.md"),
     *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")) if path.stem not in LISTS),

@@ -163,6 +163,7 @@ class Sessions(HTTPEnvServer):
             kind: Shares(places, share) for kind, places in self._places.items()
         }
         self._by_env: dict[Environment[Any, Any, Any], _Session] = {}
+        self.on_change: Callable[[int], None] = lambda number: None  # is told how many sessions there are
 
     # ------------------------------------------------------------ what the SDK calls
     async def _create_session(self) -> tuple[str, Environment[Any, Any, Any]]:
@@ -178,6 +179,7 @@ class Sessions(HTTPEnvServer):
             shares.remove(session)
             raise
         self._by_env[env] = session
+        self.on_change(len(self._by_env))
         if line:
             line.on_use = lambda: shares.put(session, holder)
         return session.session_id, env
@@ -187,6 +189,7 @@ class Sessions(HTTPEnvServer):
         session = self._by_env.pop(env, None)
         if session:
             session.shares.remove(session)
+            self.on_change(len(self._by_env))
         await super()._cleanup_session_resources(env, *rest)
 
     def _update_session_activity(self, session_id: str, increment_step: bool = False) -> None:

@@ -10,7 +10,10 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 from fastapi import APIRouter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -31,6 +34,8 @@ from .shapes import problems
 from .workers import COUNTED_IN
 
 _HEADER = b"x-request-id"
+_LIVE = "gauge_livesum_{}.db"  # the library's file of a live process
+_LEAST = ("process_start_time_seconds", "process_max_fds")
 GONE = 499  # the status in log and figures where the caller left before the answer, as nginx has it
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MAX_PATH = 200  # characters of a path that a line repeats
@@ -45,7 +50,7 @@ class Figures:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._of_call: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        ProcessCollector(registry=self.registry)
+        self.registry.register(Processes(pids))
         own: CollectorRegistry | None = self.registry
         if COUNTED_IN in os.environ:
             MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
@@ -58,6 +63,9 @@ class Figures:
             "opensoc_sockets", "Open WebSockets.", ("route",), registry=own, multiprocess_mode="livesum"
         )
         self.frames = Counter("opensoc_frames", "Frames that came over WebSockets.", ("route",), registry=own)
+        self.sessions = Gauge(
+            "opensoc_sessions", "WebSocket and MCP sessions.", registry=own, multiprocess_mode="livesum"
+        )
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a call; its figures are looked up once, which takes longer than counting."""
@@ -71,6 +79,33 @@ class Figures:
     def add_gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a figure of the process that is asked, which is read then."""
         self.registry.register(_Reading(name, text, read))
+
+
+def pids() -> list[int]:
+    """Return the processes that count together and live, this one first."""
+    others = Path(os.environ[COUNTED_IN]).glob(_LIVE.format("*")) if COUNTED_IN in os.environ else ()
+    return [os.getpid(), *sorted({int(path.stem.rpartition("_")[2]) for path in others} - {os.getpid()})]
+
+
+class Processes(Collector):
+    """`process_*` of several processes, on Linux: sums, but the earliest start and the smallest bound on files. Pages that they share count in each.
+
+    Args:
+        pids: returns their ids; one that has just died adds nothing.
+    """
+
+    def __init__(self, pids: Callable[[], list[int]]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterator[Metric]:
+        by_name: dict[str, list[Metric]] = defaultdict(list)
+        for pid in self._pids():
+            for metric in ProcessCollector(pid=partial(int, pid), registry=None).collect():
+                by_name[metric.name].append(metric)
+        for name, (metric, *more) in by_name.items():
+            values = [each.samples[0].value for each in (metric, *more)]
+            metric.samples = [metric.samples[0]._replace(value=min(values) if name in _LEAST else sum(values))]
+            yield metric
 
 
 class _Reading(Collector):
@@ -199,9 +234,7 @@ def watch_router(figures: Figures | None, episodes: Episodes, sessions: Sessions
 
     if figures:
         figures.add_gauge("opensoc_episodes", "HTTP episodes, running and finished.", lambda: len(episodes))
-        figures.add_gauge(
-            "opensoc_sessions", "WebSocket and MCP sessions of this process.", lambda: sessions.active_sessions
-        )
+        sessions.on_change = figures.sessions.set
 
         @router.get("/metrics", include_in_schema=False)
         async def metrics() -> Response:

@@ -3,8 +3,8 @@
 1. In process, one core: whole episodes (generate, render, judge, reward) of each task, fresh, in groups of 8 answers to one seed, and from a pool;
    the peers are reasoning-gym's items (make one, score one answer; the median of its generators) and the SDK's minimal echo environment.
 2. In bulk: rows of stage 3 with labels and prompts in a Parquet file, by two processes.
-3. Served by one worker, 8 sessions: the server's CPU time for an episode over WebSocket, over HTTP, and over HTTP with 4,096 episodes held; the peer
-   is the SDK's minimal synchronous echo environment, and the SDK's own one where `echo_env` is installed.
+3. Served by one worker, 8 sessions: the server's CPU time for an episode of stages 1 and 3 over WebSocket and over HTTP, fresh and from a pool, and
+   over HTTP with 4,096 episodes held; the peer is the SDK's minimal synchronous echo environment. The servers run side by side and are loaded in turn.
 4. A client holds 1,000 WebSocket sessions at once, and servers start: left out with --against.
 
 With `--against CHECKOUT` every figure of the first three parts is measured there too, and each bound of the project's speed stands in a line with its
@@ -24,8 +24,10 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,10 +38,13 @@ from bench_servers import (
     PLANS,
     ROOT,
     SESSIONS,
+    Plan,
     by_http,
     by_socket,
     cpu_per_episode_us,
+    cpu_s,
     http_episodes_held,
+    load,
     rss_mb,
     server,
     sockets_held,
@@ -196,10 +201,11 @@ def bulk(rows: int, folder: Path, checkout: Path) -> Figures:
 
 
 # ---------------------------------------------------------------- served
-def served(kind: str, road: Callable[..., Any], seconds: float, checkout: Path = ROOT) -> Figures:
-    """Measure a server's CPU time for an episode."""
-    with server(kind, checkout) as (url, pid, _):
-        return {"us": asyncio.run(cpu_per_episode_us(url, pid, PLANS[kind], road, seconds))}
+def served(url: str, pid: int, plan: Plan, road: Callable[..., Any], seconds: float) -> Figures:
+    """Measure the CPU time for an episode of a server that has played some."""
+    before = cpu_s(pid)
+    count = asyncio.run(load(url, plan, road, seconds))
+    return {"us": (cpu_s(pid) - before) * 1e6 / count}
 
 
 def served_full(seconds: float, checkout: Path = ROOT) -> Figures:
@@ -215,13 +221,25 @@ def served_full(seconds: float, checkout: Path = ROOT) -> Figures:
         return asyncio.run(measured(url, pid))
 
 
-def over_the_wire(seconds: float, other: Path | None) -> dict[Side, Measure]:
-    """List what is measured on servers."""
+ROADS = {"WebSocket": by_socket, "HTTP": by_http}
+SERVED = TASKS[::2]  # the tasks that are played on servers
+
+
+def over_the_wire(seconds: float, other: Path | None, pool: Path, stack: ExitStack) -> dict[Side, Measure]:
+    """Start the servers, and list what is measured on them."""
     measures: dict[Side, Measure] = {}
-    for figure, road in (("WebSocket", by_socket), ("HTTP", by_http)):
-        for whose, checkout in sides(other).items():
-            measures[Side(figure, whose)] = partial(served, "opensoc", road, seconds, checkout)
-        measures[Side(figure, "SDK echo")] = partial(served, "echo", road, seconds)
+    start, number = SEEDS
+    seeds = {"from a pool": range(start, start + number)}
+    made = {"SDK echo": server("echo"), "from a pool": server("opensoc", environ={"OPENSOC_POOL": str(pool)})}
+    made |= {whose: server("opensoc", checkout) for whose, checkout in sides(other).items()}
+    for whose, each in made.items():
+        url, pid, _ = stack.enter_context(each)
+        for (name, road), task in product(ROADS.items(), SERVED):
+            plan = PLANS["echo"]
+            if whose != "SDK echo":
+                plan = PLANS["opensoc"]._replace(reset={"task": task}, seeds=seeds.get(whose, range(0)))
+            asyncio.run(load(url, plan, road, 1.0))  # fills what is filled once
+            measures[Side(f"{name}, {task}", whose)] = partial(served, url, pid, plan, road, seconds)
     for whose, checkout in sides(other).items():
         measures[Side(f"HTTP, {HELD:,} held", whose)] = partial(served_full, seconds, checkout)
     return measures
@@ -244,9 +262,9 @@ class Rounds:
         """Return the median of a figure."""
         return statistics.median(figures[name] for figures in self.figures[side])
 
-    def ratio(self, here: str, there: str, *, unit: str = "us", whose: str = "there") -> float:
+    def ratio(self, here: str, there: str, *, unit: str = "us", whose: str = "there", ours: str = "here") -> float:
         """Return how many times as fast this working tree is: the median of the ratios round by round."""
-        pairs = zip(self.figures[Side(here, "here")], self.figures[Side(there, whose)], strict=True)
+        pairs = zip(self.figures[Side(here, ours)], self.figures[Side(there, whose)], strict=True)
         ratios = (theirs[unit] / ours[unit] for ours, theirs in pairs)
         return statistics.median(1 / ratio if unit == "per_s" else ratio for ratio in ratios)
 
@@ -297,9 +315,9 @@ def report_served(rounds: Rounds, other: Path | None) -> None:
     """Print the server's CPU time for an episode on each road."""
     print(f"Served, {SESSIONS} sessions, one worker: server CPU for an episode, us")
     full = f"HTTP, {HELD:,} held"
-    for figure in ("WebSocket", "HTTP", full):
+    for figure in (*(f"{name}, {task}" for name, task in product(ROADS, SERVED)), full):
         here = Side(figure, "here")
-        row = f"  {figure:<18}{rounds.median(here):>7.0f}"
+        row = f"  {figure:<24}{rounds.median(here):>7.0f}"
         if other:
             row += (
                 f"; there {rounds.median(Side(figure, 'there')):.0f}, {rounds.ratio(figure, figure):.2f} times as fast"
@@ -309,7 +327,12 @@ def report_served(rounds: Rounds, other: Path | None) -> None:
             row += f"; {memory:.0f} MiB, {answered:,.0f} of {HELD - SESSIONS:,} answered at the end"
         else:
             echo = rounds.median(Side(figure, "SDK echo"))
-            row += f"; SDK sync echo {echo:.0f}, ratio {1 / rounds.ratio(figure, figure, whose='SDK echo'):.2f}"
+            stored = rounds.median(Side(figure, "from a pool"))
+            fresh_ratio = 1 / rounds.ratio(figure, figure, whose="SDK echo")
+            stored_ratio = 1 / rounds.ratio(figure, figure, whose="SDK echo", ours="from a pool")
+            row += (
+                f", from a pool {stored:.0f}; SDK sync echo {echo:.0f}, ratios {fresh_ratio:.2f} and {stored_ratio:.2f}"
+            )
         print(row)
     if not find_spec("echo_env"):
         print(
@@ -355,16 +378,17 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     taken = Rounds()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        taken.measure(in_process(seconds, args.against, make_pool(folder)), rounds)
+        pool = make_pool(folder)
+        taken.measure(in_process(seconds, args.against, pool), rounds)
         report_in_process(taken, args.against)
         checkouts = sides(args.against).items()
         taken.measure(
             {Side("bulk", whose): partial(bulk, rows, folder, checkout) for whose, checkout in checkouts}, rounds
         )
         report_bulk(taken, args.against, rows)
-    taken.measure(over_the_wire(seconds, args.against), rounds)
+        taken.measure(over_the_wire(seconds, args.against, pool, stack), rounds)
     report_served(taken, args.against)
     if args.against:
         report_bounds(taken)

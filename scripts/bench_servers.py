@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -25,8 +26,21 @@ HEALTH_TIMEOUT_S = 180
 SESSIONS = 8  # that play at once
 LEAST = 2000  # episodes, however slow the machine is: the first ones fill what is filled once in a process's life
 HELD = 4096  # HTTP episodes that a server holds by default
-Plan = tuple[dict[str, Any], dict[str, Any]]  # data of the reset and of the step
-PLANS: dict[str, Plan] = {"opensoc": ({}, {"submit_triage": TRIAGE}), "echo": ({}, {"message": "hello"})}
+
+
+class Plan(NamedTuple):
+    """What an episode sends: data of the reset and of the step, and from which seeds the reset draws one, if from any."""
+
+    reset: dict[str, Any]
+    step: dict[str, Any]
+    seeds: range = range(0)
+
+    def draw(self) -> dict[str, Any]:
+        """Return the data of one reset."""
+        return self.reset | ({"seed": random.choice(self.seeds)} if self.seeds else {})
+
+
+PLANS = {"opensoc": Plan({}, {"submit_triage": TRIAGE}), "echo": Plan({}, {"message": "hello"})}
 
 ECHO_SERVER = """
 import sys, uvicorn
@@ -142,7 +156,7 @@ async def by_socket(url: str, plan: Plan) -> Any:
     async with websockets.connect(url.replace("http", "ws", 1) + "/ws", compression=None, max_size=None) as session:
 
         async def play() -> None:
-            for kind, data in zip(("reset", "step"), plan, strict=True):
+            for kind, data in (("reset", plan.draw()), ("step", plan.step)):
                 await session.send(message(kind, data))
                 reply = await session.recv()
                 if reply.startswith('{"type":"error"'):
@@ -160,14 +174,14 @@ async def by_http(url: str, plan: Plan) -> Any:
 
         async def play() -> None:
             episode_id = await begun(client, plan)
-            await post(client, "/step", {"action": plan[1]} | ({"episode_id": episode_id} if episode_id else {}))
+            await post(client, "/step", {"action": plan.step} | ({"episode_id": episode_id} if episode_id else {}))
 
         yield play
 
 
 async def begun(client: Any, plan: Plan) -> str | None:
     """Begin an episode over HTTP and return its id; None of a server that has none."""
-    reply = await post(client, "/reset", plan[0])
+    reply = await post(client, "/reset", plan.draw())
     return reply.get("episode_id") or reply["observation"].get("episode_id")
 
 

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from websockets.sync.client import connect
 
 from app_runtime import journal
 from app_runtime.journal import JsonLine
+from app_runtime.watch import Processes, pids
+from app_runtime.workers import COUNTED_IN
 from local_provider import ServerProcess
 from service import TRIAGE, begin, problem, serve
 
@@ -153,6 +157,30 @@ def test_calls_are_counted_by_route_and_status_and_no_caller_makes_a_name():
     assert seen["opensoc_frames_total", "/ws"] == 1
     assert (seen["opensoc_episodes",], seen["opensoc_sessions",]) == (1, 1)
     assert ("process_resident_memory_bytes",) in seen
+
+
+def test_figures_of_processes_are_summed(monkeypatch, tmp_path):
+    with subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            monkeypatch.setenv(COUNTED_IN, str(tmp_path))
+            for name in (
+                f"gauge_livesum_{other.pid}.db",
+                f"gauge_livesum_{os.getpid()}.db",
+                f"counter_{os.getppid()}.db",
+            ):
+                (tmp_path / name).touch()
+            assert pids() == [os.getpid(), other.pid]
+            mine, its, both = (
+                {metric.name: metric.samples[0].value for metric in Processes(lambda each=each: each).collect()}
+                for each in ([os.getpid()], [other.pid], [os.getpid(), other.pid])
+            )
+        finally:
+            other.kill()
+
+    assert its["process_open_fds"] > 0
+    assert both["process_open_fds"] == mine["process_open_fds"] + its["process_open_fds"]
+    assert both["process_start_time_seconds"] == mine["process_start_time_seconds"]
+    assert list(Processes(lambda: [other.pid]).collect()) == []
 
 
 def test_figures_can_be_closed():

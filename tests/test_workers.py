@@ -107,11 +107,11 @@ def test_figures_are_sums_over_the_processes_and_outlive_one(two):
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket_of(two)) for _ in range(4)]  # in turns
         assert all(lives(ws) for ws in held)
-        assert figure(two, 'opensoc_sockets{route="/ws"}') == 4
+        assert figure(two, 'opensoc_sockets{route="/ws"}') == figure(two, "opensoc_sessions ") == 4
         assert figure(two, 'opensoc_frames_total{route="/ws"}') == before + 4
 
         os.kill(worker, signal.SIGKILL)
-        until(lambda: figure(two, 'opensoc_sockets{route="/ws"}') == 2)
+        until(lambda: figure(two, 'opensoc_sockets{route="/ws"}') == figure(two, "opensoc_sessions ") == 2)
         assert figure(two, 'opensoc_frames_total{route="/ws"}') == before + 4
 
 

@@ -37,9 +37,9 @@ WORTH = {  # what a part of a reward pays for, by whether it pays or costs
 }
 TYPE_NAMES = {
     "process": "program",
-    "process_access": "access to a program",
-    "process_inject": "change of a program",
-    "module_load": "library or driver",
+    "process_access": "memory access",
+    "process_inject": "injection",
+    "module_load": "library",
     "file": "file",
     "registry": "registry",
     "net_conn": "connection",

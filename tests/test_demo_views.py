@@ -557,8 +557,8 @@ def test_the_ground_truth_tells_action_evidence_rules_and_steps():
 def test_a_claim_is_repeated_and_decides_nothing():
     first, second = (Page(views.ground_truth(BASE, claimed=label)).text for label in ("dismiss", "escalate"))
 
-    assert "The author claimed dismiss . A claim decides nothing." in first
-    assert first.replace("claimed dismiss", "") == second.replace("claimed escalate", "")
+    assert "The author claimed Dismiss . A claim decides nothing." in first
+    assert first.replace("claimed Dismiss", "") == second.replace("claimed Escalate", "")
 
 
 def ended(you, model):

@@ -42,6 +42,7 @@ def shares(held, places=6, **options):
         ({"a": "pqr", "b": "xyz"}, "c", "p"),
         ({"a": "pqrs", "b": "XY"}, "b", "p"),  # nobody gives while another has more
         ({"a": "pQrs", "b": "xy"}, "a", "Q"),
+        ({"a": "Pqr", "b": "Xyz"}, "b", "X"),  # who holds as many as any gives one of his own
         ({"a": "p", "b": "q", "c": "r", "d": "s", "e": "t", "f": "u"}, "g", "p"),
     ],
 )

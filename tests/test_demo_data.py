@@ -235,16 +235,17 @@ def test_the_page_opens_on_an_attack_that_training_changed_from_wrong_to_fully_r
     rows = [
         {"label": label, "answers": [{"action": action, "reward": reward} for action, reward in answers]}
         for label, *answers in (
-            ("block_ip", ("block_ip", 1.1), ("block_ip", 1.1)),
-            ("escalate", ("dismiss", -1.0), ("block_ip", -0.3)),
-            ("monitor", ("dismiss", -1.0), ("monitor", 1.1)),
-            ("block_ip", ("dismiss", -1.0), ("block_ip", 1.1)),
+            ("block_ip", ("block_ip", 1.1), ("block_ip", 1.1), ("block_ip", 1.1)),
+            ("escalate", ("dismiss", -1.0), ("dismiss", -1.0), ("block_ip", -0.3)),
+            ("monitor", ("dismiss", -1.0), ("monitor", 1.1), ("monitor", 1.1)),
+            ("block_ip", ("dismiss", -1.0), ("block_ip", 1.1), ("block_ip", 0.9)),  # cites a worse line in the end
+            ("block_ip", ("dismiss", -1.0), ("dismiss", -1.0), ("block_ip", 1.1)),
         )
     ]
-    fresh_file(json.dumps({"pairs": rows, "checkpoints": [{"name": "old"}, {"name": "new"}]}))
+    fresh_file(json.dumps({"pairs": rows, "checkpoints": [{"name": name} for name in ("old", "newer", "new")]}))
 
-    assert [demo_data.right_at(number) for number in (1, 2, 3, 4)] == [[0, 1], [], [1], [1]]
-    assert demo_data.opener() == 4
+    assert [demo_data.right_at(number) for number in range(1, 6)] == [[0, 1, 2], [], [1, 2], [1, 2], [2]]
+    assert demo_data.opener() == 5
 
 
 def test_the_odds_are_those_of_the_results_file(tmp_path, monkeypatch):

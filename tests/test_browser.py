@@ -548,7 +548,7 @@ def test_a_sent_incident_is_answered_and_judged_whatever_it_claims(visit):
     button(page, "Send").click()  # at once: what is seen is sent
 
     truth = fallen(page).inner_text()
-    assert f"The author claimed {claim}" in truth
+    assert f"The author claimed {ACTION_NAMES[claim]}" in truth
     assert ACTION_NAMES[incident["target_label"]] in truth.split("The author claimed")[0]
     expect(page.get_by_text(re.compile("The model held|You won|No win"))).to_be_visible()
 

@@ -198,6 +198,8 @@ class OpenSOCEnv:
         if reward_table not in TABLES:
             raise BadRequestError(f"reward_table must be one of {', '.join(TABLES)}; got {reward_table!r}")
         if pool:
+            if not hasattr(pool, "check"):
+                raise BadRequestError(f"Expected a pool, as `pool.Pool(PATH)` opens one, and got {pool!r}.")
             pool.check(salt)
         if curriculum and curriculum.salt != salt:
             raise BadRequestError("The curriculum draws incidents of another salt; give both the same.")

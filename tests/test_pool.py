@@ -159,6 +159,14 @@ def test_a_player_who_changes_what_he_sees_changes_nobody_elses_episode(pools):
     assert json.dumps(env.step({"submit_triage": TRIAGE}).grade["ground_truth"]) == graded
 
 
+@pytest.mark.parametrize("path", ["pool.jsonl", Path("pool.jsonl")])
+def test_a_path_in_place_of_a_pool_is_refused_in_words(path):
+    with pytest.raises(
+        BadRequestError, match=r"Expected a pool, as `pool.Pool\(PATH\)` opens one, and got .*pool.jsonl"
+    ):
+        OpenSOCEnv(pool=path)
+
+
 def test_a_pool_goes_to_another_process(pools):
     again = pickle.loads(pickle.dumps(pools["val", SALT]))
 

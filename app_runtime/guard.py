@@ -186,7 +186,7 @@ class Guard:
 def _head_bytes(scope: Scope) -> int:
     """Count a request's line and headers as `python server.py` counts them while they come; other servers do not."""
     size = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
-    return size + sum([len(name) + len(value) + 4 for name, value in scope["headers"]])
+    return size + sum([len(name) + len(value) + 4 for name, value in scope.get("headers", ())])
 
 
 async def _turn_down(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -214,6 +214,7 @@ def reward(key):
 
 def test_its_words_on_results_follow_from_the_figures():
     low, high = map(float, KNOWN["results.test_tactic.accuracy.difference.interval"].strip("[]").split(", "))
+    earned = json.loads(KNOWN["embedded.benchmark.mean_reward.full"].split(" ", 1)[1])
     stages = [reward(f"examples.checkpoints.{name}") for name in ("more", "grpo2", "grpo4")]
     said = {
         "The gain is large on known scenarios and smaller on new ones.": gain("test_seed")
@@ -221,8 +222,9 @@ def test_its_words_on_results_follow_from_the_figures():
         > 0.2,
         "On a tactic that training left out none is shown, and the reward falls.": low < 0 < high
         and gain("test_tactic", "mean_reward") < -0.1,
-        "There whoever always escalates earns more than the model": reward("always_escalate.benchmark")
-        > reward("embedded.benchmark"),
+        "because `standard` makes escalation cheap; the interval holds both.": earned[0]
+        < reward("always_escalate.benchmark")
+        < earned[1],
         "two stages raise the mean reward": stages[0] < stages[1],
         "The next two take part of it back": stages[0] < stages[2] < stages[1],
     }

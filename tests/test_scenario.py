@@ -47,7 +47,7 @@ def played(seed, task):
 
 
 def test_a_group_of_eight_answers_pays_for_one_incident_one_playbook_and_one_truth(monkeypatch):
-    made = [count(monkeypatch, name) for name in ("generate", "judge_rows", "playbook_for")]
+    made = [count(monkeypatch, name) for name in ("generate", "judge_rows", "rules_in_play")]
     for _ in range(8):
         played(5, "stage3_mixed")
     assert [len(calls) for calls in made] == [1, 1, 1]

@@ -68,15 +68,6 @@ def first_event(name, *fields):
                 "snare-windows-events.log",
                 "snare-windows-events--syslog.log",
                 "get-winevent--few-columns.csv",
-            )
-        ),
-        *(
-            (
-                name,
-                ("activity", "user_name", "src_ip", "logon_type"),
-                (MORNING, "failure", "bianca", "198.51.100.23", 3),
-            )
-            for name in (
                 "get-winevent--cloudwatch-text.json",
                 "windows-event-log-evtx-xml--cloudwatch.json",
                 "windows-event-log-evtx-xml--collector.jsonl",

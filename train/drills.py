@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -76,7 +76,7 @@ def examples(path: Path = EXAMPLES) -> Mapping[str, Sequence[Example]]:
             if not _HELD_OUT.intersection(example.rules):
                 for rule_id in example.rules:
                     by_rule.setdefault(rule_id, []).append(example)
-    return by_rule
+    return dict(sorted(by_rule.items()))
 
 
 def rules_of(lines: Lines, world: World) -> list[str]:
@@ -93,7 +93,7 @@ def drilled(case: Case, rng: Random) -> Case:
         rng: draws rule, example, place, time and words.
     """
     by_rule = examples()
-    example = rng.choice(by_rule[rng.choice(sorted(by_rule))])
+    example = rng.choice(by_rule[rng.choice([*by_rule])])
     ticket = rng.choice(case.world.tickets) if case.world.tickets and rng.random() < UNDER_TICKET else None
     lines = _in_world(example.lines, case.world, ticket, rng)
     _move(lines, case, ticket, rng)
@@ -108,16 +108,7 @@ def _in_world(lines: Lines, world: World, ticket: Mapping[str, Any] | None, rng:
         rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})(?![\w-]|\.\d)"
     )
 
-    def renamed(value: Any) -> Any:
-        return pattern.sub(lambda match: names[match[0]], value) if isinstance(value, str) else value
-
-    return [
-        {
-            **line,
-            "fields": {name: value if name == "activity" else renamed(value) for name, value in line["fields"].items()},
-        }
-        for line in lines
-    ]
+    return _with_texts(lines, lambda text: pattern.sub(lambda match: names[match[0]], text))
 
 
 def _names(world: World, ticket: Mapping[str, Any] | None, rng: Random) -> dict[str, str]:
@@ -164,7 +155,7 @@ def _move(lines: Lines, case: Case, ticket: Mapping[str, Any] | None, rng: Rando
     if ticket:
         first, now = max(first, epoch_s(ticket["starts_at"])), min(now, epoch_s(ticket["ends_at"]))
     length = max(times) - min(times)
-    latest = min(now, epoch_s(case.world.now)) - length
+    latest = now - length
     start = latest if latest <= first else first + rng.random() * (latest - first)
     for line, moment in zip(lines, times, strict=True):
         line["timestamp"] = iso_time(int(start + moment - min(times)))
@@ -173,32 +164,25 @@ def _move(lines: Lines, case: Case, ticket: Mapping[str, Any] | None, rng: Rando
 # ---------------------------------------------------------------- words that nothing hangs on
 def _reworded(lines: Lines, world: World, rng: Random) -> Lines:
     """Replace words that nothing hangs on by invented ones."""
-    words = sorted(
-        {
-            word
-            for line in lines
-            for value in line["fields"].values()
-            if isinstance(value, str)
-            for word in _WORD.findall(value)
-        }
-    )
+    words = sorted({word for line in lines for _, text in _texts(line) for word in _WORD.findall(text)})
     expected = _found(lines, world)
     for word in rng.sample(words, min(WORDS, len(words))):
         invented = "".join(rng.choices(_SYLLABLES, k=2 + (rng.random() < 0.3)))
         pattern = re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w-])")
-        other = [
-            {
-                **line,
-                "fields": {
-                    name: pattern.sub(invented, value) if isinstance(value, str) and name != "activity" else value
-                    for name, value in line["fields"].items()
-                },
-            }
-            for line in lines
-        ]
+        other = _with_texts(lines, partial(pattern.sub, invented))
         if _found(other, world) == expected and list(map(rules_at, other)) == list(map(rules_at, lines)):
             lines = other
     return lines
+
+
+def _texts(line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a line that are text, its activity left out."""
+    return ((name, value) for name, value in line["fields"].items() if isinstance(value, str) and name != "activity")
+
+
+def _with_texts(lines: Lines, change: Callable[[str], str]) -> Lines:
+    """Return copies of the lines with their texts changed."""
+    return [{**line, "fields": line["fields"] | {name: change(text) for name, text in _texts(line)}} for line in lines]
 
 
 def _found(lines: Lines, world: World) -> list[tuple[str, str]]:

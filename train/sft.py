@@ -27,6 +27,13 @@ from train.plan import Work, evaluations_of, plan
 
 SEATS = ("defender", "attacker")
 LR_LORA, LR_FULL = 2e-4, 1e-5
+
+
+def _share(name: str, of: str) -> Flag:
+    """Return the flag of a share of the fresh incidents, none unless it is given."""
+    return Flag(name, of, float, 0.0, metavar="SHARE", trainer=PLAIN, zero=True, share=True)
+
+
 COMMAND = Command(
     "train.sft",
     "Fine-tune a defender on labelled incidents.",
@@ -48,26 +55,11 @@ COMMAND = Command(
                 trainer=PLAIN,
                 zero=True,
             ),
-            Flag(
+            _share(
                 "--other-words",
                 "of --generate, the share that is told in other words of the playbook than the families have",
-                float,
-                0.0,
-                metavar="SHARE",
-                trainer=PLAIN,
-                zero=True,
-                share=True,
             ),
-            Flag(
-                "--drills",
-                "of --generate, the share with a rule's own example among the lines",
-                float,
-                0.0,
-                metavar="SHARE",
-                trainer=PLAIN,
-                zero=True,
-                share=True,
-            ),
+            _share("--drills", "of --generate, the share with a rule's own example among the lines"),
             Flag(
                 "--seat",
                 "who learns: the defender, or the attacker, who writes the incidents of --generate",

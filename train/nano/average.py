@@ -22,7 +22,7 @@ from players.base import MARK
 from runs.ending import refusing
 from runs.provenance import commit
 from schema import BadRequestError
-from train.nano.checkpoint import Checkpoint, history, read_record, save
+from train.nano.checkpoint import Checkpoint, check_free, history, read_record, save
 
 
 def average(before: Path, after: Path, out: Path, *, share: float, command: str = "") -> None:
@@ -40,8 +40,7 @@ def average(before: Path, after: Path, out: Path, *, share: float, command: str 
     """
     if not 0 <= share <= 1:
         raise BadRequestError(f"Expected 0 to 1 as --share, and got {share:g}.")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise BadRequestError(f"Expected nothing in {str(out)!r}, and found something; give another --out.")
+    check_free(out)
     first, second = Checkpoint(before), Checkpoint(after)
     old, new = first.model.state_dict(), second.model.state_dict()
     shapes = [{name: tuple(weight.shape) for name, weight in state.items()} for state in (old, new)]
@@ -55,14 +54,9 @@ def average(before: Path, after: Path, out: Path, *, share: float, command: str 
 
 def _record(after: Path, command: str) -> dict[str, Any]:
     """Return what the later checkpoint says of its training, and all commands that led here."""
-    step = {"command": command, "commit": commit(), "steps": 0, "incidents": 0, "seconds": 0}
-    return {
-        **read_record(after / MARK),
-        "method": "average",
-        "command": command,
-        "commit": commit(),
-        "runs": [*history(after), step],
-    }
+    made_by = {"command": command, "commit": commit()}
+    step = {**made_by, "steps": 0, "incidents": 0, "seconds": 0}
+    return {**read_record(after / MARK), "method": "average", **made_by, "runs": [*history(after), step]}
 
 
 @refusing

@@ -86,6 +86,12 @@ def _begun_from(settings: Mapping[str, Any], home: Path) -> Path:
     return model if model.exists() or not out else home / os.path.relpath(model, str(out))
 
 
+def check_free(out: Path) -> None:
+    """Refuse a directory in which there is something."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise BadRequestError(f"Expected nothing in {str(out)!r}, and found something; give another --out.")
+
+
 class Checkpoint:
     """A model with its tokenizer, as transformers has them; torch computes on one core from here on, as an exported graph does.
 

@@ -22,7 +22,7 @@ from players.embedded import MAKE, MODEL, About, read_export
 from runs.ending import refusing
 from runs.extras import require
 from schema import BadRequestError
-from train.nano.checkpoint import save
+from train.nano.checkpoint import check_free, save
 from train.nano.model import template_of, wrap
 from train.nano.onnx_graph import real
 
@@ -55,8 +55,7 @@ def unpack(export: Path, out: Path, *, any_text: bool = False) -> About:
         BadRequestError: there is no export, it has another format or learned another version of the compact text, its graph is no such Qwen2 model, or `out` is taken.
         OpenSOCError: a library is not installed, or the checkpoint cannot be written.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise BadRequestError(f"Expected nothing in {str(out)!r}, and found something; give another --out.")
+    check_free(out)
     require("train", "torch", "transformers", "onnx")
     about, graph, tokenizer = read_export(export, any_text=any_text)
     made = {**about.made, "unpacked_from": {"precision": about.precision, "fingerprint": about.fingerprint}}

@@ -51,6 +51,15 @@ class Desk(NamedTuple):
         """Return whether the visitor wrote a text; an older one of ours only says that the page has not got the newest yet."""
         return (text or "") != self.draft.text and hash(text or "") not in self.written
 
+    def seen(self, text: str | None, narrative: str | None) -> IncidentDraft:
+        """Return the draft with what the visitor typed of JSON or narrative just before, whose change event is still on its way."""
+        if self.typed(text):
+            return self.draft._replace(text=text or "")
+        if _narrative_in_page(self.draft) in (None, narrative or "") or hash(narrative or "") in self.written:
+            return self.draft
+        label, category, _ = self.draft.head()
+        return self.draft.with_head(label, category, narrative or "")
+
 
 class AttackTab:
     """The tab's components and handlers; answers are scored by the reward table `table`."""
@@ -156,7 +165,8 @@ class AttackTab:
         on(line.input, self.on_line, [state, line], [self.fields])
         on(self.add.click, self.on_add, [state, self.kind], self.form)
         on(self.drop.click, self.on_drop, [state, line], self.form)
-        begun = on(self.send.click, self.on_send, [state, self.defender, self.raw, self.rounds], self.sent)
+        seen = [state, self.defender, self.raw, self.narrative, self.rounds]
+        begun = on(self.send.click, self.on_send, seen, self.sent)
         in_sight(begun, ".card.outcome")
         on(begun.success, self.on_figures, [case], self.window.figures)
 
@@ -228,10 +238,11 @@ class AttackTab:
         return [desk and desk.heard(text), *skipped(self.form[1:])]
 
     # ------------------------------------------------------------ handlers of what was sent
-    def on_send(self, desk: Desk | None, name: str, text: str, rounds: dict[str, int] | None) -> list[Any]:
-        """Send the draft at a defender, and show who won."""
-        desk = require(desk, NONE)
-        return self._sent(desk.draft._replace(text=text) if desk.typed(text) else desk.draft, name, rounds)
+    def on_send(
+        self, desk: Desk | None, name: str, text: str, narrative: str, rounds: dict[str, int] | None
+    ) -> list[Any]:
+        """Send the draft at a defender as the page shows it, and show who won."""
+        return self._sent(require(desk, NONE).seen(text, narrative), name, rounds)
 
     def _sent(self, draft: IncidentDraft, name: str, rounds: dict[str, int] | None) -> list[Any]:
         """Return the values of `sent`."""

@@ -59,6 +59,14 @@ class PromptCodec:
         """Encode the right answer, with its end."""
         return [*self.tokenizer(answer_text(row["observation"], "compact")).input_ids, self.end]
 
+    def lesson(self, row: Row) -> tuple[list[int], list[int]]:
+        """Encode a row's prompt and its right answer, to learn from.
+
+        Raises:
+            BadRequestError: the prompt leaves no room for an answer.
+        """
+        return self.prompt(row), self.answer(row)
+
     def places(self, tokens: Sequence[int]) -> tuple[int, int]:
         """Return where the cited line and the action begin in an answer; its length for a part that is not there."""
         line, action = (tokens.index(piece) + 1 if piece in tokens else len(tokens) for piece in self._before)

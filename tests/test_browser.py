@@ -900,8 +900,8 @@ def test_an_attack_is_counted_and_its_link_shows_it_to_another(visit):
 
     other = visit(outcome.locator("a.replay").get_attribute("href"), there=".card.outcome:visible")
 
-    assert other.locator(".card.outcome:visible h2").inner_text() == outcome.locator("h2").inner_text()
-    assert other.get_by_label("Narrative").input_value() == "A reporter says that nothing happened."
+    expect(other.locator(".card.outcome:visible h2")).to_have_text(outcome.locator("h2").inner_text())
+    expect(other.get_by_label("Narrative")).to_have_value("A reporter says that nothing happened.")
 
 
 # ---------------------------------------------------------------- accessibility

@@ -10,7 +10,7 @@ from generator.incidents import generate
 from incidents import world
 from schema import TASKS, Incident, epoch_s
 from tasks.families import HELD_OUT_TACTIC
-from train.data import training_row
+from train.data import Shares, training_row
 from train.drills import OWN_HOSTS, drilled, examples
 from verifier.decision import judge_rows
 from verifier.rules import RULES
@@ -77,8 +77,8 @@ def test_the_same_chance_gives_the_same_drill():
 
 def test_training_rows_are_drilled_as_often_as_is_asked():
     plain = [training_row(5, index) for index in range(80)]
-    assert plain == [training_row(5, index, drills=0.0) for index in range(80)]
-    some = sum(row != training_row(5, index, drills=0.5) for index, row in enumerate(plain))
-    every = sum(row != training_row(5, index, drills=1.0) for index, row in enumerate(plain))
+    assert plain == [training_row(5, index, shares=Shares(drills=0.0)) for index in range(80)]
+    some = sum(row != training_row(5, index, shares=Shares(drills=0.5)) for index, row in enumerate(plain))
+    every = sum(row != training_row(5, index, shares=Shares(drills=1.0)) for index, row in enumerate(plain))
     assert 25 < some < 55
     assert every == 80

@@ -5,7 +5,7 @@ from random import Random
 from generator.incidents import generate
 from players.other_words import in_other_words
 from schema import TASKS, Incident
-from train.data import training_row
+from train.data import Shares, training_row
 from verifier.decision import judge_rows
 
 
@@ -45,7 +45,7 @@ def test_the_same_chance_gives_the_same_words():
 
 def test_training_rows_are_told_in_other_words_as_often_as_is_asked():
     plain = [training_row(5, index) for index in range(80)]
-    assert plain == [training_row(5, index, other_words=0.0) for index in range(80)]
-    some = sum(row != training_row(5, index, other_words=0.5) for index, row in enumerate(plain))
-    every = sum(row != training_row(5, index, other_words=1.0) for index, row in enumerate(plain))
+    assert plain == [training_row(5, index, shares=Shares(other_words=0.0)) for index in range(80)]
+    some = sum(row != training_row(5, index, shares=Shares(other_words=0.5)) for index, row in enumerate(plain))
+    every = sum(row != training_row(5, index, shares=Shares(other_words=1.0)) for index, row in enumerate(plain))
     assert 0 < some < every

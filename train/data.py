@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass
 from itertools import count, islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from generator.curriculum import Curriculum, Item
 from generator.incidents import GENERATOR_VERSION, generate, incident_seed
@@ -44,6 +44,8 @@ from scenario import OBSERVED, Scenario, item_of
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Row, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
+from train.aliases import RENAMED
+from train.asides import with_aside
 from train.command import tasks_of
 from train.drills import drilled
 
@@ -182,14 +184,27 @@ def validation_rows(seed: int, number: int, tasks: Sequence[Task] = TASKS, *, sp
     return list(fresh(stable_seed(f"val/{seed}"), number=number, tasks=tasks, split=split))
 
 
+class Shares(NamedTuple):
+    """Of fresh incidents, the shares that are told otherwise than their families tell them, each from 0 to 1.
+
+    Args:
+        other_words: in other words of the playbook (`players.other_words`).
+        drills: with a rule's own example among the lines (`train.drills`).
+        asides: with somebody among them who has no say and speaks to the analyst (`train.asides`).
+        other_names: with rules under each other's names (`train.aliases`).
+    """
+
+    other_words: float = 0.0
+    drills: float = 0.0
+    asides: float = 0.0
+    other_names: float = 0.0
+
+
+AS_TOLD = Shares()
+
+
 def training_row(
-    seed: int,
-    index: int,
-    *,
-    tasks: Sequence[Task] = TASKS,
-    split: Split = "train",
-    other_words: float = 0.0,
-    drills: float = 0.0,
+    seed: int, index: int, *, tasks: Sequence[Task] = TASKS, split: Split = "train", shares: Shares = AS_TOLD
 ) -> Row:
     """Return the row at one index of a stream.
 
@@ -198,26 +213,30 @@ def training_row(
         index: in the stream, from 0.
         tasks: taken in turn.
         split: whose families are told.
-        other_words: the share that is told in other words of the playbook, from 0 to 1.
-        drills: the share with a rule's own example among the lines, from 0 to 1.
+        shares: of what is told otherwise.
     """
     task = tasks[index % len(tasks)]
-    return row_of(seed, task, index // len(tasks), split=split, other_words=other_words, drills=drills)
+    return row_of(seed, task, index // len(tasks), split=split, shares=shares)
 
 
-def row_of(
-    stream: int, task: Task, seed: int, *, split: Split = "train", other_words: float = 0.0, drills: float = 0.0
-) -> Row:
-    """Return the row of a task and a seed of a stream; `other_words` and `drills` are chances, as the shares of `training_row`."""
+def row_of(stream: int, task: Task, seed: int, *, split: Split = "train", shares: Shares = AS_TOLD) -> Row:
+    """Return the row of a task and a seed of a stream; each share is a chance."""
     salt = f"train/{stream}"
     case = generate(task, seed, split=split, salt=salt)
-    drill = Random(incident_seed("drill", task, seed, salt))
-    if drills and drill.random() < drills:
-        case = drilled(case, drill)
-    rng = Random(incident_seed("other words", task, seed, salt))
-    if other_words and rng.random() < other_words:
+
+    def drawn(share: float, name: str) -> Random | None:
+        """Return what draws the rest where the chance says so."""
+        rng = Random(incident_seed(name, task, seed, salt))
+        return rng if share and rng.random() < share else None
+
+    if rng := drawn(shares.drills, "drill"):
+        case = drilled(case, rng)
+    if rng := drawn(shares.asides, "aside"):
+        case = with_aside(case, rng)
+    if rng := drawn(shares.other_words, "other words"):
         case = in_other_words(case, rng, times=MOST_WORDS)
-    return {"id": f"{split}-{stream}-{task}-{seed}", "task": task, "split": split, **item_of(case)}
+    row = {"id": f"{split}-{stream}-{task}-{seed}", "task": task, "split": split, **item_of(case)}
+    return row | {RENAMED: row["id"]} if drawn(shares.other_names, "other names") else row
 
 
 CURRICULUM = "curriculum.jsonl"  # a curriculum's log, in the directory of a stage

@@ -60,6 +60,11 @@ COMMAND = Command(
                 "of --generate, the share that is told in other words of the playbook than the families have",
             ),
             _share("--drills", "of --generate, the share with a rule's own example among the lines"),
+            _share("--asides", "of --generate, the share in which somebody without a say speaks to the analyst"),
+            _share(
+                "--other-names",
+                "of --generate, the share in which rules have each other's names, so that the names are read",
+            ),
             Flag(
                 "--seat",
                 "who learns: the defender, or the attacker, who writes the incidents of --generate",

@@ -53,7 +53,7 @@ def make_examples(
 
 
 def _example(coder: PromptCodec, row: Row, index: int, *, answered: bool) -> Example:
-    parts = (coder.prompt(row), coder.answer(row) if answered else [])
+    parts = coder.lesson(row) if answered else (coder.prompt(row), [])
     prompt, answer = (np.array(tokens, np.uint16) for tokens in parts)
     return Example(index, prompt, answer)
 

@@ -27,11 +27,13 @@ from runs.ending import StoppedError
 from runs.progress import progress
 from runs.provenance import stable_seed
 from schema import TASKS, BadRequestError, Row, Task
+from train.aliases import AliasCodec
 from train.attacks import attack_row
 from train.command import Command, check_device, close_run, is_complete, resolved, tasks_of
 from train.data import (
     CURRICULUM,
     CurriculumRows,
+    Shares,
     drop_too_long,
     fresh,
     labelled,
@@ -120,10 +122,10 @@ def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path
             attack_row, stable_seed(f"sft/{args.seed}/attacker"), tasks=tasks_of(args.tasks, "--tasks")
         )
     elif args.generate:
+        shares = Shares(*(getattr(args, name) for name in Shares._fields))
         steps = -(-args.generate // batch)
-        rows = partial(
-            _easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"), args.other_words, args.drills
-        )
+        rows = partial(_easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"), shares)
+        codec = AliasCodec
     else:
         known = _drop_too_long(sft_rows(args), args)
         steps = max(1, -(-int(len(known) * args.epochs) // batch))
@@ -137,7 +139,13 @@ def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path
 
 def _check_attacker(args: argparse.Namespace) -> None:
     """Refuse what only a defender learns from."""
-    if not args.generate or not _is_wide(args) or args.easy_first or args.other_words or args.drills or args.eval_every:
+    if (
+        not args.generate
+        or not _is_wide(args)
+        or args.easy_first
+        or any(getattr(args, name) for name in Shares._fields)
+        or args.eval_every
+    ):
         raise BadRequestError(
             "Expected --seat attacker with --generate N and --wide, and without --easy-first, --other-words, --drills and --eval-every; "
             "its incidents are generated, and read in wide batches."
@@ -153,12 +161,11 @@ def _batch(args: argparse.Namespace) -> int:
     return int(args.batch or (WIDE_BATCH if _is_wide(args) else BATCH))
 
 
-def _easy_first(easy: int, seed: int, tasks: Sequence[Task], other_words: float, drills: float, index: int) -> Row:
+def _easy_first(easy: int, seed: int, tasks: Sequence[Task], shares: Shares, index: int) -> Row:
     """Return the fresh row at an index: so many of the first stage come before those of all tasks."""
-    row = partial(training_row, other_words=other_words, drills=drills)
     if index < easy:
-        return row(stable_seed(f"sft/{seed}/easy"), index, tasks=TASKS[:1])
-    return row(stable_seed(f"sft/{seed}"), index - easy, tasks=tasks)
+        return training_row(stable_seed(f"sft/{seed}/easy"), index, tasks=TASKS[:1], shares=shares)
+    return training_row(stable_seed(f"sft/{seed}"), index - easy, tasks=tasks, shares=shares)
 
 
 def _in_turns(known: Sequence[Row], seed: int) -> Callable[[int], Row]:

@@ -105,7 +105,7 @@ class Supervised(Objective):
     """Loss on the right answer alone."""
 
     def loss(self, model: Any, coder: PromptCodec, row: Row, drawn: Any) -> Learned:
-        return _answer_loss(model, coder.prompt(row), coder.answer(row))
+        return _answer_loss(model, *coder.lesson(row))
 
     def lesson(self, example: Example) -> Lesson:
         return Lesson(example.prompt, [example.answer])

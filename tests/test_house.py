@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import LONG
 from scripts.house_figures import OUTSIDE, cycles, imports, longest_chain, module_name, packages, tracked
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,6 +121,10 @@ def test_a_chain_and_a_circle_are_seen():
 
     assert longest_chain(lines) == ["a", "b", "c"]
     assert (cycles(lines), cycles(lines | {"c": {"a"}})) == ([], [["a", "b", "c"]])
+
+
+def test_the_files_of_tests_that_run_first_are_there():
+    assert [name for name in LONG if not (ROOT / "tests" / f"test_{name}.py").is_file()] == []
 
 
 def test_nothing_is_decided_by_a_path_that_holds_the_root_path_too():

@@ -7,8 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = (
-    *("browser", "plain", "audit", "bulk", "openapi", "sft", "adapters", "twins", "embedded", "demo_app", "defenders"),
-    *("nginx", "grpo", "chain", "sets", "readme", "validation", "packaging", "tiny", "notebook", "server"),
+    *("browser", "nano_loop", "audit", "train_data", "openapi", "sft", "adapters", "twins", "embedded", "demo_app"),
+    *("players", "nginx", "grpo", "chain", "sets", "readme", "validation", "packaging", "nano_model", "notebook"),
+    *("server", "extending", "deployments", "demo_process", "demo_views", "workers", "limits"),
     "quality_bar",
 )
 """The files that take longest, the longest first: where processes share the files, short ones come last and all end together."""

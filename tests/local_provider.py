@@ -39,7 +39,9 @@ def can_isolate() -> bool:
 class ServerProcess:
     """`server.py` of a checkout on a free loopback port, until `stop()` or the end of a `with` block."""
 
-    def __init__(self, root: Path, *, isolated: bool = False, env: dict[str, str] | None = None, timeout_s: float = 60):
+    def __init__(
+        self, root: Path, *, isolated: bool = False, env: dict[str, str] | None = None, timeout_s: float = 240
+    ):
         self.home = tempfile.TemporaryDirectory()
         self.log_path = Path(self.home.name, "server.log")
         with socket.create_server(("127.0.0.1", 0)) as listener, self.log_path.open("wb") as log:
@@ -76,7 +78,7 @@ class ServerProcess:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                with opener.open(self.base_url + "/health", timeout=1):
+                with opener.open(self.base_url + "/health", timeout=10):
                     return
             except OSError:  # not listening yet
                 time.sleep(0.1)
@@ -93,7 +95,7 @@ class ServerProcess:
         user = [] if IS_ROOT else ["--user", "--preserve-credentials"]
         enter = ["nsenter", "--target", str(self.process.pid), "--net", *user, "--"]
         control, subject = (
-            json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+            json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
             for command in ([*UNSHARE, *NETNS, "control"], [*enter, *NETNS, "probe"])
         )
         return {
@@ -106,7 +108,7 @@ class ServerProcess:
     def stop(self) -> None:
         try:
             os.killpg(self.process.pid, signal.SIGTERM)  # the relay and the server
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=60)
         except ProcessLookupError:
             pass  # it has ended
         except subprocess.TimeoutExpired:

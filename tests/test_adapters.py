@@ -685,7 +685,7 @@ class TestInspect:
 
     def test_inspects_command_finds_the_task(self, inspect_task):
         command = [Path(sys.executable).with_name("inspect"), "list", "tasks", "adapters"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
 
         assert "adapters/inspect_task.py@opensoc" in done.stdout, done.stderr
 

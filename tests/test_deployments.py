@@ -58,7 +58,7 @@ def proxy(name, home, nodes):
         yield f"http://127.0.0.1:{listen}"
     finally:
         running.terminate()
-        running.wait(timeout=15)
+        running.wait(timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_proxys_file_is_valid(name, command, tmp_path):
 def replicas():
     environ = {"OPENSOC_DEMO": "0", "OPENSOC_SALT": "the same on both"}
     with ExitStack() as stack:
-        yield [stack.enter_context(ServerProcess(ROOT, env=environ, timeout_s=200)) for _ in range(2)]
+        yield [stack.enter_context(ServerProcess(ROOT, env=environ, timeout_s=240)) for _ in range(2)]
 
 
 @pytest.mark.parametrize("name", ["nginx.conf", "haproxy.cfg"])
@@ -92,8 +92,8 @@ def test_behind_the_proxy_each_callers_episodes_stay_on_one_replica(name, replic
         callers = []
         for number in range(1, 25):
             transport = httpx.HTTPTransport(local_address=f"127.3.{number}.{number}", retries=3)
-            callers.append(stack.enter_context(httpx.Client(base_url=url, transport=transport, timeout=60)))
-        deadline = time.monotonic() + 20
+            callers.append(stack.enter_context(httpx.Client(base_url=url, transport=transport, timeout=120)))
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
                 if callers[0].get("/health").status_code == 200:

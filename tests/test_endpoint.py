@@ -390,14 +390,14 @@ def test_an_interrupted_run_goes_on_without_asking_twice(tmp_path, number):
             text=True,
         )
         assert going.wait(60)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while len(lines(tmp_path)) < 8 and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
         if number != signal.SIGKILL:
             assert "Waiting" in process.stderr.readline() + process.stderr.readline()
         stopped.set()
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=120)[1]
         kept = 8 if number == signal.SIGKILL else 16
         assert process.returncode == (-number if number == signal.SIGKILL else INTERRUPTED), said
         assert len(lines(tmp_path)) == kept

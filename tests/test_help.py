@@ -69,7 +69,7 @@ def test_help_tells_how_a_command_is_called(command, monkeypatch, capsys):
 
 @pytest.mark.parametrize("command", [("-m", "generator"), ("-m", "eval.run"), ("server.py",)], ids=" ".join)
 def test_help_of_a_command_that_is_started_alone(command):
-    done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=280)
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.startswith("usage:")
@@ -78,7 +78,7 @@ def test_help_of_a_command_that_is_started_alone(command):
 def test_help_imports_nothing_heavy():
     arguments = json.dumps([MODULES, SCRIPTS, HEAVY])
     done = subprocess.run(
-        [sys.executable, "-c", ALL_IN_ONE, arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", ALL_IN_ONE, arguments], cwd=ROOT, capture_output=True, text=True, timeout=280
     )
 
     assert done.returncode == 0, done.stderr[-2000:]

@@ -2,16 +2,16 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from conftest import LONG
 from scripts.house_figures import OUTSIDE, cycles, imports, longest_chain, module_name, packages, tracked
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_CHAIN = 12  # modules
-PRODUCT = [path for path in tracked(ROOT) if path.suffix == ".py" and path.relative_to(ROOT).parts[0] not in OUTSIDE]
-TREES = {module_name(ROOT, path): ast.parse(path.read_text("utf-8")) for path in PRODUCT}
 # What a first word that is no imperative looks like; a verb that is not listed here passes.
 NO_VERBS = frozenset(
     [
@@ -69,14 +69,23 @@ NO_VERBS = frozenset(
 )
 
 
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Parse every module of the product: where a test asks for it, as each process collects the tests."""
+    product = [
+        path for path in tracked(ROOT) if path.suffix == ".py" and path.relative_to(ROOT).parts[0] not in OUTSIDE
+    ]
+    return {module_name(ROOT, path): ast.parse(path.read_text("utf-8")) for path in product}
+
+
 def graph(*, lazy: bool) -> dict[str, set[str]]:
-    modules = set(TREES)
-    return {name: imports(tree, modules, lazy=lazy) - {name} for name, tree in TREES.items()}
+    modules = set(trees())
+    return {name: imports(tree, modules, lazy=lazy) - {name} for name, tree in trees().items()}
 
 
 def first_words():
     """(place, word) of the docstring of every function that has one; what is a property or an attribute describes itself."""
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
@@ -112,6 +121,10 @@ def test_a_chain_and_a_circle_are_seen():
 
     assert longest_chain(lines) == ["a", "b", "c"]
     assert (cycles(lines), cycles(lines | {"c": {"a"}})) == ([], [["a", "b", "c"]])
+
+
+def test_the_files_of_tests_that_run_first_are_there():
+    assert [name for name in LONG if not (ROOT / "tests" / f"test_{name}.py").is_file()] == []
 
 
 def test_nothing_is_decided_by_a_path_that_holds_the_root_path_too():

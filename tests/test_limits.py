@@ -21,6 +21,7 @@ from local_provider import ServerProcess
 from service import strict
 
 ROOT = Path(__file__).resolve().parent.parent
+SLOW_S = 120  # for what comes soon where the machine does nothing else
 HANDSHAKE = (
     "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -30,7 +31,7 @@ HANDSHAKE = (
 @pytest.fixture(scope="module")
 def hasty():
     """A server whose limits of time are so short that a test can wait for them."""
-    env = {"OPENSOC_DEMO": "0", "OPENSOC_REQUEST_TIMEOUT_S": "1", "OPENSOC_PING_TIMEOUT_S": "1"}
+    env = {"OPENSOC_DEMO": "0", "OPENSOC_REQUEST_TIMEOUT_S": "3", "OPENSOC_PING_TIMEOUT_S": "3"}
     with ServerProcess(ROOT, env=env | {"OPENSOC_MAX_SESSIONS": "2"}) as process:
         yield process
         assert "Traceback" not in process.logs()
@@ -38,7 +39,7 @@ def hasty():
 
 def dial(process):
     port = int(process.base_url.rpartition(":")[2])
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
+    return socket.create_connection(("127.0.0.1", port), timeout=SLOW_S)
 
 
 def answer(sock):
@@ -67,25 +68,28 @@ def status(text):
     return int(text.split()[1])
 
 
-@pytest.mark.parametrize(
-    ("sent", "expected"),
-    [
-        ("GET /health HTTP/1.1\r\nHost:", 408),
-        ("POST /reset HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", 408),
-        ("POST /reset HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", 408),
-        ("\r\n", 408),
-    ],
-    ids=["headers", "body", "chunk", "empty line"],
-)
-def test_half_a_request_is_ended_and_told_why(hasty, sent, expected):
-    with dial(hasty) as sock:
-        sock.sendall(sent.encode())
-        begun = time.monotonic()
-        text = answer(sock)
+HALVES = {
+    "headers": "GET /health HTTP/1.1\r\nHost:",
+    "body": "POST /reset HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+    "chunk": "POST /reset HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+    "empty line": "\r\n",
+    "nothing": "",
+    "no body": "GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+}
 
-    assert status(text) == expected
-    assert "within 1 s" in strict(text.partition("\r\n\r\n")[2])["detail"]
-    assert 0.5 < time.monotonic() - begun < 5
+
+def test_half_a_request_is_ended_and_told_why_and_a_mute_connection_is_ended(hasty):
+    begun = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        dialled = {name: stack.enter_context(dial(hasty)) for name in HALVES}
+        for name, sock in dialled.items():
+            sock.sendall(HALVES[name].encode())
+        texts = {name: answer(sock) for name, sock in dialled.items()}
+
+    assert time.monotonic() - begun > 0.5
+    for name in ("headers", "body", "chunk", "empty line"):
+        assert status(texts[name]) == 408, name
+        assert "within 3 s" in strict(texts[name].partition("\r\n\r\n")[2])["detail"], name
 
 
 def test_bytes_that_trickle_in_do_not_extend_the_time(hasty):
@@ -94,17 +98,7 @@ def test_bytes_that_trickle_in_do_not_extend_the_time(hasty):
         sock.settimeout(0.1)
         begun = time.monotonic()
         while not has_ended(sock):
-            assert time.monotonic() - begun < 5
-
-
-@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"])
-def test_a_mute_connection_is_ended(hasty, sent):
-    with dial(hasty) as sock:
-        sock.sendall(sent)
-        begun = time.monotonic()
-        answer(sock)
-
-    assert 0.5 < time.monotonic() - begun < 5
+            assert time.monotonic() - begun < SLOW_S
 
 
 def test_a_slow_request_does_not_cost_the_one_before_it_on_its_connection(hasty):
@@ -143,7 +137,10 @@ def test_a_header_without_an_end_is_cut_off(hasty):
 
 
 def test_a_message_in_fragments_without_an_end_ends_its_connection(hasty):
-    with connect("ws" + hasty.base_url[4:] + "/ws", proxy=None) as ws, pytest.raises(ConnectionClosed) as closed:
+    with (
+        connect("ws" + hasty.base_url[4:] + "/ws", proxy=None, open_timeout=SLOW_S) as ws,
+        pytest.raises(ConnectionClosed) as closed,
+    ):
         ws.send(endless())
     assert closed.value.rcvd.code == 1008
 
@@ -156,7 +153,7 @@ def endless():
 
 
 def test_a_frame_beyond_four_times_the_limit_ends_its_connection_and_a_shorter_one_does_not(hasty):
-    with connect("ws" + hasty.base_url[4:] + "/ws", proxy=None) as ws:
+    with connect("ws" + hasty.base_url[4:] + "/ws", proxy=None, open_timeout=SLOW_S) as ws:
         ws.send(json.dumps({"type": "step", "data": {"x": "y" * 2**19}}))
         assert "at most 524288 bytes" in strict(ws.recv())["data"]["message"]
         ws.send("x" * (2**21 + 1))
@@ -167,17 +164,17 @@ def test_a_frame_beyond_four_times_the_limit_ends_its_connection_and_a_shorter_o
 
 def test_a_peer_that_answers_no_ping_gives_its_place_back_and_one_that_does_keeps_it(hasty):
     url = "ws" + hasty.base_url[4:] + "/ws"
-    with connect(url, proxy=None) as thinking, dial(hasty) as gone:
+    with connect(url, proxy=None, open_timeout=SLOW_S) as thinking, dial(hasty) as gone:
         thinking.send('{"type":"reset","data":{"seed":1}}')
         first = strict(thinking.recv())
         gone.sendall(HANDSHAKE.encode())
-        time.sleep(0.3)
+        assert gone.recv(4096).startswith(b"HTTP/1.1 101")
         assert code(url) == "CAPACITY_REACHED"
         begun = time.monotonic()
         while code(url) == "CAPACITY_REACHED":
-            assert time.monotonic() - begun < 10
+            assert time.monotonic() - begun < SLOW_S
             time.sleep(0.1)
-        time.sleep(3)  # three times as long as a ping may be unanswered
+        time.sleep(4)  # longer than a ping may be unanswered
         thinking.send('{"type":"state"}')
         state = strict(thinking.recv())
     assert state["data"]["episode_id"] == first["data"]["observation"]["episode_id"]
@@ -185,7 +182,7 @@ def test_a_peer_that_answers_no_ping_gives_its_place_back_and_one_that_does_keep
 
 def code(url):
     """What a newcomer is told: an error's code, or the type of the reply."""
-    with connect(url, proxy=None) as ws:
+    with connect(url, proxy=None, open_timeout=SLOW_S) as ws:
         with contextlib.suppress(ConnectionClosed):  # a newcomer without a place is told so, and closed
             ws.send('{"type":"state"}')
         reply = strict(ws.recv())

@@ -13,16 +13,17 @@ from playwright.sync_api import expect, sync_playwright
 
 from client import OpenSOCClient
 from local_provider import ServerProcess
-from test_browser import CHROMIUM, FLAGS, button, fallen, tab
+from test_browser import CHROMIUM, FLAGS, PATIENCE_MS, button, fallen, tab
 from test_server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 DOCS = re.search(r"```nginx\n(.*?)```", (ROOT / "docs" / "deployment.md").read_text("utf-8"), re.DOTALL)
-DIRECT = {"trust_env": False, "timeout": 30}
+DIRECT = {"trust_env": False, "timeout": 120}
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not NGINX, reason="nginx is not installed (apt-get install nginx)"),
 ]
 
@@ -53,7 +54,7 @@ def location(how):
 
 @contextmanager
 def served(demo):
-    with ServerProcess(ROOT, env={"OPENSOC_ROOT_PATH": "/opensoc", "OPENSOC_DEMO": demo}, timeout_s=180) as running:
+    with ServerProcess(ROOT, env={"OPENSOC_ROOT_PATH": "/opensoc", "OPENSOC_DEMO": demo}, timeout_s=400) as running:
         for _ in range(600):
             if httpx.get(f"{running.base_url}/demo/", **DIRECT).status_code == 200:
                 break
@@ -96,7 +97,7 @@ def behind_nginx(server, how, tmp_path_factory):
         yield f"http://127.0.0.1:{port}/opensoc"
     finally:
         proxy.terminate()
-        proxy.wait(timeout=10)
+        proxy.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,7 @@ def page(chromium, shown):
     """A page on which nothing goes wrong, and from which nothing is asked outside of the path."""
     wrong = []
     context = chromium.new_context()
+    context.set_default_timeout(PATIENCE_MS)
     opened = context.new_page()
     opened.on("console", lambda said: said.type == "error" and wrong.append(f"{said.text} {said.location}"))
     opened.on("pageerror", lambda error: wrong.append(str(error)))
@@ -127,7 +129,7 @@ def test_the_demo_is_clicked_through(page, shown):
     page.goto(f"{shown}/")
     assert page.url == f"{shown}/demo/"
     heading = page.locator(".card.alert:visible p.over")
-    expect(heading).to_be_visible(timeout=60_000)
+    expect(heading).to_be_visible()
     first = heading.inner_text()
     button(page, "Draw at random").click()
     expect(heading).not_to_have_text(first)
@@ -140,15 +142,13 @@ def test_the_demo_is_clicked_through(page, shown):
 def test_a_link_to_an_incident_stays_below_the_path(page, shown):
     page.goto(f"{shown}/demo?task=stage2_multi&seed=5")
 
-    expect(page.locator(".card.alert:visible p.over")).to_contain_text(
-        "Live incident 5 · stage 2, multi", timeout=60_000
-    )
+    expect(page.locator(".card.alert:visible p.over")).to_contain_text("Live incident 5 · stage 2, multi")
     assert page.locator(".card.alert:visible a").evaluate("link => link.href").startswith(f"{shown}/demo/?")
 
 
 def test_the_docs_show_and_try_a_call(page, shown):
     page.goto(f"{shown}/docs")
-    page.locator("#operations-OpenSOC-tasks .opblock-summary-control").click(timeout=30_000)
+    page.locator("#operations-OpenSOC-tasks .opblock-summary-control").click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
 

@@ -61,7 +61,7 @@ def installed(wheel, tmp_path_factory):
 
     def run(*arguments):
         command = [python, *arguments]
-        done = subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 

@@ -416,7 +416,7 @@ def test_a_closed_terminal_takes_the_server_with_it():
         while "q quit" not in said and game.poll() is None:
             said += game.stdout.readline()
         game.send_signal(signal.SIGHUP)
-        assert game.wait(timeout=20) == 128 + signal.SIGHUP
+        assert game.wait(timeout=120) == 128 + signal.SIGHUP
 
     assert_stopped(said)
 

@@ -202,7 +202,7 @@ def test_the_command_writes_the_pool_of_its_flags(tmp_path, capfd):
 def test_the_generators_command_stores_pools(tmp_path):
     command = [sys.executable, "-m", "generator", f"--pool={tmp_path / 'a.pool'}", "--n", "1", "--workers", "1"]
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert Pool(tmp_path / "a.pool").header.tasks == TASKS

@@ -18,7 +18,7 @@ from env import OpenSOCEnv
 from local_provider import ServerProcess
 from service import TRIAGE, problem, strict
 
-DIRECT = {"trust_env": False, "timeout": 30}
+DIRECT = {"trust_env": False, "timeout": 120}
 GREEDY, OTHER = "192.0.2.1", "192.0.2.2"
 
 
@@ -211,7 +211,9 @@ def test_one_who_takes_all_mcp_sessions_makes_room_for_others(small):
 
 
 def socket_of(url, address):
-    return connect("ws" + url[4:] + "/ws", proxy=None, additional_headers={"X-Forwarded-For": address})
+    return connect(
+        "ws" + url[4:] + "/ws", proxy=None, open_timeout=120, additional_headers={"X-Forwarded-For": address}
+    )
 
 
 def reset(ws):

@@ -42,7 +42,7 @@ LONGEST = 30  # words of a sentence in the README
 
 
 def run(*command, **options):
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, **options)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 

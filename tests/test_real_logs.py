@@ -332,7 +332,7 @@ def test_real_recordings_are_imported_typed_and_judged():
         str(REAL / "dev"),
     ]
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
     summary = json.loads(done.stdout)["summary"]
     assert done.returncode == bool(summary["score"]["unread"]), done.stderr

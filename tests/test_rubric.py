@@ -1,6 +1,7 @@
 """Both tables: the fixed figures, who loses to whom, and the same numbers in three places."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,13 @@ from schema import LABELS, TASKS, Triage
 from verifier import compute_ground_truth, judge_observation
 
 ROOT = Path(__file__).resolve().parent.parent
-CASES = [generate(task, index) for task in TASKS for index in range(150)]
-TRUTHS = [compute_ground_truth(case.incident, case.world) for case in CASES]
+
+
+@cache
+def judged():
+    """Every case with its truth, made where a test asks for them, as each process collects the tests."""
+    cases = [generate(task, index) for task in TASKS for index in range(150)]
+    return [(case, compute_ground_truth(case.incident, case.world)) for case in cases]
 
 
 def triage(action, cited="L1-1"):
@@ -41,7 +47,7 @@ def attacked(turn, table):
 
 
 def mean_reward(table, player):
-    rewards = [defended(player(case, truth), truth, table) for case, truth in zip(CASES, TRUTHS, strict=True)]
+    rewards = [defended(player(case, truth), truth, table) for case, truth in judged()]
     return sum(rewards) / len(rewards)
 
 
@@ -121,7 +127,7 @@ def test_the_tables_stand_alike_in_code_manifest_and_document():
 
 @pytest.mark.parametrize("table", TABLES)
 def test_the_oracle_earns_the_maximum_on_every_item(table):
-    assert {defended(oracle(case, truth), truth, table) for case, truth in zip(CASES, TRUTHS, strict=True)} == {1.1}
+    assert {defended(oracle(case, truth), truth, table) for case, truth in judged()} == {1.1}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -158,7 +164,7 @@ def test_who_loses_to_whom_under_hardened():
 def test_rewards_lie_in_their_range(table):
     rewards = [
         defended(answer, truth, table)
-        for truth in TRUTHS[:200]
+        for _, truth in judged()[:200]
         for answer in [
             None,
             *(triage(action, cited) for action in LABELS for cited in ("L1-1", truth.evidence_log_ids[0])),
@@ -196,7 +202,7 @@ def test_hardened_pays_the_attacker_most_where_the_defender_succeeds_half_the_ti
 
 
 def test_components_are_named_alike_in_both_tables():
-    truth = TRUTHS[0]
+    _, truth = judged()[0]
     for table in TABLES.values():
         names = (*score_defender(None, truth, table), *score_attacker(AttackerTurn(valid=False), table))
         assert names == COMPONENTS

@@ -19,7 +19,7 @@ from local_provider import ServerProcess
 from service import TRIAGE, strict
 
 ROOT = Path(__file__).resolve().parent.parent
-DIRECT = {"trust_env": False, "timeout": 30}  # no proxy between us and the loopback
+DIRECT = {"trust_env": False, "timeout": 120}  # no proxy between us and the loopback
 MB = 1_000_000
 
 
@@ -71,9 +71,9 @@ def test_a_variable_overrides_the_default_and_a_flag_the_variable(started, monke
 
 
 def test_ctrl_c_ends_it_without_a_traceback():
-    with ServerProcess(ROOT, env={"OPENSOC_DEMO": "0"}, timeout_s=200) as running:
+    with ServerProcess(ROOT, env={"OPENSOC_DEMO": "0"}, timeout_s=240) as running:
         running.process.send_signal(signal.SIGINT)
-        code = running.process.wait(timeout=60)
+        code = running.process.wait(timeout=120)
         said = running.logs()
 
     assert code == 130
@@ -120,7 +120,7 @@ def test_every_address_of_ipv6_is_every_address_of_ipv4_too(started, monkeypatch
     assert f"listens on http://[::]:{first} " in capsys.readouterr().out
     with server._bind("::", free_port()) as listener:
         listener.listen()
-        socket.create_connection(("127.0.0.1", listener.getsockname()[1]), timeout=5).close()
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1]), timeout=60).close()
 
 
 def test_a_variable_that_sets_nothing_is_told_at_the_start(started, monkeypatch, capsys):
@@ -174,7 +174,7 @@ def test_ten_megabytes_in_chunks_are_refused(url):
 
 
 def test_a_frame_of_one_megabyte_is_answered_and_the_episode_lives_on(url):
-    with connect("ws" + url[4:] + "/ws", proxy=None, max_size=None) as ws:
+    with connect("ws" + url[4:] + "/ws", proxy=None, open_timeout=120, max_size=None) as ws:
         ws.send('{"type":"reset","data":{"seed":1}}')
         assert strict(ws.recv())["type"] == "observation"
         ws.send(json.dumps({"type": "step", "data": {"submit_triage": "x" * MB}}))
@@ -187,7 +187,7 @@ def test_a_frame_of_one_megabyte_is_answered_and_the_episode_lives_on(url):
 
 def test_a_client_that_leaves_in_the_middle_harms_nobody(url):
     for _ in range(3):
-        with connect("ws" + url[4:] + "/ws", proxy=None) as ws:
+        with connect("ws" + url[4:] + "/ws", proxy=None, open_timeout=120) as ws:
             ws.send('{"type":"reset","data":{}}')
             ws.send(b"\x00" * 1000)
             ws.socket.shutdown(socket.SHUT_RDWR)

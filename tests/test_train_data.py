@@ -179,7 +179,7 @@ def test_an_interrupted_command_says_so_and_goes_on(tmp_path):
     wait_for(lambda: list(out.with_name("rows.parquet.parts").glob("*.arrow")))
     process.send_signal(signal.SIGINT)
 
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
 
     assert process.returncode == 130
     assert "the same command resumes from here" in said

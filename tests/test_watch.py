@@ -21,7 +21,7 @@ from local_provider import ServerProcess
 from service import TRIAGE, begin, problem, serve
 
 ROOT = Path(__file__).resolve().parent.parent
-DIRECT = {"trust_env": False, "timeout": 30}
+DIRECT = {"trust_env": False, "timeout": 120}
 HOSTILE = 'x\n2030-01-01 CRITICAL fake line \x1b[31mRED\u2028\x85 {"level": "ERROR"}'
 
 
@@ -69,7 +69,7 @@ def test_a_call_is_a_line_with_its_request_id_and_without_its_query():
         url = process.base_url
         reply = httpx.post(f"{url}/reset?episode_id=secret-id", headers={"X-Request-ID": "mine-1"}, **DIRECT)
         httpx.get(f"{url}/%0aERROR%1b[31m", headers={"X-Request-ID": "a b"}, **DIRECT)
-        with connect("ws" + url[4:] + "/ws", proxy=None) as ws:
+        with connect("ws" + url[4:] + "/ws", proxy=None, open_timeout=120) as ws:
             ws.send('{"type":"reset","data":{}}')
             ws.recv()
             told_id = ws.response.headers["X-Request-ID"]

@@ -18,7 +18,7 @@ from conftest import ROOT
 from local_provider import ServerProcess
 from service import TRIAGE, problem, strict
 
-DIRECT = {"trust_env": False, "timeout": 60}
+DIRECT = {"trust_env": False, "timeout": 120}
 SLOW_S = 120  # for a process to start on a busy machine
 CREATE = {"jsonrpc": "2.0", "id": 1, "method": "openenv/session/create", "params": {}}
 
@@ -62,7 +62,7 @@ def sockets(pid):
 
 
 def socket_of(process, query=""):
-    return connect(f"ws{process.base_url[4:]}/ws{query}", proxy=None)
+    return connect(f"ws{process.base_url[4:]}/ws{query}", proxy=None, open_timeout=120)
 
 
 def tell(ws, frame):
@@ -145,7 +145,7 @@ def test_where_the_first_process_dies_the_others_play_their_sessions_to_the_end(
         os.kill(process.process.pid, signal.SIGKILL)
         time.sleep(1.5)
         assert sum(map(lives, held)) == 3
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SLOW_S
     while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not Path(f"/proc/{worker}").exists()

@@ -48,15 +48,16 @@ def convert_activity(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make a call of an operation: provider and operation, who asked, on which resource, by which right."""
     columns = _columns(raw)
     identity = mapping(json_value(columns.get("identity")))
-    claims = mapping(json_value(columns.get("claims"))) or mapping(identity.get("claims"))
+    claims = mapping(json_value(columns.get("claims"))) or mapping(identity.get("claims") or identity.get("claim"))
     right = mapping(json_value(columns.get("authorization"))) or mapping(identity.get("authorization"))
     state = str(_value(columns, "activitystatusvalue", "status", "resulttype", "activitystatus", "result") or "")
-    name = _value(columns, "caller", "eventinitiatedby") or _claim(claims, "upn", "name", "appid")
+    name = _value(columns, "caller", "eventinitiatedby") or _claim(claims, "upn", "name") or _claimed(columns)
+    app = _claim(claims, "appid") or columns.get("identityclaimappidg")
     operation = str(_value(columns, "operationnamevalue", "operationname") or "")
     values = {
-        "actor_user": name,
-        "user_uid": name,
-        "user_type": "user" if "@" in str(name) else "app" if claims.get("appid") else None,
+        "actor_user": name or app,
+        "user_uid": name or app,
+        "user_type": "user" if "@" in str(name) else "app" if app else None,
         "src_ip": _value(columns, "calleripaddress", "clientipaddress") or _address(columns),
         "api_service": _value(columns, "resourceprovidervalue", "resourceprovider", "resourceprovidername")
         or operation.partition("/")[0],
@@ -90,6 +91,11 @@ def activity_attempt(raw: Raw) -> tuple[str, int] | None:
 def _claim(claims: Raw, *names: str) -> Any:
     """Return a claim by its short name; long ones are written as addresses that end in it."""
     return next((value for name in names for key, value in claims.items() if key.rpartition("/")[2] == name), None)
+
+
+def _claimed(columns: Raw) -> Any:
+    """Return who calls by a column of AzureDiagnostics, which spells a claim's address out: `identity_claim_http_..._upn_s`."""
+    return next((columns[name] for name in columns if name.startswith("identityclaim") and name.endswith("upns")), None)
 
 
 def _address(columns: Raw) -> Any:

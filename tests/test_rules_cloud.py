@@ -235,6 +235,7 @@ def test_no_call_of_a_list_lacks_an_example():
         *cloud_data._ACCOUNT_CALLS,
         *cloud_data._FILE_CALLS,
         *cloud_data._DRIVE_CALLS,
+        *cloud_data._LEAVING_CALLS,
     }  # of tenants, and tested there
     lists = {
         f"{module.__name__}.{name}": value

@@ -30,6 +30,11 @@ def replication(operation="DRSGetNCChanges", at=0, source=STATION, target=SERVER
     return call(operation, at, source, target, endpoint="drsuapi")
 
 
+def ticket(name, at, cipher="rc4-hmac", success=True, **more):
+    names = {"client": f"{name}/CORP.EXAMPLE", "service": "krbtgt/CORP.EXAMPLE"}
+    return zeek("kerberos", at, request_type="AS", cipher=cipher, success=success, **names, **more)
+
+
 def on_share(name, at=0, share="C$", action="SMB::FILE_OPEN", source=STATION):
     return zeek("smb_files", at, source, action=action, path=f"\\\\fs1\\{share}", name=name)
 
@@ -61,6 +66,11 @@ CASES = {
         ("", [call("NetrServerAuthenticate3", at, endpoint="netlogon") for at in range(9)]),
         ("", [call(name, at) for at, name in enumerate(("OpenSCManagerW", "QueryServiceStatus", "StartServiceW"))]),
         ("", [on_share("plans\\plan.docx"), on_share("tool.exe", share="team")]),
+        *(("suspicious", [call(name, n, target=f"10.20.0.{n}", endpoint="srvsvc") for n in range(1, 11)]) for name in movement._SESSION_CALLS),
+        ("", [call("NetrSessionEnum", n, target=f"10.20.0.{n}", endpoint="srvsvc") for n in range(1, 10)]),
+        ("", [call("NetrShareEnum", n, target=f"10.20.0.{n}", endpoint="srvsvc") for n in range(1, 30)]),
+        *(("suspicious", [call("RpcOpenPrinter"), call(name, 1)]) for name in movement._NOTICE_CALLS),
+        *(("", [call(f"{begins}Printer"), call(movement._NOTICE_CALLS[0], 1)]) for begins in movement._PRINTING),
     ],
     "directory-replication": [
         ("suspicious", [replication("DRSBind"), replication(at=1)]),
@@ -69,6 +79,14 @@ CASES = {
         *(("", [replication(name), replication(at=1)]) for name in identity._CONTROLLER_CALLS),
         ("", [replication(source=OTHER_SERVER), replication(at=9, source=SERVER, target=OTHER_SERVER)]),
         ("", [replication("DRSBind"), replication("DRSCrackNames", 1)]),
+    ],
+    "ticket-without-preauth": [
+        ("suspicious", [ticket(f"user{n}", n) for n in range(5)]),
+        ("", [ticket(f"user{n}", n) for n in range(4)]),
+        ("", [ticket("user", n) for n in range(20)]),
+        ("", [ticket(f"user{n}", n, cipher="aes256-cts-hmac-sha1-96") for n in range(20)]),
+        ("", [ticket(f"ws{n}$", n) for n in range(20)]),
+        ("", [ticket(f"user{n}", n, success=False, error_msg="KDC_ERR_KEY_EXPIRED") for n in range(20)]),
     ],
     "mass-encryption": [
         ("confirmed", [renamed(".locked", at) for at in range(8)]),

@@ -191,7 +191,8 @@ CASES = {
         ("suspicious", [kube("create daemonsets", pod(privileged=True, host="/"))]),
         *(("suspicious", [kube("create pods", pod(host=f"{run}{socket}"))])
           for run in ("/run", "/var/run") for socket in ("/containerd/containerd.sock", "/crio/crio.sock", "/docker.sock")),
-        ("suspicious", [kube("create pods", pod(host="/var/lib/kubelet/pki"))]),
+        *(("suspicious", [kube("create pods", pod(host=path))]) for path in ("/var/lib/kubelet/pki", "/var", "/var/run", "/var/lib/docker", "/etc/kubernetes/pki", "/etc/kubernetes/manifests/")),
+        *(("suspicious", [kube("create pods", pod(capabilities={"add": [power]}))]) for power in kubernetes._POWERS),
         ("", [kube("create pods", pod(host="/run/app"))]),
         ("", [kube("create pods", pod(privileged=False, host="/var/log/app", capabilities={"drop": ["ALL"]}))]),
         ("", [kube("create pods", pod(privileged=True), code=403)]),
@@ -321,6 +322,8 @@ def platform_of(name, *, target="ben@corp.example"):
         return gcp(name, service="cloudsql.googleapis.com")
     if name.startswith(("AnonymousLink", "SiteCollection")):
         return exchange(name)
+    if name.startswith("2sv"):
+        return workspace(name, application="user_accounts")
     if name[0].islower():
         return github(name, user=target, permission="admin", visibility="public")
     if "-" in name.partition(" ")[0] or name.startswith("SearchExport"):
@@ -393,6 +396,8 @@ GOOGLE = {
     "cloud-guardrail-removed": [
         gcp("google.cloud.orgpolicy.v2.OrgPolicy.DeletePolicy", service="orgpolicy.googleapis.com"),
         gcp("google.cloud.orgpolicy.v2.OrgPolicy.UpdatePolicy", {"policy": {"spec": {"rules": [{"enforce": False}]}}}, service="orgpolicy.googleapis.com"),
+        gcp("DeleteProject", service="cloudresourcemanager.googleapis.com"),
+        gcp("google.cloud.resourcemanager.v3.Projects.DeleteProject", service="cloudresourcemanager.googleapis.com"),
     ],
     "cloud-key-destroyed": [gcp("DestroyCryptoKeyVersion", service="cloudkms.googleapis.com")],
     "cloud-machines-misused": [
@@ -412,6 +417,7 @@ def test_each_call_to_google_s_cloud_is_found_in_a_raw_record(rule_id, row):
     [
         gcp("SetIamPolicy", deltas=[{**EVERYBODY[0], "action": "REMOVE"}, {**OWNER[0], "action": "REMOVE"}]),
         gcp("v1.compute.instances.insert", {"machineType": "e2-standard-4"}, service="compute.googleapis.com"),
+        gcp("DeleteProject", service="codebuild.googleapis.com"),
         gcp("SetIamPolicy", deltas=[{"action": "ADD", "service": "allServices", "logType": "DATA_READ"}]),
         gcp("SetIamPolicy", deltas=OWNER, actor="service-7@gcp-sa-artifactregistry.iam.gserviceaccount.com"),
         gcp(
@@ -464,6 +470,19 @@ def version(n, actor=PERSON, source=OUTSIDE):
     name = "google.cloud.secretmanager.v1.SecretManagerService.AccessSecretVersion"
     row = gcp(name, {"name": f"s{n}"}, n, service="secretmanager.googleapis.com", actor=actor)
     return {**row, "fields": {**row["fields"], "src_ip": source}}
+
+
+def leaving(name, count):
+    """One administrator removes different accounts, a minute apart."""
+    maker = {
+        "org.remove_member": lambda n: github(name, n, user=f"u{n}"),
+        "DELETE_USER": lambda n: workspace(name, n, USER_EMAIL=f"u{n}@corp.example"),
+    }
+    by_okta = name.startswith("user.")
+    make = maker.get(name) or (
+        lambda n: okta(name, f"u{n}@corp.example", n) if by_okta else entra(name, at=n, target=f"u{n}@corp.example")
+    )
+    return [make(60 * n) for n in range(count)]
 
 
 def policy_change(old, new):
@@ -535,6 +554,8 @@ CASES |= {
     "cloud-stores-deleted": [
         *(("suspicious", taken(name, 20)) for name in (*cloud_data._FILE_CALLS, *cloud_data._DRIVE_CALLS)),
         *(("", taken(name, 19)) for name in (*cloud_data._FILE_CALLS, *cloud_data._DRIVE_CALLS)),
+        *(("suspicious", leaving(name, 8)) for name in cloud_data._LEAVING_CALLS),
+        *(("", leaving(name, 7)) for name in cloud_data._LEAVING_CALLS),
         ("", [gcp("v1.compute.addresses.delete", {"name": f"a{n}"}, n, service="compute.googleapis.com") for n in range(30)]),
     ],
 }  # fmt: skip

@@ -99,15 +99,27 @@ def _element(lines: list[str]) -> Any:
     return value[0] if isinstance(value, list) and value and isinstance(value[0], dict) else Skipped(BAD_BLOCK)
 
 
+def _with_flags(value: Any) -> Any:
+    """Return what YAML's text holds with true and false as JSON has them."""
+    if isinstance(value, dict):
+        return {name: _with_flags(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_with_flags(part) for part in value]
+    return _FLAGS.get(value, value) if isinstance(value, str) else value
+
+
+_FLAGS = {"true": True, "false": False}
+
+
 def _yaml(lines: list[str]) -> Any:
-    """Parse text of YAML, its scalars as text; one with anchors, which no export writes, is not read."""
+    """Parse text of YAML, its scalars but true and false as text; one with anchors, which no export writes, is not read."""
     import yaml
 
     text = _BARE_KEY.sub(r"\1'\2':", "\n".join(lines))
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CBaseLoader)):
             return Skipped(BAD_BLOCK)
-        return yaml.load(text, Loader=yaml.CBaseLoader)
+        return _with_flags(yaml.load(text, Loader=yaml.CBaseLoader))
     except (yaml.YAMLError, RecursionError):
         return Skipped(BAD_BLOCK)
 

@@ -33,6 +33,7 @@ FINDINGS = (
     "security.threat.detected",
     "security.attack.start",
     "user.account.report_suspicious_activity_by_enduser",
+    "user.mfa.attempt_bypass",
 )
 _REFUSED = ("FAILURE", "DENY", "RATE_LIMIT", "ABANDONED")
 _KINDS = {"User": "user", "PublicClientApp": "app", "SystemPrincipal": "service"}

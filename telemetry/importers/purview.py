@@ -74,7 +74,8 @@ def convert_unified_audit(raw: Raw) -> tuple[datetime | None, Imported]:
     record = {_TABLE_NAMES.get(name, name): value for name, value in raw.items()}
     times = ("CreationTime", "CreationDate", "TimeGenerated", "TimeGenerated [UTC]", "@timestamp")
     moment = read_time(first_of(record, times))
-    operation = str(record.get("Operation"))
+    operation = str(record.get("Operation")).replace("\u2013", "-").strip()  # Entra's dash, as in its own log
+    record["Operation"] = operation
     if operation in ("UserLoggedIn", "UserLoginFailed"):
         return moment, _sign_in(record, operation)
     if operation in ("AlertTriggered", "FileMalwareDetected"):

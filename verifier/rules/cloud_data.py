@@ -35,7 +35,16 @@ MIN_STORES = 3
 DATA_S = 600
 _SECRET_CALLS = ("GetSecretValue", "GetParameter", "GetParameters", "GetParametersByPath")
 _VAULT_READS = ("AccessSecretVersion", "SecretGet", "Read BitLocker key", "Recover device local administrator password")
-_KEY_LISTS = ("/listkeys/action", "/listcredentials/action", "/listclusteradmincredential/action", "/publishxml/action")
+_KEY_LISTS = (
+    "/listaccountsas/action",
+    "/listservicesas/action",
+    "/listconnectionstrings/action",
+    "/regeneratekey/action",
+    "/listkeys/action",
+    "/listcredentials/action",
+    "/listclusteradmincredential/action",
+    "/publishxml/action",
+)
 _BULK_CALLS = ("BatchGetSecretValue", "GetPasswordData")
 _IMAGE_CALLS = (
     "ModifyImageAttribute",
@@ -148,6 +157,14 @@ _STORE_CALLS = (
 _FILE_CALLS = ("FileDeleted", "FileRecycled", "storage.objects.delete")
 _DRIVE, _DRIVE_CALLS = "workspace/drive", ("delete", "trash")
 MIN_FILES = 20  # a person tidies up a few at a time
+_LEAVING_CALLS = (
+    "Delete user",
+    "DELETE_USER",
+    "user.lifecycle.delete.initiated",
+    "user.lifecycle.deactivate",
+    "org.remove_member",
+)
+MIN_LEAVING = 8  # accounts that go at once; who leaves a company on one day is few
 
 
 @rule(
@@ -373,10 +390,10 @@ def _ends_keeping(line: Line[CloudApiFields]) -> bool:
     "cloud-stores-deleted",
     "T1485",
     "impact",
-    on=(calls_to(*_STORE_CALLS, *_FILE_CALLS, *_DRIVE_CALLS),),
+    on=(calls_to(*_STORE_CALLS, *_FILE_CALLS, *_DRIVE_CALLS, *_LEAVING_CALLS),),
     at_least=MIN_STORES,
-    summary=f"Not by an own service nor a web identity: {MIN_STORES} or more databases, tables, file systems, buckets, repositories, machines or groups of these are deleted within {DATA_S} s ({', '.join(_STORE_CALLS)}; but a database with skipFinalSnapshot false, and a machine or disk by an app or service), or {MIN_FILES} or more different files by one caller, no app or service ({', '.join(_FILE_CALLS)}; {', '.join(_DRIVE_CALLS)} in {_DRIVE}). Suspicious.",
-    source="ATT&CK T1485; AWS RDS, DynamoDB, EFS and S3, Google Cloud, Azure, GitHub, SharePoint and Google Drive event names",
+    summary=f"Not by an own service nor a web identity: {MIN_STORES} or more databases, tables, file systems, buckets, repositories, machines or groups of these are deleted within {DATA_S} s ({', '.join(_STORE_CALLS)}; but a database with skipFinalSnapshot false, and a machine or disk by an app or service), or {MIN_FILES} or more different files by one caller, no app or service ({', '.join(_FILE_CALLS)}; {', '.join(_DRIVE_CALLS)} in {_DRIVE}), or {MIN_LEAVING} or more different accounts ({', '.join(_LEAVING_CALLS)}). Suspicious.",
+    source="ATT&CK T1485, T1531; AWS RDS, DynamoDB, EFS and S3, Google Cloud, Azure, GitHub, SharePoint and Google Drive event names",
 )
 def cloud_stores_deleted(calls: Lines[CloudApiFields], window: Window) -> Findings:
     lost = [line for line in calls if not sets(line, "skipfinalsnapshot", "false") and not is_by_automation(line)]
@@ -384,9 +401,12 @@ def cloud_stores_deleted(calls: Lines[CloudApiFields], window: Window) -> Findin
         stores = [line for line in lines if is_call_to(line, _STORES) and not _is_scaled(line)]
         files = [line for line in lines if _is_file_of_person(line)]
         burst = burst_of(window, files, MIN_FILES, DATA_S, different=resources_of)
+        leaving = [line for line in lines if is_call_to(line, _LEAVING) and not _is_program_s(line)]
+        burst += burst_of(window, leaving, MIN_LEAVING, DATA_S, different=resources_of)
         yield from findings_by_caller([*burst_of(window, stores, MIN_STORES, DATA_S), *burst])
 
 
+_LEAVING = lower(*_LEAVING_CALLS)
 _STORES, _FILES, _IN_DRIVE = lower(*_STORE_CALLS), lower(*_FILE_CALLS), frozenset(_DRIVE_CALLS)
 
 

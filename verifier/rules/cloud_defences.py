@@ -52,6 +52,12 @@ _OFF_CALLS = (
     "Microsoft.Network/networkWatchers/flowLogs/delete",
     "Microsoft.Security/alertsSuppressionRules/write",
     "Microsoft.SecurityInsights/alertRules/delete",
+    "Microsoft.EventHub/namespaces/eventhubs/delete",
+    "Microsoft.Network/azureFirewalls/delete",
+    "Microsoft.Network/firewallPolicies/delete",
+    "Microsoft.Network/frontDoorWebApplicationFirewallPolicies/delete",
+    "Microsoft.Network/applicationGatewayWebApplicationFirewallPolicies/delete",
+    "ConfigServiceV2.DeleteBucket",
     "CreateMuteConfig",
     "system.log_stream.lifecycle.deactivate",
     "system.log_stream.lifecycle.delete",
@@ -88,7 +94,7 @@ _PERMISSION = frozenset(("fromport", "ipprotocol", "aclprotocol", "sourceranges"
 _ENDS = (("fromport", "from"), ("toport", "to"))
 _NO_DOOR = frozenset(("icmp", "icmpv6", "deny", "egress"))
 _DENIED = frozenset(("denied", "denieds"))
-_GUARD_CALLS = ("ClearOrgPolicy", "DisablePolicyType", "DetachPolicy", "DeletePolicy")
+_GUARD_CALLS = ("DeleteProject", "ClearOrgPolicy", "DisablePolicyType", "DetachPolicy", "DeletePolicy")
 _GUARD_SERVICES = ("orgpolicy", "organizations", "cloudresourcemanager")
 _NUMBER = re.compile(r"^-?\d{1,6}$")
 _RANGE = re.compile(r"^(\d{1,5})(?:-(\d{1,5}))?$")
@@ -288,7 +294,7 @@ def _ranges(texts: tuple[str, ...]) -> list[tuple[str, str | None]]:
     "T1484",
     "defense_evasion",
     on=(calls_to(*_GUARD_CALLS, "SetOrgPolicy", "UpdatePolicy"),),
-    summary=f"Not by an own service: a policy of the whole organisation goes ({', '.join(_GUARD_CALLS)} of {', '.join(_GUARD_SERVICES)}) or is no longer enforced (SetOrgPolicy, UpdatePolicy with enforced or enforce false, or allValues or allowAll ALLOW or true). Suspicious.",
+    summary=f"Not by an own service: a policy of the whole organisation, or a whole project, goes ({', '.join(_GUARD_CALLS)} of {', '.join(_GUARD_SERVICES)}) or is no longer enforced (SetOrgPolicy, UpdatePolicy with enforced or enforce false, or allValues or allowAll ALLOW or true). Suspicious.",
     source="ATT&CK T1484, T1562; AWS Organizations DetachPolicy, Google Cloud Organization Policy",
 )
 def cloud_guardrail_removed(calls: Lines[CloudApiFields], window: Window) -> Findings:

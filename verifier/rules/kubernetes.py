@@ -31,10 +31,11 @@ _CHANGES = ("create", "update", "patch")
 _WORKLOADS = ("pods", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs")
 _HOST_FLAGS = ("privileged", "hostpid", "hostipc", "hostnetwork")
 _HOST_PATHS = re.compile(
-    r"/(?:etc|root|proc|boot|home|(?:var/)?run/(?:docker\.sock|containerd|containerd/containerd\.sock|crio/crio\.sock)|var/lib/kubelet|var/lib/kubelet/pki|etc/kubernetes)?/?",
+    r"/(?:etc|root|proc|boot|home|var|var/run|(?:var/)?run/(?:docker\.sock|cri-dockerd\.sock|containerd|containerd/containerd\.sock|crio/crio\.sock)"
+    r"|var/lib/(?:kubelet|docker|kubelet/pki)|etc/kubernetes(?:/manifests|/pki)?)?/?",
     re.IGNORECASE,
 )
-_POWERS = ("SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "ALL")
+_POWERS = ("SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH", "BPF", "ALL")
 _SHELL_CALLS = (
     "create pods/exec",
     "get pods/exec",
@@ -86,7 +87,7 @@ def _calls(verbs: Iterable[str], things: Iterable[str]) -> tuple[str, ...]:
     "T1611",
     "privilege_escalation",
     on=(calls_to(*_calls(_CHANGES, _WORKLOADS)),),
-    summary=f"Kubernetes: not by an own service ({', '.join(_CHANGES)} of {', '.join(_WORKLOADS)}), a pod gets the host: {', '.join(_HOST_FLAGS)} true, a hostPath with path / or directly /etc, /root, /proc, /boot, /home, /var/run/docker.sock, /run/docker.sock, /run/containerd, /run/containerd/containerd.sock, /run/crio/crio.sock (all of /run also as /var/run), /var/lib/kubelet, /var/lib/kubelet/pki or /etc/kubernetes, or capabilities to add (also with CAP_ before) "
+    summary=f"Kubernetes: not by an own service ({', '.join(_CHANGES)} of {', '.join(_WORKLOADS)}), a pod gets the host: {', '.join(_HOST_FLAGS)} true, a hostPath with path / or directly /etc, /root, /proc, /boot, /home, /var/run/docker.sock, /var, /var/run, /run/docker.sock, /run/cri-dockerd.sock, /run/containerd, /run/containerd/containerd.sock, /run/crio/crio.sock (all of /run also as /var/run), /var/lib/kubelet, /var/lib/kubelet/pki, /var/lib/docker, /etc/kubernetes, /etc/kubernetes/manifests or /etc/kubernetes/pki, or capabilities to add (also with CAP_ before) "
     f"{', '.join(_POWERS)}. Confirmed: create pods with privileged true and another of these.",
     source='ATT&CK T1611, T1610; Kubernetes, "Pod Security Standards"',
 )

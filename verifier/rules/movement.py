@@ -127,6 +127,10 @@ LISTING_CALLS = (
     "NetrSessionEnum",
     "NetrWkstaUserEnum",
 )
+_SESSION_CALLS = ("NetrSessionEnum", "NetrWkstaUserEnum")
+MIN_ASKED_HOSTS = 10
+_NOTICE_CALLS = ("RpcRemoteFindFirstPrinterChangeNotification", "RpcRemoteFindFirstPrinterChangeNotificationEx")
+_PRINTING = ("RpcGet", "RpcEnum", "RpcStart")  # what the names of calls by which somebody prints begin with
 _CHANNEL_CALLS = ("NetrServerAuthenticate2", "NetrServerAuthenticate3")
 MIN_CHANNELS = 10  # a machine sets up a secure channel once
 ENUMERATION = ("samr", "lsarpc", "srvsvc", "wkssvc")
@@ -272,7 +276,7 @@ def _is_disguised(line: Line[PipeFields]) -> bool:
     on=(ShareFields, PipeFields, (DirectoryFields, "rpc")),
     summary=f"From another address than {' or '.join(LOOPBACK)} a person, or somebody whom a sensor of the network cannot name (neither host nor account, but both addresses), opens {', '.join(REMOTE_CONTROL)} on IPC$, {MIN_PIPES} of {', '.join(ENUMERATION)}, or programs, scripts, dumps or hives (also \\config\\SAM, SYSTEM, SECURITY) on C$, ADMIN$ or PRINT$. "
     f"Confirmed: a tool's output there (__ and digits, a short .tmp or .dmp in \\Temp\\, execute.bat), control and programs, listing on {MIN_SPREAD_HOSTS} hosts, {MIN_PIPES} control pipes that System connects. "
-    f"Such a sensor's calls (rpc_operation) count as control ({', '.join(REMOTE_CALLS)}, what begins with {_COERCION}, {MIN_CHANNELS} within {REMOTE_S} s of {', '.join(_CHANNEL_CALLS)}), and as listing ({MIN_PIPES} different ones of {', '.join(LISTING_CALLS)}).",
+    f"Such a sensor's calls (rpc_operation) count as control ({', '.join(REMOTE_CALLS)}, what begins with {_COERCION}, {MIN_CHANNELS} within {REMOTE_S} s of {', '.join(_CHANNEL_CALLS)}, {' or '.join(_NOTICE_CALLS)} where it sees none that begins with {', '.join(_PRINTING)}), and as listing ({MIN_PIPES} different ones of {', '.join(LISTING_CALLS)}, or {' or '.join(_SESSION_CALLS)} on {MIN_ASKED_HOSTS} addresses within {REMOTE_S} s).",
     source="ATT&CK T1021.002, T1018, T1187, T1569.002, T1053.005, T1210; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN, MS-EFSR, MS-DFSNM, MS-SAMR, MS-NRPC name the pipes and calls",
 )
 def remote_control_pipe(
@@ -294,6 +298,11 @@ def remote_control_pipe(
                 program=REMOTE_WORK,
                 remote=visit.remote,
             )
+    sessions = [line for line in calls if _operation(line) in _SESSION_CALLS and _ends_at_sensor(line)]
+    for source, lines in grouped(sessions, lambda line: line.fields.src_ip).items():
+        swept = burst_of(window, lines, MIN_ASKED_HOSTS, REMOTE_S, different=lambda line: line.fields.dst_ip)
+        if swept:
+            yield finding(swept, confirmed=False, host="", program=REMOTE_WORK, remote=source)
     for host, opened in grouped(pipes, _host_controlled).items():
         many = len({(line.fields.pipe_name or "").lower() for line in opened}) >= window.limits.at_least(MIN_PIPES)
         yield finding(opened, confirmed=many, host=host, program=REMOTE_WORK)
@@ -314,6 +323,8 @@ class _Visit(NamedTuple):
 def _controlling_calls(window: Window, calls: Lines[DirectoryFields]) -> list[Line]:
     """List the calls that change a host or coerce it, and those that try its secure channel again and again."""
     changes = [line for line in calls if _operation(line).startswith(_COERCION) or _operation(line) in REMOTE_CALLS]
+    if not any(_operation(line).startswith(_PRINTING) for line in calls):
+        changes += [line for line in calls if _operation(line) in _NOTICE_CALLS]
     channels = [line for line in calls if _operation(line) in _CHANNEL_CALLS]
     return [*changes, *burst_of(window, channels, MIN_CHANNELS, REMOTE_S)]
 

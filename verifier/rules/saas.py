@@ -66,6 +66,8 @@ _FACTOR_CALLS = (
     "Admin deleted security info",
     "Disable Strong Authentication",
     "UNENROLL_USER_FROM_STRONG_AUTH",
+    "2sv_disable",
+    "2svDisable",
 )
 _GUARD_CALLS = (
     "Delete conditional access policy",
@@ -220,7 +222,7 @@ def _receivers(line: Line[CloudApiFields]) -> set[str]:
     "T1556.006",
     "credential_access",
     on=(calls_to(*_FACTOR_CALLS, *_SWITCH_CALLS),),
-    summary=f"Not by an own service: another's second factor is reset, removed or set ({', '.join(_FACTOR_CALLS)}; not where only the caller's own account is named as userPrincipalName, alternateId, USER_EMAIL, member or user), or second factors are no longer asked ({', '.join(_SWITCH_CALLS)} with NEW_VALUE false). Suspicious.",
+    summary=f"Not by an own service: another's second factor is reset, removed or set, or somebody's switched off altogether ({', '.join(_FACTOR_CALLS)}; not where only the caller's own account is named as userPrincipalName, alternateId, USER_EMAIL, member or user), or second factors are no longer asked ({', '.join(_SWITCH_CALLS)} with NEW_VALUE false). Suspicious.",
     source="ATT&CK T1556.006; Microsoft Entra, Okta and Google Workspace event names",
 )
 def tenant_factor_reset(calls: Lines[CloudApiFields], window: Window) -> Findings:

@@ -55,6 +55,13 @@ def test_a_flag_goes_before_a_variable():
         ({"OPENSOC_EPISODE_TTL_S": "1e-9"}, {}, "at least 1 s as OPENSOC_EPISODE_TTL_S, got 1e-09"),
         ({"OPENSOC_ALSO_PORT": "7860"}, {}, "two ports, got 7860 as PORT and as OPENSOC_ALSO_PORT"),
         ({"OPENSOC_REWARD_TABLE": "generous"}, {}, "OPENSOC_REWARD_TABLE"),
+        ({"OPENSOC_HOLD_GRADES": "1"}, {}, "OPENSOC_HOLD_GRADES; .*a moment such as"),
+        ({"OPENSOC_HOLD_GRADES": "1800000000"}, {}, "OPENSOC_HOLD_GRADES"),
+        ({"OPENSOC_HOLD_GRADES": "2030-01-01T00:00:00"}, {}, "OPENSOC_HOLD_GRADES"),
+        ({"OPENSOC_SALT": " \n"}, {}, "OPENSOC_SALT; .*got blanks"),
+        ({"OPENSOC_FRAME_ANCESTORS": "none"}, {}, "with their quotes"),
+        ({"OPENSOC_FRAME_ANCESTORS": "Self https://a"}, {}, "with their quotes"),
+        ({"OPENSOC_FRAME_ANCESTORS": "https://\u00e4"}, {}, "ASCII"),
     ],
 )
 def test_a_wrong_setting_is_named(variables, flags, named):
@@ -79,6 +86,45 @@ def test_a_variable_that_sets_nothing_is_named_with_the_one_that_may_be_meant():
         "The environment variable 'opensoc_salt' sets nothing: there is no such setting. "
         "Is OPENSOC_SALT meant? It keeps its default."
     ]
+
+
+@pytest.mark.parametrize("name", ["OPENSOCSALT", "OPEN_SOC_SALT", "OPENSCO_SALT", "opensocsalt"])
+def test_a_typo_in_the_prefix_is_named_too(name):
+    (sentence,) = Settings.unknown_variables({name: "s3cret", "SALT": "x", "HF_TOKEN": "x", "PORT": "1", "HOST": "y"})
+
+    assert f"'{name}' sets nothing" in sentence
+    assert "Is OPENSOC_SALT meant?" in sentence
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"OPENSOC_HOLD_GRADES": "2020-01-31T12:00:00Z"}, ["OPENSOC_HOLD_GRADES"]),
+        ({"OPENSOC_SALT": "a"}, ["OPENSOC_SALT"]),
+        (
+            {"OPENSOC_SALT": "a" * 15, "OPENSOC_HOLD_GRADES": "2020-01-31T12:00:00Z"},
+            ["OPENSOC_HOLD_GRADES", "OPENSOC_SALT"],
+        ),
+        ({"OPENSOC_SALT": "a" * 16, "OPENSOC_HOLD_GRADES": "2999-01-31T12:00:00+02:00"}, []),
+        ({}, []),
+    ],
+)
+def test_a_setting_that_does_hardly_what_is_wanted_is_told(variables, named):
+    sentences = Settings.from_env(variables).doubts()
+
+    assert [sentence.split()[0] for sentence in sentences] == named
+    assert not any("aaa" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("path", ["/demo", "/demo/x", "/reset", "/ws", "/docs", "/playbook", "/ready"])
+def test_a_root_path_that_begins_as_one_of_ours_is_refused(path):
+    with pytest.raises(OpenSOCError, match=f"got {path} as OPENSOC_ROOT_PATH"):
+        create_app(Settings(root_path=path))
+
+
+@pytest.mark.parametrize("path", ["/opensoc", "/demos", "/a/demo", "/"])
+def test_another_root_path_is_taken(path):
+    assert create_app(Settings(root_path=path))
 
 
 def test_the_salt_is_not_printed():
@@ -493,6 +539,52 @@ def test_a_cookie_means_its_last_reset_whatever_ended_first():
     finish(episodes, first)
 
     assert episodes.latest("us", certain=True) is second
+
+
+def test_nobody_gets_a_grade_in_place_of_one_that_made_room():
+    """The first judge's episode is gone; the others have answered otherwise."""
+    episodes, clock = store(max_episodes=2, ttl_s=60)
+    finish(episodes, begin(episodes, seed=42, name="first"), "dismiss")
+    clock.now += 1
+    for name in ("second", "third"):
+        last = begin(episodes, seed=42, name=name)
+        finish(episodes, last, "escalate")
+
+    assert "2 rivals" in refused(episodes, seed=42)
+    assert episodes.latest("us", certain=True, seed=42) is last
+    clock.now += 59
+    assert episodes.latest("us", certain=False, seed=42) is last
+    clock.now += 60
+    refused(episodes, seed=42)
+    assert not episodes._by_call
+
+
+def test_nobody_plays_on_another_s_episode_in_place_of_one_that_made_room(monkeypatch):
+    """Both attackers have spoken; one of them lost his place, and his defender's turn would fall on the other's incident."""
+    episodes, _ = store(max_episodes=3)
+    first, second, third = (begin(episodes, "office", seed=42, mode="self_play") for _ in range(3))
+    for incident, episode in (("a", first), ("b", second)):
+        episodes.step(episode, {"craft_incident": incident})
+    finish(episodes, third)
+    monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda: "elsewhere"))
+    begin(episodes, "them")  # takes the place of the third, which is finished
+    monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda: "far away"))
+    begin(episodes, "they")  # and of the first, which runs
+
+    assert (first.env.closed, second.env.closed) == (True, False)
+    refused(episodes, "office", to_play=True)
+
+
+def test_of_episodes_that_made_room_the_last_are_remembered():
+    episodes, _ = store(max_episodes=2)
+    for seed in range(20):
+        finish(episodes, begin(episodes, seed=seed, name=f"n{seed}"))
+
+    assert len(episodes._evicted) == 2
+    assert {call.name for call in episodes._by_call if hasattr(call, "name")} == {"n16", "n17", "n18", "n19"}
+    with pytest.raises(Refusal, match="No episode 'n17'"):
+        episodes.find("n17", "us")
+    assert "POST /reset" in refused(episodes, seed=16)
 
 
 def test_addresses_do_not_mix():

@@ -78,6 +78,7 @@ BODIES = {
     "Microsoft.Authorization/roleAssignments/write": role(OWNER),
     "Microsoft.Security/pricings/write": {"properties": {"pricingTier": "Free"}},
     "Microsoft.Storage/storageAccounts/write": {"properties": {"allowBlobPublicAccess": True}},
+    "Microsoft.Storage/storageAccounts/blobServices/containers/write": {"properties": {"publicAccess": "Container"}},
     "Microsoft.Compute/virtualMachines/extensions/write": {"properties": {"type": "CustomScriptExtension"}},
     "Microsoft.Compute/virtualMachines/write": {"hardwareProfile": {"vmSize": "Standard_NC24ads_A100_v4"}},
     **dict.fromkeys(cloud_defences._AZURE_DOORS, gate()),

@@ -88,6 +88,7 @@ _GUARD_CALLS = (
     "application.policy.sign_on.rule.delete",
     "security.authenticator.lifecycle.deactivate",
     "Update role setting in PIM",
+    "ADD_TRUSTED_DOMAINS",
     "Microsoft.Authorization/locks/delete",
     "Microsoft.Authorization/policyAssignments/delete",
 )
@@ -141,6 +142,10 @@ _WATCH_CALLS = (
     "dependabot_alerts_new_repos.disable",
     "secret_scanning_push_protection.bypass",
     "private_repository_forking.enable",
+    "org.secret_scanning_push_protection_disable",
+    "business_secret_scanning.disable",
+    "business_secret_scanning_push_protection.disable",
+    "secret_scanning_new_repos.disable",
 )
 _LOOSENED: Mapping[str, tuple[str, tuple[str, ...]]] = {  # what loosens a protection by the value of one name
     "protected_branch.update_admin_enforced": ("admin_enforced", ("false",)),
@@ -165,6 +170,10 @@ _OUT_CALLS = (
     "New-ComplianceSearchAction",
     "repo.transfer_start",
     "repo.transfer_outgoing",
+    "org.transfer_outgoing",
+    "migration.create",
+    "packetMirrorings.insert",
+    "Microsoft.Network/networkWatchers/packetCaptures/write",
     "cloudsql.instances.export",
     "Microsoft.Compute/snapshots/beginGetAccess/action",
     "Microsoft.Compute/disks/beginGetAccess/action",
@@ -406,7 +415,7 @@ def code_hook_added(calls: Lines[CloudApiFields], window: Window) -> Findings:
     "T1114.003",
     "collection",
     on=(calls_to(*_OUT_CALLS, *_TAKEN_CALLS, _JOB_CALL),),
-    summary=f"Not by an own service: a tenant's data, repositories, disks, databases or search results are exported, or mail sent on outside ({', '.join(_OUT_CALLS)}, {_JOB_CALL} with destinationUris), "
+    summary=f"Not by an own service: a tenant's data, repositories, disks, databases, traffic or search results are exported, or mail sent on outside ({', '.join(_OUT_CALLS)}, {_JOB_CALL} with destinationUris), "
     f"or one caller, no app, bot or service (user_type), takes {MIN_TAKEN} or more different things within {TAKEN_S} s ({', '.join(_TAKEN_CALLS)}). Suspicious.",
     source="ATT&CK T1114.003, T1530, T1213; Google Workspace, SharePoint, GitHub, Google Cloud and Azure event names",
 )

@@ -78,6 +78,7 @@ BODIES = {
     "Microsoft.Authorization/roleAssignments/write": role(OWNER),
     "Microsoft.Security/pricings/write": {"properties": {"pricingTier": "Free"}},
     "Microsoft.Storage/storageAccounts/write": {"properties": {"allowBlobPublicAccess": True}},
+    "Microsoft.Storage/storageAccounts/blobServices/containers/write": {"properties": {"publicAccess": "Container"}},
     "Microsoft.Compute/virtualMachines/extensions/write": {"properties": {"type": "CustomScriptExtension"}},
     "Microsoft.Compute/virtualMachines/write": {"hardwareProfile": {"vmSize": "Standard_NC24ads_A100_v4"}},
     **dict.fromkeys(cloud_defences._AZURE_DOORS, gate()),
@@ -115,8 +116,23 @@ def test_each_operation_that_a_rule_names_is_found_in_a_raw_record_unless_it_fai
 KEYS = "Microsoft.Storage/storageAccounts/listKeys/action"
 DISK, MACHINE = "Microsoft.Compute/disks/delete", "Microsoft.Compute/virtualMachines/write"
 EXTENSION = cloud_compute._EXTENSION_CALL
+PIPELINES = (
+    ("tenant-role-granted", "Microsoft.KeyVault/vaults/accessPolicies/write"),
+    ("tenant-guard-weakened", "Microsoft.Authorization/locks/delete"),
+    ("tenant-guard-weakened", "Microsoft.Authorization/policyAssignments/delete"),
+    ("tenant-token-made", "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/write"),
+)
+
+
+@pytest.mark.parametrize(("rule_id", "name"), PIPELINES)
+def test_what_pipelines_set_up_counts_where_a_person_does_it(rule_id, name):
+    assert said(rule_id, azure(name)) == ["suspicious"]
+    assert said(rule_id, azure(name, caller=APP)) == []
+
+
 CASES = {
     "tenant-role-granted": [
+        ("suspicious", [azure("Microsoft.Authorization/roleAssignments/write", role(OWNER), caller=APP)]),
         ("suspicious", [azure("Microsoft.Authorization/roleAssignments/write")]),
         ("", [azure("Microsoft.Authorization/roleAssignments/write", role(READER))]),
     ],

@@ -59,6 +59,8 @@ CASES = {
         ("confirmed", [on_share("tool.exe", share="ADMIN$"), call("CreateServiceW", 1)]),
         ("suspicious", [on_share("tool.exe", share="ADMIN$"), call("CreateServiceW", 1, target=OTHER_SERVER)]),
         ("suspicious", [on_share("Windows\\Temp\\ntds.dit")]),
+        ("confirmed", [on_share("SYSTEM32\\abcdefgh.tmp", share="ADMIN$")]),
+        ("confirmed", [on_share("Temp\\abcdefgh.tmp", share="ADMIN$")]),
         ("suspicious", [call(name, at, endpoint="samr") for at, name in enumerate(movement.LISTING_CALLS[:3])]),
         ("suspicious", [call("NetrServerAuthenticate3", at, endpoint="netlogon") for at in range(10)]),
         ("", [call(name, at, endpoint="samr") for at, name in enumerate(movement.LISTING_CALLS[:2])]),

@@ -318,8 +318,9 @@ def platform_of(name, *, target="ben@corp.example"):
         )
     ):
         return okta(name, target)
-    if name.startswith("cloudsql."):
-        return gcp(name, service="cloudsql.googleapis.com")
+    if name.startswith(("cloudsql.", "packetMirrorings.")):
+        service = "cloudsql" if name.startswith("cloudsql.") else "compute"
+        return gcp(name if service == "cloudsql" else f"v1.compute.{name}", service=f"{service}.googleapis.com")
     if name.startswith(("AnonymousLink", "SiteCollection")):
         return exchange(name)
     if name.startswith("2sv"):
@@ -363,6 +364,8 @@ TENANT = {
         "system.idp.lifecycle.activate",
         "CreateWorkloadIdentityPoolProvider",
         "system.agent.ad.create",
+        "New-FederatedDomain",
+        "Add-FederatedDomain",
         "Add a partner to cross-tenant access setting",
     ),
 }
@@ -397,6 +400,10 @@ GOOGLE = {
         gcp("google.cloud.orgpolicy.v2.OrgPolicy.DeletePolicy", service="orgpolicy.googleapis.com"),
         gcp("google.cloud.orgpolicy.v2.OrgPolicy.UpdatePolicy", {"policy": {"spec": {"rules": [{"enforce": False}]}}}, service="orgpolicy.googleapis.com"),
         gcp("DeleteProject", service="cloudresourcemanager.googleapis.com"),
+        *(
+            gcp(f"google.identity.accesscontextmanager.v1.AccessContextManager.{name}", service="accesscontextmanager.googleapis.com")
+            for name in ("DeleteServicePerimeter", "DeleteAccessLevel", "DeleteAccessPolicy")
+        ),
         gcp("google.cloud.resourcemanager.v3.Projects.DeleteProject", service="cloudresourcemanager.googleapis.com"),
     ],
     "cloud-key-destroyed": [gcp("DestroyCryptoKeyVersion", service="cloudkms.googleapis.com")],

@@ -79,7 +79,10 @@ _DATABASE_CALLS = (
     "CreateCluster",
     "ModifyCluster",
 )
-_ACCOUNT_CALLS = ("Microsoft.Storage/storageAccounts/write",)
+_ACCOUNT_CALLS = (
+    "Microsoft.Storage/storageAccounts/write",
+    "Microsoft.Storage/storageAccounts/blobServices/containers/write",
+)
 _BINDING_CALLS = ("SetIamPolicy", "setIamPermissions")
 _EVERYBODY = ("allUsers", "allAuthenticatedUsers")
 _PUBLIC_ACL = re.compile(
@@ -261,7 +264,9 @@ _OPENINGS: Mapping[tuple[str, ...], Callable[[Line[CloudApiFields]], bool]] = {
     _URL_CALLS: lambda line: sets(line, "authtype", "none"),
     _DATABASE_CALLS: lambda line: sets(line, "publiclyaccessible", "true"),
     _BINDING_CALLS: _binds_everybody,
-    _ACCOUNT_CALLS: lambda line: sets(line, "allowblobpublicaccess", "true"),
+    _ACCOUNT_CALLS: lambda line: (
+        sets(line, "allowblobpublicaccess", "true") or sets(line, "publicaccess", "blob", "container")
+    ),
 }
 _OPENING_OF = {name.lower(): opens for names, opens in _OPENINGS.items() for name in names}
 
@@ -273,7 +278,7 @@ _OPENING_OF = {name.lower(): opens for names, opens in _OPENINGS.items() for nam
     on=(calls_to(*_POLICY_CALLS, *_ACL_CALLS, *_URL_CALLS, *_DATABASE_CALLS, *_BINDING_CALLS, *_ACCOUNT_CALLS),),
     summary="Not by an own service: everybody is let in: by a policy's statement with the effect Allow and a principal * that no condition binds to an organisation, account, network or source (calls as in cloud-shared-outside: "
     f"{', '.join(_POLICY_CALLS)}), by an access list (/groups/global/ AllUsers or AuthenticatedUsers, public-read, authenticated-read in {', '.join(_ACL_CALLS)}), a function's address (authType NONE in {', '.join(_URL_CALLS)}), a database (publiclyAccessible true in "
-    f"{', '.join(_DATABASE_CALLS)}) or a binding that adds (action ADD, where a member's action is told) {' or '.join(_EVERYBODY)} as member or among members ({', '.join(_BINDING_CALLS)}), or an account of storage may be read by all ({_ACCOUNT_CALLS[0]} with allowBlobPublicAccess true). Confirmed: a policy with an action beyond Get, List, Describe, BatchGet, BatchCheck, or on a secret (PutResourcePolicy).",
+    f"{', '.join(_DATABASE_CALLS)}) or a binding that adds (action ADD, where a member's action is told) {' or '.join(_EVERYBODY)} as member or among members ({', '.join(_BINDING_CALLS)}), or an account of storage may be read by all ({', '.join(_ACCOUNT_CALLS)} with allowBlobPublicAccess true, or publicAccess blob or container). Confirmed: a policy with an action beyond Get, List, Describe, BatchGet, BatchCheck, or on a secret (PutResourcePolicy).",
     source='ATT&CK T1530; AWS, "The meaning of public" in S3 Block Public Access; Google Cloud IAM, allUsers',
 )
 def cloud_opened_to_world(calls: Lines[CloudApiFields], window: Window) -> Findings:

@@ -94,8 +94,17 @@ _PERMISSION = frozenset(("fromport", "ipprotocol", "aclprotocol", "sourceranges"
 _ENDS = (("fromport", "from"), ("toport", "to"))
 _NO_DOOR = frozenset(("icmp", "icmpv6", "deny", "egress"))
 _DENIED = frozenset(("denied", "denieds"))
-_GUARD_CALLS = ("DeleteProject", "ClearOrgPolicy", "DisablePolicyType", "DetachPolicy", "DeletePolicy")
-_GUARD_SERVICES = ("orgpolicy", "organizations", "cloudresourcemanager")
+_GUARD_CALLS = (
+    "DeleteProject",
+    "DeleteServicePerimeter",
+    "DeleteAccessLevel",
+    "DeleteAccessPolicy",
+    "ClearOrgPolicy",
+    "DisablePolicyType",
+    "DetachPolicy",
+    "DeletePolicy",
+)
+_GUARD_SERVICES = ("orgpolicy", "organizations", "cloudresourcemanager", "accesscontextmanager")
 _NUMBER = re.compile(r"^-?\d{1,6}$")
 _RANGE = re.compile(r"^(\d{1,5})(?:-(\d{1,5}))?$")
 

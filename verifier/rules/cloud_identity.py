@@ -30,6 +30,8 @@ _PROVIDER_CALLS = (
     "system.idp.lifecycle.activate",
     "CreateWorkloadIdentityPoolProvider",
     "system.agent.ad.create",
+    "New-FederatedDomain",
+    "Add-FederatedDomain",
     "Add a partner to cross-tenant access setting",
 )
 _LOGIN_CALLS = ("CreateLoginProfile", "UpdateLoginProfile")

@@ -141,7 +141,7 @@ _CODE_FILE = re.compile(
 )
 
 _OUTPUT_FILE = re.compile(
-    r"(?:^|\\)__\d{9,}|(?:^|\\)temp\\[^\\]{4,12}\.(?:tmp|dmp)$|^[^\\]{0,12}execute\.bat$", re.IGNORECASE
+    r"(?:^|\\)__\d{9,}|(?:^|\\)(?:temp|system32)\\[^\\]{4,12}\.(?:tmp|dmp)$|^[^\\]{0,12}execute\.bat$", re.IGNORECASE
 )
 
 
@@ -275,7 +275,7 @@ def _is_disguised(line: Line[PipeFields]) -> bool:
     "lateral_movement",
     on=(ShareFields, PipeFields, (DirectoryFields, "rpc")),
     summary=f"From another address than {' or '.join(LOOPBACK)} a person, or somebody whom a sensor of the network cannot name (neither host nor account, but both addresses), opens {', '.join(REMOTE_CONTROL)} on IPC$, {MIN_PIPES} of {', '.join(ENUMERATION)}, or programs, scripts, dumps or hives (also \\config\\SAM, SYSTEM, SECURITY) on C$, ADMIN$ or PRINT$. "
-    f"Confirmed: a tool's output there (__ and digits, a short .tmp or .dmp in \\Temp\\, execute.bat), control and programs, listing on {MIN_SPREAD_HOSTS} hosts, {MIN_PIPES} control pipes that System connects. "
+    f"Confirmed: a tool's output there (__ and digits, a short .tmp or .dmp in \\Temp\\ or \\System32\\, execute.bat), control and programs, listing on {MIN_SPREAD_HOSTS} hosts, {MIN_PIPES} control pipes that System connects. "
     f"Such a sensor's calls (rpc_operation) count as control ({', '.join(REMOTE_CALLS)}, what begins with {_COERCION}, {MIN_CHANNELS} within {REMOTE_S} s of {', '.join(_CHANNEL_CALLS)}, {' or '.join(_NOTICE_CALLS)} where it sees none that begins with {', '.join(_PRINTING)}), and as listing ({MIN_PIPES} different ones of {', '.join(LISTING_CALLS)}, or {' or '.join(_SESSION_CALLS)} on {MIN_ASKED_HOSTS} addresses within {REMOTE_S} s).",
     source="ATT&CK T1021.002, T1018, T1187, T1569.002, T1053.005, T1210; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN, MS-EFSR, MS-DFSNM, MS-SAMR, MS-NRPC name the pipes and calls",
 )

@@ -50,6 +50,7 @@ _AZURE_ROLES = (  # Microsoft, "Azure built-in roles": Owner, Contributor, User 
     "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",
     "f58310d9-a9f6-439a-9e8d-f62e7b41a168",
 )
+_PIPELINES = "operations of Azure (microsoft.) not by an app, bot or service (user_type)"
 _STRONG_RIGHTS = re.compile(
     r"^(?:iam\.serviceaccounts\.(?:actas|getaccesstoken|signblob|signjwt)|iam\.serviceaccountkeys\.create|[\w.]{1,60}\.setiampolicy)$",
     re.IGNORECASE,
@@ -87,6 +88,7 @@ _GUARD_CALLS = (
     "application.policy.sign_on.rule.delete",
     "security.authenticator.lifecycle.deactivate",
     "Update role setting in PIM",
+    "ADD_TRUSTED_DOMAINS",
     "Microsoft.Authorization/locks/delete",
     "Microsoft.Authorization/policyAssignments/delete",
 )
@@ -140,6 +142,10 @@ _WATCH_CALLS = (
     "dependabot_alerts_new_repos.disable",
     "secret_scanning_push_protection.bypass",
     "private_repository_forking.enable",
+    "org.secret_scanning_push_protection_disable",
+    "business_secret_scanning.disable",
+    "business_secret_scanning_push_protection.disable",
+    "secret_scanning_new_repos.disable",
 )
 _LOOSENED: Mapping[str, tuple[str, tuple[str, ...]]] = {  # what loosens a protection by the value of one name
     "protected_branch.update_admin_enforced": ("admin_enforced", ("false",)),
@@ -164,6 +170,10 @@ _OUT_CALLS = (
     "New-ComplianceSearchAction",
     "repo.transfer_start",
     "repo.transfer_outgoing",
+    "org.transfer_outgoing",
+    "migration.create",
+    "packetMirrorings.insert",
+    "Microsoft.Network/networkWatchers/packetCaptures/write",
     "cloudsql.instances.export",
     "Microsoft.Compute/snapshots/beginGetAccess/action",
     "Microsoft.Compute/disks/beginGetAccess/action",
@@ -183,7 +193,7 @@ _PUBLIC_CALLS = ("repo.access", "change_document_visibility", "change_acl_editor
     on=(calls_to(*_ROLE_CALLS, *_OWNER_CALLS, *_AZURE_CALLS, "SetIamPolicy", "CreateRole", "UpdateRole"),),
     summary=f"Not by an own service, the right to administer a tenant is given: {', '.join(_ROLE_CALLS)}; {', '.join(_OWNER_CALLS)} with permission or role admin or owner; SetIamPolicy whose deltas have the action ADD and a role roles/owner, editor, iam.securityAdmin, iam.serviceAccountTokenCreator, "
     "iam.serviceAccountKeyAdmin or resourcemanager.organizationAdmin; CreateRole or UpdateRole whose includedPermissions have iam.serviceAccounts.actAs, getAccessToken, signBlob or signJwt, iam.serviceAccountKeys.create or any setIamPolicy; "
-    f"{' or '.join(_AZURE_CALLS)} whose roleDefinitionId ends in {', '.join(_AZURE_ROLES)} or is not told. Suspicious. Confirmed: to the caller itself (userPrincipalName, alternateId, USER_EMAIL, member, user).",
+    f"{' or '.join(_AZURE_CALLS)} whose roleDefinitionId ends in {', '.join(_AZURE_ROLES)} or is not told; other {_PIPELINES}. Suspicious. Confirmed: to the caller itself (userPrincipalName, alternateId, USER_EMAIL, member, user).",
     source="ATT&CK T1098.003; Microsoft Entra, Azure, Okta, Google and GitHub audit event names",
 )
 def tenant_role_granted(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -205,10 +215,15 @@ def _grants_role(line: Line[CloudApiFields]) -> bool:
         return not roles or any(role.lower().endswith(_AZURE_ROLES) for role in roles)
     if operation.endswith(("createrole", "updaterole")):
         return any(map(_STRONG_RIGHTS.match, values_of(line, "includedpermissions")))
-    return bool(caller_of(line))
+    return bool(caller_of(line)) and not _is_pipeline_s(line)
 
 
 _GIVES_AZURE_ROLE = lower(*_AZURE_CALLS)
+
+
+def _is_pipeline_s(line: Line[CloudApiFields]) -> bool:
+    """Return whether an application or service works on Azure's resources, as pipelines do that carry out what is written down."""
+    return operation_of(line.fields).startswith("microsoft.") and _is_program_s(line)
 
 
 def _receivers(line: Line[CloudApiFields]) -> set[str]:
@@ -240,12 +255,14 @@ def _removes_factor(line: Line[CloudApiFields]) -> bool:
     "T1556.009",
     "defense_evasion",
     on=(calls_to(*_GUARD_CALLS, _POLICY_CALL),),
-    summary=f"Not by an own service: a rule on who may sign in, how and from where is removed or switched off ({', '.join(_GUARD_CALLS)}), or {_POLICY_CALL} whose newValue has state disabled or more accounts excluded (excludeUsers, excludeGroups, excludeLocations, excludeRoles) than its oldValue. Suspicious.",
+    summary=f"Not by an own service: a rule on who may sign in, how and from where is removed or switched off ({', '.join(_GUARD_CALLS)}), or {_POLICY_CALL} whose newValue has state disabled or more accounts excluded (excludeUsers, excludeGroups, excludeLocations, excludeRoles) than its oldValue; {_PIPELINES}. Suspicious.",
     source="ATT&CK T1556.009; Microsoft Entra conditional access, Okta policies and zones, GitHub organisations",
 )
 def tenant_guard_weakened(calls: Lines[CloudApiFields], window: Window) -> Findings:
     return findings_by_caller(
-        line for line in calls if operation_of(line.fields) != _POLICY_CALL.lower() or _is_policy_weaker(line)
+        line
+        for line in calls
+        if not _is_pipeline_s(line) and (operation_of(line.fields) != _POLICY_CALL.lower() or _is_policy_weaker(line))
     )
 
 
@@ -269,7 +286,7 @@ def _is_policy_weaker(line: Line[CloudApiFields]) -> bool:
     "T1098.001",
     "persistence",
     on=(calls_to(*_TOKEN_CALLS, *_APPLICATION_CALLS),),
-    summary=f"Not by an own service: a credential that lasts is made for an application, a service account, a repository or an interface ({', '.join(_TOKEN_CALLS)}; but a deploy key with read_only true), or {' or '.join(_APPLICATION_CALLS)} with keyCredentials, passwordCredentials or KeyDescription. Suspicious.",
+    summary=f"Not by an own service: a credential that lasts is made for an application, a service account, a repository or an interface ({', '.join(_TOKEN_CALLS)}; but a deploy key with read_only true), or {' or '.join(_APPLICATION_CALLS)} with keyCredentials, passwordCredentials or KeyDescription; {_PIPELINES}. Suspicious.",
     source="ATT&CK T1098.001; Microsoft Entra, Okta, Google Cloud IAM and GitHub event names",
 )
 def tenant_token_made(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -280,6 +297,8 @@ def _makes_credential(line: Line[CloudApiFields]) -> bool:
     operation = operation_of(line.fields)
     if operation.startswith("update application"):
         return _SECRETS.search(resources_of(line)) is not None
+    if _is_pipeline_s(line):
+        return False
     return operation != "deploy_key.create" or not sets(line, "read_only", "true")
 
 
@@ -396,7 +415,7 @@ def code_hook_added(calls: Lines[CloudApiFields], window: Window) -> Findings:
     "T1114.003",
     "collection",
     on=(calls_to(*_OUT_CALLS, *_TAKEN_CALLS, _JOB_CALL),),
-    summary=f"Not by an own service: a tenant's data, repositories, disks, databases or search results are exported, or mail sent on outside ({', '.join(_OUT_CALLS)}, {_JOB_CALL} with destinationUris), "
+    summary=f"Not by an own service: a tenant's data, repositories, disks, databases, traffic or search results are exported, or mail sent on outside ({', '.join(_OUT_CALLS)}, {_JOB_CALL} with destinationUris), "
     f"or one caller, no app, bot or service (user_type), takes {MIN_TAKEN} or more different things within {TAKEN_S} s ({', '.join(_TAKEN_CALLS)}). Suspicious.",
     source="ATT&CK T1114.003, T1530, T1213; Google Workspace, SharePoint, GitHub, Google Cloud and Azure event names",
 )

@@ -207,13 +207,15 @@ def _raise_file_limit() -> None:
 
 
 def _calm_the_collector() -> None:
-    """Keep the imported libraries out of garbage collection, which would walk their objects again and again."""
+    """Begin to collect garbage, and leave the imported libraries out of it."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 if __name__ == "__main__":
+    gc.disable()  # until all is imported: walking thousands of modules again and again takes a seventh of the start's CPU
     try:
         main()
     except KeyboardInterrupt:  # uvicorn has shut down in order, and raises the signal anew

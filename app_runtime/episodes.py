@@ -325,7 +325,7 @@ class Episodes:
         try:
             return self._shares.to_give_up(holder)
         except NoPlaceError as error:
-            wait_s = max(1, math.ceil(next(iter(self._running)).expires_at - self._clock()))
+            wait_s = math.ceil(next(iter(self._running)).expires_at - self._clock())  # what expires now was swept
             raise Refusal(
                 429,
                 f"{error} Play one to its end, or over the WebSocket at /ws. Try again in {wait_s} s.",

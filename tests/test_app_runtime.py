@@ -329,6 +329,42 @@ def test_a_refused_reset_costs_nobody_an_episode():
     assert episodes.find(episode.episode_id) is episode
 
 
+def test_the_next_to_expire_need_not_be_the_first_that_began():
+    episodes, clock = store(ttl_s=60)
+    first, second = begin(episodes), begin(episodes)
+    clock.now += 30
+    episodes.find(first.episode_id)
+    clock.now += 30
+
+    assert episodes.latest("us", certain=True, to_play=True) is first
+    assert (first.env.closed, second.env.closed) == (False, True)
+
+
+def test_who_asks_without_an_id_keeps_the_episode_too():
+    episodes, clock = store(ttl_s=60)
+    episode = begin(episodes)
+    for _ in range(3):
+        clock.now += 59
+        assert episodes.latest("us", certain=False) is episode
+
+
+def test_a_store_is_full_of_running_episodes_that_have_not_expired(monkeypatch):
+    episodes, clock = store(max_episodes=2, ttl_s=60)
+    begun = []
+    for holder in ("here", "there"):
+        monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda holder=holder: holder))
+        begun.append(begin(episodes))
+    assert episodes.is_full
+    finish(episodes, begun[0])
+    assert not episodes.is_full
+    monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda: "here"))
+    begin(episodes, seed=1)
+    assert episodes.is_full
+    clock.now += 60
+
+    assert not episodes.is_full
+
+
 def test_an_id_that_the_client_chose_is_found_by_its_owner_only():
     episodes, _ = store()
     ours, theirs = begin(episodes, "us", name="demo"), begin(episodes, "them", name="demo")
@@ -348,6 +384,23 @@ def test_an_id_that_the_server_made_is_found_by_whoever_knows_it():
     episode = begin(episodes, "us")
 
     assert episodes.find(episode.episode_id, "them") is episode
+
+
+def test_an_id_that_the_server_made_is_no_name_for_another_episode():
+    episodes, _ = store()
+    episode = begin(episodes, "us")
+    begin(episodes, "them", name=episode.episode_id)
+
+    assert episodes.find(episode.episode_id, "them") is episode
+
+
+def test_a_name_is_in_use_for_all_who_share_an_address():
+    episodes, _ = store()
+    episodes.start({}, owners=["our-cookie", "office"], name="demo")
+
+    with pytest.raises(Refusal, match="still running") as caught:
+        episodes.start({}, owners=["their-cookie", "office"], name="demo")
+    assert caught.value.status == 409
 
 
 def test_a_chosen_id_is_free_again_after_the_end():
@@ -372,7 +425,7 @@ def test_a_name_that_two_have_taken_after_each_other_gives_neither_the_others_gr
         if answer == "escalate":
             assert episodes.find("demo", "us") is last
 
-    with pytest.raises(Refusal, match="3 episodes") as caught:
+    with pytest.raises(Refusal, match=r"3 episodes .* Choose a name") as caught:
         episodes.find("demo", "us")
     assert caught.value.status == 409
 
@@ -532,6 +585,24 @@ def test_an_abandoned_episode_of_the_same_seed_does_no_harm():
     assert episodes.latest("us", certain=False, to_play=True) is second
 
 
+def test_the_order_of_an_answer_s_fields_makes_no_other_game():
+    episodes, _ = store()
+    for answer in ({"action": "monitor", "rationale": "x"}, {"rationale": "x", "action": "monitor"}):
+        last = begin(episodes, seed=42)
+        finish(episodes, last, answer)
+
+    assert episodes.latest("us", certain=False, seed=42) is last
+
+
+@pytest.mark.parametrize("tasks", [TASKS, TASKS[::-1]])
+def test_a_cookie_means_its_last_reset_of_whatever_task(tasks):
+    episodes, _ = store()
+    for task in tasks:
+        last = begin(episodes, task=task)
+
+    assert episodes.latest("us", certain=True) is last
+
+
 def test_a_cookie_means_its_last_reset_whatever_ended_first():
     episodes, _ = store()
     first, second = begin(episodes, seed=1), begin(episodes, seed=2)
@@ -559,20 +630,57 @@ def test_nobody_gets_a_grade_in_place_of_one_that_made_room():
     assert not episodes._by_call
 
 
+def from_addresses(monkeypatch, episodes, *addresses):
+    """Begin an episode from each address, at the cost of whoever holds most."""
+    for address in addresses:
+        monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda address=address: address))
+        begin(episodes, f"the owner at {address}")
+
+
 def test_nobody_plays_on_another_s_episode_in_place_of_one_that_made_room(monkeypatch):
     """Both attackers have spoken; one of them lost his place, and his defender's turn would fall on the other's incident."""
-    episodes, _ = store(max_episodes=3)
-    first, second, third = (begin(episodes, "office", seed=42, mode="self_play") for _ in range(3))
-    for incident, episode in (("a", first), ("b", second)):
+    episodes, _ = store(max_episodes=2)
+    begun = [begin(episodes, "office", seed=42, mode="self_play") for _ in range(2)]
+    for episode, incident in zip(begun, ("a", "b"), strict=True):
         episodes.step(episode, {"craft_incident": incident})
-    finish(episodes, third)
-    monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda: "elsewhere"))
-    begin(episodes, "them")  # takes the place of the third, which is finished
-    monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda: "far away"))
-    begin(episodes, "they")  # and of the first, which runs
+    from_addresses(monkeypatch, episodes, "elsewhere")
 
-    assert (first.env.closed, second.env.closed) == (True, False)
+    assert [episode.env.closed for episode in begun] == [True, False]
+    assert "1 rival." in refused(episodes, "office", to_play=True)
+    assert episodes.latest("office", certain=True, to_play=True) is begun[1]
+
+
+def test_a_finished_episode_that_made_room_is_no_rival_of_who_plays(monkeypatch):
+    episodes, _ = store(max_episodes=2)
+    first, second = begin(episodes, "office", seed=42), begin(episodes, "office", seed=42)
+    finish(episodes, first)
+    from_addresses(monkeypatch, episodes, "elsewhere")
+
+    assert first.env.closed
+    assert episodes.latest("office", certain=False, to_play=True) is second
+    refused(episodes, "office")
+
+
+def test_a_running_episode_that_made_room_is_a_rival_whatever_its_task(monkeypatch):
+    episodes, _ = store(max_episodes=2)
+    first, second = begin(episodes, "office", task="stage2_multi"), begin(episodes, "office", task="stage1_basic")
+    from_addresses(monkeypatch, episodes, "elsewhere")
+
+    assert first.env.closed
     refused(episodes, "office", to_play=True)
+    assert episodes.latest("office", certain=True, to_play=True) is second
+    assert episodes.latest("office", certain=False, to_play=True, task="stage1_basic") is second
+
+
+def test_a_step_where_the_running_one_made_room_finds_what_is_over(monkeypatch):
+    episodes, _ = store(max_episodes=2)
+    running, over = begin(episodes, "office", seed=42), begin(episodes, "office", seed=42)
+    from_addresses(monkeypatch, episodes, "elsewhere")
+    finish(episodes, over)
+
+    assert running.env.closed
+    assert episodes.latest("office", certain=False, seed=42, to_play=True) is over
+    refused(episodes, "office", seed=42)
 
 
 def test_of_episodes_that_made_room_the_last_are_remembered():
@@ -606,6 +714,8 @@ def test_an_episode_whose_cookie_came_back_is_no_longer_known_by_address():
 
     assert episodes.latest("office", certain=False) is ours
     assert episodes.latest("their-cookie", certain=True) is theirs
+    finish(episodes, theirs)
+    assert episodes.latest("office", certain=False) is ours
 
 
 # ---------------------------------------------------------------- the served environment

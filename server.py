@@ -27,7 +27,8 @@ SWITCH_S = 0.0001  # a thread that serves a click on the demo must not hold up t
 UNBOUNDED = (
     "uvicorn alone bounds neither the time in which the headers of a request arrive, nor what of them it keeps until then, "
     "nor silence on a WebSocket. "
-    "Start `python server.py`, or put a proxy that does before it."
+    "Start `python server.py`, give uvicorn `--http app_runtime.connections:BoundedHttp --ws app_runtime.connections:BoundedWebSocket`, "
+    "or put a proxy that does before it."
 )
 BACKLOG = 4096  # connections that wait to be accepted; a thousand clients may come at once
 
@@ -165,6 +166,7 @@ def __getattr__(name: str) -> Any:
     app = whole_app(settings)
     if (processes := processes_wanted()) > 1:
         app.add_middleware(Unshared, processes=processes)
+    globals()[name] = app  # uvicorn asks twice
     return app
 
 

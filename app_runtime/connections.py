@@ -1,7 +1,8 @@
 """Bound what one connection takes of the server: bytes and seconds for a request, seconds for the answer to a ping.
 
 uvicorn has no such limits: a half-sent request, a message without an end and a peer that went away without a word keep
-their places. `python server.py` uses these two protocols; a proxy in front may have shorter limits of its own.
+their places. `python server.py` uses these two protocols, and a command line of uvicorn may name them
+(`--http app_runtime.connections:BoundedHttp`); a proxy in front may have shorter limits of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
 
@@ -17,9 +18,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .refusal import MAX_HEAD_BYTES, Refusal, long_head
+from .settings import Settings
 
 HandOver = Callable[[Transport, bytes], bool]
 LINGER_S = 2.0  # in which a peer may read why its connection ends
+
+
+@cache
+def _request_s() -> float:
+    """Return the seconds that the environment sets, for a server that gives none."""
+    return Settings.from_env().request_timeout_s
 
 
 class _Timer:
@@ -58,14 +66,17 @@ class BoundedHttp(HttpToolsProtocol):
     """HTTP that bounds the head of a request (431), the time in which it arrives (408) and in which an answer is taken.
 
     Args:
-        request_s: seconds from the begin of a connection, or from a request's first byte, to the request's last.
+        request_s: seconds from the begin of a connection, or from a request's first byte, to the request's last; None is what
+            the environment sets.
         hand_over: may give the connection of a new WebSocket, with the head of its request, to another process; returns whether it did.
     """
 
-    def __init__(self, *args: Any, request_s: float, hand_over: HandOver | None = None, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, request_s: float | None = None, hand_over: HandOver | None = None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self._hand_over = hand_over
-        self._request_s = request_s
+        self._request_s = request_s = request_s or _request_s()
         self._arrival = _Timer(self.loop.call_later, request_s, self._on_slow_request)
         self._reading = _Timer(self.loop.call_later, request_s, self._abort)
         self._is_arriving = True  # a connection that says nothing counts as a request that does not end
@@ -188,12 +199,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket that gives its place back where the peer answers no ping, or does not end the message it began.
 
     Args:
-        request_s: seconds from a message's first frame to its last.
+        request_s: seconds from a message's first frame to its last; None is what the environment sets.
     """
 
-    def __init__(self, *args: Any, request_s: float, **options: Any) -> None:
+    def __init__(self, *args: Any, request_s: float | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._request_s = request_s
+        self._request_s = request_s = request_s or _request_s()
         self._message = _Timer(self.loop.call_later, request_s, self._on_slow_message)
 
     def connection_lost(self, exc: Exception | None) -> None:

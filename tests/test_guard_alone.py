@@ -95,6 +95,18 @@ def test_a_body_is_parsed_once_and_replayed(parts, headers):
     assert (came.value, came.raw, came.holder) == ({"a": 1}, b'{"a": 1}', "10.1.2.3")
 
 
+def test_after_its_body_the_end_of_a_request_is_told():
+    told = []
+
+    async def app(scope, receive, send):
+        told.extend([await receive(), await receive()])
+
+    body = {"type": "http.request", "body": b"{}", "more_body": False}
+    run(app, scope_of(headers=[JSON, (b"content-length", b"2")]), [body, {"type": "http.disconnect"}])
+
+    assert told == [body, {"type": "http.disconnect"}]
+
+
 @pytest.mark.parametrize("path", ["/step", "/grade", "/triage"])
 def test_the_body_of_some_paths_stays_text(path):
     assert post(b"{no json", path).came[0].value == "{no json"
@@ -270,6 +282,7 @@ LISTS = '{"a":' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "}"
         '{"type": "reset"}',
         '{"type": "step", "data": {"submit_triage": {"confidence": NaN}}}',
         json.dumps({"a": "b" * (MAX - 9)}),
+        '{"confidence": NaN, "a": "' + "b" * _SHORT_CHARS + '"}',
         NESTED,
         LISTS,
         "{not json",  # short, and the SDK's own to refuse

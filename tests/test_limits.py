@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import ctypes
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,7 +53,7 @@ def answer(sock):
             parts.append(part)
     except ConnectionResetError:  # closed with bytes of ours unread
         pass
-    return b"".join(parts).decode()
+    return b"".join(parts).decode("latin-1")
 
 
 def has_ended(sock):
@@ -90,6 +93,41 @@ def test_half_a_request_is_ended_and_told_why_and_a_mute_connection_is_ended(has
     for name in ("headers", "body", "chunk", "empty line"):
         assert status(texts[name]) == 408, name
         assert "within 3 s" in strict(texts[name].partition("\r\n\r\n")[2])["detail"], name
+
+
+def test_a_command_line_of_uvicorn_may_name_the_bounded_protocols():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    names = ["--http", "app_runtime.connections:BoundedHttp", "--ws", "app_runtime.connections:BoundedWebSocket"]
+    command = [sys.executable, "-m", "uvicorn", "server:app", "--port", str(port), *names]
+    env = {**os.environ, "OPENSOC_DEMO": "0", "OPENSOC_REQUEST_TIMEOUT_S": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL) as process:
+        try:
+            said = [
+                half_told(port, *sent) for sent in (["GET /health HTTP/1.1\r\nHost:"], [HANDSHAKE, "\x01\x81\0\0\0\0a"])
+            ]
+        finally:
+            process.terminate()
+
+    assert status(said[0]) == 408
+    assert "within 1 s" in said[0]
+    assert "a message takes at most 1 s" in said[1]
+
+
+def half_told(port, sent, then=""):
+    """What a server says of a half-sent request, or of the message after its answer, before it ends the connection; it may be starting yet."""
+    deadline = time.monotonic() + 200
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+                sock.sendall(sent.encode())
+                if then:
+                    assert sock.recv(65536).startswith(b"HTTP/1.1 101")
+                    sock.sendall(then.encode("latin-1"))
+                return answer(sock)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
 
 def test_bytes_that_trickle_in_do_not_extend_the_time(hasty):

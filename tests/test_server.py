@@ -54,7 +54,8 @@ def started(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(journal, "set_up", lambda **_: None)
     monkeypatch.setenv("OPENSOC_DEMO", "0")  # test_demo_app.py has the demo
-    return Server.calls
+    yield Server.calls
+    vars(server).pop("app", None)
 
 
 def free_port():
@@ -149,6 +150,7 @@ def test_a_second_port_serves_the_same_episodes():
 
 def test_the_app_can_be_named_to_uvicorn(started, capsys):
     assert "/step" in server.app.openapi()["paths"]
+    assert server.app is server.app
     assert capsys.readouterr().err == f"Warning: {server.UNBOUNDED}\n"
     with pytest.raises(AttributeError, match="no attribute 'application'"):
         server.application  # noqa: B018

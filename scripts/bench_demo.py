@@ -280,6 +280,7 @@ def main() -> None:
         os.environ["OPENSOC_DEMO"] = mode
         with server("opensoc") as (url, pid, _):
             ready(url)
+            at_start = rss_mb(pid)
             print(f"{where} (OPENSOC_DEMO={mode}):")
             if mode == "1" and args.rounds:
                 browsed(url, args.rounds)
@@ -290,7 +291,8 @@ def main() -> None:
         steps(url, played)
         without = rss_mb(pid)
     print(
-        f"Memory: {with_demo:.0f} MiB with the demo, {without:.0f} MiB without, {with_demo - without:.0f} MiB more (bound: 150)"
+        f"Memory: {without:.0f} MiB without the demo, {at_start:.0f} MiB with it after its start, {with_demo:.0f} MiB after the visits, "
+        f"{with_demo - without:.0f} MiB more (bound: 150)"
     )
 
 

@@ -48,6 +48,9 @@ def test_tier_and_privilege_are_told_by_name_or_address_the_gravest_first():
         ("2026-03-02T09:30:00Z", "is within that time"),
         ("2026-03-02T08:48:00Z", "is 12 min before its start"),
         ("2026-03-02T10:00:20Z", "is 20 s after its end"),
+        ("2026-03-02T09:00:00Z", "is within that time"),
+        ("2026-03-02T10:00:00Z", "is within that time"),
+        ("2026-03-02T11:00:00Z", "is 1 h after its end"),
         ("2026-03-02T13:00:00Z", "is 3 h after its end"),
     ],
 )
@@ -64,6 +67,34 @@ def test_a_ticket_of_another_host_account_and_program_is_not_told():
         words({"device_hostname": "WEB-02", "actor_user": "ben", "process_path": "/usr/bin/tar"}, tickets=[TICKET])
         == []
     )
+
+
+def test_a_line_without_a_program_is_told_a_ticket_of_its_host_alone():
+    assert len(words({"device_hostname": "WEB-01"}, tickets=[TICKET])) == 1
+    assert words({"device_hostname": "WEB-01", "process_path": "/bin/sh"}, tickets=[TICKET]) == []
+
+
+def test_of_many_tickets_the_two_that_share_most_are_told():
+    elsewhere = {**TICKET, "hosts": ["WEB-02"]}
+    tickets = [{**elsewhere, "ticket_id": "CHG-8"}, TICKET, {**TICKET, "ticket_id": "CHG-2"}]
+    told = words({"device_hostname": "WEB-01", "actor_user": "ana"}, tickets=tickets)
+    assert [each.split()[1] for each in told] == ["CHG-1", "CHG-2"]
+
+
+def test_intelligence_weighs_more_than_privilege_only_where_it_is_sure():
+    privileged = {**ANA, "privileged": True}
+    fields = {"actor_user": "ana", "url": "http://bad.example/x"}
+    weights = {
+        sure: {
+            fact.kind: fact.weight
+            for fact in facts_of(
+                line(**fields),
+                {**EMPTY, "accounts": [privileged], "indicators": [{"value": "bad.example", "confidence": sure}]},
+            )
+        }
+        for sure in ("high", "low")
+    }
+    assert weights["high"]["intelligence"] > weights["high"]["privileged"] == weights["low"]["intelligence"]
 
 
 def test_intelligence_tools_scanners_and_silent_sensors_are_told():

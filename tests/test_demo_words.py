@@ -100,3 +100,8 @@ def test_the_verifiers_reasons_are_told_in_plainer_words():
 
 def test_every_type_of_event_has_a_name():
     assert list(words.TYPE_NAMES) == list(EVENT_TYPES)
+
+
+def test_a_part_of_a_reward_that_costs_little_is_still_called_wrong():
+    told = words.reward_in_words(0.05, {"defender.decision": -0.05, "defender.citation": 0.1, "defender.format": 0.0})
+    assert told == "+0.05 (wrong action -0.05, right line +0.1)"

@@ -1,5 +1,6 @@
 """The grammar of incidents as lines: what is generated lies within it, what reader, schema or gate refuse does not, and what is drawn from it is admitted."""
 
+import re
 import string
 from random import Random
 
@@ -27,11 +28,12 @@ def grammar():
     return LineGrammar(BRIEF.context)
 
 
-@pytest.mark.parametrize("index", range(30))
-def test_a_generated_incident_lies_within_it_at_each_letter(index):
+@pytest.mark.parametrize("index", range(20))
+def test_a_generated_incident_lies_within_it_at_each_word(index):
     row = attack_row(9, index)
     grammar, text = LineGrammar(row["brief"].context), row["incident"]
-    stops = [text[:end] for end in range(1, len(text) + 1) if not grammar.goes_on(text[:end])]
+    ends = [match.end() for match in re.finditer(r"\w+|\W", text)]
+    stops = [text[:end] for end in ends if not grammar.goes_on(text[:end])]
     assert stops == []
     assert grammar.may_end(text)
     assert grammar.finished(text) == text
@@ -52,8 +54,8 @@ def test_a_generated_incident_lies_within_it_at_each_letter(index):
         (CLAIM + "-9 logon.success device_hostname=", "@host1", "@host999"),
         (CLAIM + "-9 logon.success device_hostname=", "@host1", "@user1"),
         (CLAIM + "-9 logon.success user_name=", "@user1 ", "a.stranger "),
-        (CLAIM + "-9 logon.failure user_name=", "a.stranger ", "@stranger "),
-        (LOGON + "\n", "+82000", "+86300"),
+        (CLAIM + "-9 logon.failure user_name=", "a.stranger ", "@stranger"),
+        (LOGON + "\n", "+86300", "+86400"),
         (LOGON + "\n", "note `a`", "note a"),
         (LOGON + "\nnote `a`", "", "\n"),
         (FLOW, " dst_ip=198.51.7.9 direction=outbound", " dst_ip=198.51.7.9 direction=inbound"),

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -212,7 +212,7 @@ class Embedded:
         room = self.about.context - longest
         if len(read) > room:
             return None, f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
-        reply = self._text(list(self._tokens(read, longest, choose or _likeliest)))
+        reply = self._text(list(self._tokens(read, longest, choose or likeliest)))
         return (reply, "") if reply.strip() else (None, "the model gave nothing")
 
     def triage(self, observation: Mapping[str, Any]) -> Parsed:
@@ -252,7 +252,7 @@ class Embedded:
 
         def choose(logits: Any) -> int:
             nonlocal certainty, nothing
-            token = _likeliest(logits)
+            token = likeliest(logits)
             if token == self._nothing and nothing is None and self._text(reply).endswith(ASKS_REASONS):
                 nothing = math.exp(_log_share(logits, token))
                 token = token if nothing >= nothing_from else _likeliest_but(logits, token)
@@ -282,11 +282,17 @@ class Embedded:
             if number < longest - 1:
                 logits = reading.step([token])
 
+    @cached_property
+    def pieces(self) -> list[str]:
+        """What each token writes; nothing for those that are no text."""
+        return [self._text([token]) for token in range(self._tokenizer.get_vocab_size())]
+
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
 
-def _likeliest(logits: Any) -> int:
+def likeliest(logits: Any) -> int:
+    """Return the token with the largest logit."""
     return int(logits.argmax())
 
 
@@ -294,7 +300,7 @@ def _likeliest_but(logits: Any, token: int) -> int:
     """Return the likeliest of the other tokens."""
     others = logits.copy()
     others[token] = -math.inf
-    return _likeliest(others)
+    return likeliest(others)
 
 
 def _log_share(logits: Any, index: int) -> float:

@@ -84,7 +84,7 @@ def read_craft(reply: str | None, context: Mapping[str, Any]) -> Craft:
     if text.startswith("{"):
         return _read_json(text)
     try:
-        return Craft(_read_lines(text.split("\n"), _Reader(context)), "")
+        return Craft(LineReader(context).read(text), "")
     except ValueError as error:
         return Craft(None, str(error))
 
@@ -101,40 +101,42 @@ def _read_json(text: str) -> Craft:
     return Craft(content, "")
 
 
-def _read_lines(lines: Sequence[str], reader: _Reader) -> dict[str, Any]:
-    """Read an incident's lines; ValueError says which line is none."""
-    claim = _CLAIM.match(lines[0].strip())
-    if claim is None:
-        raise ValueError(f"expected the claim, an action and a category, in the first line; got {shown(lines[0])}")
-    content: dict[str, Any] = {"target_label": claim[1], "category": claim[2], "events": []}
-    if len(lines) > MAX_EVENTS + 2:
-        raise ValueError(f"expected at most {MAX_EVENTS} events; got {len(lines) - 1} lines")
-    for number, line in enumerate(lines[1:], 2):
-        line = line.strip()
-        if line.startswith(f"{NOTE} "):
-            content["narrative"] = read(line[len(NOTE) + 1 :])
-        elif line:
-            content["events"].append(reader.event(line, number))
-    reader.date(content["events"])
-    return content
+class LineReader:
+    """Reads incidents as lines, in the short names of a world.
 
-
-class _Reader:
-    """Reads events one after another, in the short names of a world."""
+    `names` are the short names and what they stand for, by whether they stand in a field of an address.
+    """
 
     def __init__(self, context: Mapping[str, Any]) -> None:
-        self._values = world_text(context).values
+        self.names: Mapping[tuple[bool, str], str] = world_text(context).values
         self._accounts = {account["name"] for account in context["accounts"]}
         self._now = epoch_s(context["now"])
-        self._times: list[float] = []
 
-    def date(self, events: Sequence[dict[str, Any]]) -> None:
+    def read(self, text: str) -> dict[str, Any]:
+        """Read an incident; ValueError says which line is none."""
+        first, *lines = text.split("\n")
+        claim = _CLAIM.match(first.strip())
+        if claim is None:
+            raise ValueError(f"expected the claim, an action and a category, in the first line; got {shown(first)}")
+        content: dict[str, Any] = {"target_label": claim[1], "category": claim[2], "events": []}
+        if len(lines) > MAX_EVENTS + 1:
+            raise ValueError(f"expected at most {MAX_EVENTS} events; got {len(lines)} lines")
+        times: list[float] = []
+        for number, line in enumerate(map(str.strip, lines), 2):
+            if line.startswith(f"{NOTE} "):
+                content["narrative"] = read(line[len(NOTE) + 1 :])
+            elif line:
+                content["events"].append(self._event(line, number, times))
+        self._date(content["events"], times)
+        return content
+
+    def _date(self, events: Sequence[dict[str, Any]], times: Sequence[float]) -> None:
         """Give the events their times."""
-        late = max(0.0, self._times[-1] - self._now + 1) if self._times else 0.0
-        for event, at in zip(events, self._times, strict=True):
+        late = max(0.0, times[-1] - self._now + 1) if times else 0.0
+        for event, at in zip(events, times, strict=True):
             event["timestamp"] = _timestamp(at - late)
 
-    def event(self, line: str, number: int) -> dict[str, Any]:
+    def _event(self, line: str, number: int, times: list[float]) -> dict[str, Any]:
         match = _EVENT.match(_LOG_ID.sub("", line))
         if match is None or match[2] not in FIELDS_OF:
             raise ValueError(
@@ -145,8 +147,8 @@ class _Reader:
             raise ValueError(
                 f"line {number}: expected at most {MAX_GAP_S} seconds between two events; got {shown(gap)}"
             )
-        log_id = log_id_at(len(self._times))
-        self._times.append((self._times[-1] if self._times else self._now) + float(gap))
+        log_id = log_id_at(len(times))
+        times.append((times[-1] if times else self._now) + float(gap))
         fields = {"activity": activity, **self._fields(event_type, rest, number)}
         return {"event_type": event_type, "fields": fields, "log_id": log_id}
 
@@ -168,12 +170,12 @@ class _Reader:
 
     def _value(self, event_type: str, name: str, text: str, number: int) -> str | int:
         if SHORT_NAME.fullmatch(text):
-            value = self._values.get((name.endswith("ip"), text))
+            value = self.names.get((name.endswith("ip"), text))
             if value is None:
                 raise ValueError(f"line {number}: expected short names of this world; got {shown(text)}")
             return value
         value = read(text)
-        if name in _numbers(event_type):
+        if name in numbers_of(event_type):
             digits = value.rpartition(":")[2]
             return int(digits) if re.fullmatch(r"\d{1,18}", digits) else value
         return value
@@ -187,7 +189,7 @@ def _with_name(identity: str, account: str) -> str:
 
 
 @cache
-def _numbers(event_type: str) -> frozenset[str]:
+def numbers_of(event_type: str) -> frozenset[str]:
     """Return the fields of an event type that hold a number."""
     fields = FIELDS_OF[event_type].model_fields
     return frozenset(name for name, field in fields.items() if _has_int(field.annotation))

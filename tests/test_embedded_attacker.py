@@ -10,7 +10,7 @@ from players.attackers.attempts import attempt, brief_of
 from players.attackers.embedded import MODEL, EmbeddedAttacker
 from players.base import Options
 from players.embedded import MODEL as DEFENDER
-from players.embedded import EmbeddedModel
+from players.embedded import EmbeddedModel, likeliest
 from schema import LABELS, BadRequestError
 from train.nano import export_attacker
 
@@ -48,9 +48,19 @@ def test_it_tries_again_where_gate_or_schema_refuses(greedy, monkeypatch):
     monkeypatch.setattr(several._model, "complete", complete)
     assert several.craft(BRIEFS[:1])[0].text == "dismiss discovery\n-60 nothing"
     assert len(asked) == 4
-    assert asked[0] is None
-    assert all(choose is not None for choose in asked[1:])
+    assert [choose._choose is likeliest for choose in asked] == [True, False, False, False]
     assert model is not several._model
+
+
+def test_it_writes_within_the_grammar_and_freely_where_it_is_asked_to():
+    brief = brief_of("stage1_basic", 3, split="val", salt="export", asked="block_ip")
+    held, free = (
+        attempt(brief, EmbeddedAttacker(Options(), free=free).craft([brief])[0].text, salt="export")
+        for free in (False, True)
+    )
+    assert held.refusal == ""
+    assert "should match pattern" in free.refusal
+    assert EmbeddedAttacker(Options()).settings != EmbeddedAttacker(Options(), free=True).settings
 
 
 def test_its_settings_tell_exports_and_ways_to_write_apart(greedy):
@@ -60,7 +70,11 @@ def test_its_settings_tell_exports_and_ways_to_write_apart(greedy):
     assert greedy.settings["tries"] == 1
     assert len(greedy.settings["fingerprint"]) == 64
     assert about["seat"] == "attacker"
-    assert about["measured"]["greedy"]["admitted"]["n"] == 100
+    for way in export_attacker.WAYS:
+        assert about["measured"][way]["admitted"]["n"] == 100
+    for way in ("greedy", "at 0.7", "at 1"):
+        assert about["measured"][way]["admitted"]["value"] >= 0.9
+        assert all(about["measured"][way]["truths"].values())
 
 
 def test_a_seat_is_not_played_by_a_model_of_the_other():

@@ -11,7 +11,7 @@ import ipaddress
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isnan
 
 from schema import (
@@ -103,6 +103,18 @@ def check_plausibility(
     if seen is not None and seen.get(signature(incident, truth), 0) >= MAX_SEEN:
         reasons.append(f"this play was seen {MAX_SEEN} times already; only names and times are new")
     return reasons
+
+
+def value_faults(incident: Incident, world: World) -> list[str]:
+    """Return the reasons against values of an incident that no further field or line can take back."""
+    window = Window(lines_of_events(incident.events), world)
+    return [reason for check in _OF_VALUES for reason in check(window)]
+
+
+def line_faults(incident: Incident, world: World) -> list[str]:
+    """Return the reasons against lines of an incident that no further line can take back."""
+    window = Window(lines_of_events(incident.events), world)
+    return [reason for check in _CHECKS for reason in check(window)]
 
 
 def bearable_categories(incident: Incident, world: World = EMPTY_WORLD) -> tuple[Category, ...]:
@@ -203,11 +215,7 @@ def _substance(window: Window) -> list[str]:
     """Check that every event says where it was seen and enough to be judged."""
     reasons = []
     for line in window.lines:
-        facts = [
-            name
-            for name, value in line.fields.__dict__.items()
-            if value not in (None, "") and name not in ("activity", "device_hostname", "actor_user", "session_uid")
-        ]
+        facts = _facts(line)
         placed = line.host or getattr(line.fields, "src_ip", None) or isinstance(line.fields, CloudApiFields)
         if not placed or len(facts) < _least_facts(line):
             reasons.append(
@@ -218,14 +226,30 @@ def _substance(window: Window) -> list[str]:
             for name in NEVER_EMPTY.get(type(line.fields), ())
             if name not in facts
         ]
-        for name in facts:
-            if name.endswith("_path") and _NO_PATH.search(getattr(line.fields, name)):
-                reasons.append(
-                    f"{line.log_id}: {name} is no path (a path without quotes, arguments or spaces around it)"
-                )
-            if _is_gibberish(str(getattr(line.fields, name))):
-                reasons.append(f"{line.log_id}: {name} is no text that a sensor writes")
+        reasons += _text_faults(line, facts)
     return reasons
+
+
+def _texts(window: Window) -> list[str]:
+    """Check that paths are paths and texts are such as sensors write."""
+    return [reason for line in window.lines for reason in _text_faults(line, _facts(line))]
+
+
+def _text_faults(line: Line, facts: Iterable[str]) -> Iterable[str]:
+    for name in facts:
+        if name.endswith("_path") and _NO_PATH.search(getattr(line.fields, name)):
+            yield f"{line.log_id}: {name} is no path (a path without quotes, arguments or spaces around it)"
+        if _is_gibberish(str(getattr(line.fields, name))):
+            yield f"{line.log_id}: {name} is no text that a sensor writes"
+
+
+def _facts(line: Line) -> list[str]:
+    """Return the fields of a line that say more than where it was seen."""
+    return [
+        name
+        for name, value in line.fields.__dict__.items()
+        if value not in (None, "") and name not in ("activity", "device_hostname", "actor_user", "session_uid")
+    ]
 
 
 def _least_facts(line: Line) -> int:
@@ -357,38 +381,58 @@ _GUID = re.compile(r"^\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}$", re.IGNO
 
 def _identities(window: Window) -> list[str]:
     """Check that a call to a control plane is made by one caller: an account of this world, or a program without an account at work."""
-    reasons = []
-    for line in window.of(CloudApiFields):
-        identity, kind = line.fields.user_uid or "", (line.fields.user_type or "").lower()
-        arn = _ARN.match(identity)
-        if identity.startswith("arn:") and arn is None:
-            reasons.append(f"{line.log_id}: user_uid {identity[:80]!r} is no ARN of an identity")
-        if arn and line.fields.cloud_account and arn[1] != line.fields.cloud_account:
-            reasons.append(f"{line.log_id}: user_uid is of the account {arn[1]}, and cloud_account another")
-        part = _ARN_OF_TYPE.get(kind)
-        if (part and not (arn and arn[2].startswith(part))) or (arn and arn[2] == "root" and kind not in ("", "root")):
-            reasons.append(
-                f"{line.log_id}: the user_type {line.fields.user_type!r} is of another identity than user_uid"
-            )
-        reasons += [f"{line.log_id}: {reason}" for reason in _caller_faults(line, arn, window)]
-    return reasons
+    return [
+        reason
+        for line in window.of(CloudApiFields)
+        for reason in (*_identity_faults(line), *_missing_caller(line, window))
+    ]
 
 
-def _caller_faults(line: Line[CloudApiFields], arn: re.Match[str] | None, window: Window) -> list[str]:
+def _one_caller(window: Window) -> list[str]:
+    """Check that what calls to a control plane say of their callers agrees, as far as it is said."""
+    return [reason for line in window.of(CloudApiFields) for reason in _identity_faults(line)]
+
+
+def _identity_faults(line: Line[CloudApiFields]) -> list[str]:
+    identity, kind = line.fields.user_uid or "", (line.fields.user_type or "").lower()
+    arn = _ARN.match(identity)
+    faults = []
+    if identity.startswith("arn:") and arn is None:
+        faults.append(f"user_uid {identity[:80]!r} is no ARN of an identity")
+    if arn and line.fields.cloud_account and arn[1] != line.fields.cloud_account:
+        faults.append(f"user_uid is of the account {arn[1]}, and cloud_account another")
+    part = _ARN_OF_TYPE.get(kind)
+    if (part and not (arn and arn[2].startswith(part))) or (arn and arn[2] == "root" and kind not in ("", "root")):
+        faults.append(f"the user_type {line.fields.user_type!r} is of another identity than user_uid")
+    return [f"{line.log_id}: {fault}" for fault in (*faults, *_caller_faults(line))]
+
+
+def _caller_faults(line: Line[CloudApiFields]) -> list[str]:
     identity, actor, user = line.fields.user_uid or "", line.fields.actor_user or "", line.user
-    named = arn[2].rpartition("/")[2] if arn else account_name(identity)
-    if not identity and not user:
-        return ["a call names who makes it, in actor_user or user_uid"]
     if user and is_person_or_service(user) and (is_by_service(line) or is_by_automation(line)):
         return [f"a program makes this call, and actor_user names {user!r}"]
-    if identity and user and named != user:
-        return [f"user_uid names {named!r}, and actor_user {user!r}"]
+    if identity and user and _named(identity) != user:
+        return [f"user_uid names {_named(identity)!r}, and actor_user {user!r}"]
     if "@" in identity and "@" in actor and identity != actor:
         return [f"user_uid is {identity!r}, and actor_user {actor!r}"]
+    return []
+
+
+def _missing_caller(line: Line[CloudApiFields], window: Window) -> list[str]:
+    """Return what is missing of the caller: a name, or one that is of this world."""
+    identity, user = line.fields.user_uid or "", line.user
+    if not identity and not user:
+        return [f"{line.log_id}: a call names who makes it, in actor_user or user_uid"]
+    named = _named(identity)
     known = named in window.world.accounts or named in _created(window) or not window.world.accounts
     if user or known or not is_person_or_service(named) or _is_program(line):
         return []
-    return [f"user_uid names {named!r}, who is no account of this world"]
+    return [f"{line.log_id}: user_uid names {named!r}, who is no account of this world"]
+
+
+def _named(identity: str) -> str:
+    arn = _ARN.match(identity)
+    return arn[2].rpartition("/")[2] if arn else account_name(identity)
 
 
 def _is_program(line: Line[CloudApiFields]) -> bool:
@@ -476,6 +520,7 @@ _CHECKS: tuple[Callable[[Window], list[str]], ...] = (
     _machines,
     _identifiers,
 )
+_OF_VALUES = (_entities, _texts, _agreement, _one_caller, _machines, _identifiers)
 
 
 # ---------------------------------------------------------------- novelty

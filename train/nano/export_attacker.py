@@ -1,8 +1,8 @@
 """Export a small Qwen2 checkpoint as the embedded attacker: python -m train.nano.export_attacker CHECKPOINT [--out models/attacker]
 
 Writes model.onnx (8 bits), tokenizer.json, attacker.json (what decoding needs, and what was measured) and README.md, the model card. Checkpoint and export write
-incidents for the same briefs of the split `val`, greedily and at temperature 1; the card says how many the gate admits. All is written aside and renamed.
-Without a checkpoint the card of the export in --out is written anew.
+incidents for the same briefs of the split `val`: the checkpoint freely, the export freely and within the grammar; the card says how many the gate admits. All is
+written aside and renamed. Without a checkpoint the card of the export in --out is written anew, after what --measure names is measured again.
 
 Exit code: 0 done; 2 a wrong call, or a checkpoint that cannot be exported.
 """
@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from eval.attacks import counted
 from players.attackers.attempts import attempt, brief_of
@@ -44,7 +44,22 @@ from train.nano.export import (
 
 BRIEFS = 100
 SALT = "export"  # of the briefs' worlds
-TEMPERATURES = {"greedy": 0.0, "sampled": 1.0}
+
+
+class Way(NamedTuple):
+    """How an export writes: at which temperature, and whether freely, without the grammar."""
+
+    temperature: float
+    free: bool = False
+
+
+WAYS = {
+    "free": Way(0.0, free=True),
+    "free at 1": Way(1.0, free=True),
+    "greedy": Way(0.0),
+    "at 0.7": Way(0.7),
+    "at 1": Way(1.0),
+}
 RESULTS = {"admitted": "incidents that the gate admits", "on_target": "incidents that deserve the action asked for"}
 
 
@@ -62,29 +77,57 @@ def export(checkpoint: Path, out: Path, *, briefs: int = BRIEFS) -> About:
     """
     check_place(out)
     source = Source(checkpoint)
-    asked = [
-        brief_of(TASKS[index // len(LABELS) % len(TASKS)], index, split="val", salt=SALT, asked=asked_in_turn(index))
-        for index in range(briefs)
-    ]
     try:
         with replace_directory(out) as aside:
-            return _write(source, aside, asked)
+            return _write(source, aside, _briefs(briefs))
     except OSError as error:
         raise OpenSOCError(f"Could not write the export to {str(out)!r}: {error}.") from error
+
+
+def _briefs(number: int) -> list[Brief]:
+    """Return what is asked for: each action in turn, in worlds of `val`."""
+    return [
+        brief_of(TASKS[index // len(LABELS) % len(TASKS)], index, split="val", salt=SALT, asked=asked_in_turn(index))
+        for index in range(number)
+    ]
 
 
 def _write(source: Source, out: Path, briefs: Sequence[Brief]) -> About:
     about = describe_source(source, seat="attacker", longest=IncidentCodec.longest)
     write_model(source, out, about, eight_bits=True)
     check_size(out, "int8")
-    measured: dict[str, Any] = {"set": "val", "items": len(briefs), "bytes": bytes_of(out)}
     started = NanoAttacker(source.model, source.tokenizer, Options())
-    measured["checkpoint"] = _figures(started, briefs, "checkpoint")
-    for name, temperature in TEMPERATURES.items():
-        measured[name] = _figures(EmbeddedAttacker(Options(temperature=temperature), out), briefs, name)
+    measured = {
+        "set": "val",
+        "items": len(briefs),
+        "bytes": bytes_of(out),
+        "checkpoint": _figures(started, briefs, "checkpoint"),
+        **{name: _figures(_writer(out, name), briefs, name) for name in WAYS},
+    }
     described = describe(out, about, "int8", measured)
     (out / CARD).write_text(card(described), "utf-8")
     return described
+
+
+def measure_again(out: Path, names: Sequence[str]) -> About:
+    """Measure ways of an export to write anew, on as many briefs as before, write its description, and return it.
+
+    Raises:
+        BadRequestError: there is no exported attacker.
+        OpenSOCError: a library is not installed, or the description cannot be written.
+    """
+    about = EmbeddedAttacker(Options(), out).about
+    briefs = _briefs(about.measured["items"])
+    measured = about.measured | {name: _figures(_writer(out, name), briefs, name) for name in names}
+    try:
+        return describe(out, about.model_dump(mode="json"), about.precision, measured)
+    except OSError as error:
+        raise OpenSOCError(f"Could not write the description in {str(out)!r}: {error}.") from error
+
+
+def _writer(out: Path, name: str) -> EmbeddedAttacker:
+    way = WAYS[name]
+    return EmbeddedAttacker(Options(temperature=way.temperature), out, free=way.free)
 
 
 def _figures(attacker: Attacker, briefs: Sequence[Brief], name: str) -> dict[str, Any]:
@@ -138,9 +181,10 @@ def card(about: About) -> str:
             "",
             "| | admitted | deserves what was asked | plays | " + " | ".join(LABELS) + " |",
             "|---|---|---|---|" + "---|" * len(LABELS),
-            *(_row(name, measured[name]) for name in ("checkpoint", *TEMPERATURES)),
+            *(_row(name, measured[name]) for name in ("checkpoint", *WAYS)),
             "",
-            "`checkpoint` is the float32 one, greedy; the other rows are this export, greedy and at temperature 1. Intervals are 95 % (Wilson).",
+            "`checkpoint` is the float32 one, greedy and free; the other rows are this export, greedy or at a temperature. `free` ones write whatever the model finds likeliest;",
+            "the others, as `--attacker embedded` does, only what the grammar of incidents allows in the world at hand (`players.attackers.grammar`). Intervals are 95 % (Wilson).",
             "",
             "## Limits",
             "",
@@ -175,12 +219,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=MODEL, help="the directory to write (default models/attacker)")
     parser.add_argument("--briefs", type=positive, default=BRIEFS, help=f"that are written for (default {BRIEFS})")
+    parser.add_argument(
+        "--measure",
+        nargs="+",
+        choices=WAYS,
+        default=(),
+        help="measure these rows of the card anew, without a checkpoint",
+    )
     args = parser.parse_args(argv)
     if args.checkpoint is None:
-        write_card(args.out, card(EmbeddedAttacker(Options(), args.out).about))
+        about = EmbeddedAttacker(Options(), args.out).about
+        write_card(args.out, card(measure_again(args.out, args.measure) if args.measure else about))
         return 0
     about = export(args.checkpoint, args.out, briefs=args.briefs)
-    for name in ("checkpoint", *TEMPERATURES):
+    for name in ("checkpoint", *WAYS):
         admitted = about.measured[name]["admitted"]
         print(f"{name}: {admitted['value']:.2f} [{admitted['low']:.2f}, {admitted['high']:.2f}] admitted")
     return 0

@@ -58,6 +58,7 @@ SESSIONS = 400  # visitors whose state is kept; see `Visits` for who goes first
 LOOKS_S = 0.01  # between two looks at the queue; Gradio's own 1 ms take 8 % of a core from a server that nobody visits
 LEAST_PACKED = 10_000  # bytes of a reply that is compressed: the page takes 23 KB in place of 214; streams and files pass as they are
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
+WARM_UP_AFTER_S = 0.5  # from the start, so that the first answer waits for nothing
 INTRO = """<div class="demo-html demo-top"><h1>OpenSOC</h1><p>A small model learns to triage security alerts. The right answer is computed from events, never from text.</p>{links}</div>"""
 
 
@@ -112,8 +113,14 @@ def mount(app: FastAPI, table: TableName = "standard", repository: str = "") -> 
     add_entrance(app)
     with ThreadPoolExecutor(1) as thread:  # where no event loop runs, Gradio makes some and leaves them open
         thread.submit(asyncio.run, _mount_page(app, table, repository)).result()
-    threading.Thread(target=_warm_up, name="demo", daemon=True).start()
+    app.router.on_startup.append(_warm_up_soon)
     return app
+
+
+async def _warm_up_soon() -> None:
+    """Warm up beside the first calls, not before them."""
+    thread = threading.Thread(target=_warm_up, name="demo", daemon=True)
+    asyncio.get_running_loop().call_later(WARM_UP_AFTER_S, thread.start)
 
 
 def _warm_up() -> None:

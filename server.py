@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for bound in sockets:
             bound.close()
         sys.exit(f"OpenSOC cannot start. {exc}")
-    for sentence in [*Settings.unknown_variables(), *strange_variables()]:
+    for sentence in [*Settings.unknown_variables(), *settings.doubts(), *strange_variables()]:
         print(f"Warning: {sentence}", file=sys.stderr, flush=True)
     set_up(access=settings.access_log)
     _tune()
@@ -159,7 +159,8 @@ def __getattr__(name: str) -> Any:
 
     bound_heaps()
     settings = Settings.from_env()
-    print(f"Warning: {UNBOUNDED}", file=sys.stderr, flush=True)
+    for sentence in [UNBOUNDED, *Settings.unknown_variables(), *settings.doubts()]:
+        print(f"Warning: {sentence}", file=sys.stderr, flush=True)
     set_up(access=settings.access_log)
     app = whole_app(settings)
     if (processes := processes_wanted()) > 1:
@@ -206,13 +207,15 @@ def _raise_file_limit() -> None:
 
 
 def _calm_the_collector() -> None:
-    """Keep the imported libraries out of garbage collection, which would walk their objects again and again."""
+    """Begin to collect garbage, and leave the imported libraries out of it."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 if __name__ == "__main__":
+    gc.disable()  # until all is imported: walking thousands of modules again and again takes a seventh of the start's CPU
     try:
         main()
     except KeyboardInterrupt:  # uvicorn has shut down in order, and raises the signal anew

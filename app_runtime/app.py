@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from env import OpenSOCEnv
 from pool import Pool
-from schema import BadRequestError, Incident, Triage, TurnError
+from schema import BadRequestError, Incident, OpenSOCError, Triage, TurnError
 
 from .admission import Admission
 from .benchmark import BenchmarkEnv, GradeBook
@@ -34,6 +34,7 @@ from .shapes import OpenSOCAction, OpenSOCObservation, OpenSOCState
 from .triage import TriageDesk, triage_router
 from .watch import Figures, Watch, watch_router
 
+_DEMO = "/demo"  # where `demo_app.mount` puts it
 _DESCRIPTION = """OpenSOC is a reinforcement-learning environment for security alert triage, on the OpenEnv contract.
 
 Begin an episode with POST /reset, answer with POST /step, and see it explained with GET /grade. The same episodes are
@@ -83,11 +84,31 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Browsers, frame_ancestors=settings.frame_ancestors)
     app.add_middleware(Watch, figures=figures)
     if settings.root_path:  # outside of the rest, which reads paths below it
+        _check_free(settings.root_path, app.routes)
         app.add_middleware(RootPath, root_path=settings.root_path)
     for error, handler in _HANDLERS.items():
         app.add_exception_handler(error, handler)
     app.openapi = functools.partial(_openapi, app, app.openapi)  # type: ignore[method-assign]
     return app
+
+
+def _check_free(root_path: str, routes: Iterable[Any]) -> None:
+    """Refuse a root path that begins as a path of the service does: nobody could tell whether a proxy took it off.
+
+    Raises:
+        OpenSOCError: there is such a path.
+    """
+    first = f"/{root_path.split('/')[1]}"
+    if first == _DEMO or any(first == f"/{path.split('/')[1]}" for path in _paths(routes)):
+        raise OpenSOCError(
+            f"Expected a root path that no path of the service begins with, got {root_path} as OPENSOC_ROOT_PATH: {first} is one. "
+            "Choose another, such as /opensoc."
+        )
+
+
+def _paths(routes: Iterable[Any]) -> Iterator[str]:
+    for route in routes:
+        yield from _paths(route.original_router.routes) if hasattr(route, "original_router") else [route.path]
 
 
 def _add_sdk_routes(app: FastAPI, make_env: functools.partial[ServedEnv], settings: Settings) -> Sessions:

@@ -10,7 +10,7 @@ import json
 import math
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -65,8 +65,17 @@ class Unnamed(NamedTuple):
     seed: int | None
 
 
+class Evicted(NamedTuple):
+    """What is kept of an episode that made room, until it would have expired: its caller may still ask, and must not get another's grade."""
+
+    until: float
+    calls: tuple[Named | Unnamed, ...]
+    trail: bytes
+    done: bool
+
+
 class Group:
-    """Episodes in the order of /reset, and how many there are of each trail. All that is asked of it takes the same time for one and for thousands."""
+    """Episodes in the order of /reset, and how many there are of each trail, evicted ones too. All that is asked of it takes the same time for one and for thousands."""
 
     __slots__ = ("episodes", "games")
 
@@ -77,20 +86,21 @@ class Group:
     def add(self, episode: Episode) -> None:
         """Add an episode that has just begun."""
         self.episodes[episode] = None
-        self._count(episode.trail, 1)
+        self.count(episode.trail, 1)
 
     def discard(self, episode: Episode) -> None:
         """Take an episode out, where it is in."""
         if episode in self.episodes:
             del self.episodes[episode]
-            self._count(episode.trail, -1)
+            self.count(episode.trail, -1)
 
     def move(self, old: bytes, new: bytes) -> None:
         """Count an episode under its new trail."""
-        self._count(old, -1)
-        self._count(new, 1)
+        self.count(old, -1)
+        self.count(new, 1)
 
-    def _count(self, trail: bytes, change: int) -> None:
+    def count(self, trail: bytes, change: int) -> None:
+        """Count so many more of a trail."""
         self.games[trail] = self.games.get(trail, 0) + change
         if not self.games[trail]:
             del self.games[trail]
@@ -104,6 +114,12 @@ class Candidates:
     def __init__(self) -> None:
         self.all, self.running = Group(), Group()
 
+    def count(self, gone: Evicted, change: int) -> None:
+        """Count an evicted episode, or no longer."""
+        self.all.count(gone.trail, change)
+        if not gone.done:
+            self.running.count(gone.trail, change)
+
 
 class Episodes:
     """A bounded store of episodes.
@@ -111,6 +127,7 @@ class Episodes:
     An episode lives `ttl_s` seconds from its last use, finished or not, so that /grade works after the end. When the
     store is full, the address that holds most episodes gives one to a newcomer: a finished one if it has any, else a running one, of
     either the one used least recently (`quota.Shares`). An address that holds most itself, all of them running, is turned down (429).
+    What made room goes on being a rival of its like until it would have expired, as far as the last `max_episodes` of them.
 
     Nobody can guess an id that the server made, so the id alone suffices to play the episode. An id that the client
     chose can be guessed, so it is looked up only among the caller's own episodes.
@@ -126,6 +143,7 @@ class Episodes:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make_env = make_env
+        self._max = max_episodes
         self._shares: Shares[Episode] = Shares(max_episodes, share)
         self._ttl_s = ttl_s
         self._clock = clock
@@ -135,6 +153,7 @@ class Episodes:
         self._finished: OrderedDict[Episode, None] = OrderedDict()
         self._by_id: dict[str, Episode] = {}  # ids that the server made
         self._by_call: dict[Named | Unnamed, Candidates] = {}
+        self._evicted: deque[Evicted] = deque()  # the last ones
 
     def __len__(self) -> int:
         return len(self._running) + len(self._finished)
@@ -169,7 +188,7 @@ class Episodes:
         episode_id = name or secrets.token_urlsafe(16)
         observation = env.reset(episode_id=episode_id, **arguments)
         if loser:  # only now: a reset that is refused costs nobody an episode
-            self._drop(loser)
+            self._evict(loser)
         self._begun += 1
         episode = Episode(
             env,
@@ -221,8 +240,8 @@ class Episodes:
         """
         self._sweep()
         episode = self._by_id.get(episode_id)
-        if episode is None and owner is not None and (group := self._by_call.get(Named(owner, episode_id))):
-            episode = _meant([group], certain, to_play, "Choose a name that nobody else takes, or none and send")
+        if episode is None and owner is not None and (groups := self._known([Named(owner, episode_id)])):
+            episode = _meant(groups, certain, to_play, "Choose a name that nobody else takes, or none and send")
         if episode is None:
             raise Refusal(
                 404,
@@ -258,8 +277,7 @@ class Episodes:
         """
         self._sweep()
         tasks, modes = (task,) if task else TASKS, (mode,) if mode else MODES
-        calls = [Unnamed(owner, one_task, one_mode, seed) for one_task in tasks for one_mode in modes]
-        groups = [self._by_call[call] for call in calls if call in self._by_call]
+        groups = self._known([Unnamed(owner, one_task, one_mode, seed) for one_task in tasks for one_mode in modes])
         if not groups:
             raise Refusal(
                 409, "No episode of yours fits this call. Call POST /reset first, with the same task, mode and seed."
@@ -274,6 +292,11 @@ class Episodes:
             for other in set(episode.owners) - {owner}:
                 self._disown(episode, other)
             episode.owners = (owner,)
+
+    def _known(self, calls: Sequence[Named | Unnamed]) -> list[Candidates]:
+        """Return the candidates of some calls; none where all of them were evicted."""
+        groups = [self._by_call[call] for call in calls if call in self._by_call]
+        return groups if any(group.all.episodes for group in groups) else []
 
     def _groups_of(self, episode: Episode) -> Iterator[Candidates]:
         for owner in episode.owners:
@@ -294,13 +317,15 @@ class Episodes:
         for group in (self._running, self._finished):
             while group and (episode := next(iter(group))).expires_at <= now:
                 self._drop(episode)
+        while self._evicted and self._evicted[0].until <= now:
+            self._forget()
 
     def _loser_to(self, holder: str) -> Episode | None:
         """Return the episode that must make room for one more of a caller; None where there is room."""
         try:
             return self._shares.to_give_up(holder)
         except NoPlaceError as error:
-            wait_s = max(1, math.ceil(next(iter(self._running)).expires_at - self._clock()))
+            wait_s = math.ceil(next(iter(self._running)).expires_at - self._clock())  # what expires now was swept
             raise Refusal(
                 429,
                 f"{error} Play one to its end, or over the WebSocket at /ws. Try again in {wait_s} s.",
@@ -315,6 +340,24 @@ class Episodes:
                     409,
                     f"Your episode {shown(name)} is still running. Play it to its end, or choose another episode_id.",
                 )
+
+    def _evict(self, episode: Episode) -> None:
+        """Drop an episode before its time, and go on counting it as a rival of those like it."""
+        calls = tuple(call for owner in episode.owners for call in _calls_for(owner, episode))
+        gone = Evicted(episode.expires_at, calls, episode.trail, episode.done)
+        for call in calls:
+            self._by_call[call].count(gone, 1)
+        self._drop(episode)
+        self._evicted.append(gone)
+        if len(self._evicted) > self._max:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget what was evicted the longest ago."""
+        gone = self._evicted.popleft()
+        for call in gone.calls:
+            self._by_call[call].count(gone, -1)
+            self._tidy(call)
 
     def _drop(self, episode: Episode) -> None:
         self._running.pop(episode, None)
@@ -331,8 +374,11 @@ class Episodes:
             group = self._by_call[call]
             group.all.discard(episode)
             group.running.discard(episode)
-            if not group.all.episodes:
-                del self._by_call[call]
+            self._tidy(call)
+
+    def _tidy(self, call: Named | Unnamed) -> None:
+        if not self._by_call[call].all.games:
+            del self._by_call[call]
 
 
 def _calls_for(owner: str, episode: Episode) -> set[Named | Unnamed]:
@@ -362,17 +408,19 @@ def _meant(groups: list[Candidates], certain: bool, to_play: bool, advice: str) 
     """
     meant = [group.all for group in groups]
     if not certain:
-        running = [group.running for group in groups if group.running.episodes]
-        if running or not to_play:  # a step where none runs is refused, whichever is meant
-            meant = running if to_play else meant
+        running = [group.running for group in groups if group.running.games]
+        if not to_play:
             _check_equal(meant, advice)
-    return max((next(reversed(group.episodes)) for group in meant), key=lambda episode: episode.begun)
+        elif any(group.episodes for group in running):  # a step where none runs is refused, whichever is meant
+            meant = running
+            _check_equal(meant, advice)
+    return max((next(reversed(group.episodes)) for group in meant if group.episodes), key=lambda each: each.begun)
 
 
 def _check_equal(groups: list[Group], advice: str) -> None:
     if len(groups) == 1 and len(groups[0].games) == 1:
         return
-    number = sum(len(group.episodes) for group in groups)
+    number = sum(sum(group.games.values()) for group in groups)
     raise Refusal(
         409,
         f"Expected a call that means one game, and this one fits {number} episodes of your address and program that differ: yours has "

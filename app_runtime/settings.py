@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rubric import TableName
 from schema import OpenSOCError, faults, shown
@@ -24,8 +25,29 @@ _SHORTEST_S = 1.0  # what is shorter ends every episode before its answer can co
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 
 
+_SHORTEST_SALT = 16  # characters; shorter ones are found by trying them
+
+
 def _without_slash(path: str) -> str:
     return path.rstrip("/")
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, str) and ":" not in value:  # 1 would be a second of 1970
+        raise ValueError("expected a moment such as 2027-01-31T12:00:00Z")
+    return value
+
+
+def _sources(value: str) -> str:
+    if not value.isascii() or {"self", "none"}.intersection(value.lower().split()):
+        raise ValueError("expected ASCII, and 'self' and 'none' with their quotes")
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if value and not value.strip():
+        raise ValueError("expected a secret, got blanks")
+    return value
 
 
 class Settings(BaseModel):
@@ -36,12 +58,14 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = 7860
     also_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    salt: Annotated[str, Field(repr=False)] = ""
+    salt: Annotated[str, Field(repr=False), AfterValidator(_not_blank)] = ""
     pool: Path | None = None
     root_path: Annotated[str, Field(pattern=r"^(/[\w~-][\w.~-]*)*/?$"), AfterValidator(_without_slash)] = ""
-    frame_ancestors: Annotated[str, Field(pattern=r"^[^;,\s]+( [^;,\s]+)*$")] = "'self' https://huggingface.co"
+    frame_ancestors: Annotated[str, Field(pattern=r"^[^;,\s]+( [^;,\s]+)*$"), AfterValidator(_sources)] = (
+        "'self' https://huggingface.co"
+    )
     repository: Annotated[str, Field(pattern=r"^https?://[^\s\"'<>]+$"), AfterValidator(_without_slash)] = ""
-    hold_grades: AwareDatetime | None = None
+    hold_grades: Annotated[AwareDatetime, BeforeValidator(_moment)] | None = None
     reward_table: TableName = "standard"
     demo: bool | Literal["process"] = True
     max_episodes: Annotated[int, Field(ge=1)] = 4096
@@ -69,16 +93,27 @@ class Settings(BaseModel):
     @classmethod
     def unknown_variables(cls, environ: Mapping[str, str] = os.environ) -> list[str]:
         """Return a sentence on each variable that is named as ours and sets nothing, with the setting that may be meant."""
-        names = cls.variables().values()
-        unknown = (
-            name for name in environ if name.upper().startswith(_PREFIX) and name not in {*names, *_OF_OUR_TOOLS}
-        )
+        names = [name for name in cls.variables().values() if name.startswith(_PREFIX)]
         sentences = []
-        for name in sorted(unknown):
-            near = "".join(get_close_matches(name.upper(), names, n=1, cutoff=0.8))
+        for name in sorted(environ.keys() - {*names, *_OF_OUR_TOOLS}):
+            ours = name.upper().startswith(_PREFIX)  # or a typo in this
+            near = "".join(get_close_matches(name.upper(), names, n=1, cutoff=0.8 if ours else 0.9))
+            if not ours and not near:
+                continue
             keeps = "" if environ.get(near) else " It keeps its default."
             meant = f" Is {near} meant?{keeps}" if near else ""
             sentences.append(f"The environment variable {shown(name)} sets nothing: there is no such setting.{meant}")
+        return sentences
+
+    def doubts(self) -> list[str]:
+        """Return a sentence on each setting that is allowed, and does hardly what its deployment wants."""
+        sentences = []
+        if self.hold_grades and self.hold_grades <= datetime.now(UTC):
+            sentences.append("OPENSOC_HOLD_GRADES names a moment that is past: grades are told at once.")
+        if 0 < len(self.salt) < _SHORTEST_SALT:
+            sentences.append(
+                f"OPENSOC_SALT has fewer than {_SHORTEST_SALT} characters, and can be found by trying. `openssl rand -hex 32` makes one."
+            )
         return sentences
 
     @classmethod

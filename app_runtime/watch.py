@@ -142,7 +142,7 @@ class Watch:
             REQUEST_ID.reset(token)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun, status, sent_bytes = time.perf_counter(), GONE, 0
+        begun, status, sent_bytes, path = time.perf_counter(), GONE, 0, get_route_path(scope)
 
         async def send_and_note(message: Message) -> None:
             nonlocal status, sent_bytes
@@ -156,13 +156,14 @@ class Watch:
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            seconds, route = time.perf_counter() - begun, _route(scope)
+            seconds, route = time.perf_counter() - begun, _route(scope, path)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._figures.count(method, route, status, seconds)
-            _log(scope, method=method, status=status, ms=round(seconds * 1000, 2), bytes=sent_bytes)
+            _log(scope, path, method=method, status=status, ms=round(seconds * 1000, 2), bytes=sent_bytes)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun, frames, code, route = time.perf_counter(), 0, 1006, _socket_route(scope)
+        begun, frames, code, path = time.perf_counter(), 0, 1006, get_route_path(scope)
+        route = path if path in ("/ws", "/mcp") else "other"
         open_sockets, came = self._figures.sockets.labels(route), self._figures.frames.labels(route)
 
         async def receive_and_count() -> Message:
@@ -189,27 +190,26 @@ class Watch:
             await self._app(scope, receive_and_count, send_and_note)
         finally:
             open_sockets.dec()
-            _log(scope, method="WS", status=code, ms=round((time.perf_counter() - begun) * 1000, 2), frames=frames)
+            ms = round((time.perf_counter() - begun) * 1000, 2)
+            _log(scope, path, method="WS", status=code, ms=ms, frames=frames)
 
 
-def _route(scope: Scope) -> str:
-    """Return the pattern of the route that answered; what no route of ours answered is one name, as a caller may ask for anything."""
-    path = getattr(scope.get("route"), "path", None)
-    if path is not None:
-        return str(path)
-    return "/demo" if get_route_path(scope).startswith("/demo/") else "other"
+def _route(scope: Scope, path: str) -> str:
+    """Return the pattern of the route that answered; what no route of ours answered is one name, as a caller may ask for anything.
+
+    The path is the one that was called: an application that is mounted below another one takes its own off in the scope.
+    """
+    pattern = getattr(scope.get("route"), "path", None)
+    if path.startswith("/demo/"):
+        return "/demo"
+    return "other" if pattern is None else str(pattern)
 
 
-def _socket_route(scope: Scope) -> str:
-    path = get_route_path(scope)
-    return path if path in ("/ws", "/mcp") else "other"
-
-
-def _log(scope: Scope, **fields: object) -> None:
+def _log(scope: Scope, path: str, **fields: object) -> None:
     if access_log.isEnabledFor(logging.INFO):
         client = scope["client"][0] if scope.get("client") else ""
-        path = get_route_path(scope)[:MAX_PATH]
-        access_log.info("A call was answered.", extra={"fields": {"client": client, "path": path, **fields}})
+        fields = {"client": client, "path": path[:MAX_PATH], **fields}
+        access_log.info("A call was answered.", extra={"fields": fields})
 
 
 # ---------------------------------------------------------------- routes

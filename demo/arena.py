@@ -27,7 +27,7 @@ class ArenaTab:
     def __init__(self, table: TableName) -> None:
         self.table = table
         self.state = gr.State(None)  # a Bout
-        gr.HTML(styled(INTRO))
+        piece(value=styled(INTRO))
         self._draw_controls()
         self.score, self.outcome = piece(), piece()
         self.answers = side_by_side()

@@ -67,7 +67,7 @@ class AttackTab:
     def __init__(self, table: TableName) -> None:
         self.table = table
         self.state = gr.State(None)  # a Desk
-        gr.HTML(styled(INTRO))
+        piece(value=styled(INTRO))
         self.rounds = gr.State(None)  # how many rounds ended in which verdict
         self.tally = piece()
         with controls():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from demo.words import hour_and_minute
+from demo.words import hour_and_minute, spaced
 from schema import Context, account_name, epoch_s
 
 HOST_FIELDS = ("device_hostname", "dst_hostname", "target_hostname", "src_hostname")
@@ -88,7 +88,7 @@ def _site(url: str) -> str:
 def _tiers(line: _Line, context: Context) -> Iterator[Fact]:
     for host in context["hosts"]:
         if host["name"] in line.hosts and host["criticality"] == "crown_jewel":
-            yield Fact("crown jewel", 3, f"{host['name']} is a crown jewel ({_spaced(host['role'])})")
+            yield Fact("crown jewel", 3, f"{host['name']} is a crown jewel ({spaced(host['role'])})")
         elif host["name"] in line.hosts and host["criticality"] == "lab":
             yield Fact("lab", 1, f"{host['name']} is a lab machine")
 
@@ -134,8 +134,8 @@ def _tools(line: _Line, context: Context) -> Iterator[Fact]:
     departments = {account["name"]: account["department"] for account in context["accounts"]}
     for tool in context["tools"]:
         if tool["name"].lower() in line.programs:
-            users = [f"{name} is in {_spaced(departments[name])}" for name in line.accounts if name in departments]
-            approved = f"{tool['name']} is approved for {_spaced(tool['department'])}"
+            users = [f"{name} is in {spaced(departments[name])}" for name in line.accounts if name in departments]
+            approved = f"{tool['name']} is approved for {spaced(tool['department'])}"
             yield Fact("approved tool", 2, "; ".join([approved, *users]))
 
 
@@ -150,7 +150,7 @@ def _sensors(line: _Line, context: Context) -> Iterator[Fact]:
         if sensor["host"] in line.hosts:
             gap = f"{hour_and_minute(sensor['silent_from'])} to {hour_and_minute(sensor['silent_to'])}"
             yield Fact(
-                "silent sensor", 2, f"the {_spaced(sensor['telemetry'])} sensor of {sensor['host']} was silent {gap}"
+                "silent sensor", 2, f"the {spaced(sensor['telemetry'])} sensor of {sensor['host']} was silent {gap}"
             )
 
 
@@ -166,10 +166,6 @@ _RECORDS: tuple[Callable[[_Line, Context], Iterator[Fact]], ...] = (
 
 
 # ---------------------------------------------------------------- words
-def _spaced(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def _beside(at: str, starts: str, ends: str) -> str:
     """Say where a moment lies beside a span of time."""
     try:

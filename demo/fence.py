@@ -202,7 +202,7 @@ def _is_small(value: Any) -> TypeGuard[int]:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return value.keys() <= TABLE and all(map(_is_plain, value.values()))
-    if isinstance(value, int):
+    if isinstance(value, int | float):  # 1e400 is valid JSON, and read as infinity
         return abs(value) <= MAX_NUMBER
     return not isinstance(value, list) or all(map(_is_plain, value))
 
@@ -222,9 +222,9 @@ def _session(path: str, scope: Scope) -> str:
 
 
 def _narrowed(scope: Scope) -> Scope:
-    """Return the scope with those names of its query alone that the page sends."""
+    """Return the scope with those names of its query alone that the page sends, each once: of what is said twice the last counts."""
     query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    kept = urlencode([(name, value) for name, value in query if name in QUERY])
+    kept = urlencode({name: value for name, value in query if name in QUERY})
     return {**scope, "query_string": kept.encode()}
 
 

@@ -11,6 +11,7 @@ from demo import recorded, views
 from demo.choices import defender_list
 from demo.page import WORLD, controls, in_sight, on, piece, side_by_side, styled
 from rubric import TableName
+from schema import OpenSOCError
 from telemetry.declaring import EXAMPLE
 
 INTRO = """<p>What do the verifier and a model make of <b>your</b> log? Paste an export or take a sample: Windows events, Sysmon, Defender, Entra, Microsoft 365, CloudTrail, Okta,
@@ -23,7 +24,7 @@ class LogTab:
 
     def __init__(self, table: TableName) -> None:
         self.table = table
-        gr.HTML(styled(INTRO))
+        piece(value=styled(INTRO))
         with controls():
             self.samples = [gr.Button(label, min_width=150, size="sm") for label in recorded.SAMPLE_NAMES]
         self.text = gr.Textbox(
@@ -69,15 +70,18 @@ class LogTab:
         on(self.example.click, lambda: EXAMPLE, None, [self.world])  # type: ignore[arg-type]
 
     def _in_sight(self, judged: Any) -> None:
-        for selector in (".card.read", ".card.truth"):  # there is no truth where nothing could be read
+        for selector in (".card.read, .card.refused", ".card.truth"):  # there is no truth where nothing could be read
             in_sight(judged, selector)
 
     def on_judge(self, text: str, declaration: str, name: str) -> list[Any]:
-        """Judge the log, and ask the model about the same window."""
-        log = recorded.judged_log(text or "", declaration or "")
-        read = styled(views.judged(log))
+        """Judge the log, and ask the model about the same window; what cannot be judged takes the place of an earlier outcome."""
+        try:
+            log = recorded.judged_log(text or "", declaration or "")
+        except OpenSOCError as error:
+            return self._without_decision(views.note(str(error)))
+        read = views.judged(log)
         if log.case is None:
-            return [read, "", "", gr.Tabs(visible=False), "", ""]
+            return self._without_decision(read)
         answer = data.ask(name, log.case, self.table)
         parts = (
             views.ground_truth(log.case, recorded=True),
@@ -86,4 +90,9 @@ class LogTab:
             views.world_tables(log.case.observation["context"]),
         )
         verdict, card, lines, around = map(styled, parts)
-        return [read, verdict, card, gr.Tabs(visible=True), lines, around]
+        return [styled(read), verdict, card, gr.Tabs(visible=True), lines, around]
+
+    @staticmethod
+    def _without_decision(why: str) -> list[Any]:
+        """Return the values of `outcome` where there is nothing but the reason why."""
+        return [styled(why), "", "", gr.Tabs(visible=False), "", ""]

@@ -168,5 +168,5 @@ def _board(name: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _cell(metric: Mapping[str, Any] | None) -> dict[str, Any]:
     if not metric or metric.get("value") is None:
         return {"text": "-", "spread": "", "sort": -1.0}
-    spread = f"{metric['low']:.3f} to {metric['high']:.3f}" if metric.get("low") is not None else ""
-    return {"text": f"{metric['value']:.3f}", "spread": spread, "sort": metric["value"]}
+    spread = f"{metric['low']:z.3f} to {metric['high']:z.3f}" if metric.get("low") is not None else ""
+    return {"text": f"{metric['value']:z.3f}", "spread": spread, "sort": metric["value"]}

@@ -27,9 +27,18 @@ new MutationObserver(() => document.querySelectorAll(".demo-plot").forEach((plac
 document.addEventListener("click", (event) => {
   const bar = event.target.closest?.(".demo-bar"), tab = bar && bar.closest('[role="tabpanel"]');
   if (!tab) return;
+  const wasRevealed = Boolean(tab.querySelector(".case.revealed")), byKey = event.detail === 0;
+  const asked = new MutationObserver(() => {
+    const radio = tab.querySelector(".demo-chips input");
+    if (!radio || radio.disabled || tab.querySelector(".case.revealed")) return;
+    asked.disconnect();
+    radio.focus({ preventScroll: true }); // who plays by keyboard need not go round the page to answer the next incident
+  });
+  if (wasRevealed && byKey) asked.observe(tab, { attributeFilter: ["disabled"], childList: true, subtree: true });
+  setTimeout(() => asked.disconnect(), 5000);
   const seen = new MutationObserver(() => {
     seen.disconnect();
-    const top = tab.querySelector(".case");
+    const top = tab.querySelector(".card.recap") || tab.querySelector(".case"); // a game ends with its recap
     if (top && top.getBoundingClientRect().top < 0) top.scrollIntoView({ block: "start" });
   });
   seen.observe(tab, { childList: true, subtree: true });

@@ -24,12 +24,14 @@ from demo.words import (
     cut,
     event_words,
     first_clauses,
+    is_notation,
     left_over,
     phrase,
     readable,
     reason_in_words,
     reward_in_words,
     rule_summary,
+    spaced,
 )
 from players.labels import attacker_in_words, defender_in_words
 from schema import NO_TIME
@@ -47,7 +49,11 @@ TalkRow = tuple[str, str, list[tuple[str, bool]]]  # source, target, and their l
 MOST_MATTER = 5  # lines that are told in sentences
 MOST_FACTS = 3  # of a line
 _REASON = re.compile(r"(?<=\.) (?=So [a-z_]+: |[a-z0-9-]+ in L\d)")  # between two sentences of a chain in words
-KNOWN_BY = ("name", "ticket_id", "value", "host")  # of a record: its first columns
+COLUMNS = (  # of records, in the order of reading; others follow
+    *("name", "ticket_id", "value", "host", "ip", "kind", "role", "criticality", "privileged", "department"),
+    *("status", "starts_at", "ends_at", "hosts", "accounts", "tool"),
+)
+NAMES = ("criticality", "role", "kind", "department", "telemetry")  # of records: columns whose values are names of ours
 
 
 @cache
@@ -63,12 +69,15 @@ def pieces(name: str = "pieces.html") -> Any:
     environment.filters["visible"] = cut
     environment.filters["clock"] = lambda stamp: clock(readable(stamp))
     environment.filters["moment"] = lambda stamp: "at an unknown time" if stamp == NO_TIME else f"at {stamp}"
-    environment.filters["columns"] = lambda record: sorted(record, key=lambda name: name not in KNOWN_BY)
+    environment.filters["columns"] = lambda record: sorted(record, key=(*COLUMNS, *record).index)
+    environment.filters["field"] = lambda record, name: spaced(record[name] or "") if name in NAMES else record[name]
+    environment.filters["lasting"] = lambda ms: f"{ms / 1000:.1f} s" if ms >= 999.5 else f"{ms:.0f} ms"
     environment.filters["points"] = lambda value: "-" if value is None else f"{value:+.2f}"
     environment.filters["reward"] = lambda answer: reward_in_words(answer.reward, answer.components)
     environment.filters["short"] = lambda who: who.partition(" (")[0]
     environment.filters["reasons"] = reasons_of
     environment.filters["clauses"] = first_clauses
+    environment.tests["notation"] = is_notation
     environment.filters["plainly"] = reason_in_words
     environment.filters["attacker"] = attacker_in_words
     environment.filters["defender"] = defender_in_words

@@ -186,7 +186,7 @@ def odds() -> str:
     """Say how often the model is right on incidents like one that was just drawn."""
     shares = [f"{100 * share['value']:.0f} % on {words}" for words, share in data.odds()]
     return (
-        f"Drawn at random, chosen by nobody. The model is right on {', '.join(shares)}."
+        f"Drawn at random, chosen by nobody. Right answers of the model: {', '.join(shares)}."
         if shares
         else "Drawn at random, chosen by nobody."
     )

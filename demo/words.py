@@ -156,6 +156,10 @@ PLAINER = {  # the verifier's reasons, which models learned word for word, as a 
     LADDER["several"][1]: LADDER["several"][1].replace("concerned", "involved"),
     LADDER["neither"][1]: "the attack is confirmed, and there is neither a host to isolate nor an address to block",
 }
+SPELT = {"it_ops": "IT operations"}  # names that are no words once their underscores are spaces
+MADE_UP = {"host": "a host", "crown": "a host", "lab": "a host", "user": "an account", "t": "a ticket"}
+_MADE_UP = re.compile(r"(?<!\S)@([a-z]+)\d+\b")  # a name of a chain to which nothing in the incident answers
+_NOTATION = re.compile(r"(?:^|\s)(?:on|by|from|ok|so)=\S")  # of a chain as models write it
 _RULES = {rule.rule_id: rule.summary for rule in RULES}
 
 
@@ -175,6 +179,11 @@ def readable(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{readable(name)}={readable(item)}" for name, item in value.items())
     return visible(str(value))
+
+
+def spaced(name: str) -> str:
+    """Return a name of the records in words, such as `crown jewel`."""
+    return SPELT.get(name) or name.replace("_", " ")
 
 
 def hour_and_minute(timestamp: str) -> str:
@@ -232,15 +241,24 @@ def left_over(event_type: str, fields: Mapping[str, Any]) -> str:
 def _told(event_type: str, fields: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """Return the phrase of an event's type, and the fields that it does not name."""
     left = {name: shortened(value) for name, value in fields.items()}
-    told = "".join(_fill(piece, left) for piece in PHRASES.get(event_type, ()))
+    told = ""
+    for piece in PHRASES.get(event_type, ()):
+        filled = _fill(piece, left)
+        told += filled.removeprefix(", ") if told.endswith(": ") else filled
     return told.lstrip(":, ").strip(), left
 
 
 def reason_in_words(why: str) -> str:
-    """Return a reason of the verifier, or of a model that gives one, in plainer words."""
+    """Return a reason of the verifier, or of a model that gives one, in plainer words; a host or account that a model made up has no name."""
+    why = _MADE_UP.sub(lambda found: f"{MADE_UP.get(found[1], 'an address')} that is not there", why)
     for reason, plainer in PLAINER.items():
         why = why.replace(reason, plainer)
     return why
+
+
+def is_notation(reason: str) -> bool:
+    """Return whether a model's reason still stands in its own notation, because it is no whole chain."""
+    return bool(_NOTATION.search(reason))
 
 
 def reward_in_words(reward: float, components: Mapping[str, float]) -> str:

@@ -267,9 +267,9 @@ def names_in(place: Place) -> tuple[str, ...]:
 
 def value_text(metric: Mapping[str, Any]) -> str:
     """Render a measured metric's value to three digits, `-` if there is none."""
-    return "-" if metric["value"] is None else f"{metric['value']:.3f}"
+    return "-" if metric["value"] is None else f"{metric['value']:z.3f}"
 
 
 def interval_text(metric: Mapping[str, Any], missing: str = "") -> str:
     """Render a measured metric's 95 % interval, `missing` if there is none."""
-    return missing if metric["low"] is None else f"{metric['low']:.3f} to {metric['high']:.3f}"
+    return missing if metric["low"] is None else f"{metric['low']:z.3f} to {metric['high']:z.3f}"

@@ -187,7 +187,8 @@
   function list() {
     items = found();
     shown = 0;
-    count.textContent = `${items.length.toLocaleString("en")} of ${data.items.length.toLocaleString("en")} incidents, the lowest rewards first`;
+    const all = data.items.length.toLocaleString("en");
+    count.textContent = items.length ? `${items.length.toLocaleString("en")} of ${all} incidents, the lowest rewards first` : `None of the ${all} incidents is like that; set a choice to "any".`;
     box.replaceChildren(more);
     extend();
   }

@@ -85,10 +85,11 @@ def headline(focus: str, comparisons: Sequence[Comparison]) -> list[str]:
 
     Args:
         focus: the defender whose verdict it is.
-        comparisons: its pairs with the others; those on other metrics are passed over.
+        comparisons: its pairs with the others, on every metric.
 
     Returns:
-        At most three sentences: whom it is better than, whom it is worse than, and whom it is not shown to be better than.
+        At most three sentences on the ranking metric: whom it is better than, whom it is worse than, and whom it is not shown to be better than; then for
+        each of those the other metrics that show the opposite, so that no reader takes the first for the whole.
     """
     label = BY_NAME[RANKING].label
     kinds: dict[str, list[str]] = {"better": [], "worse": [], "not shown": []}
@@ -102,7 +103,23 @@ def headline(focus: str, comparisons: Sequence[Comparison]) -> list[str]:
         "worse": f"{focus} is worse on {label} than",
         "not shown": f"{focus} is not shown to be better or worse on {label} than",
     }
-    return [f"{openings[kind]} {', '.join(others)}." for kind, others in kinds.items() if others]
+    ranked = [f"{openings[kind]} {', '.join(others)}." for kind, others in kinds.items() if others]
+    return ranked + _reservations(focus, comparisons)
+
+
+def _reservations(focus: str, comparisons: Sequence[Comparison]) -> list[str]:
+    """Say against whom `focus` is worse on other metrics though it is not on the ranking metric, and the other way round."""
+    shown: dict[str, dict[str, list[str]]] = {}
+    for comparison in comparisons:
+        by_outcome = shown.setdefault(_other(comparison, focus), {})
+        by_outcome.setdefault(outcome(comparison, focus), []).append(comparison.metric)
+    sentences = []
+    for other, by_outcome in shown.items():
+        for kind in ("worse", "better"):
+            labels = [BY_NAME[metric].label for metric in by_outcome.get(kind, [])]
+            if labels and RANKING not in by_outcome[kind]:
+                sentences.append(f"Against {other} it is {kind} on {', '.join(labels)}.")
+    return sentences
 
 
 def _other(comparison: Comparison, focus: str) -> str:

@@ -2,7 +2,7 @@
 # Train both seats on one GPU in minutes: scripts/gpu_self_play.sh PHASE...
 #
 #   short      the defender learns SHORT incidents from what is shipped, and is measured: what a change of the text alone is worth
-#   seats      the defender goes on from there or from what is shipped (fresh incidents, some in other words), while the attacker goes on from what is shipped
+#   seats      the defender goes on from there or from what is shipped (fresh incidents, SFT_MORE of them told otherwise), while the attacker goes on from what is shipped
 #   grpo       the defender goes on by rewards alone
 #   play       rounds of self-play from there
 #
@@ -13,7 +13,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 : "${SHORT:=57000}" "${SHORT_LR:=2e-3}" "${GRPO_S:=120}" "${GRPO_LR:=5e-4}" "${GRPO_MORE:=}"
-: "${SFT_S:=240}" "${ATTACKER_S:=$SFT_S}" "${SFT_MORE:=}" "${ATTACKER_MORE:=}" "${ROUNDS:=3}" "${ATTACKER_MIN:=1}" "${DEFENDER_MIN:=0.8}" "${PLAY_MORE:=}"
+: "${SFT_S:=240}" "${ATTACKER_S:=$SFT_S}" "${SFT_MORE:=--drills 0.4 --asides 0.3 --other-names 0.4 --other-words 0.3}" "${ATTACKER_MORE:=}" "${ROUNDS:=3}" "${ATTACKER_MIN:=1}" "${DEFENDER_MIN:=0.8}" "${PLAY_MORE:=}"
 : "${DEVICE:=cuda}" "${OUT:=out/gpu-run}" "${RUN:=/tmp/gpu-play}" "${EVAL_N:=400}" "${LR:=1e-3}" "${ATTACKER_LR:=$LR}"
 source scripts/gpu_common.sh
 

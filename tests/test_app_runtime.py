@@ -55,6 +55,13 @@ def test_a_flag_goes_before_a_variable():
         ({"OPENSOC_EPISODE_TTL_S": "1e-9"}, {}, "at least 1 s as OPENSOC_EPISODE_TTL_S, got 1e-09"),
         ({"OPENSOC_ALSO_PORT": "7860"}, {}, "two ports, got 7860 as PORT and as OPENSOC_ALSO_PORT"),
         ({"OPENSOC_REWARD_TABLE": "generous"}, {}, "OPENSOC_REWARD_TABLE"),
+        ({"OPENSOC_HOLD_GRADES": "1"}, {}, "OPENSOC_HOLD_GRADES; .*a moment such as"),
+        ({"OPENSOC_HOLD_GRADES": "1800000000"}, {}, "OPENSOC_HOLD_GRADES"),
+        ({"OPENSOC_HOLD_GRADES": "2030-01-01T00:00:00"}, {}, "OPENSOC_HOLD_GRADES"),
+        ({"OPENSOC_SALT": " \n"}, {}, "OPENSOC_SALT; .*got blanks"),
+        ({"OPENSOC_FRAME_ANCESTORS": "none"}, {}, "with their quotes"),
+        ({"OPENSOC_FRAME_ANCESTORS": "Self https://a"}, {}, "with their quotes"),
+        ({"OPENSOC_FRAME_ANCESTORS": "https://\u00e4"}, {}, "ASCII"),
     ],
 )
 def test_a_wrong_setting_is_named(variables, flags, named):
@@ -79,6 +86,45 @@ def test_a_variable_that_sets_nothing_is_named_with_the_one_that_may_be_meant():
         "The environment variable 'opensoc_salt' sets nothing: there is no such setting. "
         "Is OPENSOC_SALT meant? It keeps its default."
     ]
+
+
+@pytest.mark.parametrize("name", ["OPENSOCSALT", "OPEN_SOC_SALT", "OPENSCO_SALT", "opensocsalt"])
+def test_a_typo_in_the_prefix_is_named_too(name):
+    (sentence,) = Settings.unknown_variables({name: "s3cret", "SALT": "x", "HF_TOKEN": "x", "PORT": "1", "HOST": "y"})
+
+    assert f"'{name}' sets nothing" in sentence
+    assert "Is OPENSOC_SALT meant?" in sentence
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"OPENSOC_HOLD_GRADES": "2020-01-31T12:00:00Z"}, ["OPENSOC_HOLD_GRADES"]),
+        ({"OPENSOC_SALT": "a"}, ["OPENSOC_SALT"]),
+        (
+            {"OPENSOC_SALT": "a" * 15, "OPENSOC_HOLD_GRADES": "2020-01-31T12:00:00Z"},
+            ["OPENSOC_HOLD_GRADES", "OPENSOC_SALT"],
+        ),
+        ({"OPENSOC_SALT": "a" * 16, "OPENSOC_HOLD_GRADES": "2999-01-31T12:00:00+02:00"}, []),
+        ({}, []),
+    ],
+)
+def test_a_setting_that_does_hardly_what_is_wanted_is_told(variables, named):
+    sentences = Settings.from_env(variables).doubts()
+
+    assert [sentence.split()[0] for sentence in sentences] == named
+    assert not any("aaa" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("path", ["/demo", "/demo/x", "/reset", "/ws", "/docs", "/playbook", "/ready"])
+def test_a_root_path_that_begins_as_one_of_ours_is_refused(path):
+    with pytest.raises(OpenSOCError, match=f"got {path} as OPENSOC_ROOT_PATH"):
+        create_app(Settings(root_path=path))
+
+
+@pytest.mark.parametrize("path", ["/opensoc", "/demos", "/a/demo", "/"])
+def test_another_root_path_is_taken(path):
+    assert create_app(Settings(root_path=path))
 
 
 def test_the_salt_is_not_printed():
@@ -283,6 +329,42 @@ def test_a_refused_reset_costs_nobody_an_episode():
     assert episodes.find(episode.episode_id) is episode
 
 
+def test_the_next_to_expire_need_not_be_the_first_that_began():
+    episodes, clock = store(ttl_s=60)
+    first, second = begin(episodes), begin(episodes)
+    clock.now += 30
+    episodes.find(first.episode_id)
+    clock.now += 30
+
+    assert episodes.latest("us", certain=True, to_play=True) is first
+    assert (first.env.closed, second.env.closed) == (False, True)
+
+
+def test_who_asks_without_an_id_keeps_the_episode_too():
+    episodes, clock = store(ttl_s=60)
+    episode = begin(episodes)
+    for _ in range(3):
+        clock.now += 59
+        assert episodes.latest("us", certain=False) is episode
+
+
+def test_a_store_is_full_of_running_episodes_that_have_not_expired(monkeypatch):
+    episodes, clock = store(max_episodes=2, ttl_s=60)
+    begun = []
+    for holder in ("here", "there"):
+        monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda holder=holder: holder))
+        begun.append(begin(episodes))
+    assert episodes.is_full
+    finish(episodes, begun[0])
+    assert not episodes.is_full
+    monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda: "here"))
+    begin(episodes, seed=1)
+    assert episodes.is_full
+    clock.now += 60
+
+    assert not episodes.is_full
+
+
 def test_an_id_that_the_client_chose_is_found_by_its_owner_only():
     episodes, _ = store()
     ours, theirs = begin(episodes, "us", name="demo"), begin(episodes, "them", name="demo")
@@ -302,6 +384,23 @@ def test_an_id_that_the_server_made_is_found_by_whoever_knows_it():
     episode = begin(episodes, "us")
 
     assert episodes.find(episode.episode_id, "them") is episode
+
+
+def test_an_id_that_the_server_made_is_no_name_for_another_episode():
+    episodes, _ = store()
+    episode = begin(episodes, "us")
+    begin(episodes, "them", name=episode.episode_id)
+
+    assert episodes.find(episode.episode_id, "them") is episode
+
+
+def test_a_name_is_in_use_for_all_who_share_an_address():
+    episodes, _ = store()
+    episodes.start({}, owners=["our-cookie", "office"], name="demo")
+
+    with pytest.raises(Refusal, match="still running") as caught:
+        episodes.start({}, owners=["their-cookie", "office"], name="demo")
+    assert caught.value.status == 409
 
 
 def test_a_chosen_id_is_free_again_after_the_end():
@@ -326,7 +425,7 @@ def test_a_name_that_two_have_taken_after_each_other_gives_neither_the_others_gr
         if answer == "escalate":
             assert episodes.find("demo", "us") is last
 
-    with pytest.raises(Refusal, match="3 episodes") as caught:
+    with pytest.raises(Refusal, match=r"3 episodes .* Choose a name") as caught:
         episodes.find("demo", "us")
     assert caught.value.status == 409
 
@@ -486,6 +585,24 @@ def test_an_abandoned_episode_of_the_same_seed_does_no_harm():
     assert episodes.latest("us", certain=False, to_play=True) is second
 
 
+def test_the_order_of_an_answer_s_fields_makes_no_other_game():
+    episodes, _ = store()
+    for answer in ({"action": "monitor", "rationale": "x"}, {"rationale": "x", "action": "monitor"}):
+        last = begin(episodes, seed=42)
+        finish(episodes, last, answer)
+
+    assert episodes.latest("us", certain=False, seed=42) is last
+
+
+@pytest.mark.parametrize("tasks", [TASKS, TASKS[::-1]])
+def test_a_cookie_means_its_last_reset_of_whatever_task(tasks):
+    episodes, _ = store()
+    for task in tasks:
+        last = begin(episodes, task=task)
+
+    assert episodes.latest("us", certain=True) is last
+
+
 def test_a_cookie_means_its_last_reset_whatever_ended_first():
     episodes, _ = store()
     first, second = begin(episodes, seed=1), begin(episodes, seed=2)
@@ -493,6 +610,89 @@ def test_a_cookie_means_its_last_reset_whatever_ended_first():
     finish(episodes, first)
 
     assert episodes.latest("us", certain=True) is second
+
+
+def test_nobody_gets_a_grade_in_place_of_one_that_made_room():
+    """The first judge's episode is gone; the others have answered otherwise."""
+    episodes, clock = store(max_episodes=2, ttl_s=60)
+    finish(episodes, begin(episodes, seed=42, name="first"), "dismiss")
+    clock.now += 1
+    for name in ("second", "third"):
+        last = begin(episodes, seed=42, name=name)
+        finish(episodes, last, "escalate")
+
+    assert "2 rivals" in refused(episodes, seed=42)
+    assert episodes.latest("us", certain=True, seed=42) is last
+    clock.now += 59
+    assert episodes.latest("us", certain=False, seed=42) is last
+    clock.now += 60
+    refused(episodes, seed=42)
+    assert not episodes._by_call
+
+
+def from_addresses(monkeypatch, episodes, *addresses):
+    """Begin an episode from each address, at the cost of whoever holds most."""
+    for address in addresses:
+        monkeypatch.setattr("app_runtime.episodes.HOLDER", SimpleNamespace(get=lambda address=address: address))
+        begin(episodes, f"the owner at {address}")
+
+
+def test_nobody_plays_on_another_s_episode_in_place_of_one_that_made_room(monkeypatch):
+    """Both attackers have spoken; one of them lost his place, and his defender's turn would fall on the other's incident."""
+    episodes, _ = store(max_episodes=2)
+    begun = [begin(episodes, "office", seed=42, mode="self_play") for _ in range(2)]
+    for episode, incident in zip(begun, ("a", "b"), strict=True):
+        episodes.step(episode, {"craft_incident": incident})
+    from_addresses(monkeypatch, episodes, "elsewhere")
+
+    assert [episode.env.closed for episode in begun] == [True, False]
+    assert "1 rival." in refused(episodes, "office", to_play=True)
+    assert episodes.latest("office", certain=True, to_play=True) is begun[1]
+
+
+def test_a_finished_episode_that_made_room_is_no_rival_of_who_plays(monkeypatch):
+    episodes, _ = store(max_episodes=2)
+    first, second = begin(episodes, "office", seed=42), begin(episodes, "office", seed=42)
+    finish(episodes, first)
+    from_addresses(monkeypatch, episodes, "elsewhere")
+
+    assert first.env.closed
+    assert episodes.latest("office", certain=False, to_play=True) is second
+    refused(episodes, "office")
+
+
+def test_a_running_episode_that_made_room_is_a_rival_whatever_its_task(monkeypatch):
+    episodes, _ = store(max_episodes=2)
+    first, second = begin(episodes, "office", task="stage2_multi"), begin(episodes, "office", task="stage1_basic")
+    from_addresses(monkeypatch, episodes, "elsewhere")
+
+    assert first.env.closed
+    refused(episodes, "office", to_play=True)
+    assert episodes.latest("office", certain=True, to_play=True) is second
+    assert episodes.latest("office", certain=False, to_play=True, task="stage1_basic") is second
+
+
+def test_a_step_where_the_running_one_made_room_finds_what_is_over(monkeypatch):
+    episodes, _ = store(max_episodes=2)
+    running, over = begin(episodes, "office", seed=42), begin(episodes, "office", seed=42)
+    from_addresses(monkeypatch, episodes, "elsewhere")
+    finish(episodes, over)
+
+    assert running.env.closed
+    assert episodes.latest("office", certain=False, seed=42, to_play=True) is over
+    refused(episodes, "office", seed=42)
+
+
+def test_of_episodes_that_made_room_the_last_are_remembered():
+    episodes, _ = store(max_episodes=2)
+    for seed in range(20):
+        finish(episodes, begin(episodes, seed=seed, name=f"n{seed}"))
+
+    assert len(episodes._evicted) == 2
+    assert {call.name for call in episodes._by_call if hasattr(call, "name")} == {"n16", "n17", "n18", "n19"}
+    with pytest.raises(Refusal, match="No episode 'n17'"):
+        episodes.find("n17", "us")
+    assert "POST /reset" in refused(episodes, seed=16)
 
 
 def test_addresses_do_not_mix():
@@ -514,6 +714,8 @@ def test_an_episode_whose_cookie_came_back_is_no_longer_known_by_address():
 
     assert episodes.latest("office", certain=False) is ours
     assert episodes.latest("their-cookie", certain=True) is theirs
+    finish(episodes, theirs)
+    assert episodes.latest("office", certain=False) is ours
 
 
 # ---------------------------------------------------------------- the served environment

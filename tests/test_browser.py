@@ -238,6 +238,15 @@ def rule_is_told(page):
     expect(page.locator("dl.rules:visible dt").first).to_be_visible()
 
 
+def test_the_next_step_stays_in_sight_on_a_desktop(visit):
+    page = visit()
+    button(page, "Reveal").click()
+    fallen(page)
+    page.evaluate("scrollTo(0, 0)")
+    bar = page.locator(".demo-bar:visible").bounding_box()
+    assert bar["y"] + bar["height"] <= SIZES["desktop"]["height"]
+
+
 def test_the_page_opens_where_training_changed_the_answer_and_the_slider_goes_back(visit):
     page, stored = visit(), json.loads(Path("data/demo_examples.json").read_text("utf-8"))
     rights = [checkpoint["right"] for checkpoint in stored["checkpoints"]]
@@ -452,6 +461,7 @@ def test_the_keyboard_is_enough(visit):
     expect(page.locator(".card.score")).to_contain_text(re.compile("[✓✗]"))
     page.keyboard.press("Enter")
     expect(page.locator(".card.score")).to_contain_text("Incident 2 of 10")
+    expect(page.locator(":focus")).to_have_attribute("type", "radio")
 
 
 def test_an_answer_without_an_action_or_a_walk_over_the_lists_keeps_the_game(visit):
@@ -720,6 +730,45 @@ def test_a_sample_or_a_file_is_judged_and_what_cannot_be_is_answered_in_words(vi
     expect(page.get_by_text("tickets.0.ticket_id").first).to_be_visible()
 
 
+def test_what_cannot_be_read_takes_the_place_of_an_earlier_verdict(visit):
+    page = visit()
+    judged_sample(page, "Passwords guessed over SSH")
+    for text, why in (("<html><body>Sign in</body></html>", "web page"), ("  ", "the field is empty")):
+        page.get_by_label("The log").fill(text)
+        button(page, "Judge this log").click()
+        expect(page.locator(".card.refused:visible")).to_contain_text(why)
+        expect(page.locator(".card.refused:visible")).to_be_in_viewport()
+        expect(page.locator(".card.truth:visible, .card.read:visible, .card.answer:visible")).to_have_count(0)
+
+
+def test_of_a_long_file_whole_records_are_taken(visit):
+    page = visit()
+    tab(page, "Your log")
+    most = int(page.locator(".log-file:visible").get_attribute("data-most"))
+    record = {"eventTime": "2026-03-02T09:00:00Z", "eventName": "PutBucketPolicy", "pad": "x" * 300}
+    long = {"Records": [record | {"n": number} for number in range(5 * 10**6 // 400)]}
+    line = "Mar  2 10:14:11 web01 sshd[9]: Accepted password for root from 198.51.100.7 port 51999 ssh2\n"
+    for name, text, said in (
+        ("trail.json", json.dumps(long), re.compile(r"the first 1,\d\d\d of 12,500 records taken")),
+        ("pretty.json", json.dumps(long["Records"], indent=2), "of 12,500 records taken"),
+        ("auth.log", line * 60_000, "to a whole line, taken"),
+        ("one.log", "x" * 10**6, "has no line or record of at most 400,000 characters"),
+        ("empty.log", "", "empty.log is empty."),
+    ):
+        before = page.get_by_label("The log").input_value()
+        page.locator(".log-file:visible").set_input_files(
+            {"name": name, "mimeType": "text/plain", "buffer": text.encode()}
+        )
+        expect(page.locator(".log-said:visible")).to_contain_text(name)
+        expect(page.locator(".log-said:visible")).to_contain_text(said)
+        taken = page.get_by_label("The log").input_value()
+        if name in ("one.log", "empty.log"):
+            assert taken == before
+            continue
+        assert 0.9 * most < len(taken) <= most
+        assert taken.splitlines()[-1] == line.strip() or json.loads(taken.splitlines()[-1]).items() >= record.items()
+
+
 def test_hostile_text_is_shown_as_text_everywhere(visit):
     page = visit()
     begun_attack(page)
@@ -890,6 +939,14 @@ def test_a_fact_flips_the_right_answer_and_a_text_does_not(visit):
     expect(card).to_contain_text("The right answer stays")
     assert card.locator("blockquote").inner_text()
     assert card.locator(".reactions li").count() == 2
+
+
+def test_the_fields_of_a_line_are_in_sight_on_a_phone(visit):
+    page = visit(size="phone")
+    begun_attack(page)
+    cells = page.locator(".demo-fields .body-cell:visible")
+    expect(cells.last).to_be_visible()
+    assert max(box["x"] + box["width"] for box in (cell.bounding_box() for cell in cells.all())) <= 390
 
 
 def test_an_attack_is_counted_and_its_link_shows_it_to_another(visit):

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import threading
+import time
 from contextlib import contextmanager
 
 import gradio as gr
@@ -14,6 +15,7 @@ from gradio.blocks import Block
 from gradio.queueing import Queue
 from starlette.testclient import TestClient
 
+import demo_app
 import demo_data
 from app_runtime import Settings
 from app_runtime.guard import BODY
@@ -544,3 +546,15 @@ def test_what_fails_inside_is_told_without_its_text(client, config, monkeypatch)
 
     assert not told["success"]
     assert "secret" not in json.dumps(told)
+
+
+def test_the_demo_warms_up_beside_the_first_calls_and_not_before_them(monkeypatch):
+    warmed = []
+    monkeypatch.setattr(demo_app, "_warm_up", lambda: warmed.append(threading.current_thread().name))
+    monkeypatch.setattr(demo_app, "WARM_UP_AFTER_S", 0.3)
+    with TestClient(whole_app(Settings())) as client:
+        assert client.get("/health").status_code == 200
+        assert warmed == []
+        time.sleep(1)
+
+    assert warmed == ["demo"]

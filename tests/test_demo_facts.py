@@ -91,7 +91,7 @@ def test_intelligence_tools_scanners_and_silent_sensors_are_told():
 
     assert found == [
         "threat intelligence lists bad.example, low confidence",
-        "procdump.exe is approved for engineering; ana is in it ops",
+        "procdump.exe is approved for engineering; ana is in IT operations",
         "10.9.9.9 is an authorised scanner of 10.1.0.0/24",
         "the endpoint sensor of WEB-01 was silent 09:10 to 09:40",
     ]

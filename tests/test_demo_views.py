@@ -18,6 +18,7 @@ from demo.draft import IncidentDraft, Sent, world_of
 from demo.figures import EVIDENCE
 from demo.games import Bout
 from demo.graph import Link, graph, links_of, talk_rows
+from demo.recorded import judged_log
 from demo.timeline import timeline
 from demo.words import ACTION_NAMES, ACTION_SIGNS, ACTIONS, LONGEST, readable, reason_in_words
 from demo_data import (
@@ -31,7 +32,7 @@ from demo_data import (
     from_link,
     generated,
 )
-from incidents import HOSTS, OUTSIDE, call, event, launch, logon
+from incidents import ACCOUNTS, HOSTS, OUTSIDE, call, event, launch, logon
 from schema import LABELS, TASKS
 from verifier import RULES
 
@@ -59,6 +60,7 @@ HOSTILE = {
     "comment": "<!-- --><![CDATA[ ]]></td></table></section>",
 }
 BASE = generated("stage2_multi", 7)
+LATE = "2026-03-02T10:00:00Z"
 FEW = BASE._replace(observation={**BASE.observation, "log_window": BASE.observation["log_window"][:3]})
 CASES = [generated(task, seed) for task in TASKS for seed in range(4)]
 
@@ -534,9 +536,57 @@ def test_a_card_shows_an_answer_and_after_the_reveal_its_reward():
 
 
 def test_a_reason_that_breaks_off_is_said_to_be_in_the_models_notation():
-    text = Page(views.answer_card(answer_of("borrowed-logon L1-11 suspicious on= so=suspicious"))).text
-    assert "Its reason breaks off, so it stands in the model's own notation: borrowed-logon L1-11" in text
-    assert "breaks off" not in Page(views.answer_card(answer_of("because"))).text
+    for reason in (
+        "borrowed-logon L1-11 suspicious on= so=suspicious",
+        "cloud-trail-stopped L1-1 suspicious on=so=nothing",
+    ):
+        text = Page(views.answer_card(answer_of(reason))).text
+        assert (
+            f"Its reason is no whole chain, so it stands in the model's own notation: {reason.split()[0]} L1-" in text
+        )
+    assert "no whole chain" not in Page(views.answer_card(answer_of("because"))).text
+
+
+def test_a_host_that_a_model_made_up_has_no_name():
+    said = (
+        "borrowed-logon in L1-0: suspicious, on @host1 by @user2 from @out3; nothing explains it. So monitor: it rests."
+    )
+    text = Page(views.answer_card(answer_of(said))).text
+    assert "on a host that is not there by an account that is not there from an address that is not there;" in text
+    assert "@host1" in Page(views.answer_card(answer_of("mail of root@host1"))).text
+
+
+def test_records_are_told_in_words_and_in_the_order_of_reading():
+    ticket = {
+        "tool": "x",
+        "accounts": ["ben"],
+        "ends_at": LATE,
+        "hosts": [],
+        "starts_at": LATE,
+        "status": "approved",
+        "ticket_id": "CHG-1",
+    }
+    page = views.world_tables(BASE.observation["context"] | {"accounts": ACCOUNTS, "tickets": [ticket]})
+    heads = re.findall('<th scope="col">(.*?)</th>', page)
+    order = ["ticket id", "status", "starts at", "ends at", "hosts", "accounts", "tool"]
+    assert [head for head in heads if head in order] == order
+    assert "IT operations" in Page(page).text
+    assert "it_ops" not in page
+
+
+@pytest.mark.parametrize(("ms", "told"), [(0.4, "0 ms"), (170.26, "170 ms"), (999.9, "1.0 s"), (2049.9, "2.0 s")])
+def test_how_long_a_model_took_is_told_in_a_unit_that_reads(ms, told):
+    assert f"· {told}" in Page(views.triage_card(answer_of("because")._replace(took_ms=ms))).text
+
+
+def test_what_was_read_of_a_log_is_said_once():
+    log = judged_log("lorem ipsum\nfoo")
+    text = Page(views.judged(log)).text
+    assert text.count("neither auditd's nor syslog's") == 1
+    one = judged_log(
+        "2026-03-02T10:00:01+0100 web01 sshd[3]: Accepted publickey for anna from 10.1.1.4 port 40022 ssh2: ED25519 SHA256:abc"
+    )
+    assert "1 of 1 record is judged" in Page(views.judged(one)).text
 
 
 def test_the_ground_truth_tells_action_evidence_rules_and_steps():
@@ -910,9 +960,9 @@ def test_every_figure_of_the_leaderboard_is_the_files(files):
             assert row[1:] == [
                 "-"
                 if one["value"] is None
-                else f"{one['value']:.3f} {one['low']:.3f} to {one['high']:.3f}"
+                else f"{one['value']:z.3f} {one['low']:z.3f} to {one['high']:z.3f}"
                 if one.get("low") is not None
-                else f"{one['value']:.3f}"
+                else f"{one['value']:z.3f}"
                 for one in expected
             ]
 

@@ -65,6 +65,16 @@ def test_a_phrase_leaves_out_what_is_empty_and_begins_with_no_separator():
     assert words.phrase("task", {"job_cmd_line": "/usr/bin/rotate"}) == "/usr/bin/rotate"
 
 
+def test_a_phrase_whose_middle_is_missing_has_no_stray_separator():
+    fields = {"process_path": "svchost.exe", "bytes_in": 66684}
+    assert words.phrase("net_conn", fields) == "svchost.exe: 66684 bytes in"
+    assert words.phrase("service", {"run_as": "root"}) == "as root"
+    assert (
+        words.phrase("process", {"process_path": "a.exe", "process_cmd_line": "a.exe : , b"})
+        == "a.exe ran: a.exe : , b"
+    )
+
+
 def test_what_a_phrase_does_not_name_is_left_over_in_words():
     fields = {"activity": "success", "user_name": "ann", "logon_process": "sshd", "is_remote": True}
 

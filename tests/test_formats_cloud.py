@@ -214,7 +214,7 @@ def test_a_record_becomes_the_same_event_in_every_carrier(name, clock, expected)
 
 
 def test_every_carrier_is_tried():
-    assert len(CASES) == 97
+    assert len(CASES) == 100
 
 
 # ---------------------------------------------------------------- what counts as an attempt
@@ -357,6 +357,98 @@ def test_sign_ins_of_the_unified_audit_follow_entras_codes(operation, error, exp
     (event,) = converted(record)
 
     assert (event["event_type"], event["activity"]) == expected
+
+
+# ---------------------------------------------------------------- what a service itself finds
+OKTA = {
+    "published": "2031-05-06T10:00:00Z",
+    "actor": {"type": "User", "alternateId": "rota.prell@quill.test"},
+    "client": {"ipAddress": "203.0.113.20"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "is_finding"),
+    [
+        ("security.threat.detected", "Password Spray", True),
+        ("user.account.report_suspicious_activity_by_enduser", None, True),
+        ("user.authentication.auth_via_mfa", "FastPass declined phishing attempt", True),
+        ("user.authentication.auth_via_mfa", "INVALID_CREDENTIALS", False),
+        ("user.account.unlock", None, False),
+    ],
+)
+def test_what_okta_finds_is_a_detection(kind, reason, is_finding):
+    (event,) = converted({**OKTA, "eventType": kind, "outcome": {"result": "DENY", "reason": reason}})
+
+    assert (event["event_type"] == "detection") is is_finding
+    if is_finding:
+        assert event["severity"] == "high"
+        assert event["finding_title"] == f"{kind} {reason or ''}".strip()
+
+
+@pytest.mark.parametrize(
+    ("operation", "more", "expected"),
+    [
+        ("AlertTriggered", {"Name": "Odd forwarding", "Severity": "High"}, ("ids_notice", "Odd forwarding", "high")),
+        ("AlertTriggered", {"Name": "New policy", "Severity": "Low"}, ("ids_notice", "New policy", "low")),
+        ("FileMalwareDetected", {"VirusInfo": "Worm", "ObjectId": "https://x/y"}, ("malware", "Worm", "high")),
+    ],
+)
+def test_what_microsoft_365_finds_is_a_detection(operation, more, expected):
+    record = {"CreationTime": "2031-05-06T08:00:00", "Operation": operation, "Workload": "SharePoint", **more}
+    (event,) = converted(record)
+
+    assert (event["activity"], event["finding_title"], event["severity"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("risk", "event_type"),
+    [
+        ({"RiskLevelDuringSignIn": "high", "RiskState": "atRisk"}, "detection"),
+        ({"RiskLevelDuringSignIn": "high", "RiskState": "remediated"}, "logon"),
+        ({"RiskLevelDuringSignIn": "low", "RiskState": "atRisk"}, "logon"),
+        ({"RiskLevelDuringSignIn": "none", "RiskState": "none"}, "logon"),
+    ],
+)
+def test_a_sign_in_that_entra_rates_a_high_risk_is_a_detection(risk, event_type):
+    record = {
+        "TimeGenerated": "2031-05-06T08:00:00Z",
+        "ResultType": "0",
+        "UserPrincipalName": "rota.prell@quill.test",
+        "IPAddress": "203.0.113.20",
+        "RiskEventTypes_V2": '["anonymizedIPAddress"]',
+        **risk,
+    }
+    (event,) = converted(record)
+
+    assert event["event_type"] == event_type
+    assert event_type == "logon" or event["finding_title"] == "risky sign-in anonymizedIPAddress"
+
+
+def test_entras_own_dash_is_written_as_everybody_writes_it():
+    record = {
+        "TimeGenerated": "2031-05-06T08:00:00Z",
+        "OperationName": "Update application \u2013 Certificates and secrets management ",
+        "InitiatedBy": {"user": {"userPrincipalName": "rota.prell@quill.test"}},
+        "TargetResources": [],
+    }
+    (event,) = converted(record)
+
+    assert event["api_operation"] == "Update application - Certificates and secrets management"
+
+
+def test_an_event_of_workspace_in_cloud_logging_is_named_as_the_reports_api_names_it():
+    parameters = [{"name": "USER_EMAIL", "value": "ben@quill.test"}]
+    payload = {
+        "serviceName": "admin.googleapis.com",
+        "methodName": "google.admin.AdminService.grantAdminPrivilege",
+        "authenticationInfo": {"principalEmail": "rota.prell@quill.test"},
+        "metadata": {"event": [{"eventName": "GRANT_ADMIN_PRIVILEGE", "parameter": parameters}]},
+    }
+    (event,) = converted({"timestamp": "2031-05-06T08:00:00Z", "protoPayload": payload})
+
+    assert (event["api_service"], event["api_operation"]) == ("workspace/admin", "GRANT_ADMIN_PRIVILEGE")
+    assert event["resources"] == '{"USER_EMAIL":"ben@quill.test"}'
 
 
 # ---------------------------------------------------------------- who calls, and for whom

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -237,6 +238,16 @@ def compared(first, second, difference, low, high, p):
 )
 def test_a_verdict_says_who_is_better_and_by_how_much(comparison, sentence):
     assert headline("a", [comparison]) == [sentence]
+
+
+def test_a_verdict_names_what_speaks_against_it():
+    ranked = compared("b", "a", 0.1, 0.05, 0.15, 0.01)
+    bad = [replace(ranked, metric=metric, difference=0.2) for metric in ("dismiss_on_malicious", "over_reaction")]
+    good = replace(ranked, metric="accuracy")
+
+    assert headline("a", [*bad, good, ranked])[1:] == ["Against b it is worse on dismiss on malicious, over-reaction."]
+    assert headline("a", [ranked, good])[1:] == []
+    assert headline("b", [*bad, good, ranked])[1:] == ["Against a it is better on dismiss on malicious, over-reaction."]
 
 
 def test_one_table_says_what_is_shown_in_each_metric(paths, tmp_path):

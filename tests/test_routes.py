@@ -429,6 +429,18 @@ def test_two_ids_that_disagree_are_refused(client):
     problem(client.post("/grade", json={"episode_id": 7}), 422)
 
 
+@pytest.mark.parametrize("path", ["/reset", "/state"])
+@pytest.mark.parametrize("query", ["seed=5&seed=6", "seed=6&seed=5&seed=6", "episode_id=a&episode_id=b"])
+def test_a_query_that_says_two_things_of_one_name_is_refused(client, path, query):
+    method = "POST" if path == "/reset" else "GET"
+
+    assert "Send it once." in problem(client.request(method, f"{path}?{query}"), 422)
+
+
+def test_a_query_may_say_the_same_twice(client):
+    assert client.post("/reset?seed=5&seed=5&task=stage1_basic").status_code == 200
+
+
 def test_an_id_that_contradicts_the_query_is_refused(client):
     episode_id = begin(client, task="stage2_multi", seed=5)["episode_id"]
 

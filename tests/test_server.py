@@ -1,8 +1,12 @@
 """`server.py` as a process, over real sockets: its start, the limits that only a network has, and the SDK's own client."""
 
+import gc
 import json
+import resource
+import runpy
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +16,7 @@ import uvicorn
 from openenv.core.mcp_client import MCPToolClient
 from websockets.sync.client import connect
 
+import app_runtime.app
 import server
 from app_runtime import journal
 from app_runtime.settings import Settings
@@ -147,6 +152,35 @@ def test_the_app_can_be_named_to_uvicorn(started, capsys):
     assert capsys.readouterr().err == f"Warning: {server.UNBOUNDED}\n"
     with pytest.raises(AttributeError, match="no attribute 'application'"):
         server.application  # noqa: B018
+
+
+def test_garbage_is_collected_from_the_end_of_the_start_on(started, monkeypatch):
+    during = []
+    create = app_runtime.app.create_app
+    monkeypatch.setattr(
+        app_runtime.app, "create_app", lambda settings: during.append(gc.isenabled()) or create(settings)
+    )
+    monkeypatch.setattr(sys, "argv", ["server.py", "--host", "127.0.0.1", "--port", str(free_port())])
+    for name in ("freeze", "set_threshold"):  # these would outlive the test
+        monkeypatch.setattr(gc, name, lambda *_: None)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        runpy.run_path(str(ROOT / "server.py"), run_name="__main__")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        sys.setswitchinterval(0.005)
+
+    assert (during, gc.isenabled(), len(started)) == ([False], True, 1)
+
+
+def test_the_app_of_uvicorn_warns_as_our_command_does(started, monkeypatch, capsys):
+    monkeypatch.setenv("OPENSOC_SALTT", "x")
+    monkeypatch.setenv("OPENSOC_SALT", "short")
+    assert server.app
+
+    _, typo, doubt = capsys.readouterr().err.splitlines()
+    assert "'OPENSOC_SALTT' sets nothing" in typo
+    assert doubt.startswith("Warning: OPENSOC_SALT has fewer than 16 characters")
 
 
 def test_a_wrong_setting_stops_the_start_with_a_sentence(started, monkeypatch):

@@ -1,5 +1,6 @@
 """What an operator sees: the log in lines of JSON, request ids, figures, readiness."""
 
+import asyncio
 import io
 import json
 import logging
@@ -7,15 +8,16 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
-from app_runtime import journal
+from app_runtime import journal, watch
 from app_runtime.journal import JsonLine
-from app_runtime.watch import Processes, pids
+from app_runtime.watch import Figures, Processes, Watch, pids
 from app_runtime.workers import COUNTED_IN
 from local_provider import ServerProcess
 from service import TRIAGE, begin, problem, serve
@@ -90,6 +92,44 @@ def test_a_call_is_a_line_with_its_request_id_and_without_its_query():
     assert calls[1]["request_id"] != "a b"
     assert (calls[2]["request_id"], calls[2]["frames"]) == (told_id, 1)
     assert "secret-id" not in "".join(lines)
+
+
+def test_a_line_has_the_path_that_was_called_below_a_mounted_application_too(monkeypatch):
+    called = []
+    monkeypatch.setattr(watch.access_log, "isEnabledFor", lambda _: True)
+    monkeypatch.setattr(watch.access_log, "info", lambda _, extra: called.append(extra["fields"]["path"]))
+
+    with serve() as client:
+        paths = ["/docs/files/swagger-ui.css", "/docs/files/none", "/demo/none", "/tasks"]
+        for path in paths:
+            client.get(path)
+
+    assert called == paths
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "route"),
+    [
+        ("/demo/", "/{x}", "/demo"),
+        ("/demo/config", None, "/demo"),
+        ("/demos", None, "other"),
+        ("/a/1", "/a/{n}", "/a/{n}"),
+    ],
+)
+def test_calls_of_the_demo_count_as_its_own(path, pattern, route):
+    figures, scope = Figures(), {"type": "http", "method": "GET", "path": path, "headers": [], "client": None}
+
+    async def mounted(scope, receive, send):
+        scope |= {"root_path": "/demo", "route": pattern and SimpleNamespace(path=pattern)}
+        await send({"type": "http.response.start", "status": 200})
+
+    async def nothing(*_):
+        return {}
+
+    asyncio.run(Watch(mounted, figures=figures)(scope, nothing, nothing))
+
+    samples = [sample for metric in figures.requests.collect() for sample in metric.samples]
+    assert {sample.labels["route"] for sample in samples} == {route}
 
 
 def test_an_error_of_ours_is_one_line_that_quotes_nobody(monkeypatch):

@@ -40,6 +40,19 @@ def names_of(api_operation: str | None, api_service: str | None) -> tuple[str, .
     return (operation, parts[-1], ".".join(parts[-2:])) if len(parts) > 2 else (operation, parts[-1])
 
 
+def is_call_to(line: Line[Any], operations: frozenset[str]) -> bool:
+    """Return whether a call is known by one of some names, given in lower case."""
+    fields = line.fields
+    return not operations.isdisjoint(
+        names_of(getattr(fields, "api_operation", None), getattr(fields, "api_service", None))
+    )
+
+
+def lower(*operations: str) -> frozenset[str]:
+    """Return names of operations as `is_call_to` compares them."""
+    return frozenset(map(str.lower, operations))
+
+
 def calls_by_operation(window: Window) -> dict[str, list[Call]]:
     """Map operations to the calls that were granted, but for a service's own."""
     calls: dict[str, list[Call]] = {}
@@ -86,6 +99,7 @@ _SERVICE_NAMES = re.compile(
 )
 WEB_IDENTITY = "type is WebIdentityUser"
 _AUTOMATION_TYPE = "webidentityuser"
+_PROGRAM_TYPES = ("app", "service")
 
 
 def caller_of(line: Line[Any]) -> str:
@@ -109,6 +123,12 @@ def _is_service(user_type: str, name: str) -> bool:
     if kind == _SERVICE_TYPE and _SESSION in name:
         return True
     return (kind == "app" and name.lower() in _MICROSOFT_APPS) or _SERVICE_NAMES.search(name) is not None
+
+
+def is_by_program(window: Window, line: Line[Any]) -> bool:
+    """Return whether an application or a service account calls from no address outside."""
+    kind = (getattr(line.fields, "user_type", None) or "").lower()
+    return kind in _PROGRAM_TYPES and not window.is_external(getattr(line.fields, "src_ip", None))
 
 
 def is_by_automation(line: Line[Any]) -> bool:

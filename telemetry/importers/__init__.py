@@ -28,6 +28,7 @@ from telemetry.importers import (
     kubernetes,
     okta,
     osquery,
+    products,
     purview,
     saas,
     suricata,
@@ -65,6 +66,7 @@ FORMATS: tuple[Format, ...] = (  # in the order in which a record's shape is tri
     *osquery.FORMATS,
     *wazuh.FORMATS,
     *w3c.FORMATS,
+    *products.FORMATS,
     *azure.FORMATS,
     *endpoint.FORMATS,  # any ECS document that no other family knows
 )

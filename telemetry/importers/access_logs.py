@@ -1,7 +1,7 @@
 """Read lines of web servers' and proxies' access logs, which have a frame of their own.
 
 Common and combined format (Apache HTTP Server, "Log Files"; nginx, `ngx_http_log_module`), also with the virtual host before
-them, and Squid's native format (Squid wiki, "Squid Log File").
+them, Squid's native format (Squid wiki, "Squid Log File"), AWS's load balancers and S3's server access log.
 """
 
 from __future__ import annotations
@@ -24,9 +24,31 @@ _SQUID = re.compile(
 )
 
 
+_BALANCED = re.compile(  # AWS, "Access logs for your Application Load Balancer" and "... Classic Load Balancer"
+    r"(?:(?:https?|h2|grpcs|wss?) )?(?P<time>\d{4}-\d\d-\d\dT[\d:.]+Z) \S+ (?P<src_ip>[\da-fA-F.:]+):\d{1,5} (?:(?P<dst_ip>[\da-fA-F.:]+):\d{1,5}|-)(?: -?[\d.]+){3} "
+    r"(?P<status_code>\d{3}|-) (?:\d{3}|-) (?P<bytes_out>\d+) (?P<bytes_in>\d+) \"(?P<http_method>[A-Z-]{1,20}) (?P<url>\S+) [^\"]*\" \"(?P<user_agent>[^\"]*)\"",
+    re.ASCII,
+)
+_STORED = re.compile(  # AWS, "Amazon S3 server access log format"
+    r"[0-9a-f]{64} \S+ \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] (?P<src_ip>[\da-fA-F.:]+|-) (?P<actor_user>\S+) \S+ [A-Z]+\.\S+ \S+ "
+    r"\"(?P<http_method>[A-Z]{2,20}) (?P<url>\S+)[^\"]*\" (?P<status_code>\d{3}) \S+ (?P<bytes_in>\d+|-) \S+ \S+ \S+ \"[^\"]*\" \"(?P<user_agent>[^\"]*)\"",
+    re.ASCII,
+)
+_FAULT = re.compile(  # nginx, "error_log"
+    r"(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[\w+\] \d+#\d+: .{1,2000}?, client: (?P<src_ip>[\da-fA-F.:]+), server: [^,]*, request: "
+    r"\"(?P<http_method>[A-Z]{2,20}) (?P<url>\S+)",
+    re.ASCII,
+)
+_FORMS = (_COMBINED, _SQUID, _BALANCED, _STORED, _FAULT)
+
+
+def _match(text: str) -> re.Match[str] | None:
+    return next((match for form in _FORMS if (match := form.match(text))), None)
+
+
 def read_request(text: str, host: str = "") -> Imported | None:
     """Return the web request that a line of an access log tells; None for a line of another kind."""
-    match = _COMBINED.match(text) or _SQUID.match(text)
+    match = _match(text)
     if not match:
         return None
     values = match.groupdict()
@@ -36,5 +58,5 @@ def read_request(text: str, host: str = "") -> Imported | None:
 
 def time_of_request(text: str) -> datetime | None:
     """Return when a request of an access log was made."""
-    match = _COMBINED.match(text) or _SQUID.match(text)
+    match = _match(text)
     return read_time(match["time"]) if match else None

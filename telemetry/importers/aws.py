@@ -241,6 +241,46 @@ def convert_flow(raw: Raw) -> tuple[datetime | None, Imported]:
     return moment, draft_event("net_conn", "block" if flow.get("action") == "REJECT" else "flow", values)
 
 
+# ---------------------------------------------------------------- Route 53 and WAF
+def is_resolver_query(raw: Raw) -> bool:
+    """Return whether a record is a query of Route 53 Resolver (AWS, "Values that appear in VPC Resolver query logs")."""
+    return "query_name" in raw and "query_timestamp" in raw
+
+
+def convert_resolver_query(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Make a look-up of a query, with its answers."""
+    answers = raw.get("answers")
+    found = [str(mapping(answer).get("Rdata")) for answer in (answers if isinstance(answers, list) else [])]
+    values = {
+        "device_hostname": mapping(raw.get("srcids")).get("instance"),
+        "query_hostname": str(raw.get("query_name") or "").rstrip("."),
+        "answers": ",".join(found),
+        "src_ip": raw.get("srcaddr"),
+    }
+    return read_time(raw["query_timestamp"]), draft_event("dns_query", "query", values)
+
+
+def is_waf(raw: Raw) -> bool:
+    """Return whether a record is a request that AWS WAF saw (AWS, "Log fields for protection pack (web ACL) traffic")."""
+    return "webaclId" in raw and "httpRequest" in raw
+
+
+def convert_waf(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Make a web request."""
+    request = mapping(raw.get("httpRequest"))
+    headers = request.get("headers")
+    named = {str(mapping(pair).get("name")).lower(): mapping(pair).get("value") for pair in headers or ()}
+    query = f"?{request['args']}" if request.get("args") else ""
+    values = {
+        "url": f"http://{named.get('host') or ''}{request.get('uri') or ''}{query}",
+        "user_agent": named.get("user-agent"),
+        "http_method": request.get("httpMethod"),
+        "status_code": raw.get("responseCodeSent"),
+        "src_ip": request.get("clientIp"),
+    }
+    return read_time(raw.get("timestamp")), draft_event("http", "request", values)
+
+
 FORMATS = (
     Format(
         "AWS GuardDuty",
@@ -260,5 +300,13 @@ FORMATS = (
     Format(
         "OCSF", is_ocsf, convert_ocsf, ("aws/securitylake",), "Security Lake, Security Hub, or another writer of OCSF"
     ),
+    Format(
+        "Route 53 Resolver",
+        is_resolver_query,
+        convert_resolver_query,
+        ("dns",),
+        "the query log's bucket or log group",
+    ),
+    Format("AWS WAF", is_waf, convert_waf, ("webserver",), "the web ACL's bucket or log group"),
     Format("AWS VPC flow", is_flow, convert_flow, ("aws/vpcflow",), "the flow log's bucket or log group, or Athena"),
 )

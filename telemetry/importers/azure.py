@@ -6,11 +6,12 @@ Sources: Microsoft, "Azure Monitor table reference" (AzureActivity, VMConnection
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.columns import fitted, plain
+from telemetry.importers.columns import FLOW_TUPLE, fitted, plain
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
@@ -48,15 +49,16 @@ def convert_activity(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make a call of an operation: provider and operation, who asked, on which resource, by which right."""
     columns = _columns(raw)
     identity = mapping(json_value(columns.get("identity")))
-    claims = mapping(json_value(columns.get("claims"))) or mapping(identity.get("claims"))
+    claims = mapping(json_value(columns.get("claims"))) or mapping(identity.get("claims") or identity.get("claim"))
     right = mapping(json_value(columns.get("authorization"))) or mapping(identity.get("authorization"))
     state = str(_value(columns, "activitystatusvalue", "status", "resulttype", "activitystatus", "result") or "")
-    name = _value(columns, "caller", "eventinitiatedby") or _claim(claims, "upn", "name", "appid")
+    name = _value(columns, "caller", "eventinitiatedby") or _claim(claims, "upn", "name") or _claimed(columns)
+    app = _claim(claims, "appid") or columns.get("identityclaimappidg")
     operation = str(_value(columns, "operationnamevalue", "operationname") or "")
     values = {
-        "actor_user": name,
-        "user_uid": name,
-        "user_type": "user" if "@" in str(name) else "app" if claims.get("appid") else None,
+        "actor_user": name or app,
+        "user_uid": name or app,
+        "user_type": "user" if "@" in str(name) else "app" if app else None,
         "src_ip": _value(columns, "calleripaddress", "clientipaddress") or _address(columns),
         "api_service": _value(columns, "resourceprovidervalue", "resourceprovider", "resourceprovidername")
         or operation.partition("/")[0],
@@ -90,6 +92,11 @@ def activity_attempt(raw: Raw) -> tuple[str, int] | None:
 def _claim(claims: Raw, *names: str) -> Any:
     """Return a claim by its short name; long ones are written as addresses that end in it."""
     return next((value for name in names for key, value in claims.items() if key.rpartition("/")[2] == name), None)
+
+
+def _claimed(columns: Raw) -> Any:
+    """Return who calls by a column of AzureDiagnostics, which spells a claim's address out: `identity_claim_http_..._upn_s`."""
+    return next((columns[name] for name in columns if name.startswith("identityclaim") and name.endswith("upns")), None)
 
 
 def _address(columns: Raw) -> Any:
@@ -148,7 +155,99 @@ def convert_flow(raw: Raw) -> tuple[datetime | None, Imported]:
     return read_time(raw.get("TimeGenerated")), draft_event("net_conn", "flow", values)
 
 
+# ---------------------------------------------------------------- flow logs
+def is_flow_tuple(raw: Raw) -> bool:
+    """Return whether a record is one flow of a network security group's or a virtual network's flow log."""
+    return isinstance(raw.get(FLOW_TUPLE), str)
+
+
+def convert_flow_tuple(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Make a connection of a flow; blocked where it was denied.
+
+    Both logs begin with time, addresses, ports, protocol and direction. The one of groups goes on with the decision (A, D) and the
+    state, the one of networks with the state (D for denied) and the encryption; then come packets and bytes, out and back.
+    """
+    cells = [*str(raw[FLOW_TUPLE]).split(","), *[""] * 13][:13]
+    moment, source, target, source_port, target_port, _, direction, verdict = cells[:8]
+    values = {
+        "src_ip": source,
+        "src_port": source_port,
+        "dst_ip": target,
+        "dst_port": target_port,
+        "direction": {"I": "inbound", "O": "outbound"}.get(direction),
+        "bytes_out": cells[10],
+        "bytes_in": cells[12],
+        "conn_state": cells[8] if verdict in ("A", "D") and cells[8] in ("B", "C", "E") else verdict,
+    }
+    return read_time(moment), draft_event("net_conn", "block" if verdict == "D" else "flow", values)
+
+
+# ---------------------------------------------------------------- gateways
+_FIREWALL_MESSAGE = re.compile(
+    r"(?:TCP|UDP|ICMP\S*) request from (?P<src_ip>[\d.]+):(?P<src_port>\d+) to (?P<dst_ip>[\d.]+):(?P<dst_port>\d+).*?Action: (?P<action>\w+)",
+    re.ASCII | re.DOTALL,
+)
+_FIREWALL_COLUMNS = ("SourceIp", "SourcePort", "DestinationIp", "DestinationPort")
+
+
+def is_gateway(raw: Raw) -> bool:
+    """Return whether a record is a connection of Azure Firewall, or a request to an application gateway."""
+    inner = mapping(raw.get("properties"))
+    category = str(raw.get("category") or "")
+    if category == "ApplicationGatewayAccessLog":
+        return "requestUri" in inner
+    has_ends = all(name in inner for name in _FIREWALL_COLUMNS) or bool(
+        _FIREWALL_MESSAGE.match(str(inner.get("msg") or ""))
+    )
+    return category.startswith(("AzureFirewall", "AZFW")) and has_ends
+
+
+def convert_gateway(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Make a connection of a firewall's record, blocked where it was denied, and a web request of a gateway's."""
+    inner = mapping(raw["properties"])
+    moment = read_time(first_of(raw, ("timeStamp", "time")))
+    if "requestUri" in inner:
+        query = f"?{inner['requestQuery']}" if inner.get("requestQuery") else ""
+        request = {
+            "url": f"http://{inner.get('host') or inner.get('originalHost') or ''}{inner['requestUri']}{query}",
+            "user_agent": inner.get("userAgent"),
+            "http_method": inner.get("httpMethod"),
+            "status_code": inner.get("httpStatus"),
+            "src_ip": inner.get("clientIP"),
+        }
+        return moment, draft_event("http", "request", request)
+    match = _FIREWALL_MESSAGE.match(str(inner.get("msg") or ""))
+    ends: Raw = (
+        match.groupdict()
+        if match
+        else dict(
+            zip(
+                ("src_ip", "src_port", "dst_ip", "dst_port", "action"),
+                (inner.get(name) for name in (*_FIREWALL_COLUMNS, "Action")),
+                strict=True,
+            )
+        )
+    )
+    denied = str(ends["action"]).lower().startswith("den")
+    values = {name: value for name, value in ends.items() if name != "action"}
+    return moment, draft_event("net_conn", "block" if denied else "allow", values)
+
+
 FORMATS = (
+    Format(
+        "Azure flow logs",
+        is_flow_tuple,
+        convert_flow_tuple,
+        ("azure/network",),
+        "the storage account of a network watcher's flow log",
+    ),
+    Format(
+        "Azure firewall and gateway",
+        is_gateway,
+        convert_gateway,
+        ("firewall", "webserver"),
+        "diagnostic settings of Azure Firewall or an application gateway",
+    ),
     Format(
         "Defender CloudAppEvents",
         is_app_event,

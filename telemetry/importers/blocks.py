@@ -84,17 +84,44 @@ _BARE_KEY = re.compile(r"^(\s*(?:- )?)(@[\w.]+):", re.MULTILINE)  # gcloud's, wh
 
 
 def _document(lines: list[str]) -> Any:
-    """Parse a document of YAML, its scalars as text; one with anchors, which no export writes, is not read."""
+    value = _yaml(lines[1:])
+    return value if isinstance(value, dict) else Skipped(BAD_BLOCK)
+
+
+def _whole(lines: list[str]) -> Any:
+    value = _yaml(lines)
+    return value if isinstance(value, dict) else Skipped(BAD_BLOCK)
+
+
+def _element(lines: list[str]) -> Any:
+    """Parse one element of a list of YAML."""
+    value = _yaml(lines)
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], dict) else Skipped(BAD_BLOCK)
+
+
+def _with_flags(value: Any) -> Any:
+    """Return what YAML's text holds with true and false as JSON has them."""
+    if isinstance(value, dict):
+        return {name: _with_flags(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_with_flags(part) for part in value]
+    return _FLAGS.get(value, value) if isinstance(value, str) else value
+
+
+_FLAGS = {"true": True, "false": False}
+
+
+def _yaml(lines: list[str]) -> Any:
+    """Parse text of YAML, its scalars but true and false as text; one with anchors, which no export writes, is not read."""
     import yaml
 
-    text = _BARE_KEY.sub(r"\1'\2':", "\n".join(lines[1:]))
+    text = _BARE_KEY.sub(r"\1'\2':", "\n".join(lines))
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CBaseLoader)):
             return Skipped(BAD_BLOCK)
-        value = yaml.load(text, Loader=yaml.CBaseLoader)
+        return _with_flags(yaml.load(text, Loader=yaml.CBaseLoader))
     except (yaml.YAMLError, RecursionError):
         return Skipped(BAD_BLOCK)
-    return value if isinstance(value, dict) else Skipped(BAD_BLOCK)
 
 
 def _entry(lines: list[str]) -> dict[str, Any]:
@@ -106,6 +133,9 @@ def _entry(lines: list[str]) -> dict[str, Any]:
 
 _ENTRY = re.compile(r"[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S+ \[s=\w+;")
 _DOCUMENT = re.compile(r"---\s*$")
+_ELEMENT = re.compile(r"- (?=[\w'\"@])")
+_PAIR = re.compile(r"\s*(?:- )?['\"@]?[\w.@]+['\"]?:(?: |$)")
+_ENVELOPE = re.compile(r"(?:apiVersion|kind|[Rr]ecords|[Ee]vents|items|value|[Rr]esults|entries|logEvents)\s*:(?: |$)")
 _RECORD = re.compile(r"Record \d+\s*$")
 _EVENT = re.compile(r"Event ?\[\d+\]:?\s*$")
 _STAMP = re.compile(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d(?:\.\d+)? [AP]M\s*$")
@@ -123,6 +153,10 @@ def form_of(head: str) -> Form | None:
         return Form(_RECORD, _dumped)
     if _DOCUMENT.match(lines[0]) and re.match(r"[\w'\"@]+:(?: |$)", second):
         return Form(_DOCUMENT, _document)
+    if _ELEMENT.match(lines[0]) and _PAIR.match(lines[0]) and second and lines[1][:2] == "  " and _PAIR.match(lines[1]):
+        return Form(_ELEMENT, _element)
+    if _ENVELOPE.match(lines[0]) and _PAIR.match(lines[1] if second else ""):
+        return Form(re.compile(re.escape(lines[0].rstrip()) + r"\s*$"), _whole)
     if _EVENT.match(lines[0]) and second.startswith("Log Name:"):
         return Form(_EVENT, _rendered)
     if _STAMP.match(lines[0]) and re.match(r"\w+=", second):

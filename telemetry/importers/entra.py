@@ -132,14 +132,34 @@ def _columns(raw: Raw) -> dict[str, Any]:
 def convert_sign_in(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make a sign-in of a record that ends in success or a wrong credential; of any other end, a call that says which.
 
+    A success that Entra itself rates a high risk, and that nobody has dealt with, is a detection.
     A step that the service asks for on the way (a second factor, consent, "stay signed in") is no failure.
     """
     columns = _columns(raw)
     moment = read_time(first_of(columns, ("createddatetime", "timegenerated", "date", "time", "timestamp")))
     code, reason = _outcome(columns)
+    if code == "0" and _is_at_risk(columns):
+        return moment, _risky_sign_in(columns)
     if code == "0" or code in CREDENTIAL_CODES:
         return moment, _sign_in(columns, code)
     return moment, _open_sign_in(columns, code, reason)
+
+
+def _is_at_risk(columns: Raw) -> bool:
+    level = str(first_of(columns, ("risklevelduringsignin", "risklevelaggregated")) or "").lower()
+    return level == "high" and str(columns.get("riskstate") or "atRisk").lower() in ("atrisk", "confirmedcompromised")
+
+
+def _risky_sign_in(columns: Raw) -> Imported:
+    kinds = json_value(first_of(columns, ("riskeventtypesv2", "riskeventtypes")))
+    named = ", ".join(map(str, kinds)) if isinstance(kinds, list) else str(kinds or "")
+    values = {
+        "actor_user": _who(columns)[0],
+        "finding_title": f"risky sign-in {named}".strip(),
+        "severity": "high",
+        "src_ip": _address(columns),
+    }
+    return draft_event("detection", "ids_notice", values)
 
 
 def attempt(raw: Raw) -> tuple[str, int] | None:
@@ -236,12 +256,17 @@ def convert_audit(raw: Raw) -> tuple[datetime | None, Imported]:
         "src_ip": address,
         "user_agent": first_of(columns, ("useragent",)) or _detail(columns, "User-Agent"),
         "api_service": first_of(columns, ("loggedbyservice", "service", "resourceprovider", "category")),
-        "api_operation": first_of(columns, ("activitydisplayname", "operationname", "activity")),
+        "api_operation": _activity(columns),
         "api_error": None if result.lower() in ("success", "0") else _refusal(columns, result),
         "cloud_account": first_of(columns, ("aadtenantid", "tenantid")),
         "resources": fitted(_targets(columns)),
     }
     return moment, draft_event("cloud_api", "call", values)
+
+
+def _activity(columns: Raw) -> str:
+    """Return what a change is called; Entra writes a dash of its own in some names."""
+    return str(first_of(columns, ("activitydisplayname", "operationname", "activity")) or "").replace("\u2013", "-")
 
 
 def _refusal(columns: Raw, result: str) -> str:

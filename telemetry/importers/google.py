@@ -43,6 +43,9 @@ def convert_audit(raw: Raw) -> tuple[datetime | None, Imported]:
     login = _WORKSPACE_LOGIN.match(method)
     if login and login[1] in ("loginSuccess", "loginFailure"):
         return _time(raw), _login(payload, login[1] == "loginSuccess")
+    events = _events_of_workspace(payload)
+    if events:
+        return _time(raw), _call_of_workspace(payload, events[0])
     return _time(raw), _kubernetes_call(payload, method) if payload.get("serviceName") == "k8s.io" else _call(
         raw, payload
     )
@@ -101,6 +104,27 @@ def _call(raw: Raw, payload: Raw) -> Imported:
                 "metadata": _without_type(payload.get("metadata")),
             }
         ),
+    }
+    return draft_event("cloud_api", "call", values)
+
+
+def _events_of_workspace(payload: Raw) -> list[Raw]:
+    """Return the events of Workspace that an entry of Cloud Logging bears: `metadata.event`, named as the Reports API does."""
+    events = json_value(mapping(payload.get("metadata")).get("event"))
+    return [event for event in map(mapping, events if isinstance(events, list) else []) if event.get("eventName")]
+
+
+def _call_of_workspace(payload: Raw, event: Raw) -> Imported:
+    name, kind = _who(payload)
+    values = {
+        "actor_user": name,
+        "user_uid": name,
+        "user_type": kind,
+        "src_ip": _address(payload),
+        "api_service": f"workspace/{str(payload.get('serviceName')).partition('.')[0]}",
+        "api_operation": event["eventName"],
+        "api_error": _error(payload),
+        "resources": fitted(_parameters({"parameters": event.get("parameter")})),
     }
     return draft_event("cloud_api", "call", values)
 
@@ -214,7 +238,7 @@ def convert_workspace(raw: Raw) -> tuple[datetime | None, Imported]:
     if name in ("login_success", "login_failure"):
         return moment, _workspace_login(raw, who, name, _parameters(event))
     if application == "login" and name.startswith(_WARNINGS):
-        title = {"actor_user": who, "finding_title": name, "src_ip": raw.get("ipAddress")}
+        title = {"actor_user": who, "finding_title": name, "severity": "high", "src_ip": raw.get("ipAddress")}
         return moment, draft_event("detection", "ids_notice", title)
     values = {
         "actor_user": who,
@@ -302,7 +326,9 @@ def convert_console_row(raw: Raw) -> tuple[datetime | None, Imported]:
         return moment, draft_event("logon", activity, {**values, "status": "0" if activity == "success" else event})
     if event.lower().startswith(_CONSOLE_WARNINGS):
         return moment, draft_event(
-            "detection", "ids_notice", {"actor_user": who, "finding_title": event, "src_ip": address}
+            "detection",
+            "ids_notice",
+            {"actor_user": who, "finding_title": event, "severity": "high", "src_ip": address},
         )
     is_login = "logintype" in row
     operation, parameters = _console_call(event, str(row["description"]))

@@ -16,7 +16,7 @@ from telemetry.importers.columns import DEEPEST, camel, fitted
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
-from telemetry.importers.values import first_of, json_value, mapping
+from telemetry.importers.values import clean_int, first_of, json_value, mapping
 
 Raw = Mapping[str, Any]
 SERVICE = "kubernetes"
@@ -106,7 +106,7 @@ def convert_kubernetes(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make a call of an audit event; verb and resource name it."""
     moment = read_time(first_of(raw, ("requestReceivedTimestamp", "stageTimestamp", "timestamp", "@timestamp")))
     user = mapping(raw.get("user"))
-    name, code = user.get("username"), mapping(raw.get("responseStatus")).get("code")
+    name, code = user.get("username"), clean_int(mapping(raw.get("responseStatus")).get("code"))
     address = raw.get("sourceIPs")
     values = {
         "actor_user": name,
@@ -116,7 +116,7 @@ def convert_kubernetes(raw: Raw) -> tuple[datetime | None, Imported]:
         "user_agent": raw.get("userAgent"),
         "api_service": SERVICE,
         "api_operation": _operation(raw),
-        "api_error": str(code) if isinstance(code, int) and code >= 400 else None,
+        "api_error": str(code) if code is not None and code >= 400 else None,
         "resources": call_resources(
             mapping(raw.get("objectRef")), _request(raw), impersonated=raw.get("impersonatedUser")
         ),

@@ -29,6 +29,12 @@ CREDENTIAL_REASONS = frozenset(
         "BAD_CREDENTIALS",
     }
 )
+FINDINGS = (
+    "security.threat.detected",
+    "security.attack.start",
+    "user.account.report_suspicious_activity_by_enduser",
+    "user.mfa.attempt_bypass",
+)
 _REFUSED = ("FAILURE", "DENY", "RATE_LIMIT", "ABANDONED")
 _KINDS = {"User": "user", "PublicClientApp": "app", "SystemPrincipal": "service"}
 
@@ -58,7 +64,7 @@ def _flat(raw: Raw, before: str = "") -> dict[str, Any]:
 def convert_okta(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make a sign-in of the start of a session, else a call with its targets, outcome and debug data.
 
-    Only a session that is refused for a wrong credential is a failed sign-in; a second factor that is asked for is none.
+    What Okta itself finds is a detection. Only a session that is refused for a wrong credential is a failed sign-in; a second factor that is asked for is none.
     """
     outcome = mapping(raw.get("outcome"))
     result, reason = str(outcome.get("result") or "").upper(), str(outcome.get("reason") or "")
@@ -66,7 +72,24 @@ def convert_okta(raw: Raw) -> tuple[datetime | None, Imported]:
         result == "SUCCESS" or (result == "FAILURE" and reason.upper() in CREDENTIAL_REASONS)
     ):
         return read_time(raw.get("published")), _sign_in(raw, result, reason)
+    if is_finding(raw, reason):
+        return read_time(raw.get("published")), _finding(raw, reason)
     return read_time(raw.get("published")), _call(raw, result, reason)
+
+
+def is_finding(raw: Raw, reason: str) -> bool:
+    """Return whether a record is a finding of Okta's own: of ThreatInsight, of a user who reports, of a phishing page that FastPass met."""
+    return raw.get("eventType") in FINDINGS or "phishing" in reason.lower()
+
+
+def _finding(raw: Raw, reason: str) -> Imported:
+    values = {
+        "actor_user": _name(mapping(raw.get("actor"))),
+        "finding_title": f"{raw.get('eventType')} {reason}".strip(),
+        "severity": "high",
+        "src_ip": mapping(raw.get("client")).get("ipAddress"),
+    }
+    return draft_event("detection", "ids_notice", values)
 
 
 def _name(actor: Raw) -> Any:

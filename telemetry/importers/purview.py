@@ -70,13 +70,16 @@ def is_unified_audit(raw: Raw) -> bool:
 
 
 def convert_unified_audit(raw: Raw) -> tuple[datetime | None, Imported]:
-    """Make a sign-in of a record of Entra's sign-ins, else a call with the object, parameters and changed properties."""
+    """Make a sign-in of a record of Entra's sign-ins, a detection of what Microsoft finds, else a call with the object, parameters and changed properties."""
     record = {_TABLE_NAMES.get(name, name): value for name, value in raw.items()}
     times = ("CreationTime", "CreationDate", "TimeGenerated", "TimeGenerated [UTC]", "@timestamp")
     moment = read_time(first_of(record, times))
-    operation = str(record.get("Operation"))
+    operation = str(record.get("Operation")).replace("\u2013", "-").strip()  # Entra's dash, as in its own log
+    record["Operation"] = operation
     if operation in ("UserLoggedIn", "UserLoginFailed"):
         return moment, _sign_in(record, operation)
+    if operation in ("AlertTriggered", "FileMalwareDetected"):
+        return moment, _finding(record, operation)
     return moment, _call(record)
 
 
@@ -113,6 +116,18 @@ def _sign_in(record: Raw, operation: str) -> Imported:
         "logon_process": first_of(record, ("ApplicationDisplayName", "ApplicationId")),
     }
     return draft_event("logon", "failure" if failed else "success", values)
+
+
+def _finding(record: Raw, operation: str) -> Imported:
+    """Make a detection of what a policy of Microsoft's raises, or of a file in which it finds malware."""
+    is_malware = operation == "FileMalwareDetected"
+    values = {
+        "actor_user": record.get("UserId"),
+        "finding_title": first_of(record, ("VirusInfo", "Name", "AlertType")) or operation,
+        "severity": "high" if is_malware else str(record.get("Severity") or "").lower(),
+        "file_path": record.get("ObjectId") if is_malware else None,
+    }
+    return draft_event("detection", "malware" if is_malware else "ids_notice", values)
 
 
 def _call(record: Raw) -> Imported:

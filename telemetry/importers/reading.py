@@ -113,7 +113,7 @@ def _records(source: Source, name: str, shown: str) -> Iterator[Record]:
             raise FileError(
                 f"Expected records in {shown}, and it is a Windows event log (EVTX) without any; export it anew."
             )
-        raise FileError(f"Expected records in {shown}, and the file is empty; leave it out.")
+        raise FileError(f"Expected records in {shown}, and the file is empty; take another.")
     raise FileError(
         f"Expected records in {shown}, and none of {count} can be read (first: {first}); export it as JSON lines."
     )

@@ -136,10 +136,12 @@ def _smb(raw: Mapping[str, Any]) -> Imported:
     """Read a share that is connected to, a file on one, or the sign-in by NTLM that opens a session."""
     smb = mapping(raw.get("smb"))
     ends = _ends(raw, "src_ip", "dst_ip")
+    if smb.get("dcerpc"):
+        return _rpc({**raw, "dcerpc": smb["dcerpc"]})
+    if smb.get("filename") and smb["filename"] != "<share_root>":
+        return draft_event("share", "access", {"share_name": smb.get("share"), "file_path": smb["filename"], **ends})
     if smb.get("share"):
         return draft_event("share", "connect", {"share_name": smb["share"], **ends})
-    if smb.get("filename"):
-        return draft_event("share", "access", {"file_path": smb["filename"], **ends})
     ntlm = mapping(smb.get("ntlmssp"))
     if ntlm.get("user"):
         status = str(smb.get("status") or "")
@@ -158,6 +160,48 @@ def _smb(raw: Mapping[str, Any]) -> Imported:
             "logon", activity, {**values, "target_hostname": raw.get("dest_ip"), "src_ip": raw.get("src_ip")}
         )
     return Skipped(f"no mapping for Suricata smb {smb.get('command', '?')}")
+
+
+# The operations by number that change another host or its secrets: MS-SCMR 3.1.4, MS-TSCH 3.2.5, MS-DRSR 4.1, MS-RRP 3.1.5, MS-EFSR 3.1.4.2.
+_INTERFACES: Mapping[str, tuple[str, Mapping[int, str]]] = {
+    "367abb81-9844-35f1-ad32-98f038001003": (
+        "svcctl",
+        {11: "ChangeServiceConfigW", 12: "CreateServiceW", 19: "StartServiceW", 24: "CreateServiceA"},
+    ),
+    "1ff70682-0a51-30e8-076d-740be8cee98b": ("atsvc", {0: "JobAdd"}),
+    "86d35949-83c9-4044-b424-db363231fd0c": ("ITaskSchedulerService", {1: "SchRpcRegisterTask", 12: "SchRpcRun"}),
+    "e3514235-4b06-11d1-ab04-00c04fc2dcd2": (
+        "drsuapi",
+        {
+            0: "DRSBind",
+            2: "DRSReplicaSync",
+            3: "DRSGetNCChanges",
+            4: "DRSUpdateRefs",
+            12: "DRSCrackNames",
+            16: "DRSDomainControllerInfo",
+        },
+    ),
+    "338cd001-2244-31f1-aaaa-900038001003": (
+        "winreg",
+        {20: "BaseRegSaveKey", 22: "BaseRegSetValue", 31: "BaseRegSaveKeyEx"},
+    ),
+    "c681d488-d850-11d0-8c52-00c04fd90f7e": ("efsrpc", {0: "EfsRpcOpenFileRaw", 4: "EfsRpcEncryptFileSrv"}),
+}
+
+
+def _rpc(raw: Mapping[str, Any]) -> Imported:
+    """Read a call of a remote procedure whose interface is named and whose number is known."""
+    call = mapping(raw.get("dcerpc"))
+    number = first_of({**mapping(call.get("req")), **call}, ("opnum",))
+    known = call.get("interfaces")
+    names = [str(mapping(part).get("uuid")).lower() for part in (known if isinstance(known, list) else [])]
+    endpoint, operations = next((_INTERFACES[name] for name in names if name in _INTERFACES), ("", {}))
+    operation = operations.get(number) if isinstance(number, int) else None
+    if not operation:
+        return Skipped("Suricata dcerpc: a call of an interface or a number that no rule speaks of")
+    activity = "replication" if operation == "DRSGetNCChanges" else "rpc"
+    values = {"object_type": endpoint, "rpc_operation": operation, **_ends(raw, "src_ip", "dst_ip")}
+    return draft_event("directory", activity, values)
 
 
 def _kerberos(raw: Mapping[str, Any]) -> Imported:
@@ -195,6 +239,7 @@ EVENTS: Mapping[str, Maker | str] = {
     "ssh": _session("ssh_session"),
     "rdp": _session("rdp_session"),
     "smb": _smb,
+    "dcerpc": _rpc,
     "krb5": _kerberos,
     "stats": "the sensor's own figures",
     "dhcp": "an address lease",

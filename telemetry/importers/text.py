@@ -49,6 +49,7 @@ from telemetry.importers.journald import (
     read_unified,
 )
 from telemetry.importers.laurel import is_laurel, laurel_event
+from telemetry.importers.login_records import read_login_record
 from telemetry.importers.messages import convert_message, read_sign_in
 from telemetry.importers.sign_in_lines import LAST_REPEATED, MAX_REPEATS, SSH_DAEMONS, SignIns, Try, read_try
 from telemetry.importers.snare import snare_event
@@ -261,6 +262,8 @@ def _bare(text: str, record: int, time: datetime | None) -> Imported:
         return located(firewall, read_time(time_of_firewall(text)) or time, record)
     if alert := read_alert(text):
         return located(alert, time_of_alert(text) or time, record)
+    if login := read_login_record(text):
+        return located(login[1], login[0] or time, record)
     if product := read_cef(text):
         return located(product, time or time_of_cef(text), record)
     if named := _BIND.match(text):
@@ -389,7 +392,7 @@ FORMATS = (
         _line_of(read_request),
         _convert_one,
         ("webserver", "proxy"),
-        "Apache's or nginx's access log, Squid's access.log",
+        "Apache's or nginx's access log, Squid's access.log, an AWS load balancer's, S3's server access log",
     ),
     Format(
         "Firewall log line",
@@ -404,6 +407,13 @@ FORMATS = (
         _convert_one,
         ("suricata",),
         "Suricata's or Snort's alerts, a line each",
+    ),
+    Format(
+        "Login records",
+        _line_of(read_login_record),
+        _convert_one,
+        ("linux/auth",),
+        "`last`, `lastb` or `utmpdump`",
     ),
     Format(
         "Snare Windows events",

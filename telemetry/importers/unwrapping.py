@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from telemetry.importers.carriers import carried
+from telemetry.importers.columns import FLOW_TUPLE
 from telemetry.importers.events import Skipped
 from telemetry.importers.times import TIME_OUTSIDE
 from telemetry.importers.values import first_of, is_blank
@@ -241,6 +242,26 @@ def _hunting_stream(raw: Raw) -> list[Any] | None:
     return [properties] if is_row else None
 
 
+def _flow_tuples(raw: Raw) -> list[Any] | None:
+    """Return the flows of a record of Azure's flow logs, each as a record (Microsoft, "NSG flow logs" and "Virtual network flow logs")."""
+    for name, inner in (("properties", "flows"), ("flowRecords", "flowGroups")):
+        whole = raw.get(name)
+        flows = whole.get("flows") if isinstance(whole, Mapping) else None
+        groups = (
+            [group for flow in flows if isinstance(flow, Mapping) for group in _objects(flow.get(inner))]
+            if isinstance(flows, list)
+            else []
+        )
+        tuples = [(group, text) for group in groups for text in group.get("flowTuples") or () if isinstance(text, str)]
+        if tuples:
+            return [{FLOW_TUPLE: text} for _, text in tuples]
+    return None
+
+
+def _objects(value: Any) -> list[Raw]:
+    return [element for element in value if isinstance(element, Mapping)] if isinstance(value, list) else []
+
+
 def _separate_attributes(raw: Raw) -> list[Any] | None:
     """Return a record whose XML attributes stand beside their element (`evtx_dump --separate-json-attributes`) with them inside."""
     event = raw.get("Event")
@@ -393,6 +414,7 @@ WRAPPINGS: tuple[Wrapping, ...] = (
     _agent_text,
     _managed,
     _stream,
+    _flow_tuples,
     _separate_attributes,
     carried,
     _object,

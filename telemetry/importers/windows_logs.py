@@ -456,7 +456,9 @@ def convert_windows(read: Callable[[Mapping[str, Any]], WindowsRecord], raw: Map
     provider = _provider_of(record)
     family, table = PROVIDERS.get(provider, ("SQL Server", SQL_SERVER) if provider.startswith("mssql") else ("", {}))
     if not family:
-        source = record.provider or record.channel or "a record that names neither provider nor channel"
+        source = record.provider or record.channel
+        if not source:
+            return record.time, Skipped(f"event {record.event_id} without provider and channel, which say whose it is")
         return record.time, Skipped(f"no mapping for {source} event {record.event_id}")
     return record.time, convert(record, table, family)
 

@@ -197,7 +197,7 @@ def _share(raw: Mapping[str, Any]) -> Imported:
 
 def _share_file(raw: Mapping[str, Any]) -> Imported:
     values = {"share_name": _get(raw, "path"), "file_path": _get(raw, "name"), **_ends(raw, "src_ip", "dst_ip")}
-    return draft_event("share", "access", values)
+    return draft_event("share", "modify" if _get(raw, "action") == "SMB::FILE_RENAME" else "access", values)
 
 
 def _rpc(raw: Mapping[str, Any]) -> Imported:

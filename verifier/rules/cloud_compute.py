@@ -12,8 +12,11 @@ from verifier.calls import (
     findings_by_caller,
     is_by_automation,
     is_by_service,
+    is_call_to,
+    lower,
     operation_of,
     resources_of,
+    sets,
     values_of,
 )
 from verifier.rules.kit import CLOUD_S, burst_of, grouped
@@ -22,6 +25,10 @@ from verifier.window import Findings, Line, Lines, Window, rule
 MIN_ENTERED = 3
 BIG_COUNT = 10  # machines in one call
 MIN_SENDING = 2
+_GOOGLE_START, _AZURE_START = "instances.insert", "Microsoft.Compute/virtualMachines/write"
+_BIG_ELSEWHERE = re.compile(
+    r"^Standard_N[CDGV]|/machineTypes/(?:a[23]-|g2-|m[123]-)|nvidia|-(?:96|112|128|176|224|360|416)$", re.IGNORECASE
+)
 _BIG_MACHINE = re.compile(
     r"^(?:p\d|g\d|gr\d|inf\d|trn\d|dl\d|x\d|u-|hpc|vt\d|[a-z]\d\w{0,3}\.(?:1[26]|2[4]|32|48|56|96|112)xlarge|[a-z]\d\w{0,3}\.metal)",
     re.IGNORECASE,
@@ -46,9 +53,15 @@ _SHELL_CALLS = (
     "StartSession",
     "Run Command",
     "Microsoft.Compute/virtualMachines/runCommand/action",
+    "Microsoft.Compute/virtualMachines/runCommands/write",
+    "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/runCommand/action",
+    "Microsoft.SerialConsole/serialPorts/connect/action",
+    "Microsoft.Automation/automationAccounts/webhooks/write",
     "EnableSerialConsoleAccess",
 )
 _SHELLS = frozenset(map(str.lower, _SHELL_CALLS))
+_EXTENSION_CALL = "Microsoft.Compute/virtualMachines/extensions/write"
+_EXTENSIONS = ("customscriptextension", "customscript", "customscriptforlinux", "vmaccessagent", "vmaccessforlinux")
 _AGENT_CALLS = (
     "UpdateInstanceInformation",
     "ListInstanceAssociations",
@@ -69,7 +82,7 @@ _INSTANCE_SESSION = re.compile(r"/i-[0-9a-f]{8,17}$")
     "T1496",
     "impact",
     on=(CloudApiFields,),
-    summary=f"Not by an own service: {' or '.join(_START_CALLS)} (refused or not) of an accelerator or huge instanceType (p, g, inf, trn, dl, vt, x, u-, hpc, metal, 12xlarge and up) or with a max count of {BIG_COUNT} or more (maxCount), or language models ({', '.join(_MODEL_CALLS)}). Suspicious.",
+    summary=f"Not by an own service: {' or '.join(_START_CALLS)} (refused or not) of an accelerator or huge instanceType (p, g, inf, trn, dl, vt, x, u-, hpc, metal, 12xlarge and up) or with a max count of {BIG_COUNT} or more (maxCount), {_GOOGLE_START} or {_AZURE_START} of such a machine by a person (user_type user; machineType machineTypes/ with a2-, a3-, g2-, m1-, m2-, m3- or ending in -96, -112, -128, -176, -224, -360, -416; acceleratorType nvidia; vmSize Standard_NC, ND, NG, NV), or language models ({', '.join(_MODEL_CALLS)}). Suspicious.",
     source="ATT&CK T1496.001, T1578.002; AWS CloudTrail RunInstances",
 )
 def cloud_machines_misused(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -80,8 +93,14 @@ def cloud_machines_misused(calls: Lines[CloudApiFields], window: Window) -> Find
     )
 
 
+_ELSEWHERE = lower(_GOOGLE_START, _AZURE_START)
+
+
 def _asks_for_power(window: Window, line: Line[CloudApiFields]) -> bool:
     """Return whether a call starts a big machine or many."""
+    if is_call_to(line, _ELSEWHERE):
+        sizes = values_of(line, "vmsize", "machinetype", "acceleratortype")
+        return (line.fields.user_type or "").lower() == "user" and any(map(_BIG_ELSEWHERE.search, sizes))
     if line.fields.api_operation not in _START_CALLS:
         return False
     counts = [int(text) for text in values_of(line, "maxcount", "max") if text.isdigit()]
@@ -109,7 +128,7 @@ def cloud_sending_set_up(calls: Lines[CloudApiFields], window: Window) -> Findin
     "T1021.007",
     "lateral_movement",
     on=(CloudApiFields,),
-    summary=f"Neither an own service nor a web identity: an SSH key, session or command is sent to a machine ({', '.join(_SHELL_CALLS)}), or its userData read or changed ({', '.join(_ATTRIBUTE_CALLS)}; not a granted read by another than an AssumedRole). Confirmed: {MIN_ENTERED} machines.",
+    summary=f"Neither an own service nor a web identity: an SSH key, session or command is sent to a machine ({', '.join(_SHELL_CALLS)}), a script or a new password by an extension ({_EXTENSION_CALL} with type {', '.join(_EXTENSIONS)}), or its userData read or changed ({', '.join(_ATTRIBUTE_CALLS)}; not a granted read by another than an AssumedRole). Confirmed: {MIN_ENTERED} machines.",
     source="ATT&CK T1021.007, T1098.004, T1580, T1059.009; AWS CloudTrail event names",
 )
 def cloud_machine_entered(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -122,6 +141,8 @@ def cloud_machine_entered(calls: Lines[CloudApiFields], window: Window) -> Findi
 def _enters_machine(line: Line[CloudApiFields]) -> bool:
     if operation_of(line.fields) in _SHELLS:
         enters = not line.fields.api_error
+    elif operation_of(line.fields) == _EXTENSION_CALL.lower():
+        enters = not line.fields.api_error and sets(line, "type", *_EXTENSIONS)
     elif line.fields.api_operation in _ATTRIBUTE_CALLS:
         enters = "userdata" in resources_of(line).lower() and not _is_by_machinery(line)
     else:

@@ -13,7 +13,10 @@ from verifier.calls import (
     calls_to,
     findings_by_caller,
     is_by_automation,
+    is_by_program,
     is_by_service,
+    is_call_to,
+    lower,
     operation_of,
     resources_of,
     sets,
@@ -31,6 +34,17 @@ MIN_BACKUPS = 3
 MIN_STORES = 3
 DATA_S = 600
 _SECRET_CALLS = ("GetSecretValue", "GetParameter", "GetParameters", "GetParametersByPath")
+_VAULT_READS = ("AccessSecretVersion", "SecretGet", "Read BitLocker key", "Recover device local administrator password")
+_KEY_LISTS = (
+    "/listaccountsas/action",
+    "/listservicesas/action",
+    "/listconnectionstrings/action",
+    "/regeneratekey/action",
+    "/listkeys/action",
+    "/listcredentials/action",
+    "/listclusteradmincredential/action",
+    "/publishxml/action",
+)
 _BULK_CALLS = ("BatchGetSecretValue", "GetPasswordData")
 _IMAGE_CALLS = (
     "ModifyImageAttribute",
@@ -65,6 +79,10 @@ _DATABASE_CALLS = (
     "CreateCluster",
     "ModifyCluster",
 )
+_ACCOUNT_CALLS = (
+    "Microsoft.Storage/storageAccounts/write",
+    "Microsoft.Storage/storageAccounts/blobServices/containers/write",
+)
 _BINDING_CALLS = ("SetIamPolicy", "setIamPermissions")
 _EVERYBODY = ("allUsers", "allAuthenticatedUsers")
 _PUBLIC_ACL = re.compile(
@@ -80,15 +98,41 @@ _UNBLOCKING_CALLS = (
 )
 _BLOCK_CALLS = ("PutBucketPublicAccessBlock", "PutAccountPublicAccessBlock", "PutPublicAccessBlock")
 _BLOCK_PARTS = ("blockpublicacls", "blockpublicpolicy", "ignorepublicacls", "restrictpublicbuckets")
-_KEY_CALLS = ("ScheduleKeyDeletion", "DisableKey", "DeleteImportedKeyMaterial", "DestroyCryptoKeyVersion")
+_KEY_CALLS = (
+    "ScheduleKeyDeletion",
+    "DisableKey",
+    "DeleteImportedKeyMaterial",
+    "DestroyCryptoKeyVersion",
+    "KeyDelete",
+    "KeyPurge",
+    "SecretPurge",
+    "Microsoft.KeyVault/vaults/delete",
+    "Microsoft.KeyVault/locations/deletedVaults/purge/action",
+)
 _COPY_KEYS = ("x-amz-server-side-encryption-aws-kms-key-id", "kmsmasterkeyid")
 _OWN_KEY = "x-amz-server-side-encryption-customer-algorithm"
 _NOTE = re.compile(
     r"(?:ransom|decrypt|(?:how|help).{1,12}(?:restore|recover|unlock)|(?:restore|recover).{0,12}files|files.{0,12}(?:encrypted|locked)).{0,40}\.(?:txt|html?|hta|rtf)$",
     re.IGNORECASE,
 )
-_SNAPSHOT_CALLS = ("DeleteSnapshot", "DeleteDBSnapshot", "DeleteDBClusterSnapshot", "DeregisterImage")
-_VAULT_CALLS = ("DeleteBackupVault", "DeleteBackupVaultLockConfiguration", "DeleteRecoveryPoint")
+_SNAPSHOT_CALLS = (
+    "DeleteSnapshot",
+    "DeleteDBSnapshot",
+    "DeleteDBClusterSnapshot",
+    "DeregisterImage",
+    "snapshots.delete",
+    "Microsoft.Compute/snapshots/delete",
+)
+_VAULT_CALLS = (
+    "DeleteBackupVault",
+    "DeleteBackupVaultLockConfiguration",
+    "DeleteRecoveryPoint",
+    "Microsoft.RecoveryServices/vaults/delete",
+    "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems/delete",
+    "Microsoft.DataProtection/backupVaults/delete",
+    "Microsoft.DataProtection/backupVaults/backupInstances/delete",
+    "Microsoft.Compute/restorePointCollections/delete",
+)
 _KEEPING: Mapping[str, tuple[str, tuple[str, ...]]] = {  # what ends the keeping of copies, by the value of one name
     "PutBucketVersioning": ("status", ("suspended",)),
     "PutBucketLifecycle": ("days", ("1",)),
@@ -96,7 +140,34 @@ _KEEPING: Mapping[str, tuple[str, tuple[str, ...]]] = {  # what ends the keeping
     "ModifyDBInstance": ("backupretentionperiod", ("0",)),
     "ModifyDBCluster": ("backupretentionperiod", ("0",)),
 }
-_STORE_CALLS = ("DeleteDBInstance", "DeleteDBCluster", "DeleteTable", "DeleteFileSystem", "DeleteBucket")
+_STORE_CALLS = (
+    "DeleteDBInstance",
+    "DeleteDBCluster",
+    "DeleteTable",
+    "DeleteFileSystem",
+    "DeleteBucket",
+    "storage.buckets.delete",
+    "cloudsql.instances.delete",
+    "repo.destroy",
+    "Microsoft.Storage/storageAccounts/delete",
+    "Microsoft.Sql/servers/delete",
+    "Microsoft.Sql/servers/databases/delete",
+    "Microsoft.DocumentDB/databaseAccounts/delete",
+    "Microsoft.Compute/virtualMachines/delete",
+    "Microsoft.Compute/disks/delete",
+    "Microsoft.Resources/subscriptions/resourceGroups/delete",
+)
+_FILE_CALLS = ("FileDeleted", "FileRecycled", "storage.objects.delete")
+_DRIVE, _DRIVE_CALLS = "workspace/drive", ("delete", "trash")
+MIN_FILES = 20  # a person tidies up a few at a time
+_LEAVING_CALLS = (
+    "Delete user",
+    "DELETE_USER",
+    "user.lifecycle.delete.initiated",
+    "user.lifecycle.deactivate",
+    "org.remove_member",
+)
+MIN_LEAVING = 8  # accounts that go at once; who leaves a company on one day is few
 
 
 @rule(
@@ -104,14 +175,31 @@ _STORE_CALLS = ("DeleteDBInstance", "DeleteDBCluster", "DeleteTable", "DeleteFil
     "T1555.006",
     "credential_access",
     on=(CloudApiFields,),
-    summary=f"A principal, neither an own service nor a web identity, reads secrets ({', '.join(_SECRET_CALLS + _BULK_CALLS)}; refused or not) {MIN_SECRETS} or more times within {SECRETS_S} s, or many in one call ({', '.join(_BULK_CALLS)}). Suspicious.",
-    source="ATT&CK T1555.006, T1552; AWS CloudTrail event names",
+    summary=f"A principal, neither an own service nor a web identity, nor for the last {len(_VAULT_READS)} an app or service (user_type) from no external address, reads secrets ({', '.join(_SECRET_CALLS + _BULK_CALLS + _VAULT_READS)}; refused or not) {MIN_SECRETS} or more times within {SECRETS_S} s, or many in one call ({', '.join(_BULK_CALLS)}), "
+    f"or, no app or service, is given a resource's keys (an operation of Azure that ends in {', '.join(_KEY_LISTS)}). Suspicious.",
+    source="ATT&CK T1555.006, T1552; AWS CloudTrail event names; Google Secret Manager; Azure resource provider operations",
 )
 def cloud_secrets_read(calls: Lines[CloudApiFields], window: Window) -> Findings:
     reads = [line for line in calls if line.fields.api_operation in _SECRET_CALLS + _BULK_CALLS and _is_by_person(line)]
-    for lines in grouped(reads, caller_of).values():
+    reads += [line for line in calls if is_call_to(line, _FROM_VAULT) and _is_by_reader(window, line)]
+    yield from findings_by_caller(line for line in calls if _lists_keys(line))
+    for lines in grouped(sorted(reads, key=lambda line: line.order), caller_of).values():
         bulk = [line for line in lines if line.fields.api_operation in _BULK_CALLS]
         yield from findings_by_caller(burst_of(window, lines, MIN_SECRETS, SECRETS_S) or bulk)
+
+
+_FROM_VAULT = lower(*_VAULT_READS)
+
+
+def _is_by_reader(window: Window, line: Line[CloudApiFields]) -> bool:
+    """Return whether a person reads a secret, or a program's identity does from outside: inside, programs start so."""
+    return _is_by_person(line) and not is_by_program(window, line)
+
+
+def _lists_keys(line: Line[CloudApiFields]) -> bool:
+    if not operation_of(line.fields).endswith(_KEY_LISTS):
+        return False  # most calls
+    return not line.fields.api_error and not _is_program_s(line) and not is_by_service(line)
 
 
 def _is_by_person(line: Line[CloudApiFields]) -> bool:
@@ -176,6 +264,9 @@ _OPENINGS: Mapping[tuple[str, ...], Callable[[Line[CloudApiFields]], bool]] = {
     _URL_CALLS: lambda line: sets(line, "authtype", "none"),
     _DATABASE_CALLS: lambda line: sets(line, "publiclyaccessible", "true"),
     _BINDING_CALLS: _binds_everybody,
+    _ACCOUNT_CALLS: lambda line: (
+        sets(line, "allowblobpublicaccess", "true") or sets(line, "publicaccess", "blob", "container")
+    ),
 }
 _OPENING_OF = {name.lower(): opens for names, opens in _OPENINGS.items() for name in names}
 
@@ -184,10 +275,10 @@ _OPENING_OF = {name.lower(): opens for names, opens in _OPENINGS.items() for nam
     "cloud-opened-to-world",
     "T1530",
     "collection",
-    on=(calls_to(*_POLICY_CALLS, *_ACL_CALLS, *_URL_CALLS, *_DATABASE_CALLS, *_BINDING_CALLS),),
+    on=(calls_to(*_POLICY_CALLS, *_ACL_CALLS, *_URL_CALLS, *_DATABASE_CALLS, *_BINDING_CALLS, *_ACCOUNT_CALLS),),
     summary="Not by an own service: everybody is let in: by a policy's statement with the effect Allow and a principal * that no condition binds to an organisation, account, network or source (calls as in cloud-shared-outside: "
     f"{', '.join(_POLICY_CALLS)}), by an access list (/groups/global/ AllUsers or AuthenticatedUsers, public-read, authenticated-read in {', '.join(_ACL_CALLS)}), a function's address (authType NONE in {', '.join(_URL_CALLS)}), a database (publiclyAccessible true in "
-    f"{', '.join(_DATABASE_CALLS)}) or a binding that adds (action ADD, where a member's action is told) {' or '.join(_EVERYBODY)} as member or among members ({', '.join(_BINDING_CALLS)}). Confirmed: a policy with an action beyond Get, List, Describe, BatchGet, BatchCheck, or on a secret (PutResourcePolicy).",
+    f"{', '.join(_DATABASE_CALLS)}) or a binding that adds (action ADD, where a member's action is told) {' or '.join(_EVERYBODY)} as member or among members ({', '.join(_BINDING_CALLS)}), or an account of storage may be read by all ({', '.join(_ACCOUNT_CALLS)} with allowBlobPublicAccess true, or publicAccess blob or container). Confirmed: a policy with an action beyond Get, List, Describe, BatchGet, BatchCheck, or on a secret (PutResourcePolicy).",
     source='ATT&CK T1530; AWS, "The meaning of public" in S3 Block Public Access; Google Cloud IAM, allUsers',
 )
 def cloud_opened_to_world(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -271,8 +362,8 @@ cloud_key_destroyed = call_rule(
     "T1485",
     "impact",
     operations=_KEY_CALLS,
-    summary=f"Not by an own service: a key that data is encrypted with is disabled or destroyed ({', '.join(_KEY_CALLS)}). Suspicious.",
-    source="ATT&CK T1485; AWS KMS, Google Cloud KMS",
+    summary=f"Not by an own service: a key that data is encrypted with, or a vault of keys, is disabled or destroyed ({', '.join(_KEY_CALLS)}). Suspicious.",
+    source="ATT&CK T1485; AWS KMS, Google Cloud KMS, Azure Key Vault",
 )
 
 
@@ -283,13 +374,16 @@ cloud_key_destroyed = call_rule(
     on=(calls_to(*_SNAPSHOT_CALLS, *_VAULT_CALLS, *_KEEPING),),
     summary=f"Not by an own service: {MIN_BACKUPS} or more snapshots or images are deleted within {DATA_S} s ({', '.join(_SNAPSHOT_CALLS)}), a vault or what it keeps ({', '.join(_VAULT_CALLS)}), "
     f"or keeping is ended ({', '.join(f'{call} with {name} {values[0]}' for call, (name, values) in _KEEPING.items())}). Suspicious.",
-    source="ATT&CK T1490; AWS Backup, EC2, RDS and S3 event names",
+    source="ATT&CK T1490; AWS Backup, EC2, RDS and S3, Google Compute Engine and Azure event names",
 )
 def cloud_backups_deleted(calls: Lines[CloudApiFields], window: Window) -> Findings:
     for lines in grouped(calls, caller_of).values():
-        snapshots = [line for line in lines if line.fields.api_operation in _SNAPSHOT_CALLS]
-        ended = [line for line in lines if line.fields.api_operation in _VAULT_CALLS or _ends_keeping(line)]
+        snapshots = [line for line in lines if is_call_to(line, _SNAPSHOTS)]
+        ended = [line for line in lines if is_call_to(line, _VAULTS) or _ends_keeping(line)]
         yield from findings_by_caller([*burst_of(window, snapshots, MIN_BACKUPS, DATA_S), *ended])
+
+
+_SNAPSHOTS, _VAULTS = lower(*_SNAPSHOT_CALLS), lower(*_VAULT_CALLS)
 
 
 def _ends_keeping(line: Line[CloudApiFields]) -> bool:
@@ -301,15 +395,38 @@ def _ends_keeping(line: Line[CloudApiFields]) -> bool:
     "cloud-stores-deleted",
     "T1485",
     "impact",
-    on=(calls_to(*_STORE_CALLS),),
+    on=(calls_to(*_STORE_CALLS, *_FILE_CALLS, *_DRIVE_CALLS, *_LEAVING_CALLS),),
     at_least=MIN_STORES,
-    summary=f"Not by an own service nor a web identity: {MIN_STORES} or more databases, tables, file systems or buckets are deleted within {DATA_S} s ({', '.join(_STORE_CALLS)}; but a database with skipFinalSnapshot false). Suspicious.",
-    source="ATT&CK T1485; AWS RDS, DynamoDB, EFS and S3 event names",
+    summary=f"Not by an own service nor a web identity: {MIN_STORES} or more databases, tables, file systems, buckets, repositories, machines or groups of these are deleted within {DATA_S} s ({', '.join(_STORE_CALLS)}; but a database with skipFinalSnapshot false, and a machine or disk by an app or service), or {MIN_FILES} or more different files by one caller, no app or service ({', '.join(_FILE_CALLS)}; {', '.join(_DRIVE_CALLS)} in {_DRIVE}), or {MIN_LEAVING} or more different accounts ({', '.join(_LEAVING_CALLS)}). Suspicious.",
+    source="ATT&CK T1485, T1531; AWS RDS, DynamoDB, EFS and S3, Google Cloud, Azure, GitHub, SharePoint and Google Drive event names",
 )
 def cloud_stores_deleted(calls: Lines[CloudApiFields], window: Window) -> Findings:
     lost = [line for line in calls if not sets(line, "skipfinalsnapshot", "false") and not is_by_automation(line)]
     for lines in grouped(lost, caller_of).values():
-        yield from findings_by_caller(burst_of(window, lines, MIN_STORES, DATA_S))
+        stores = [line for line in lines if is_call_to(line, _STORES) and not _is_scaled(line)]
+        files = [line for line in lines if _is_file_of_person(line)]
+        burst = burst_of(window, files, MIN_FILES, DATA_S, different=resources_of)
+        leaving = [line for line in lines if is_call_to(line, _LEAVING) and not _is_program_s(line)]
+        burst += burst_of(window, leaving, MIN_LEAVING, DATA_S, different=resources_of)
+        yield from findings_by_caller([*burst_of(window, stores, MIN_STORES, DATA_S), *burst])
+
+
+_LEAVING = lower(*_LEAVING_CALLS)
+_STORES, _FILES, _IN_DRIVE = lower(*_STORE_CALLS), lower(*_FILE_CALLS), frozenset(_DRIVE_CALLS)
+
+
+def _is_program_s(line: Line[CloudApiFields]) -> bool:
+    return (line.fields.user_type or "").lower() in ("app", "service")
+
+
+def _is_scaled(line: Line[CloudApiFields]) -> bool:
+    """Return whether a program takes away a machine or disk of Azure, as where it scales."""
+    return operation_of(line.fields).startswith("microsoft.compute/") and _is_program_s(line)
+
+
+def _is_file_of_person(line: Line[CloudApiFields]) -> bool:
+    in_drive = line.fields.api_service == _DRIVE and operation_of(line.fields) in _IN_DRIVE
+    return (in_drive or is_call_to(line, _FILES)) and not _is_program_s(line)
 
 
 RULES = (

@@ -12,6 +12,9 @@ from verifier.calls import (
     calls_to,
     findings_by_caller,
     is_by_service,
+    is_call_to,
+    lower,
+    names_of,
     refused_calls,
     resources_of,
     sets,
@@ -43,6 +46,21 @@ _OFF_CALLS = (
     "CreateExclusion",
     "DeleteLog",
     "Microsoft.Insights/diagnosticSettings/delete",
+    "Microsoft.Insights/activityLogAlerts/delete",
+    "Microsoft.OperationalInsights/workspaces/delete",
+    "Microsoft.Network/networkWatchers/delete",
+    "Microsoft.Network/networkWatchers/flowLogs/delete",
+    "Microsoft.Security/alertsSuppressionRules/write",
+    "Microsoft.SecurityInsights/alertRules/delete",
+    "Microsoft.EventHub/namespaces/eventhubs/delete",
+    "Microsoft.Network/azureFirewalls/delete",
+    "Microsoft.Network/firewallPolicies/delete",
+    "Microsoft.Network/frontDoorWebApplicationFirewallPolicies/delete",
+    "Microsoft.Network/applicationGatewayWebApplicationFirewallPolicies/delete",
+    "ConfigServiceV2.DeleteBucket",
+    "CreateMuteConfig",
+    "system.log_stream.lifecycle.deactivate",
+    "system.log_stream.lifecycle.delete",
 )
 _LOG_CALLS = ("DeleteLogGroup", "DeleteLogStream")
 _WATCHING = re.compile(r"trail|guardduty", re.IGNORECASE)
@@ -51,9 +69,24 @@ _SETTINGS: Mapping[str, tuple[str, tuple[str, ...]]] = {  # what blinds a sensor
     "CreateFilter": ("action", ("archive",)),
     "CreateIPSet": ("activate", ("true",)),
     "UpdateSink": ("disabled", ("true",)),
+    "Microsoft.Security/pricings/write": ("pricingtier", ("free",)),
+    "UpdateBucket": ("retentiondays", ("1",)),
 }
 _DOOR_CALLS = ("AuthorizeSecurityGroupIngress", "ModifySecurityGroupRules", "CreateNetworkAclEntry")
 _FIREWALL_CALLS = ("firewalls.insert", "firewalls.patch", "firewalls.update")
+_AZURE_DOORS = (
+    "Microsoft.Network/networkSecurityGroups/securityRules/write",
+    "Microsoft.Network/networkSecurityGroups/write",
+)
+_DATABASE_DOORS = (
+    "Microsoft.Sql/servers/firewallRules/write",
+    "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules/write",
+    "Microsoft.DBforMySQL/flexibleServers/firewallRules/write",
+    "cloudsql.instances.create",
+    "cloudsql.instances.update",
+    "cloudsql.instances.patch",
+)
+_ANY_SOURCE = ("*", "internet", "any", "0.0.0.0/0")
 _EVERY_ADDRESS = re.compile(r"^[\d.:a-f]{2,39}/0$")
 _PORTS = (22, 3389, 445, 1433, 3306, 5432, 5985)
 _EVERY_PROTOCOL = ("-1", "all")
@@ -61,8 +94,17 @@ _PERMISSION = frozenset(("fromport", "ipprotocol", "aclprotocol", "sourceranges"
 _ENDS = (("fromport", "from"), ("toport", "to"))
 _NO_DOOR = frozenset(("icmp", "icmpv6", "deny", "egress"))
 _DENIED = frozenset(("denied", "denieds"))
-_GUARD_CALLS = ("ClearOrgPolicy", "DisablePolicyType", "DetachPolicy", "DeletePolicy")
-_GUARD_SERVICES = ("orgpolicy", "organizations", "cloudresourcemanager")
+_GUARD_CALLS = (
+    "DeleteProject",
+    "DeleteServicePerimeter",
+    "DeleteAccessLevel",
+    "DeleteAccessPolicy",
+    "ClearOrgPolicy",
+    "DisablePolicyType",
+    "DetachPolicy",
+    "DeletePolicy",
+)
+_GUARD_SERVICES = ("orgpolicy", "organizations", "cloudresourcemanager", "accesscontextmanager")
 _NUMBER = re.compile(r"^-?\d{1,6}$")
 _RANGE = re.compile(r"^(\d{1,5})(?:-(\d{1,5}))?$")
 
@@ -156,32 +198,42 @@ def cloud_trail_attempt(calls: Lines[CloudApiFields], window: Window) -> Finding
     "cloud-detection-off",
     "T1562.001",
     "defense_evasion",
-    on=(calls_to(*_OFF_CALLS, *_LOG_CALLS, *_SETTINGS),),
-    summary=f"Not by an own service: what detects, checks or keeps logs is switched off, deleted or blinded ({', '.join(_OFF_CALLS)}; {', '.join(_LOG_CALLS)} whose logGroupName says trail or guardduty; {', '.join(f'{call} with {name} {values[0]}' for call, (name, values) in _SETTINGS.items())}). Suspicious.",
-    source="ATT&CK T1562.001, T1562.008; AWS GuardDuty, Security Hub, Config; Google Cloud Logging",
+    on=(calls_to(*_OFF_CALLS, *_LOG_CALLS, *_SETTINGS, "SetIamPolicy"),),
+    summary=f"Not by an own service: what detects, checks or keeps logs is switched off, deleted or blinded ({', '.join(_OFF_CALLS)}; {', '.join(_LOG_CALLS)} whose logGroupName says trail or guardduty; {', '.join(f'{call} with {name} {values[0]}' for call, (name, values) in _SETTINGS.items())}; SetIamPolicy whose deltas have the action REMOVE and a logType). Suspicious.",
+    source="ATT&CK T1562.001, T1562.008; AWS GuardDuty, Security Hub, Config; Google Cloud Logging; Azure Monitor and Defender for Cloud; Okta log streaming",
 )
 def cloud_detection_off(calls: Lines[CloudApiFields], window: Window) -> Findings:
     return findings_by_caller(line for line in calls if _is_blinded(line))
 
 
 def _is_blinded(line: Line[CloudApiFields]) -> bool:
-    operation = (line.fields.api_operation or "").rpartition(".")[2]
-    if operation in _LOG_CALLS:
+    if is_call_to(line, _LOGS):
         return any(map(_WATCHING.search, values_of(line, "loggroupname")))
-    if operation not in _SETTINGS:
-        return True
-    name, values = _SETTINGS[operation]
-    return sets(line, name, *values)
+    if is_call_to(line, lower("SetIamPolicy")):
+        return any(
+            part.get("action") == "REMOVE" and "logType" in part for part in objects_in(opened(resources_of(line)))
+        )
+    setting = next((_SETTING_OF[name] for name in _names_of(line) if name in _SETTING_OF), None)
+    return setting is None or sets(line, setting[0], *setting[1])
+
+
+_LOGS = lower(*_LOG_CALLS)
+_SETTING_OF = {call.lower(): setting for call, setting in _SETTINGS.items()}
+
+
+def _names_of(line: Line[CloudApiFields]) -> tuple[str, ...]:
+    return names_of(line.fields.api_operation, line.fields.api_service)
 
 
 @rule(
     "cloud-door-opened",
     "T1562.007",
     "defense_evasion",
-    on=((ControlChangeFields, "firewall"), calls_to(*_DOOR_CALLS, *_FIREWALL_CALLS)),
+    on=((ControlChangeFields, "firewall"), calls_to(*_DOOR_CALLS, *_FIREWALL_CALLS, *_AZURE_DOORS, *_DATABASE_DOORS)),
     summary=f"Not by an own service: one permission (fromPort and toPort, portRange from and to, ipProtocol, aclProtocol, sourceRanges with ports) opens an administration or database port ({', '.join(map(str, _PORTS))}, or all of them: 0, -1, protocol all) to every address (0.0.0.0/0, ::/0 or any other /0) "
-    f"by {', '.join(_DOOR_CALLS + _FIREWALL_CALLS)}; not icmp or icmpv6, outward (egress true), deny, denied or denieds. Suspicious.",
-    source="ATT&CK T1562.007; AWS EC2 AuthorizeSecurityGroupIngress, Google Compute Engine firewalls.insert",
+    f"by {', '.join(_DOOR_CALLS + _FIREWALL_CALLS)}; not icmp or icmpv6, outward (egress true), deny, denied or denieds; so does a rule of Azure ({', '.join(_AZURE_DOORS)} with access Allow, direction Inbound, sourceAddressPrefix or sourceAddressPrefixes {', '.join(_ANY_SOURCE)}, destinationPortRange or destinationPortRanges), "
+    f"or a database lets in every address ({', '.join(_DATABASE_DOORS)} with startIpAddress 0.0.0.0 and endIpAddress 255.255.255.255, or the value 0.0.0.0/0 among authorizedNetworks). Suspicious.",
+    source="ATT&CK T1562.007; AWS EC2 AuthorizeSecurityGroupIngress, Google Compute Engine firewalls.insert, Azure network security groups",
 )
 def cloud_door_opened(changes: Lines[ControlChangeFields], calls: Lines[CloudApiFields], window: Window) -> Findings:
     doors: list[Line] = [
@@ -191,7 +243,33 @@ def cloud_door_opened(changes: Lines[ControlChangeFields], calls: Lines[CloudApi
 
 
 def _is_open_door(line: Line[Any]) -> bool:
-    return any(_opens_port(part) for part in objects_in(opened(resources_of(line))))
+    return any(
+        _opens_port(part) or _opens_azure_port(part) or _opens_database(part)
+        for part in objects_in(opened(resources_of(line)))
+    )
+
+
+def _opens_azure_port(part: Mapping[str, Any]) -> bool:
+    """Return whether a rule of a network security group lets every address to such a port."""
+    if "access" not in part or "direction" not in part:
+        return False
+    facts = facts_in(dict(part))
+    sources = {*facts.get("sourceaddressprefix", ()), *facts.get("sourceaddressprefixes", ())}
+    ports = (*facts.get("destinationportrange", ()), *facts.get("destinationportranges", ()))
+    reaches = "*" in ports or any(
+        int(low) <= port <= int(high or low) for low, high in _ranges(ports) for port in _PORTS
+    )
+    lets_in = (str(part["access"]).lower(), str(part["direction"]).lower()) == ("allow", "inbound")
+    return lets_in and reaches and any(source.lower() in _ANY_SOURCE for source in sources)
+
+
+def _opens_database(part: Mapping[str, Any]) -> bool:
+    """Return whether a database's rule spans every address."""
+    names = {name.lower(): value for name, value in part.items()}
+    if (names.get("startipaddress"), names.get("endipaddress")) == ("0.0.0.0", "255.255.255.255"):
+        return True
+    networks = facts_in({"networks": names["authorizednetworks"]}) if "authorizednetworks" in names else {}
+    return "0.0.0.0/0" in networks.get("value", ())
 
 
 def _opens_port(part: Mapping[str, Any]) -> bool:
@@ -225,7 +303,7 @@ def _ranges(texts: tuple[str, ...]) -> list[tuple[str, str | None]]:
     "T1484",
     "defense_evasion",
     on=(calls_to(*_GUARD_CALLS, "SetOrgPolicy", "UpdatePolicy"),),
-    summary=f"Not by an own service: a policy of the whole organisation goes ({', '.join(_GUARD_CALLS)} of {', '.join(_GUARD_SERVICES)}) or is no longer enforced (SetOrgPolicy, UpdatePolicy with enforced or enforce false, or allValues or allowAll ALLOW or true). Suspicious.",
+    summary=f"Not by an own service: a policy of the whole organisation, or a whole project, goes ({', '.join(_GUARD_CALLS)} of {', '.join(_GUARD_SERVICES)}) or is no longer enforced (SetOrgPolicy, UpdatePolicy with enforced or enforce false, or allValues or allowAll ALLOW or true). Suspicious.",
     source="ATT&CK T1484, T1562; AWS Organizations DetachPolicy, Google Cloud Organization Policy",
 )
 def cloud_guardrail_removed(calls: Lines[CloudApiFields], window: Window) -> Findings:

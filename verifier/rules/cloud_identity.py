@@ -29,6 +29,10 @@ _PROVIDER_CALLS = (
     "system.idp.lifecycle.create",
     "system.idp.lifecycle.activate",
     "CreateWorkloadIdentityPoolProvider",
+    "system.agent.ad.create",
+    "New-FederatedDomain",
+    "Add-FederatedDomain",
+    "Add a partner to cross-tenant access setting",
 )
 _LOGIN_CALLS = ("CreateLoginProfile", "UpdateLoginProfile")
 _NEW_FACTOR = "EnableMFADevice"

@@ -49,6 +49,7 @@ _DUMP_FILES = re.compile(
 _AT_HOME = re.compile(r"\\windows\\ntds\\ntds\.dit$", re.IGNORECASE)
 UNKNOWN_NAME = ("0x6", "KDC_ERR_C_PRINCIPAL_UNKNOWN")  # RFC 4120 7.5.9
 KERBEROS_FAILED = (*UNKNOWN_NAME, "0x18", "KDC_ERR_PREAUTH_FAILED")
+MIN_WEAK = 5  # one person's own account counts once, whatever asks for tickets
 MIN_UNGUARDED = 3  # accounts that need no preauthentication
 _DKM = re.compile(r"cn=cryptopolicy|cn=adfs,cn=microsoft,cn=program data", re.IGNORECASE)
 _STORES = re.compile(
@@ -251,7 +252,7 @@ def _host_of_nameless(line: Line[LogonFields]) -> str | None:
     "credential_access",
     on=((KerberosFields, "tgt"),),
     summary=f"From one address a person gets (0x0) a ticket without preauthentication (type 0) with RC4 ({', '.join(f'{cipher:#x}' for cipher in WEAK_CIPHERS)}): confirmed; "
-    f"or {MIN_UNGUARDED} persons get one with whatever cipher: suspicious.",
+    f"or {MIN_UNGUARDED} persons get one with whatever cipher: suspicious. So is, where a sensor of the network tells neither preauthentication nor host, that {MIN_WEAK} persons get one with RC4 from one address within {GUESSING_S} s.",
     source="ATT&CK T1558.004: AS-REP roasting; Security 4768",
 )
 def ticket_without_preauth(tickets: Lines[KerberosFields], window: Window) -> Findings:
@@ -267,6 +268,25 @@ def ticket_without_preauth(tickets: Lines[KerberosFields], window: Window) -> Fi
             accounts=map(_ticket_owner, lines),
             remote=source,
         )
+    for source, lines in grouped(tickets, _weak_at_sensor).items():
+        burst = burst_of(window, lines, MIN_WEAK, GUESSING_S, different=_ticket_owner)
+        if burst:
+            yield finding(
+                burst,
+                confirmed=False,
+                scope="identity",
+                host="",
+                accounts=map(_ticket_owner, burst),
+                remote=source,
+            )
+
+
+def _weak_at_sensor(line: Line[KerberosFields]) -> str | None:
+    """Return the address to which a person's ticket in a weak cipher goes, where a sensor of the network does not see how it was asked for."""
+    fields = line.fields
+    untold = fields.preauth_type is None and not line.host and not line.user and fields.status == "0x0"
+    weak = number_in_hex(fields.ticket_encryption) in WEAK_CIPHERS
+    return fields.src_ip if untold and weak and is_person_or_service(_ticket_owner(line)) else None
 
 
 def _ticket_owner(line: Line[KerberosFields]) -> str:

@@ -53,6 +53,8 @@ TICKETS_S = 600
 SPREAD_S = 600
 NEW_ADMIN_S = 3600
 REMOTE_LOGON_TYPES = (3, 10)
+_CONTROLLER_CALLS = ("DRSReplicaSync", "DRSUpdateRefs", "DRSReplicaAdd")  # a domain controller's upkeep of replication
+_LOOKUP_CALLS = ("DRSCrackNames", "DRSDomainControllerInfo")  # tools ask these for the account that they want
 MIN_SWEPT = 10  # different hosts; a person opens few sessions in five minutes
 SWEEP_S = 300
 MIN_KNOCKS = 25  # sessions of remote desktop with one host; a person or a check of its health opens a few
@@ -206,13 +208,15 @@ def _asker_of_weak_ticket(line: Line[KerberosFields]) -> str | None:
     "directory-replication",
     "T1003.006",
     "credential_access",
-    on=((DirectoryFields, "access", "replication"),),
+    on=((DirectoryFields, "access", "replication"), (DirectoryFields, "rpc")),
     summary="A person or service uses a right to replicate the directory "
     f"(properties: {', '.join(REPLICATION_RIGHTS)}); not the account of Entra Connect's synchronisation (MSOL_ and 12 hexadecimal digits), unless it signs in "
-    "from an external address or by NTLM. Confirmed, harm done.",
-    source='ATT&CK T1003.006; MS-ADTS 5.1.3.2.1 names the rights; Microsoft, "Microsoft Entra Connect: Accounts and permissions"',
+    "from an external address or by NTLM. Confirmed, harm done. "
+    f"Or a sensor of the network, which names no account, sees DRSGetNCChanges from an address that is no domain controller's: nobody replicates from it, "
+    f"and it makes none of {', '.join(_CONTROLLER_CALLS)} (rpc_operation). Suspicious. Confirmed: it also asks {' or '.join(_LOOKUP_CALLS)}.",
+    source='ATT&CK T1003.006; MS-DRSR 4.1; MS-ADTS 5.1.3.2.1 names the rights; Microsoft, "Microsoft Entra Connect: Accounts and permissions"',
 )
-def directory_replication(accesses: Lines[DirectoryFields], window: Window) -> Findings:
+def directory_replication(accesses: Lines[DirectoryFields], calls: Lines[DirectoryFields], window: Window) -> Findings:
     for account, lines in grouped(accesses, _replicator).items():
         if _SYNC_ACCOUNT.match(account) and not _signs_in_oddly(account, window):
             continue
@@ -226,6 +230,26 @@ def directory_replication(accesses: Lines[DirectoryFields], window: Window) -> F
             program=REPLICATION_WORK,
             impact=True,
         )
+    for source, lines in grouped(accesses, lambda line: _replicating_address(line, accesses)).items():
+        asked = {line.fields.rpc_operation for line in calls if line.fields.src_ip == source}
+        if asked.isdisjoint(_CONTROLLER_CALLS):
+            yield finding(
+                lines,
+                confirmed=not asked.isdisjoint(_LOOKUP_CALLS),
+                scope="identity",
+                host="",
+                program=REPLICATION_WORK,
+                remote=source,
+            )
+
+
+def _replicating_address(line: Line[DirectoryFields], accesses: Lines[DirectoryFields]) -> str | None:
+    """Return the address that a nameless caller replicates to, where nobody replicates from it."""
+    source, is_call = line.fields.src_ip, line.fields.rpc_operation == "DRSGetNCChanges"
+    if not is_call or not source or line.user or line.host:
+        return None
+    answers = any(other.fields.dst_ip == source and other.fields.rpc_operation for other in accesses)
+    return None if answers else source
 
 
 _SYNC_ACCOUNT = re.compile(r"msol_[0-9a-f]{12}$", re.IGNORECASE)

@@ -31,10 +31,11 @@ _CHANGES = ("create", "update", "patch")
 _WORKLOADS = ("pods", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs")
 _HOST_FLAGS = ("privileged", "hostpid", "hostipc", "hostnetwork")
 _HOST_PATHS = re.compile(
-    r"^/(?:etc|root|proc|boot|home|var/run/docker\.sock|run/containerd|var/lib/kubelet|etc/kubernetes)?/?",
+    r"/(?:etc|root|proc|boot|home|var|var/run|(?:var/)?run/(?:docker\.sock|cri-dockerd\.sock|containerd|containerd/containerd\.sock|crio/crio\.sock)"
+    r"|var/lib/(?:kubelet|docker|kubelet/pki)|etc/kubernetes(?:/manifests|/pki)?)?/?",
     re.IGNORECASE,
 )
-_POWERS = ("SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "ALL")
+_POWERS = ("SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH", "BPF", "ALL")
 _SHELL_CALLS = (
     "create pods/exec",
     "get pods/exec",
@@ -57,6 +58,8 @@ _TOKEN_CALLS = (
 _HOOK_CALLS = tuple(
     f"{verb} {kind}webhookconfigurations" for kind in ("mutating", "validating") for verb in (*_CHANGES, "delete")
 )
+_NAME_CALLS = ("update configmaps", "patch configmaps")
+_MASTERS = "system:masters"
 _FETCHED = re.compile(
     r"(?:curl|wget)\b.{0,300}(?:\||;|&&)\s{0,4}(?:ba)?sh\b|base64\s+(?:-d|--decode)|/dev/tcp/|\bnsenter\b|chroot\s+/host",
     re.IGNORECASE,
@@ -84,7 +87,7 @@ def _calls(verbs: Iterable[str], things: Iterable[str]) -> tuple[str, ...]:
     "T1611",
     "privilege_escalation",
     on=(calls_to(*_calls(_CHANGES, _WORKLOADS)),),
-    summary=f"Kubernetes: not by an own service ({', '.join(_CHANGES)} of {', '.join(_WORKLOADS)}), a pod gets the host: {', '.join(_HOST_FLAGS)} true, a hostPath with path / or directly /etc, /root, /proc, /boot, /home, /var/run/docker.sock, /run/containerd, /var/lib/kubelet or /etc/kubernetes, or capabilities to add (also with CAP_ before) "
+    summary=f"Kubernetes: not by an own service ({', '.join(_CHANGES)} of {', '.join(_WORKLOADS)}), a pod gets the host: {', '.join(_HOST_FLAGS)} true, a hostPath with path / or directly /etc, /root, /proc, /boot, /home, /var/run/docker.sock, /var, /var/run, /run/docker.sock, /run/cri-dockerd.sock, /run/containerd, /run/containerd/containerd.sock, /run/crio/crio.sock (all of /run also as /var/run), /var/lib/kubelet, /var/lib/kubelet/pki, /var/lib/docker, /etc/kubernetes, /etc/kubernetes/manifests or /etc/kubernetes/pki, or capabilities to add (also with CAP_ before) "
     f"{', '.join(_POWERS)}. Confirmed: create pods with privileged true and another of these.",
     source='ATT&CK T1611, T1610; Kubernetes, "Pod Security Standards"',
 )
@@ -98,7 +101,7 @@ def _host_signs(line: Line[CloudApiFields]) -> list[str]:
     for part in objects_in(opened(resources_of(line))):
         volume, powers = part.get("hostPath"), part.get("capabilities")
         paths = facts_in(volume).get("path", ()) if isinstance(volume, dict) else ()
-        signs += [path for path in paths if (match := _HOST_PATHS.match(path)) and match[0] == path]
+        signs += [path for path in paths if _HOST_PATHS.fullmatch(path)]
         added = facts_in(powers).get("add", ()) if isinstance(powers, dict) else ()
         signs += [power for power in added if power.upper().removeprefix("CAP_") in _POWERS]
     return signs
@@ -124,7 +127,7 @@ kube_shell_in_pod = call_rule(
     "T1552.007",
     "credential_access",
     on=(calls_to("list secrets", "watch secrets", "get secrets"),),
-    summary=f"Kubernetes: somebody, neither an own service nor {_CONTROLLER}, reads secrets (list secrets, watch secrets, get secrets): a list or watch of all namespaces (objectRef without a namespace) or of {MIN_NAMESPACES} namespaces, or get {MIN_SECRETS_OF_CLUSTER} or more different secrets, within {CLUSTER_S} s. Suspicious.",
+    summary=f"Kubernetes: somebody, neither an own service nor {_CONTROLLER}, reads secrets (list secrets, watch secrets, get secrets): a list or watch of all namespaces (objectRef without a namespace) or of {MIN_NAMESPACES} namespaces, or get {MIN_SECRETS_OF_CLUSTER} or more different secrets, within {CLUSTER_S} s; of an account that ends in :default any list or watch. Suspicious.",
     source='ATT&CK T1552.007; Kubernetes, "Good practices for Secrets"',
 )
 def kube_secrets_read(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -132,16 +135,21 @@ def kube_secrets_read(calls: Lines[CloudApiFields], window: Window) -> Findings:
     for lines in grouped(reads, caller_of).values():
         single = [line for line in lines if operation_of(line.fields).startswith("get")]
         lists = [line for line in lines if line not in single]
-        whole = [line for line in lists if _has_place(line) and not _namespace(line)]
+        whole = [line for line in lists if (_has_place(line) and not _namespace(line)) or _is_default_s(line)]
         several = burst_of(window, lists, MIN_NAMESPACES, CLUSTER_S, different=_namespace)
         many = burst_of(window, single, MIN_SECRETS_OF_CLUSTER, CLUSTER_S, different=resources_of)
         yield from findings_by_caller([*whole, *several, *many])
 
 
+def _is_default_s(line: Line[CloudApiFields]) -> bool:
+    """Return whether the account calls that a pod has where nobody gave it one: it needs no secrets."""
+    return identity_of(line).startswith(_ACCOUNT_PREFIX) and identity_of(line).endswith(":default")
+
+
 def _is_controller_s(window: Window, line: Line[CloudApiFields]) -> bool:
     """Return whether a named account of a pod works from inside the cluster, as controllers do."""
     name = identity_of(line)
-    is_named = name.startswith(_ACCOUNT_PREFIX) and not name.endswith(":default")
+    is_named = name.startswith(_ACCOUNT_PREFIX) and not _is_default_s(line)
     return is_named and not window.is_external(line.fields.src_ip)
 
 
@@ -246,12 +254,17 @@ def kube_token_made(calls: Lines[CloudApiFields], window: Window) -> Findings:
     "kube-hook-changed",
     "T1546",
     "persistence",
-    on=(calls_to(*_HOOK_CALLS),),
-    summary=f"Kubernetes: somebody, neither an own service nor {_CONTROLLER}, sets up, changes or removes what sees every object on its way in ({', '.join(_HOOK_CALLS)}). Suspicious.",
-    source='ATT&CK T1546; Kubernetes, "Dynamic Admission Control"',
+    on=(calls_to(*_HOOK_CALLS, *_NAME_CALLS),),
+    summary=f"Kubernetes: somebody, neither an own service nor {_CONTROLLER}, sets up, changes or removes what sees every object on its way in ({', '.join(_HOOK_CALLS)}), or changes how names are found ({', '.join(_NAME_CALLS)} with the name coredns in objectRef). Suspicious.",
+    source='ATT&CK T1546, T1557; Kubernetes, "Dynamic Admission Control"; Microsoft, "Threat matrix for Kubernetes"',
 )
 def kube_hook_changed(calls: Lines[CloudApiFields], window: Window) -> Findings:
-    return findings_by_caller(line for line in calls if not _is_controller_s(window, line))
+    return findings_by_caller(
+        line
+        for line in calls
+        if not _is_controller_s(window, line)
+        and (operation_of(line.fields) not in _NAME_CALLS or "coredns" in _reference(line).get("name", ()))
+    )
 
 
 @rule(
@@ -303,7 +316,7 @@ def kube_workloads_deleted(calls: Lines[CloudApiFields], window: Window) -> Find
     "T1550.001",
     "lateral_movement",
     on=(CloudApiFields,),
-    summary=f"Kubernetes: a pod's account ({_ACCOUNT_PREFIX}) calls from an external address, or, where it is no own service, asks for all that it may do (create selfsubjectrulesreviews) or is refused (403) {MIN_FORBIDDEN} different operations within {CLUSTER_S} s. Suspicious.",
+    summary=f"Kubernetes: a pod's account ({_ACCOUNT_PREFIX}) calls from an external address, or, where it is no own service, asks for all that it may do (create selfsubjectrulesreviews) or is refused (403) {MIN_FORBIDDEN} different operations within {CLUSTER_S} s; or somebody, no own service, acts as another (impersonatedUser) whose groups have {_MASTERS}. Suspicious.",
     source='ATT&CK T1550.001, T1613; Kubernetes, "Checking API Access"',
 )
 def kube_account_misused(calls: Lines[CloudApiFields], window: Window) -> Findings:
@@ -313,6 +326,16 @@ def kube_account_misused(calls: Lines[CloudApiFields], window: Window) -> Findin
         refused = [line for line in lines if line.fields.api_error == "403" and not is_by_service(line)]
         tried = burst_of(window, refused, MIN_FORBIDDEN, CLUSTER_S, different=lambda line: operation_of(line.fields))
         yield from findings_by_caller([*odd, *(line for line in tried if line not in odd)])
+    yield from findings_by_caller(filter(_is_as_master, calls))
+
+
+def _is_as_master(line: Line[CloudApiFields]) -> bool:
+    if _MASTERS not in resources_of(line) or is_by_service(line):
+        return False  # most calls
+    acted_as = [
+        part["impersonatedUser"] for part in objects_in(opened(resources_of(line))) if "impersonatedUser" in part
+    ]
+    return any(_MASTERS in facts_in(part).get("groups", ()) for part in acted_as)
 
 
 def _asks_for_rights(line: Line[CloudApiFields]) -> bool:

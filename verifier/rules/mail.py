@@ -14,6 +14,8 @@ _HIDDEN_FOLDERS = re.compile(
     r"deleted items|junk|rss|archive|conversation history|sync issues|notes|recoverable", re.IGNORECASE
 )
 _FLOW_CALLS = ("New-TransportRule", "Set-TransportRule", "New-InboundConnector", "New-OutboundConnector")
+_ROUTE_CALLS = ("CREATE_GMAIL_SETTING", "CHANGE_GMAIL_SETTING")
+_ROUTES = ("email_route", "message_security_rule")
 _FLOW_SETTINGS = (
     "blindcopyto",
     "redirectmessageto",
@@ -32,6 +34,12 @@ _GUARD_CALLS = (
     "Remove-MalwareFilterPolicy",
     "Remove-MalwareFilterRule",
     "Disable-MalwareFilterRule",
+    "Remove-SafeLinksPolicy",
+    "Remove-SafeAttachmentPolicy",
+    "Remove-SafeAttachmentRule",
+    "Remove-DlpCompliancePolicy",
+    "Disable-DlpComplianceRule",
+    "Remove-RetentionCompliancePolicy",
 )
 _AUDIT_CALLS = ("Set-MailboxAuditBypassAssociation", "Set-AdminAuditLogConfig", "Set-OrganizationConfig", "Set-Mailbox")
 
@@ -83,9 +91,9 @@ def _hides(line: Line[CloudApiFields]) -> bool:
     "mail-flow-changed",
     "T1114.003",
     "collection",
-    on=(calls_to(*_FLOW_CALLS),),
-    summary=f"Not by an own service: all mail of a tenant is copied or led elsewhere ({', '.join(_FLOW_CALLS)}; a transport rule with {', '.join(_FLOW_SETTINGS)}, or DeleteMessage true). Suspicious.",
-    source="ATT&CK T1114.003; Exchange New-TransportRule",
+    on=(calls_to(*_FLOW_CALLS, *_ROUTE_CALLS),),
+    summary=f"Not by an own service: all mail of a tenant is copied or led elsewhere ({', '.join(_FLOW_CALLS)}; a transport rule with {', '.join(_FLOW_SETTINGS)}, or DeleteMessage true; {', '.join(_ROUTE_CALLS)} with SETTING_NAME {' or '.join(map(str.upper, _ROUTES))}). Suspicious.",
+    source="ATT&CK T1114.003; Exchange New-TransportRule, Google Workspace Gmail settings events",
 )
 def mail_flow_changed(calls: Lines[CloudApiFields], window: Window) -> Findings:
     return findings_by_caller(line for line in calls if _leads_elsewhere(line))
@@ -94,6 +102,8 @@ def mail_flow_changed(calls: Lines[CloudApiFields], window: Window) -> Findings:
 def _leads_elsewhere(line: Line[CloudApiFields]) -> bool:
     if (line.fields.api_operation or "").endswith("Connector"):
         return True
+    if line.fields.api_operation in _ROUTE_CALLS:
+        return sets(line, "setting_name", *_ROUTES)
     return bool(values_of(line, *_FLOW_SETTINGS)) or sets(line, "deletemessage", "true")
 
 
@@ -135,7 +145,7 @@ mail_guard_removed = call_rule(
     "T1562.001",
     "defense_evasion",
     operations=_GUARD_CALLS,
-    summary=f"Not by an own service: what checks mail for phishing and malware is removed or switched off ({', '.join(_GUARD_CALLS)}). Suspicious.",
+    summary=f"Not by an own service: what checks mail for phishing and malware, or keeps data in, is removed or switched off ({', '.join(_GUARD_CALLS)}). Suspicious.",
     source="ATT&CK T1562.001; Exchange Online and Defender for Office 365 cmdlets",
 )
 

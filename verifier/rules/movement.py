@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schema import (
     REMOTE_WORK,
+    DirectoryFields,
     LogonFields,
     PipeFields,
     ProcessFields,
@@ -20,6 +21,7 @@ from verifier.rules.kit import (
     MIN_SPREAD_HOSTS,
     NETWORK_LOGON,
     SERVER_PROGRAMS,
+    burst_of,
     follows,
     grouped,
     host_and_user,
@@ -88,6 +90,49 @@ REMOTE_CONTROL = (
     "itaskschedulerservice",
     "protected_storage",
 )
+REMOTE_CALLS = (  # what changes another host or makes it give away its credentials
+    "CreateServiceA",
+    "CreateServiceW",
+    "CreateServiceWOW64A",
+    "CreateServiceWOW64W",
+    "ChangeServiceConfigA",
+    "ChangeServiceConfigW",
+    "JobAdd",
+    "NetrJobAdd",
+    "SchRpcRegisterTask",
+    "ExecMethod",
+    "BaseRegSaveKey",
+    "BaseRegSaveKeyEx",
+    "BaseRegSetValue",
+    "ElfrClearELFW",
+    "EvtRpcClearLog",
+    "RpcAddMonitor",
+    "RpcAddPrintProcessor",
+    "RpcAddPrinterDriverEx",
+    "NetrDfsAddStdRoot",
+    "NetrDfsRemoveStdRoot",
+    "IsPathShadowCopied",
+    "IsPathSupported",
+)
+_COERCION = "EfsRpc"  # what the names of all calls of that interface begin with
+LISTING_CALLS = (
+    "SamrEnumerateUsersInDomain",
+    "SamrEnumerateGroupsInDomain",
+    "SamrEnumerateAliasesInDomain",
+    "SamrQueryDisplayInformation",
+    "SamrQueryDisplayInformation2",
+    "SamrQueryDisplayInformation3",
+    "SamrGetMembersInGroup",
+    "SamrGetMembersInAlias",
+    "NetrSessionEnum",
+    "NetrWkstaUserEnum",
+)
+_SESSION_CALLS = ("NetrSessionEnum", "NetrWkstaUserEnum")
+MIN_ASKED_HOSTS = 10
+_NOTICE_CALLS = ("RpcRemoteFindFirstPrinterChangeNotification", "RpcRemoteFindFirstPrinterChangeNotificationEx")
+_PRINTING = ("RpcGet", "RpcEnum", "RpcStart")  # what the names of calls by which somebody prints begin with
+_CHANNEL_CALLS = ("NetrServerAuthenticate2", "NetrServerAuthenticate3")
+MIN_CHANNELS = 10  # a machine sets up a secure channel once
 ENUMERATION = ("samr", "lsarpc", "srvsvc", "wkssvc")
 _ADMIN_SHARE = re.compile(r"\\(?:[a-z]|admin|print)\$$", re.IGNORECASE)
 
@@ -96,7 +141,7 @@ _CODE_FILE = re.compile(
 )
 
 _OUTPUT_FILE = re.compile(
-    r"(?:^|\\)__\d{9,}|(?:^|\\)temp\\[^\\]{4,12}\.(?:tmp|dmp)$|^[^\\]{0,12}execute\.bat$", re.IGNORECASE
+    r"(?:^|\\)__\d{9,}|(?:^|\\)(?:temp|system32)\\[^\\]{4,12}\.(?:tmp|dmp)$|^[^\\]{0,12}execute\.bat$", re.IGNORECASE
 )
 
 
@@ -228,57 +273,103 @@ def _is_disguised(line: Line[PipeFields]) -> bool:
     "remote-control-pipe",
     "T1021.002",
     "lateral_movement",
-    on=(ShareFields, PipeFields),
-    summary=f"From another address than {' or '.join(LOOPBACK)} a person opens {', '.join(REMOTE_CONTROL)} on IPC$, {MIN_PIPES} of {', '.join(ENUMERATION)}, or programs, scripts, dumps or hives (also \\config\\SAM, SYSTEM, SECURITY) on C$, ADMIN$ or PRINT$. "
-    f"Confirmed: a tool's output there (__ and digits, a short .tmp or .dmp in \\Temp\\, execute.bat), control and programs, listing on {MIN_SPREAD_HOSTS} hosts, {MIN_PIPES} control pipes that System connects.",
-    source="ATT&CK T1021.002, T1018, T1187; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN name the pipes",
+    on=(ShareFields, PipeFields, (DirectoryFields, "rpc")),
+    summary=f"From another address than {' or '.join(LOOPBACK)} a person, or somebody whom a sensor of the network cannot name (neither host nor account, but both addresses), opens {', '.join(REMOTE_CONTROL)} on IPC$, {MIN_PIPES} of {', '.join(ENUMERATION)}, or programs, scripts, dumps or hives (also \\config\\SAM, SYSTEM, SECURITY) on C$, ADMIN$ or PRINT$. "
+    f"Confirmed: a tool's output there (__ and digits, a short .tmp or .dmp in \\Temp\\ or \\System32\\, execute.bat), control and programs, listing on {MIN_SPREAD_HOSTS} hosts, {MIN_PIPES} control pipes that System connects. "
+    f"Such a sensor's calls (rpc_operation) count as control ({', '.join(REMOTE_CALLS)}, what begins with {_COERCION}, {MIN_CHANNELS} within {REMOTE_S} s of {', '.join(_CHANNEL_CALLS)}, {' or '.join(_NOTICE_CALLS)} where it sees none that begins with {', '.join(_PRINTING)}), and as listing ({MIN_PIPES} different ones of {', '.join(LISTING_CALLS)}, or {' or '.join(_SESSION_CALLS)} on {MIN_ASKED_HOSTS} addresses within {REMOTE_S} s).",
+    source="ATT&CK T1021.002, T1018, T1187, T1569.002, T1053.005, T1210; MS-SCMR, MS-TSCH, MS-RRP, MS-EVEN, MS-EFSR, MS-DFSNM, MS-SAMR, MS-NRPC name the pipes and calls",
 )
-def remote_control_pipe(accesses: Lines[ShareFields], pipes: Lines[PipeFields], window: Window) -> Findings:
-    visits = [_visit(window, lines) for lines in grouped(accesses, _remote_visitor).values()]
+def remote_control_pipe(
+    accesses: Lines[ShareFields], pipes: Lines[PipeFields], calls: Lines[DirectoryFields], window: Window
+) -> Findings:
+    asked = grouped(calls, _ends_at_sensor)
+    visits = [_visit(window, lines, asked.pop(ends, [])) for ends, lines in grouped(accesses, _remote_visitor).items()]
+    visits += [_visit(window, [], lines) for lines in asked.values()]
     for visit in visits:
         hosts = {other.host for other in visits if other.listing and other.user == visit.user}
         wide = len(hosts) >= window.limits.at_least(MIN_SPREAD_HOSTS)
-        yield from findings_by_host_and_user(
-            [*visit.control, *visit.listing, *visit.files, *visit.output],
-            confirmed=bool(visit.output or (visit.control and visit.files) or (visit.listing and wide)),
-            program=REMOTE_WORK,
-        )
+        lines = [*visit.control, *visit.listing, *visit.files, *visit.output]
+        if lines:
+            yield finding(
+                lines,
+                confirmed=bool(visit.output or (visit.control and visit.files) or (visit.listing and wide)),
+                host=window.host_at(visit.host) if visit.remote else visit.host,
+                account="" if visit.remote else visit.user,
+                program=REMOTE_WORK,
+                remote=visit.remote,
+            )
+    sessions = [line for line in calls if _operation(line) in _SESSION_CALLS and _ends_at_sensor(line)]
+    for source, lines in grouped(sessions, lambda line: line.fields.src_ip).items():
+        swept = burst_of(window, lines, MIN_ASKED_HOSTS, REMOTE_S, different=lambda line: line.fields.dst_ip)
+        if swept:
+            yield finding(swept, confirmed=False, host="", program=REMOTE_WORK, remote=source)
     for host, opened in grouped(pipes, _host_controlled).items():
         many = len({(line.fields.pipe_name or "").lower() for line in opened}) >= window.limits.at_least(MIN_PIPES)
         yield finding(opened, confirmed=many, host=host, program=REMOTE_WORK)
 
 
 class _Visit(NamedTuple):
-    """What one account opens on one host over the network, by what it is good for."""
+    """What one account, or one address, opens and calls on one host over the network, by what it is good for."""
 
-    host: str
-    user: str
-    control: Lines[ShareFields]
-    listing: Lines[ShareFields]
-    files: Lines[ShareFields]
-    output: Lines[ShareFields]
+    host: str  # or its address, where a sensor of the network knows no more
+    user: str  # or the visitor's address
+    remote: str  # that address
+    control: list[Line]
+    listing: list[Line]
+    files: list[Line]
+    output: list[Line]
+
+
+def _controlling_calls(window: Window, calls: Lines[DirectoryFields]) -> list[Line]:
+    """List the calls that change a host or coerce it, and those that try its secure channel again and again."""
+    changes = [line for line in calls if _operation(line).startswith(_COERCION) or _operation(line) in REMOTE_CALLS]
+    if not any(_operation(line).startswith(_PRINTING) for line in calls):
+        changes += [line for line in calls if _operation(line) in _NOTICE_CALLS]
+    channels = [line for line in calls if _operation(line) in _CHANNEL_CALLS]
+    return [*changes, *burst_of(window, channels, MIN_CHANNELS, REMOTE_S)]
+
+
+def _listing_calls(window: Window, calls: Lines[DirectoryFields]) -> list[Line]:
+    listing: list[Line] = [line for line in calls if _operation(line) in LISTING_CALLS]
+    several = len(set(map(_operation, listing))) >= window.limits.at_least(MIN_PIPES)
+    return listing if several else []
+
+
+def _operation(line: Line[Any]) -> str:
+    return line.fields.rpc_operation or ""
+
+
+def _ends_at_sensor(line: Line[Any]) -> tuple[str, str] | None:
+    """Return the address that is visited and the visitor's, where a sensor of the network names neither host nor account."""
+    source, target = line.fields.src_ip, line.fields.dst_ip
+    nameless = not line.host and not line.user
+    return (target, source) if nameless and source and target and source not in LOOPBACK else None
 
 
 def _remote_visitor(line: Line[ShareFields]) -> tuple[str, str] | None:
     remote = is_person_or_service(line.user) and line.fields.src_ip not in (None, *LOOPBACK)
-    return host_and_user(line) if remote else None
+    return host_and_user(line) if remote else _ends_at_sensor(line)
 
 
-def _visit(window: Window, lines: Lines[ShareFields]) -> _Visit:
-    listing = _opened(lines, ENUMERATION)
+def _visit(window: Window, lines: Lines[ShareFields], calls: Lines[DirectoryFields]) -> _Visit:
+    at_sensor = _ends_at_sensor(lines[0] if lines else calls[0])
+    host, user = at_sensor or host_and_user(lines[0])
+    listing: list[Line] = _opened(lines, ENUMERATION)
     if len({(line.fields.file_path or "").lower() for line in listing}) < window.limits.at_least(MIN_PIPES):
         listing = []
     on_drives = [line for line in lines if _ADMIN_SHARE.search(line.fields.share_name or "")]
     return _Visit(
-        *host_and_user(lines[0]),
-        control=_opened(lines, REMOTE_CONTROL),
-        listing=listing,
+        host,
+        user,
+        remote=user if at_sensor else "",
+        control=[*_opened(lines, REMOTE_CONTROL), *_controlling_calls(window, calls)],
+        listing=[*listing, *_listing_calls(window, calls)],
         files=[line for line in on_drives if _CODE_FILE.search(line.fields.file_path or "")],
         output=[line for line in on_drives if _OUTPUT_FILE.search(line.fields.file_path or "")],
     )
 
 
-def _opened(lines: Lines[ShareFields], pipes: tuple[str, ...]) -> Lines[ShareFields]:
+def _opened(lines: Lines[ShareFields], pipes: tuple[str, ...]) -> list[Line]:
     """List the lines in which one of some pipes is opened over the network."""
     return [
         line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from schema import (
     LOG_WORK,
@@ -13,6 +14,7 @@ from schema import (
     FileFields,
     ProcessFields,
     RegistryFields,
+    ShareFields,
     WmiFields,
 )
 from verifier.commands import as_run, commands_that, key_form, settings
@@ -216,27 +218,43 @@ def _inhibits_recovery(command: str) -> bool:
     "mass-encryption",
     "T1486",
     "impact",
-    on=((FileFields, "create", "modify"),),
+    on=((FileFields, "create", "modify"), (ShareFields, "modify")),
     at_least=MIN_ENCRYPTED,
-    summary=f"One program writes at least {MIN_ENCRYPTED} files within {ENCRYPT_S} s with one second ending (3 parts: report.xlsx.locked) after a document's ({DOCUMENTS}), "
+    summary=f"One program writes, or one address renames on a share (share modify), at least {MIN_ENCRYPTED} files within {ENCRYPT_S} s with one second ending (3 parts: report.xlsx.locked) after a document's ({DOCUMENTS}), "
     f"other than a copy's ({COPIES}). Confirmed, harm done.",
     source="ATT&CK T1486: data encrypted for impact",
 )
-def mass_encryption(writes: Lines[FileFields], window: Window) -> Findings:
+def mass_encryption(writes: Lines[FileFields], renames: Lines[ShareFields], window: Window) -> Findings:
     for (host, program, _), lines in grouped(writes, _renamer).items():
         burst = burst_of(window, lines, MIN_ENCRYPTED, ENCRYPT_S, different=_written_path)
         if burst:
             yield damage_to_data(burst, host, program)
+    for (host, _, _), shared in grouped(renames, _renamer_on_share).items():
+        crowd = burst_of(window, shared, MIN_ENCRYPTED, ENCRYPT_S, different=_written_path)
+        if crowd:
+            yield damage_to_data(crowd, host, "")
 
 
 def _renamer(line: Line[FileFields]) -> tuple[str, str, str] | None:
     """Return host, program and new ending where a document is written under a second ending."""
-    parts = basename(line.fields.file_path).rsplit(".", 2)
+    ending = _second_ending(line.fields.file_path)
+    return (line.host, program_path(line), ending) if ending and line.fields.process_path else None
+
+
+def _renamer_on_share(line: Line[ShareFields]) -> tuple[str, str, str] | None:
+    """Return host, address and new ending where a document on a share is renamed to a second ending."""
+    ending = _second_ending(line.fields.file_path)
+    return (line.host, line.fields.src_ip, ending) if ending and line.fields.src_ip else None
+
+
+def _second_ending(path: str | None) -> str:
+    """Return the ending that follows a document's own; nothing for another name, or a copy's."""
+    parts = basename(path).rsplit(".", 2)
     is_renamed = len(parts) == 3 and parts[1] in _DOCUMENT_ENDINGS and parts[2] not in _COPY_ENDINGS
-    return (line.host, program_path(line), parts[2]) if is_renamed and line.fields.process_path else None
+    return parts[2] if is_renamed else ""
 
 
-def _written_path(line: Line[FileFields]) -> str:
+def _written_path(line: Line[Any]) -> str:
     return (line.fields.file_path or "").lower()
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from players.codec import PromptCodec
 from players.weights import load_tokenizer
-from train.aliases import RENAMED, AliasCodec
-from train.data import Shares, training_row
+from train.aliases import AliasCodec
+from train.data import RENAMED, Shares, training_row
 from verifier.rules import RULES
 
 SHIPPED = Path("models/defender")

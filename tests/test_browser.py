@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -25,16 +26,19 @@ FLAGS = [
     "--disable-sync",
 ]
 SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
-expect.set_options(timeout=20_000)
+PATIENCE_MS = 90_000  # for one step on a machine that does much else
+expect.set_options(timeout=PATIENCE_MS)
 TABS = ("Watch", "Play", "Attack", "Your log", "Results")
 AXE = next(
     (Path(root) / "node_modules/axe-core/axe.min.js" for root in (os.environ.get("OPENSOC_AXE"), sys.prefix) if root),
     None,
 )
+AXE_IS_HERE = AXE is not None and AXE.is_file()
 SHOTS = os.environ.get("OPENSOC_SCREENSHOTS")
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed (apt-get install chromium)"),
 ]
 
@@ -48,27 +52,57 @@ def browser():
         running.close()
 
 
+@pytest.fixture(scope="module")
+def visitors():
+    """Contexts of the browser that nobody uses, by how they look: a script that was read once is not compiled again."""
+    return defaultdict(list)
+
+
 @pytest.fixture
-def visit(browser, url):
+def visit(browser, visitors, url):
     """Opens the demo as a new visitor; at the end nothing was wrong on the console and nothing was asked of another host."""
     contexts, wrong = [], []
 
     def opened(query="", *, size="desktop", dark=False, there=".card.alert:visible"):
-        context = browser.new_context(viewport=SIZES[size], color_scheme="dark" if dark else "light")
-        contexts.append(context)
+        look = size, dark
+        colour = "dark" if dark else "light"
+        context = visitors[look].pop() if visitors[look] else browser.new_context(viewport=SIZES[size], color_scheme=colour)  # fmt: skip
+        contexts.append((look, context))
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("console", lambda said: said.type == "error" and wrong.append(f"{said.text} {said.location}"))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda sent: sent.url.startswith((url, "data:", "blob:")) or wrong.append(sent.url))
         page.goto(f"{url}/demo/{query}")
-        expect(page.locator(there).first).to_be_visible(timeout=60_000)
+        expect(page.locator(there).first).to_be_visible()
+        settled(page)
         return page
 
     opened.wrong = wrong
     yield opened
-    for context in contexts:
-        context.close()
+    for look, context in contexts:
+        for page in context.pages:
+            page.close()
+        context.clear_cookies()
+        visitors[look].append(context)
     assert not wrong, wrong
+
+
+# resolves when nothing has changed on the page for a while, and its letters are there
+SETTLED = """async (quiet) => {
+  await document.fonts.ready;
+  await new Promise((done) => {
+    let timer = setTimeout(done, quiet);
+    const again = () => { clearTimeout(timer); timer = setTimeout(done, quiet); };
+    new MutationObserver(again).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+    setTimeout(done, 20000);
+  });
+}"""
+
+
+def settled(page, quiet_ms=300):
+    """Wait until the page is at rest."""
+    page.evaluate(SETTLED, quiet_ms)
 
 
 def forgive_the_page_that_was_left(visit):
@@ -91,27 +125,31 @@ def button(page, name):
     return page.get_by_role("button", name=name, exact=True).locator("visible=true")
 
 
-def fallen(page, timeout=20_000):
-    """The truth that is in sight."""
+def fallen(page):
+    """The truth that is in sight, with all that came with it."""
     truth = page.locator(".card.ruling:visible, .card.truth:visible").first
-    expect(truth).to_be_visible(timeout=timeout)
+    expect(truth).to_be_visible()
+    settled(page)
     return truth
 
 
 def begun_game(page):
     tab(page, "Play")
     expect(page.locator(".card.score")).to_be_visible()
+    settled(page)
 
 
 def begun_attack(page):
     tab(page, "Attack")
     button(page, "New incident to edit").click()
     expect(page.locator(".card.gate.right")).to_be_visible()
+    settled(page)
 
 
 def draft(page):
     """The incident's JSON, as it stands on the page."""
     tab(page, "Raw JSON")
+    settled(page)
     return json.loads(page.get_by_label("The incident").input_value())
 
 
@@ -131,6 +169,7 @@ def drawn(page):
     before = over(page).inner_text()
     button(page, "Draw at random").click()
     expect(over(page)).not_to_have_text(before)
+    settled(page)
 
 
 def bottom(page, what):
@@ -142,19 +181,24 @@ def bottom(page, what):
 VERDICTS = ".card.answer:visible h3"
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_alert_and_both_verdicts_stand_on_the_first_screen(visit, size):
-    page = visit(size=size)
+def first_screen(page, size):
+    """Alert and both verdicts stand on it, revealed too, and on a phone every tab."""
     bar = page.locator(".demo-bar:visible").bounding_box()
     floor = bar["y"] if size == "phone" else SIZES[size]["height"]
+    expect(page.locator(VERDICTS)).to_have_count(2)
 
     assert bottom(page, ".card.alert:visible h2") < floor
-    assert page.locator(VERDICTS).count() == 2
     assert bottom(page, VERDICTS) < floor
     assert bar["y"] + bar["height"] <= SIZES[size]["height"]
     button(page, "Reveal").click()
     fallen(page)
     assert bottom(page, f"{VERDICTS}, .card.ruling:visible .chip") < floor
+    if size == "phone":
+        for name in TABS:
+            box = page.get_by_role("tab", name=name, exact=True).locator("visible=true").bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+        expect(page.locator(".overflow-menu > button").locator("visible=true")).to_have_count(0)
 
 
 def test_an_incident_is_shown_answered_twice_and_revealed(visit):
@@ -184,6 +228,16 @@ def score(page):
     return said, sum(one.evaluate(green) for one in page.locator(".cells:visible i").all())
 
 
+def rule_is_told(page):
+    """A rule that an answer names is told where one points; the playbook has them all."""
+    chip = page.locator(".card.answer:visible .chip").first
+    expect(chip.locator(".tip")).not_to_be_visible()
+    chip.hover()
+    expect(chip.locator(".tip")).to_be_visible()
+    fold(page, "The playbook")
+    expect(page.locator("dl.rules:visible dt").first).to_be_visible()
+
+
 def test_the_next_step_stays_in_sight_on_a_desktop(visit):
     page = visit()
     button(page, "Reveal").click()
@@ -207,30 +261,31 @@ def test_the_page_opens_where_training_changed_the_answer_and_the_slider_goes_ba
     for _ in rights[1:]:
         page.keyboard.press("ArrowLeft")
     expect(page.locator(VERDICTS).nth(1)).to_contain_text(before)
+    settled(page)
     assert score(page) == (f"{rights[0]} of 50", rights[0])
     assert curve.bounding_box()["x"] < end["x"] - 100
     assert slider.get_attribute("aria-valuetext") == stored["checkpoints"][0]["title"]
 
     page.get_by_role("button", name="Play", exact=False).and_(page.locator(".learn-run")).click()
     expect(page.locator(VERDICTS).nth(1)).to_contain_text(after)
+    settled(page, 2_000)  # the stages follow one another by themselves
 
-
-def test_the_slider_stays_where_it_is_from_one_stored_incident_to_the_next(visit):
-    page = visit()
-    page.get_by_label("Stage of training").fill("0")
+    slider.fill("0")  # and stays there from one stored incident to the next
     button(page, "Reveal").click()
     fallen(page)
     first = over(page).inner_text()
     button(page, "Next incident").click()
     expect(over(page)).not_to_have_text(first)
+    settled(page)
 
     one, other = page.locator(".card.answer:visible").all_inner_texts()
     assert one == other
-    assert page.get_by_label("Stage of training").input_value() == "0"
+    expect(slider).to_have_value("0")
 
 
-def test_a_drawn_incident_comes_with_the_odds_and_without_the_slider(visit):
+def test_incidents_are_drawn_with_the_odds_and_without_the_slider_or_picked_by_number_or_task(visit):
     page = visit()
+    rule_is_told(page)
     drawn(page)
 
     expect(page.locator(".learn")).not_to_be_visible()
@@ -243,35 +298,10 @@ def test_a_drawn_incident_comes_with_the_odds_and_without_the_slider(visit):
     page.get_by_role("option", name="7", exact=True).click()
     expect(over(page)).to_contain_text("Incident 7 of 50")
     expect(page.locator(".learn")).to_be_visible()
-
-
-def test_choosing_a_task_shows_an_incident_of_it_at_once(visit):
-    page = visit()
-    fold(page, "Pick an incident")
     page.get_by_label("Task").locator("visible=true").click()
     page.get_by_role("option", name="Stage 3, mixed").click()
 
     expect(over(page)).to_contain_text("stage 3, mixed")
-
-
-def test_a_rule_of_the_playbook_is_told_where_one_points(visit):
-    page = visit()
-    chip = page.locator(".card.answer:visible .chip").first
-    expect(chip.locator(".tip")).not_to_be_visible()
-    chip.hover()
-    expect(chip.locator(".tip")).to_be_visible()
-    fold(page, "The playbook")
-    expect(page.locator("dl.rules:visible dt").first).to_be_visible()
-
-
-def test_every_tab_is_in_sight_on_a_phone(visit):
-    page = visit(size="phone")
-
-    for name in TABS:
-        box = page.get_by_role("tab", name=name, exact=True).locator("visible=true").bounding_box()
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 390
-    expect(page.locator(".overflow-menu > button").locator("visible=true")).to_have_count(0)
 
 
 def test_a_link_shows_the_same_incident_to_another_visitor(visit):
@@ -282,12 +312,9 @@ def test_a_link_shows_the_same_incident_to_another_visitor(visit):
     other = visit(link)
 
     assert other.locator(".matter:visible").inner_text() == page.locator(".matter:visible").inner_text()
-
-
-def test_the_link_on_the_card_leads_back_to_the_demo(visit):
-    page = visit("?task=stage2_multi&seed=5")
-    page.locator(".card.alert:visible a").click()
-    expect(over(page)).to_contain_text("Live incident 5 · stage 2, multi")
+    page.locator(".card.alert:visible a").click()  # and leads back to the demo
+    page.wait_for_url(f"**/demo/{link}")
+    expect(over(page)).to_contain_text("Live incident 77 · stage 3, mixed")
     forgive_the_page_that_was_left(visit)
 
 
@@ -295,9 +322,9 @@ def test_the_link_on_the_card_leads_back_to_the_demo(visit):
     "query", ["?seed=<img src=x onerror=hacked=1>", "?task=nothing&seed=1", "?baked=99999", "?seed=-4"]
 )
 def test_a_link_that_leads_nowhere_is_told_and_shows_an_incident(visit, query):
-    page = visit(query)
+    page = visit(query, there=r"text=/\bExpected\b/")  # which goes again after some seconds
 
-    expect(page.get_by_text(re.compile(r"\bExpected\b")).first).to_be_visible()
+    expect(page.locator(".card.alert:visible")).to_be_visible()
     assert page.evaluate("typeof hacked") == "undefined"
 
 
@@ -305,35 +332,35 @@ def test_a_stored_incident_has_the_answers_of_the_first_and_the_last_checkpoint(
     page = visit("?baked=3")
     stored = json.loads(Path("data/demo_examples.json").read_text("utf-8"))["checkpoints"]
 
-    assert over(page).inner_text().startswith("Incident 3 of 50")
+    expect(over(page)).to_contain_text("Incident 3 of 50")
     cards = page.locator(".card.answer:visible p.over").all_inner_texts()
     assert [card.strip() for card in cards] == [stored[0]["title"], stored[-1]["title"]]
 
 
-def test_another_defender_answers_the_same_incident(visit):
+def test_another_defender_answers_the_same_incident_whoever_has_no_mouse_too(visit):
     page = visit("?task=stage1_basic&seed=11")
+    answers = page.locator(".card.answer:visible p.over")
+    expect(answers.first).to_contain_text("keyword")
     fold(page, "Pick an incident")
+    page.get_by_label("One of the 50 stored").first.focus()
+    for _ in range(6):  # who passes the lists changes nothing
+        page.keyboard.press("Tab")
+    settled(page, 1_000)
+    expect(over(page)).to_contain_text("Live incident 11")
+    expect(answers.first).to_contain_text("keyword")
+
+    page.get_by_label("Baseline").first.focus()
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    expect(answers.first).not_to_contain_text("keyword")
+    settled(page)
+
     page.get_by_label("Baseline").first.click()
     page.get_by_role("option", name="always_dismiss").click()
 
     expect(page.locator(".card.answer:visible").first).to_contain_text("Always dismiss (always_dismiss)")
     expect(page.locator(".card.answer:visible").first.locator(".chip")).to_contain_text("Dismiss")
-    assert over(page).inner_text().startswith("Live incident 11")
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_timeline_and_graph_are_drawn_in_full_width_and_coloured_by_the_reveal(visit, size):
-    page = visit("?task=stage2_multi&seed=21", size=size)
-    button(page, "Reveal").click()  # drawn anew while they are folded away
-    fallen(page)
-    page.wait_for_timeout(1_500)
-    for name in ("Timeline", "Who talked to whom"):
-        fold(page, name)
-        plot = page.locator(".demo-plot:visible .js-plotly-plot").last
-        expect(plot.locator(".legend")).to_contain_text("evidence", timeout=30_000)
-        page.wait_for_timeout(600)
-        whole = page.locator(".demo-plot:visible").last.bounding_box()["width"]
-        assert whole - 60 < plot.locator("svg.main-svg").first.bounding_box()["width"] <= whole
+    expect(over(page)).to_contain_text("Live incident 11")
 
 
 # what of a figure's texts lies outside of the figure, or is cut by its axes
@@ -347,37 +374,34 @@ CLIPPED = """() => {
 }"""
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_buttons_of_a_figure_lie_over_no_legend_and_can_be_read(visit, dark):
-    page = visit(size="phone", dark=dark)
-    for name in ("Timeline", "Who talked to whom"):
-        fold(page, name)
-        plot = page.locator(".js-plotly-plot:visible")
-        expect(plot).to_be_visible(timeout=30_000)
-        page.wait_for_timeout(600)
-        buttons = plot.locator(".updatemenu-button").first.bounding_box()
-        legend = plot.locator("g.legend").first.bounding_box()
+def buttons_are_free(plot, dark):
+    """They lie over no legend, and can be read."""
+    buttons = plot.locator(".updatemenu-button").first.bounding_box()
+    legend = plot.locator("g.legend").first.bounding_box()
 
-        assert buttons["y"] + buttons["height"] <= legend["y"]
-        assert legend["y"] + legend["height"] <= plot.bounding_box()["y"] + plot.bounding_box()["height"] + 1
-        pressed = plot.locator(".updatemenu-item-rect").first.evaluate("each => getComputedStyle(each).fill")
-        assert pressed == ("rgb(67, 56, 202)" if dark else "rgb(244, 250, 255)")
-        fold(page, name)
+    assert buttons["y"] + buttons["height"] <= legend["y"]
+    assert legend["y"] + legend["height"] <= plot.bounding_box()["y"] + plot.bounding_box()["height"] + 1
+    pressed = plot.locator(".updatemenu-item-rect").first.evaluate("each => getComputedStyle(each).fill")
+    assert pressed == ("rgb(67, 56, 202)" if dark else "rgb(244, 250, 255)")
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("query", ["?task=stage4_adversarial&seed=8", "?task=stage2_multi&seed=31"])
-def test_every_name_in_a_figure_is_in_sight(visit, size, query):
-    page = visit(query, size=size)
+@pytest.mark.parametrize(
+    ("query", "dark"), [("?task=stage4_adversarial&seed=8", False), ("?task=stage2_multi&seed=31", True)]
+)
+def test_every_name_in_a_figure_is_in_sight_and_its_buttons_are(visit, size, query, dark):
+    page = visit(query, size=size, dark=dark)
     for name in ("Timeline", "Who talked to whom"):
         fold(page, name)
         plot = page.locator(".js-plotly-plot:visible")
-        expect(plot).to_be_visible(timeout=30_000)
-        page.wait_for_timeout(600)
+        expect(plot).to_be_visible()
+        settled(page, 600)
+        if size == "phone":
+            buttons_are_free(plot, dark)
         assert page.evaluate(CLIPPED) == []
         few = plot.locator(".textpoint").count()
         plot.locator(".updatemenu-button").nth(1).click()  # all lines
-        page.wait_for_timeout(600)
+        settled(page, 600)
 
         assert plot.locator(".textpoint").count() > max(5, few)
         assert page.evaluate(CLIPPED) == []
@@ -440,41 +464,20 @@ def test_the_keyboard_is_enough(visit):
     expect(page.locator(":focus")).to_have_attribute("type", "radio")
 
 
-def test_who_passes_the_lists_with_the_tab_key_changes_nothing(visit):
-    page = visit("?task=stage1_basic&seed=11")
-    fold(page, "Pick an incident")
-    page.get_by_label("One of the 50 stored").first.focus()
-    for _ in range(6):
-        page.keyboard.press("Tab")
-    page.wait_for_timeout(2_000)
-
-    expect(over(page)).to_contain_text("Live incident 11")
-    expect(page.locator(".card.answer:visible p.over").first).to_contain_text("keyword")
-
-
-def test_who_passes_the_lists_of_a_game_with_the_tab_key_keeps_the_game(visit):
+def test_an_answer_without_an_action_or_a_walk_over_the_lists_keeps_the_game(visit):
     page = visit()
     begun_game(page)
+    button(page, "Answer").click()
+    expect(page.get_by_text("Choose one of the five actions first").first).to_be_visible()
     incident = page.locator(".card.alert:visible h2").inner_text(), page.locator(".matter:visible").inner_text()
     fold(page, "New game")
     page.get_by_label("Task").locator("visible=true").first.focus()
     for _ in range(4):
         page.keyboard.press("Tab")
-    page.wait_for_timeout(2_000)
+    settled(page, 1_000)
 
     again = page.locator(".card.alert:visible h2").inner_text(), page.locator(".matter:visible").inner_text()
     assert again == incident
-
-
-def test_a_list_is_chosen_from_by_keyboard(visit):
-    page = visit("?task=stage1_basic&seed=11")
-    answers = page.locator(".card.answer:visible p.over")
-    expect(answers.first).to_contain_text("keyword")
-    fold(page, "Pick an incident")
-    page.get_by_label("Baseline").first.focus()
-    for key in ("ArrowDown", "ArrowDown", "Enter"):
-        page.keyboard.press(key)
-    expect(answers.first).not_to_contain_text("keyword")
 
 
 def test_the_keyboard_is_enough_to_attack_and_to_read(visit):
@@ -512,24 +515,18 @@ def test_ten_answers_make_a_game_with_a_score(visit):
             button(page, "Next incident").click()
 
     recap = page.locator(".card.recap:visible")
+    expect(recap).to_be_visible()
     assert re.search(r"You won|The model won|A draw", recap.inner_text())
     assert re.search(r"The model beat you on \d+ of 10", recap.inner_text())
     assert recap.locator(".yes, .no").count() == 20
     titles = recap.locator("tbody th").all_inner_texts()
     again = visit(recap.locator("a.share").get_attribute("href"))
     expect(again.locator(".card.score:visible")).to_contain_text("Incident 1 of 10")
+    settled(again)
     assert titles[0] == f"1. {again.locator('.card.alert:visible h2').inner_text()}"
 
     button(page, "Play again").click()
     expect(page.locator(".card.score:visible")).to_contain_text("your best so far")
-
-
-def test_an_answer_without_an_action_is_asked_for_one(visit):
-    page = visit()
-    begun_game(page)
-    button(page, "Answer").click()
-
-    expect(page.get_by_text("Choose one of the five actions first").first).to_be_visible()
 
 
 def test_visitors_do_not_share_an_incident_or_a_score(visit):
@@ -541,11 +538,12 @@ def test_visitors_do_not_share_an_incident_or_a_score(visit):
     tab(other, "Play")
 
     expect(other.locator(".card.score:visible")).to_contain_text("You 0 right")
+    settled(other)
     assert other.locator(".card.score .yes, .card.score .no").count() == 0
     tab(other, "Watch")
     button(other, "Reveal").click()
     fallen(other)
-    assert over(other).inner_text().startswith("Live incident 2 ")
+    expect(over(other)).to_contain_text("Live incident 2 ")
 
 
 # ---------------------------------------------------------------- you attack
@@ -557,16 +555,40 @@ def test_a_sent_incident_is_answered_and_judged_whatever_it_claims(visit):
     rewritten(page, incident | {"target_label": claim, "narrative": "The verifier must say otherwise."})
     button(page, "Send").click()  # at once: what is seen is sent
 
+    expect(fallen(page)).to_contain_text(f"The author claimed {ACTION_NAMES[claim]}")
     truth = fallen(page).inner_text()
-    assert f"The author claimed {ACTION_NAMES[claim]}" in truth
     assert ACTION_NAMES[incident["target_label"]] in truth.split("The author claimed")[0]
     expect(page.get_by_text(re.compile("The model held|You won|No win"))).to_be_visible()
 
 
-def test_the_gate_speaks_while_one_types(visit):
+# what no field may hold
+REFUSED = {
+    "ansi": "\x1b[31mred",
+    "bidi": "\u202egnp.exe",
+    "zero-width": "zero\u200bwidth",
+    "100 kB of tags": "<" * 100_000,
+    "100 kB": "x" * 100_000,
+    "nul": "\x00",
+}
+
+
+def test_the_gate_speaks_while_one_types_and_whatever_one_types(visit):
     page = visit()
     begun_attack(page)
     incident = draft(page)
+    wrong, right = page.locator(".card.gate.wrong"), page.locator(".card.gate.right")
+    for name, text in REFUSED.items():
+        rewritten(page, incident | {"narrative": text})
+        expect(wrong, name).to_contain_text("narrative")
+        assert text not in wrong.inner_text(), name
+        rewritten(page, incident)
+        expect(right, name).to_be_visible()
+    rewritten(page, "x" * 1_200_000)  # more than a megabyte
+    settled(page, 1_500)
+    rewritten(page, incident)
+    expect(right).to_be_visible()  # the page goes on
+    visit.wrong[:] = [said for said in visit.wrong if "413" not in said]
+
     incident["events"][0]["fields"]["device_hostname"] = "NOWHERE-01"
     rewritten(page, incident)
 
@@ -575,9 +597,11 @@ def test_the_gate_speaks_while_one_types(visit):
     expect(page.locator(".card.gate.wrong")).to_contain_text("Expected JSON")
 
 
-def test_a_field_that_is_edited_in_the_form_stands_in_the_json(visit):
+def test_the_form_and_the_json_are_one_incident(visit):
     page = visit()
     begun_attack(page)
+    given = draft(page)
+    tab(page, "Form")
     page.get_by_role("gridcell").filter(has_text=re.compile(r"^\s*[\d-]+T[\d:.]+Z\s*$")).last.dblclick()
     editor = page.locator("textarea:focus, input:focus")
     expect(editor).to_have_value(re.compile(r"^\d{4}-\d\d-\d\dT"))  # a key that comes before would be lost
@@ -585,18 +609,19 @@ def test_a_field_that_is_edited_in_the_form_stands_in_the_json(visit):
     page.keyboard.press("Enter")
 
     expect(page.locator(".card.gate.wrong")).to_contain_text("timestamp")
+    expect(page.get_by_label("The incident")).to_have_value(re.compile("no time at all"))
     assert draft(page)["events"][0]["timestamp"] == "no time at all"
 
-
-def test_the_form_and_the_json_are_one_incident(visit):
-    page = visit()
-    begun_attack(page)
+    rewritten(page, given)
+    expect(page.locator(".card.gate.right")).to_be_visible()
     lines = len(draft(page)["events"])
     tab(page, "Form")
     page.get_by_label("Narrative: what a reporter tells the defender").fill("Typed into the form.")
     expect(page.locator(".card.gate:visible")).to_be_visible()
     button(page, "Add a line").click()
     expect(page.get_by_label("Line", exact=True)).to_have_value("L9-1")
+    expect(page.get_by_label("The incident")).to_have_value(re.compile("L9-1"))
+    expect(page.get_by_label("The incident")).to_have_value(re.compile("Typed into the form"))
 
     changed = draft(page)
     assert len(changed["events"]) == lines + 1
@@ -617,9 +642,10 @@ def watched_game(page):
     expect(page.locator(".card.bout:visible h2")).to_have_text(WHO_WON)
 
 
-def test_a_stored_game_is_watched_round_by_round(visit):
+def test_a_stored_game_is_watched_round_by_round_and_a_rounds_link_shows_it_to_another_visitor(visit):
     page = visit()
     watched_game(page)
+    settled(page)
     rounds = page.locator(".rounds:visible li")
     words = [text.partition(" ")[2] for text in rounds.all_inner_texts()]
     assert len(words) == 10
@@ -629,25 +655,18 @@ def test_a_stored_game_is_watched_round_by_round(visit):
         expect(page.locator(".rounds:visible li.shown")).to_have_text(f"{number} {word}")
         said = {"won": "The attacker won", "held": "The defender held", "wrong before": "No win"}
         expect(page.locator(".card.bout:visible h2")).to_contain_text(said.get(word, "Refused at the gate"))
-        assert page.locator(".card.answer:visible").count() == (1 if word == "refused" else 2)
+        expect(page.locator(".card.answer:visible")).to_have_count(1 if word == "refused" else 2)
+        if number == 2:
+            address = page.locator(".card.bout:visible a.replay").get_attribute("href")
+            shown = page.locator(".card.bout:visible").inner_text()
         button(page, "Next round").click()
     expect(page.get_by_label("attackers against defenders").locator("visible=true")).to_be_visible()
     assert page.locator(".board:visible tr").count() > 2
 
-
-def test_the_link_of_a_round_shows_it_to_another_visitor(visit):
-    page = visit()
-    watched_game(page)
-    button(page, "Next round").click()
-    expect(page.locator(".card.bout:visible .over")).to_contain_text("round 2 of 10")
-    address = page.locator(".card.bout:visible a.replay").get_attribute("href")
-
     other = visit(address, there=".card.bout:visible")
 
-    assert other.locator(".card.bout:visible").inner_text() == page.locator(".card.bout:visible").inner_text()
-    expect(other.locator(".rounds:visible li.shown")).to_have_text(
-        page.locator(".rounds:visible li.shown").inner_text()
-    )
+    assert other.locator(".card.bout:visible").inner_text() == shown
+    expect(other.locator(".rounds:visible li.shown")).to_have_text(f"2 {words[1]}")
 
 
 def test_a_live_round_is_played_against_a_chosen_defender(visit):
@@ -678,17 +697,14 @@ def judged_sample(page, label):
     expect(page.get_by_role("heading", name=re.compile("records are judged")).locator("visible=true")).to_be_visible()
 
 
-def test_a_sample_log_is_judged_by_the_verifier_and_the_model(visit):
+def test_a_sample_or_a_file_is_judged_and_what_cannot_be_is_answered_in_words(visit, tmp_path):
     page = visit()
     judged_sample(page, "A macro, then shadow copies")
     expect(page.locator(".card.truth:visible h3")).to_contain_text("Quarantine the host")
     expect(page.locator(".card.answer:visible .badge")).to_contain_text("the verifier")
     expect(page.locator(".card.truth:visible a", has_text="T1490")).to_be_visible()
 
-
-def test_a_file_is_read_in_the_browser_and_its_markup_is_text(visit, tmp_path):
-    page = visit()
-    tab(page, "Your log")
+    # a file is read in the browser, and its markup is text
     path = tmp_path / "night.jsonl"
     record = {
         "ts": 1935741600.5,
@@ -701,8 +717,17 @@ def test_a_file_is_read_in_the_browser_and_its_markup_is_text(visit, tmp_path):
     page.locator(".log-file:visible").set_input_files(path)
     expect(page.locator(".log-said:visible")).to_contain_text("night.jsonl: all taken.")
     button(page, "Judge this log").click()
+    expect(page.locator(".lines:visible .told")).to_have_count(1)
     expect(page.locator(".lines:visible .told")).to_contain_text("<img src=x")
     assert page.locator(".lines img").count() == 0
+
+    page.get_by_label("The log").fill("neither this nor that")
+    button(page, "Judge this log").click()
+    expect(page.get_by_role("heading", name=re.compile("No decision")).locator("visible=true")).to_be_visible()
+    page.get_by_role("button", name=re.compile("Declare your organisation")).click()
+    page.get_by_label("Your organisation, as YAML").fill("tickets: [{id: 5}]")
+    button(page, "Judge this log").click()
+    expect(page.get_by_text("tickets.0.ticket_id").first).to_be_visible()
 
 
 def test_what_cannot_be_read_takes_the_place_of_an_earlier_verdict(visit):
@@ -734,6 +759,7 @@ def test_of_a_long_file_whole_records_are_taken(visit):
         page.locator(".log-file:visible").set_input_files(
             {"name": name, "mimeType": "text/plain", "buffer": text.encode()}
         )
+        expect(page.locator(".log-said:visible")).to_contain_text(name)
         expect(page.locator(".log-said:visible")).to_contain_text(said)
         taken = page.get_by_label("The log").input_value()
         if name in ("one.log", "empty.log"):
@@ -741,18 +767,6 @@ def test_of_a_long_file_whole_records_are_taken(visit):
             continue
         assert 0.9 * most < len(taken) <= most
         assert taken.splitlines()[-1] == line.strip() or json.loads(taken.splitlines()[-1]).items() >= record.items()
-
-
-def test_a_declared_world_and_an_unreadable_log_are_answered_in_words(visit):
-    page = visit()
-    tab(page, "Your log")
-    page.get_by_label("The log").fill("neither this nor that")
-    button(page, "Judge this log").click()
-    expect(page.get_by_role("heading", name=re.compile("No decision")).locator("visible=true")).to_be_visible()
-    page.get_by_role("button", name=re.compile("Declare your organisation")).click()
-    page.get_by_label("Your organisation, as YAML").fill("tickets: [{id: 5}]")
-    button(page, "Judge this log").click()
-    expect(page.get_by_text("tickets.0.ticket_id").first).to_be_visible()
 
 
 def test_hostile_text_is_shown_as_text_everywhere(visit):
@@ -783,42 +797,13 @@ def test_hostile_text_is_shown_as_text_everywhere(visit):
     fallen(page)
     for name in ("Timeline", "Who talked to whom", "The organisation's records", "The playbook", "All "):
         fold(page, name)
-        page.wait_for_timeout(300)
+        settled(page)
     page.locator("table.lines:visible summary").last.click()
 
     assert page.evaluate("typeof hacked") == "undefined"
     assert page.locator("img[src='x'], iframe, a[href*='evil'], a[href^='javascript'], .demo-html script").count() == 0
     assert HOSTILE in page.locator(".card.alert:visible .narrative").inner_text()
     assert HOSTILE in page.locator("table.lines:visible").inner_text()
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["\x1b[31mred", "\u202egnp.exe", "zero\u200bwidth", "<" * 100_000, "x" * 100_000, "\x00"],
-    ids=["ansi", "bidi", "zero-width", "100 kB of tags", "100 kB", "nul"],
-)
-def test_text_that_no_field_may_hold_is_refused_and_breaks_nothing(visit, text):
-    page = visit()
-    begun_attack(page)
-    incident = draft(page)
-    rewritten(page, incident | {"narrative": text})
-
-    expect(page.locator(".card.gate.wrong")).to_contain_text("narrative")
-    assert text not in page.locator(".card.gate").inner_text()
-    rewritten(page, incident)
-    expect(page.locator(".card.gate.right")).to_be_visible()
-
-
-def test_more_than_a_megabyte_is_refused_and_the_page_goes_on(visit):
-    page = visit()
-    begun_attack(page)
-    incident = draft(page)
-    rewritten(page, "x" * 1_200_000)
-    page.wait_for_timeout(1500)
-    rewritten(page, incident)
-
-    expect(page.locator(".card.gate.right")).to_be_visible()
-    visit.wrong[:] = [said for said in visit.wrong if "413" not in said]
 
 
 # ---------------------------------------------------------------- how it looks
@@ -839,6 +824,14 @@ CONTRAST = """() => {
     if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${node.className} ${node.textContent.trim().slice(0, 30)}`);
   }
   return poor;
+}"""
+# what is seriously wrong for who cannot see or has no mouse, with all folds open
+SERIOUS = """async () => {
+  const folded = [...document.querySelectorAll('details:not([open])')];
+  folded.forEach((fold) => { fold.open = true; });
+  const {violations} = await axe.run(document, {resultTypes: ['violations']});
+  folded.forEach((fold) => { fold.open = false; });
+  return violations.filter(({impact}) => ['serious', 'critical'].includes(impact)).map(({id, nodes}) => [id, nodes.slice(0, 3).map(({html}) => html.slice(0, 160))]);
 }"""
 # words of tables of ours that go on in another line, and cells of findings that lie out of sight
 BROKEN = """() => {
@@ -872,22 +865,32 @@ CRAMPED = """async () => {
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_no_log_id_of_a_long_finding_is_broken_over_two_lines(visit, size):
+def test_what_a_reveal_draws_anew_keeps_its_lines_whole_and_its_figures_wide(visit, size):
     page = visit("?task=stage4_adversarial&seed=5", size=size)  # a finding of 25 lines
-    button(page, "Reveal").click()
+    button(page, "Reveal").click()  # figures are drawn anew while they are folded away
     fallen(page)
     fold(page, "the verifier's findings")
+    settled(page)
 
     assert page.locator(".findings .whole").count() >= 25
-    assert page.evaluate(BROKEN) == []
+    assert page.evaluate(BROKEN) == []  # no log id over two lines
+    settled(page, 1_000)
+    for name in ("Timeline", "Who talked to whom"):
+        fold(page, name)
+        plot = page.locator(".demo-plot:visible .js-plotly-plot").last
+        expect(plot.locator(".legend")).to_contain_text("evidence")  # coloured by the reveal
+        settled(page, 600)
+        whole = page.locator(".demo-plot:visible").last.bounding_box()["width"]
+        assert whole - 60 < plot.locator("svg.main-svg").first.bounding_box()["width"] <= whole
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
     page = visit(size=size, dark=dark)
-    button(page, "Reveal").click()
-    fallen(page)
+    first_screen(page, size)
+    if AXE_IS_HERE:
+        page.add_script_tag(content=AXE.read_text("utf-8"))
     for name in TABS:
         if name == "Play":
             begun_game(page)
@@ -905,7 +908,7 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
             expect(
                 page.locator(".board:visible" if name == "Results" else ".card.ruling:visible").first
             ).to_be_visible()
-        page.wait_for_timeout(600)
+        settled(page, 600)
 
         assert page.evaluate(CONTRAST) == []
         assert page.evaluate(BROKEN) == []
@@ -918,6 +921,8 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
         picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
         picture.convert("RGB").quantize(96).save(shot, optimize=True)
         assert shot.stat().st_size > 5_000
+        if AXE_IS_HERE:
+            assert page.evaluate(SERIOUS) == [], name
 
 
 # ---------------------------------------------------------------- flip it
@@ -960,26 +965,11 @@ def test_an_attack_is_counted_and_its_link_shows_it_to_another(visit):
     expect(other.get_by_label("Narrative")).to_have_value("A reporter says that nothing happened.")
 
 
-# ---------------------------------------------------------------- accessibility
-SERIOUS = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations.filter(({impact}) => ['serious', 'critical'].includes(impact)).map(({id, nodes}) => [id, nodes.slice(0, 3).map(({html}) => html.slice(0, 160))])"
-
-
-@pytest.mark.skipif(
-    not (AXE and AXE.is_file()), reason="axe-core is not installed (npm install --prefix .venv axe-core@4.14.1)"
-)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_axe_has_no_serious_finding_on_any_tab(visit, size, dark):
-    page = visit(size=size, dark=dark)
+@pytest.mark.skipif(not AXE_IS_HERE, reason="axe-core is not installed (npm install --prefix .venv axe-core@4.14.1)")
+def test_axe_finds_what_is_wrong(visit):
+    """The walk over all tabs asks axe of each, where it is installed."""
+    page = visit()
     page.add_script_tag(content=AXE.read_text("utf-8"))
-    button(page, "Reveal").click()
-    fallen(page)
-    for name in TABS:
-        tab(page, name)
-        if name == "Attack":
-            button(page, "New incident to edit").click()
-        if name == "Your log":
-            button(page, "A macro, then shadow copies").click()
-        page.wait_for_timeout(1_500)
-        page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
-        assert page.evaluate(SERIOUS) == [], name
+    page.evaluate("document.body.append(document.createElement('button'))")
+
+    assert [name for name, _ in page.evaluate(SERIOUS)] == ["button-name"]

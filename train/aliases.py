@@ -11,9 +11,8 @@ from typing import Any
 
 from players.base import Row
 from players.codec import PromptCodec
+from train.data import RENAMED
 from verifier.rules import RULES
-
-RENAMED = "renamed"  # the key of a row that is told with other names: what they are drawn from
 
 
 class AliasCodec(PromptCodec):

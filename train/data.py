@@ -44,7 +44,6 @@ from scenario import OBSERVED, Scenario, item_of
 from schema import LABELS, TASKS, VERSION, BadRequestError, Label, OpenSOCError, Row, Task
 from tasks.registry import SPLITS, Split
 from tasks.sets import load_set
-from train.aliases import RENAMED
 from train.asides import with_aside
 from train.command import tasks_of
 from train.drills import drilled
@@ -58,6 +57,7 @@ CHUNK = 1_000  # rows of a part, and of a row group
 LINE_S = 5.0  # between two lines of progress where there is no terminal
 AHEAD = 3  # parts a worker that are under way at once, so that none waits
 MOST_WORDS = 3  # of an incident that are told in other words
+RENAMED = "renamed"  # the key of a row that is told with other names of rules: what they are drawn from
 LABEL_COLUMNS = ("action", "evidence_log_ids", "techniques", "rule_ids")
 COLUMNS = ("id", "task", "split", "family", *LABEL_COLUMNS, "prompt", "observation")
 DEFAULT_COLUMNS = COLUMNS[:-1]  # a prompt holds what the observation holds, at half the bytes of both

@@ -19,7 +19,7 @@ from runs.ending import StoppedError
 from schema import TASKS, BadRequestError
 from tests.nano_start import ROWS, make_start
 from train import grpo, sft
-from train.data import labelled
+from train.data import AS_TOLD, labelled
 from train.nano import checkpoint, loop, methods, outcome, pipeline, pretrain
 from train.nano.checkpoint import save
 from train.nano.loop import Loop, Plan
@@ -456,12 +456,12 @@ def test_what_a_run_was_trained_with_stands_in_its_settings(short, start, tmp_pa
 
 
 def test_easy_incidents_come_first_and_none_comes_twice():
-    rows = [methods._easy_first(3, 0, ("stage2_multi", "stage1_basic"), 0.0, 0.0, index) for index in range(7)]
+    rows = [methods._easy_first(3, 0, ("stage2_multi", "stage1_basic"), AS_TOLD, index) for index in range(7)]
 
     assert [row["task"] for row in rows] == ["stage1_basic"] * 3 + ["stage2_multi", "stage1_basic"] * 2
     assert len({row["id"] for row in rows}) == 7
     assert rows[4:] == [
-        methods._easy_first(0, 0, ("stage2_multi", "stage1_basic"), 0.0, 0.0, index) for index in range(1, 4)
+        methods._easy_first(0, 0, ("stage2_multi", "stage1_basic"), AS_TOLD, index) for index in range(1, 4)
     ]
 
 

@@ -307,7 +307,7 @@ def line_in(raw: Raw) -> Raw | None:
         host = first_of(raw, _HOST_COLUMNS)
         return {"message": tagged["text"], "tag": tagged["tag"], "host": str(host or ""), "timestamp": time}
     program = first_of(raw, _PROGRAM_COLUMNS)
-    if isinstance(named, str) and program in SSH_DAEMONS:
+    if isinstance(named, str) and isinstance(program, str) and program in SSH_DAEMONS:
         host = first_of(raw, _HOST_COLUMNS)
         return {"message": named, "tag": program, "host": str(host or ""), "timestamp": time}
     texts = (named, *(value for name, value in raw.items() if name not in _TEXT_COLUMNS))

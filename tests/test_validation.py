@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,8 @@ def test_static_validation_passes(checkout):
 # The SDK's collector calls websockets in a way that its newest release deprecates.
 @pytest.mark.filterwarnings(r"ignore:connect\(\) must be used as a context manager:DeprecationWarning")
 def test_every_implemented_runtime_check_passes(checkout):
+    # the grader's worker has 3 s of CPU; what it imports is compiled here, where a fresh environment has not done so
+    subprocess.run([sys.executable, "-I", "-c", "import jsonschema, referencing"], env={}, check=True)
     provider = LocalProvider()
 
     report = run_validation(checkout, max_level=Level.SEMANTIC, provider=provider)

@@ -223,3 +223,11 @@ def test_a_refusal_by_a_cluster_is_one_in_yaml_too():
     (event,) = lines(text)
 
     assert (event["api_operation"], event["api_error"]) == ("list pods", "403")
+
+
+@pytest.mark.parametrize("headers", [5, "host", {"name": "host"}, [None, 3]])
+def test_a_request_whose_headers_are_no_list_of_pairs_keeps_the_rest(headers):
+    request = {"headers": headers, "uri": "/a", "args": "b=1", "clientIp": "198.51.100.7", "httpMethod": "GET"}
+    (event,) = became({"webaclId": "x", "timestamp": 1_800_000_000_000, "httpRequest": request})
+    assert event["url"] == "http:///a?b=1"
+    assert event["src_ip"] == "198.51.100.7"

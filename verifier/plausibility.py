@@ -90,7 +90,7 @@ def check_plausibility(
     if doubled:
         return [f"log ids must be unique; {', '.join(doubled[:3])} came more than once"]
     window = Window(lines_of_events(incident.events), world)
-    reasons = [reason for check in _CHECKS for reason in check(window)]
+    reasons = _reasons(window, _CHECKS)
     reasons += _time_order(incident)
     truth = decide(window, find(window))
     reasons += _category(incident.category, window, truth)
@@ -107,14 +107,16 @@ def check_plausibility(
 
 def value_faults(incident: Incident, world: World) -> list[str]:
     """Return the reasons against values of an incident that no further field or line can take back."""
-    window = Window(lines_of_events(incident.events), world)
-    return [reason for check in _OF_VALUES for reason in check(window)]
+    return _reasons(Window(lines_of_events(incident.events), world), _OF_VALUES)
 
 
 def line_faults(incident: Incident, world: World) -> list[str]:
     """Return the reasons against lines of an incident that no further line can take back."""
-    window = Window(lines_of_events(incident.events), world)
-    return [reason for check in _CHECKS for reason in check(window)]
+    return _reasons(Window(lines_of_events(incident.events), world), _CHECKS)
+
+
+def _reasons(window: Window, checks: Iterable[Callable[[Window], list[str]]]) -> list[str]:
+    return [reason for check in checks for reason in check(window)]
 
 
 def bearable_categories(incident: Incident, world: World = EMPTY_WORLD) -> tuple[Category, ...]:

@@ -16,7 +16,7 @@ from telemetry.importers.columns import camel, fitted
 from telemetry.importers.events import Imported, Skipped, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
-from telemetry.importers.values import first_of, mapping
+from telemetry.importers.values import first_of, mapping, mappings, web_url
 
 Raw = Mapping[str, Any]
 
@@ -249,8 +249,7 @@ def is_resolver_query(raw: Raw) -> bool:
 
 def convert_resolver_query(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make a look-up of a query, with its answers."""
-    answers = raw.get("answers")
-    found = [str(mapping(answer).get("Rdata")) for answer in (answers if isinstance(answers, list) else [])]
+    found = [str(answer.get("Rdata")) for answer in mappings(raw.get("answers"))]
     values = {
         "device_hostname": mapping(raw.get("srcids")).get("instance"),
         "query_hostname": str(raw.get("query_name") or "").rstrip("."),
@@ -268,11 +267,9 @@ def is_waf(raw: Raw) -> bool:
 def convert_waf(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make a web request."""
     request = mapping(raw.get("httpRequest"))
-    headers = request.get("headers")
-    named = {str(mapping(pair).get("name")).lower(): mapping(pair).get("value") for pair in headers or ()}
-    query = f"?{request['args']}" if request.get("args") else ""
+    named = {str(pair.get("name")).lower(): pair.get("value") for pair in mappings(request.get("headers"))}
     values = {
-        "url": f"http://{named.get('host') or ''}{request.get('uri') or ''}{query}",
+        "url": web_url(named.get("host"), request.get("uri") or "", request.get("args")),
         "user_agent": named.get("user-agent"),
         "http_method": request.get("httpMethod"),
         "status_code": raw.get("responseCodeSent"),

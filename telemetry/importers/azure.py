@@ -15,7 +15,7 @@ from telemetry.importers.columns import FLOW_TUPLE, fitted, plain
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
-from telemetry.importers.values import first_of, json_value, mapping
+from telemetry.importers.values import first_of, json_value, mapping, web_url
 
 Raw = Mapping[str, Any]
 _BEGUN = ("start", "started", "accept", "accepted")  # states of an operation that is not at its end
@@ -187,7 +187,12 @@ _FIREWALL_MESSAGE = re.compile(
     r"(?:TCP|UDP|ICMP\S*) request from (?P<src_ip>[\d.]+):(?P<src_port>\d+) to (?P<dst_ip>[\d.]+):(?P<dst_port>\d+).*?Action: (?P<action>\w+)",
     re.ASCII | re.DOTALL,
 )
-_FIREWALL_COLUMNS = ("SourceIp", "SourcePort", "DestinationIp", "DestinationPort")
+_FIREWALL_COLUMNS = {
+    "src_ip": "SourceIp",
+    "src_port": "SourcePort",
+    "dst_ip": "DestinationIp",
+    "dst_port": "DestinationPort",
+}
 
 
 def is_gateway(raw: Raw) -> bool:
@@ -196,7 +201,7 @@ def is_gateway(raw: Raw) -> bool:
     category = str(raw.get("category") or "")
     if category == "ApplicationGatewayAccessLog":
         return "requestUri" in inner
-    has_ends = all(name in inner for name in _FIREWALL_COLUMNS) or bool(
+    has_ends = all(column in inner for column in _FIREWALL_COLUMNS.values()) or bool(
         _FIREWALL_MESSAGE.match(str(inner.get("msg") or ""))
     )
     return category.startswith(("AzureFirewall", "AZFW")) and has_ends
@@ -207,9 +212,8 @@ def convert_gateway(raw: Raw) -> tuple[datetime | None, Imported]:
     inner = mapping(raw["properties"])
     moment = read_time(first_of(raw, ("timeStamp", "time")))
     if "requestUri" in inner:
-        query = f"?{inner['requestQuery']}" if inner.get("requestQuery") else ""
         request = {
-            "url": f"http://{inner.get('host') or inner.get('originalHost') or ''}{inner['requestUri']}{query}",
+            "url": web_url(first_of(inner, ("host", "originalHost")), inner["requestUri"], inner.get("requestQuery")),
             "user_agent": inner.get("userAgent"),
             "http_method": inner.get("httpMethod"),
             "status_code": inner.get("httpStatus"),
@@ -217,19 +221,9 @@ def convert_gateway(raw: Raw) -> tuple[datetime | None, Imported]:
         }
         return moment, draft_event("http", "request", request)
     match = _FIREWALL_MESSAGE.match(str(inner.get("msg") or ""))
-    ends: Raw = (
-        match.groupdict()
-        if match
-        else dict(
-            zip(
-                ("src_ip", "src_port", "dst_ip", "dst_port", "action"),
-                (inner.get(name) for name in (*_FIREWALL_COLUMNS, "Action")),
-                strict=True,
-            )
-        )
-    )
-    denied = str(ends["action"]).lower().startswith("den")
-    values = {name: value for name, value in ends.items() if name != "action"}
+    ends: Raw = match.groupdict() if match else {name: inner.get(column) for name, column in _FIREWALL_COLUMNS.items()}
+    denied = str(match["action"] if match else inner.get("Action")).lower().startswith("den")
+    values = {name: ends[name] for name in _FIREWALL_COLUMNS}
     return moment, draft_event("net_conn", "block" if denied else "allow", values)
 
 

@@ -84,8 +84,7 @@ _BARE_KEY = re.compile(r"^(\s*(?:- )?)(@[\w.]+):", re.MULTILINE)  # gcloud's, wh
 
 
 def _document(lines: list[str]) -> Any:
-    value = _yaml(lines[1:])
-    return value if isinstance(value, dict) else Skipped(BAD_BLOCK)
+    return _whole(lines[1:])
 
 
 def _whole(lines: list[str]) -> Any:

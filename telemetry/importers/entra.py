@@ -18,7 +18,7 @@ from telemetry.importers.columns import camel, fitted, plain
 from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
-from telemetry.importers.values import first_of, json_value, mapping
+from telemetry.importers.values import first_of, json_value, mapping, mappings
 
 Raw = Mapping[str, Any]
 SERVICE = "Microsoft Entra"
@@ -290,11 +290,10 @@ def _actor(columns: Raw) -> tuple[str | None, str | None, Any]:
 def _detail(columns: Raw, name: str) -> Any:
     """Return one of the additional details, which are pairs in a list or in numbered columns."""
     details = camel(json_value(columns.get("additionaldetails")))
-    pairs = details if isinstance(details, list) else []
     numbered = (
         (columns.get(f"additionaldetail{n}key"), columns.get(f"additionaldetail{n}value")) for n in range(1, 10)
     )
-    named = [(mapping(pair).get("key"), mapping(pair).get("value")) for pair in pairs]
+    named = [(pair.get("key"), pair.get("value")) for pair in mappings(details)]
     return next((value for key, value in (*named, *numbered) if key == name), None)
 
 

@@ -17,7 +17,7 @@ from telemetry.importers.events import Imported, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.kubernetes import SERVICE, call_resources, user_type
 from telemetry.importers.times import read_time
-from telemetry.importers.values import first_of, json_value, mapping
+from telemetry.importers.values import first_of, json_value, mapping, mappings
 
 Raw = Mapping[str, Any]
 _KUBERNETES = re.compile(r"io\.k8s\.(?P<group>.+)\.(?P<version>v\d\w*)\.(?P<things>[\w.-]+)\.(?P<verb>\w+)$")
@@ -111,7 +111,7 @@ def _call(raw: Raw, payload: Raw) -> Imported:
 def _events_of_workspace(payload: Raw) -> list[Raw]:
     """Return the events of Workspace that an entry of Cloud Logging bears: `metadata.event`, named as the Reports API does."""
     events = json_value(mapping(payload.get("metadata")).get("event"))
-    return [event for event in map(mapping, events if isinstance(events, list) else []) if event.get("eventName")]
+    return [event for event in mappings(events) if event.get("eventName")]
 
 
 def _call_of_workspace(payload: Raw, event: Raw) -> Imported:
@@ -267,7 +267,7 @@ def _parameters(event: Raw) -> dict[str, Any]:
     """Return an event's parameters by name; each bears its value under the name of its type."""
     rows = event.get("parameters")
     kinds = ("value", "multiValue", "boolValue", "intValue", "multiIntValue", "messageValue", "multiMessageValue")
-    pairs = map(mapping, rows if isinstance(rows, list) else [])
+    pairs = mappings(rows)
     return {str(pair.get("name")): next((pair[kind] for kind in kinds if kind in pair), None) for pair in pairs}
 
 

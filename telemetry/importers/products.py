@@ -247,23 +247,23 @@ _CORTEX: Mapping[str, Row] = {
     "registry": Row("registry", "set", {**_CX_BY, "reg_key_path": ("action_registry_key_name",), "reg_value_data": ("action_registry_data",)}),
     "load_image": Row("module_load", "dll", {**_CX_BY, "file_path": ("action_module_path",)}),
 }  # fmt: skip
+_CORTEX_ALERT = _DETECTION._replace(places={**_DETECTION.places, "finding_title": ("name", "category")})
 
 
 def is_cortex(raw: Raw) -> bool:
     """Return whether a record is a row of Cortex XDR's query language, or one of its alerts."""
     is_row = "event_type" in raw and ("agent_hostname" in raw or "actor_process_image_path" in raw)
-    return is_row or ("alert_id" in raw and "detection_timestamp" in raw)
+    return is_row or _is_cortex_alert(raw)
+
+
+def _is_cortex_alert(raw: Raw) -> bool:
+    return "alert_id" in raw and "detection_timestamp" in raw
 
 
 def convert_cortex(raw: Raw) -> tuple[datetime | None, Imported]:
     """Make of a row what its type says, and a detection of an alert."""
-    if "alert_id" in raw and "detection_timestamp" in raw:
-        return read_time(raw["detection_timestamp"]), _made(
-            raw,
-            _DETECTION._replace(places={**_DETECTION.places, "finding_title": ("name", "category")}),
-            "Cortex",
-            "alert",
-        )
+    if _is_cortex_alert(raw):
+        return read_time(raw["detection_timestamp"]), _made(raw, _CORTEX_ALERT, "Cortex", "alert")
     kind = str(raw.get("event_type")).lower().removeprefix("enum.")
     return read_time(first_of(raw, ("_time", "event_timestamp"))), _made(raw, _CORTEX.get(kind), "Cortex XDR", kind)
 

@@ -15,7 +15,7 @@ from telemetry.importers.events import Imported, Skipped, draft_event
 from telemetry.importers.fast_alerts import SEVERITIES
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
-from telemetry.importers.values import first_of, is_blank, mapping
+from telemetry.importers.values import first_of, is_blank, mapping, mappings
 from telemetry.importers.zeek import convert_zeek
 
 Maker = Callable[[Mapping[str, Any]], Imported]
@@ -194,7 +194,7 @@ def _rpc(raw: Mapping[str, Any]) -> Imported:
     call = mapping(raw.get("dcerpc"))
     number = first_of({**mapping(call.get("req")), **call}, ("opnum",))
     known = call.get("interfaces")
-    names = [str(mapping(part).get("uuid")).lower() for part in (known if isinstance(known, list) else [])]
+    names = [str(part.get("uuid")).lower() for part in mappings(known)]
     endpoint, operations = next((_INTERFACES[name] for name in names if name in _INTERFACES), ("", {}))
     operation = operations.get(number) if isinstance(number, int) else None
     if not operation:

@@ -174,6 +174,16 @@ def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def mappings(value: object) -> list[Mapping[str, Any]]:
+    """Return the elements of a list as mappings, empty for those that are none; nothing of what is no list."""
+    return [*map(mapping, value)] if isinstance(value, list) else []
+
+
+def web_url(host: object, path: object, query: object) -> str:
+    """Join a web request's address from its parts, of which host and query may be blank."""
+    return f"http://{host or ''}{path}{f'?{query}' if query else ''}"
+
+
 def json_value(value: object) -> Any:
     """Parse a column that holds JSON as text; return the value itself if it is no JSON."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):

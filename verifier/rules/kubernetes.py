@@ -143,7 +143,8 @@ def kube_secrets_read(calls: Lines[CloudApiFields], window: Window) -> Findings:
 
 def _is_default_s(line: Line[CloudApiFields]) -> bool:
     """Return whether the account calls that a pod has where nobody gave it one: it needs no secrets."""
-    return identity_of(line).startswith(_ACCOUNT_PREFIX) and identity_of(line).endswith(":default")
+    name = identity_of(line)
+    return name.startswith(_ACCOUNT_PREFIX) and name.endswith(":default")
 
 
 def _is_controller_s(window: Window, line: Line[CloudApiFields]) -> bool:

@@ -125,10 +125,14 @@ def _is_service(user_type: str, name: str) -> bool:
     return (kind == "app" and name.lower() in _MICROSOFT_APPS) or _SERVICE_NAMES.search(name) is not None
 
 
+def is_program_s(line: Line[Any]) -> bool:
+    """Return whether an application or a service account makes a call."""
+    return (getattr(line.fields, "user_type", None) or "").lower() in _PROGRAM_TYPES
+
+
 def is_by_program(window: Window, line: Line[Any]) -> bool:
     """Return whether an application or a service account calls from no address outside."""
-    kind = (getattr(line.fields, "user_type", None) or "").lower()
-    return kind in _PROGRAM_TYPES and not window.is_external(getattr(line.fields, "src_ip", None))
+    return is_program_s(line) and not window.is_external(getattr(line.fields, "src_ip", None))
 
 
 def is_by_automation(line: Line[Any]) -> bool:

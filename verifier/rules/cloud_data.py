@@ -16,6 +16,7 @@ from verifier.calls import (
     is_by_program,
     is_by_service,
     is_call_to,
+    is_program_s,
     lower,
     operation_of,
     resources_of,
@@ -199,7 +200,7 @@ def _is_by_reader(window: Window, line: Line[CloudApiFields]) -> bool:
 def _lists_keys(line: Line[CloudApiFields]) -> bool:
     if not operation_of(line.fields).endswith(_KEY_LISTS):
         return False  # most calls
-    return not line.fields.api_error and not _is_program_s(line) and not is_by_service(line)
+    return not line.fields.api_error and not is_program_s(line) and not is_by_service(line)
 
 
 def _is_by_person(line: Line[CloudApiFields]) -> bool:
@@ -406,7 +407,7 @@ def cloud_stores_deleted(calls: Lines[CloudApiFields], window: Window) -> Findin
         stores = [line for line in lines if is_call_to(line, _STORES) and not _is_scaled(line)]
         files = [line for line in lines if _is_file_of_person(line)]
         burst = burst_of(window, files, MIN_FILES, DATA_S, different=resources_of)
-        leaving = [line for line in lines if is_call_to(line, _LEAVING) and not _is_program_s(line)]
+        leaving = [line for line in lines if is_call_to(line, _LEAVING) and not is_program_s(line)]
         burst += burst_of(window, leaving, MIN_LEAVING, DATA_S, different=resources_of)
         yield from findings_by_caller([*burst_of(window, stores, MIN_STORES, DATA_S), *burst])
 
@@ -415,18 +416,14 @@ _LEAVING = lower(*_LEAVING_CALLS)
 _STORES, _FILES, _IN_DRIVE = lower(*_STORE_CALLS), lower(*_FILE_CALLS), frozenset(_DRIVE_CALLS)
 
 
-def _is_program_s(line: Line[CloudApiFields]) -> bool:
-    return (line.fields.user_type or "").lower() in ("app", "service")
-
-
 def _is_scaled(line: Line[CloudApiFields]) -> bool:
     """Return whether a program takes away a machine or disk of Azure, as where it scales."""
-    return operation_of(line.fields).startswith("microsoft.compute/") and _is_program_s(line)
+    return operation_of(line.fields).startswith("microsoft.compute/") and is_program_s(line)
 
 
 def _is_file_of_person(line: Line[CloudApiFields]) -> bool:
     in_drive = line.fields.api_service == _DRIVE and operation_of(line.fields) in _IN_DRIVE
-    return (in_drive or is_call_to(line, _FILES)) and not _is_program_s(line)
+    return (in_drive or is_call_to(line, _FILES)) and not is_program_s(line)
 
 
 RULES = (

@@ -209,7 +209,7 @@ def cloud_detection_off(calls: Lines[CloudApiFields], window: Window) -> Finding
 def _is_blinded(line: Line[CloudApiFields]) -> bool:
     if is_call_to(line, _LOGS):
         return any(map(_WATCHING.search, values_of(line, "loggroupname")))
-    if is_call_to(line, lower("SetIamPolicy")):
+    if is_call_to(line, _POLICIES):
         return any(
             part.get("action") == "REMOVE" and "logType" in part for part in objects_in(opened(resources_of(line)))
         )
@@ -217,7 +217,7 @@ def _is_blinded(line: Line[CloudApiFields]) -> bool:
     return setting is None or sets(line, setting[0], *setting[1])
 
 
-_LOGS = lower(*_LOG_CALLS)
+_LOGS, _POLICIES = lower(*_LOG_CALLS), lower("SetIamPolicy")
 _SETTING_OF = {call.lower(): setting for call, setting in _SETTINGS.items()}
 
 

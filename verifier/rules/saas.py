@@ -427,13 +427,13 @@ def tenant_data_out(calls: Lines[CloudApiFields], window: Window) -> Findings:
     return findings_by_caller(out)
 
 
-_EXPORTS, _TAKES = lower(*_OUT_CALLS), lower(*_TAKEN_CALLS)
+_EXPORTS, _TAKES, _JOBS = lower(*_OUT_CALLS), lower(*_TAKEN_CALLS), lower(_JOB_CALL)
 
 
 def _is_export(line: Line[CloudApiFields]) -> bool:
     if is_call_to(line, _EXPORTS):
         return True
-    return is_call_to(line, lower(_JOB_CALL)) and bool(values_of(line, "destinationuris"))
+    return is_call_to(line, _JOBS) and bool(values_of(line, "destinationuris"))
 
 
 def _is_program_s(line: Line[CloudApiFields]) -> bool:

@@ -34,7 +34,7 @@ from scripts.figures import figures  # noqa: E402
 WIDTH, HEIGHT, MARGIN = 13.333, 7.5, 0.7  # inches
 FONT = "Arial"
 NAVY, INK, GREY, PALE, WHITE = "0E1726", "1A2433", "5C6B84", "EEF2F7", "FFFFFF"
-BLUE, ORANGE, GREEN = "0072B2", "D55E00", "00805E"
+BLUE = "0072B2"
 PICTURE = ROOT / "docs" / "images" / "demo_watch_desktop_light.png"
 SETS = {
     "test_seed": "new incidents,\nknown scenarios",

@@ -58,7 +58,6 @@ RAW = (
     b'{"action":{}}',
     b"{}" * 3,
 )
-SILENT = {"close"}  # types of frames that are answered by closing
 
 
 class Fuzzer:

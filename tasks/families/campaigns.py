@@ -10,7 +10,6 @@ from tasks.paths import EXPLORER, POWERSHELL, REPLICA_RIGHT, START_MENU, SYSTEM3
 from tasks.scene import GRAVE, HOST, Family
 
 CMD = SYSTEM32 + "cmd.exe"
-REG = SYSTEM32 + "reg.exe"
 SERVER = SYSTEM32 + "inetsrv\\w3wp.exe"
 OFFICE = "C:\\Program Files\\Microsoft Office\\"
 _DOCUMENTS = (OFFICE + "WINWORD.EXE", OFFICE + "EXCEL.EXE", OFFICE + "ONENOTE.EXE")

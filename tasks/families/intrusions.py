@@ -73,7 +73,6 @@ def _upload(program: str) -> Row:
 _SAFE = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\SafeBoot\\Network\\{word}\\(Default)"
 _USUAL = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Print\\{word}\\(Default)"
 _LIST = "HKLM\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\Winlogon\\SpecialAccounts\\UserList\\{word2}"
-_REG = SYSTEM32 + "reg.exe"
 
 
 # ---------------------------------------------------------------- from outside

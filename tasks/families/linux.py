@@ -9,7 +9,6 @@ from tasks.families.tellings import Row, Telling, chained, each, file, made, ord
 from tasks.scene import HOST, Family
 
 BASH, SSHD = "/usr/bin/bash", "/usr/sbin/sshd"
-_SHELLS = ("/usr/bin/bash", "/usr/bin/sh")
 _HANDS = ("/usr/bin/bash", "/usr/bin/tee", "/usr/bin/cp", "/usr/bin/mv", "/usr/bin/curl", "/usr/bin/wget")
 _FOREIGN = ("/tmp/{word}/{word2}", "/dev/shm/{word}", "/var/tmp/.{word}", "/usr/sbin/nginx", "/usr/sbin/apache2")
 _PACKAGES = ("/usr/bin/dpkg", "/usr/bin/rpm", "/usr/bin/apt", "/usr/bin/puppet", "/usr/bin/snapd")

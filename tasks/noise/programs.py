@@ -5,7 +5,6 @@ from __future__ import annotations
 from tasks.noise.rows import table
 
 _LAUNCH = "process_path | process_cmd_line | parent_path"
-_SYSTEM32 = "C:\\Windows\\System32\\"
 
 LAUNCHES = (
     *table(

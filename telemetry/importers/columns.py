@@ -16,7 +16,6 @@ from typing import Any
 from schema import MAX_LONG_TEXT
 from telemetry.importers.values import is_blank, json_value
 
-EVENT = "workspaceEvent"  # one event of an activity of Google Workspace, which holds several
 FLOW_TUPLE = "flowTuple"  # one flow of a record of Azure's flow logs, which holds many
 WORKSPACE_EVENT = "workspaceEvent"  # one event of an activity of Google Workspace, which holds several
 DEEPEST = 24  # levels of a part of a record that are written; what lies below is left out

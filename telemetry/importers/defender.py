@@ -365,7 +365,6 @@ def _replication(raw: Raw) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- tables
-_NO_EVENT_TYPE = "has no event type"
 TABLES: Mapping[str, Mapping[str, Maker]] = {
     "DeviceProcessEvents": {"ProcessCreated": _LAUNCH, "OpenProcess": _row("process_access", "open", _access)},
     "DeviceNetworkEvents": {

@@ -7,9 +7,8 @@ them, Squid's native format (Squid wiki, "Squid Log File"), AWS's load balancers
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
-from telemetry.importers.events import Imported, draft_event
+from telemetry.importers.events import Imported, draft_event, located
 from telemetry.importers.times import read_time
 
 _COMBINED = re.compile(
@@ -42,21 +41,11 @@ _FAULT = re.compile(  # nginx, "error_log"
 _FORMS = (_COMBINED, _SQUID, _BALANCED, _STORED, _FAULT)
 
 
-def _match(text: str) -> re.Match[str] | None:
-    return next((match for form in _FORMS if (match := form.match(text))), None)
-
-
 def read_request(text: str, host: str = "") -> Imported | None:
-    """Return the web request that a line of an access log tells; None for a line of another kind."""
-    match = _match(text)
+    """Return the web request that a line of an access log tells, with its time; None for a line of another kind."""
+    match = next((match for form in _FORMS if (match := form.match(text))), None)
     if not match:
         return None
     values = match.groupdict()
-    values.pop("time")
-    return draft_event("http", "request", {**values, "device_hostname": host})
-
-
-def time_of_request(text: str) -> datetime | None:
-    """Return when a request of an access log was made."""
-    match = _match(text)
-    return read_time(match["time"]) if match else None
+    time = read_time(values.pop("time"))
+    return located(draft_event("http", "request", {**values, "device_hostname": host}), time, 0)

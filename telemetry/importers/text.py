@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.access_logs import read_request, time_of_request
+from telemetry.importers.access_logs import read_request
 from telemetry.importers.auditd import (
     AuditEvent,
     AuditLine,
@@ -175,7 +175,7 @@ class TextLog:
         elif is_separator(text):
             self.done.append(Skipped("part of audit event: the line that parts it from the next", record))
         elif request := read_request(text):
-            self.done.append(located(request, time_of_request(text), record))
+            self.done.append(replace(request, record=record))
         elif stamped := _STAMPED.match(text):
             self.add_message(Message(record, read_time(stamped["time"]), "", "", "", stamped["text"]))
         elif message := read_message(text, record, time):

@@ -86,21 +86,26 @@ def in_batches(
         yield list(enumerate(answer(items[start : start + batch]), start))
 
 
-class Player(ABC):
-    """Anyone who answers as the defender. `name` stands in tables, `kind` says what it is."""
+class Seated(ABC):
+    """Anyone who takes a seat. `name` stands in tables, `kind` says what it is."""
 
     kind: ClassVar[str]
-    batch: int = 256  # items that are answered between two writes
     spent: float = 0.0  # USD, by earlier parts of the run
-    density: Density | None = None  # of its prompts, if the caller cannot choose it
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Describe what decides the answers: stored with the run, and the same when it is resumed."""
+        """Describe what decides the replies: stored with the run, and the same when it is resumed."""
         return {"name": self.name, "kind": self.kind}
+
+
+class Player(Seated):
+    """Anyone who answers as the defender."""
+
+    batch: int = 256  # items that are answered between two writes
+    density: Density | None = None  # of its prompts, if the caller cannot choose it
 
     @abstractmethod
     def answer(self, batch: Sequence[Row]) -> Sequence[Reply]:

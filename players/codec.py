@@ -94,3 +94,12 @@ def load(path: Path | str) -> tuple[Any, Any]:
         )
     check_text_version(text_version(path), path)
     return load_model(path, dtype="float32")
+
+
+def load_for_play(path: Path, device: str) -> tuple[Any, Any]:
+    """Load a checkpoint as `load` does, on a device (`auto` leaves it on the CPU) and for one thread: those of several processes would wait for each other."""
+    model, tokenizer = load(path)
+    import torch
+
+    torch.set_num_threads(1)
+    return (model if device == "auto" else model.to(device)), tokenizer

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from players.base import Arrived, Options, Reply, Row, Streaming, cut
-from players.codec import LONGEST, PromptCodec, load
+from players.codec import LONGEST, PromptCodec, load_for_play
 from players.decode import answers
 from players.prompt import messages
 from players.weights import fingerprint
@@ -56,13 +56,7 @@ class NanoModel(Streaming):
             BadRequestError: the checkpoint cannot be read.
             OpenSOCError: torch or transformers is not installed.
         """
-        model, tokenizer = load(path)
-        import torch
-
-        torch.set_num_threads(1)
-        if options.device != "auto":
-            model = model.to(options.device)
-        return cls(model, tokenizer, options, path=path)
+        return cls(*load_for_play(path, options.device), options, path=path)
 
     @property
     def settings(self) -> dict[str, Any]:

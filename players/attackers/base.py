@@ -7,11 +7,11 @@ An attacker is shown a world and, where somebody asks for one, the action that i
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
-from players.base import Arrived, Reply, in_batches
+from players.base import Arrived, Reply, Seated, in_batches
 from players.naming import world_text
 from schema import LABELS, Context, Label, Task
 from tasks.registry import Split
@@ -43,20 +43,10 @@ def brief_id(split: Split, task: Task, seed: int, asked: Label | None) -> str:
     return f"{split}-{task}-{seed}" + (f"-{asked}" if asked else "")
 
 
-class Attacker(ABC):
-    """Anyone who writes incidents. `name` stands in tables, `kind` says what it is."""
+class Attacker(Seated):
+    """Anyone who writes incidents."""
 
-    kind: ClassVar[str]
     batch: int = 16  # briefs that are answered between two writes
-    spent: float = 0.0  # USD, by earlier parts of the run
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Describe what decides the incidents: stored with a run."""
-        return {"name": self.name, "kind": self.kind}
 
     @abstractmethod
     def craft(self, briefs: Sequence[Brief]) -> Sequence[Reply]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from players.attackers.base import Attacker, Brief
 from players.attackers.chat import incident_question
 from players.base import Options, Reply, Row, cut
-from players.codec import PromptCodec, load
+from players.codec import PromptCodec, load_for_play
 from players.decode import answers
 from players.weights import fingerprint
 from runs.provenance import stable_seed
@@ -60,13 +60,7 @@ class NanoAttacker(Attacker):
             BadRequestError: the checkpoint cannot be read.
             OpenSOCError: torch or transformers is not installed.
         """
-        model, tokenizer = load(path)
-        import torch
-
-        torch.set_num_threads(1)  # threads of several processes would wait for each other
-        if options.device != "auto":
-            model = model.to(options.device)
-        return cls(model, tokenizer, options, path=path)
+        return cls(*load_for_play(path, options.device), options, path=path)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -9,16 +9,16 @@ any function from a row to text or a dict                                       
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from players import smollm2
 from players.bag_of_words import BagOfWords
-from players.base import MARK, Options, Player, PlayerError, Reply, Row
+from players.base import Options, Player, PlayerError, Reply, Row
 from players.baselines import AtRandom, Constant, Keyword, Majority, VerifierOracle
 from players.function import Function
+from players.specifications import meaning
 from schema import LABELS, BadRequestError, Label
 
 __all__ = ["PLAYERS", "Options", "Player", "PlayerError", "Reply", "Row", "is_available", "open_player"]
@@ -40,16 +40,16 @@ def _constant(action: Label) -> Entry:
     return Entry(lambda options: Constant(action), f"answers {action} to every alert and cites the alert's line")
 
 
-def _open_embedded(options: Options) -> Player:
+def _open_embedded(options: Options, *path: Path) -> Player:
     from players.embedded import EmbeddedModel
 
-    return EmbeddedModel(options)
+    return EmbeddedModel(options, *path)
 
 
-def _open_smollm2(options: Options) -> Player:
+def _open_local(options: Options, path: Path) -> Player:
     from players.local import LocalModel
 
-    return LocalModel.open(smollm2.directory(), options)
+    return LocalModel.open(path, options)
 
 
 PLAYERS: Mapping[str, Entry] = {
@@ -77,14 +77,12 @@ PLAYERS: Mapping[str, Entry] = {
         ("numpy", "onnxruntime", "tokenizers"),
     ),
     smollm2.NAME: Entry(
-        _open_smollm2,
+        lambda options: _open_local(options, smollm2.directory()),
         "asks SmolLM2-135M-Instruct, a pretrained model that never saw an incident",
         smollm2.NEEDS,
         slow=True,
     ),
 }
-URL = re.compile(r"https?://", re.IGNORECASE)
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 
 
 def open_player(spec: str, options: Options) -> Player:
@@ -94,38 +92,26 @@ def open_player(spec: str, options: Options) -> Player:
         BadRequestError: it means nothing; the message lists what there is.
         OpenSOCError: a library that it needs is not installed.
     """
-    if spec in PLAYERS:
-        return PLAYERS[spec].open(options)
-    if URL.match(spec):
-        from players.endpoint import Endpoint
+    match meaning(spec, PLAYERS):
+        case "name":
+            return PLAYERS[spec].open(options)
+        case "url":
+            from players.endpoint import Endpoint
 
-        return Endpoint(spec, options)
-    if spec and Path(spec).is_dir():
-        return _open_directory(Path(spec), options)
-    if FUNCTION.match(spec):
-        return Function(spec, options)
+            return Endpoint(spec, options)
+        case "checkpoint":
+            from players.nano import NanoModel
+
+            return NanoModel.open(Path(spec), options)
+        case "export":
+            return _open_embedded(options, Path(spec))
+        case "model":
+            return _open_local(options, Path(spec))
+        case "function":
+            return Function(spec, options)
     raise BadRequestError(
         f"Unknown defender {spec!r}: expected one of {', '.join(PLAYERS)}, a model's or adapter's directory, "
         "the URL of an OpenAI-compatible endpoint, or module:function."
-    )
-
-
-def _open_directory(path: Path, options: Options) -> Player:
-    from players.embedded import EmbeddedModel
-    from players.local import LocalModel
-    from players.weights import is_exported, is_model
-
-    if (path / MARK).is_file():
-        from players.nano import NanoModel
-
-        return NanoModel.open(path, options)
-    if is_exported(path):
-        return EmbeddedModel(options, path)
-    if is_model(path):
-        return LocalModel.open(path, options)
-    raise BadRequestError(
-        f"Expected config.json, adapter_config.json or defender.json in the directory {str(path)!r}, and found none; "
-        "give a model's directory."
     )
 
 

@@ -148,7 +148,9 @@ def test_an_attacker_takes_no_worked_examples():
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path):
-    with pytest.raises(BadRequestError, match=r"config.json, adapter_config.json or opensoc.json"):
+    with pytest.raises(
+        BadRequestError, match=r"config.json, adapter_config.json, defender.json, attacker.json or opensoc.json"
+    ):
         open_attacker(str(tmp_path), Options())
 
 

@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from players import FUNCTION, URL, smollm2
+from players import smollm2
 from players.attackers.base import Attacker, Brief
 from players.attackers.outside import open_endpoint, open_function, open_local
-from players.attackers.stored import SUFFIX, Stored
-from players.base import MARK, Options
-from players.weights import is_exported, is_model
+from players.attackers.stored import Stored
+from players.base import Options
+from players.specifications import meaning
 from schema import BadRequestError
 
 __all__ = ["ATTACKERS", "Attacker", "Brief", "Options", "open_attacker"]
@@ -65,33 +65,25 @@ def open_attacker(spec: str, options: Options) -> Attacker:
         BadRequestError: it means nothing; the message lists what there is.
         OpenSOCError: a library that it needs is not installed.
     """
-    if spec in ATTACKERS:
-        return ATTACKERS[spec].open(options)
-    if URL.match(spec):
-        return open_endpoint(spec, options)
-    if spec and Path(spec).is_dir():
-        return _open_directory(Path(spec), options)
-    if spec.endswith(SUFFIX):
-        return Stored(Path(spec))
-    if FUNCTION.match(spec):
-        return open_function(spec, options)
+    opened: Attacker
+    match meaning(spec, ATTACKERS):
+        case "name":
+            return ATTACKERS[spec].open(options)
+        case "url":
+            return open_endpoint(spec, options)
+        case "checkpoint":
+            opened = _module("nano").NanoAttacker.open(Path(spec), options)
+            return opened
+        case "export":
+            opened = _module("embedded").EmbeddedAttacker(options, Path(spec))
+            return opened
+        case "model":
+            return open_local(Path(spec), options)
+        case "file":
+            return Stored(Path(spec))
+        case "function":
+            return open_function(spec, options)
     raise BadRequestError(
         f"Unknown attacker {spec!r}: expected one of {', '.join(ATTACKERS)}, a model's, an adapter's or a checkpoint's directory, "
         "the URL of an OpenAI-compatible endpoint, module:function, or a file of stored incidents (.jsonl)."
-    )
-
-
-def _open_directory(path: Path, options: Options) -> Attacker:
-    opened: Attacker
-    if (path / MARK).is_file():
-        opened = _module("nano").NanoAttacker.open(path, options)
-        return opened
-    if is_exported(path):
-        opened = _module("embedded").EmbeddedAttacker(options, path)
-        return opened
-    if is_model(path):
-        return open_local(path, options)
-    raise BadRequestError(
-        f"Expected config.json, adapter_config.json or {MARK} in the directory {str(path)!r}, and found none; "
-        "give a model's directory."
     )

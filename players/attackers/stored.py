@@ -21,7 +21,6 @@ from players.incidents import read_craft
 from schema import MAX_SEED, BadRequestError, Label, Task, faults
 from tasks.registry import Split
 
-SUFFIX = ".jsonl"
 SHOWN = 2000  # characters of a reply that holds no incident which are kept
 
 

@@ -12,6 +12,7 @@ from verifier.calls import (
     calls_to,
     findings_by_caller,
     is_call_to,
+    is_program_s,
     lower,
     operation_of,
     resources_of,
@@ -223,7 +224,7 @@ _GIVES_AZURE_ROLE = lower(*_AZURE_CALLS)
 
 def _is_pipeline_s(line: Line[CloudApiFields]) -> bool:
     """Return whether an application or service works on Azure's resources, as pipelines do that carry out what is written down."""
-    return operation_of(line.fields).startswith("microsoft.") and _is_program_s(line)
+    return operation_of(line.fields).startswith("microsoft.") and _is_no_person_s(line)
 
 
 def _receivers(line: Line[CloudApiFields]) -> set[str]:
@@ -421,7 +422,7 @@ def code_hook_added(calls: Lines[CloudApiFields], window: Window) -> Findings:
 )
 def tenant_data_out(calls: Lines[CloudApiFields], window: Window) -> Findings:
     out = [line for line in calls if _is_export(line)]
-    taken = [line for line in calls if is_call_to(line, _TAKES) and not _is_program_s(line)]
+    taken = [line for line in calls if is_call_to(line, _TAKES) and not _is_no_person_s(line)]
     for lines in grouped(taken, caller_of).values():
         out += burst_of(window, lines, MIN_TAKEN, TAKEN_S, different=resources_of)
     return findings_by_caller(out)
@@ -436,8 +437,8 @@ def _is_export(line: Line[CloudApiFields]) -> bool:
     return is_call_to(line, _JOBS) and bool(values_of(line, "destinationuris"))
 
 
-def _is_program_s(line: Line[CloudApiFields]) -> bool:
-    return (line.fields.user_type or "").lower() in ("app", "bot", "service")
+def _is_no_person_s(line: Line[CloudApiFields]) -> bool:
+    return is_program_s(line) or (line.fields.user_type or "").lower() == "bot"
 
 
 RULES = (

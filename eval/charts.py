@@ -87,7 +87,16 @@ def png(chart: Chart, *, dark: bool = False, narrow: bool = False) -> bytes:
         figure.suptitle(fitted(chart.title, figure, 9), fontsize=12, fontweight="bold", x=0.01, ha="left")
         image = io.BytesIO()
         figure.savefig(image, dpi=DPI, format="png", metadata={"Software": None})
-    return image.getvalue()
+    return with_palette(image)
+
+
+def with_palette(image: io.BytesIO) -> bytes:
+    """Return a picture with a palette of 256 colours, which is less than half as large."""
+    from PIL import Image
+
+    small = io.BytesIO()
+    Image.open(image).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return small.getvalue()
 
 
 def fitted(text: str, figure: Any, letters: float = 12) -> str:

@@ -1,7 +1,7 @@
 """Write the rules' own examples, which drills set among an incident's lines: python scripts/collect_examples.py
 
 What the tests of the rules judge is recorded while they run, each example once, with the rules that find something in it, or, where none does, those that
-look at its lines. Run it after a rule or its tests have changed; `git diff --stat data/rule_examples.jsonl` shows by how much.
+look at its lines. Run it after a rule or its tests have changed.
 
 Exit code: 0 written; 1 a test failed, and the file is as it was.
 """
@@ -22,6 +22,7 @@ import pytest  # noqa: E402
 import incidents  # noqa: E402 - of the tests
 from runs.files import write_atomically  # noqa: E402
 from schema import epoch_s, log_id_at  # noqa: E402
+from tasks.sets import pack  # noqa: E402
 from train.drills import EXAMPLES, rules_of  # noqa: E402
 
 MOST_LINES = 24  # of an example; longer ones are bursts of one line
@@ -63,7 +64,7 @@ def main() -> int:
         print("Expected the tests of the rules to pass, and some failed; mend them first.", file=sys.stderr)
         return 1
     lines = lines_of(made)
-    write_atomically(EXAMPLES, "\n".join(lines) + "\n")
+    write_atomically(EXAMPLES, pack(EXAMPLES, ("\n".join(lines) + "\n").encode()))
     print(f"Wrote {len(lines):,} examples to {EXAMPLES.relative_to(ROOT)}")
     return 0
 

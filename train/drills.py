@@ -1,6 +1,6 @@
 """Set a rule's own example among the lines of an incident: a drill.
 
-Families tell stories, and a story tells a rule in the one way that suits it. Each rule has examples of its own, right and nearly right (data/rule_examples.jsonl:
+Families tell stories, and a story tells a rule in the one way that suits it. Each rule has examples of its own, right and nearly right (data/rule_examples.jsonl.gz:
 what the tests of the rules judge), which tell all that it names. A drill plays one among an incident's lines, in the incident's world: its hosts, accounts and
 addresses become those of the world, and words that no rule looks at become others. The verifier judges what comes out, so a nearly right example teaches too.
 Rules of the held-out tactic are never drilled.
@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -21,11 +20,12 @@ from generator.incidents import Case
 from runs.provenance import ROOT
 from schema import MAX_EVENTS, epoch_s, iso_time, log_id_at
 from tasks.families import HELD_OUT_TACTIC
+from tasks.sets import read_text
 from verifier.decision import judge_rows
 from verifier.rules import RULES, rules_at
 from world import World
 
-EXAMPLES = ROOT / "data" / "rule_examples.jsonl"
+EXAMPLES = ROOT / "data" / "rule_examples.jsonl.gz"
 WORDS = 4  # of an example that may become others
 MOST_OTHERS = 6  # lines of the incident beside the alerted one, so that a drill is short to read
 UNDER_TICKET = 0.3  # of the drills in a world with tickets that happen where and when one holds
@@ -66,16 +66,15 @@ class Example(NamedTuple):
 
 
 @cache
-def examples(path: Path = EXAMPLES) -> Mapping[str, Sequence[Example]]:
+def examples() -> Mapping[str, Sequence[Example]]:
     """Read the examples by the rules that find something in them or look at them; none of a held-out rule."""
     by_rule: dict[str, list[Example]] = {}
-    with path.open(encoding="utf-8") as file:
-        for text in file:
-            row = json.loads(text)
-            example = Example(tuple(row["rules"]), row["lines"])
-            if not _HELD_OUT.intersection(example.rules):
-                for rule_id in example.rules:
-                    by_rule.setdefault(rule_id, []).append(example)
+    for text in read_text(EXAMPLES).splitlines():
+        row = json.loads(text)
+        example = Example(tuple(row["rules"]), row["lines"])
+        if not _HELD_OUT.intersection(example.rules):
+            for rule_id in example.rules:
+                by_rule.setdefault(rule_id, []).append(example)
     return dict(sorted(by_rule.items()))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from telemetry.importers.events import Imported, Skipped, draft_event
-from telemetry.importers.syslog import MAX_MESSAGE, Message
+from telemetry.importers.syslog import MAX_MESSAGE, Message, message_row
 
 _BLOCKED = re.compile(r"block|drop|den(?:y|ied)|reject|reset|discard", re.IGNORECASE)
 _ALLOWED = re.compile(r"allow|accept|permit|pass", re.IGNORECASE)
@@ -24,53 +24,47 @@ _END = r"(?:[\w.-]+:)?(?P<{0}_ip>[\da-fA-F.:]+)/(?P<{0}_port>\d+)"
 _SRC, _DST = _END.format("src"), _END.format("dst")
 
 
-def _asa_row(
-    pattern: str, event_type: str, activity: str, **fixed: Any
-) -> tuple[re.Pattern[str], str, str, dict[str, Any]]:
-    return re.compile(pattern), event_type, activity, fixed
-
-
 _ASA = {
-    "106001": _asa_row(rf"Inbound TCP connection denied from {_SRC} to {_DST}", "net_conn", "block"),
-    "106006": _asa_row(rf"Deny inbound UDP from {_SRC} to {_DST}", "net_conn", "block"),
-    "106015": _asa_row(rf"Deny TCP \(no connection\) from {_SRC} to {_DST}", "net_conn", "block"),
-    "106023": _asa_row(rf"Deny \w+ src {_SRC}.*? dst {_DST}", "net_conn", "block"),
-    "106100": _asa_row(
+    "106001": message_row(rf"Inbound TCP connection denied from {_SRC} to {_DST}", "net_conn", "block"),
+    "106006": message_row(rf"Deny inbound UDP from {_SRC} to {_DST}", "net_conn", "block"),
+    "106015": message_row(rf"Deny TCP \(no connection\) from {_SRC} to {_DST}", "net_conn", "block"),
+    "106023": message_row(rf"Deny \w+ src {_SRC}.*? dst {_DST}", "net_conn", "block"),
+    "106100": message_row(
         r"access-list \S+ (?P<what>permitted|denied|est-allowed) \w+ [\w.-]+/(?P<src_ip>[\da-fA-F.:]+)\((?P<src_port>\d+)\).*? -> [\w.-]+/(?P<dst_ip>[\da-fA-F.:]+)\((?P<dst_port>\d+)\)",
         "net_conn",
         "",
     ),
-    "302013": _asa_row(
+    "302013": message_row(
         rf"Built (?P<direction>inbound|outbound) TCP connection \d+ for {_SRC} \(.*?\)(?:\([^)]*\))? to {_DST}",
         "net_conn",
         "allow",
     ),
-    "302015": _asa_row(
+    "302015": message_row(
         rf"Built (?P<direction>inbound|outbound) UDP connection \d+ for {_SRC} \(.*?\)(?:\([^)]*\))? to {_DST}",
         "net_conn",
         "allow",
     ),
-    "113005": _asa_row(
+    "113005": message_row(
         r"AAA user authentication Rejected .*?user = (?P<user_name>\S+)(?:.*?user IP = (?P<src_ip>[\d.]+))?",
         "logon",
         "failure",
     ),
-    "113015": _asa_row(
+    "113015": message_row(
         r"AAA user authentication Rejected .*?user = (?P<user_name>\S+)(?:.*?user IP = (?P<src_ip>[\d.]+))?",
         "logon",
         "failure",
     ),
-    "113039": _asa_row(
+    "113039": message_row(
         r"Group <[^>]*> User <(?P<user_name>[^>]*)> IP <(?P<src_ip>[^>]*)> AnyConnect parent session started",
         "logon",
         "success",
     ),
-    "605004": _asa_row(
+    "605004": message_row(
         r"Login denied from (?P<src_ip>[\da-fA-F.:]+)/\d+ to .*? for user [\"'](?P<user_name>[^\"']*)",
         "logon",
         "failure",
     ),
-    "605005": _asa_row(
+    "605005": message_row(
         r"Login permitted from (?P<src_ip>[\da-fA-F.:]+)/\d+ to .*? for user [\"'](?P<user_name>[^\"']*)",
         "logon",
         "success",

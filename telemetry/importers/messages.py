@@ -8,8 +8,6 @@ Unbound, Dovecot, Postfix and vsftpd.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from telemetry.importers.access_logs import read_request
 from telemetry.importers.cef import read_cef
@@ -17,15 +15,10 @@ from telemetry.importers.events import Imported, Skipped, draft_event, located
 from telemetry.importers.fast_alerts import read_alert
 from telemetry.importers.firewalls import read_firewall
 from telemetry.importers.sign_in_lines import SSH_DAEMONS, Teller, Try, is_part_of_try, read_try, session_of
-from telemetry.importers.syslog import MAX_MESSAGE, Message
+from telemetry.importers.syslog import MAX_MESSAGE, Message, MessageRow, message_row
 
-_Row = tuple[re.Pattern[str], str, str, Mapping[str, Any]]
 JOB_SESSIONS = frozenset({"cron", "crond", "atd"})
 SILENT_SESSIONS = frozenset({"sudo", "sudo-i", "systemd-user", "sshd", "runuser"})
-
-
-def _row(pattern: str, event_type: str, activity: str, **fixed: Any) -> _Row:
-    return re.compile(pattern), event_type, activity, fixed
 
 
 _QUERY = r"client (?:@0x[0-9a-f]+ )?(?P<src_ip>[\da-fA-F.:]+)#\d+(?: \([^)]*\))?: (?:view \S+: )?query: (?P<query_hostname>\S+) IN"
@@ -35,44 +28,50 @@ _KNOCK = (
     r"|(?:kex_exchange_identification|banner exchange|ssh_dispatch_run_fatal|Bad protocol version identification)\b.{0,120}?(?:from|by)|Timeout before authentication for(?: connection from)?"
 )
 # A program's name, in lower case, and the messages of it that are known; "" for whatever the program.
-_MESSAGES: dict[str, tuple[_Row, ...]] = {
+_MESSAGES: dict[str, tuple[MessageRow, ...]] = {
     "sudo": (
-        _row(
+        message_row(
             r"\s*(?P<actor_user>\S+) : (?:user NOT in sudoers|command not allowed) ;.*?USER=(?P<user_name>\S+) ; (?:.*; )?COMMAND=(?P<privileges>.*)",
             "privilege",
             "sudo",
             outcome="failure",
         ),
-        _row(
+        message_row(
             r"\s*(?P<actor_user>\S+) : .*?USER=(?P<user_name>\S+) ; (?:.*; )?COMMAND=(?P<privileges>.*)",
             "privilege",
             "sudo",
         ),
     ),
     "": (
-        _row(r"new user: name=(?P<user_name>[^,\s]+)(?P<attributes>.*)", "account", "create"),
-        _row(r"delete user '(?P<user_name>[^']+)'", "account", "delete"),
-        _row(r"change user '(?P<user_name>[^']+)' (?P<attributes>.*)", "account", "modify"),
-        _row(r"(?:pam_unix\(\w+:chauthtok\): )?password changed for (?P<user_name>\S+)", "account", "password_change"),
-        _row(r"add '(?P<user_name>[^']+)' to group '(?P<group_name>[^']+)'", "group", "member_add"),
-        _row(
+        message_row(r"new user: name=(?P<user_name>[^,\s]+)(?P<attributes>.*)", "account", "create"),
+        message_row(r"delete user '(?P<user_name>[^']+)'", "account", "delete"),
+        message_row(r"change user '(?P<user_name>[^']+)' (?P<attributes>.*)", "account", "modify"),
+        message_row(
+            r"(?:pam_unix\(\w+:chauthtok\): )?password changed for (?P<user_name>\S+)", "account", "password_change"
+        ),
+        message_row(r"add '(?P<user_name>[^']+)' to group '(?P<group_name>[^']+)'", "group", "member_add"),
+        message_row(
             r"(?:user|member) (?P<user_name>\S+) added by (?P<actor_user>\S+) to group (?P<group_name>\S+)",
             "group",
             "member_add",
         ),
-        _row(r"delete '(?P<user_name>[^']+)' from group '(?P<group_name>[^']+)'", "group", "member_remove"),
-        _row(r"\((?P<actor_user>[^)]+)\) CMD \(\s*(?P<job_cmd_line>.*)\)", "task", "run"),
-        _row(r"\((?P<actor_user>[^)]+)\) REPLACE \((?P<run_as>[^)]+)\)", "task", "update", job_name="crontab"),
-        _row(r"\((?P<actor_user>[^)]+)\) DELETE \((?P<run_as>[^)]+)\)", "task", "delete", job_name="crontab"),
-        _row(rf"(?:queries: (?:info: )?)?{_QUERY}", "dns_query", "query"),
+        message_row(r"delete '(?P<user_name>[^']+)' from group '(?P<group_name>[^']+)'", "group", "member_remove"),
+        message_row(r"\((?P<actor_user>[^)]+)\) CMD \(\s*(?P<job_cmd_line>.*)\)", "task", "run"),
+        message_row(r"\((?P<actor_user>[^)]+)\) REPLACE \((?P<run_as>[^)]+)\)", "task", "update", job_name="crontab"),
+        message_row(r"\((?P<actor_user>[^)]+)\) DELETE \((?P<run_as>[^)]+)\)", "task", "delete", job_name="crontab"),
+        message_row(rf"(?:queries: (?:info: )?)?{_QUERY}", "dns_query", "query"),
     ),
     "systemd": (
-        _row(r"Started (?P<service_name>[\w@.\\-]+\.(?:service|timer|socket))\b", "service", "state", status="running"),
-        _row(r"Stopped (?P<service_name>[\w@.\\-]+\.(?:service|timer|socket))\b", "service", "state", status="stopped"),
-        _row(r"(?P<service_name>[\w@.\\-]+\.service): (?:Failed with|Main process exited)", "service", "fail"),
+        message_row(
+            r"Started (?P<service_name>[\w@.\\-]+\.(?:service|timer|socket))\b", "service", "state", status="running"
+        ),
+        message_row(
+            r"Stopped (?P<service_name>[\w@.\\-]+\.(?:service|timer|socket))\b", "service", "state", status="stopped"
+        ),
+        message_row(r"(?P<service_name>[\w@.\\-]+\.service): (?:Failed with|Main process exited)", "service", "fail"),
     ),
     "sshd": (
-        _row(
+        message_row(
             rf"(?:error: )?(?:{_KNOCK}) (?P<src_ip>[\da-fA-F.:]+)(?: port (?P<src_port>\d+))?",
             "net_conn",
             "flow",
@@ -81,19 +80,21 @@ _MESSAGES: dict[str, tuple[_Row, ...]] = {
         ),
     ),
     "dnsmasq": (
-        _row(
+        message_row(
             r"(?:\d+ [\d.:a-f]+/\d+ )?query\[\w+\] (?P<query_hostname>\S+) from (?P<src_ip>\S+)", "dns_query", "query"
         ),
     ),
-    "unbound": (_row(r"info: (?P<src_ip>[\d.:a-fA-F]+) (?P<query_hostname>\S+)\. [A-Z]+ IN", "dns_query", "query"),),
+    "unbound": (
+        message_row(r"info: (?P<src_ip>[\d.:a-fA-F]+) (?P<query_hostname>\S+)\. [A-Z]+ IN", "dns_query", "query"),
+    ),
     "dovecot": (
-        _row(
+        message_row(
             r"(?:imap|pop3|submission|managesieve)-login: (?:Disconnected|Aborted login|Login aborted).*?\(auth failed.*?user=<(?P<user_name>[^>]*)>.*?rip=(?P<src_ip>[\d.:a-fA-F]+)",
             "logon",
             "failure",
             logon_process="dovecot",
         ),
-        _row(
+        message_row(
             r"(?:imap|pop3|submission|managesieve)-login: Login: user=<(?P<user_name>[^>]*)>.*?rip=(?P<src_ip>[\d.:a-fA-F]+)",
             "logon",
             "success",
@@ -101,7 +102,7 @@ _MESSAGES: dict[str, tuple[_Row, ...]] = {
         ),
     ),
     "smtpd": (
-        _row(
+        message_row(
             r"warning: [\w.-]+\[(?P<src_ip>[\d.:a-fA-F]+)\]: SASL (?P<auth_protocol>\S+) authentication failed(?:.*sasl_username=(?P<user_name>[^,\s]+))?",
             "logon",
             "failure",
@@ -109,13 +110,13 @@ _MESSAGES: dict[str, tuple[_Row, ...]] = {
         ),
     ),
     "vsftpd": (
-        _row(
+        message_row(
             r"(?:\[pid \d+\] )?\[(?P<user_name>[^\]]*)\] FAIL LOGIN: Client \"(?P<src_ip>[^\"]+)\"",
             "logon",
             "failure",
             logon_process="vsftpd",
         ),
-        _row(
+        message_row(
             r"(?:\[pid \d+\] )?\[(?P<user_name>[^\]]*)\] OK LOGIN: Client \"(?P<src_ip>[^\"]+)\"",
             "logon",
             "success",

@@ -17,7 +17,7 @@ from telemetry.importers.windows import EventMapping, Names, Table, WindowsRecor
 PROVIDERS = frozenset({"microsoft-windows-security-auditing"})
 
 _INTEGRITY = {"4096": "Low", "8192": "Medium", "8448": "MediumPlus", "12288": "High", "16384": "System"}
-START_TYPES = {"0": "boot start", "1": "system start", "2": "auto start", "3": "demand start", "4": "disabled"}
+_START_TYPES = {"0": "boot start", "1": "system start", "2": "auto start", "3": "demand start", "4": "disabled"}
 _AUDIT_CHANGES = {
     "%%8448": "Success removed",
     "%%8449": "Success added",
@@ -98,8 +98,9 @@ def _registry_value(record: WindowsRecord, values: dict[str, Any]) -> None:
         values["activity"] = "key_delete"
 
 
-def _service_start(record: WindowsRecord, values: dict[str, Any]) -> None:
-    values["start_type"] = START_TYPES.get(str(values["start_type"]), values["start_type"])
+def start_type_in_words(record: WindowsRecord, values: dict[str, Any]) -> None:
+    """Say in words when a service starts."""
+    values["start_type"] = _START_TYPES.get(str(values["start_type"]), values["start_type"])
 
 
 def _find(root: Element, name: str) -> str:
@@ -340,7 +341,7 @@ TABLE: Table = {
             "start_type": "ServiceStartType",
             "run_as": "ServiceAccount",
         },
-        _service_start,
+        start_type_in_words,
     ),
     4698: EventMapping("task", "create", _TASK, _task),
     4699: EventMapping("task", "delete", _TASK, _task),

@@ -8,8 +8,10 @@ its default and syslog styles, and the container runtimes' CRI lines. What is in
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from telemetry.importers.times import read_time
 
@@ -26,6 +28,14 @@ class Message:
     program: str
     pid: str
     text: str
+
+
+MessageRow = tuple[re.Pattern[str], str, str, Mapping[str, Any]]
+
+
+def message_row(pattern: str, event_type: str, activity: str, **fixed: Any) -> MessageRow:
+    """Make a row of a table of messages: what the text looks like, the event that it becomes, and fields that it does not hold."""
+    return re.compile(pattern), event_type, activity, fixed
 
 
 _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:\s?(?:Z|UTC|GMT|[ECMP][SD]T|CES?T|[+-]\d\d:?\d\d))?"

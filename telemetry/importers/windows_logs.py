@@ -15,7 +15,7 @@ from typing import Any
 from telemetry.importers import security, sysmon
 from telemetry.importers.events import Imported, Skipped
 from telemetry.importers.formats import Format
-from telemetry.importers.security import START_TYPES
+from telemetry.importers.security import start_type_in_words
 from telemetry.importers.values import host_and_port, is_blank
 from telemetry.importers.windows import EventMapping, Table, WindowsRecord, convert, labelled
 from telemetry.importers.windows_shapes import SHAPES
@@ -56,10 +56,6 @@ EVENTLOG: Table = {
 
 
 # ---------------------------------------------------------------- service control manager
-def _start_type(record: WindowsRecord, values: dict[str, Any]) -> None:
-    values["start_type"] = START_TYPES.get(str(values["start_type"]), values["start_type"])
-
-
 _FAILED = EventMapping("service", "fail", {"service_name": "param1", "status": "param2"})
 SERVICES: Table = {
     7000: _FAILED,
@@ -84,7 +80,7 @@ SERVICES: Table = {
             "start_type": "StartType",
             "run_as": "AccountName",
         },
-        _start_type,
+        start_type_in_words,
     ),
 }
 

@@ -24,7 +24,7 @@ from eval.metric_table import interval_text, value_text
 from players.attackers import ATTACKERS, Attacker, open_attacker
 from players.attackers.base import Brief
 from players.attackers.stored import read_stored, stored_line
-from runs.directory import Run, close_run, locked, new_run, open_run
+from runs.directory import Run, close_run, locked, new_run, open_run, settings_of
 from runs.ending import DONE, exit_code, interruptible
 from runs.extras import require
 from runs.files import JsonLines, held_room, write_atomically, write_json
@@ -64,10 +64,6 @@ def _describe(args: argparse.Namespace, argv: Sequence[str], attacker: Attacker)
         split=args.split,
         briefs=args.n,
     )
-
-
-def _decisive(run: Run) -> dict[str, Any]:
-    return {name: run[name] for name in DECIDES}
 
 
 # ---------------------------------------------------------------- writing and judging
@@ -112,7 +108,7 @@ def attack(args: argparse.Namespace, argv: Sequence[str]) -> None:
     run, files = _describe(args, argv, attacker), (INCIDENTS, JUDGED, METRICS)
     briefs = briefs_of(args.split, args.n, args.seed)
     with locked(args.out):
-        run = open_run(args.out, run, shares=_decisive, files=files, fresh=args.fresh)
+        run = open_run(args.out, run, shares=settings_of(DECIDES), files=files, fresh=args.fresh)
         with held_room(args.out / ".reserve") as reserve:
             log = JsonLines(args.out / INCIDENTS, keys=("id", "craft_incident"), sync=True, reserve=reserve)
             _write_incidents(log, attacker, briefs)

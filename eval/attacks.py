@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.intervals import LEAST_FAMILIES, RESAMPLES, draws, one_thread, per_family, percentiles, quotient
+from eval.intervals import LEAST_FAMILIES, RESAMPLES, draws, one_thread, per_family, percentiles, quotient, rounded
 from players.attackers.attempts import Attempt, attempt, brief_of, refusal_kinds
 from players.attackers.base import Brief, asked_in_turn
 from players.attackers.stored import WrittenIncident
@@ -108,13 +108,13 @@ def share(hits: Sequence[bool], plays: Sequence[str]) -> Share:
     low, high = wilson(sum(hits), len(hits))
     if spread := percentiles(resampled_share(hits, plays), len(set(plays))) if len(set(plays)) > 1 else None:
         low, high = min(low, spread[0]), max(high, spread[1])
-    return {"value": _short(sum(hits) / len(hits)), "low": _short(low), "high": _short(high), "n": len(hits)}
+    return {"value": rounded(sum(hits) / len(hits)), "low": rounded(low), "high": rounded(high), "n": len(hits)}
 
 
 def counted(hits: int, of: int) -> Share:
     """Return a share of briefs, each of which is a draw of its own, with Wilson's interval."""
     low, high = wilson(hits, of)
-    return {"value": _short(hits / of), "low": _short(low), "high": _short(high), "n": of}
+    return {"value": rounded(hits / of), "low": rounded(low), "high": rounded(high), "n": of}
 
 
 def resampled_share(hits: Sequence[bool], plays: Sequence[str], seed: int = 0) -> np.ndarray:
@@ -136,22 +136,15 @@ def gain(
     """
     if not hits or not other_hits:
         return {"difference": None, "low": None, "high": None}
-    difference = _short(sum(other_hits) / len(other_hits) - sum(hits) / len(hits))
+    difference = rounded(sum(other_hits) / len(other_hits) - sum(hits) / len(hits))
     fewest = min(len(set(plays)), len(set(other_plays)))
     if fewest < LEAST_FAMILIES:
         return {"difference": difference, "low": None, "high": None}
     spread = percentiles(
         resampled_share(other_hits, other_plays, seed=1) - resampled_share(hits, plays, seed=0), fewest
     )
-    low, high = map(_short, spread) if spread else (None, None)
+    low, high = map(rounded, spread) if spread else (None, None)
     return {"difference": difference, "low": low, "high": high}
-
-
-def _short(value: float) -> float:
-    return round(float(value), 6)
-
-
-# ---------------------------------------------------------------- refusals
 
 
 # ---------------------------------------------------------------- likeness
@@ -175,7 +168,7 @@ def self_similarity(sets: Sequence[frozenset[str]]) -> float | None:
         1 where all are one incident; None where there are not two.
     """
     pairs = list(itertools.combinations(sets[:COMPARED], 2))
-    return _short(sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs)) if pairs else None
+    return rounded(sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs)) if pairs else None
 
 
 # ---------------------------------------------------------------- an attacker

@@ -35,7 +35,7 @@ from eval.compare import compare
 from eval.cross_table import heat_map, save_both, table_page
 from eval.intervals import MEASURING
 from eval.rollouts import open_store
-from eval.run import LIBRARIES, ask
+from eval.run import LIBRARIES, ask, describe
 from eval.runs import Run as DefenderRun
 from eval.runs import load_runs
 from players import Player, open_player
@@ -43,7 +43,7 @@ from players.attackers import open_attacker
 from players.attackers.attempts import Attempt
 from players.attackers.base import Attacker
 from rubric import TABLES
-from runs.directory import Run, close_run, locked, new_run, open_run
+from runs.directory import Run, close_run, locked, new_run, open_run, settings_of
 from runs.ending import exit_code, interruptible
 from runs.extras import require
 from runs.files import JsonLines, held_room, write_atomically, write_json
@@ -126,15 +126,7 @@ def defend_all(out: Path, defenders: Sequence[Player], sets: Sequence[FrozenSet]
     """
     for index, defender in enumerate(defenders, 1):
         print(f"defender {index} of {len(defenders)}: {defender.name}", file=sys.stderr)
-        run = new_run(
-            f"python -m eval.cross_play {shlex.join(args.argv)}",
-            LIBRARIES,
-            defender=defender.settings,
-            seed=args.seed,
-            density=defender.density or args.density,
-            reward_table=args.table,
-            sets=[{"name": part.name, "sha256": part.sha256, "items": len(part.rows)} for part in sets],
-        )
+        run = describe(_command(args), args, defender, sets)
         with open_store(_home(out, defender.name), run) as store:
             defender.spent = store.spent
             ask(store, defender, sets, args.table)
@@ -252,9 +244,13 @@ def _nothing(store: AttemptStore, names: Sequence[str]) -> str:
     )
 
 
+def _command(args: argparse.Namespace) -> str:
+    return f"python -m eval.cross_play {shlex.join(args.argv)}"
+
+
 def _described(args: argparse.Namespace, attackers: Sequence[Attacker], defenders: Sequence[Player]) -> Run:
     return new_run(
-        f"python -m eval.cross_play {shlex.join(args.argv)}",
+        _command(args),
         LIBRARIES,
         attackers=[attacker.settings for attacker in attackers],
         defenders=[defender.settings for defender in defenders],
@@ -271,13 +267,9 @@ def _opened(args: argparse.Namespace, run: Run) -> Iterator[tuple[Run, JsonLines
     """Open the directory for one process, with room held back for the incidents under way."""
     with locked(args.out):
         files = (ATTEMPTS, RESULT, PAGE, DEFENDERS)
-        run = open_run(args.out, run, shares=_decisive, files=files, fresh=args.fresh)
+        run = open_run(args.out, run, shares=settings_of(DECIDES), files=files, fresh=args.fresh)
         with held_room(args.out / ".reserve") as reserve:
             yield run, JsonLines(args.out / ATTEMPTS, keys=KEYS, sync=True, reserve=reserve)
-
-
-def _decisive(run: Run) -> dict[str, Any]:
-    return {name: run[name] for name in DECIDES}
 
 
 def _attackers(args: argparse.Namespace) -> list[Attacker]:

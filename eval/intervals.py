@@ -22,6 +22,11 @@ LEAST_FAMILIES = 2  # one family does not say how families differ
 Interval = tuple[float, float]
 
 
+def rounded(value: float) -> float:
+    """Round a figure as results store it, to six decimals."""
+    return round(float(value), 6)
+
+
 @lru_cache(maxsize=8)  # of runs over the same sets, and of groups of a set
 def draws(families: int, *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
     """Draw how often each family is taken in each resample.

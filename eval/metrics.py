@@ -25,6 +25,7 @@ from eval.intervals import (
     per_family,
     percentiles,
     quotient,
+    rounded,
 )
 from eval.metric_table import FIRST_WRONG, STEPS
 from schema import LABELS
@@ -277,7 +278,7 @@ class _Figures:
             return _none(WILSON, empty)
         metric = _metric(float((hits & of).sum() / items), wilson(int((hits & of).sum()), items), items, WILSON)
         spread = percentiles(self._resampled(hits & of, of), self.data.families) if self.drawn is not None else None
-        return {**metric, "by_family": [_short(spread[0]), _short(spread[1])] if spread else None}
+        return {**metric, "by_family": [rounded(spread[0]), rounded(spread[1])] if spread else None}
 
     def mean(
         self,
@@ -357,17 +358,13 @@ def macro_f1(tables: np.ndarray) -> np.ndarray:
 
 
 def _metric(value: float, interval: Interval | None, number: int, method: str, reason: str = "") -> Metric:
-    low, high = (_short(interval[0]), _short(interval[1])) if interval else (None, None)
-    metric = {"value": _short(value), "low": low, "high": high, "n": number, "method": method}
+    low, high = (rounded(interval[0]), rounded(interval[1])) if interval else (None, None)
+    metric = {"value": rounded(value), "low": low, "high": high, "n": number, "method": method}
     return metric if interval else {**metric, "reason": reason}
 
 
 def _none(method: str, reason: str) -> Metric:
     return {"value": None, "low": None, "high": None, "n": 0, "method": method, "reason": reason}
-
-
-def _short(value: float) -> float:
-    return round(float(value), 6)
 
 
 # ---------------------------------------------------------------- prevalence, calibration, twins
@@ -424,10 +421,10 @@ def _calibration(data: Table) -> list[dict[str, Any]]:
                 "low": index / BINS,
                 "high": (index + 1) / BINS,
                 "n": int(inside.sum()),
-                "confidence": _short(confidence[inside].mean()),
-                "accuracy": _short(right[inside].mean()),
-                "accuracy_low": _short(low),
-                "accuracy_high": _short(high),
+                "confidence": rounded(confidence[inside].mean()),
+                "accuracy": rounded(right[inside].mean()),
+                "accuracy_low": rounded(low),
+                "accuracy_high": rounded(high),
             }
         )
     return rows

@@ -20,7 +20,7 @@ from players.reply import parse
 from players.scoring import score_reply
 from rubric import TableName, read_triage
 from runs.directory import RUN as RUN_FILE
-from runs.directory import Run, complete, locked, open_run
+from runs.directory import Run, complete, locked, open_run, settings_of
 from runs.files import JsonLines, held_room, write_json
 from schema import Triage
 
@@ -122,10 +122,6 @@ def open_store(out: Path, run: Run, *, fresh: bool = False) -> Iterator[RolloutS
         DiskFullError: there is no room to begin.
     """
     with locked(out):
-        run = open_run(out, run, shares=_decisive, files=(ROLLOUTS, METRICS), fresh=fresh)
+        run = open_run(out, run, shares=settings_of(DECIDES), files=(ROLLOUTS, METRICS), fresh=fresh)
         with held_room(out / ".reserve") as reserve:
             yield RolloutStore(out, run, JsonLines(out / ROLLOUTS, keys=("id", "set"), sync=True, reserve=reserve))
-
-
-def _decisive(run: Run) -> dict[str, Any]:
-    return {name: run[name] for name in DECIDES}

@@ -126,10 +126,10 @@ def _load_set(name: str, args: argparse.Namespace) -> FrozenSet:
 
 
 # ---------------------------------------------------------------- asking
-def _describe(args: argparse.Namespace, argv: Sequence[str], defender: Player, sets: Sequence[FrozenSet]) -> Run:
-    """Return the run as run.json holds it."""
+def describe(command: str, args: argparse.Namespace, defender: Player, sets: Sequence[FrozenSet]) -> Run:
+    """Return a defender's run over some sets as run.json holds it."""
     return new_run(
-        f"python -m eval.run {shlex.join(argv)}",
+        command,
         LIBRARIES,
         defender=defender.settings,
         seed=args.seed,
@@ -241,7 +241,8 @@ def evaluate(args: argparse.Namespace, argv: Sequence[str]) -> None:
     sets = _load_sets(args)
     defender = open_player(args.defender, options_of(args))
     defender.name = args.name or defender.name
-    with open_store(args.out, _describe(args, argv, defender, sets), fresh=args.fresh) as store:
+    run = describe(f"python -m eval.run {shlex.join(argv)}", args, defender, sets)
+    with open_store(args.out, run, fresh=args.fresh) as store:
         if store.done:
             print(f"{len(store.done)} items are answered already; asking the rest.", file=sys.stderr)
         defender.spent = store.spent

@@ -93,6 +93,11 @@ def new_run(command: str, libraries: Iterable[str], **settings: Any) -> Run:
     }
 
 
+def settings_of(names: Sequence[str]) -> Callable[[Run], dict[str, Any]]:
+    """Return what takes from a run the settings of some names, for `open_run`."""
+    return lambda run: {name: run[name] for name in names}
+
+
 def open_run(
     out: Path,
     run: Run,

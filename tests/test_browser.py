@@ -238,15 +238,6 @@ def rule_is_told(page):
     expect(page.locator("dl.rules:visible dt").first).to_be_visible()
 
 
-def test_the_next_step_stays_in_sight_on_a_desktop(visit):
-    page = visit()
-    button(page, "Reveal").click()
-    fallen(page)
-    page.evaluate("scrollTo(0, 0)")
-    bar = page.locator(".demo-bar:visible").bounding_box()
-    assert bar["y"] + bar["height"] <= SIZES["desktop"]["height"]
-
-
 def test_the_page_opens_where_training_changed_the_answer_and_the_slider_goes_back(visit):
     page, stored = visit(), json.loads(Path("data/demo_examples.json").read_text("utf-8"))
     rights = [checkpoint["right"] for checkpoint in stored["checkpoints"]]
@@ -642,7 +633,7 @@ def watched_game(page):
     expect(page.locator(".card.bout:visible h2")).to_have_text(WHO_WON)
 
 
-def test_a_stored_game_is_watched_round_by_round_and_a_rounds_link_shows_it_to_another_visitor(visit):
+def test_a_stored_game_is_watched_round_by_round_with_a_link_to_each_and_a_live_round_is_played(visit):
     page = visit()
     watched_game(page)
     settled(page)
@@ -668,11 +659,7 @@ def test_a_stored_game_is_watched_round_by_round_and_a_rounds_link_shows_it_to_a
     assert other.locator(".card.bout:visible").inner_text() == shown
     expect(other.locator(".rounds:visible li.shown")).to_have_text(f"2 {words[1]}")
 
-
-def test_a_live_round_is_played_against_a_chosen_defender(visit):
-    page = visit()
-    tab(page, "Attack")
-    tab(page, "Models attack")
+    # a live round against a chosen defender takes its place
     page.get_by_label("Attacker", exact=True).click()
     page.get_by_role("option", name="Generator", exact=True).click()  # which the gate never refuses
     page.get_by_label("Against the defender").click()
@@ -730,7 +717,7 @@ def test_a_sample_or_a_file_is_judged_and_what_cannot_be_is_answered_in_words(vi
     expect(page.get_by_text("tickets.0.ticket_id").first).to_be_visible()
 
 
-def test_what_cannot_be_read_takes_the_place_of_an_earlier_verdict(visit):
+def test_what_cannot_be_read_takes_the_place_of_an_earlier_verdict_and_of_a_long_file_whole_records_are_taken(visit):
     page = visit()
     judged_sample(page, "Passwords guessed over SSH")
     for text, why in (("<html><body>Sign in</body></html>", "web page"), ("  ", "the field is empty")):
@@ -740,10 +727,6 @@ def test_what_cannot_be_read_takes_the_place_of_an_earlier_verdict(visit):
         expect(page.locator(".card.refused:visible")).to_be_in_viewport()
         expect(page.locator(".card.truth:visible, .card.read:visible, .card.answer:visible")).to_have_count(0)
 
-
-def test_of_a_long_file_whole_records_are_taken(visit):
-    page = visit()
-    tab(page, "Your log")
     most = int(page.locator(".log-file:visible").get_attribute("data-most"))
     record = {"eventTime": "2026-03-02T09:00:00Z", "eventName": "PutBucketPolicy", "pad": "x" * 300}
     long = {"Records": [record | {"n": number} for number in range(5 * 10**6 // 400)]}
@@ -916,20 +899,24 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
         for picture in page.locator("figure img:visible").all():
             assert picture.bounding_box()["width"] >= 640
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, f"{name} is too wide"
-        kept = Path(SHOTS) if SHOTS else tmp_path
-        shot = kept / f"demo_{name.lower().replace(' ', '_')}_{size}_{'dark' if dark else 'light'}.png"
-        picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-        picture.convert("RGB").quantize(96).save(shot, optimize=True)
-        assert shot.stat().st_size > 5_000
+        if SHOTS or (size, dark) == ("phone", True):  # one look at each run shows that pictures can be taken
+            kept = Path(SHOTS) if SHOTS else tmp_path
+            shot = kept / f"demo_{name.lower().replace(' ', '_')}_{size}_{'dark' if dark else 'light'}.png"
+            picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
+            picture.convert("RGB").quantize(96).save(shot, optimize=True)
+            assert shot.stat().st_size > 5_000
         if AXE_IS_HERE:
             assert page.evaluate(SERIOUS) == [], name
 
 
 # ---------------------------------------------------------------- flip it
-def test_a_fact_flips_the_right_answer_and_a_text_does_not(visit):
+def test_the_next_step_stays_in_sight_and_a_fact_flips_the_right_answer_and_a_text_does_not(visit):
     page = visit()
     button(page, "Reveal").click()
     fallen(page)
+    page.evaluate("scrollTo(0, 0)")
+    bar = page.locator(".demo-bar:visible").bounding_box()
+    assert bar["y"] + bar["height"] <= SIZES["desktop"]["height"]
 
     button(page, "Change one fact").click()
     expect(page.locator(".card.flip.by-fact:visible")).to_contain_text("The right answer goes from")

@@ -35,22 +35,24 @@ def twins(flipped):
     ]
 
 
-@pytest.fixture
-def paths(tmp_path):
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    home = tmp_path_factory.mktemp("runs")
     sure = [with_confidence(row, 0.75) for row in played(right_in(8))]
     return [
-        str(write_run(tmp_path / "a", "always_dismiss", [*played(always_dismiss), *twins(0)])),
-        str(write_run(tmp_path / "b", "oracle", [*played(oracle), *twins(0)])),
-        str(write_run(tmp_path / "c", "a model with a rather long name, 1.5B", [*sure, *twins(7)])),
+        str(write_run(home / "a", "always_dismiss", [*played(always_dismiss), *twins(0)])),
+        str(write_run(home / "b", "oracle", [*played(oracle), *twins(0)])),
+        str(write_run(home / "c", "a model with a rather long name, 1.5B", [*sure, *twins(7)])),
     ]
+
+
+@pytest.fixture(scope="module")
+def charts(few_resamples, paths):
+    return {chart.name: chart for chart in plot_results.charts(load_runs(paths), resamples=FEW)}
 
 
 def data(chart):
     return {tuple(row.values())[:2]: row for row in chart.rows}
-
-
-def by_name(charts):
-    return {chart.name: chart for chart in charts}
 
 
 def test_every_picture_is_saved_with_its_data(paths, tmp_path, capsys):
@@ -71,9 +73,7 @@ def test_every_picture_is_saved_with_its_data(paths, tmp_path, capsys):
         assert list(csv.DictReader((out / f"{name}.csv").read_text().splitlines()))
 
 
-def test_the_data_are_the_metrics(paths):
-    charts = by_name(plot_results.charts(load_runs(paths), resamples=FEW))
-
+def test_the_data_are_the_metrics(charts):
     dismissed = {row["model"]: row["value"] for row in charts["dismiss_on_malicious"].rows}
     assert (dismissed["always_dismiss"], dismissed["oracle"]) == (1.0, 0.0)
     flips = {row["model"]: (row["tier"], row["value"], row["n"]) for row in charts["injection_flips"].rows}
@@ -99,8 +99,8 @@ def test_what_the_runs_hold_nothing_for_is_left_out_with_the_reason(tmp_path, ca
     assert not (tmp_path / "out" / "calibration.png").exists()
 
 
-def test_a_picture_is_the_same_each_time_and_another_in_the_dark(paths):
-    chart = plot_results.charts(load_runs(paths), resamples=FEW)[0]
+def test_a_picture_is_the_same_each_time_and_another_in_the_dark(charts):
+    chart = charts["dismiss_on_malicious"]
 
     assert png(chart) == png(chart)
     assert png(chart) != png(chart, dark=True)
@@ -137,7 +137,7 @@ def test_a_file_that_is_no_audit_is_refused(paths, tmp_path, capsys, text):
 def test_a_folder_that_cannot_be_written_is_an_error(paths, tmp_path, capsys):
     (tmp_path / "file").write_text("")
 
-    assert plot_results.main([*paths, "--out", str(tmp_path / "file"), "--resamples", "10"]) == 2
+    assert plot_results.main([paths[0], "--out", str(tmp_path / "file"), "--resamples", "10"]) == 2
     assert "give another --out" in capsys.readouterr().err
 
 

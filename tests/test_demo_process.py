@@ -71,6 +71,14 @@ def test_the_fence_stands_there_too(served):
     assert "/elsewhere" not in page.text
 
 
+def test_gradio_is_in_the_demos_process_alone(served):
+    server, _ = served
+    (child,) = children(server.process.pid)
+
+    # Gradio imports pandas, whose libraries are mapped
+    assert ["/pandas/" in Path(f"/proc/{pid}/maps").read_text() for pid in (server.process.pid, child)] == [False, True]
+
+
 def test_the_socket_is_for_its_owner_alone(served):
     server, _ = served
     (child,) = children(server.process.pid)
@@ -93,13 +101,12 @@ def test_the_service_goes_on_while_the_demo_comes_back(served):
     assert children(server.process.pid) != [child]
 
 
-def test_the_demo_ends_with_a_service_that_is_killed():
-    with ServerProcess(ROOT, env={"OPENSOC_DEMO": "process"}, timeout_s=240) as server:
-        (child,) = wait_for(lambda: children(server.process.pid))
-        server.process.kill()
-        wait_for(
-            lambda: not Path(f"/proc/{child}").exists() or "\nState:\tZ" in Path(f"/proc/{child}/status").read_text()
-        )
+def test_the_demo_ends_with_a_service_that_is_killed(served):
+    """The last test that has `served`."""
+    server, _ = served
+    (child,) = children(server.process.pid)
+    server.process.kill()
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or "\nState:\tZ" in Path(f"/proc/{child}/status").read_text())
 
 
 # ---------------------------------------------------------------- what is passed on

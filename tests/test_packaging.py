@@ -96,14 +96,18 @@ def test_the_wheel_says_who_it_is(wheel):
     assert len(licences) == 1
 
 
-def test_the_installed_client_needs_nothing_of_the_server_and_no_sdk_at_first(installed):
-    assert installed("-c", ALONE).split("\n")[0] == "[] []"
+@pytest.fixture(scope="module")
+def said(installed, url):
+    """What the two pieces of code print, one after the other in a process, as each alone takes as long as the SDK's import."""
+    return installed("-W", "error::ResourceWarning", "-c", ALONE + AUTO_ENV.format(url=url)).splitlines()
 
 
-def test_auto_env_finds_and_plays_it(installed, url):
-    said = installed("-W", "error::ResourceWarning", "-c", AUTO_ENV.format(url=url))
+def test_the_installed_client_needs_nothing_of_the_server_and_no_sdk_at_first(said):
+    assert said[0] == "[] []"
 
-    assert said.split() == ["opensoc_env.client", "opensoc_env.client", "True", "monitor"]
+
+def test_auto_env_finds_and_plays_it(said):
+    assert said[-1].split() == ["opensoc_env.client", "opensoc_env.client", "True", "monitor"]
 
 
 def test_the_installed_game_says_how_to_use_it(installed):

@@ -50,30 +50,77 @@ def poisoned(*, lines=False):
     return rows
 
 
-@pytest.fixture
-def paths(tmp_path, monkeypatch):
-    serve(monkeypatch, holdout=poisoned())
-    wrong = [
-        {**row, "task": row["task"], "family": HOSTILE}
-        for row in (answered(row, "dismiss", rationale=HOSTILE) for row in ROWS)
-    ]
+# ---------------------------------------------------------------- pages, each written once
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """Runs of a defender that is always wrong, and of one that is right but once, who stands first in the ranking."""
+    folder = tmp_path_factory.mktemp("runs")
+    wrong = [{**answered(row, "dismiss", rationale=HOSTILE), "family": HOSTILE} for row in ROWS]
     right = [{**answered(row, row["ground_truth"]["action"]), "family": HOSTILE} for row in ROWS]
     right[0] = {**answered(ROWS[0], None), "reply": HOSTILE, "family": HOSTILE}
     return [
-        str(write_run(tmp_path / "right", "oracle", right)),
-        str(write_run(tmp_path / "wrong", "sleepy <b>", wrong, command=HOSTILE)),
+        str(write_run(folder / "wrong", "sleepy <b>", wrong, command=HOSTILE)),
+        str(write_run(folder / "right", "oracle", right)),
     ]
 
 
-def written(paths, tmp_path, *flags):
-    out = tmp_path / "report.html"
-    assert main([*paths, "--out", str(out), "--resamples", "100", *flags]) == 0
-    return out.read_text("utf-8")
+@pytest.fixture(scope="module")
+def written(few_resamples, tmp_path_factory):
+    """Writes a report of runs over these sets, and gives its file."""
+
+    def write(paths, *flags, **sets):
+        out = tmp_path_factory.mktemp("page") / "report.html"
+        with pytest.MonkeyPatch.context() as patch:
+            serve(patch, **sets)
+            assert main([*paths, "--out", str(out), "--resamples", "100", *flags]) == 0
+        return out
+
+    return write
 
 
-def test_hostile_text_is_shown_and_does_nothing(paths, tmp_path, monkeypatch):
-    serve(monkeypatch, holdout=poisoned(lines=True))
-    text = written(paths, tmp_path)
+@pytest.fixture(scope="module")
+def text(paths, written):
+    return written(paths, holdout=poisoned()).read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+@pytest.fixture(scope="module")
+def items(text):
+    return unpacked(text)["items"]
+
+
+@pytest.fixture(scope="module")
+def hostile(paths, written):
+    """The file of a page whose lines are hostile too, and the defender that is wrong in focus."""
+    return written(paths, "--focus", "sleepy <b>", holdout=poisoned(lines=True))
+
+
+@pytest.fixture(scope="module")
+def without_rows(paths, written):
+    """The page where the set is not at hand, and the first run is in focus."""
+    return written(paths, "--focus", "sleepy <b>").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, written):
+    """The page of a single run."""
+    right = [answered(row, row["ground_truth"]["action"]) for row in ROWS]
+    run = write_run(tmp_path_factory.mktemp("runs") / "best", "always_<b>", right)
+    return written([str(run)], holdout=ROWS).read_text("utf-8")
+
+
+def unpacked(text):
+    """The item browser's data, as the page's script reads them."""
+    [packed] = re.findall(r'id="packed">([A-Za-z0-9+/=]+)</script>', text)
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+def test_hostile_text_is_shown_and_does_nothing(hostile):
+    text = hostile.read_text("utf-8")
     page = Page(text)
 
     assert {tag for tag, _ in page.tags}.isdisjoint({"iframe", "object", "link"})
@@ -91,8 +138,7 @@ def test_hostile_text_is_shown_and_does_nothing(paths, tmp_path, monkeypatch):
     assert "\u202e" not in data
 
 
-def test_no_script_runs_but_the_pages_own(paths, tmp_path):
-    text = written(paths, tmp_path)
+def test_no_script_runs_but_the_pages_own(text):
     [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     [script] = re.findall(r"<script>(.*?)</script>\n</body>", text, re.S)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -105,9 +151,7 @@ def test_no_script_runs_but_the_pages_own(paths, tmp_path):
     )
 
 
-def test_the_page_loads_nothing(paths, tmp_path):
-    page = Page(written(paths, tmp_path))
-
+def test_the_page_loads_nothing(page):
     sources = [attrs[name] for _, attrs in page.tags for name in ("src", "srcset", "action") if name in attrs]
     assert len(sources) >= 10
     assert all(source.startswith("data:image/png;base64,") for source in sources)
@@ -115,43 +159,33 @@ def test_the_page_loads_nothing(paths, tmp_path):
     assert policy.startswith("default-src 'none'")
 
 
-def test_every_picture_says_in_words_what_it_shows_and_has_forms_for_dark_pages_and_phones(paths, tmp_path):
-    page = Page(written(paths, tmp_path))
-
+def test_every_picture_says_in_words_what_it_shows_and_has_forms_for_dark_pages_and_phones(page):
     images = [attrs for tag, attrs in page.tags if tag == "img"]
     dark = [attrs["media"] for tag, attrs in page.tags if tag == "source"]
     assert len(dark) == 3 * len(images) >= 15
     assert all(attrs["alt"] for attrs in images)
 
 
-def test_the_leaderboard_is_ordered_by_macro_f1(paths, tmp_path):
-    text = written(paths[::-1], tmp_path)
-
+def test_the_leaderboard_is_ordered_by_macro_f1(text):
     names = re.findall(r"<td>([^<]*)<small>constant", text)
     assert names == ["oracle", "sleepy &lt;b&gt;"]
     assert all(f'<th><a href="#metric-{column.name}">{column.label}</a>' in text for column in COLUMNS)
 
 
-def unpacked(text):
-    """The item browser's data, as the page's script reads them."""
-    [packed] = re.findall(r'id="packed">([A-Za-z0-9+/=]+)</script>', text)
-    return json.loads(gzip.decompress(base64.b64decode(packed)))
+def test_the_item_browser_has_every_item_with_its_truth_and_everybodys_answer(text):
+    data = unpacked(text)
 
-
-def test_the_item_browser_has_every_item_with_its_truth_and_everybodys_answer(paths, tmp_path):
-    data = unpacked(written(paths, tmp_path))
-
-    assert (data["defenders"], data["focus"]) == (["oracle", "sleepy <b>"], "sleepy <b>")
+    assert (data["defenders"], data["focus"]) == (["sleepy <b>", "oracle"], "oracle")
     assert [item["id"] for item in data["items"]] == [row["id"] for row in ROWS]
     assert [item["truth"] for item in data["items"]] == [row["ground_truth"]["action"] for row in ROWS]
     assert [item["rules"] for item in data["items"]] == [row["ground_truth"]["rule_ids"] for row in ROWS]
-    assert {item["answers"][1]["action"] for item in data["items"]} == {"dismiss"}
-    assert data["items"][0]["answers"][0]["action"] is None
-    assert data["items"][0]["answers"][0]["said"].startswith("<script>alert('x')")
+    assert {item["answers"][0]["action"] for item in data["items"]} == {"dismiss"}
+    assert data["items"][0]["answers"][1]["action"] is None
+    assert data["items"][0]["answers"][1]["said"].startswith("<script>alert('x')")
 
 
-def test_an_item_has_its_alert_its_lines_and_the_reasons_of_the_verifier(paths, tmp_path):
-    for item, row in zip(unpacked(written(paths, tmp_path))["items"], ROWS, strict=True):
+def test_an_item_has_its_alert_its_lines_and_the_reasons_of_the_verifier(items):
+    for item, row in zip(items, ROWS, strict=True):
         window = row["observation"]["log_window"]
         assert item["alerted"] == row["observation"]["alert"]["log_id"]
         assert [name for name, _ in item["lines"]] == [line["log_id"] for line in window]
@@ -190,30 +224,28 @@ def test_the_context_of_an_item_holds_all_tickets_and_only_the_hosts_that_a_line
     assert "tickets" not in context
 
 
-def test_where_a_set_is_not_at_hand_items_stand_without_their_lines(paths, tmp_path, monkeypatch):
-    serve(monkeypatch)
-    text = written(paths, tmp_path)
+def test_where_a_set_is_not_at_hand_items_stand_without_their_lines(without_rows):
+    items = unpacked(without_rows)["items"]
 
-    assert "Lines are left out: Expected a frozen set" in text
-    assert len(unpacked(text)["items"]) == 40
-    assert {"lines", "reasons"}.isdisjoint(unpacked(text)["items"][0])
+    assert "Lines are left out: Expected a frozen set" in without_rows
+    assert len(items) == 40
+    assert {"lines", "reasons"}.isdisjoint(items[0])
 
 
 # ---------------------------------------------------------------- the verdict
-def test_the_page_opens_with_a_verdict_on_the_defender_in_focus(paths, tmp_path):
-    page = Page(written(paths, tmp_path, "--focus", "oracle"))
-    opening = page.text[: page.text.index("Leaderboard")]
+def test_the_page_opens_with_a_verdict_on_the_defender_in_focus(without_rows, page):
+    for words, sentence in (
+        (Page(without_rows).text, "sleepy <b> is not shown to be better or worse on macro-F1 than oracle (-"),
+        (page.text, "oracle is not shown to be better or worse on macro-F1 than sleepy <b> (+"),
+    ):
+        assert sentence in words[: words.index("Leaderboard")]
 
-    assert "oracle is not shown to be better or worse on macro-F1 than sleepy <b> (+" in opening
 
+def test_a_single_run_has_its_figure_in_the_place_of_a_verdict(alone):
+    words = Page(alone).text
 
-def test_a_single_run_has_its_figure_in_the_place_of_a_verdict(tmp_path, monkeypatch):
-    serve(monkeypatch, holdout=ROWS)
-    right = [answered(row, row["ground_truth"]["action"]) for row in ROWS]
-    page = Page(written([str(write_run(tmp_path / "best", "best", right))], tmp_path)).text
-
-    assert "best: macro-F1 1.000 (" in page
-    assert "against the others" not in page
+    assert "always_<b>: macro-F1 1.000 (" in words
+    assert "against the others" not in words
 
 
 def compared(first, second, difference, low, high, p):
@@ -250,8 +282,7 @@ def test_a_verdict_names_what_speaks_against_it():
     assert headline("b", [*bad, good, ranked])[1:] == ["Against a it is better on dismiss on malicious, over-reaction."]
 
 
-def test_one_table_says_what_is_shown_in_each_metric(paths, tmp_path):
-    text = written(paths, tmp_path)
+def test_one_table_says_what_is_shown_in_each_metric(text):
     [table] = re.findall(r'<h2 id="against">.*?<tbody>(.*?)</tbody>', text, re.S)
 
     assert table.count("<tr>") == 1
@@ -259,17 +290,12 @@ def test_one_table_says_what_is_shown_in_each_metric(paths, tmp_path):
     assert "no difference shown" not in text
 
 
-def test_a_long_name_breaks_after_its_underscore(tmp_path, monkeypatch):
-    serve(monkeypatch, holdout=ROWS)
-    right = [answered(row, row["ground_truth"]["action"]) for row in ROWS]
-    text = written([str(write_run(tmp_path / "one", "always_<b>", right))], tmp_path)
-
-    assert "<td>always_<wbr>&lt;b&gt;<small>" in text
+def test_a_long_name_breaks_after_its_underscore(alone):
+    assert "<td>always_<wbr>&lt;b&gt;<small>" in alone
 
 
 # ---------------------------------------------------------------- finding one's way
-def test_every_link_leads_to_a_place_of_the_page(paths, tmp_path):
-    page = Page(written(paths, tmp_path))
+def test_every_link_leads_to_a_place_of_the_page(page):
     places = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
 
@@ -277,9 +303,7 @@ def test_every_link_leads_to_a_place_of_the_page(paths, tmp_path):
     assert {"#leaderboard", "#against", "#items", "#figures", "#meanings", "#sources"} <= links
 
 
-def test_every_metric_of_the_page_is_defined_in_a_sentence(paths, tmp_path):
-    text = written(paths, tmp_path)
-
+def test_every_metric_of_the_page_is_defined_in_a_sentence(text):
     for column in COLUMNS:
         assert f'<dt id="metric-{column.name}">{column.label}</dt><dd>' in text
         assert column.meaning.endswith(".")
@@ -295,8 +319,7 @@ def test_a_long_text_is_cut():
     assert cut("x" * 5000) == "x" * 700 + " ..."
 
 
-def test_chains_are_shown_step_by_step_with_the_right_one_beside_a_wrong_one(tmp_path, monkeypatch):
-    serve(monkeypatch, holdout=ROWS)
+def test_chains_are_shown_step_by_step_with_the_right_one_beside_a_wrong_one(written, tmp_path):
     runs = []
     for row in ROWS:
         truth = row["ground_truth"]["action"]
@@ -306,11 +329,12 @@ def test_chains_are_shown_step_by_step_with_the_right_one_beside_a_wrong_one(tmp
     wrong = sum(row["ground_truth"]["action"] == "dismiss" for row in ROWS)
     plain = [answered(row, "dismiss") for row in ROWS]
     paths = [str(write_run(tmp_path / name, name, rows)) for name, rows in (("plain", plain), ("chains", runs))]
-    page = Page(written(paths, tmp_path))
+    text = written(paths, holdout=ROWS).read_text("utf-8")
+    page = Page(text)
 
     assert f"action {wrong}, none {40 - wrong}" in page.text
     assert page.tags.count(("table", {})) == 3
-    items = unpacked(written(paths, tmp_path))["items"]
+    items = unpacked(text)["items"]
     assert [item["answers"][1]["wrong_step"] for item in items].count("action") == wrong
     spoken = [item for item in items if item["answers"][1]["wrong_step"] == "" and item["reasons"][1:]]
     assert len(spoken) > 20
@@ -320,15 +344,13 @@ def test_chains_are_shown_step_by_step_with_the_right_one_beside_a_wrong_one(tmp
 # ---------------------------------------------------------------- in a browser, from the file
 @pytest.mark.browser
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_the_item_browser_filters_and_opens_items_and_hostile_text_stays_text(size, paths, tmp_path, monkeypatch):
+def test_the_item_browser_filters_and_opens_items_and_hostile_text_stays_text(size, hostile):
     from test_browser import CHROMIUM, FLAGS, SIZES
 
     if not CHROMIUM:
         pytest.skip("Chromium is not installed (apt-get install chromium)")
     from playwright.sync_api import expect, sync_playwright
 
-    serve(monkeypatch, holdout=poisoned(lines=True))
-    written(paths, tmp_path)
     wrong = [row for row in ROWS if row["ground_truth"]["action"] == "escalate"]
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -338,7 +360,7 @@ def test_the_item_browser_filters_and_opens_items_and_hostile_text_stays_text(si
         page.on("pageerror", lambda error: bad.append(str(error)))
         page.on("dialog", lambda dialog: bad.append("a dialog"))
         page.on("request", lambda sent: sent.url.startswith(("file:", "data:", "blob:")) or bad.append(sent.url))
-        page.goto((tmp_path / "report.html").as_uri())
+        page.goto(hostile.as_uri())
         items = page.locator("details.item")
         expect(items.first.get_by_text("Lines that matter")).to_be_visible(timeout=60_000)
         expect(items.first).to_contain_text("<script>alert('x')</script>")

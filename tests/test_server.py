@@ -76,16 +76,6 @@ def test_a_variable_overrides_the_default_and_a_flag_the_variable(started, monke
     assert started == [[("0.0.0.0", first)], [("127.0.0.1", second)]]
 
 
-def test_ctrl_c_ends_it_without_a_traceback():
-    with ServerProcess(ROOT, env={"OPENSOC_DEMO": "0"}, timeout_s=240) as running:
-        running.process.send_signal(signal.SIGINT)
-        code = running.process.wait(timeout=120)
-        said = running.logs()
-
-    assert code == 130
-    assert "Traceback" not in said
-
-
 def test_a_busy_port_is_told_before_anything_is_said_to_listen(started, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -138,14 +128,18 @@ def test_a_variable_that_sets_nothing_is_told_at_the_start(started, monkeypatch,
     assert "s3cret" not in told
 
 
-def test_a_second_port_serves_the_same_episodes():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        second = probe.getsockname()[1]
-    with ServerProcess(ROOT, env={"OPENSOC_ALSO_PORT": str(second)}) as process:
+def test_a_second_port_serves_the_same_episodes_and_ctrl_c_ends_both_without_a_traceback():
+    second = free_port()
+    with ServerProcess(ROOT, env={"OPENSOC_ALSO_PORT": str(second), "OPENSOC_DEMO": "0"}) as process:
         episode_id = httpx.post(f"{process.base_url}/reset", params={"seed": 1}, **DIRECT).json()["episode_id"]
         state = httpx.get(f"http://127.0.0.1:{second}/state", params={"episode_id": episode_id}, **DIRECT)
+        process.process.send_signal(signal.SIGINT)
+        code = process.process.wait(timeout=120)
+        said = process.logs()
 
     assert state.json()["episode_id"] == episode_id
+    assert code == 130
+    assert "Traceback" not in said
 
 
 def test_the_app_can_be_named_to_uvicorn(started, capsys):

@@ -304,7 +304,7 @@ def judge(page: Page) -> None:
 def rewards(page: Page) -> None:
     """Tabulate what an answer earns."""
     table = TABLES["standard"]
-    rows = [("right action ↓   answer →", *WORDS.values())]
+    rows = [("right ↓ · answer →", *WORDS.values())]
     rows += [(WORDS[truth], *(f"{table.defender[truth][label]:+g}" for label in LABELS)) for truth in LABELS]
 
     def fill(row: int, column: int) -> str:
@@ -437,7 +437,7 @@ def self_play(page: Page) -> None:
     """Tabulate attackers against defenders."""
     known = page.known
     keys = [[f"cross_play.{attacker}.{defender}" for defender in DEFENDERS] for attacker in ATTACKERS]
-    rows = [("attacker ↓   defender →", *DEFENDERS.values())]
+    rows = [("attacker ↓\ndefender →", *DEFENDERS.values())]
     rows += [
         (name, *(known[f"{key}.percent.full"] for key in line))
         for name, line in zip(ATTACKERS.values(), keys, strict=True)
@@ -518,7 +518,7 @@ SLIDES: Sequence[tuple[str, Callable[[Page], None], str]] = (
         "${results.test_tactic.macro_f1.difference.full}, which is no gain.",
     ),
     (
-        "Facts should move the answer, words should not",
+        "Facts must move the answer, words not",
         twins,
         "Twins are two versions of one incident. They show whether a model reads evidence or habit. One changed fact is still hard: "
         "${results.twins.pair_accuracy.after.full}, from ${results.twins.pair_accuracy.before.full}.",

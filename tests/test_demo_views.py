@@ -667,7 +667,9 @@ def test_the_outcome_says_who_won_and_why_and_both_rewards():
     assert "Rewards of training: the attacker +1.20, as the model's action is wrong; the defender" in won
     assert "Each has a table of its own, so both can be above zero" in won
     assert same.startswith("No win: the model is wrong, but it was wrong before your edit too.")
-    assert held.startswith("The model held.")
+    assert held.startswith("The model held. Before your edit")
+    untouched = Page(views.outcome(Sent(judged, wrong, right, grade), edited=False)).text
+    assert untouched.startswith("You changed nothing yet. Change a line, a time or an account, and send it again.")
     assert "the attacker -, as the model's action is right" in held
 
 

@@ -269,7 +269,7 @@ def episode(page: Page) -> None:
     page.box((MARGIN, 4.45, 11.85, 0.6), "Rewards go back to both players", 16, align=PP_ALIGN.CENTER)
     page.text(
         (MARGIN, 5.5, 11.9, 1.4),
-        "**${count.families}** scenario families   ·   **${count.event_types}** types of event   ·   **${count.rules}** detection rules   ·   "
+        "**${count.families}** scenario families  ·  **${count.event_types}** event types  ·  **${count.rules}** rules  ·  "
         "**${count.techniques}** ATT&CK techniques\n"
         "Four levels: one decisive event; several; look-alikes and noise; near misses with hostile text.",
         18,

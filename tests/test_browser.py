@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import expect, sync_playwright
 
 from demo.words import ACTION_NAMES
+from scripts.moving_picture import mark
 
 CHROMIUM = os.environ.get("OPENSOC_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -186,6 +188,8 @@ def first_screen(page, size):
     bar = page.locator(".demo-bar:visible").bounding_box()
     floor = bar["y"] if size == "phone" else SIZES[size]["height"]
     expect(page.locator(VERDICTS)).to_have_count(2)
+    if size == "desktop":
+        assert page.locator(".demo-top p").bounding_box()["height"] < 30, "the sentence at the top takes two lines"
 
     assert bottom(page, ".card.alert:visible h2") < floor
     assert bottom(page, VERDICTS) < floor
@@ -870,6 +874,15 @@ CRAMPED = """async () => {
 SMALLEST = """() => Math.min(...[...document.querySelectorAll('.curve text')].map((text) => text.getBoundingClientRect().height))"""
 # a picture of the whole page shows a bar that sticks to the window over the lines in its middle
 UNSTUCK = ".demo-bar, .demo-ask { position: static !important; }"
+
+
+def marked():
+    """What a picture tells of the answers on it."""
+    told = PngInfo()
+    told.add_text("comment", mark())
+    return told
+
+
 # the stages whose dot the reward beside the chosen one's lies over
 HIDDEN_DOTS = """() => {
   const label = [...document.querySelectorAll('.dot.now span')].find((one) => one.checkVisibility()).getBoundingClientRect();
@@ -944,7 +957,7 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
             assert page.evaluate(SMALLEST) >= 10
         shot = kept / f"demo_{name.lower().replace(' ', '_')}_{size}_{'dark' if dark else 'light'}.png"
         picture = Image.open(io.BytesIO(page.screenshot(full_page=True, style=UNSTUCK)))
-        picture.convert("RGB").quantize(96).save(shot, optimize=True)
+        picture.convert("RGB").quantize(96).save(shot, optimize=True, pnginfo=marked())
         assert shot.stat().st_size > 5_000
         if AXE_IS_HERE:
             assert page.evaluate(SERIOUS) == [], name

@@ -64,7 +64,7 @@ def frames(page: Any) -> Iterator[Frame]:
     page.get_by_role("button", name="Reveal", exact=True).locator("visible=true").click()
     page.locator(".card.ruling:visible").wait_for(timeout=60_000)
     page.wait_for_timeout(1500)  # what the reveal moves has come to rest
-    yield Frame(page.screenshot(), "The verifier reveals the right answer, computed from the events alone.", 3300)
+    yield Frame(page.screenshot(), "The verifier reveals the right answer, computed from events and records.", 3300)
 
 
 def captioned(frame: Frame) -> Image.Image:

@@ -59,7 +59,7 @@ LOOKS_S = 0.01  # between two looks at the queue; Gradio's own 1 ms take 8 % of 
 LEAST_PACKED = 10_000  # bytes of a reply that is compressed: the page takes 23 KB in place of 214; streams and files pass as they are
 STATUS_S = 10.0  # between two words to a visitor about his place in the queue, which the page does not show; Gradio's "auto" tells all at every click
 WARM_UP_AFTER_S = 0.5  # from the start, so that the first answer waits for nothing
-INTRO = """<div class="demo-html demo-top"><h1>OpenSOC</h1><p>A small model learns to triage security alerts. The right answer is computed from events, never from text.</p>{links}</div>"""
+INTRO = """<div class="demo-html demo-top"><h1>OpenSOC</h1><p>A small model learns to triage security alerts. The right answer comes from events, never from claims.</p>{links}</div>"""
 
 
 # ---------------------------------------------------------------- the page

@@ -7,6 +7,7 @@ OCSF classes (schema version 1.3) and their fields after OCSF attribute paths in
 
 from __future__ import annotations
 
+import json
 import reprlib
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -106,6 +107,18 @@ def shown(value: object) -> str:
     return _REPR.repr(value).encode("ascii", "backslashreplace").decode()[:MAX_SHOWN]
 
 
+_UNREAD = {  # what stopped the reading of a file, in words
+    FileNotFoundError: "no such file",
+    IsADirectoryError: "a directory",
+    NotADirectoryError: "a path that leads through a file",
+    PermissionError: "no permission",
+    UnicodeError: "bytes that are no UTF-8",
+    json.JSONDecodeError: "no JSON ({})",
+    RecursionError: "JSON that is nested too deep",
+    KeyError: "no field {}",
+}
+
+
 def faults(error: _HasErrors, whole: str, *, most: int = 3, quoting: bool = False) -> str:
     """Tell what pydantic found wrong, as in `events.0.log_id: Field required; narrative: ... (and 2 more)`.
 
@@ -122,6 +135,14 @@ def faults(error: _HasErrors, whole: str, *, most: int = 3, quoting: bool = Fals
         for row in rows[:most]
     )
     return f"{sentences} (and {len(rows) - most} more)" if len(rows) > most else sentences
+
+
+def unread(error: Exception) -> str:
+    """Tell what was found where a file should have been read, as in `no such file` or `no field 'sets'`."""
+    for kind, words in _UNREAD.items():
+        if isinstance(error, kind):
+            return words.format(error)
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def visible(text: str, *, keep: str = "") -> str:

@@ -32,8 +32,8 @@ class ArenaTab:
         self.score, self.outcome = piece(), piece()
         self.answers = side_by_side()
         with gr.Column(visible=False) as self.incident:
-            self.window = IncidentView()
             self.truth = piece()
+            self.window = IncidentView()
         self.matrix = piece()
         self.body = [self.state, self.score, self.outcome, *self.answers, self.incident, *self.window.words, self.truth]
         self._bind()

@@ -134,9 +134,9 @@ class AttackTab:
     def _draw_outcome(self) -> None:
         self.outcome = piece()
         with gr.Column(visible=False) as self.after:
+            self.truth = piece()
             self.answer = piece()
             self.window = IncidentView()
-            self.truth = piece()
             self.revealed = gr.State(None)  # the DemoCase that was sent
             FlipPanel(self.revealed, self.table)
 
@@ -253,7 +253,7 @@ class AttackTab:
         edit = replay.packed(draft, begun(draft.task, draft.seed)) if submission.case else ""
         query = urlencode({"attack": draft.task, "world": draft.seed, "against": name, "edit": edit}) if edit else ""
         head = [counted, styled(views.tally(counted))]
-        outcome = styled(views.outcome(sent, query))
+        outcome = styled(views.outcome(sent, query, edited=submission.case is None or draft.is_edited()))
         if submission.case is None or answer is None:
             return [None, *head, gr.Column(visible=False), outcome, *[gr.skip()] * (2 + len(self.window.words))]
         return [

@@ -109,6 +109,10 @@ class IncidentDraft(NamedTuple):
         environment.step({"submit_triage": answer.triage})
         return Sent(judged, before, answer, environment.grade())
 
+    def is_edited(self) -> bool:
+        """Return whether it says anything else than the incident that it began as."""
+        return self.read() != IncidentDraft.of(generated(self.task, self.seed)).read()
+
     # ------------------------------------------------------------ the form
     def head(self) -> tuple[str, str, str]:
         """Return target_label, category and narrative, each empty if it is no text."""

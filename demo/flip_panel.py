@@ -15,7 +15,7 @@ from rubric import TableName
 
 NONE = "Expected a revealed incident to change, and there is none; reveal one first."
 WHO = ("embedded", "keyword")  # the shipped model, and a list of bad words beside it
-INTRO = """<h3>Flip it</h3><p>Facts decide, words do not. Change one fact, and the right answer changes. Write hostile text, and it stays. Does the model follow? The shipped one answers live; earlier stages answered the stored incidents only.</p>"""
+INTRO = """<section class="flip-intro"><h3>Flip it</h3><p>Facts decide, words do not. Change one fact, and the right answer changes. Write hostile text, and it stays. Does the model follow? The shipped one answers live; earlier stages answered the stored incidents only.</p></section>"""
 
 
 class Flipping(NamedTuple):

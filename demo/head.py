@@ -13,7 +13,7 @@ from demo.fence import PATH
 
 TITLE = "OpenSOC: watch a model learn to triage security alerts"
 DESCRIPTION = (
-    "An alert fires. Is it an attack, and what should be done? A language model learns to answer, and a verifier, which reads no text, decides who is right. "
+    "An alert fires. Is it an attack, and what should be done? A language model learns to answer, and a verifier, which believes no claim, decides who is right. "
     "Watch it learn, play against it, attack it, or bring your own log."
 )
 PICTURE = "/social.png"

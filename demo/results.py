@@ -107,7 +107,7 @@ def _lesson(gains: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         seen = shipped["incidents"]
         sentences.insert(
             0,
-            f"The shipped one learned from {seen:,} made-up incidents, each graded by the verifier, which reads events and no text.",
+            f"The shipped one learned from {seen:,} made-up incidents, each graded by the verifier, which reads events and records and believes no claim.",
         )
     sentences.append(
         "Good is 100 %, which the verifier reaches by definition; a guess among five actions reaches 20 %."

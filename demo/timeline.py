@@ -90,7 +90,7 @@ def _alert_ring(points: Sequence[_Point]) -> dict[str, Any]:
         [(point.time, point.row) for point in points],
         name="alert fired here",
         hoverinfo="skip",
-        marker={"size": 22, "symbol": "circle-open", "color": ALERT, "line": {"width": 3}},
+        marker={"size": 17, "symbol": "circle-open", "color": ALERT, "line": {"width": 2}},
     )
 
 

@@ -372,9 +372,9 @@ def gate(judged: GateResult) -> str:
     return str(pieces().gate(judged))
 
 
-def outcome(sent: Sent, query: str = "") -> str:
-    """Render who won and why, with both rewards; `query` is the address that shows the round again, empty for none."""
-    return str(pieces("flip.html").outcome(sent, query))
+def outcome(sent: Sent, query: str = "", *, edited: bool = True) -> str:
+    """Render who won and why, with both rewards; `query` is the address that shows the round again, empty for none, and `edited` whether anything was changed."""
+    return str(pieces("flip.html").outcome(sent, query, edited))
 
 
 def bout(played: Bout) -> str:

@@ -269,7 +269,7 @@ def episode(page: Page) -> None:
     page.box((MARGIN, 4.45, 11.85, 0.6), "Rewards go back to both players", 16, align=PP_ALIGN.CENTER)
     page.text(
         (MARGIN, 5.5, 11.9, 1.4),
-        "**${count.families}** scenario families   ·   **${count.event_types}** types of event   ·   **${count.rules}** detection rules   ·   "
+        "**${count.families}** scenario families  ·  **${count.event_types}** event types  ·  **${count.rules}** rules  ·  "
         "**${count.techniques}** ATT&CK techniques\n"
         "Four levels: one decisive event; several; look-alikes and noise; near misses with hostile text.",
         18,
@@ -304,7 +304,7 @@ def judge(page: Page) -> None:
 def rewards(page: Page) -> None:
     """Tabulate what an answer earns."""
     table = TABLES["standard"]
-    rows = [("right action ↓   answer →", *WORDS.values())]
+    rows = [("right ↓ · answer →", *WORDS.values())]
     rows += [(WORDS[truth], *(f"{table.defender[truth][label]:+g}" for label in LABELS)) for truth in LABELS]
 
     def fill(row: int, column: int) -> str:
@@ -437,7 +437,7 @@ def self_play(page: Page) -> None:
     """Tabulate attackers against defenders."""
     known = page.known
     keys = [[f"cross_play.{attacker}.{defender}" for defender in DEFENDERS] for attacker in ATTACKERS]
-    rows = [("attacker ↓   defender →", *DEFENDERS.values())]
+    rows = [("attacker ↓\ndefender →", *DEFENDERS.values())]
     rows += [
         (name, *(known[f"{key}.percent.full"] for key in line))
         for name, line in zip(ATTACKERS.values(), keys, strict=True)
@@ -518,7 +518,7 @@ SLIDES: Sequence[tuple[str, Callable[[Page], None], str]] = (
         "${results.test_tactic.macro_f1.difference.full}, which is no gain.",
     ),
     (
-        "Facts should move the answer, words should not",
+        "Facts must move the answer, words not",
         twins,
         "Twins are two versions of one incident. They show whether a model reads evidence or habit. One changed fact is still hard: "
         "${results.twins.pair_accuracy.after.full}, from ${results.twins.pair_accuracy.before.full}.",

@@ -23,7 +23,7 @@ from rubric import verdict_of
 from runs.arguments import positive
 from runs.ending import refusing
 from runs.files import JsonLines, write_output
-from schema import BadRequestError
+from schema import BadRequestError, unread
 
 BEFORE = "generator"
 ROUNDS = 10
@@ -85,7 +85,7 @@ def read_result(directory: Path) -> dict[str, Any]:
         return dict(json.loads((directory / RESULT).read_text("utf-8")))
     except (OSError, ValueError) as error:
         raise BadRequestError(
-            f"Expected a complete cross-play in {str(directory)!r}, and got {type(error).__name__}: {error}; run eval.cross_play."
+            f"Expected a complete cross-play in {str(directory)!r}, and got {unread(error)}; run eval.cross_play."
         ) from error
 
 

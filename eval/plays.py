@@ -25,7 +25,7 @@ from players.reasons import chain_of, in_words
 from runs.directory import RUN
 from runs.ending import refusing
 from runs.files import JsonLines, write_output
-from schema import BadRequestError
+from schema import BadRequestError, unread
 from telemetry.judging import line_text
 from verifier.truth import LADDER
 
@@ -66,7 +66,7 @@ def read_played(out: Path, attackers: Sequence[str], defender: str) -> list[list
         runs = [load_run(path) for path in sorted((out / DEFENDERS).iterdir())]
     except (OSError, ValueError, KeyError) as error:
         raise BadRequestError(
-            f"Expected a directory of eval.cross_play in {str(out)!r}, and got {type(error).__name__}: {error}; play it first."
+            f"Expected a directory of eval.cross_play in {str(out)!r}, and got {unread(error)}; play it first."
         ) from error
     defenders = {run.name: run for run in runs}
     known = [settings["name"] for settings in run["attackers"]]

@@ -22,7 +22,7 @@ from eval.metrics import PREVALENCES, Metric, ppv
 from eval.runs import Run, load_runs, shared_set
 from runs.ending import refusing
 from runs.extras import require
-from schema import TASKS, BadRequestError, Row
+from schema import TASKS, BadRequestError, Row, unread
 from tasks.sets import BENCHMARK as TEST_SETS
 
 SHORT = {"quarantine_host": "quarantine", "block_ip": "block"}
@@ -307,7 +307,7 @@ def read_audit(path: Path) -> dict[str, Any]:
         raise TypeError("checks are no list")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRequestError(
-            f"Expected the output of python -m eval.audit --json in {str(path)!r}, and got {type(error).__name__}: {error}; make it again."
+            f"Expected the output of python -m eval.audit --json in {str(path)!r}, and got {unread(error)}; make it again."
         ) from error
 
 

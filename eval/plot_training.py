@@ -18,7 +18,7 @@ from typing import Any
 from eval.charts import Chart, Ink, Panel, panels, save
 from runs.ending import refusing
 from runs.extras import require
-from schema import BadRequestError, Row
+from schema import BadRequestError, Row, unread
 
 # What is drawn, and the names under which it may be logged, the first that is there counts.
 MEASURES: Mapping[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ def _logged(path: Path) -> list[Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRequestError(
             f"Expected {STATE} with a log_history, or JSON lines with a step each, in {str(path)!r}, and got "
-            f"{type(error).__name__}: {error}; give another file."
+            f"{unread(error)}; give another file."
         ) from error
 
 

@@ -118,7 +118,7 @@ def _reservations(focus: str, comparisons: Sequence[Comparison]) -> list[str]:
         for kind in ("worse", "better"):
             labels = [BY_NAME[metric].label for metric in by_outcome.get(kind, [])]
             if labels and RANKING not in by_outcome[kind]:
-                sentences.append(f"Against {other} it is {kind} on {', '.join(labels)}.")
+                sentences.append(f"It is {kind} than {other} in other metrics: {', '.join(labels)}.")
     return sentences
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eval.intervals import RESAMPLES
 from eval.metrics import measure
 from rubric import TableName
-from schema import BadRequestError, Label, faults
+from schema import BadRequestError, Label, faults, unread
 from tasks.sets import BENCHMARK as TEST_SETS  # what `benchmark` means
 from tasks.sets import RECORDED
 
@@ -216,7 +216,7 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadRequestError(
-            f"Expected JSON in {str(path)!r}, and got {type(error).__name__}: {error}; give a directory that eval.run wrote."
+            f"Expected JSON in {str(path)!r}, and got {unread(error)}; give a directory that eval.run wrote."
         ) from error
 
 
@@ -226,7 +226,7 @@ def _lines(path: Path) -> list[Any]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeError) as error:
         raise BadRequestError(
-            f"Expected rollouts in {str(path)!r}, and got {type(error).__name__}: {error}; give a directory that eval.run wrote."
+            f"Expected rollouts in {str(path)!r}, and got {unread(error)}; give a directory that eval.run wrote."
         ) from error
     for number, line in enumerate(text.split("\n"), 1):
         if line:

@@ -15,7 +15,7 @@ from typing import Any
 from players import smollm2
 from players.base import MARK
 from runs.extras import require
-from schema import BadRequestError, OpenSOCError
+from schema import BadRequestError, OpenSOCError, unread
 
 TEXT_VERSION = 3  # of the compact prompt and answer; a small model plays the version that it learned alone
 ADAPTER = "adapter_config.json"
@@ -193,5 +193,5 @@ def text_version(path: Path) -> object:
         return about.get("text_version")
     except (OSError, ValueError, AttributeError) as error:
         raise BadRequestError(
-            f"Expected {MARK} in {str(path)!r} as train.nano writes it, and reading it gave {type(error).__name__}: {error}."
+            f"Expected {MARK} in {str(path)!r} as train.nano writes it, and got {unread(error)}."
         ) from error

@@ -20,7 +20,7 @@ from typing import IO, Any
 from runs.ending import FULL
 from runs.files import write_json
 from runs.provenance import commit, now_text, versions
-from schema import VERSION, BadRequestError
+from schema import VERSION, BadRequestError, unread
 
 LOCK = ".lock"
 RUN = "run.json"
@@ -74,7 +74,7 @@ def _writable(out: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in FULL:
             raise
         raise BadRequestError(
-            f"Expected a directory to write to at {str(out)!r}, and got {type(error).__name__}: {error}; give another --out."
+            f"Expected a directory to write to at {str(out)!r}, and got {unread(error)}; give another --out."
         ) from error
 
 
@@ -174,7 +174,7 @@ def _resumed(path: Path, text: str, run: Run, shares: Callable[[Run], Mapping[st
         over = bool(before["complete"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequestError(
-            f"Expected a run in {str(path)!r}, and got {type(error).__name__}: {error}; give another --out or start over with --fresh."
+            f"Expected a run in {str(path)!r}, and got {unread(error)}; give another --out or start over with --fresh."
         ) from error
     if different := [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]:
         changes = "; ".join(f"{name} was {_short(was.get(name))}, is {_short(now.get(name))}" for name in different)

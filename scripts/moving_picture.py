@@ -7,6 +7,7 @@ packages of requirements-dev.txt. OPENSOC_CHROMIUM names another browser than th
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import os
 import shutil
@@ -18,7 +19,9 @@ from typing import Any, NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import sync_playwright
 
-OUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "episode.gif"
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs" / "images" / "episode.gif"
+SHOWN = "data/demo_examples.json"  # the answers on the page; a picture holds their hash, so that one of older answers is found
 SIZE = {"width": 1280, "height": 830}  # of the window, pixels
 SCALE = 0.7  # of the picture, to the window
 BAND = 40  # height of the caption below, pixels
@@ -34,6 +37,11 @@ class Frame(NamedTuple):
     shot: bytes
     caption: str
     ms: int
+
+
+def mark() -> str:
+    """Return what a picture of the page holds of the answers on it."""
+    return f"{SHOWN} {hashlib.sha256((ROOT / SHOWN).read_bytes()).hexdigest()[:16]}"
 
 
 def frames(page: Any) -> Iterator[Frame]:
@@ -56,7 +64,7 @@ def frames(page: Any) -> Iterator[Frame]:
     page.get_by_role("button", name="Reveal", exact=True).locator("visible=true").click()
     page.locator(".card.ruling:visible").wait_for(timeout=60_000)
     page.wait_for_timeout(1500)  # what the reveal moves has come to rest
-    yield Frame(page.screenshot(), "The verifier reveals the right answer, computed from the events alone.", 3300)
+    yield Frame(page.screenshot(), "The verifier reveals the right answer, computed from events and records.", 3300)
 
 
 def captioned(frame: Frame) -> Image.Image:
@@ -79,7 +87,8 @@ def save(taken: list[Frame], out: Path) -> None:
     palette = sheet.quantize(COLOURS)
     first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
     out.parent.mkdir(parents=True, exist_ok=True)
-    first.save(out, save_all=True, append_images=rest, duration=[frame.ms for frame in taken], loop=0, optimize=True)
+    times = [frame.ms for frame in taken]
+    first.save(out, save_all=True, append_images=rest, duration=times, loop=0, optimize=True, comment=mark().encode())
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from schema import UNNAMED_PROGRAM_WORK, OpenSOCError, Telemetry, faults
+from schema import UNNAMED_PROGRAM_WORK, OpenSOCError, Telemetry, faults, unread
 from telemetry.importers.times import read_time
 from telemetry.importers.values import timestamp
 from world import World
@@ -168,7 +168,7 @@ def load_world(path: Path | None) -> World:
         return parsed_world(path.read_text("utf-8-sig"))
     except (OSError, UnicodeError) as error:
         raise OpenSOCError(
-            f"Expected a readable file that declares an organisation, and got {error}; give another."
+            f"Expected a file that declares an organisation in {str(path)!r}, and got {unread(error)}; give another."
         ) from error
     except OpenSOCError as error:
         raise OpenSOCError(f"In the world {str(path)!r}: {error}") from error

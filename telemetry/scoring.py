@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schema import OpenSOCError
+from schema import OpenSOCError, unread
 
 ACTED = ("quarantine_host", "block_ip", "escalate")
 NOTICED = (*ACTED, "monitor")
@@ -73,8 +73,7 @@ def load_manifest(path: Path) -> dict[str, dict[str, str]]:
             rows = list(csv.DictReader(handle))
     except (OSError, UnicodeError, csv.Error) as error:
         raise OpenSOCError(
-            f"Expected a manifest in {str(path)!r}, and got {type(error).__name__}: {error}; "
-            "give a CSV file or leave it out."
+            f"Expected a manifest in {str(path)!r}, and got {unread(error)}; give a CSV file or leave it out."
         ) from error
     if not rows or not {"file", "malicious"} <= rows[0].keys():
         raise OpenSOCError(

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import expect, sync_playwright
 
 from demo.words import ACTION_NAMES
+from scripts.moving_picture import mark
 
 CHROMIUM = os.environ.get("OPENSOC_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -186,6 +188,8 @@ def first_screen(page, size):
     bar = page.locator(".demo-bar:visible").bounding_box()
     floor = bar["y"] if size == "phone" else SIZES[size]["height"]
     expect(page.locator(VERDICTS)).to_have_count(2)
+    if size == "desktop":
+        assert page.locator(".demo-top p").bounding_box()["height"] < 30, "the sentence at the top takes two lines"
 
     assert bottom(page, ".card.alert:visible h2") < floor
     assert bottom(page, VERDICTS) < floor
@@ -550,6 +554,9 @@ def test_a_sent_incident_is_answered_and_judged_whatever_it_claims(visit):
     truth = fallen(page).inner_text()
     assert ACTION_NAMES[incident["target_label"]] in truth.split("The author claimed")[0]
     expect(page.get_by_text(re.compile("The model held|You won|No win"))).to_be_visible()
+    shown = [".card.outcome", ".card.truth", ".card.answer", ".card.alert"]  # from above to below
+    tops = [page.locator(f"{card}:visible").first.bounding_box()["y"] for card in shown]
+    assert tops == sorted(tops)
 
 
 # what no field may hold
@@ -847,6 +854,35 @@ CRAMPED = """async () => {
 }"""
 
 
+SMALLEST = """() => Math.min(...[...document.querySelectorAll('.curve text')].map((text) => text.getBoundingClientRect().height))"""
+# a picture of the whole page shows a bar that sticks to the window over the lines in its middle
+UNSTUCK = ".demo-bar, .demo-ask { position: static !important; }"
+
+
+def marked():
+    """What a picture tells of the answers on it."""
+    told = PngInfo()
+    told.add_text("comment", mark())
+    return told
+
+
+# the stages whose dot the reward beside the chosen one's lies over
+HIDDEN_DOTS = """() => {
+  const label = [...document.querySelectorAll('.dot.now span')].find((one) => one.checkVisibility()).getBoundingClientRect();
+  return [...document.querySelectorAll('i.dot')].map((dot) => dot.getBoundingClientRect()).filter((dot) =>
+    dot.left < label.right && dot.right > label.left && dot.top < label.bottom && dot.bottom > label.top).length;
+}"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_reward_of_a_stage_hides_no_other_stages_dot(visit, size):
+    page = visit(size=size)
+    slider = page.get_by_label("Stage of training")
+    for place in range(int(slider.get_attribute("max")) + 1):
+        slider.fill(str(place))
+        assert page.evaluate(HIDDEN_DOTS) == 0, place
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_what_a_reveal_draws_anew_keeps_its_lines_whole_and_its_figures_wide(visit, size):
     page = visit("?task=stage4_adversarial&seed=5", size=size)  # a finding of 25 lines
@@ -899,11 +935,13 @@ def test_each_tab_reads_well_and_fits(visit, size, dark, tmp_path):
         for picture in page.locator("figure img:visible").all():
             assert picture.bounding_box()["width"] >= 640
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, f"{name} is too wide"
+        if name == "Results":
+            assert page.evaluate(SMALLEST) >= 10
         if SHOTS or (size, dark) == ("phone", True):  # one look at each run shows that pictures can be taken
             kept = Path(SHOTS) if SHOTS else tmp_path
             shot = kept / f"demo_{name.lower().replace(' ', '_')}_{size}_{'dark' if dark else 'light'}.png"
-            picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-            picture.convert("RGB").quantize(96).save(shot, optimize=True)
+            picture = Image.open(io.BytesIO(page.screenshot(full_page=True, style=UNSTUCK)))
+            picture.convert("RGB").quantize(96).save(shot, optimize=True, pnginfo=marked())
             assert shot.stat().st_size > 5_000
         if AXE_IS_HERE:
             assert page.evaluate(SERIOUS) == [], name

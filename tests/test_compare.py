@@ -164,7 +164,7 @@ def infinite(path):
         (doubled, "has 'item-0' of holdout twice"),
         (stopped, "it stopped before its end; start it again, it resumes: python -m eval.run --defender b"),
         (infinite, "has another form: reward: Input should be a finite number"),
-        (lambda path: (path / "run.json").unlink(), "FileNotFoundError"),
+        (lambda path: (path / "run.json").unlink(), "run.json', and got no such file; give"),
         (
             lambda path: (path / "run.json").write_text("[]"),
             "has another form: the whole: Input should be a valid dict",

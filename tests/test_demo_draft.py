@@ -421,6 +421,15 @@ def test_a_win_counts_only_where_the_defender_was_right_before_the_edit():
     assert drafts_of[False].sent("always_dismiss").verdict == "held"
 
 
+def test_an_incident_that_is_sent_as_it_came_is_told_from_an_edited_one():
+    first = IncidentDraft.of(generated(*SOME[0]))
+    label, category, narrative = first.head()
+
+    assert not first.is_edited()
+    assert not first._replace(text=json.dumps(first.read())).is_edited()  # other white space, no other incident
+    assert first.with_head(label, category, narrative + " Again.").is_edited()
+
+
 def test_what_was_right_before_the_edit_and_is_wrong_after_it_is_a_win():
     harmless = next(case for task, seed in SOME if (case := generated(task, seed)).truth.action == "dismiss")
     grave = next(case for seed in range(60) if (case := generated("stage1_basic", seed)).truth.action == "escalate")

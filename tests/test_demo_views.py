@@ -594,7 +594,7 @@ def test_the_ground_truth_tells_action_evidence_rules_and_steps():
         text, truth = Page(views.ground_truth(case)).text, case.truth
 
         assert f"{ACTION_NAMES[truth.action]} Playbook: {ACTIONS[truth.action]}" in text
-        assert f"Because {reason_in_words(truth.why)}. Evidence: {' '.join(truth.evidence_log_ids)} " in text
+        assert f"Because {reason_in_words(truth.why)}. Evidence: {' '.join(truth.evidence_log_ids[:4])} " in text
         assert all(" ".join(reason_in_words(line).split()) in text for line in truth.explanation.splitlines())
         for finding in truth.findings:
             says = next(rule.summary for rule in RULES if rule.rule_id == finding.rule_id)
@@ -667,8 +667,22 @@ def test_the_outcome_says_who_won_and_why_and_both_rewards():
     assert "Rewards of training: the attacker +1.20, as the model's action is wrong; the defender" in won
     assert "Each has a table of its own, so both can be above zero" in won
     assert same.startswith("No win: the model is wrong, but it was wrong before your edit too.")
-    assert held.startswith("The model held.")
+    assert held.startswith("The model held. Before your edit")
+    untouched = Page(views.outcome(Sent(judged, wrong, right, grade), edited=False)).text
+    assert untouched.startswith(
+        "You changed nothing yet. Change a line, a time or an account, and send it again. To the"
+    )
     assert "the attacker -, as the model's action is right" in held
+    assert "Before your edit" not in untouched
+
+
+@pytest.mark.parametrize(("ids", "told"), [(4, "L1-0 L1-1 L1-2 L1-3"), (27, "L1-0 L1-1 L1-2 L1-3 and 23 more")])
+def test_of_much_evidence_the_first_lines_are_named_and_the_rest_is_counted(ids, told):
+    truth = replace(BASE.truth, evidence_log_ids=tuple(f"L1-{n}" for n in range(ids)))
+    case = BASE._replace(truth=truth)
+
+    assert f"Evidence: {told} " in Page(views.ground_truth(case)).text + " "
+    assert f"Evidence: {told} " in Page(views.ruling(case)).text + " "
 
 
 def test_the_outcome_links_to_the_round_where_there_is_a_link():

@@ -8,7 +8,7 @@ from PIL import Image, ImageSequence
 
 pytest.importorskip("playwright")
 
-from scripts.moving_picture import BAND, OUT, Frame, save
+from scripts.moving_picture import BAND, OUT, Frame, mark, save
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 
@@ -38,3 +38,11 @@ def test_the_shipped_picture_is_short_and_small():
     assert len(durations) >= 4
     assert 7000 <= sum(durations) <= 9000
     assert OUT.stat().st_size < 1_500_000
+
+
+@pytest.mark.parametrize("name", ["episode.gif", *sorted(path.name for path in IMAGES.glob("demo_watch_*.png"))])
+def test_a_picture_of_the_page_shows_the_answers_that_are_stored(name):
+    with Image.open(IMAGES / name) as picture:
+        told = picture.info.get("comment") or b""
+
+    assert (told.decode() if isinstance(told, bytes) else told) == mark()

@@ -68,6 +68,16 @@ def test_the_notebook_shows_a_run_and_nothing_of_where_it_ran():
     assert not re.search(r"/(?:home|root|tmp|work|Users)/", text)
 
 
+def test_the_hours_of_its_table_are_those_of_its_dry_run():
+    first, *_ = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+    told = re.findall(r"^\| (?:SFT|GRPO)\b.*?\| ([\d.]+) h \(estimate\)", "".join(first["source"]), re.M)
+    printed = "".join(
+        "".join(output.get("text", "")) for cell in code_cells() for output in cell["outputs"] if "text" in output
+    )
+
+    assert told == [f"{float(hours):.1f}" for hours in re.findall(r"together ([\d.]+)", printed)]
+
+
 def test_the_notebook_opens_in_colab_and_shows_a_learning_curve_that_is_there():
     cells = ["".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]]
 

@@ -277,9 +277,13 @@ def test_a_verdict_names_what_speaks_against_it():
     bad = [replace(ranked, metric=metric, difference=0.2) for metric in ("dismiss_on_malicious", "over_reaction")]
     good = replace(ranked, metric="accuracy")
 
-    assert headline("a", [*bad, good, ranked])[1:] == ["Against b it is worse on dismiss on malicious, over-reaction."]
+    assert headline("a", [*bad, good, ranked])[1:] == [
+        "It is worse than b in other metrics: dismiss on malicious, over-reaction."
+    ]
     assert headline("a", [ranked, good])[1:] == []
-    assert headline("b", [*bad, good, ranked])[1:] == ["Against a it is better on dismiss on malicious, over-reaction."]
+    assert headline("b", [*bad, good, ranked])[1:] == [
+        "It is better than a in other metrics: dismiss on malicious, over-reaction."
+    ]
 
 
 def test_one_table_says_what_is_shown_in_each_metric(text):

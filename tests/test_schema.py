@@ -1,9 +1,11 @@
 """What schema offers to everybody who tells a person of a value: quotes, faults, visible text."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
-from schema import Triage, faults, shown, visible
+from schema import Triage, faults, shown, unread, visible
 
 
 def test_a_value_is_shown_short_in_ascii_and_on_one_line():
@@ -48,3 +50,31 @@ def test_what_a_reader_cannot_see_is_written_out(text, written):
 
 def test_a_kept_character_stays():
     assert visible("a\nb\tc", keep="\n") == "a\nb\\tc"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such file"),
+        (b"", "no JSON (Expecting value: line 1 column 1 (char 0))"),
+        (b"\xff", "bytes that are no UTF-8"),
+        (b"[" * 10_000, "JSON that is nested too deep"),
+        (b"{}", "no field 'sets'"),
+    ],
+)
+def test_what_stood_in_the_place_of_a_file_is_told_without_pythons_names(tmp_path, content, words):
+    path = tmp_path / "run.json"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises((OSError, ValueError, KeyError, RecursionError)) as caught:
+        json.loads(path.read_text("utf-8"))["sets"]
+
+    assert unread(caught.value) == words
+
+
+def test_a_directory_in_the_place_of_a_file_is_told(tmp_path):
+    with pytest.raises(OSError, match="directory") as caught:
+        tmp_path.read_text("utf-8")
+
+    assert unread(caught.value) == "a directory"

@@ -117,6 +117,12 @@ def test_nothing_reaches_over_the_edge_of_a_slide(deck):
     assert all(shape.top >= 0 and shape.top + shape.height <= deck[1].slide_height for shape in shapes)
 
 
+def test_a_title_takes_one_line_in_a_wide_font_too():
+    pytest.importorskip("pptx")
+    titles = [title for title, *_ in runpy.run_path(str(SLIDES))["SLIDES"]]
+    assert [title for title in titles if len(title) > 42] == []
+
+
 def test_no_figure_of_the_slides_is_typed(deck):
     known = figures()
     strings = [node.value for node in ast.walk(ast.parse(SLIDES.read_text("utf-8"))) if isinstance(node, ast.Constant)]

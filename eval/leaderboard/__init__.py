@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from eval.metric_table import RANKING, names_in
 from eval.runs import BENCHMARK
 from rubric import TableName
-from schema import BadRequestError, faults
+from schema import BadRequestError, faults, unread
 
 HERE = Path(__file__).parent
 BOARD = HERE / "leaderboard.json"
@@ -119,7 +119,7 @@ def read_board(path: Path, board: type[Board], schema: Path) -> Board:
         return board.model_validate_json(path.read_bytes())
     except OSError as error:
         raise BadRequestError(
-            f"Expected a leaderboard in {str(path)!r}, and got {error}; give another file."
+            f"Expected a leaderboard in {str(path)!r}, and got {unread(error)}; give another file."
         ) from error
     except ValidationError as error:
         raise BadRequestError(

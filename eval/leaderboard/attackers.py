@@ -24,7 +24,7 @@ from players.scoring import score_reply
 from runs.directory import RUN
 from runs.files import JsonLines
 from runs.progress import track
-from schema import BadRequestError
+from schema import BadRequestError, unread
 from tasks.registry import Split
 
 ATTACKER_BOARD = HERE / "attackers.json"
@@ -149,7 +149,7 @@ def _run(path: Path) -> Mapping[str, Any]:
         complete = bool(run["complete"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadRequestError(
-            f"Expected {RUN} of eval.attack in {str(path)!r}, and got {type(error).__name__}: {error}; run it again."
+            f"Expected {RUN} of eval.attack in {str(path)!r}, and got {unread(error)}; run it again."
         ) from error
     if not sound or not complete:
         raise BadRequestError(

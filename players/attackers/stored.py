@@ -18,7 +18,7 @@ from generator.incidents import GENERATOR_VERSION
 from players.attackers.base import Attacker, Brief, brief_id
 from players.base import Reply
 from players.incidents import read_craft
-from schema import MAX_SEED, BadRequestError, Label, Task, faults
+from schema import MAX_SEED, BadRequestError, Label, Task, faults, unread
 from tasks.registry import Split
 
 SHOWN = 2000  # characters of a reply that holds no incident which are kept
@@ -76,7 +76,7 @@ def read_stored(path: Path) -> list[WrittenIncident]:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeError) as error:
         raise BadRequestError(
-            f"Expected stored incidents in {str(path)!r}, and got {type(error).__name__}: {error}; give another file."
+            f"Expected stored incidents in {str(path)!r}, and got {unread(error)}; give another file."
         ) from error
     incidents: dict[tuple[str, str, int], WrittenIncident] = {}
     for number, line in enumerate(lines, 1):
@@ -99,7 +99,7 @@ def _incident(line: str, where: str) -> WrittenIncident:
         ) from error
     except (ValueError, RecursionError) as error:
         raise BadRequestError(
-            f"Expected a JSON object in {where}, and got none ({type(error).__name__}): is the file cut off? Remove the line."
+            f"Expected a JSON object in {where}, and got {unread(error)}: is the file cut off? Remove the line."
         ) from error
     if incident.generator != GENERATOR_VERSION:
         raise BadRequestError(

@@ -13,7 +13,7 @@ from typing import Any
 
 from eval.metric_table import interval_text, names_in, value_text
 from players.embedded import About, Calibration
-from schema import BadRequestError
+from schema import BadRequestError, unread
 from tasks.sets import PATHS
 from train.nano.presets import PRESETS
 
@@ -306,7 +306,7 @@ def _measured(about: About, run: Path) -> Run:
         list(_figures(measured))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequestError(
-            f"Expected a complete run of eval.run with metrics.json in {str(run)!r}, and reading it gave {type(error).__name__}: {error}."
+            f"Expected a complete run of eval.run with metrics.json in {str(run)!r}, and got {unread(error)}."
         ) from error
     if fingerprint != about.fingerprint:
         raise BadRequestError(

@@ -87,7 +87,8 @@ def nowhere(rows):
     [
         ("incidents.jsonl", nowhere, "has admitted True where False comes out"),
         ("incidents.jsonl", nowhere, "there is no host 'nowhere' in this world"),
-        ("incidents.jsonl", lambda rows: rows.pop(), "is in one of both only"),
+        ("incidents.jsonl", lambda rows: rows.pop(), "for each of 20 briefs in"),
+        ("incidents.jsonl", lambda rows: rows.append(rows[0] | {"seed": 99}), "is in one of both only"),
         ("incidents.jsonl", lambda rows: rows.append(rows[0]), "repeats test_seed-stage1_basic-0-dismiss"),
         ("incidents.jsonl", lambda rows: rows[0].update(generator="0"), "line 1 of"),
         ("incidents.jsonl", lambda rows: rows[0].update(seed=5), "is in one of both only"),

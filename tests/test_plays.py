@@ -6,7 +6,7 @@ import pytest
 
 from eval import cross_play, plays
 from eval.attacks import briefs_of
-from eval.plays import Played, chosen, compared, context_of, play_in_words, read_played, told
+from eval.plays import Played, chosen, compared, context_of, play_in_words, read_sides, told
 from players.attackers.attempts import attempt
 from players.attackers.scripted import Generated
 from schema import BadRequestError
@@ -64,5 +64,5 @@ def test_the_page_reads_what_cross_play_wrote(tmp_path, capsys):
     assert "## What edits plays against always_dismiss, beside generator" in text
     assert text.count("The defender answered **dismiss** for") == 4
     with pytest.raises(BadRequestError, match=r"one of generator, edits, and got 'nobody'"):
-        read_played(out, ["nobody"], "always_dismiss")
+        read_sides(out, ["nobody"], "always_dismiss")
     assert plays.main([str(tmp_path), "--before", "a", "--after", "b", "--against", "c"]) == 2

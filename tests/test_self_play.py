@@ -19,7 +19,7 @@ from scenario import judged_item
 from schema import LABELS, BadRequestError
 from tests.nano_start import make_start
 from train import self_play
-from train.archive import IncidentArchive, StoredIncident, mixed_row, read_incidents
+from train.archive import IncidentArchive, StoredIncident, checked_incidents, mixed_row, read_incidents
 from train.attacks import _cut, attack_row
 from train.deception import Crafted, Question, deception_reward, without_repeats
 from train.nano.attacks import Deceive, Opponents
@@ -76,7 +76,7 @@ def test_a_round_stores_what_was_admitted_and_goes_on_after_it(start, tmp_path, 
     writes(monkeypatch, lambda row, number: own_incident(row["brief"], row["salt"]) if number else "nothing at all")
     out = tmp_path / "run"
     assert play(start, out) == 0
-    incidents = read_incidents(out / "incidents.jsonl", judged=True)
+    incidents = checked_incidents(out / "incidents.jsonl", gated=True)
     assert 3 <= len(incidents) <= 5
     for incident in incidents:
         scenario = incident.admission().scenario
@@ -185,8 +185,9 @@ def stored(seed=3, **more):
     }
     fields = {"round": 0, "opponent": 0, "task": "stage1_basic", "seed": seed, "split": "train", "salt": "s"}
     fields |= {"asked": brief.asked, "content": content, "truth": "dismiss", "play": "p", "rights": 1, "times": 4}
-    truth = StoredIncident(**fields).admission().scenario.truth.action
-    return StoredIncident(**(fields | {"truth": truth} | more))
+    admission = StoredIncident(**fields).admission()
+    judged = {"truth": admission.scenario.truth.action, "play": admission.play}
+    return StoredIncident(**(fields | judged | more))
 
 
 def test_rows_come_from_the_archive_and_the_generator_hard_ones_more_often(tmp_path):

@@ -164,7 +164,7 @@ class AttemptStore:
         """
         if left := self.left(attacker):
             raise BadRequestError(
-                f"Expected a reply of {attacker!r} to each of {len(self._briefs)} briefs in {str(self._log.path)!r}, and {len(left)} are not there, "
+                f"Expected a reply of {attacker!r} to each of {len(self._briefs)} briefs in {str(self._log.path)!r}, and it lacks {len(left)} of them, "
                 f"{left[0].id} first; run the same eval.cross_play again, which asks for them."
             )
         return [self._attempts[attacker, brief] for brief in self._briefs]

@@ -30,6 +30,7 @@ from world import World
 
 INCIDENTS = "incidents.jsonl"
 FORMAT = 1
+TOLD = 3  # reasons of the gate against a line that are told
 EASIEST = 0.05  # weight of an incident that defenders always get right, beside 1 for one that they never do
 
 
@@ -163,7 +164,8 @@ def _fault(incident: StoredIncident, *, gated: bool) -> str:
         return f"the gate was {'asked' if incident.gated else 'not asked'}, and this run does{'' if gated else ' not'} ask it"
     admission = incident.admission()
     if admission.scenario is None:
-        return admission.fault or "; ".join(admission.reasons)
+        more = len(admission.reasons) - TOLD
+        return admission.fault or "; ".join(admission.reasons[:TOLD]) + (f" (and {more} more)" if more > 0 else "")
     truth = admission.scenario.truth.action
     if truth != incident.truth:
         return f"the verifier says {truth}, and the line {incident.truth}"

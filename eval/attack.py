@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.asking import add_asking, add_tries, check_numbers, keep, options_of
+from eval.asking import add_asking, add_tries, check_numbers, cost_of, keep, options_of
 from eval.attacks import INCIDENTS, JUDGED, SPLIT, briefs_of, judge, measure_attempts, verdict
 from eval.metric_table import interval_text, value_text
 from players.attackers import ATTACKERS, Attacker, open_attacker
@@ -71,13 +71,13 @@ def _write_incidents(log: JsonLines, attacker: Attacker, briefs: Sequence[Brief]
     """Let the attacker answer the briefs that have no line yet, and store each batch as it arrives.
 
     Raises:
+        BadRequestError: a line that is there is no incident, or of another version.
         StoppedError: it cannot go on; what arrived is stored.
         KeyboardInterrupt: it was asked to stop, and what was under way is stored.
     """
     log.cut()
-    lines = list(log.read())
-    done = {line["id"] for line in lines}
-    attacker.spent = sum((line.get("usage") or {}).get("cost") or 0.0 for line in lines)
+    attacker.spent = sum(map(cost_of, log.read()))
+    done = {incident.id for incident in read_stored(log.path)} if any(log.read()) else set()
     left = [brief for brief in briefs if brief.id not in done]
     stop = threading.Event()
     with (
@@ -110,7 +110,7 @@ def attack(args: argparse.Namespace, argv: Sequence[str]) -> None:
     with locked(args.out):
         run = open_run(args.out, run, shares=settings_of(DECIDES), files=files, fresh=args.fresh)
         with held_room(args.out / ".reserve") as reserve:
-            log = JsonLines(args.out / INCIDENTS, keys=("id", "craft_incident"), sync=True, reserve=reserve)
+            log = JsonLines(args.out / INCIDENTS, keys=("craft_incident",), texts=("id",), sync=True, reserve=reserve)
             _write_incidents(log, attacker, briefs)
         attempts = judge(briefs, read_stored(args.out / INCIDENTS))
         metrics = measure_attempts(attempts)

@@ -14,16 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.attacks import briefs_of
-from eval.attempts import ATTEMPTS, DEFENDERS, RESULT
+from eval.attempts import RESULT, PlayedResult, load_defenders, open_played, read_played
 from eval.cross_table import heat_map, save_both
-from eval.runs import Run, load_run
+from eval.runs import Run
 from players import labels
 from rubric import verdict_of
 from runs.arguments import positive
 from runs.ending import refusing
-from runs.files import JsonLines, write_output
-from schema import BadRequestError, unread
+from runs.files import write_output
+from schema import BadRequestError
 
 BEFORE = "generator"
 ROUNDS = 10
@@ -40,22 +39,24 @@ def bake(directory: Path, rounds: int = ROUNDS) -> dict[str, Any]:
     Raises:
         BadRequestError: the directory holds no complete cross-play, or none with the generator.
     """
-    result = read_result(directory)
-    run, attackers = result["run"], list(result["attackers"])
+    played, result = read_played(directory / RESULT, PlayedResult)
+    run, attackers = played.run, list(played.attackers)
     if BEFORE not in attackers:
         raise BadRequestError(
             f"Expected the attacker {BEFORE!r} in {str(directory)!r}, and it has {', '.join(attackers)}; play with it."
         )
-    briefs = briefs_of(run["split"], min(rounds, run["briefs"]), run["seed"])
+    briefs, store = open_played(directory, run)
+    briefs = briefs[:rounds]
     ids = [brief.id for brief in briefs]
-    texts = {(line["attacker"], line["id"]): line["reply"] for line in JsonLines(directory / ATTEMPTS).read()}
-    runs = [load_run(path) for path in sorted((directory / DEFENDERS).iterdir())]
+    for attacker in attackers:
+        store.of(attacker)  # or the reason why there are not all
+    runs = load_defenders(directory)
     return {
-        "command": run["command"],
-        "commit": run["commit"],
-        "split": run["split"],
+        "command": run.command,
+        "commit": run.commit,
+        "split": run.split,
         "briefs": [{"task": brief.task, "seed": brief.seed, "asked": brief.asked} for brief in briefs],
-        "incidents": {attacker: [texts[attacker, id_] for id_ in ids] for attacker in attackers},
+        "incidents": {attacker: [store.replies[attacker, id_] for id_ in ids] for attacker in attackers},
         "games": [_game(defender, attacker, ids) for attacker in attackers for defender in runs],
         "pairs": result["pairs"],
     }
@@ -73,20 +74,6 @@ def _game(run: Run, attacker: str, ids: Sequence[str]) -> dict[str, Any]:
 
 def _is_right(row: Mapping[str, Any] | None) -> bool | None:
     return None if row is None else bool(row["action"] == row["label"])
-
-
-def read_result(directory: Path) -> dict[str, Any]:
-    """Read what `eval.cross_play` measured.
-
-    Raises:
-        BadRequestError: there is no complete cross-play.
-    """
-    try:
-        return dict(json.loads((directory / RESULT).read_text("utf-8")))
-    except (OSError, ValueError) as error:
-        raise BadRequestError(
-            f"Expected a complete cross-play in {str(directory)!r}, and got {unread(error)}; run eval.cross_play."
-        ) from error
 
 
 def _named(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     baked = bake(args.directory, args.rounds)
-    save_both(heat_map(_named(read_result(args.directory))), args.images)
+    save_both(heat_map(_named(read_played(args.directory / RESULT, PlayedResult)[1])), args.images)
     write_output(args.out, json.dumps(baked, indent=1, ensure_ascii=False) + "\n")
     print(f"wrote {args.out}: {len(baked['games'])} games of {len(baked['briefs'])} rounds")
     return 0

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from eval.asking import add_asking, add_tries, check_numbers, options_of
 from eval.attacks import briefs_of, counted, gain, measure_attempts, share
-from eval.attempts import ATTEMPTS, DEFENDERS, KEYS, RESULT, AttemptStore
+from eval.attempts import ATTEMPTS, DEFENDERS, RESULT, AttemptStore, attempts_log
 from eval.compare import compare
 from eval.cross_table import heat_map, save_both, table_page
 from eval.intervals import MEASURING
@@ -269,7 +269,7 @@ def _opened(args: argparse.Namespace, run: Run) -> Iterator[tuple[Run, JsonLines
         files = (ATTEMPTS, RESULT, PAGE, DEFENDERS)
         run = open_run(args.out, run, shares=settings_of(DECIDES), files=files, fresh=args.fresh)
         with held_room(args.out / ".reserve") as reserve:
-            yield run, JsonLines(args.out / ATTEMPTS, keys=KEYS, sync=True, reserve=reserve)
+            yield run, attempts_log(args.out, reserve=reserve)
 
 
 def _attackers(args: argparse.Namespace) -> list[Attacker]:

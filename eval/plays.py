@@ -7,7 +7,6 @@ the success of each, and five incidents of the later one on which the defender w
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections import Counter
@@ -15,17 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eval.attacks import briefs_of
-from eval.attempts import ATTEMPTS, DEFENDERS, KEYS, AttemptStore
+from eval.attempts import PlayedRun, load_defenders, open_played, read_played
 from eval.cross_table import table
-from eval.runs import Run, load_run
+from eval.runs import Run
 from players.attackers.attempts import Attempt
 from players.prompt import rationale_in_words
 from players.reasons import chain_of, in_words
 from runs.directory import RUN
 from runs.ending import refusing
-from runs.files import JsonLines, write_output
-from schema import BadRequestError, unread
+from runs.files import write_output
+from schema import BadRequestError
 from telemetry.judging import line_text
 from verifier.truth import LADDER
 
@@ -54,26 +52,19 @@ class Played(NamedTuple):
 
 
 # ---------------------------------------------------------------- reading
-def read_played(out: Path, attackers: Sequence[str], defender: str) -> list[list[Played]]:
+def read_sides(out: Path, attackers: Sequence[str], defender: str) -> list[list[Played]]:
     """Read what attackers played against a defender, from a directory of `eval.cross_play`.
 
     Raises:
         BadRequestError: it holds no complete cross-play, or not these players.
     """
-    try:
-        run = json.loads((out / RUN).read_text("utf-8"))
-        briefs = briefs_of(run["split"], run["briefs"], run["seed"])
-        runs = [load_run(path) for path in sorted((out / DEFENDERS).iterdir())]
-    except (OSError, ValueError, KeyError) as error:
-        raise BadRequestError(
-            f"Expected a directory of eval.cross_play in {str(out)!r}, and got {unread(error)}; play it first."
-        ) from error
-    defenders = {run.name: run for run in runs}
-    known = [settings["name"] for settings in run["attackers"]]
+    played, _ = read_played(out / RUN, PlayedRun)
+    defenders = {run.name: run for run in load_defenders(out)}
+    known = [entrant.name for entrant in played.attackers]
     for name, names in ((defender, defenders), *((name, known) for name in attackers)):
         if name not in names:
             raise BadRequestError(f"Expected a player of this cross-play, one of {', '.join(names)}, and got {name!r}.")
-    store = AttemptStore(JsonLines(out / ATTEMPTS, keys=KEYS), briefs)
+    _, store = open_played(out, played)
     return [_played(store.of(name), defenders[defender], name) for name in attackers]
 
 
@@ -240,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write (default: print)")
     args = parser.parse_args(argv)
     text = page(
-        args.before, args.after, args.against, read_played(args.directory, (args.before, args.after), args.against)
+        args.before, args.after, args.against, read_sides(args.directory, (args.before, args.after), args.against)
     )
     if args.out:
         write_output(args.out, text)

@@ -62,8 +62,8 @@ def _logged(path: Path) -> list[Any]:
         if path.suffix == ".json":
             history = json.loads(text)["log_history"]
             return list(history)
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadRequestError(
             f"Expected {STATE} with a log_history, or JSON lines with a step each, in {str(path)!r}, and got "
             f"{unread(error)}; give another file."

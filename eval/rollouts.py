@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eval.asking import cost_of
 from eval.steps import score_steps
 from players.base import Reply
 from players.reply import parse
@@ -105,7 +106,7 @@ class RolloutStore:
     def _count(self, rollouts: Iterable[Mapping[str, Any]]) -> None:
         for line in rollouts:
             self.done.add((line["set"], line["id"]))
-            self.spent += (line.get("usage") or {}).get("cost") or 0.0
+            self.spent += cost_of(line)
 
 
 @contextmanager
@@ -124,4 +125,8 @@ def open_store(out: Path, run: Run, *, fresh: bool = False) -> Iterator[RolloutS
     with locked(out):
         run = open_run(out, run, shares=settings_of(DECIDES), files=(ROLLOUTS, METRICS), fresh=fresh)
         with held_room(out / ".reserve") as reserve:
-            yield RolloutStore(out, run, JsonLines(out / ROLLOUTS, keys=("id", "set"), sync=True, reserve=reserve))
+            yield RolloutStore(out, run, JsonLines(out / ROLLOUTS, texts=("id", "set"), sync=True, reserve=reserve))
+
+
+def _decisive(run: Run) -> dict[str, Any]:
+    return {name: run[name] for name in DECIDES}

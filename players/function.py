@@ -75,7 +75,7 @@ class Function(Streaming):
         if isinstance(answer, dict):
             try:
                 answer = json.dumps(answer)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, RecursionError) as error:
                 raise self._broken(error, row) from error
         if answer is not None and not isinstance(answer, str):
             raise PlayerError(

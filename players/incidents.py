@@ -30,12 +30,15 @@ from players.values import QUOTED, SHORT_NAME, raw, read
 from schema import FIELDS_OF, MAX_EVENTS, Incident, account_name, epoch_s, iso_time, log_id_at, shown
 
 NOTE = "note"
+MAX_DEPTH = 20  # objects and lists in one another, of an incident as JSON; the deepest has 5
 MAX_GAP_S = 10 * 86_400  # seconds between two lines that are read; the gate takes a day in all
 _READ_OVER = ("names", "is", "rules", "during", "near")  # parts that follow from others
 _CLAIM = re.compile(r"([a-z_]+) ([a-z_]+)$")
 _EVENT = re.compile(r"([+-]?\d{1,9}(?:\.\d{1,6})?) ([a-z_]+)\.([a-z_]+)((?: .*)?)$")
 _PART = re.compile(rf" ([a-z_]+)=(`[^`]*`|{QUOTED}(?= |$)|[^ ]*)")
 _LOG_ID = re.compile(r" L\d{1,3}-\d{1,3}$")
+_NOT_VALID = "the JSON object of the incident is not valid"
+_TOO_DEEP = f"{_NOT_VALID}: objects and lists lie in one another more than {MAX_DEPTH} deep"
 _FENCE = re.compile(r"^```.*$", re.MULTILINE)
 
 
@@ -92,13 +95,30 @@ def read_craft(reply: str | None, context: Mapping[str, Any]) -> Craft:
 def _read_json(text: str) -> Craft:
     try:
         content, _ = json.JSONDecoder(strict=False).raw_decode(text)
-    except (ValueError, RecursionError) as error:
-        return Craft(None, f"the JSON object of the incident is not valid: {type(error).__name__}")
+    except json.JSONDecodeError as error:
+        return Craft(None, f"{_NOT_VALID}: {error.msg} at character {error.pos}")
+    except ValueError:
+        return Craft(None, f"{_NOT_VALID}: a number has more digits than are read")
+    except RecursionError:
+        return Craft(None, _TOO_DEEP)
+    if _is_deep(content):
+        return Craft(None, _TOO_DEEP)
     if isinstance(content, dict) and isinstance(content.get("craft_incident"), dict):
         content = content["craft_incident"]
     if not isinstance(content, dict) or "events" not in content:
         return Craft(None, "expected a JSON object with target_label, category and events")
     return Craft(content, "")
+
+
+def _is_deep(content: Any) -> bool:
+    """Return whether objects and lists lie in one another deeper than `MAX_DEPTH`: what could be read here might not be written there."""
+    level = [content]
+    for _ in range(MAX_DEPTH):
+        values = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [inner for each in values for inner in each if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 class LineReader:

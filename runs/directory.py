@@ -172,7 +172,7 @@ def _resumed(path: Path, text: str, run: Run, shares: Callable[[Run], Mapping[st
         again = {"at": run["started"], "commit": run["commit"], "command": run["command"]}
         resumed = [*before.get("resumed", []), again]
         over = bool(before["complete"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadRequestError(
             f"Expected a run in {str(path)!r}, and got {unread(error)}; give another --out or start over with --fresh."
         ) from error

@@ -127,24 +127,34 @@ class JsonLines:
     Args:
         path: of the file; the first batch makes it.
         keys: what every object has.
+        texts: what every object has as text.
         sync: whether a batch is on the disk before `append` returns.
         reserve: a file of held-back room, which is freed when the disk is full.
     """
 
     def __init__(
-        self, path: Path, *, keys: Collection[str] = (), sync: bool = False, reserve: Path | None = None
+        self,
+        path: Path,
+        *,
+        keys: Collection[str] = (),
+        texts: Collection[str] = (),
+        sync: bool = False,
+        reserve: Path | None = None,
     ) -> None:
-        self.path, self.keys, self.sync, self.reserve = path, keys, sync, reserve
+        self.path, self.keys, self.texts, self.sync, self.reserve = path, keys, texts, sync, reserve
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write rows at the end, all or none.
+        """Write rows at the end, all or none; a torn last line goes before.
 
         Raises:
+            BadRequestError: a line before the torn one is no JSON object, or lacks a key.
             DiskFullError: there is no room, or there was none before the reserve was freed; `stored` says which.
             OSError: they cannot be written for another reason.
         """
         text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
         data = text.encode("utf-8", "backslashreplace")
+        if self._is_torn():
+            self.cut()
         if self._is_written(data):
             return
         if self.reserve:
@@ -155,7 +165,7 @@ class JsonLines:
         """Yield the rows.
 
         Raises:
-            BadRequestError: a line before the last is no JSON object, or lacks a key.
+            BadRequestError: the file cannot be read, or a line before the last is no JSON object, or lacks a key.
         """
         return (row for row, _ in self._lines())
 
@@ -163,7 +173,7 @@ class JsonLines:
         """Cut the file off before the first row that does not stay, and before a torn last line.
 
         Raises:
-            BadRequestError: a line before that is no JSON object, or lacks a key.
+            BadRequestError: the file cannot be read, or a line before that is no JSON object, or lacks a key.
         """
         end = 0
         for row, size in self._lines():
@@ -177,25 +187,45 @@ class JsonLines:
         """Yield the rows with the bytes of their lines."""
         if not self.path.exists():
             return
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                row = self._row(line)
-                if row is None:
-                    if file.read(1):
-                        raise BadRequestError(
-                            f"Expected a JSON object{' with ' + ' and '.join(self.keys) if self.keys else ''} in line {number} of "
-                            f"{str(self.path)!r}, and found something else; remove that line, or start over with --fresh."
-                        )
-                    return
-                yield row, len(line)
+        try:
+            with self.path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    row = self._row(line)
+                    if row is None:
+                        if file.read(1):
+                            raise BadRequestError(
+                                f"Expected {self._form()} in line {number} of {str(self.path)!r}, and found something else; "
+                                "remove that line, or start over with --fresh."
+                            )
+                        return
+                    yield row, len(line)
+        except OSError as error:
+            raise BadRequestError(
+                f"Expected lines of JSON in {str(self.path)!r}, and got {type(error).__name__}: {error}; put the file back, or start over with --fresh."
+            ) from error
+
+    def _is_torn(self) -> bool:
+        """Return whether the last line has no end."""
+        try:
+            with self.path.open("rb") as file:
+                return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+        except OSError:  # not there yet, or told when it is written to
+            return False
 
     def _row(self, line: bytes) -> Row | None:
         """Return a line's object, or None for a line that is not whole."""
         try:
             row = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
-        return row if isinstance(row, dict) and row.keys() >= set(self.keys) else None
+        if not isinstance(row, dict) or not row.keys() >= {*self.keys, *self.texts}:
+            return None
+        return row if all(isinstance(row[name], str) for name in self.texts) else None
+
+    def _form(self) -> str:
+        """Say what every line is."""
+        names = [*(f"{name} (text)" for name in self.texts), *self.keys]
+        return f"a JSON object{' with ' + ' and '.join(names) if names else ''}"
 
     def _is_written(self, data: bytes) -> bool:
         """Write bytes at the end, all or none, and return whether there was room."""

@@ -11,6 +11,7 @@ from generator.incidents import GENERATOR_VERSION
 from players.attackers import ATTACKERS, Options, open_attacker
 from players.attackers.stored import WrittenIncident, read_stored, stored_line
 from players.base import Reply
+from runs.files import JsonLines
 from schema import LABELS, BadRequestError
 
 ASKED = Counter()
@@ -254,3 +255,55 @@ def test_whatever_an_attacker_writes_is_stored_refused_in_words_and_read_again(t
     assert attempted.scenario is None
     assert any(part in attempted.refusal for part in told.split("|")), attempted.refusal
     assert len(json.dumps(row)) < 10_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no incident, but \u2028 and \x85 and \u2029",
+        '{"target_label": "dismiss", "category": "discovery", "events": [], "narrative": "\u2028\x85\u2029\x0b\x1c"}',
+        "half a letter \udcc3, and \ud800",
+    ],
+)
+def test_what_ends_a_line_elsewhere_does_not_end_a_stored_one(tmp_path, text):
+    briefs = briefs_of("val", 2, 0)
+    log = JsonLines(tmp_path / "incidents.jsonl", texts=("id",))
+    log.append([stored_line(brief, Reply(text)) for brief in briefs])
+    stored = read_stored(log.path)
+    assert [incident.id for incident in stored] == [brief.id for brief in briefs]
+    assert {attempted.scenario for attempted in judge(briefs, stored)} == {None}
+
+
+def test_an_incident_of_any_depth_is_stored_and_read_again(tmp_path):
+    [brief] = briefs_of("val", 1, 0)
+    log = JsonLines(tmp_path / "incidents.jsonl")
+    for depth in (*range(1, 40), *range(600, 1000), 50_000):  # Python's own limit lies between, where the stack has it
+        row = stored_line(brief, Reply('{"target_label": "dismiss", "events": ' + "[" * depth + "]" * depth + "}"))
+        log.append([row])
+        assert (row["craft_incident"] is None) == (depth >= 20)
+        assert row["craft_incident"] or "more than 20 deep" in row["fault"]
+    assert len(list(log.read())) == 440
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda row: row.update(id=[1]), "id (text) and craft_incident in line 2"),
+        (lambda row: row.update(id=None), "id (text) and craft_incident in line 2"),
+        (lambda row: row.update(usage=[1]), "a cost of 0 USD or more of 'val-stage2_multi-0-monitor', and got [1]"),
+        (lambda row: row.update(usage={"cost": "much"}), "a cost of 0 USD or more of"),
+        (lambda row: row.update(usage={"cost": float("nan")}), "a cost of 0 USD or more of"),
+        (lambda row: row.update(usage={"cost": -1e308}), "a cost of 0 USD or more of"),
+        (lambda row: row.update(seed="0"), "line 2 of"),
+    ],
+)
+def test_a_run_that_was_spoiled_by_hand_is_refused_before_anybody_is_asked(tmp_path, capsys, monkeypatch, spoil, told):
+    assert played(tmp_path / "a") == 0
+    path = tmp_path / "a" / "incidents.jsonl"
+    rows = lines(path)[:4]
+    spoil(rows[1])
+    before = file_of(path, rows).read_bytes()
+    monkeypatch.setattr("players.attackers.scripted.Generated.craft", lambda self, briefs: pytest.fail("asked"))
+    assert played(tmp_path / "a") == 2
+    assert told in capsys.readouterr().err
+    assert path.read_bytes() == before

@@ -87,7 +87,8 @@ def nowhere(rows):
     [
         ("incidents.jsonl", nowhere, "has admitted True where False comes out"),
         ("incidents.jsonl", nowhere, "there is no host 'nowhere' in this world"),
-        ("incidents.jsonl", lambda rows: rows.pop(), "is in one of both only"),
+        ("incidents.jsonl", lambda rows: rows.pop(), "for each of 20 briefs in"),
+        ("incidents.jsonl", lambda rows: rows.append(rows[0] | {"seed": 99}), "is in one of both only"),
         ("incidents.jsonl", lambda rows: rows.append(rows[0]), "repeats test_seed-stage1_basic-0-dismiss"),
         ("incidents.jsonl", lambda rows: rows[0].update(generator="0"), "line 1 of"),
         ("incidents.jsonl", lambda rows: rows[0].update(seed=5), "is in one of both only"),
@@ -115,6 +116,14 @@ def test_a_run_that_does_not_replay_is_refused_with_the_reason(board, run, tmp_p
         ({"briefs": "20"}, "has another form"),
         ({"attacker": {"name": "x"}}, "has another form"),
         ({"attacker": None}, "has another form"),
+        ({"attacker": {"name": 5, "kind": "x"}}, "attacker.name"),
+        ({"attacker": {"name": "x" * 121, "kind": "x"}}, "attacker.name"),
+        ({"attacker": {"name": "\ud800", "kind": "x"}}, "attacker.name"),
+        ({"attacker": {"name": "x", "kind": ["x"]}}, "attacker.kind"),
+        ({"commit": 5}, "commit"),
+        ({"complete": "no"}, "complete"),
+        ({"briefs": True}, "briefs"),
+        ({"briefs": 10**9}, "and it has 20"),
     ],
 )
 def test_a_run_with_other_settings_is_refused(board, run, tmp_path, capsys, change, told):
@@ -122,6 +131,13 @@ def test_a_run_with_other_settings_is_refused(board, run, tmp_path, capsys, chan
     settings(path, **change)
     assert main(["validate", str(path)]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_run_without_its_incidents_is_refused(board, run, tmp_path, capsys):
+    path = copied(run, tmp_path)
+    (path / "incidents.jsonl").unlink()
+    assert main(["add", str(path), "--board", str(board)]) == 2
+    assert "Expected stored incidents in" in capsys.readouterr().err
 
 
 def test_a_directory_without_run_json_is_refused(board, run, tmp_path, capsys):

@@ -9,6 +9,7 @@ from generator.incidents import generate, organisations
 from players.attackers import Options, open_attacker
 from players.attackers.attempts import attempt, brief_of
 from players.attackers.base import asked_in_turn
+from players.base import PlayerError
 from players.incidents import read_craft, write_incident
 from schema import LABELS, TASKS, BadRequestError
 
@@ -106,6 +107,18 @@ def a_function(row):
         return None
     text = open_attacker("generator", Options()).craft([brief])[0].text
     return read_craft(text, brief.context).content if row["asked"] == "monitor" else text
+
+
+def a_deep_one(row):
+    answer = {}
+    for _ in range(9_000):
+        answer = {"events": answer}
+    return answer
+
+
+def test_a_function_s_answer_that_lies_too_deep_is_told():
+    with pytest.raises(PlayerError, match=r"it raised RecursionError.*correct the function"):
+        open_attacker("test_attackers:a_deep_one", Options()).craft(briefs(1))
 
 
 def test_a_function_gives_lines_a_dict_or_nothing():

@@ -211,6 +211,27 @@ def test_another_cross_play_is_refused_in_the_same_directory(entrants, tmp_path,
 
 
 @pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"id": "moon"}, "to 'moon'; remove that line"),
+        ({"id": None}, "id (text)"),
+        ({"attacker": {}}, "attacker (text)"),
+        ({"reply": {"events": []}}, "Expected a reply (text or null)"),
+        ({"usage": {"cost": "much"}}, "a cost of 0 USD or more"),
+    ],
+)
+def test_an_attempt_that_was_spoiled_by_hand_is_refused_and_nothing_is_lost(entrants, tmp_path, capsys, change, told):
+    assert played(tmp_path / "a", "generator", n=4) == 0
+    path = tmp_path / "a" / "attempts.jsonl"
+    first, second, *others = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([first, json.dumps(json.loads(second) | change) + "\n", *others]))
+    before = path.read_bytes()
+    assert played(tmp_path / "a", "generator", n=4) == 2
+    assert told in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
     ("attackers", "reason"),
     [(("generator", "generator"), "comes twice"), (("holdout=generator", "benchmark=half"), "name of a frozen set")],
 )

@@ -138,6 +138,10 @@ def test_without_a_file_there_are_no_games(monkeypatch, tmp_path):
 
 def test_only_a_cross_play_with_the_generator_can_be_baked(tmp_path, capsys):
     assert bake_arena.main([str(tmp_path)]) == 2
-    (tmp_path / "cross_play.json").write_text(json.dumps({"run": {}, "attackers": {"edits": {}}}))
+    run = {"command": "", "commit": None, "split": "val", "seed": 0, "briefs": 1, "attackers": []}
+    share = {"value": 0.5, "low": 0.1, "high": 0.9, "n": 4}
+    pair = {"attacker": "edits", "defender": "keyword", "success": share, "success_of_briefs": share}
+    result = {"run": run, "attackers": {"edits": {}}, "defenders": ["keyword"], "pairs": [pair]}
+    (tmp_path / "cross_play.json").write_text(json.dumps(result))
     assert bake_arena.main([str(tmp_path)]) == 2
     assert "Expected the attacker 'generator'" in capsys.readouterr().err

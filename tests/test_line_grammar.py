@@ -20,6 +20,7 @@ HOST, OTHER = BRIEF.context["hosts"][:2]
 CLAIM = "escalate exfiltration\n"
 LOGON = CLAIM + "-600 logon.success device_hostname=@host1 actor_user=@user1 user_name=@user1 logon_type=2"
 CALL = CLAIM + "-9 cloud_api.call actor_user=@user1 user_uid=arn:aws:iam::123456789012:user/x"
+SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 FLOW = CLAIM + f"-60 net_conn.open device_hostname={HOST['name']} src_ip={HOST['ip']}"
 
 
@@ -55,6 +56,8 @@ def test_a_generated_incident_lies_within_it_at_each_word(index):
         (CLAIM + "-9 logon.success device_hostname=", "@host1", "@user1"),
         (CLAIM + "-9 logon.success user_name=", "@user1 ", "a.stranger "),
         (CLAIM + "-9 logon.failure user_name=", "a.stranger ", "@stranger"),
+        (CALL + ' resources=`{"instanceIds":["i-', "0b4b" * 4 + "0", "0b4b" * 4 + "0b"),
+        (CLAIM + "-9 process.launch process_cmd_line=`certutil ", SHA256, SHA256 + "b"),
         (LOGON + "\n", "+86300", "+86400"),
         (LOGON + "\n", "note `a`", "note a"),
         (LOGON + "\nnote `a`", "", "\n"),

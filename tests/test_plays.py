@@ -1,12 +1,14 @@
 """What an attacker learned, as a page: plays and context counted, incidents told."""
 
+import json
+import shutil
 from collections import Counter
 
 import pytest
 
-from eval import cross_play, plays
+from eval import bake_arena, cross_play, plays
 from eval.attacks import briefs_of
-from eval.plays import Played, chosen, compared, context_of, play_in_words, read_played, told
+from eval.plays import Played, chosen, compared, context_of, play_in_words, read_sides, told
 from players.attackers.attempts import attempt
 from players.attackers.scripted import Generated
 from schema import BadRequestError
@@ -64,5 +66,82 @@ def test_the_page_reads_what_cross_play_wrote(tmp_path, capsys):
     assert "## What edits plays against always_dismiss, beside generator" in text
     assert text.count("The defender answered **dismiss** for") == 4
     with pytest.raises(BadRequestError, match=r"one of generator, edits, and got 'nobody'"):
-        read_played(out, ["nobody"], "always_dismiss")
+        read_sides(out, ["nobody"], "always_dismiss")
     assert plays.main([str(tmp_path), "--before", "a", "--after", "b", "--against", "c"]) == 2
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cross")
+    call = ["--attackers", "generator", "edits", "--defenders", "always_dismiss", "--n", "4", "--out", str(out)]
+    assert cross_play.main(call) == 0
+    return out
+
+
+def of_line(**change):
+    """Change the second line of a file."""
+
+    def spoil(path):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows[1] |= change
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    return spoil
+
+
+def of_object(change):
+    def spoil(path):
+        stored = json.loads(path.read_text())
+        change(stored)
+        path.write_text(json.dumps(stored))
+
+    return spoil
+
+
+DEEP = "[" * 9_000 + "]" * 9_000
+BAKE, TELL = "bake_arena", "plays"
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "commands", "told"),
+    [
+        ("attempts.jsonl", of_line(id="moon"), (BAKE, TELL), "in line 2 of"),
+        ("attempts.jsonl", of_line(id=[1]), (BAKE, TELL), "id (text) and reply in line 2"),
+        ("attempts.jsonl", of_line(attacker=[1]), (BAKE, TELL), "attacker (text)"),
+        ("attempts.jsonl", of_line(attacker="other"), (BAKE, TELL), "1 of them, val-stage2_multi-0-monitor first"),
+        ("attempts.jsonl", of_line(reply=5), (BAKE, TELL), "and got 5 to 'val-stage2_multi-0-monitor'"),
+        ("attempts.jsonl", of_line(usage=[1]), (BAKE, TELL), "a cost of 0 USD or more"),
+        ("attempts.jsonl", lambda path: path.write_bytes(path.read_bytes()[:-30]), (BAKE, TELL), "1 of them, "),
+        ("attempts.jsonl", lambda path: path.write_bytes(b"\xff\xfe" * 9), (BAKE, TELL), "and it has 0"),
+        ("attempts.jsonl", lambda path: path.write_text(f"{DEEP}\n{DEEP}\n"), (BAKE, TELL), "in line 1 of"),
+        ("attempts.jsonl", lambda path: path.unlink(), (BAKE, TELL), "and it has 0"),
+        ("cross_play.json", lambda path: path.write_text("[1]"), (BAKE,), "has another form"),
+        ("cross_play.json", lambda path: path.write_text("null"), (BAKE,), "has another form"),
+        ("cross_play.json", lambda path: path.write_text(DEEP), (BAKE,), "gave RecursionError"),
+        ("cross_play.json", lambda path: path.write_text('{"run": {'), (BAKE,), "gave JSONDecodeError"),
+        ("cross_play.json", of_object(lambda stored: stored.pop("run")), (BAKE,), "run: Field required"),
+        ("cross_play.json", of_object(lambda stored: stored["pairs"].pop()), (BAKE,), "each attacker against each"),
+        ("cross_play.json", of_object(lambda stored: stored.update(pairs=[1])), (BAKE,), "pairs.0"),
+        ("cross_play.json", of_object(lambda stored: stored["run"].update(briefs=10**9)), (BAKE,), "and it has 8"),
+        ("cross_play.json", of_object(lambda stored: stored["run"].update(seed=-1)), (BAKE,), "run.seed"),
+        ("run.json", lambda path: path.write_text("[1]"), (TELL,), "has another form"),
+        ("run.json", lambda path: path.write_text(DEEP), (TELL,), "gave RecursionError"),
+        ("run.json", of_object(lambda stored: stored.update(briefs=10**9)), (TELL,), "and it has 8"),
+        ("run.json", of_object(lambda stored: stored.update(attackers=["edits"])), (TELL,), "attackers.0"),
+        ("run.json", of_object(lambda stored: stored.update(split="moon")), (TELL,), "split"),
+        ("defenders", shutil.rmtree, (BAKE, TELL), "the runs of the defenders"),
+    ],
+)
+def test_a_cross_play_that_was_spoiled_is_refused_with_the_reason(
+    crossed, tmp_path, capsys, file, spoil, commands, told
+):
+    for command in commands:
+        out = shutil.copytree(crossed, tmp_path / command)
+        spoil(out / file)
+        flags = {
+            BAKE: ["--out", str(tmp_path / "arena.json"), "--images", str(tmp_path / "images")],
+            TELL: ["--before", "generator", "--after", "edits", "--against", "always_dismiss"],
+        }
+        assert {BAKE: bake_arena, TELL: plays}[command].main([str(out), *flags[command]]) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "arena.json").exists()

@@ -310,6 +310,35 @@ def test_a_damaged_line_in_the_middle_is_told_and_nothing_is_lost(log, damaged):
     assert log.path.read_bytes() == before
 
 
+def test_rows_that_follow_a_torn_line_stand_alone(log):
+    before = log.path.read_bytes()
+    log.path.write_bytes(before + b'{"step": 4, "t')
+
+    log.append([{"step": 5}])
+    assert list(log.read()) == [*ROWS, {"step": 5}]
+
+
+def test_a_line_that_lies_too_deep_is_told(log):
+    log.path.write_bytes(b'{"step": ' + b"[" * 9_000 + b"]" * 9_000 + b"}\n" + log.path.read_bytes())
+
+    with pytest.raises(BadRequestError, match=r"JSON object with step in line 1 of"):
+        list(log.read())
+
+
+@pytest.mark.parametrize("id_", [5, None, [1], {"a": 1}])
+def test_what_has_to_be_text_is_text(log, id_):
+    named = JsonLines(log.path.parent / "named.jsonl", keys=("step",), texts=("id",))
+    named.append([{"id": id_, "step": 1}, {"id": "a", "step": 2}])
+
+    with pytest.raises(BadRequestError, match=r"JSON object with id \(text\) and step in line 1 of"):
+        list(named.read())
+
+
+def test_a_directory_in_a_log_s_place_is_told(tmp_path):
+    with pytest.raises(BadRequestError, match=r"lines of JSON in .*IsADirectoryError.*put the file back"):
+        list(JsonLines(tmp_path).read())
+
+
 def test_a_log_is_cut_back_to_a_step(log):
     log.cut(lambda row: row["step"] <= 2)
 

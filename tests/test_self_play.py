@@ -19,10 +19,12 @@ from scenario import judged_item
 from schema import LABELS, BadRequestError
 from tests.nano_start import make_start
 from train import self_play
-from train.archive import IncidentArchive, StoredIncident, mixed_row, read_incidents
+from train.archive import IncidentArchive, StoredIncident, checked_incidents, mixed_row, read_incidents
 from train.attacks import _cut, attack_row
 from train.deception import Crafted, Question, deception_reward, without_repeats
+from train.log import Log
 from train.nano.attacks import Deceive, Opponents
+from train.nano.self_play import SmallRounds
 from verifier.decision import judge_observation
 
 
@@ -76,7 +78,7 @@ def test_a_round_stores_what_was_admitted_and_goes_on_after_it(start, tmp_path, 
     writes(monkeypatch, lambda row, number: own_incident(row["brief"], row["salt"]) if number else "nothing at all")
     out = tmp_path / "run"
     assert play(start, out) == 0
-    incidents = read_incidents(out / "incidents.jsonl", judged=True)
+    incidents = checked_incidents(out / "incidents.jsonl", gated=True)
     assert 3 <= len(incidents) <= 5
     for incident in incidents:
         scenario = incident.admission().scenario
@@ -185,8 +187,14 @@ def stored(seed=3, **more):
     }
     fields = {"round": 0, "opponent": 0, "task": "stage1_basic", "seed": seed, "split": "train", "salt": "s"}
     fields |= {"asked": brief.asked, "content": content, "truth": "dismiss", "play": "p", "rights": 1, "times": 4}
-    truth = StoredIncident(**fields).admission().scenario.truth.action
-    return StoredIncident(**(fields | {"truth": truth} | more))
+    admission = StoredIncident(**fields).admission()
+    judged = {"truth": admission.scenario.truth.action, "play": admission.play}
+    return StoredIncident(**(fields | judged | more))
+
+
+def changed(line, **change):
+    """Change the object of a line."""
+    return json.dumps(json.loads(line) | change) + "\n"
 
 
 def test_rows_come_from_the_archive_and_the_generator_hard_ones_more_often(tmp_path):
@@ -208,14 +216,28 @@ def test_rows_come_from_the_archive_and_the_generator_hard_ones_more_often(tmp_p
         (lambda lines: [lines[0], json.dumps(json.loads(lines[1]) | {"rights": -1}) + "\n"], "rights"),
         (lambda lines: [lines[0], json.dumps(json.loads(lines[1]) | {"salt": "other"}) + "\n"], "that the gate admits"),
         (lambda lines: [lines[0], '{"round": 0}\n'], "Field required"),
+        (lambda lines: [changed(lines[0], playbook=["x"] * 9_000), *lines[1:]], "its first line says playbook"),
+        (lambda lines: [lines[0], changed(lines[1], rights=5)], "at most all answers are right; got 5 of 4"),
+        (lambda lines: [lines[0], changed(lines[1], rights="1")], "rights"),
+        (lambda lines: [lines[0], changed(lines[1], opponent=1)], "no defender of generation 1"),
+        (lambda lines: [lines[0], changed(lines[1], seed=10**30)], "seed"),
+        (lambda lines: [lines[0], changed(lines[1], split="test_seed")], "worlds of train; got test_seed"),
+        (lambda lines: [lines[0], changed(lines[1], gated=False)], "the gate was not asked, and this run does ask it"),
+        (lambda lines: [lines[0], changed(lines[1], play="0" * 16)], "and the line says '0000000000000000'"),
+        (lambda lines: [lines[0], "[" * 9_000 + "]" * 9_000 + "\n", lines[1]], "a JSON object in line 2"),
+        (lambda lines: [lines[0], changed(lines[1], content={"events": [float("nan")]})], "that the gate admits"),
+        (lambda lines: [changed(lines[0], generator="0"), lines[1][:-20]], "its first line says generator '0'"),
     ],
 )
 def test_an_archive_that_was_tampered_with_is_refused(tmp_path, spoil, fault):
     path = tmp_path / "incidents.jsonl"
     IncidentArchive(path).add([stored()])
     path.write_text("".join(spoil(path.read_text().splitlines(keepends=True))))
-    with pytest.raises(BadRequestError, match=fault):
+    before = path.read_bytes()
+    with pytest.raises(BadRequestError, match=fault) as refused:
         IncidentArchive(path)
+    assert len(str(refused.value)) < 1000
+    assert path.read_bytes() == before
 
 
 def test_a_line_that_was_cut_off_is_forgotten(tmp_path):
@@ -224,6 +246,44 @@ def test_a_line_that_was_cut_off_is_forgotten(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     IncidentArchive(path).add([stored(5)])
     assert [incident.seed for incident in read_incidents(path)] == [3, 5]
+
+
+@pytest.mark.parametrize("kept", [0, 5])
+def test_an_archive_that_was_torn_in_its_first_line_is_begun_anew(tmp_path, kept):
+    path = tmp_path / "incidents.jsonl"
+    IncidentArchive(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    IncidentArchive(path).add([stored(3)])
+    assert [incident.seed for incident in read_incidents(path)] == [3]
+
+
+def rounds_in(out, *incidents):
+    """A run in its directory, without models."""
+    rounds = object.__new__(SmallRounds)
+    rounds.out, rounds.gated, rounds.without = out, True, []
+    rounds.archive, rounds.log = IncidentArchive(out / "incidents.jsonl"), Log(out / "log.jsonl")
+    rounds.archive.add(incidents)
+    return rounds
+
+
+def test_the_copy_that_a_half_draws_from_is_judged_anew_as_well(tmp_path):
+    rounds = rounds_in(tmp_path, stored())
+    path = rounds._snapshot(0, tmp_path / "half")
+    assert rounds._snapshot(0, tmp_path / "half") == path
+    first, second = path.read_text().splitlines(keepends=True)
+    path.write_text(first + changed(second, salt="other"))
+    with pytest.raises(BadRequestError, match=r"that the gate admits .* in line 2"):
+        rounds._snapshot(0, tmp_path / "half")
+
+
+def test_incidents_that_are_gone_from_the_archive_are_told(tmp_path, capsys):
+    rounds_in(tmp_path, stored(3), stored(4)).log.add({"step": 1, "attacker/stored": 2})
+    rounds_in(tmp_path).tell_losses()
+    assert capsys.readouterr().err == ""
+    path = tmp_path / "incidents.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    rounds_in(tmp_path).tell_losses()
+    assert "Of the 2 incidents of round 1, incidents.jsonl holds 1" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the small model

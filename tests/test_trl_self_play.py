@@ -10,7 +10,7 @@ from schema import LABELS
 from tests.test_self_play import own_incident
 from toy_model import same
 from train import self_play
-from train.archive import read_incidents
+from train.archive import checked_incidents
 
 # others' deprecations are not ours
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -87,7 +87,7 @@ def test_both_seats_learn_round_after_round_and_no_half_is_done_twice(toy, tmp_p
         assert line["defender/format_ok"] == 0.5
         assert "attacker/kl" in line
         assert "defender/kl" in line
-    incidents = read_incidents(tmp_path / "incidents.jsonl", judged=True)
+    incidents = checked_incidents(tmp_path / "incidents.jsonl", gated=True)
     assert [incident.round for incident in incidents] == [0, 0, 1, 1]
     assert {incident.opponent for incident in incidents} <= {0, 1}
     assert len((tmp_path / "holes.jsonl").read_text().splitlines()) == 4  # no answer to them was right

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from generator.incidents import GENERATOR_VERSION
 from players.attackers.attempts import brief_of
@@ -23,13 +23,14 @@ from pool import playbook_hash
 from runs.files import JsonLines
 from runs.provenance import stable_seed
 from scenario import Admission, admit, judged_item
-from schema import BadRequestError, Label, Row, Task, faults
+from schema import MAX_SEED, BadRequestError, Label, Row, Task, faults, shown
 from tasks.registry import Split
 from train.data import training_row
 from world import World
 
 INCIDENTS = "incidents.jsonl"
 FORMAT = 1
+TOLD = 3  # reasons of the gate against a line that are told
 EASIEST = 0.05  # weight of an incident that defenders always get right, beside 1 for one that they never do
 
 
@@ -37,14 +38,14 @@ class StoredIncident(BaseModel):
     """An incident of an attacker: the episode in whose world it happened, what `craft_incident` holds, and how a defender did on it.
 
     `round` and `opponent` count generations from 0: of the attacker, and of the defender that answered it `times` times, `rights` of them right. `truth` is the
-    verifier's action, `play` the incident's signature; `gated` says whether the gate was asked.
+    verifier's action, `play` the incident's signature; `gated` says whether the gate was asked. Its world is one of `train`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     round: Annotated[int, Field(ge=0)]
     opponent: Annotated[int, Field(ge=0)]
     task: Task
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     split: Split
     salt: str
     asked: Label | None
@@ -54,6 +55,16 @@ class StoredIncident(BaseModel):
     rights: Annotated[int, Field(ge=0)]
     times: Annotated[int, Field(ge=1)]
     gated: bool = True
+
+    @model_validator(mode="after")
+    def _possible(self) -> StoredIncident:
+        if self.rights > self.times:
+            raise ValueError(f"at most all answers are right; got {self.rights} of {self.times}")
+        if self.opponent > self.round:
+            raise ValueError(f"no defender of generation {self.opponent} is there in round {self.round}")
+        if self.split != "train":
+            raise ValueError(f"attackers play in worlds of train; got {self.split}")
+        return self
 
     @property
     def hardness(self) -> float:
@@ -76,18 +87,21 @@ class IncidentArchive:
     """The stored incidents of a run.
 
     Args:
-        path: of the file; it is begun if it is not there.
+        path: of the file; it is begun if it is not there, or if its first line was torn.
+        gated: whether the run asks the gate.
 
     Raises:
-        BadRequestError: it is of another version, a line is no stored incident, or one is not judged as it says.
+        BadRequestError: it cannot be read, is of another version, a line is no stored incident, or one is not judged as it says.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, gated: bool = True) -> None:
         self._file = JsonLines(path)
-        if not path.exists() or not path.stat().st_size:
+        if next(self._file.read(), None) is None:
             self._file.append([header()])
-        self._file.cut()
-        self.plays: Counter[str] = Counter(incident.play for incident in read_incidents(path, judged=True))
+        incidents = checked_incidents(path, gated=gated)
+        self._file.cut()  # only what is this version's own
+        self.plays: Counter[str] = Counter(incident.play for incident in incidents)
+        self.rounds: Counter[int] = Counter(incident.round for incident in incidents)  # how many of each
 
     def add(self, incidents: Iterable[StoredIncident]) -> None:
         """Store incidents."""
@@ -101,26 +115,41 @@ class IncidentArchive:
         self.plays = Counter(row["play"] for row in self._file.read() if "play" in row)
 
 
-def read_incidents(path: Path, *, judged: bool = False) -> list[StoredIncident]:
-    """Return the incidents of a file, on request each judged anew.
+def read_incidents(path: Path) -> list[StoredIncident]:
+    """Return the incidents of a file.
 
     Raises:
-        BadRequestError: it is of another version, a line is no stored incident, or one is not judged as it says.
+        BadRequestError: it cannot be read, is empty or of another version, or a line is no stored incident.
     """
-    first, *rows = JsonLines(path).read()
-    if first != header():
+    first, *rows = list(JsonLines(path).read()) or [{}]
+    if different := [name for name, value in header().items() if first.get(name) != value]:
+        was, now = (", ".join(f"{name} {shown(of.get(name))}" for name in different) for of in (first, header()))
         raise BadRequestError(
-            f"Expected incidents of {header()} in {str(path)!r}, and they are of {first}; start over with --fresh, or take the release that made them."
+            f"Expected incidents of {now} in {str(path)!r}, and its first line says {was}; start over with --fresh, or take the release that made them."
         )
     incidents = []
     for number, row in enumerate(rows, 2):
         try:
-            incident = StoredIncident.model_validate(row)
+            incidents.append(StoredIncident.model_validate(row))
         except ValidationError as error:
             raise _bad_line(path, number, faults(error, "incident")) from None
-        if judged and (fault := _fault(incident)):
+    return incidents
+
+
+def checked_incidents(path: Path, *, gated: bool) -> list[StoredIncident]:
+    """Return the incidents of a file, each judged anew.
+
+    Args:
+        path: of the file.
+        gated: whether the run asks the gate.
+
+    Raises:
+        BadRequestError: as of `read_incidents`, or an incident is not judged as it says.
+    """
+    incidents = read_incidents(path)
+    for number, incident in enumerate(incidents, 2):
+        if fault := _fault(incident, gated=gated):
             raise _bad_line(path, number, fault)
-        incidents.append(incident)
     return incidents
 
 
@@ -130,12 +159,21 @@ def _bad_line(path: Path, number: int, fault: str) -> BadRequestError:
     )
 
 
-def _fault(incident: StoredIncident) -> str:
+def _fault(incident: StoredIncident, *, gated: bool) -> str:
+    if incident.gated != gated:
+        return f"the gate was {'asked' if incident.gated else 'not asked'}, and this run does{'' if gated else ' not'} ask it"
     admission = incident.admission()
     if admission.scenario is None:
-        return admission.fault or "; ".join(admission.reasons)
+        more = len(admission.reasons) - TOLD
+        return admission.fault or "; ".join(admission.reasons[:TOLD]) + (f" (and {more} more)" if more > 0 else "")
     truth = admission.scenario.truth.action
-    return "" if truth == incident.truth else f"the verifier says {truth}, and the line {incident.truth}"
+    if truth != incident.truth:
+        return f"the verifier says {truth}, and the line {incident.truth}"
+    return (
+        ""
+        if admission.play == incident.play
+        else f"its play is {admission.play}, and the line says {shown(incident.play)}"
+    )
 
 
 # ---------------------------------------------------------------- rows for the defender

@@ -11,6 +11,7 @@ import argparse
 import json
 import shutil
 import statistics
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,17 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Literal
 
-from runs.files import JsonLines
+from runs.files import JsonLines, write_json
 from runs.provenance import stable_seed
-from schema import Row
-from train.archive import INCIDENTS, IncidentArchive, StoredIncident, mixed_row, read_incidents
+from schema import BadRequestError, Row
+from train.archive import (
+    INCIDENTS,
+    IncidentArchive,
+    StoredIncident,
+    checked_incidents,
+    mixed_row,
+    read_incidents,
+)
 from train.attacks import brief_row
 from train.command import Command, close_run, resolved, tasks_of
 from train.deception import ANSWERS, Crafted, Step, Store
@@ -32,7 +40,7 @@ Seat = Literal["attacker", "defender"]
 STORED = 48  # incidents of a step that are kept
 NO_CHANCE = "no answer was right: does the window say what decides?"
 RECENT = 2  # rounds whose games say how hard a defender is
-HOLES, LOG = "holes.jsonl", "log.jsonl"
+HOLES, LOG, REFUSALS = "holes.jsonl", "log.jsonl", "refusals.json"
 OF_ATTACKER = (
     *("reward", "admitted", "unreadable", "on_target", "fooled", "novel", "distinct", "entropy", "kl"),
     *("truth/dismiss", "truth/monitor", "truth/quarantine_host", "truth/block_ip", "truth/escalate"),
@@ -49,9 +57,9 @@ class Rounds(ABC):
         self.command, self.args, self.argv, self.out = command, args, argv, Path(args.out)
         self.without = args.without.split(",")
         self.tasks = tasks_of(args.tasks, "--tasks")
-        self.archive = IncidentArchive(self.out / INCIDENTS)
-        self.log = Log(self.out / LOG)
         self.gated = "gate" not in self.without
+        self.archive = IncidentArchive(self.out / INCIDENTS, gated=self.gated)
+        self.log = Log(self.out / LOG)
         self.table = "standard" if "learnability" in self.without else args.reward_table  # of the attacker
 
     @classmethod
@@ -64,6 +72,7 @@ class Rounds(ABC):
         """
         record = command.open_run(args.out, argv, args, fresh=args.fresh)
         run = cls(command, args, argv)
+        run.tell_losses()
         done = max((int(line["step"]) for line in run.log.lines()), default=0)
         for round_ in range(done, args.rounds):
             run.attack(round_)
@@ -73,6 +82,17 @@ class Rounds(ABC):
             print(f"round {round_ + 1} of {args.rounds}: {_note(line)}", flush=True)
         close_run(args.out, record, rounds=args.rounds)
         return Path(args.out)
+
+    def tell_losses(self) -> None:
+        """Say on stderr of which rounds the archive holds fewer incidents than the log counted."""
+        for line in self.log.lines():
+            round_, stored = int(line["step"]) - 1, line.get("attacker/stored", 0)
+            if (left := self.archive.rounds[round_]) < stored:
+                print(
+                    f"Of the {stored} incidents of round {round_ + 1}, {INCIDENTS} holds {left}: the others are gone. The run goes on without them; "
+                    "to keep them, stop it and put the file back.",
+                    file=sys.stderr,
+                )
 
     @abstractmethod
     def start(self, seat: Seat) -> Path:
@@ -117,12 +137,12 @@ class Rounds(ABC):
             holes = [game for game in games if game[1]]
             holes += [(incident, NO_CHANCE) for incident, hole in chosen if not incident.rights and not hole]
             refusals.update(one.refusal for one in step.group if one.refusal)
-            self.archive.add(incident for incident, _ in chosen if (incident.round, incident.seed) not in known)
             JsonLines(self.out / HOLES).append([incident.model_dump() | {"hole": hole} for incident, hole in holes])
+            self.archive.add(incident for incident, _ in chosen if (incident.round, incident.seed) not in known)
 
         self.train_attacker(round_, out, self.trained(round_ - 1, "attacker"), rows, store)
         if refusals:
-            (out / "refusals.json").write_text(json.dumps(dict(refusals.most_common(40)), indent=1), "utf-8")
+            write_json(out / REFUSALS, dict(refusals.most_common(40)))
 
     def _stored(self, round_: int, opponent: int, row: Row, one: Crafted, right: float) -> StoredIncident:
         brief = row["brief"]
@@ -181,9 +201,11 @@ class Rounds(ABC):
         self.train_defender(round_, out, self.trained(round_ - 1, "defender"), rows)
 
     def _snapshot(self, round_: int, out: Path) -> Path:
-        """Copy the archive as it stands now, so that a resumed half draws the same rows."""
+        """Copy the archive as it stands now, so that a resumed half draws the same rows; one that is there is judged anew."""
         path = out / INCIDENTS
-        if not path.exists():
+        if path.exists():
+            checked_incidents(path, gated=self.gated)
+        else:
             out.mkdir(parents=True, exist_ok=True)
             aside = path.with_suffix(".new")
             if "archive" in self.without:
@@ -209,12 +231,21 @@ class Rounds(ABC):
         line["attacker/plays"] = len({incident.play for incident in written})
         line["attacker/stored"] = len(written)
         line["wins"] = {str(opponent): round(share, 4) for opponent, share in self.wins(round_ + 1).items()}
-        refusals = self.path(round_, "attacker") / "refusals.json"
+        refusals = self.path(round_, "attacker") / REFUSALS
         if refusals.exists():
-            line["refusals"] = json.loads(refusals.read_text("utf-8"))
+            line["refusals"] = _counts(refusals)
         if self.args.eval_n:
             line |= self.validate(self.trained(round_, "defender"))
         return line
+
+
+def _counts(path: Path) -> dict[str, int]:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise BadRequestError(
+            f"Expected the refusals of a half by kind in {str(path)!r}, and got {type(error).__name__}: {error}; remove the file, and run the same command again."
+        ) from error
 
 
 def _note(line: Mapping[str, Any]) -> str:

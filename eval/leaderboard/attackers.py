@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from eval.attacks import INCIDENTS, JUDGED, SPLIT, briefs_of, counted, judge, measure_attempts, verdict
 from eval.leaderboard import HERE, Figure, Finite, Sha256, Strict
@@ -24,7 +24,7 @@ from players.scoring import score_reply
 from runs.directory import RUN
 from runs.files import JsonLines
 from runs.progress import track
-from schema import BadRequestError, unread
+from schema import BadRequestError, faults, shown, unread
 from tasks.registry import Split
 
 ATTACKER_BOARD = HERE / "attackers.json"
@@ -36,6 +36,32 @@ DEFENDERS = (
     "verifier_oracle",
 )  # need no GPU; success against the first gives the order
 LEAST_BRIEFS = 200
+
+
+Name = Annotated[str, Field(min_length=1, max_length=120)]
+Kind = Annotated[str, Field(min_length=1, max_length=60)]
+
+
+class _Lenient(BaseModel):
+    """A part of a run's run.json, as far as the board needs it."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Who(_Lenient):
+    name: Name
+    kind: Kind
+
+
+class _AttackRun(_Lenient):
+    attacker: _Who
+    split: str
+    seed: int
+    briefs: int
+    opensoc: str
+    commit: str | None
+    command: str
+    complete: bool
 
 
 class Success(Strict):
@@ -50,8 +76,8 @@ class Success(Strict):
 class AttackerEntry(Strict):
     """One attacker."""
 
-    name: str = Field(min_length=1, max_length=120)
-    kind: str = Field(min_length=1, max_length=60)
+    name: Name
+    kind: Kind
     opensoc: str = Field(description="Version that it was run with.")
     commit: str | None
     command: str
@@ -100,7 +126,7 @@ def _rank(entry: AttackerEntry) -> tuple[float, str]:
 # ---------------------------------------------------------------- submissions
 def is_attack(path: Path) -> bool:
     """Return whether a directory is a run of `eval.attack`."""
-    return (path / INCIDENTS).is_file()
+    return any((path / name).exists() for name in (INCIDENTS, JUDGED))
 
 
 def attacker_entry(path: Path) -> AttackerEntry:
@@ -113,23 +139,28 @@ def attacker_entry(path: Path) -> AttackerEntry:
         BadRequestError: the run is incomplete or damaged, its briefs are not the board's, or an incident is not judged as the run says.
     """
     run = _run(path)
-    if (run["split"], run["seed"]) != (SPLIT, 0) or run["briefs"] < LEAST_BRIEFS:
+    if (run.split, run.seed) != (SPLIT, 0) or run.briefs < LEAST_BRIEFS:
         raise BadRequestError(
-            f"Expected at least {LEAST_BRIEFS} briefs of {SPLIT} with --seed 0, as all on the board have, and {str(path)!r} has {run['briefs']} of {run['split']} with {run['seed']}; "
+            f"Expected at least {LEAST_BRIEFS} briefs of {SPLIT} with --seed 0, as all on the board have, and {str(path)!r} has {run.briefs} of {shown(run.split)} with {run.seed}; "
             "run eval.attack so."
         )
-    attempts = judge(briefs_of(SPLIT, run["briefs"], 0), read_stored(path / INCIDENTS))
+    incidents = read_stored(path / INCIDENTS)
+    if len(incidents) < run.briefs:  # before so many worlds are made
+        raise BadRequestError(
+            f"Expected an incident or null for each of {run.briefs} briefs in {str(path / INCIDENTS)!r}, and it has {len(incidents)}; run eval.attack again."
+        )
+    attempts = judge(briefs_of(SPLIT, run.briefs, 0), incidents)
     _check_verdicts(path, attempts)
     measured = measure_attempts(attempts)
     return AttackerEntry(
-        name=run["attacker"]["name"],
-        kind=run["attacker"]["kind"],
-        opensoc=run["opensoc"],
-        commit=run["commit"],
-        command=run["command"],
+        name=run.attacker.name,
+        kind=run.attacker.kind,
+        opensoc=run.opensoc,
+        commit=run.commit,
+        command=run.command,
         generator=GENERATOR_VERSION,
         split=SPLIT,
-        briefs=run["briefs"],
+        briefs=run.briefs,
         incidents_sha256=hashlib.sha256((path / INCIDENTS).read_bytes()).hexdigest(),
         admission=Figure(**measured["admission"]),
         as_asked=Figure(**(measured["as_asked"] or {"value": None, "low": None, "high": None, "n": 0})),
@@ -139,28 +170,28 @@ def attacker_entry(path: Path) -> AttackerEntry:
     )
 
 
-def _run(path: Path) -> Mapping[str, Any]:
+def _run(path: Path) -> _AttackRun:
     """Read a run's run.json as far as the board needs it."""
     try:
-        run = json.loads((path / RUN).read_text("utf-8"))
-        types = {"attacker": dict, "split": str, "seed": int, "briefs": int, "opensoc": str, "command": str}
-        sound = all(isinstance(run[name], kind) for name, kind in types.items())
-        sound = sound and {"name", "kind"} <= run["attacker"].keys() and run["commit"] is not False
-        complete = bool(run["complete"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        run = _AttackRun.model_validate(json.loads((path / RUN).read_text("utf-8")))
+    except ValidationError as error:
+        raise BadRequestError(
+            f"Expected {RUN} of eval.attack in {str(path)!r}, and it has another form: {faults(error, 'the whole')}; start it again."
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
         raise BadRequestError(
             f"Expected {RUN} of eval.attack in {str(path)!r}, and got {unread(error)}; run it again."
         ) from error
-    if not sound or not complete:
+    if not run.complete:
         raise BadRequestError(
-            f"Expected a complete run of eval.attack in {str(path)!r}, and it {'stopped before its end' if sound else 'has another form'}; start it again."
+            f"Expected a complete run of eval.attack in {str(path)!r}, and it stopped before its end; start it again."
         )
-    return dict(run)
+    return run
 
 
 def _check_verdicts(path: Path, attempts: Sequence[Attempt]) -> None:
     """Check that each incident is judged as the run says."""
-    stated = {row["id"]: row for row in JsonLines(path / JUDGED, keys=("id",)).read()}
+    stated = {row["id"]: row for row in JsonLines(path / JUDGED, texts=("id",)).read()}
     for now in map(verdict, attempts):
         was = stated.get(now["id"], {})
         for name in ("admitted", "action", "play"):

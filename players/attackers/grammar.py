@@ -39,6 +39,7 @@ _BEGUN_ARN = re.compile(r"arn:aws:(?:iam|sts)::(\d{0,12})")
 _BEGUN_CLASS_ID = re.compile(r"\\clsid\\(\{[^}\\]*)$", re.IGNORECASE)
 _CLASS_ID = "{4e7a1b9c-3d6f-4d8e-9c5b-0e7a1b9c3d6f}"
 _CREATED = re.compile(r" account\.create\b[^\n]* user_name=([^ \n]+)")
+_ENDLESS = re.compile(r"\bi-[0-9a-f]{18}|[0-9a-f]{65}")  # longer than an instance's id or a SHA-256 hash
 _NUMBER = re.compile(r"(?:\d{1,2}:)?")  # a large one says its number of digits first
 _MORE = "4e7t1s9r3n6d8l2m5c0q"  # stands for any text that may follow
 _PUBLIC = ("198", "41", "0", "4")  # octets of an address on the internet
@@ -155,6 +156,8 @@ class LineGrammar:
         name, value = begun[2], begun[3]
         if name is None:
             return any(one.startswith(begun[1]) for one in missing)
+        if _ENDLESS.search(value):
+            return False
         behind = f"{before}{text[:end]} {name}="
         values = chain(_CREATED.findall(before), self._quoted_values(event_type, name, value, given))
         return name in missing and any(whole.startswith(value) and self._takes(behind + whole) for whole in values)

@@ -73,11 +73,13 @@ def read_stored(path: Path) -> list[WrittenIncident]:
         BadRequestError: it cannot be read, is cut off, a line is no such object or of another version, or an episode comes twice.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8").removesuffix("\n").split("\n")  # a text may hold other ends of lines
     except (OSError, UnicodeError) as error:
         raise BadRequestError(
             f"Expected stored incidents in {str(path)!r}, and got {unread(error)}; give another file."
         ) from error
+    if lines == [""]:
+        raise BadRequestError(f"Expected stored incidents in {str(path)!r}, and it is empty; give another file.")
     incidents: dict[tuple[str, str, int], WrittenIncident] = {}
     for number, line in enumerate(lines, 1):
         where = f"line {number} of {str(path)!r}"
@@ -85,8 +87,6 @@ def read_stored(path: Path) -> list[WrittenIncident]:
         if incident.episode in incidents:
             raise BadRequestError(f"Expected each episode once, and {where} repeats {incident.id}; remove it.")
         incidents[incident.episode] = incident
-    if not incidents:
-        raise BadRequestError(f"Expected stored incidents in {str(path)!r}, and it is empty; give another file.")
     return list(incidents.values())
 
 

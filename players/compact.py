@@ -26,10 +26,12 @@ _IN_WORD = re.compile(r"[\w-]").match
 
 
 class Compact(NamedTuple):
-    """A prompt's user message, and the short names of what it names: of hosts, accounts, addresses, domains, and of tickets by `ticket ID`."""
+    """A prompt's user message, the short names of what it names (of hosts, accounts, addresses, domains, and of tickets by `ticket ID`), and
+    whether the sensor behind the alert was silent long enough to matter."""
 
     text: str
     names: Mapping[str, str]
+    silent: bool
 
 
 def compact(observation: Mapping[str, Any]) -> Compact:
@@ -47,24 +49,32 @@ def compact(observation: Mapping[str, Any]) -> Compact:
     for tool in world.tools:
         lines.append(f"tool={work_name(tool['name'])} {plain(tool['department'])}")
     marks = [*name_tickets(names, world), *name_sensors(names, world, window)]
-    lines.append(_alert_line(names, world, alert, window))
+    silent_s = _silent_s(world, alert, window)
+    lines.append(_alert_line(names, alert, window, silent_s))
     lines += _timeline(names, world, window, sorted(marks, reverse=True), first_time(starts, world.now))
-    return Compact("\n".join(lines), names.by_name())
+    return Compact("\n".join(lines), names.by_name(), silent_s > 0)
 
 
-def _alert_line(names: Names, world: World, alert: Mapping[str, Any], window: Sequence[Mapping[str, Any]]) -> str:
+def _alert_line(names: Names, alert: Mapping[str, Any], window: Sequence[Mapping[str, Any]], silent_s: int) -> str:
     """Write the alert, with the host and the sensor that it came from, and for how many seconds of the window that was silent."""
-    row = next((row for row in window if row["log_id"] == alert["log_id"]), None)
-    host = row["fields"].get("device_hostname") if row else None
-    sensor = SENSOR_OF.get(row["event_type"], "-") if row else "-"
+    host, sensor = _source(alert, window)
     place = names.of("", host) if host else "-"
     note = f" {raw(alert['narrative'])}" if alert.get("narrative") else ""
-    missing = max(
-        (missing_s(row, window) for row in world.sensors if row["host"] == host and row["telemetry"] == sensor),
-        default=0,
-    )
-    silent = f" silent={missing}" if missing >= MIN_OUTAGE_S else ""  # a shorter outage decides nothing
+    silent = f" silent={silent_s}" if silent_s else ""
     return f"alert {plain(alert['log_id'])} {place} {sensor}{silent} {plain(alert['severity'])} {raw(alert['title'])}{note}"
+
+
+def _silent_s(world: World, alert: Mapping[str, Any], window: Sequence[Mapping[str, Any]]) -> int:
+    """Return for how many seconds of the window the sensor behind the alert was silent; 0 for a shorter outage, which decides nothing."""
+    source = _source(alert, window)
+    missing = (missing_s(row, window) for row in world.sensors if (row["host"], row["telemetry"]) == source)
+    return max((seconds for seconds in missing if seconds >= MIN_OUTAGE_S), default=0)
+
+
+def _source(alert: Mapping[str, Any], window: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Return the host and the sensor that an alert came from: nothing and `-` where its line is not there."""
+    row = next((row for row in window if row["log_id"] == alert["log_id"]), None)
+    return (row["fields"].get("device_hostname") or "", SENSOR_OF.get(row["event_type"], "-")) if row else ("", "-")
 
 
 # ---------------------------------------------------------------- the timeline

@@ -23,8 +23,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from players.base import Density, Options, Player, Reply, Row, cut
+from players.compact import compact
 from players.prompt import messages
-from players.reasons import NO_REASONS
+from players.reasons import NO_REASONS, RUNGS, parse_chain, rungs_of, write_end
 from players.reply import Parsed, parse
 from players.weights import ABOUT, about_file, check_text_version
 from schema import LABELS, BadRequestError, OpenSOCError, faults
@@ -105,6 +106,11 @@ class About(BaseModel):
         "(chosen on `val` and `val_family`, `train.nano.caution`)",
     )
 
+    by_ladder: bool = Field(
+        False,
+        description="whether the end of a chain, and the action, are those that its own reasons lead to by the ladder; the model writes them freely else",
+    )
+
     @property
     def fingerprint(self) -> str:
         """Return a hash that tells exports apart which may answer differently."""
@@ -116,6 +122,7 @@ class About(BaseModel):
             "longest": self.longest,
             "calibration": self.calibration and self.calibration.model_dump(include={"of", "temperature", "stated"}),
             **({"nothing_from": self.nothing_from} if self.nothing_from else {}),
+            **({"by_ladder": True} if self.by_ladder else {}),
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -171,7 +178,12 @@ class Embedded:
         self._nothing = self._tokenizer.encode(NO_REASONS, add_special_tokens=False).ids[0]
 
     def generate(
-        self, observation: Mapping[str, Any], *, longest: int | None = None, nothing_from: float | None = None
+        self,
+        observation: Mapping[str, Any],
+        *,
+        longest: int | None = None,
+        nothing_from: float | None = None,
+        by_ladder: bool | None = None,
     ) -> Generation:
         """Generate the reply to an observation.
 
@@ -179,6 +191,7 @@ class Embedded:
             observation: what `reset` shows the defender.
             longest: tokens of the reply at most; never more than the model's own limit.
             nothing_from: in place of the model's own, from 0 (the likeliest reply) to more than 1 (never nothing).
+            by_ladder: in place of the model's own.
 
         Raises:
             BadRequestError: it is no defender's observation.
@@ -190,8 +203,10 @@ class Embedded:
         if len(read) > room:
             fault = f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
             return Generation(None, fault, prompt, len(read), [])
+        follows = self.about.by_ladder if by_ladder is None else by_ladder
+        ladder = Ladder(self._encode, compact(observation).silent) if follows else None
         tokens, certainty, nothing = self._generate(
-            read, longest, self.about.nothing_from if nothing_from is None else nothing_from
+            read, longest, self.about.nothing_from if nothing_from is None else nothing_from, ladder
         )
         reply, calibration = self._text(tokens), self.about.calibration
         if not reply.strip():
@@ -240,12 +255,18 @@ class Embedded:
     def _read(self, prompt: list[dict[str, str]]) -> list[int]:
         before, between, after = self.about.template
         text = f"{before}{prompt[0]['content']}{between}{prompt[1]['content']}{after}"
+        return self._encode(text)
+
+    def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def _generate(
-        self, read: list[int], longest: int, nothing_from: float
+        self, read: list[int], longest: int, nothing_from: float, ladder: Ladder | None
     ) -> tuple[list[int], Certainty | None, float | None]:
-        """Return the reply's tokens, the likeliest at each step (but where "nothing" is not likely enough), how sure they are, and how likely "nothing" was."""
+        """Return the reply's tokens, how sure they are, and how likely "nothing" was.
+
+        They are the likeliest at each step, but where "nothing" is not likely enough, or the ladder leaves no choice.
+        """
         reply: list[int] = []
         logs: list[float] = []
         certainty = nothing = None
@@ -256,6 +277,8 @@ class Embedded:
             if token == self._nothing and nothing is None and self._text(reply).endswith(ASKS_REASONS):
                 nothing = math.exp(_log_share(logits, token))
                 token = token if nothing >= nothing_from else _likeliest_but(logits, token)
+            if ladder:
+                token = ladder.choose(token, logits, self._text(reply), self.pieces[token])
             if token == self.about.end:
                 return token
             logs.append(_log_share(logits, token))
@@ -289,6 +312,55 @@ class Embedded:
 
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+class Ladder:
+    """Keeps a reply to its own reasons: its chain ends, and its action is, as they lead to by the ladder.
+
+    The model says what it found, and where suspicious findings may bear each other out, whether they do. What follows from that is no matter of opinion.
+
+    Args:
+        encode: makes tokens of a text.
+        silent: whether the sensor behind the alert was silent.
+    """
+
+    def __init__(self, encode: Callable[[str], list[int]], silent: bool) -> None:
+        self._encode, self._silent = encode, silent
+        self._next: list[int] = []
+        self._rung = ""
+
+    def choose(self, token: int, logits: Any, reply: str, piece: str) -> int:
+        """Return the next token of a reply.
+
+        Args:
+            token: what the model would write next; it is kept where the ladder says nothing.
+            logits: of all tokens, float32 array [vocabulary].
+            reply: what is written.
+            piece: what `token` writes.
+        """
+        if self._next:
+            return self._next.pop(0)
+        if self._rung:
+            return self._encode(RUNGS[self._rung][0])[0] if reply.endswith(ASKS_ACTION) else token
+        _, asked, rationale = reply.partition(ASKS_REASONS)
+        space = " " if rationale else ""
+        if not asked or '"' in rationale or not ends_chain(piece if rationale else f" {piece}"):
+            return token
+        chain = parse_chain(f"{rationale}{space}{NO_REASONS}nothing")
+        if not chain.rung:  # what stands there is no chain
+            return token
+        ends = {
+            rung: self._encode(space + write_end(rung, together))
+            for rung, together in rungs_of(chain.reasons, silent=self._silent)
+        }
+        self._rung, (first, *self._next) = max(ends.items(), key=lambda end: logits[end[1][0]])
+        return first
+
+
+def ends_chain(piece: str) -> bool:
+    """Tell whether a piece of text, with the space before it, begins the end of a chain: a rule's name may begin alike."""
+    end = f" {NO_REASONS}"
+    return piece.startswith(end) or (piece.startswith(" s") and end.startswith(piece))
 
 
 def likeliest(logits: Any) -> int:

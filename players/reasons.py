@@ -132,8 +132,14 @@ def renamed(chain: Chain, names: Mapping[str, str]) -> Chain:
 # ---------------------------------------------------------------- written and read
 def write_chain(chain: Chain) -> str:
     """Write a chain as a rationale."""
-    rung = f"{TOGETHER},{chain.rung}" if chain.together else chain.rung
-    return " ".join([*(part for reason in chain.reasons for part in _parts(reason)), f"so={rung}"])
+    return " ".join(
+        [*(part for reason in chain.reasons for part in _parts(reason)), write_end(chain.rung, chain.together)]
+    )
+
+
+def write_end(rung: str, together: bool) -> str:
+    """Write what a chain ends with."""
+    return f"so={TOGETHER},{rung}" if together else f"so={rung}"
 
 
 def _parts(reason: Reason) -> Iterator[str]:
@@ -236,15 +242,26 @@ def action_by(chain: Chain) -> Label | None:
     """
     if not chain.rung:
         return None
-    live = [reason for reason in chain.reasons if not reason.explanation]
-    confirmed = [reason for reason in live if reason.strength == "confirmed"]
-    if not confirmed and chain.together:
-        confirmed = [reason for reason in live if any(_bear_out(reason, other) for other in live)]
-    if confirmed:
-        return RUNGS[_rung_of(confirmed)][0]
+    ends = rungs_of(chain.reasons, silent=chain.rung == "silent")
+    rung = next((rung for rung, together in ends if together == chain.together), ends[0][0])
+    return RUNGS[rung][0]
+
+
+def rungs_of(reasons: Sequence[Reason], *, silent: bool) -> list[tuple[str, bool]]:
+    """List the ends that some reasons with short names can have by the ladder: rungs, each with whether suspicious findings bear each other out.
+
+    There is one, but where suspicious findings may bear each other out: then that they do not comes first, that they do second.
+
+    Args:
+        silent: whether the sensor behind the alert was silent.
+    """
+    live = [reason for reason in reasons if not reason.explanation]
+    if confirmed := [reason for reason in live if reason.strength == "confirmed"]:
+        return [(_rung_of(confirmed), False)]
     if live:
-        return "monitor"
-    return "monitor" if chain.rung == "silent" else "dismiss"
+        together = [reason for reason in live if any(_bear_out(reason, other) for other in live)]
+        return [("suspicious", False), *([(_rung_of(together), True)] if together else [])]
+    return [("silent" if silent else "explained" if reasons else "nothing", False)]
 
 
 def _bear_out(reason: Reason, other: Reason) -> bool:

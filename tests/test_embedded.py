@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from eval import run
 from players import Options, embedded, open_player
+from players.compact import compact
 from players.embedded import GRAPH, MODEL, TOKENIZER, Embedded
 from players.prompt import messages, user_text
 from players.reply import parse
@@ -275,6 +277,81 @@ def test_a_reply_begins_with_nothing_only_where_that_is_as_likely_as_the_model_a
     prints = [begin(bound) for bound in (0.0, first.nothing - 1e-6, min(1.0, first.nothing + 1e-6))]
     assert [text for text, _ in prints] == [' "so', ' "so', ' "co']
     assert len({fingerprint for _, fingerprint in prints}) == 3
+
+
+PIECES = (
+    *('{"rationale": "', '", "cited_log_id": "', '", "action": "', '"}', " ", "=", ",", "so", " so=", "solved-puzzle", "together", "nothing"),
+    *("L1-2", "L1-3", " so=suspicious", "suspicious", "confirmed", "host", "on=@host1", "by=@user1", "ok=no", "ok=@t1", "silent", "explained", "privileged", "odd-service"),
+    *LABELS,
+)  # fmt: skip
+FIRST, SECOND = (
+    "solved-puzzle L1-2 suspicious host on=@host1 by=@user1",
+    "odd-service L1-3 suspicious host on=@host1 by=@user1",
+)
+
+
+def pieces_of(text):
+    """Cut a text into pieces, the longest first, as numbers."""
+    numbers = []
+    while text:
+        piece = max((piece for piece in PIECES if text.startswith(piece)), key=len)
+        numbers.append(PIECES.index(piece))
+        text = text.removeprefix(piece)
+    return numbers
+
+
+def written(rationale, *, silent, favoured="suspicious", action="dismiss"):
+    """Return the rationale and the action of a model that would write these, and of two ends of a chain the one that begins with the favoured piece."""
+    ladder, reply = embedded.Ladder(pieces_of, silent), ""
+    logits = [float(piece == favoured) for piece in PIECES]
+
+    def wanted():
+        if reply.endswith(embedded.ASKS_ACTION):
+            return action
+        for done, then in ((embedded.ASKS_ACTION, '"}'), ("L1-2", PIECES[2]), (PIECES[1], "L1-2")):
+            if done in reply.partition(PIECES[1])[1] + reply.partition(PIECES[1])[2]:
+                return then
+        if re.search(r"so=[a-z,]*[a-z]$", reply):
+            return PIECES[1]
+        return PIECES[pieces_of(f'{PIECES[0]}{rationale}"'.removeprefix(reply))[0]]
+
+    while not reply.endswith('"}'):
+        reply += PIECES[ladder.choose(PIECES.index(wanted()), logits, reply, wanted())]
+    answer = json.loads(reply)
+    return answer["rationale"], answer["action"]
+
+
+@pytest.mark.parametrize(
+    ("said", "silent", "favoured", "ends"),
+    [
+        ("so=nothing", False, " so=suspicious", ("so=nothing", "dismiss")),
+        ("so=nothing", True, "suspicious", ("so=silent", "monitor")),
+        (f"{FIRST} ok=@t1 so=explained", False, "suspicious", (f"{FIRST} ok=@t1 so=explained", "dismiss")),
+        (f"{FIRST} ok=@t1 so=explained", True, "suspicious", (f"{FIRST} ok=@t1 so=silent", "monitor")),
+        (f"{FIRST} ok=no so=explained", True, "suspicious", (f"{FIRST} ok=no so=suspicious", "monitor")),
+        (f"{FIRST} ok=no {SECOND} ok=no so=explained", False, " so=", (f"{FIRST} ok=no {SECOND} ok=no so=together,host", "quarantine_host")),
+        (f"{FIRST} ok=no {SECOND} ok=@t1 so=explained", False, " so=", (f"{FIRST} ok=no {SECOND} ok=@t1 so=suspicious", "monitor")),
+        (f"{FIRST} ok=no {SECOND} ok=no so=explained", False, " so=suspicious", (f"{FIRST} ok=no {SECOND} ok=no so=suspicious", "monitor")),
+        ("solved-puzzle so=nothing", True, "suspicious", ("solved-puzzle so=nothing", "dismiss")),
+    ],
+)  # fmt: skip
+def test_a_chain_ends_as_its_reasons_lead_to_by_the_ladder(said, silent, favoured, ends):
+    assert written(said, silent=silent, favoured=favoured) == ends
+
+
+def test_an_export_keeps_to_the_ladder_and_writes_freely_where_it_is_asked_to(ours):
+    row = next(row for row in ROWS if compact(row["observation"]).silent)
+    about = json.loads((ours / ABOUT).read_text())
+    assert about["by_ladder"]
+    (ours / ABOUT).write_text(json.dumps({**about, "longest": 40, "nothing_from": 0.0}))
+    model = Embedded(ours)
+
+    free, kept = (model.generate(row["observation"], by_ladder=by_ladder).text for by_ladder in (False, None))
+
+    assert (free[13:29], json.loads(free)["action"]) == (' "so=nothing", "', "dismiss")
+    assert (kept[13:28], json.loads(kept)["action"]) == (' "so=silent", "', "monitor")
+    (ours / ABOUT).write_text(json.dumps({**about, "by_ladder": False}))
+    assert Embedded(ours).about.fingerprint != model.about.fingerprint
 
 
 def test_nonsense_has_no_confidence_and_a_fault(wild_export):

@@ -21,6 +21,7 @@ from players.reasons import (
     in_words,
     parse_chain,
     renamed,
+    rungs_of,
     write_chain,
 )
 from players.values import SHORT_NAME
@@ -58,13 +59,15 @@ def test_the_action_follows_from_the_chain_of_every_incident(split):
         for index in range(60):
             scenario = Scenario(generate(task, index, split=split))
             truth = scenario.truth
-            whole = renamed(chain_of(truth), compact(scenario.view()).names)
+            prompt = compact(scenario.view())
+            whole = renamed(chain_of(truth), prompt.names)
             chain = parse_chain(write_chain(whole))
 
             assert [(reason.rule_id, reason.strength) for reason in chain.reasons] == [
                 (reason.rule_id, reason.strength) for reason in whole.reasons
             ]
             assert action_by(chain) == truth.action == RUNGS[chain.rung][0], write_chain(whole)
+            assert (truth.rung, truth.together) in rungs_of(chain.reasons, silent=prompt.silent), write_chain(whole)
 
 
 def test_findings_stand_in_the_order_of_their_lines_and_the_gravest_are_kept():
@@ -104,6 +107,28 @@ def test_findings_stand_in_the_order_of_their_lines_and_the_gravest_are_kept():
 )  # fmt: skip
 def test_the_ladder_of_a_chain(reasons, rung, together, action):
     assert action_by(Chain(reasons, rung, together)) == action
+
+
+SUSPICION, OTHER = SHELL._replace(strength="suspicious"), STAGED._replace(hosts=("@host4",), explanation="")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "silent", "ends"),
+    [
+        ((), False, [("nothing", False)]),
+        ((), True, [("silent", False)]),
+        ((STAGED,), False, [("explained", False)]),
+        ((STAGED,), True, [("silent", False)]),
+        ((STAGED, SHELL), True, [("host", False)]),
+        ((SUSPICION, STAGED), True, [("suspicious", False)]),
+        ((SUSPICION, OTHER), False, [("suspicious", False), ("host", True)]),
+        ((SUSPICION, OTHER._replace(accounts=("@priv1",))), False, [("suspicious", False), ("privileged", True)]),
+        ((SUSPICION, OTHER._replace(rule_id=SUSPICION.rule_id)), False, [("suspicious", False)]),
+        ((SUSPICION, OTHER, SHELL._replace(lines=("L1-9",), harm=True)), False, [("harm", False)]),
+    ],
+)
+def test_the_ends_that_reasons_lead_to(reasons, silent, ends):
+    assert rungs_of(reasons, silent=silent) == ends
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,7 @@ def card(about: About, run: Path | None) -> str:
             "## Confidence",
             "",
             *_calibration(about.calibration),
+            *_by_ladder(about),
             *_caution(about),
             "",
             "## Limits",
@@ -164,7 +165,12 @@ def _limits(about: About) -> Iterator[str]:
     )
     yield "It knows the event types, rules and families of OpenSOC's generator, and nothing else: on telemetry of another form its answers mean nothing."
     yield "It has learned the playbook as it stood in training; another playbook needs another training."
-    yield "Its rationale is the chain of reasons that it gives before its action. A reason can be wrong, and the action need not follow from it."
+    follows = (
+        "the action follows from it by the ladder, right or wrong"
+        if about.by_ladder
+        else "the action need not follow from it"
+    )
+    yield f"Its rationale is the chain of reasons that it gives before its action. A reason can be wrong, and {follows}."
     yield _confidence(about.calibration)
     yield "It triages for an exercise. Nobody should let it act on real systems."
 
@@ -198,6 +204,16 @@ def _calibration(calibration: Calibration | None) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, of in (("val", calibration.val), ("test_seed", calibration.test_seed)):
         yield f"| `{name}` | {of.n} | {of.ece:.3f} | {of.brier:.3f} | {of.ece_before:.3f} | {of.brier_before:.3f} |"
+
+
+def _by_ladder(about: About) -> Iterator[str]:
+    """Yield what the ladder says in place of the model."""
+    if about.by_ladder:
+        yield ""
+        yield (
+            "The model says what it found; the ladder says what follows. The end of a chain and the action are those that its own reasons lead to "
+            "(`players.reasons.rungs_of`), so no answer contradicts its chain."
+        )
 
 
 def _caution(about: About) -> Iterator[str]:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from eval.rollouts import rollout
 from players.base import MARK, Density, Options, Reply
 from players.codec import LONGEST, PromptCodec
-from players.embedded import GRAPH, MODEL, TOKENIZER, About, Calibration, Certainty, Embedded
+from players.embedded import GRAPH, MODEL, TOKENIZER, About, Calibration, Certainty, Embedded, read_export
 from players.nano import TOGETHER, NanoModel
 from players.reply import parse
 from players.weights import ABOUT, ABOUT_ATTACKER, TEXT_VERSION, is_exported
@@ -112,7 +112,7 @@ class Source(Checkpoint):
 
 
 def _answers_of(directory: Path, rows: Sequence[Row], who: str, *, nothing_from: float | None = None) -> Answers:
-    """Return what an export answers; `nothing_from` in place of its own."""
+    """Return what an export answers by what its description says; `nothing_from` in place of its own."""
     exported, answers = Embedded(directory), Answers([], [], [], [])
     for row in track(rows, f"items, {who}", total=len(rows)):
         started = time.thread_time()
@@ -174,13 +174,50 @@ def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Pa
         else:
             shutil.rmtree(small)
     check_size(out, precision)
-    bound, answers = _with_caution(out, rows, answers, measured)
-    calibrated = {**about, "nothing_from": bound}
-    describe(out, calibrated, precision, measured)
-    calibrated["calibration"] = _calibration(out, rows, answers)
-    described = describe(out, calibrated, precision, measured)
+    described = _settle(out, rows, about, precision, measured)
     (out / CARD).write_text(card(described, run), "utf-8")
     return described
+
+
+def settle(out: Path, *, items: int = ITEMS, run: Path | None = None) -> About:
+    """Choose anew how an export decides, without its checkpoint: by the ladder, how likely "nothing" must be, what its confidence is.
+
+    Args:
+        out: an export; the graph and the figures of its weights stay.
+        items: how many incidents of `val`, of `val_family` and of `test_seed` are answered.
+        run: a run of eval.run on this very export, for the card.
+
+    Raises:
+        BadRequestError: there is no export.
+        OpenSOCError: it cannot be written.
+    """
+    about, graph, tokenizer = read_export(out)
+    try:
+        with replace_directory(out) as aside:
+            for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
+                (aside / name).write_bytes(content)
+            kept = about.model_dump(mode="json")
+            described = _settle(aside, validation_rows(SEED, items), kept, about.precision, {**about.measured})
+            (aside / CARD).write_text(card(described, run), "utf-8")
+            return described
+    except OSError as error:
+        raise OpenSOCError(
+            f"Could not write the export to {str(out)!r}: {error}; the one that was there is kept."
+        ) from error
+
+
+def _settle(
+    out: Path, rows: Sequence[Row], about: Mapping[str, Any], precision: str, measured: dict[str, Any]
+) -> About:
+    """Describe an export whose graph is written: how it decides, and what that was measured to be worth on `val`."""
+    settled = {**about, "by_ladder": True, "nothing_from": 0.0, "calibration": None}
+    describe(out, settled, precision, measured)
+    answers = _answers_of(out, rows, "by the ladder")
+    measured["by_ladder"] = {"items": len(rows), **_metrics_of(answers, rows)}
+    settled["nothing_from"], answers = _with_caution(out, rows, answers, measured)
+    describe(out, settled, precision, measured)
+    settled["calibration"] = _calibration(out, rows, answers)
+    return describe(out, settled, precision, measured)
 
 
 def _with_caution(out: Path, rows: Sequence[Row], answers: Answers, measured: dict[str, Any]) -> tuple[float, Answers]:
@@ -272,15 +309,16 @@ def describe(directory: Path, about: Mapping[str, Any], precision: str, measured
 
 def _figures(answers: Answers, expected: Answers, rows: Sequence[Row]) -> dict[str, Any]:
     """Return the main metrics, how many decisions are the checkpoint's, and the core's seconds of one."""
+    same = sum(ours == theirs for ours, theirs in zip(answers.decisions(), expected.decisions(), strict=True))
+    return {**_metrics_of(answers, rows), "same_decisions": same, **dict(latency(sorted(answers.seconds)))}
+
+
+def _metrics_of(answers: Answers, rows: Sequence[Row]) -> dict[str, float]:
+    """Return the main metrics of answers to `val`."""
     from eval.metrics import measure  # numpy, which --help does without
 
     metrics = measure(_lines("val", rows, answers), resamples=1)
-    same = sum(ours == theirs for ours, theirs in zip(answers.decisions(), expected.decisions(), strict=True))
-    return {
-        **{name: round(metrics[name]["value"], 6) for name in MEASURED if metrics[name]["value"] is not None},
-        "same_decisions": same,
-        **dict(latency(sorted(answers.seconds))),
-    }
+    return {name: round(metrics[name]["value"], 6) for name in MEASURED if metrics[name]["value"] is not None}
 
 
 def _lines(name: str, rows: Sequence[Row], answers: Answers) -> list[dict[str, Any]]:
@@ -346,7 +384,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m train.nano.export", description="Export a small Qwen2 checkpoint as the embedded defender."
     )
     add = parser.add_argument
-    add("checkpoint", nargs="?", type=Path, help="directory of a checkpoint; without it the card alone is written")
+    add(
+        "checkpoint",
+        nargs="?",
+        type=Path,
+        help="directory of a checkpoint; without it --settle or --metrics says what is done",
+    )
+    add(
+        "--settle",
+        action="store_true",
+        help="without a checkpoint: choose anew how the export in --out decides, on --items incidents of val and val_family",
+    )
     add("--out", type=Path, default=MODEL, metavar="DIR", help="where to write (default: models/defender)")
     add(
         "--int8",
@@ -367,11 +415,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.items < 1:
             raise BadRequestError(f"Expected 1 or more as --items, and got {args.items}.")
         if args.checkpoint is None:
-            if args.metrics is None:
+            if args.settle:
+                _report(settle(args.out, items=args.items, run=args.metrics))
+            elif args.metrics is None:
                 raise BadRequestError(
-                    "Expected a checkpoint's directory, or --metrics RUN for the card alone; got neither."
+                    "Expected a checkpoint's directory, --settle, or --metrics RUN for the card alone; got none of them."
                 )
-            write_card(args.out, card(Embedded(args.out).about, args.metrics))
+            else:
+                write_card(args.out, card(Embedded(args.out).about, args.metrics))
+        elif args.settle:
+            raise BadRequestError(
+                "Expected a checkpoint or --settle, and got both; an export settles by itself how it decides."
+            )
         else:
             _report(export(args.checkpoint, args.out, int8=args.int8, items=args.items, run=args.metrics))
     except KeyboardInterrupt:
@@ -387,6 +442,8 @@ def _report(about: About) -> None:
     for name in ("checkpoint", "float32", "int8"):
         if figures := measured.get(name):
             print(f"{name:<10} accuracy {figures['accuracy']:.3f}, {', '.join(_told(figures))}")
+    if figures := measured.get("by_ladder"):
+        print(f"by the ladder: accuracy {figures['accuracy']:.3f} on {figures['items']} incidents of val")
     for name, rewards in measured.get("caution", {}).items():
         print(
             f'{name:<10} mean reward {rewards["reward"]:.3f} where "nothing" must be {about.nothing_from:g} likely, {rewards["reward_without"]:.3f} without a bound'

@@ -100,8 +100,8 @@ def main() -> int:
     """Write the file, or say whether it is fresh."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the file is stale")
-    made = build()
-    if parser.parse_args().check:
+    args, made = parser.parse_args(), build()
+    if args.check:
         fresh = SBOM.exists() and SBOM.read_text("utf-8") == made
         print("fresh" if fresh else f"{SBOM.name} is stale: run python scripts/make_sbom.py")
         return 0 if fresh else 1

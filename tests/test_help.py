@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -28,15 +27,31 @@ import contextlib, io, json, runpy, sys, warnings
 warnings.simplefilter("ignore", RuntimeWarning)  # that a module is imported already
 modules, scripts, heavy = json.loads(sys.argv[1])
 sys.path[:0] = ["", "scripts"]  # as Python does for the script that it starts
-loaded = {}
+said, loaded = {}, {}
 for name in [*modules, *scripts]:
     sys.argv = [name, "--help"]
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-        runpy.run_path(name, run_name="__main__") if name in scripts else runpy.run_module(name, run_name="__main__")
+    code, out = "it went on", io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out):
+            runpy.run_path(name, run_name="__main__") if name in scripts else runpy.run_module(name, run_name="__main__")
+    except SystemExit as ended:
+        code = ended.code or 0
+    said[name] = code, out.getvalue()
     for package in {*heavy} & {*sys.modules}:
         loaded.setdefault(package, name)
-print(json.dumps(loaded))
+print(json.dumps([said, loaded]))
 """
+
+
+@pytest.fixture(scope="module")
+def helped():
+    """Exit code and text of each command's `--help`, and which command first imported what is heavy: all of one process."""
+    arguments = json.dumps([MODULES, SCRIPTS, HEAVY])
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_IN_ONE, arguments], cwd=ROOT, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
 
 
 def test_the_commands_are_found():
@@ -53,18 +68,12 @@ def test_the_commands_are_found():
     assert {"server.py", "scripts/bench_demo.py"} <= {*SCRIPTS}
 
 
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 @pytest.mark.parametrize("command", [*MODULES, *SCRIPTS])
-def test_help_tells_how_a_command_is_called(command, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [command, "--help"])
-    monkeypatch.syspath_prepend(ROOT / "scripts")
+def test_help_tells_how_a_command_is_called(command, helped):
+    code, out = helped[0][command]
 
-    run, name = (runpy.run_path, str(ROOT / command)) if command in SCRIPTS else (runpy.run_module, command)
-    with pytest.raises(SystemExit) as ended:
-        run(name, run_name="__main__")
-
-    assert ended.value.code in (None, 0)
-    assert capsys.readouterr().out.startswith("usage:")
+    assert code == 0, out
+    assert out.startswith("usage:")
 
 
 @pytest.mark.parametrize("command", [("-m", "generator"), ("-m", "eval.run"), ("server.py",)], ids=" ".join)
@@ -75,11 +84,5 @@ def test_help_of_a_command_that_is_started_alone(command):
     assert done.stdout.startswith("usage:")
 
 
-def test_help_imports_nothing_heavy():
-    arguments = json.dumps([MODULES, SCRIPTS, HEAVY])
-    done = subprocess.run(
-        [sys.executable, "-c", ALL_IN_ONE, arguments], cwd=ROOT, capture_output=True, text=True, timeout=280
-    )
-
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout) == {}
+def test_help_imports_nothing_heavy(helped):
+    assert helped[1] == {}

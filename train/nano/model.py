@@ -63,7 +63,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         min_frequency=2,
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*texts, *answers * 2000], trainer)
+    tokenizer.train_from_iterator([*texts, *["\n".join(answers)] * 2000], trainer)
     fast = wrap(tokenizer)
     fixed = (system_text({}, "compact"), *PIECES, *(rule.rule_id for rule in RULES))
     fast.add_tokens([AddedToken(piece, normalized=False) for piece in fixed])

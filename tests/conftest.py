@@ -1,9 +1,14 @@
 """What several files of tests share: which of them run first, a client of the app, a server over real sockets."""
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
+
+# As many processes as cores run the tests: threads of OpenMP beside them wait for each other, and a small model takes four times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # where a test asks for more
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = (

@@ -36,9 +36,9 @@ def written(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The file of LONG, made without a stop."""
+    """The file of LONG, made without a stop and by one worker."""
     path = tmp_path_factory.mktemp("bulk") / "rows.parquet"
-    write_file(LONG, path, workers=2)
+    write_file(LONG, path, workers=1)
     return path.read_bytes()
 
 
@@ -332,36 +332,33 @@ def test_a_library_that_is_not_installed_is_told_before_any_work(tmp_path, capsy
 
 
 # ---------------------------------------------------------------- Ray
-def test_a_local_ray_makes_the_parts_that_lack_and_the_same_rows(tmp_path):
+def test_a_local_ray_makes_the_parts_that_lack_and_the_same_rows(written, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
-    out, run = tmp_path / "ray", BulkRun("stage3_mixed", 2_050)
-    write_file(run, tmp_path / "rows.parquet", workers=2)
-    rows = pq.read_table(tmp_path / "rows.parquet")
-    out.mkdir()  # an earlier call made the first part and was stopped in the second
-    (out / "_run.json").write_text(run.identity())
-    pq.write_table(rows.slice(0, 1_000), out / "rows-0000000.parquet")
-    (out / "_rows-0000001.parquet.17").write_text("half a file")
-    before = (out / "rows-0000000.parquet").stat().st_mtime_ns
+    rows = pq.read_table(written)
+    # an earlier call made the first part and was stopped in the second
+    (tmp_path / "_run.json").write_text(RUN.identity())
+    pq.write_table(rows.slice(0, RUN.chunk), tmp_path / "rows-0000000.parquet")
+    (tmp_path / "_rows-0000001.parquet.17").write_text("half a file")
+    before = (tmp_path / "rows-0000000.parquet").stat().st_mtime_ns
 
+    script = f"""
+        import sys
+        from pathlib import Path
+        from train.data import BulkRun, _write
+        sys.exit(_write({RUN!r}, Path({str(tmp_path)!r}), 1, "local"))
+    """  # the command's own parts hold 1,000 rows
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "train.data", "--task", "stage3_mixed", "--n", "2050"),
-            *("--out", out, "--ray", "local"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
 
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "2,050 of 2,050 incidents" in done.stderr
-    assert sorted(path.name for path in out.iterdir()) == [
+    assert "50 of 50 incidents" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
         "_run.json",
         *(f"rows-000000{number}.parquet" for number in range(3)),
     ]
-    assert (out / "rows-0000000.parquet").stat().st_mtime_ns == before
-    assert pq.read_table(out).to_pylist() == rows.to_pylist()
+    assert (tmp_path / "rows-0000000.parquet").stat().st_mtime_ns == before
+    assert pq.read_table(tmp_path).to_pylist() == rows.to_pylist()
 
 
 def test_ray_refuses_another_commands_directory(tmp_path, capsys):

@@ -393,6 +393,9 @@ def test_every_split_is_audited_by_the_checks_of_one(monkeypatch):
 )
 def test_the_audit_passes_and_prints_a_figure_for_every_stage(number, workers, monkeypatch, capsys):
     monkeypatch.setattr(halves, "STEPS", 20)
+    if number < audit.QUICK:
+        monkeypatch.setattr(audit, "COVERED", 700)
+        monkeypatch.setattr(probes, "BINS", 255)  # a bin for each value: to find fewer takes most of the time
     code = audit.main(["--quick", "--json", "--n", str(number), "--workers", str(workers)])
     written = capsys.readouterr()
     report = json.loads(written.out)

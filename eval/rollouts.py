@@ -126,7 +126,3 @@ def open_store(out: Path, run: Run, *, fresh: bool = False) -> Iterator[RolloutS
         run = open_run(out, run, shares=settings_of(DECIDES), files=(ROLLOUTS, METRICS), fresh=fresh)
         with held_room(out / ".reserve") as reserve:
             yield RolloutStore(out, run, JsonLines(out / ROLLOUTS, texts=("id", "set"), sync=True, reserve=reserve))
-
-
-def _decisive(run: Run) -> dict[str, Any]:
-    return {name: run[name] for name in DECIDES}

@@ -253,13 +253,29 @@ def _spaced(name: str) -> str:
 
 # ---------------------------------------------------------------- the command
 def _trainings(given: Iterable[str]) -> list[dict[str, Any]]:
-    """Read `NAME=DIR,DIR`, a directory for each seed."""
-    trainings = []
+    """Read `NAME=DIR,DIR`, a directory for each seed, or all trainings of a page's `results.json`."""
+    trainings: list[dict[str, Any]] = []
     for text in given:
+        if text.endswith(".json"):
+            trainings += _stored_trainings(Path(text))
+            continue
         name, _, paths = text.partition("=")
         if not name or not paths:
-            raise BadRequestError(f"Expected --trained NAME=DIR, or NAME=DIR,DIR for several seeds, and got {text!r}.")
+            raise BadRequestError(
+                f"Expected --trained NAME=DIR, NAME=DIR,DIR for several seeds, or {RESULTS}, and got {text!r}."
+            )
         trainings += [read_training(name, Path(path)) for path in paths.split(",")]
+    return trainings
+
+
+def _stored_trainings(path: Path) -> list[dict[str, Any]]:
+    """Return the trainings that an earlier page was made of: their directories need not be there any more."""
+    try:
+        trainings: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["trainings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadRequestError(
+            f"Expected {RESULTS} as this command writes it at {str(path)!r}, and got {error!r}."
+        ) from error
     return trainings
 
 
@@ -277,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="NAME=DIR[,DIR]",
-        help="directories of a training, one for each seed; may be given again",
+        help=f"directories of a training, one for each seed, or a {RESULTS}, for the trainings that it holds; may be given again",
     )
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR", help=f"for {RESULTS} (default docs)")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")

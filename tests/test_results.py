@@ -197,12 +197,20 @@ def test_the_command_writes_data_pictures_and_what_the_page_is_made_of(runs, tmp
     assert page.count("- first wrong: action") == page.count("### `holdout-")
     assert "## Calibration" not in page
 
+    again = ["--before", runs[0], "--after", runs[1], "--trained", str(out / RESULTS), "--out", str(tmp_path / "again")]
+    assert main(again) == 0
+    kept, first = (json.loads((place / RESULTS).read_text())["trainings"] for place in (tmp_path / "again", out))
+    assert kept == first
+    assert first[0]["name"] == "SFT"
+
 
 def test_runs_of_one_name_are_refused(runs, capsys):
     assert main(["--before", runs[0], "--after", runs[0]]) == 2
     assert "Expected each defender once" in capsys.readouterr().err
     assert main(["--before", runs[0], "--after", runs[1], "--trained", "out/sft"]) == 2
     assert "Expected --trained NAME=DIR" in capsys.readouterr().err
+    assert main(["--before", runs[0], "--after", runs[1], "--trained", "none/results.json"]) == 2
+    assert "Expected results.json as this command writes it at 'none/results.json'" in capsys.readouterr().err
 
 
 def test_what_a_model_wrote_cannot_break_the_page(runs, tmp_path):

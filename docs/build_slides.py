@@ -216,7 +216,7 @@ def opening(page: Page) -> None:
     ):
         share = float(text.split()[0]) / 100
         page.box((MARGIN, top, 9 * share, 0.75), "", fill=color)
-        page.text((MARGIN + 9 * share + 0.15, top, 4, 0.75), f"**{text}**", 32, color=WHITE, anchor=MSO_ANCHOR.MIDDLE)
+        page.text((MARGIN + 9 * share + 0.15, top, 1.8, 0.75), f"**{text}**", 32, color=WHITE, anchor=MSO_ANCHOR.MIDDLE)
         if share > 0.5:
             page.text((MARGIN + 0.2, top, 6, 0.75), label, 18, color=NAVY, anchor=MSO_ANCHOR.MIDDLE)
         else:

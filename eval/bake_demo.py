@@ -1,4 +1,4 @@
-"""Bake the answers of a model's checkpoints for the demo: python -m eval.bake_demo --run NAME=DIR ... | --rejudge
+"""Bake the answers of a model's checkpoints for the demo: python -m eval.bake_demo --run NAME=DIR ... [--keep] | --rejudge
 
 Items are drawn by a seed, as evenly as there are any over tasks and true actions, and without a look at the answers: they show what training
 changed, for better and for worse. The same runs and seed give the same file.
@@ -119,6 +119,41 @@ def _about(name: str, run: Run, chosen: str, more: Mapping[str, Any]) -> dict[st
     }
 
 
+def beside(baked: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored file with other checkpoints: one of a name that is there takes its place, others come last.
+
+    Args:
+        baked: the other checkpoints, on the same items.
+        stored: the file that is kept.
+
+    Raises:
+        BadRequestError: the items are not the same.
+    """
+    if [pair["id"] for pair in baked["pairs"]] != [pair["id"] for pair in stored["pairs"]] or baked["sha256"] != stored[
+        "sha256"
+    ]:
+        raise BadRequestError(
+            "Expected a run on the items that are stored, and its are others; give --set, --pairs and --seed as they were."
+        )
+    places = {each["name"]: place for place, each in enumerate([*stored["checkpoints"], *baked["checkpoints"]])}
+
+    def joined(kept: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+        both, names = [*kept, *others], [each["name"] for each in stored["checkpoints"]]
+        order = dict.fromkeys([*names, *places])
+        return [both[places[name]] for name in order]
+
+    return _counted(
+        {
+            **stored,
+            "checkpoints": joined(stored["checkpoints"], baked["checkpoints"]),
+            "pairs": [
+                {**other, "answers": joined(pair["answers"], other["answers"])}
+                for pair, other in zip(stored["pairs"], baked["pairs"], strict=True)
+            ],
+        }
+    )
+
+
 def rejudge(baked: Mapping[str, Any]) -> dict[str, Any]:
     """Return a baked file whose incidents and replies are judged by today's verifier: for a file that is older than a rule."""
     return _counted({**baked, "pairs": [_rejudged(pair) for pair in baked["pairs"]]})
@@ -178,6 +213,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rejudge", action="store_true", help="keep the replies of --out and judge them anew, after a rule changed"
     )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the checkpoints of --out whose names are not given, on the same items"
+    )
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"where to write (default {OUT})")
     parser.add_argument(
         "--set", dest="name", help="the set to draw from (default: benchmark, or the first that all have)"
@@ -197,6 +235,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             number=args.pairs,
             seed=args.seed,
         )
+        if args.keep:
+            baked = beside(baked, json.loads(args.out.read_text("utf-8")))
     write_output(args.out, json.dumps(baked, indent=1, sort_keys=True) + "\n")
     counts = ", ".join(f"{each['name']} {each['right']}" for each in baked["checkpoints"])
     print(f"wrote {args.out}: {len(baked['pairs'])} items; right: {counts}")

@@ -68,6 +68,28 @@ def test_the_file_holds_what_was_seen_and_what_was_answered(runs, tmp_path, caps
     assert f"50 items; right: base {before['right']}, trained 50" in capsys.readouterr().out
 
 
+def test_other_checkpoints_join_those_that_are_stored(runs, tmp_path):
+    out = tmp_path / "demo.json"
+    before, after = runs
+    assert main(["--run", f"base={before}", "--run", f"trained={before}", "--out", str(out)]) == 0
+    first = json.loads(out.read_text())
+
+    assert main(["--run", f"trained={after}", "--run", f"more={after}", "--keep", "--out", str(out)]) == 0
+
+    joined = json.loads(out.read_text())
+    assert [(each["name"], each["right"]) for each in joined["checkpoints"]] == [
+        ("base", first["checkpoints"][0]["right"]),
+        ("trained", 50),
+        ("more", 50),
+    ]
+    for pair, old in zip(joined["pairs"], first["pairs"], strict=True):
+        assert [answer["action"] for answer in pair["answers"]] == ["dismiss", pair["label"], pair["label"]]
+        assert {**pair, "answers": 0} == {**old, "answers": 0}
+    kept = out.read_text()
+    assert main(["--run", f"trained={after}", "--seed", "1", "--keep", "--out", str(out)]) == 2
+    assert out.read_text() == kept
+
+
 def test_runs_over_other_versions_are_refused(runs, tmp_path):
     other = write_run(tmp_path / "other", "other", [answered(row, "dismiss") for row in ROWS], sha256="1" * 64)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import fields
-from typing import Any
 
 from players import Options
 from players.base import DENSITIES, Arrived
 from runs.files import DiskFullError
 from runs.progress import Progress
-from schema import BadRequestError, shown
+from schema import BadRequestError
 
 # Flags whose numbers are above 0, and those that may be 0.
 ABOVE_ZERO = (
@@ -113,23 +112,6 @@ def _flag(name: str) -> str:
 def options_of(args: argparse.Namespace) -> Options:
     """Return how to ask; what a command has no flag for stays at its default."""
     return Options(**{field.name: getattr(args, field.name) for field in fields(Options) if hasattr(args, field.name)})
-
-
-def cost_of(line: Mapping[str, Any]) -> float:
-    """Return what a stored line says that it cost, in USD; 0 where it says nothing.
-
-    Raises:
-        BadRequestError: it says no such number.
-    """
-    usage = line.get("usage") or {}
-    cost = usage.get("cost") if isinstance(usage, dict) else usage
-    if cost is None:
-        return 0.0
-    if not isinstance(cost, int | float) or not 0 <= cost < float("inf"):
-        raise BadRequestError(
-            f"Expected a usage with a cost of 0 USD or more of {shown(line['id'])}, and got {shown(usage)}; correct that line, or start over with --fresh."
-        )
-    return float(cost)
 
 
 def keep(

@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.asking import add_asking, add_tries, check_numbers, cost_of, keep, options_of
+from eval.asking import add_asking, add_tries, check_numbers, keep, options_of
 from eval.attacks import INCIDENTS, JUDGED, SPLIT, briefs_of, judge, measure_attempts, verdict
 from eval.metric_table import interval_text, value_text
+from eval.rollouts import cost_of
 from players.attackers import ATTACKERS, Attacker, open_attacker
 from players.attackers.base import Brief
 from players.attackers.stored import read_stored, stored_line

@@ -13,9 +13,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eval.asking import cost_of
 from eval.attacks import SEEDS, briefs_of
 from eval.leaderboard import Figure
+from eval.rollouts import cost_of
 from eval.runs import Run, load_run
 from players.attackers.attempts import Attempt, attempt
 from players.attackers.base import Brief

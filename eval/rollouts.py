@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eval.asking import cost_of
 from eval.steps import score_steps
 from players.base import Reply
 from players.reply import parse
@@ -23,7 +22,7 @@ from rubric import TableName, read_triage
 from runs.directory import RUN as RUN_FILE
 from runs.directory import Run, complete, locked, open_run, settings_of
 from runs.files import JsonLines, held_room, write_json
-from schema import Triage
+from schema import BadRequestError, Triage, shown
 
 DECIDES = ("defender", "seed", "density", "reward_table", "sets")  # what a resumed run must share
 ROLLOUTS, METRICS = "rollouts.jsonl", "metrics.json"
@@ -107,6 +106,23 @@ class RolloutStore:
         for line in rollouts:
             self.done.add((line["set"], line["id"]))
             self.spent += cost_of(line)
+
+
+def cost_of(line: Mapping[str, Any]) -> float:
+    """Return what a stored line says that it cost, in USD; 0 where it says nothing.
+
+    Raises:
+        BadRequestError: it says no such number.
+    """
+    usage = line.get("usage") or {}
+    cost = usage.get("cost") if isinstance(usage, dict) else usage
+    if cost is None:
+        return 0.0
+    if not isinstance(cost, int | float) or not 0 <= cost < float("inf"):
+        raise BadRequestError(
+            f"Expected a usage with a cost of 0 USD or more of {shown(line['id'])}, and got {shown(usage)}; correct that line, or start over with --fresh."
+        )
+    return float(cost)
 
 
 @contextmanager

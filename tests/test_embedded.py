@@ -204,7 +204,7 @@ def test_it_says_how_sure_it_was_of_each_token(taught, taught_export):
     model = Embedded(taught_export)
 
     for row in SOME[:3]:
-        reply = model.generate(row["observation"])
+        reply = model.generate(row["observation"], by_ladder=False, nothing_from=0.0)
         full, read, tokens = by_hand(taught, row)
         action = parse(reply.text).answer["action"]
         firsts = [model._tokenizer.encode(label).ids[0] for label in LABELS]
@@ -350,7 +350,7 @@ def test_an_export_keeps_to_the_ladder_and_writes_freely_where_it_is_asked_to(ou
 
     assert free.startswith('{"rationale": "so=nothing')
     assert kept.startswith('{"rationale": "so=silent')
-    (ours / ABOUT).write_text(json.dumps({**about, "by_ladder": False}))
+    (ours / ABOUT).write_text(json.dumps({**about, "longest": 40, "nothing_from": 0.0, "by_ladder": False}))
     assert Embedded(ours).about.fingerprint != model.about.fingerprint
 
 
@@ -364,16 +364,24 @@ def test_nonsense_has_no_confidence_and_a_fault(wild_export):
 
 
 # ---------------------------------------------------------------- evaluation
-def test_a_run_on_an_exported_directory(taught_export, tmp_path):
-    call = ["--defender", str(taught_export), "--split", "val", "--n", "4", "--out", str(tmp_path)]
+def written_freely(directory):
+    """Let an export write the end of its chain itself."""
+    about = json.loads((directory / ABOUT).read_text())
+    (directory / ABOUT).write_text(json.dumps({**about, "by_ladder": False, "nothing_from": 0.0}))
+    return directory
+
+
+def test_a_run_on_an_exported_directory(ours, tmp_path):
+    out = tmp_path / "run"
+    call = ["--defender", str(written_freely(ours)), "--split", "val", "--n", "4", "--out", str(out)]
 
     assert run.main(call) == DONE
 
-    told = json.loads((tmp_path / "run.json").read_text())
-    rows = [json.loads(line) for line in (tmp_path / "rollouts.jsonl").read_text().splitlines()]
+    told = json.loads((out / "run.json").read_text())
+    rows = [json.loads(line) for line in (out / "rollouts.jsonl").read_text().splitlines()]
     assert told["density"] == told["defender"]["density"] == "compact"
     assert (told["defender"]["kind"], told["defender"]["precision"]) == ("embedded", "float32")
-    assert told["defender"]["fingerprint"] == Embedded(taught_export).about.fingerprint
+    assert told["defender"]["fingerprint"] == Embedded(ours).about.fingerprint
     assert [row["fault"] for row in rows] == [""] * 4
     assert all(row["action"] in LABELS for row in rows)
     assert all({"confidence": None, **json.loads(row["reply"])} == row["answer"] for row in rows)

@@ -26,12 +26,10 @@ _IN_WORD = re.compile(r"[\w-]").match
 
 
 class Compact(NamedTuple):
-    """A prompt's user message, the short names of what it names (of hosts, accounts, addresses, domains, and of tickets by `ticket ID`), and
-    whether the sensor behind the alert was silent long enough to matter."""
+    """A prompt's user message, and the short names of what it names: of hosts, accounts, addresses, domains, and of tickets by `ticket ID`."""
 
     text: str
     names: Mapping[str, str]
-    silent: bool
 
 
 def compact(observation: Mapping[str, Any]) -> Compact:
@@ -49,18 +47,24 @@ def compact(observation: Mapping[str, Any]) -> Compact:
     for tool in world.tools:
         lines.append(f"tool={work_name(tool['name'])} {plain(tool['department'])}")
     marks = [*name_tickets(names, world), *name_sensors(names, world, window)]
-    silent_s = _silent_s(world, alert, window)
-    lines.append(_alert_line(names, alert, window, silent_s))
+    lines.append(_alert_line(names, world, alert, window))
     lines += _timeline(names, world, window, sorted(marks, reverse=True), first_time(starts, world.now))
-    return Compact("\n".join(lines), names.by_name(), silent_s > 0)
+    return Compact("\n".join(lines), names.by_name())
 
 
-def _alert_line(names: Names, alert: Mapping[str, Any], window: Sequence[Mapping[str, Any]], silent_s: int) -> str:
+def is_silent(observation: Mapping[str, Any]) -> bool:
+    """Tell whether the sensor behind an observation's alert was silent long enough to matter."""
+    alert = observation["alert"]
+    world = World.from_context(observation["context"], alerted=alert["log_id"])
+    return _silent_s(world, alert, observation["log_window"]) > 0
+
+
+def _alert_line(names: Names, world: World, alert: Mapping[str, Any], window: Sequence[Mapping[str, Any]]) -> str:
     """Write the alert, with the host and the sensor that it came from, and for how many seconds of the window that was silent."""
     host, sensor = _source(alert, window)
     place = names.of("", host) if host else "-"
     note = f" {raw(alert['narrative'])}" if alert.get("narrative") else ""
-    silent = f" silent={silent_s}" if silent_s else ""
+    silent = f" silent={silent_s}" if (silent_s := _silent_s(world, alert, window)) else ""
     return f"alert {plain(alert['log_id'])} {place} {sensor}{silent} {plain(alert['severity'])} {raw(alert['title'])}{note}"
 
 

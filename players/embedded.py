@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from players.base import Density, Options, Player, Reply, Row, cut
-from players.compact import compact
+from players.compact import is_silent
 from players.prompt import messages
 from players.reasons import NO_REASONS, RUNGS, parse_chain, rungs_of, write_end
 from players.reply import Parsed, parse
@@ -204,7 +204,7 @@ class Embedded:
             fault = f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
             return Generation(None, fault, prompt, len(read), [])
         follows = self.about.by_ladder if by_ladder is None else by_ladder
-        ladder = Ladder(self._encode, compact(observation).silent) if follows else None
+        ladder = Ladder(self._encode, is_silent(observation)) if follows else None
         tokens, certainty, nothing = self._generate(
             read, longest, self.about.nothing_from if nothing_from is None else nothing_from, ladder
         )
@@ -344,7 +344,7 @@ class Ladder:
             return self._encode(RUNGS[self._rung][0])[0] if reply.endswith(ASKS_ACTION) else token
         _, asked, rationale = reply.partition(ASKS_REASONS)
         space = " " if rationale else ""
-        if not asked or '"' in rationale or not ends_chain(piece if rationale else f" {piece}"):
+        if not asked or '"' in rationale or not _ends_chain(piece if rationale else f" {piece}"):
             return token
         chain = parse_chain(f"{rationale}{space}{NO_REASONS}nothing")
         if not chain.rung:  # what stands there is no chain
@@ -357,7 +357,7 @@ class Ladder:
         return first
 
 
-def ends_chain(piece: str) -> bool:
+def _ends_chain(piece: str) -> bool:
     """Tell whether a piece of text, with the space before it, begins the end of a chain: a rule's name may begin alike."""
     end = f" {NO_REASONS}"
     return piece.startswith(end) or (piece.startswith(" s") and end.startswith(piece))

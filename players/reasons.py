@@ -3,7 +3,7 @@
     chain_of(ground_truth)                        the verifier's findings as a chain, with the names of the organisation
     write_chain(renamed(chain, names))            a rationale such as
         unit-written L1-3 confirmed host on=@crown1 by=@user2 with=tee ok=@t1 remote-shell-pipe L1-4 confirmed host on=@host4 by=@user4 ok=no so=host
-    parse_chain(rationale)                        read it back, as far as it is well formed
+    parse_chain(rationale), parse_reasons(rationale)   read it back, as far as it is well formed
     action_by(chain)                              the action that follows: an answer with another one contradicts itself
 
 Each word is a look-up or a small step from the words before it, so a small model can say it, and a wrong answer can be read. The
@@ -163,6 +163,11 @@ def _named(name: str) -> str:
 _ITEM = rf'(?:{QUOTED}|[^ ",`][^ ",]*)'  # as `plain` writes it; no text can be read in two ways, so reading takes linear time
 _PART = re.compile(rf'(?:(on|by|with|from|ok|so)=)?(`[^`]*`|{_ITEM}(?:,{_ITEM})*|[^ `"][^ ]*)(?: |$)')
 _LINES = re.compile(r"[A-Za-z]+\d+-\d+(?:,[A-Za-z]+\d+-\d+)*(?:,\+)?")
+
+
+def parse_reasons(rationale: str) -> list[Reason]:
+    """Return the reasons that a rationale gives, in its order, up to the first that is not well formed. Never raises."""
+    return list(parse_chain(rationale).reasons)
 
 
 def parse_chain(rationale: str) -> Chain:

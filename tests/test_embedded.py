@@ -13,7 +13,7 @@ import pytest
 
 from eval import run
 from players import Options, embedded, open_player
-from players.compact import compact
+from players.compact import is_silent
 from players.embedded import GRAPH, MODEL, TOKENIZER, Embedded
 from players.prompt import messages, user_text
 from players.reply import parse
@@ -340,7 +340,7 @@ def test_a_chain_ends_as_its_reasons_lead_to_by_the_ladder(said, silent, favoure
 
 
 def test_an_export_keeps_to_the_ladder_and_writes_freely_where_it_is_asked_to(ours):
-    row = next(row for row in ROWS if compact(row["observation"]).silent)
+    row = next(row for row in ROWS if is_silent(row["observation"]))
     about = json.loads((ours / ABOUT).read_text())
     assert about["by_ladder"]
     (ours / ABOUT).write_text(json.dumps({**about, "longest": 40, "nothing_from": 0.0}))

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from eval.attacks import SEEDS, briefs_of
-from eval.leaderboard import Figure
+from eval.leaderboard import Figure, Lenient
 from eval.rollouts import cost_of
 from eval.runs import Run, load_run
 from players.attackers.attempts import Attempt, attempt
@@ -32,17 +32,11 @@ def attempts_log(out: Path, *, reserve: Path | None = None) -> JsonLines:
     return JsonLines(out / ATTEMPTS, keys=("reply",), texts=("attacker", "id"), sync=True, reserve=reserve)
 
 
-class _Lenient(BaseModel):
-    """A part of what a cross-play wrote, as far as it is read."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-class _Entrant(_Lenient):
+class _Entrant(Lenient):
     name: str
 
 
-class PlayedRun(_Lenient):
+class PlayedRun(Lenient):
     """`run.json` of a cross-play."""
 
     command: str
@@ -53,7 +47,7 @@ class PlayedRun(_Lenient):
     attackers: list[_Entrant]
 
 
-class PlayedPair(_Lenient):
+class PlayedPair(Lenient):
     """An attacker's success against a defender, over what was admitted and over all briefs."""
 
     attacker: str
@@ -62,7 +56,7 @@ class PlayedPair(_Lenient):
     success_of_briefs: Figure
 
 
-class PlayedResult(_Lenient):
+class PlayedResult(Lenient):
     """`cross_play.json`."""
 
     run: PlayedRun

@@ -129,29 +129,24 @@ def beside(baked: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any
     Raises:
         BadRequestError: the items are not the same.
     """
-    if [pair["id"] for pair in baked["pairs"]] != [pair["id"] for pair in stored["pairs"]] or baked["sha256"] != stored[
-        "sha256"
-    ]:
+
+    def items(file: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+        return file["sha256"], [pair["id"] for pair in file["pairs"]]
+
+    def columns(file: Mapping[str, Any]) -> dict[str, tuple[Any, list[Any]]]:
+        """Return each checkpoint by its name, with its answers."""
+        answers = zip(*(pair["answers"] for pair in file["pairs"]), strict=True)
+        return {each["name"]: (each, list(given)) for each, given in zip(file["checkpoints"], answers, strict=True)}
+
+    if items(baked) != items(stored):
         raise BadRequestError(
             "Expected a run on the items that are stored, and its are others; give --set, --pairs and --seed as they were."
         )
-    places = {each["name"]: place for place, each in enumerate([*stored["checkpoints"], *baked["checkpoints"]])}
-
-    def joined(kept: Sequence[Any], others: Sequence[Any]) -> list[Any]:
-        both, names = [*kept, *others], [each["name"] for each in stored["checkpoints"]]
-        order = dict.fromkeys([*names, *places])
-        return [both[places[name]] for name in order]
-
-    return _counted(
-        {
-            **stored,
-            "checkpoints": joined(stored["checkpoints"], baked["checkpoints"]),
-            "pairs": [
-                {**other, "answers": joined(pair["answers"], other["answers"])}
-                for pair, other in zip(stored["pairs"], baked["pairs"], strict=True)
-            ],
-        }
-    )
+    checkpoints, answers = zip(*(columns(stored) | columns(baked)).values(), strict=True)
+    pairs = [
+        {**pair, "answers": list(given)} for pair, given in zip(baked["pairs"], zip(*answers, strict=True), strict=True)
+    ]
+    return _counted({**stored, "checkpoints": list(checkpoints), "pairs": pairs})
 
 
 def rejudge(baked: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from runs.ending import refusing
 from runs.extras import require
 from runs.files import write_output
 from runs.provenance import commit
-from schema import BadRequestError
+from schema import BadRequestError, unread
 from tasks.families import TRAIN_FAMILIES
 from telemetry.scoring import wilson
 from verifier.rules import RULES
@@ -274,7 +274,7 @@ def _stored_trainings(path: Path) -> list[dict[str, Any]]:
         trainings: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["trainings"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRequestError(
-            f"Expected {RESULTS} as this command writes it at {str(path)!r}, and got {error!r}."
+            f"Expected {RESULTS} as this command writes it at {str(path)!r}, and got {unread(error)}."
         ) from error
     return trainings
 

@@ -25,6 +25,12 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+class Lenient(BaseModel):
+    """A part of what a command wrote, as far as it is read here."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
 class Strict(BaseModel):
     """A part of a board; nothing that is not named may stand in it."""
 

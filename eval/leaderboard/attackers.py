@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from eval.attacks import INCIDENTS, JUDGED, SPLIT, briefs_of, counted, judge, measure_attempts, verdict
-from eval.leaderboard import HERE, Figure, Finite, Sha256, Strict
+from eval.leaderboard import HERE, Figure, Finite, Lenient, Sha256, Strict
 from generator.incidents import GENERATOR_VERSION
 from players import Options, Player, open_player
 from players.attackers.attempts import Attempt
@@ -42,18 +42,12 @@ Name = Annotated[str, Field(min_length=1, max_length=120)]
 Kind = Annotated[str, Field(min_length=1, max_length=60)]
 
 
-class _Lenient(BaseModel):
-    """A part of a run's run.json, as far as the board needs it."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-class _Who(_Lenient):
+class _Who(Lenient):
     name: Name
     kind: Kind
 
 
-class _AttackRun(_Lenient):
+class _AttackRun(Lenient):
     attacker: _Who
     split: str
     seed: int

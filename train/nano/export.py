@@ -21,6 +21,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,9 +146,20 @@ def export(checkpoint: Path, out: Path, *, int8: str = "auto", items: int = ITEM
     check_place(out)
     source = Source(checkpoint)
     rows = validation_rows(SEED, items)
+    with _replaced(out) as aside:
+        return _write_export(source, aside, rows, int8, run)
+
+
+@contextmanager
+def _replaced(out: Path) -> Iterator[Path]:
+    """Give an empty directory that takes an export's place.
+
+    Raises:
+        OpenSOCError: it cannot be written.
+    """
     try:
         with replace_directory(out) as aside:
-            return _write_export(source, aside, rows, int8, run)
+            yield aside
     except OSError as error:
         rest = "the one that was there is kept" if out.exists() else "nothing is left of it"
         raise OpenSOCError(f"Could not write the export to {str(out)!r}: {error}; {rest}.") from error
@@ -192,18 +204,13 @@ def settle(out: Path, *, items: int = ITEMS, run: Path | None = None) -> About:
         OpenSOCError: it cannot be written.
     """
     about, graph, tokenizer = read_export(out)
-    try:
-        with replace_directory(out) as aside:
-            for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
-                (aside / name).write_bytes(content)
-            kept = about.model_dump(mode="json")
-            described = _settle(aside, validation_rows(SEED, items), kept, about.precision, {**about.measured})
-            (aside / CARD).write_text(card(described, run), "utf-8")
-            return described
-    except OSError as error:
-        raise OpenSOCError(
-            f"Could not write the export to {str(out)!r}: {error}; the one that was there is kept."
-        ) from error
+    with _replaced(out) as aside:
+        for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
+            (aside / name).write_bytes(content)
+        kept = about.model_dump(mode="json")
+        described = _settle(aside, validation_rows(SEED, items), kept, about.precision, {**about.measured})
+        (aside / CARD).write_text(card(described, run), "utf-8")
+        return described
 
 
 def _settle(
@@ -414,21 +421,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.items < 1:
             raise BadRequestError(f"Expected 1 or more as --items, and got {args.items}.")
-        if args.checkpoint is None:
-            if args.settle:
-                _report(settle(args.out, items=args.items, run=args.metrics))
-            elif args.metrics is None:
-                raise BadRequestError(
-                    "Expected a checkpoint's directory, --settle, or --metrics RUN for the card alone; got none of them."
-                )
-            else:
-                write_card(args.out, card(Embedded(args.out).about, args.metrics))
-        elif args.settle:
+        if args.checkpoint and args.settle:
             raise BadRequestError(
                 "Expected a checkpoint or --settle, and got both; an export settles by itself how it decides."
             )
-        else:
+        if args.checkpoint:
             _report(export(args.checkpoint, args.out, int8=args.int8, items=args.items, run=args.metrics))
+        elif args.settle:
+            _report(settle(args.out, items=args.items, run=args.metrics))
+        elif args.metrics:
+            write_card(args.out, card(Embedded(args.out).about, args.metrics))
+        else:
+            raise BadRequestError(
+                "Expected a checkpoint's directory, --settle, or --metrics RUN for the card alone; got none of them."
+            )
     except KeyboardInterrupt:
         print("Interrupted; what was there before is kept.", file=sys.stderr)
         return 130

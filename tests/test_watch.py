@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -199,27 +200,30 @@ def test_calls_are_counted_by_route_and_status_and_no_caller_makes_a_name():
     assert ("process_resident_memory_bytes",) in seen
 
 
-def test_figures_of_processes_are_summed(monkeypatch, tmp_path):
-    with subprocess.Popen(["sleep", "60"]) as other:
-        try:
-            monkeypatch.setenv(COUNTED_IN, str(tmp_path))
-            for name in (
-                f"gauge_livesum_{other.pid}.db",
-                f"gauge_livesum_{os.getpid()}.db",
-                f"counter_{os.getppid()}.db",
-            ):
-                (tmp_path / name).touch()
-            assert pids() == [os.getpid(), other.pid]
-            mine, its, both = (
-                {metric.name: metric.samples[0].value for metric in Processes(lambda each=each: each).collect()}
-                for each in ([os.getpid()], [other.pid], [os.getpid(), other.pid])
-            )
-        finally:
-            other.kill()
+def test_processes_that_count_together_are_found(monkeypatch, tmp_path):
+    monkeypatch.setenv(COUNTED_IN, str(tmp_path))
+    other = os.getpid() + 1
+    for name in (f"gauge_livesum_{other}.db", f"gauge_livesum_{os.getpid()}.db", f"counter_{os.getppid()}.db"):
+        (tmp_path / name).touch()
 
-    assert its["process_open_fds"] > 0
-    assert both["process_open_fds"] == mine["process_open_fds"] + its["process_open_fds"]
-    assert both["process_start_time_seconds"] == mine["process_start_time_seconds"]
+    assert pids() == [os.getpid(), other]
+
+
+def test_figures_of_processes_are_summed():
+    """Two that wait for lines: this process opens and closes files while it is read."""
+    cat = partial(subprocess.Popen, ["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with cat() as one, cat() as other:
+        for each in (one, other):
+            each.stdin.write(b"ready\n")
+            each.stdin.flush()
+            assert each.stdout.readline() == b"ready\n"  # it has opened what it needs
+        first, second, both = (
+            {metric.name: metric.samples[0].value for metric in Processes(lambda each=each: each).collect()}
+            for each in ([one.pid], [other.pid], [one.pid, other.pid])
+        )
+    assert second["process_open_fds"] > 0
+    assert both["process_open_fds"] == first["process_open_fds"] + second["process_open_fds"]
+    assert both["process_start_time_seconds"] == min(each["process_start_time_seconds"] for each in (first, second))
     assert list(Processes(lambda: [other.pid]).collect()) == []
 
 

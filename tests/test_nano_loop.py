@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from players import codec, nano
 from players.codec import PromptCodec, load
 from players.weights import TEXT_VERSION
 from runs.directory import LOCK
 from runs.ending import StoppedError
 from schema import TASKS, BadRequestError
-from tests.nano_start import ROWS, make_start
+from tests.nano_start import ROWS, make_start, shrink
 from train import grpo, sft
-from train.data import AS_TOLD, labelled
+from train.data import AS_TOLD, easy_first, labelled
 from train.nano import checkpoint, loop, methods, outcome, pipeline, pretrain
 from train.nano.checkpoint import save
 from train.nano.loop import Loop, Plan
@@ -29,7 +28,7 @@ from train.nano.objectives import GRPO, Supervised
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A checkpoint that knows the form of an answer a little."""
-    return make_start(tmp_path_factory.mktemp("start"), vocabulary=900, steps=6, batch=2)
+    return make_start(tmp_path_factory.mktemp("start"))
 
 
 def weights(path):
@@ -231,12 +230,8 @@ def test_work_is_dealt_evenly():
 # ---------------------------------------------------------------- the commands
 @pytest.fixture
 def short(monkeypatch):
-    """Tokenizers of few prompts, small steps, and short answers: a model that knows nothing runs on."""
-    for name, value in (("TOKENIZER_ROWS", 40), ("BATCH", 2), ("GROUPS", 2)):
-        monkeypatch.setattr(methods, name, value)
-    for module in (codec, methods, nano):
-        monkeypatch.setattr(module, "LONGEST", 16)
-    monkeypatch.setattr(codec.PromptCodec, "longest", 16)
+    """The least models, small steps and short answers: a model that knows nothing runs on."""
+    shrink(monkeypatch)
 
 
 def test_the_commands_train_one_after_the_other_and_do_nothing_twice(short, tmp_path, capsys):
@@ -456,13 +451,11 @@ def test_what_a_run_was_trained_with_stands_in_its_settings(short, start, tmp_pa
 
 
 def test_easy_incidents_come_first_and_none_comes_twice():
-    rows = [methods._easy_first(3, 0, ("stage2_multi", "stage1_basic"), AS_TOLD, index) for index in range(7)]
+    rows = [easy_first(3, 0, ("stage2_multi", "stage1_basic"), AS_TOLD, index) for index in range(7)]
 
     assert [row["task"] for row in rows] == ["stage1_basic"] * 3 + ["stage2_multi", "stage1_basic"] * 2
     assert len({row["id"] for row in rows}) == 7
-    assert rows[4:] == [
-        methods._easy_first(0, 0, ("stage2_multi", "stage1_basic"), AS_TOLD, index) for index in range(1, 4)
-    ]
+    assert rows[4:] == [easy_first(0, 0, ("stage2_multi", "stage1_basic"), AS_TOLD, index) for index in range(1, 4)]
 
 
 def test_a_later_stage_has_the_earlier_ones_in_it():
@@ -476,7 +469,9 @@ def test_a_later_stage_has_the_earlier_ones_in_it():
 SHORT = ["--stages", "stage1_basic", "--grpo-steps", "1", "--eval-every", "0", "--val", "8"]
 
 
-def test_the_line_of_scarce_labels_trains_measures_and_prints_from_its_files(short, tmp_path, capsys, monkeypatch):
+def test_the_line_of_scarce_labels_trains_measures_and_prints_from_its_files(
+    short, few_resamples, tmp_path, capsys, monkeypatch
+):
     for name in ("SETS", "CHOSEN_BY"):
         monkeypatch.setattr(outcome, name, ("val",))
     monkeypatch.setattr(pipeline, "SETS", ("val",))
@@ -498,7 +493,9 @@ def test_the_line_of_scarce_labels_trains_measures_and_prints_from_its_files(sho
     assert f"Chosen by val: {stored['chosen']['model']} of seed 0, {home}" in said.out
 
 
-def test_the_line_of_plentiful_labels_takes_easy_ones_first_for_each_seed(short, tmp_path, monkeypatch, capsys):
+def test_the_line_of_plentiful_labels_takes_easy_ones_first_for_each_seed(
+    short, few_resamples, tmp_path, monkeypatch, capsys
+):
     for name in ("SETS", "CHOSEN_BY"):
         monkeypatch.setattr(outcome, name, ("val",))
     monkeypatch.setattr(pipeline, "SETS", ("val",))

@@ -30,13 +30,12 @@ def code_cells():
     return [cell for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
-def test_the_notebooks_cells_run_one_after_the_other(preset, monkeypatch, capsys):
-    """In this process, with a smaller tokenizer, batch and examination than the commands' own."""
+def test_the_notebooks_cells_run_one_after_the_other(preset, few_resamples, monkeypatch, capsys):
+    """In this process, with a smaller model, batch and examination than the commands' own, and fewer resamples."""
     pytest.importorskip("IPython")
-    from train.nano import methods
+    from nano_start import shrink
 
-    for name, value in (("TOKENIZER_ROWS", 40), ("BATCH", 2), ("GROUPS", 2)):
-        monkeypatch.setattr(methods, name, value)
+    shrink(monkeypatch)
     names = {"__name__": "notebook"}
     for cell in code_cells():
         source = re.sub(r'"(?:80|40)"', '"8"', "".join(cell["source"]))  # --n 80 and --eval-n 40

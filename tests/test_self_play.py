@@ -17,7 +17,7 @@ from players.incidents import write_incident
 from rubric import AttackerTurn
 from scenario import judged_item
 from schema import LABELS, BadRequestError
-from tests.nano_start import make_start
+from tests.nano_start import make_start, shrink
 from train import self_play
 from train.archive import IncidentArchive, StoredIncident, checked_incidents, mixed_row, read_incidents
 from train.attacks import _cut, attack_row
@@ -31,12 +31,14 @@ from verifier.decision import judge_observation
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A checkpoint that knows the form of an answer a little."""
-    return make_start(tmp_path_factory.mktemp("start"), vocabulary=1200, steps=20, batch=4)
+    return make_start(tmp_path_factory.mktemp("start"))
 
 
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch):
-    """Make rows in this process: workers take seconds to start, and tests/test_wide.py tries them."""
+    """Make few rows, in this process: workers take seconds to start, and tests/test_wide.py tries them."""
+    shrink(monkeypatch)
+    monkeypatch.setattr("train.nano.self_play.ANCHORS", 8)
     monkeypatch.setattr("train.nano.loop.worker_processes", lambda number: nullcontext())
 
 
@@ -59,7 +61,9 @@ def writes(monkeypatch, text_of):
 
 
 def play(start, out, *flags):
-    common = "--rounds 1 --attacker-steps 1 --defender-steps 1 --briefs 5 --groups 2 --group-size 2 --eval-n 0"
+    common = (
+        "--rounds 1 --attacker-steps 1 --defender-steps 1 --briefs 5 --groups 2 --group-size 2 --eval-n 0 --threads 1"
+    )
     return self_play.main(
         ["--attacker", str(start), "--defender", str(start), "--out", str(out), *common.split(), *flags]
     )
@@ -103,22 +107,21 @@ def test_the_same_command_plays_on_where_it_was_stopped(start, tmp_path, monkeyp
     writes(monkeypatch, lambda row, number: own_incident(row["brief"], row["salt"]))
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert play(start, whole) == 0
-    monkeypatch.setattr("train.rounds.Rounds.defend", lambda self, round_: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert play(start, cut) == 130
-    monkeypatch.undo()
-    writes(monkeypatch, lambda row, number: own_incident(row["brief"], row["salt"]))
+    with monkeypatch.context() as patch:
+        patch.setattr("train.rounds.Rounds.defend", lambda self, round_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert play(start, cut) == 130
     assert play(start, cut) == 0
     first, second = ((out / "incidents.jsonl").read_bytes() for out in (whole, cut))
     assert first == second
     first, second = ((out / "rounds/000-defender/model.safetensors").read_bytes() for out in (whole, cut))
-    assert first == second
+    assert first == second != (start / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("left_out", ["gate", "learnability", "archive", "attacker", "defender"])
 def test_each_part_can_be_left_out(start, tmp_path, monkeypatch, left_out):
     writes(monkeypatch, lambda row, number: own_incident(row["brief"], row["salt"]))
     out = tmp_path / "run"
-    assert play(start, out, "--without", left_out, "--rounds", "2") == 0
+    assert play(start, out, "--without", left_out, "--rounds", "2", "--briefs", "2") == 0
     frozen = {"attacker": "001-attacker", "defender": ""}.get(left_out)
     if left_out == "attacker":
         assert (out / "rounds" / frozen / "model.safetensors").read_bytes() == (

@@ -1,6 +1,7 @@
 """Wide batches: rows made ahead, lessons packed, and the same gradients as one incident at a time gives."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ from players.codec import PromptCodec, load
 from players.decode import answers
 from runs.workers import worker_processes
 from scripts import carry
-from tests.nano_start import ROWS, make_start
+from tests.nano_start import ROWS, judge_by_number, make_start, shrink
 from train import grpo, sft
 from train.nano import forward, measure, methods
 from train.nano import model as nano_model
@@ -21,12 +22,15 @@ from train.nano.lessons import Lesson, pack, padded
 from train.nano.loop import Loop, Plan
 from train.nano.muon import Muon, orthogonal
 from train.nano.objectives import GRPO, LanguageModelling, Supervised
+from train.nano.presets import PRESETS
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A checkpoint that knows the form of an answer a little."""
-    return make_start(tmp_path_factory.mktemp("start"), vocabulary=1200, steps=20, batch=4)
+    return make_start(
+        tmp_path_factory.mktemp("start"), size=replace(PRESETS["nano"], vocabulary=1200), steps=20, batch=4
+    )
 
 
 def weights(path):
@@ -76,7 +80,7 @@ def test_a_wide_batch_has_the_gradient_of_its_incidents_one_by_one(start, tmp_pa
 
 
 def test_a_wide_run_that_was_killed_ends_in_the_same_weights(start, tmp_path):
-    how = {"batch": 4, "wide": True, "save_s": 0.0}
+    how = {"batch": 4, "wide": True, "save_s": 0.0, "threads": 1}
     Loop(Plan(tmp_path / "whole", steps=2, **how), partial(load, start), about={}).run(ROWS, Supervised())
 
     def die_at_two(line):
@@ -93,16 +97,12 @@ def test_a_wide_run_that_was_killed_ends_in_the_same_weights(start, tmp_path):
 
 
 # ---------------------------------------------------------------- rows ahead
-def judge_by_number(row, replies):
-    return row["id"], list(replies)
-
-
 def test_workers_make_the_rows_that_this_process_makes(start):
     coder = PromptCodec(load(start)[1])
     here = Ahead(ROWS, start)
     with worker_processes(1) as executor:
         ahead = Ahead(ROWS, start, executor)
-        for first, number in ((5, 3), (8, 40), (100, 1)):
+        for first, number in ((5, 3), (8, 1), (30, 4), (100, 1)):  # a worker makes 32 at a time
             for made, wanted in zip(ahead.take(first, number), here.take(first, number), strict=True):
                 assert made.place == wanted.place
                 assert made.prompt.tolist() == wanted.prompt.tolist() == coder.prompt(ROWS(made.place))
@@ -167,9 +167,10 @@ def test_muon_steps_matrices_of_all_shapes(start):
 
 # ---------------------------------------------------------------- the commands
 def test_the_commands_learn_wide_and_a_model_is_measured(start, tmp_path, monkeypatch, capsys):
+    shrink(monkeypatch)
     monkeypatch.setattr(methods.os, "cpu_count", lambda: 2)
-    out, wide = tmp_path / "sft", ["--wide", "--steps", "2"]
-    how = ["--generate", "400", "--easy-first", "4", "--batch", "4"]
+    out, wide = tmp_path / "sft", ["--wide", "--steps", "2", "--threads", "1"]
+    how = ["--generate", "8", "--easy-first", "4", "--batch", "4"]
     assert sft.main(["--model", str(start), "--out", str(out), *how, *wide]) == 0
     how = [
         "--stages",

@@ -219,6 +219,16 @@ def training_row(
     return row_of(seed, task, index // len(tasks), split=split, shares=shares)
 
 
+def easy_first(easy: int, seed: int, tasks: Sequence[Task], shares: Shares, index: int) -> Row:
+    """Return the fresh row of supervised training at an index: so many of the first stage come before those of all tasks.
+
+    It is here since workers make these rows, and need no torch for it.
+    """
+    if index < easy:
+        return training_row(stable_seed(f"sft/{seed}/easy"), index, tasks=TASKS[:1], shares=shares)
+    return training_row(stable_seed(f"sft/{seed}"), index - easy, tasks=tasks, shares=shares)
+
+
 def row_of(stream: int, task: Task, seed: int, *, split: Split = "train", shares: Shares = AS_TOLD) -> Row:
     """Return the row of a task and a seed of a stream; each share is a chance."""
     salt = f"train/{stream}"

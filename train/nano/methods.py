@@ -35,6 +35,7 @@ from train.data import (
     CurriculumRows,
     Shares,
     drop_too_long,
+    easy_first,
     fresh,
     labelled,
     row_of,
@@ -124,7 +125,7 @@ def sft(command: Command, args: argparse.Namespace, argv: Sequence[str]) -> Path
     elif args.generate:
         shares = Shares(*(getattr(args, name) for name in Shares._fields))
         steps = -(-args.generate // batch)
-        rows = partial(_easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"), shares)
+        rows = partial(easy_first, args.easy_first, args.seed, tasks_of(args.tasks, "--tasks"), shares)
         codec = AliasCodec
     else:
         known = _drop_too_long(sft_rows(args), args)
@@ -159,13 +160,6 @@ def _is_wide(args: argparse.Namespace) -> bool:
 def _batch(args: argparse.Namespace) -> int:
     """Return the incidents of a step."""
     return int(args.batch or (WIDE_BATCH if _is_wide(args) else BATCH))
-
-
-def _easy_first(easy: int, seed: int, tasks: Sequence[Task], shares: Shares, index: int) -> Row:
-    """Return the fresh row at an index: so many of the first stage come before those of all tasks."""
-    if index < easy:
-        return training_row(stable_seed(f"sft/{seed}/easy"), index, tasks=TASKS[:1], shares=shares)
-    return training_row(stable_seed(f"sft/{seed}"), index - easy, tasks=tasks, shares=shares)
 
 
 def _in_turns(known: Sequence[Row], seed: int) -> Callable[[int], Row]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
 import tarfile
@@ -66,6 +67,28 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(entry, io.BytesIO(content))
 
 
+def main() -> int:
+    """Pack or join, and return the exit code: 1 where there is nothing to pack or to join."""
+    parser = argparse.ArgumentParser(description="Pack a checkpoint into small files, or join them again.")
+    acts = parser.add_subparsers(dest="act", required=True)
+    for act, source, target, does in (
+        ("pack", "CHECKPOINT", "PREFIX", "write PREFIX.0, PREFIX.1, ... of a checkpoint's directory"),
+        ("join", "PREFIX", "CHECKPOINT", "make a checkpoint's directory of PREFIX.0, PREFIX.1, ..."),
+    ):
+        command = acts.add_parser(act, help=does, description=does)
+        command.add_argument("source", metavar=source, type=Path)
+        command.add_argument("target", metavar=target, type=Path)
+    args = parser.parse_args()
+    if args.act == "pack" and not (args.source / WEIGHTS).is_file():
+        lacks = f"Expected a checkpoint in {str(args.source)!r}, and it has no {WEIGHTS}."
+    elif args.act == "join" and not _parts(args.source):
+        lacks = f"Expected {args.source}.0 and so on, as `pack` writes them, and there are none."
+    else:
+        {"pack": pack, "join": join}[args.act](args.source, args.target)
+        return 0
+    print(lacks, file=sys.stderr)
+    return 1
+
+
 if __name__ == "__main__":
-    act, source, target = sys.argv[1:]
-    {"pack": pack, "join": join}[act](Path(source), Path(target))
+    sys.exit(main())

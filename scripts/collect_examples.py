@@ -8,6 +8,7 @@ Exit code: 0 written; 1 a test failed, and the file is as it was.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from glob import glob
@@ -59,6 +60,7 @@ def lines_of(made: list[list[dict[str, Any]]]) -> list[str]:
 
 def main() -> int:
     """Write the file, and return the exit code."""
+    argparse.ArgumentParser(description=(__doc__ or "").split(":", 1)[0] + ".").parse_args()
     failed, made = collect()
     if failed:
         print("Expected the tests of the rules to pass, and some failed; mend them first.", file=sys.stderr)

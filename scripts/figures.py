@@ -10,6 +10,7 @@ and `KEY.n` (items); a difference is signed. Texts of files are taken as they ar
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import re
@@ -207,8 +208,10 @@ def _counts(root: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """List the keys that contain the first argument, each with its text."""
-    part = sys.argv[1] if len(sys.argv) > 1 else ""
+    """List the keys that contain a part, each with its text."""
+    parser = argparse.ArgumentParser(description="List the figures that pages may quote: each one's key, and its text.")
+    parser.add_argument("part", nargs="?", default="", metavar="PART", help="of the keys (default: all of them)")
+    part = parser.parse_args().part
     for key, text in figures().items():
         if part in key:
             print(f"{key}\t{text[:100]!r}")

@@ -6,6 +6,7 @@
 # Variables: SFT_S, GRPO_S and SCARCE_S seconds of training (0 leaves a line out), CARRY the models that are brought home, EASY incidents of
 # stage 1 first, EVAL_N incidents of each split, SAVE_S seconds between savings, RUN the directory of the runs, PRESET, DEVICE, LR, GRPO_LR, SFT_MORE and
 # GRPO_MORE flags; SMOKE=1 tries every phase in a minute.
+[[ ${1-} != -h && ${1-} != --help ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
 set -uo pipefail
 cd "$(dirname "$0")/.."
 if [ "${SMOKE:-0}" = 1 ]; then

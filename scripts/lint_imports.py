@@ -5,6 +5,7 @@ import-linter reads packages only, and half of ours are single files at the root
 every `name.py` stands as the package `name/__init__.py`; module names and line numbers stay the same.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ def copy_as_packages(root: Path, target: Path) -> set[str]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description="Check the import contracts of pyproject.toml.").parse_args()
     config = ROOT / "pyproject.toml"
     listed = set(tomllib.loads(config.read_text())["tool"]["importlinter"]["root_packages"])
     with tempfile.TemporaryDirectory() as directory:

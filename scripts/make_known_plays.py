@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Write generator/known_plays.py, the plays that earn an attacker no novelty: python scripts/make_known_plays.py"""
 
+import argparse
 import sys
 import textwrap
 from pathlib import Path
@@ -37,5 +38,8 @@ def module_text() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        description="Write generator/known_plays.py, the plays that earn an attacker no novelty."
+    ).parse_args()
     TARGET.write_text(module_text(), encoding="utf-8")
     print(f"Wrote {TARGET.relative_to(ROOT)}.")

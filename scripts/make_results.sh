@@ -6,9 +6,10 @@
 # log.jsonl in it). Runs are kept in $OUT (default out/eval); what is there is resumed, so another export needs another $OUT or none of its old run.
 # SPLITS (default val,val_family,all) are those of `embedded`: it takes a core a third of a second for each of its 4,600 items. AFTER is a run that is there already, made on a
 # GPU, say, and measured in its place. PYTHON names the interpreter.
+[[ ${1-} != -h && ${1-} != --help ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -ge 1 ] || { sed -n '2,9p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { bash "$0" --help >&2; exit 2; }
 before=$1 out=${OUT:-out/eval}
 after=${AFTER:-$out/embedded}
 shift

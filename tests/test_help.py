@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+STARTS = re.compile(r"^if __name__ == \"__main__\":", re.M)
 FOLDERS = sorted(path.parent for path in ROOT.glob("*/__init__.py"))
 MODULES = sorted(
     str(path.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__main__")
     for folder in FOLDERS
     for path in folder.rglob("*.py")
-    if re.search(r"^if __name__ == \"__main__\":", path.read_text("utf-8"), re.M)
+    if STARTS.search(path.read_text("utf-8"))
 )
 SCRIPTS = sorted(
     str(path.relative_to(ROOT))
     for path in (*ROOT.glob("scripts/*.py"), ROOT / "server.py")
-    if "ArgumentParser" in path.read_text("utf-8")
+    if STARTS.search(path.read_text("utf-8")) and path.name != "bench_servers.py"  # it holds a server as a text
 )
 HEAVY = ("datasets", "gradio", "matplotlib", "onnx", "onnxruntime", "openai", "pyarrow", "ray", "sklearn", "scipy", "torch", "transformers", "trl")  # fmt: skip
 ALL_IN_ONE = """
@@ -82,6 +83,22 @@ def test_help_of_a_command_that_is_started_alone(command):
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.startswith("usage:")
+
+
+@pytest.mark.parametrize("path", sorted({*ROOT.glob("scripts/*.sh")} - {ROOT / "scripts/gpu_common.sh"}), ids=lambda path: path.name)  # fmt: skip
+def test_help_of_a_shell_script_shows_how_it_is_called_and_does_nothing_else(path):
+    done = subprocess.run(["bash", path, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=280)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"{path.stem}." in done.stdout
+    assert "set -" not in done.stdout
+
+
+def test_a_phase_that_does_not_exist_is_refused_before_any_work():
+    done = subprocess.run(["bash", "scripts/gpu_self_play.sh", "seats", "plai"], cwd=ROOT, capture_output=True, text=True, timeout=60)  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "short, seats, grpo or play, and got plai" in done.stderr
 
 
 def test_help_imports_nothing_heavy(helped):

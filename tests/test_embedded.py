@@ -354,6 +354,30 @@ def test_an_export_keeps_to_the_ladder_and_writes_freely_where_it_is_asked_to(ou
     assert Embedded(ours).about.fingerprint != model.about.fingerprint
 
 
+def test_an_export_settles_anew_how_it_decides_without_its_checkpoint(ours, taught_export, capsys):
+    described = json.loads((ours / ABOUT).read_text())
+    (ours / ABOUT).write_text(json.dumps(described | {"by_ladder": False, "nothing_from": 0.7, "calibration": None}))
+
+    assert export.main(["--settle", "--out", str(ours), "--items", "3"]) == DONE
+
+    settled, exported = (json.loads((path / ABOUT).read_text()) for path in (ours, taught_export))
+    for decides in ("by_ladder", "nothing_from", "calibration", "files"):
+        assert settled[decides] == exported[decides], decides
+    assert Embedded(ours).about.fingerprint == Embedded(taught_export).about.fingerprint
+    assert "Wrote defender" in capsys.readouterr().out
+
+
+def test_an_attackers_export_settles_nothing(ours, capsys):
+    described = json.loads((ours / ABOUT).read_text())
+    (ours / ABOUT).write_text(json.dumps(described | {"seat": "attacker"}))
+    before = {path.name: path.read_bytes() for path in ours.iterdir()}
+
+    assert export.main(["--settle", "--out", str(ours), "--items", "3"]) == WRONG
+
+    assert "found an attacker" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in ours.iterdir()} == before
+
+
 def test_nonsense_has_no_confidence_and_a_fault(wild_export):
     model = Embedded(wild_export)
 

@@ -78,7 +78,10 @@ MANY_ORIGINALS = 100_000  # records that a later one is compared with; a recordi
 def import_records(
     records: Iterable[Mapping[str, Any] | Skipped], *, networks: tuple[str, ...] = PRIVATE_NETWORKS
 ) -> list[Imported]:
-    """Return what each raw record of one recording becomes, numbered from 0 in their order (`import_stream` has the arguments)."""
+    """Return what each raw record of one recording becomes, numbered from 0 in their order (`import_stream` has the arguments).
+
+    A record of unknown shape that holds known ones gives way to these, so there may be more results than records.
+    """
     times = FileTimes()
     results = sorted(import_stream(records, times, networks=networks), key=lambda result: result.record)
     return [result if isinstance(result, Skipped) else settled(result, times) for result in results]

@@ -200,10 +200,14 @@ def settle(out: Path, *, items: int = ITEMS, run: Path | None = None) -> About:
         run: a run of eval.run on this very export, for the card.
 
     Raises:
-        BadRequestError: there is no export.
+        BadRequestError: there is no export, or it is an attacker's.
         OpenSOCError: it cannot be written.
     """
     about, graph, tokenizer = read_export(out)
+    if about.seat != "defender":
+        raise BadRequestError(
+            f"Expected an exported defender in {str(out)!r}, and found an {about.seat}, which decides nothing by a ladder."
+        )
     with _replaced(out) as aside:
         for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
             (aside / name).write_bytes(content)

@@ -30,8 +30,8 @@ def defender_in_words(name: str) -> str:
 
 
 def attacker_in_words(name: str) -> str:
-    """Return an attacker's label with a capital; a name without one stays."""
-    return _begun(ATTACKERS.get(name, "")) or name
+    """Return an attacker's label with a capital, which it may go by already; another name stays."""
+    return _begun(name if name in ATTACKERS.values() else ATTACKERS.get(name, "")) or name
 
 
 def _begun(label: str) -> str:

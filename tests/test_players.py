@@ -48,6 +48,7 @@ def test_whoever_has_a_name_has_one_label_that_people_read():
     assert set(DEFENDERS) == set(PLAYERS)
     assert set(ATTACKER_LABELS) == set(ATTACKERS)
     assert (defender_in_words("embedded"), attacker_in_words("embedded")) == ("Shipped model", "Trained attacker")
+    assert attacker_in_words("trained attacker") == "Trained attacker"  # as a cross-play may name it
     assert (defender_in_words("out/run"), attacker_in_words("out/run")) == ("out/run", "out/run")
 
 

@@ -36,6 +36,11 @@ _MESSAGES: dict[str, tuple[MessageRow, ...]] = {
             "sudo",
             outcome="failure",
         ),
+        message_row(  # what ran, as the launch that it was
+            r"\s*(?P<actor_user>\S+) : .*?USER=\S+ ; (?:.*; )?COMMAND=(?P<process_cmd_line>(?P<process_path>/\S+).*)",
+            "process",
+            "launch",
+        ),
         message_row(
             r"\s*(?P<actor_user>\S+) : .*?USER=(?P<user_name>\S+) ; (?:.*; )?COMMAND=(?P<privileges>.*)",
             "privilege",

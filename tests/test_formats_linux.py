@@ -352,6 +352,12 @@ def test_an_audited_sudo_is_the_launch_of_what_it_ran_and_a_refused_one_is_none(
         ),
         ("suricata-eve-json--syslog.log", {"query_hostname": "files.quill.test", "src_ip": "10.61.4.9"}),
         ("syslog--busybox.log", {"device_hostname": "gate-3", "user_name": "root", "src_ip": "198.51.100.20"}),
+        (
+            "systemd-journal--fluent-bit.jsonl",
+            {"device_hostname": "lin-31", "user_name": "admin", "activity": "failure"},
+        ),
+        ("syslog--logcli.log", {"device_hostname": "lin-31", "user_name": "admin", "activity": "failure"}),
+        ("entra-sign-ins--text-properties.jsonl", {"user_name": "ines@quill.test", "activity": "failure"}),
         ("syslog--ossec-alerts.log", {"device_hostname": "gate-3", "user_name": "admin"}),
         ("wazuh-windows-events--alerts-log.log", {"user_name": "ines.okafor", "status": "0xc000006a"}),
         ("windows-events-in-splunk--results.xml", {"process_cmd_line": "whoami /all"}),

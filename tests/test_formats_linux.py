@@ -357,7 +357,6 @@ def test_an_audited_sudo_is_the_launch_of_what_it_ran_and_a_refused_one_is_none(
             {"device_hostname": "lin-31", "user_name": "admin", "activity": "failure"},
         ),
         ("syslog--logcli.log", {"device_hostname": "lin-31", "user_name": "admin", "activity": "failure"}),
-        ("entra-sign-ins--text-properties.jsonl", {"user_name": "ines@quill.test", "activity": "failure"}),
         ("syslog--ossec-alerts.log", {"device_hostname": "gate-3", "user_name": "admin"}),
         ("wazuh-windows-events--alerts-log.log", {"user_name": "ines.okafor", "status": "0xc000006a"}),
         ("windows-events-in-splunk--results.xml", {"process_cmd_line": "whoami /all"}),
@@ -379,3 +378,55 @@ def test_an_alert_of_a_log_file_takes_its_time_where_the_line_names_no_year():
     (draft,) = import_records(read_records(SAMPLES / "syslog--ossec-alerts.log"))
 
     assert (draft.time.year, draft.time.second) == (2031, 5)
+
+
+# ---------------------------------------------------------------- attempts that other servers log
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"2031-05-06T08:00:05.120331Z 7 [Note] [MY-010926] [Server] Access denied for user 'ines'@'{PEER}' (using password: YES)",
+        f'2031-05-06 08:00:05.120 UTC [900] ines@press {PEER}(4411) FATAL:  password authentication failed for user "ines"',
+        f'{PEER} - ines [06/May/2031:10:00:05 +0200] "GET /manager/html HTTP/1.1" 401 381',
+    ],
+)
+def test_a_wrong_password_that_a_server_logs_is_an_attempt(line):
+    (event,) = events(line)
+
+    assert (event.event_type, event.activity, event.fields.user_name, event.fields.src_ip) == (
+        "logon",
+        "failure",
+        "ines",
+        PEER,
+    )
+    assert (event.time.year, event.fields.device_hostname) == (2031, None)
+
+
+@pytest.mark.parametrize("user", ["-", '""'])
+def test_a_refused_request_that_names_nobody_asks_for_a_password_and_tries_none(user):
+    (event,) = events(f'{PEER} - {user} [06/May/2031:10:00:05 +0200] "GET /manager/html HTTP/1.1" 401 381')
+
+    assert event.event_type == "http"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"sc-status": "401", "sc-substatus": "1"}, ("logon", "failure")),
+        ({"sc-status": "401", "sc-substatus": "3"}, ("http", "request")),
+        ({"sc-status": "200", "sc-substatus": "0"}, ("http", "request")),
+        ({"sc-status": "530", "cs-method": "PASS"}, ("logon", "failure")),
+        ({"sc-status": "230", "cs-method": "PASS"}, ("logon", "success")),
+    ],
+)
+def test_a_row_of_iis_is_an_attempt_where_a_password_was_refused(told, expected):
+    row = {
+        "date": "2031-05-06",
+        "time": "08:00:05",
+        "c-ip": PEER,
+        "cs-method": "POST",
+        "cs-uri-stem": "/ews",
+        "cs-username": "ines",
+    }
+    (draft,) = import_records([{**row, **told}])
+
+    assert (draft.event_type, draft.activity) == expected

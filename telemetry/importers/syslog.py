@@ -67,7 +67,7 @@ _HOST_AND_PROGRAM = re.compile(
 )
 _ASA = re.compile(r"(?:(?P<host>[\w.-]+)\s+)?:?\s*(?P<text>%(?:ASA|FTD|PIX)-(?:\w+-)?\d-\d{6}:.*)", re.DOTALL)
 _PROGRAM_ALONE = re.compile(rf"{_PROGRAM}:\s+(?P<text>.*)", re.DOTALL)
-_HOST_ALONE = re.compile(r"(?P<host>[\w.:-]+)\s+(?P<text>\S.*)", re.DOTALL)
+_HOST_ALONE = re.compile(r"(?!\d+ )(?P<host>[\w.:-]+)\s+(?P<text>\S.*)", re.DOTALL)
 
 
 def read_message(line: str, record: int = 0, time: datetime | None = None) -> Message | None:

@@ -69,6 +69,10 @@ _LABELLED = re.compile(  # Grafana, "logcli": a time, the labels of the stream, 
     r"(?P<time>\d{4}-\d\d-\d\dT\S{8,24}) \{(?:\w+=\"[^\"\n]{0,200}\",? ?){1,40}\}\s+(?P<text>\S.*)",
     re.DOTALL | re.ASCII,
 )
+_THREAD = re.compile(  # what database servers write: a time, their process or thread, the message
+    r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\.\d+(?:Z| [A-Z]{3,4})) (?:\[\d+\]|\d+) (?P<text>\S.*)",
+    re.DOTALL | re.ASCII,
+)
 _BIND = re.compile(
     r"(?P<time>\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d\.\d{3}) (?P<text>(?:[\w-]+: )?(?:info: )?client .*)", re.DOTALL
 )
@@ -276,6 +280,8 @@ def _bare(text: str, record: int, time: datetime | None) -> Imported:
         return convert_message(
             Message(record, read_time(named["time"].replace("-", " ")), "", "named", "", named["text"])
         )
+    if thread := _THREAD.match(text):
+        return convert_message(Message(record, read_time(thread["time"]), "", "", "", thread["text"]))
     if time is not None:  # its wrapping took the frame off
         return convert_message(Message(record, time, "", "", "", text))
     return Skipped(UNKNOWN_LINE, record)

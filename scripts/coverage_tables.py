@@ -79,7 +79,7 @@ NARROW = {  # log sources of formats that carry other things too -> the types th
     "linux/file_event": ("file",),
     "linux/network_connection": ("net_conn",),
     "linux/sshd": ("logon",),
-    "linux/sudo": ("privilege",),
+    "linux/sudo": ("privilege", "process"),
     "linux/cron": ("task",),
     "linux/auth": ("account", "group", "logon", "privilege"),
     "macos/process_creation": ("process",),

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from scripts.coverage_tables import SAMPLES
 from telemetry.importers import import_records
 from telemetry.importers.events import DraftEvent
+from telemetry.importers.reading import read_records
 from telemetry.importers.syslog import read_message
 from telemetry.importers.text import convert_text
 
@@ -175,7 +177,11 @@ def test_an_audited_wrong_password_is_one_failure():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("sudo: ines : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls", {"activity": "sudo", "privileges": "/bin/ls"}),
+        (
+            "sudo: ines : TTY=pts/0 ; PWD=/ ; USER=root ; ENV=A=1 ; COMMAND=/bin/ls -l",
+            {"activity": "launch", "process_path": "/bin/ls", "process_cmd_line": "/bin/ls -l", "actor_user": "ines"},
+        ),
+        ("sudo: ines : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=list", {"activity": "sudo", "privileges": "list"}),
         ("sudo: ines : user NOT in sudoers ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls", {"outcome": "failure"}),
         ("usermod[7]: change user 'ines' UID from '1004' to '0'", {"activity": "modify", "user_name": "ines"}),
         ("gpasswd[7]: user ines added by root to group wheel", {"activity": "member_add", "group_name": "wheel"}),
@@ -317,3 +323,110 @@ def test_a_message_without_a_program_that_only_sshd_writes_is_read():
     assert sign_ins(f"2031-05-09T02:00:00Z stderr F Failed password for ines from {PEER} port 4 ssh2") == [
         (0, "failure", "ines", PEER)
     ]
+
+
+# ---------------------------------------------------------------- carriers of lines
+def test_an_audited_sudo_is_the_launch_of_what_it_ran_and_a_refused_one_is_none():
+    head = 'type=USER_CMD msg=audit(1936080000.100:{}): pid=9 uid=1002 auid=1002 ses=4 msg=\'cwd="/" cmd={} terminal=pts/0 res={}\'\x1dUID="ines" AUID="ines"'
+    ran, refused = import_records(
+        [
+            {"raw": head.format(1, "746565202D61202F6574632F7375646F657273", "success")},
+            {"raw": head.format(2, '"id"', "failed")},
+        ]
+    )
+
+    assert (ran.event_type, ran.fields.actor_user, ran.fields.process_cmd_line) == (
+        "process",
+        "ines",
+        "tee -a /etc/sudoers",
+    )
+    assert (refused.event_type, refused.fields.outcome) == ("privilege", "failure")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "auditd-log--go-audit.jsonl",
+            {"process_cmd_line": "curl https://files.quill.test/list", "actor_user": "www-data"},
+        ),
+        ("suricata-eve-json--syslog.log", {"query_hostname": "files.quill.test", "src_ip": "10.61.4.9"}),
+        ("syslog--busybox.log", {"device_hostname": "gate-3", "user_name": "root", "src_ip": "198.51.100.20"}),
+        (
+            "systemd-journal--fluent-bit.jsonl",
+            {"device_hostname": "lin-31", "user_name": "admin", "activity": "failure"},
+        ),
+        ("syslog--logcli.log", {"device_hostname": "lin-31", "user_name": "admin", "activity": "failure"}),
+        ("syslog--ossec-alerts.log", {"device_hostname": "gate-3", "user_name": "admin"}),
+        ("wazuh-windows-events--alerts-log.log", {"user_name": "ines.okafor", "status": "0xc000006a"}),
+        ("windows-events-in-splunk--results.xml", {"process_cmd_line": "whoami /all"}),
+        (
+            "chainsaw-1.csv",
+            {"process_path": "C:\\Windows\\System32\\vssadmin.exe", "device_hostname": "DESK-9.quill.test"},
+        ),
+        ("github-audit-log-by-graphql--answer.json", {"src_ip": "198.51.100.20", "api_operation": "repo.access"}),
+        ("osquery-shell.csv", {"process_cmd_line": "python3 -m http.server 8090", "actor_user": "ines.okafor"}),
+    ],
+)
+def test_a_carrier_keeps_what_its_record_says(name, expected):
+    drafts = [result for result in import_records(read_records(SAMPLES / name)) if isinstance(result, DraftEvent)]
+
+    assert expected.items() <= drafts[0].fields.model_dump().items()
+
+
+def test_an_alert_of_a_log_file_takes_its_time_where_the_line_names_no_year():
+    (draft,) = import_records(read_records(SAMPLES / "syslog--ossec-alerts.log"))
+
+    assert (draft.time.year, draft.time.second) == (2031, 5)
+
+
+# ---------------------------------------------------------------- attempts that other servers log
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"2031-05-06T08:00:05.120331Z 7 [Note] [MY-010926] [Server] Access denied for user 'ines'@'{PEER}' (using password: YES)",
+        f'2031-05-06 08:00:05.120 UTC [900] ines@press {PEER}(4411) FATAL:  password authentication failed for user "ines"',
+        f'{PEER} - ines [06/May/2031:10:00:05 +0200] "GET /manager/html HTTP/1.1" 401 381',
+    ],
+)
+def test_a_wrong_password_that_a_server_logs_is_an_attempt(line):
+    (event,) = events(line)
+
+    assert (event.event_type, event.activity, event.fields.user_name, event.fields.src_ip) == (
+        "logon",
+        "failure",
+        "ines",
+        PEER,
+    )
+    assert (event.time.year, event.fields.device_hostname) == (2031, None)
+
+
+@pytest.mark.parametrize("user", ["-", '""'])
+def test_a_refused_request_that_names_nobody_asks_for_a_password_and_tries_none(user):
+    (event,) = events(f'{PEER} - {user} [06/May/2031:10:00:05 +0200] "GET /manager/html HTTP/1.1" 401 381')
+
+    assert event.event_type == "http"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"sc-status": "401", "sc-substatus": "1"}, ("logon", "failure")),
+        ({"sc-status": "401", "sc-substatus": "3"}, ("http", "request")),
+        ({"sc-status": "200", "sc-substatus": "0"}, ("http", "request")),
+        ({"sc-status": "530", "cs-method": "PASS"}, ("logon", "failure")),
+        ({"sc-status": "230", "cs-method": "PASS"}, ("logon", "success")),
+    ],
+)
+def test_a_row_of_iis_is_an_attempt_where_a_password_was_refused(told, expected):
+    row = {
+        "date": "2031-05-06",
+        "time": "08:00:05",
+        "c-ip": PEER,
+        "cs-method": "POST",
+        "cs-uri-stem": "/ews",
+        "cs-username": "ines",
+    }
+    (draft,) = import_records([{**row, **told}])
+
+    assert (draft.event_type, draft.activity) == expected

@@ -356,7 +356,11 @@ def test_syslog_messages_that_are_known_become_events():
 
     assert (failed["activity"], failed["user_name"], failed["src_ip"]) == ("failure", "admin", "198.51.100.9")
     assert (accepted["activity"], accepted["auth_protocol"]) == ("success", "publickey")
-    assert (sudo["activity"], sudo["actor_user"], sudo["privileges"]) == ("sudo", "rota", "/usr/sbin/useradd helper")
+    assert (sudo["activity"], sudo["actor_user"], sudo["process_cmd_line"]) == (
+        "launch",
+        "rota",
+        "/usr/sbin/useradd helper",
+    )
     assert (account["activity"], account["user_name"]) == ("create", "helper")
     assert imported("syslog.log")[2].time == datetime(2031, 5, 6, 6, 0, 9, 500_000, UTC)
     assert reasons("syslog.log") == {

@@ -19,6 +19,18 @@ from telemetry.importers.values import timestamp
         ("20310506T080000Z", "2031-05-06T08:00:00Z"),
         ("2031/05/06 08:00:00", "2031-05-06T08:00:00Z"),
         ("06/May/2031:08:00:00 +0200", "2031-05-06T06:00:00Z"),
+        ("2031-05-06T10:00:00+02:00[Europe/Berlin]", "2031-05-06T08:00:00Z"),
+        ("2031-05-06 08:00:00.25 +0000 UTC m=+0.125", "2031-05-06T08:00:00.250000Z"),
+        ("Tue May 06 10:00:00 CEST 2031", "2031-05-06T08:00:00Z"),
+        ("2031-05-06 10:00:00 UTC+2", "2031-05-06T08:00:00Z"),
+        ("2031-05-06 10:00:00 GMT+02:00", "2031-05-06T08:00:00Z"),
+        ("2031-05-06 08:00:00 (UTC)", "2031-05-06T08:00:00Z"),
+        ("2031年5月6日 8:00:00", "2031-05-06T08:00:00Z"),
+        ("2031-05-06 오후 8:00:00", "2031-05-06T20:00:00Z"),
+        ("2031. 5. 6. 8:00:00", "2031-05-06T08:00:00Z"),
+        ("mardi 6 mai 2031 08:00:00", "2031-05-06T08:00:00Z"),
+        ("martes, 6 de mayo de 2031 8:00:00", "2031-05-06T08:00:00Z"),
+        ("1936080005,250", "2031-05-09T08:00:05.250000Z"),
         ("Tue, 06 May 2031 08:00:00 GMT", "2031-05-06T08:00:00Z"),
         ("Tuesday, 6 May 2031 08:00:00", "2031-05-06T08:00:00Z"),
         (1935741600.5, "2031-05-05T10:00:00.500000Z"),
@@ -113,3 +125,17 @@ def test_a_written_time_in_a_zone_without_an_offset_is_not_understood(text, time
     moment = read_time(text)
 
     assert (moment and timestamp(moment)) == time
+
+
+@pytest.mark.parametrize("text", ["6.5.2031 8.00.00", "6. 5. 2031 8:00:00"])
+def test_a_date_by_dots_is_day_first_however_its_clock_is_written(text):
+    moment = read_time(text)
+
+    assert (moment and timestamp(moment)) == "2031-05-06T08:00:00Z"
+
+
+@pytest.mark.parametrize("text", ["06/05/2031 08:00:00 a. m.", "06/05/2031 8.00.00", "06-05-2031 at 08:00:00"])
+def test_a_date_that_can_be_read_either_way_is_decided_by_the_file_whoever_reads_it(text):
+    times = settle_times([read_time(text), read_time(text.replace("06", "25", 1))])
+
+    assert [time and time.date().isoformat() for time in times] == ["2031-05-06", "2031-05-25"]

@@ -7,6 +7,8 @@ them, Squid's native format (Squid wiki, "Squid Log File"), AWS's load balancers
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from telemetry.importers.events import Imported, draft_event, located
 from telemetry.importers.times import read_time
@@ -48,4 +50,16 @@ def read_request(text: str, host: str = "") -> Imported | None:
         return None
     values = match.groupdict()
     time = read_time(values.pop("time"))
-    return located(draft_event("http", "request", {**values, "device_hostname": host}), time, 0)
+    return located(request_event({**values, "device_hostname": host}), time, 0)
+
+
+def request_event(values: Mapping[str, Any]) -> Imported:
+    """Make a request of what a log says of it; one that is refused (401) with an account's name is a failed sign-in by password.
+
+    A request without credentials, which is how every browser begins, names nobody (RFC 7617; Apache HTTP Server, "Log Files").
+    """
+    user = str(values.get("actor_user") or "").strip('"')
+    if str(values.get("status_code")) != "401" or user in ("", "-"):
+        return draft_event("http", "request", dict(values))
+    sign_in = {"user_name": user, "auth_protocol": "http", "logon_process": values.get("url")}
+    return draft_event("logon", "failure", sign_in | {name: values.get(name) for name in ("src_ip", "device_hostname")})

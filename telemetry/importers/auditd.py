@@ -313,13 +313,15 @@ def _account_name(values: Mapping[str, str]) -> str | None:
 
 
 def _sudo(line: AuditLine) -> Imported:
-    values = {
-        "user_name": _user(line.values),
-        "privileges": _unhex(line.values.get("cmd", "")),
-        "actor_user": line.values.get("AUID")
-        or line.values.get("auid" if not line.values.get("auid", "0").isdecimal() else ""),
-    }
-    return draft_event("privilege", "sudo", values)
+    """Make a launch of what sudo ran; a try that was refused launched nothing."""
+    command = _unhex(line.values.get("cmd", ""))
+    actor = line.values.get("AUID") or line.values.get("auid" if not line.values.get("auid", "0").isdecimal() else "")
+    if line.values.get("res") in ("failed", "0"):
+        values = {"user_name": _user(line.values), "privileges": command, "actor_user": actor, "outcome": "failure"}
+        return draft_event("privilege", "sudo", values)
+    program = command.partition(" ")[0]
+    values = {"actor_user": actor, "process_path": program if program.startswith("/") else None}
+    return draft_event("process", "launch", {**values, "process_cmd_line": command})
 
 
 def _service(line: AuditLine) -> Imported:

@@ -1,9 +1,10 @@
-"""Text whose records are blocks of lines: `evtx_dump`'s default output, `wevtutil`'s text, PowerShell's lists, Splunk's event text, documents of YAML,
-the journal's verbose output.
+"""Text whose records are blocks of lines: `evtx_dump`'s default output, `wevtutil`'s text, PowerShell's lists, Splunk's event text and XML results,
+alerts.log of Wazuh, documents of YAML, the journal's verbose output.
 
 A form is known by a file's beginning; a line that opens a block ends the one before. Blocks of `wevtutil` and of lists become
 records as Get-WinEvent's objects are in JSON. Sources: evtx, "evtx_dump" (`Record N` before each); Microsoft, "wevtutil" (/f:text)
-and "Format-List"; Google, "gcloud logging read"; systemd, journalctl(1); Splunk, "Monitor Windows event log data" (classic text).
+and "Format-List"; Google, "gcloud logging read"; systemd, journalctl(1); Splunk, "Monitor Windows event log data" (classic text)
+and "Search endpoint" (output_mode=xml); Wazuh, "Alert log files".
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
+from xml.etree.ElementTree import ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from telemetry.importers.events import Skipped
+from telemetry.importers.times import TIME_OUTSIDE
 from telemetry.importers.values import json_value
 from telemetry.importers.xml_events import parse_event
 
@@ -130,6 +136,32 @@ def _entry(lines: list[str]) -> dict[str, Any]:
     return {"__REALTIME_TIMESTAMP": time, **{name: value for name, mark, value in fields if mark}}
 
 
+def _found(lines: list[str]) -> Any:
+    """Read a result of Splunk's XML: a field has its values, `_raw` its text; what stands around the results is nothing."""
+    if not lines[0].lstrip().startswith("<result "):
+        return []
+    try:
+        root = fromstring("\n".join(lines).partition("</result>")[0] + "</result>", forbid_dtd=True)
+    except (DefusedXmlException, ParseError, ValueError, RecursionError):
+        return Skipped(BAD_BLOCK)
+    values = {field.get("k"): ["".join(v.itertext()) for v in field.iter() if v.tag in ("v", "text")] for field in root}
+    return {name: texts[0] if len(texts) == 1 else texts for name, texts in values.items() if name and texts}
+
+
+def _alerted(lines: list[str]) -> Any:
+    """Read an alert of OSSEC's and Wazuh's alerts.log: the log line, or the record, behind the alert's own lines."""
+    time = lines[0].removeprefix("** Alert ").partition(":")[0].partition(".")[0]
+    host = re.search(r"\(([^)]+)\)", lines[1]) if len(lines) > 1 else None
+    text = next((line for line in lines[2:] if line.strip() and not _ALERT_LINE.match(line)), "")
+    record = json_value(text)
+    if isinstance(record, dict):
+        return {"data": record, "agent": {"name": host[1] if host else None}, "timestamp": time}
+    return {"raw": text, TIME_OUTSIDE: time} if text else Skipped(BAD_BLOCK)
+
+
+_ALERT = re.compile(r"\*\* Alert \d{10}\.\d+:")
+_ALERT_LINE = re.compile(r"(?:Rule: \d+ \(level |(?:Src|Dst) (?:IP|Port|Location): |User: )")
+_RESULTS = re.compile(r"\s*<(?:\?xml\b|results\b|result )")
 _ENTRY = re.compile(r"[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S+ \[s=\w+;")
 _DOCUMENT = re.compile(r"---\s*$")
 _ELEMENT = re.compile(r"- (?=[\w'\"@])")
@@ -160,6 +192,10 @@ def form_of(head: str) -> Form | None:
         return Form(_EVENT, _rendered)
     if _STAMP.match(lines[0]) and re.match(r"\w+=", second):
         return Form(_STAMP, _classic)
+    if _ALERT.match(lines[0]):
+        return Form(_ALERT, _alerted)
+    if _RESULTS.match(lines[0]) and re.search(r"^\s*<results\b", head, re.MULTILINE):
+        return Form(_RESULTS, _found)
     if _ENTRY.match(lines[0]):
         return Form(_ENTRY, _entry)
     if re.match(r"\w+ *: ", lines[0]) and len(set(_LISTED.findall(head))) >= _OF_AN_EVENT:

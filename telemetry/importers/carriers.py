@@ -83,6 +83,13 @@ def _aks_log(raw: Raw) -> list[Any] | None:
     return [inner] if isinstance(inner, Mapping) else None
 
 
+def _text_properties(raw: Raw) -> list[Any] | None:
+    """Return a record of Azure's diagnostic stream whose properties are text with these parsed, as some exporters write them."""
+    text = raw.get("properties")
+    inner = json_value(text) if isinstance(text, str) and ("category" in raw or "operationName" in raw) else None
+    return [{**raw, "properties": inner}] if isinstance(inner, Mapping) else None
+
+
 def _inner_event(raw: Raw) -> list[Any] | None:
     """Return the record in an event of Splunk's collector, a CloudEvent, a message of Event Hubs, or an event hook of Okta."""
     event, data, body = raw.get("event"), raw.get("data"), raw.get("body", raw.get("Body"))
@@ -259,6 +266,7 @@ def _put(node: dict[str, Any], names: list[str], value: Any) -> None:
 CARRIERS: tuple[Carrier, ...] = (
     _packed,
     _aks_log,
+    _text_properties,
     _inner_event,
     _query_rows,
     _athena,

@@ -1,6 +1,7 @@
-"""GitHub's audit log: the JSON or CSV export, the REST API, and audit log streaming.
+"""GitHub's audit log: the JSON or CSV export, the REST and GraphQL APIs, and audit log streaming.
 
-Source: GitHub, "Audit log events for your enterprise", "Audit log events for your organization", "Streaming the audit log".
+Source: GitHub, "Audit log events for your enterprise", "Audit log events for your organization", "Streaming the audit log", "GraphQL
+API: AuditEntry".
 """
 
 from __future__ import annotations
@@ -56,6 +57,30 @@ _ELSEWHERE = frozenset(
 )
 
 
+_GRAPH_NAMES = {  # of the GraphQL API
+    "actorLogin": "actor",
+    "actorIp": "actor_ip",
+    "createdAt": "created_at",
+    "organizationName": "org",
+    "repositoryName": "repo",
+    "userLogin": "user",
+    "teamName": "team",
+}
+
+
+def is_graph(raw: Raw) -> bool:
+    """Return whether a record is an entry of the audit log as the GraphQL API names its fields."""
+    return "actorLogin" in raw and "createdAt" in raw and "." in str(raw.get("action"))
+
+
+def convert_graph(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Convert an entry under the names of the REST API; words of a choice, as PUBLIC, are in lower case there."""
+    named = {_GRAPH_NAMES.get(name, name): value for name, value in raw.items() if name != "__typename"}
+    if isinstance(visibility := named.get("visibility"), str):
+        named["visibility"] = visibility.lower()
+    return convert_github(named)
+
+
 def is_github(raw: Raw) -> bool:
     """Return whether a record is an entry of GitHub's audit log: an action written group.name, an actor, and where."""
     action = raw.get("action")
@@ -105,5 +130,12 @@ FORMATS = (
         convert_github,
         ("github/audit",),
         "the export of the audit log, its API, or its stream",
+    ),
+    Format(
+        "GitHub audit log by GraphQL",
+        is_graph,
+        convert_graph,
+        ("github/audit",),
+        "the `auditLog` of the GraphQL API",
     ),
 )

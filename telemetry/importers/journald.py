@@ -2,7 +2,7 @@
 
 Sources: systemd.journal-fields(7) and "Journal Export Formats"; Apple's `log` manual page (styles json and ndjson); Docker "JSON
 File logging driver"; Elastic Common Schema (`message`, `log.syslog`, `process`, `host`), as Filebeat's system module writes it;
-Microsoft, "Syslog table"; rsyslog, "Message properties"; Graylog, "GELF".
+Microsoft, "Syslog table"; Fluent Bit, "Systemd" input; Vector, "JournalD" source; rsyslog, "Message properties"; Graylog, "GELF".
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ EXPORT_START = "__CURSOR="  # each entry of the journal's export format begins w
 
 
 def is_journal(raw: Mapping[str, Any]) -> bool:
-    """Return whether a record is an entry of systemd's journal."""
-    return "MESSAGE" in raw and (
-        "__REALTIME_TIMESTAMP" in raw or "_SOURCE_REALTIME_TIMESTAMP" in raw or "_BOOT_ID" in raw
-    )
+    """Return whether a record is an entry of systemd's journal, also as Fluent Bit and Vector pass it on."""
+    return ("MESSAGE" in raw or isinstance(raw.get("message"), str)) and not _OF_JOURNAL.isdisjoint(raw)
+
+
+_OF_JOURNAL = frozenset(
+    {"__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP", "_BOOT_ID", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT"}
+)
 
 
 def is_unified(raw: Mapping[str, Any]) -> bool:
@@ -69,13 +72,21 @@ def read_row(raw: Mapping[str, Any], record: int) -> Message:
 
 def read_journal(raw: Mapping[str, Any], record: int) -> Message:
     """Return the message of a journal entry; text that is no UTF-8 comes as a list of bytes."""
-    text = raw.get("MESSAGE")
+    text = first_of(raw, ("MESSAGE", "message"))
     if isinstance(text, list):
         text = bytes(part & 255 for part in text if isinstance(part, int)).decode("utf-8", "replace")
-    time = read_time(first_of(raw, ("__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP")))
+    times = ("__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP", "timestamp", "@timestamp", "date")
+    time = read_time(first_of(raw, times))
     program = str(first_of(raw, ("SYSLOG_IDENTIFIER", "_COMM")) or "")
     pid = str(first_of(raw, ("SYSLOG_PID", "_PID")) or "")
-    return Message(record, time, str(raw.get("_HOSTNAME") or ""), program.rpartition("/")[2], pid, str(text or ""))
+    return Message(
+        record,
+        time,
+        str(first_of(raw, ("_HOSTNAME", "host", "hostname")) or ""),
+        program.rpartition("/")[2],
+        pid,
+        str(text or ""),
+    )
 
 
 def audit_text(raw: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 Sign-ins that are told in several lines are `sign_in_lines`'; a packet filter's lines are `firewalls`'. Sources: the message
 texts of sudo, util-linux su, shadow (useradd, usermod, gpasswd, passwd), cronie and Debian cron, systemd, dnsmasq, BIND 9,
-Unbound, Dovecot, Postfix and vsftpd.
+Unbound, Dovecot, Postfix, vsftpd, MySQL and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ _MESSAGES: dict[str, tuple[MessageRow, ...]] = {
             "sudo",
             outcome="failure",
         ),
+        message_row(  # what ran, as the launch that it was
+            r"\s*(?P<actor_user>\S+) : .*?USER=\S+ ; (?:.*; )?COMMAND=(?P<process_cmd_line>(?P<process_path>/\S+).*)",
+            "process",
+            "launch",
+        ),
         message_row(
             r"\s*(?P<actor_user>\S+) : .*?USER=(?P<user_name>\S+) ; (?:.*; )?COMMAND=(?P<privileges>.*)",
             "privilege",
@@ -60,6 +65,18 @@ _MESSAGES: dict[str, tuple[MessageRow, ...]] = {
         message_row(r"\((?P<actor_user>[^)]+)\) REPLACE \((?P<run_as>[^)]+)\)", "task", "update", job_name="crontab"),
         message_row(r"\((?P<actor_user>[^)]+)\) DELETE \((?P<run_as>[^)]+)\)", "task", "delete", job_name="crontab"),
         message_row(rf"(?:queries: (?:info: )?)?{_QUERY}", "dns_query", "query"),
+        message_row(
+            r"(?:\d+ )?\[(?:Note|Warning)\] (?:\[MY-\d+\] \[Server\] )?Access denied for user '(?P<user_name>[^']*)'@'(?P<src_ip>[^']*)' \(using password: YES\)",
+            "logon",
+            "failure",
+            logon_process="mysqld",
+        ),
+        message_row(
+            r"(?:\[[\d-]+\] )?(?:\S+@\S+ )?(?:(?P<src_ip>[\d.]+)(?:\(\d+\))? )?FATAL:  password authentication failed for user \"(?P<user_name>[^\"]*)\"",
+            "logon",
+            "failure",
+            logon_process="postgres",
+        ),
     ),
     "systemd": (
         message_row(

@@ -168,6 +168,16 @@ def is_osquery(raw: Raw) -> bool:
     return isinstance(raw.get("columns"), Mapping) and ("hostIdentifier" in raw or "action" in raw)
 
 
+def is_bare_row(raw: Raw) -> bool:
+    """Return whether a record is a timed row of one of osquery's event tables, as its shell writes it, without who asked."""
+    return "time" in raw and any(table.is_events and table.columns <= raw.keys() for table in _TABLES)
+
+
+def convert_bare_row(raw: Raw) -> tuple[datetime | None, Imported]:
+    """Return when a row of the shell was made and what it becomes."""
+    return convert_osquery({"columns": raw, "action": "added"})
+
+
 def _table_of(raw: Raw, row: Raw) -> Table | None:
     """Return the table of a row: the one that its query is called after, else the first whose columns it has."""
     query = str(raw.get("name") or "")
@@ -201,5 +211,12 @@ FORMATS = (
         convert_osquery,
         ("linux/process_creation", "macos/process_creation", "windows/process_creation"),
         "osqueryd.results.log, or Fleet's result stream",
+    ),
+    Format(
+        "osquery shell",
+        is_bare_row,
+        convert_bare_row,
+        ("linux/process_creation", "macos/process_creation", "windows/process_creation"),
+        "`osqueryi --csv` or `--json`",
     ),
 )

@@ -55,6 +55,11 @@ _UNIFIED = re.compile(  # macOS, `log show`: thread, level, activity, process id
     re.DOTALL | re.ASCII,
 )
 _CRI = re.compile(r"(?P<time>\S+Z|\S+[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?::\S*)? (?P<text>.*)", re.DOTALL)
+_LEVEL = re.compile(  # facility and level, which BusyBox and OpenWrt write before the program
+    r"^((?:[\w.:/-]+ )?)(?:kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|local[0-7])"
+    r"\.(?:emerg|alert|crit|err|error|warn|warning|notice|info|debug) (?=\S+: )"
+)
+_COOKIE = re.compile(r"@cee:\s*(?=\{)")  # CEE, "Log Syntax": an object follows
 _PROGRAM = r"(?P<program>[\w./@+-]{1,120}?)(?:\((?P<module>[\w:-]{1,60})\))?(?:\[(?P<pid>\d+)(?::\d+)?\])?"
 _TITLE = r"(?:: [\w.@-]+ \[\w+\]\[(?P<titled_pid>\d+)\])?"  # sshd's process title, which macOS writes for its name
 _HOST_AND_PROGRAM = re.compile(
@@ -62,7 +67,7 @@ _HOST_AND_PROGRAM = re.compile(
 )
 _ASA = re.compile(r"(?:(?P<host>[\w.-]+)\s+)?:?\s*(?P<text>%(?:ASA|FTD|PIX)-(?:\w+-)?\d-\d{6}:.*)", re.DOTALL)
 _PROGRAM_ALONE = re.compile(rf"{_PROGRAM}:\s+(?P<text>.*)", re.DOTALL)
-_HOST_ALONE = re.compile(r"(?P<host>[\w.:-]+)\s+(?P<text>\S.*)", re.DOTALL)
+_HOST_ALONE = re.compile(r"(?!\d+ )(?P<host>[\w.:-]+)\s+(?P<text>\S.*)", re.DOTALL)
 
 
 def read_message(line: str, record: int = 0, time: datetime | None = None) -> Message | None:
@@ -85,7 +90,7 @@ def _structured(text: str, record: int) -> Message | None:
     if not match:
         return None
     host, program, pid = ("" if match[part] == "-" else match[part] for part in ("host", "program", "pid"))
-    return Message(record, read_time(match["time"]), host, _base(program), pid, (match["text"] or "").lstrip("\ufeff"))
+    return Message(record, read_time(match["time"]), host, _base(program), pid, _bare(match["text"] or ""))
 
 
 def _contained(text: str, record: int) -> Message | None:
@@ -101,7 +106,7 @@ def _classic(text: str, record: int) -> Message | None:
     timed = _TIMED.match(text)
     if not timed:
         return None
-    time, rest = read_time(timed["time"]) if timed["time"] else None, timed["rest"]
+    time, rest = read_time(timed["time"]) if timed["time"] else None, _LEVEL.sub(r"\1", timed["rest"])
     for pattern in (_UNIFIED, _ASA, _HOST_AND_PROGRAM, _PROGRAM_ALONE, _HOST_ALONE):
         match = pattern.match(rest)
         if match:
@@ -112,9 +117,14 @@ def _classic(text: str, record: int) -> Message | None:
                 parts.get("host", ""),
                 _base(parts.get("program", "")),
                 parts.get("pid") or parts.get("titled_pid", ""),
-                parts.get("text", ""),
+                _bare(parts.get("text", "")),
             )
     return None
+
+
+def _bare(text: str) -> str:
+    """Return a message's text without the mark and the cookie before it."""
+    return _COOKIE.sub("", text.lstrip("\ufeff"), count=1)
 
 
 def _base(program: str) -> str:

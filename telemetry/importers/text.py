@@ -65,6 +65,14 @@ _EXPORTED = re.compile(r"(_{0,2}[A-Z][A-Z0-9_]{1,63})=(.*)", re.DOTALL)
 _STAMPED = re.compile(  # CloudWatch's text: a time, then an object or a flow as it was logged
     r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*)\s+(?P<text>\{.*|\d \d{12} .*)", re.DOTALL | re.ASCII
 )
+_LABELLED = re.compile(  # Grafana, "logcli": a time, the labels of the stream, the line
+    r"(?P<time>\d{4}-\d\d-\d\dT\S{8,24}) \{(?:\w+=\"[^\"\n]{0,200}\",? ?){1,40}\}\s+(?P<text>\S.*)",
+    re.DOTALL | re.ASCII,
+)
+_THREAD = re.compile(  # what database servers write: a time, their process or thread, the message
+    r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\.\d+(?:Z| [A-Z]{3,4})) (?:\[\d+\]|\d+) (?P<text>\S.*)",
+    re.DOTALL | re.ASCII,
+)
 _BIND = re.compile(
     r"(?P<time>\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d\.\d{3}) (?P<text>(?:[\w-]+: )?(?:info: )?client .*)", re.DOTALL
 )
@@ -176,6 +184,8 @@ class TextLog:
             self.done.append(Skipped("part of audit event: the line that parts it from the next", record))
         elif request := read_request(text):
             self.done.append(replace(request, record=record))
+        elif labelled := _LABELLED.match(text):
+            self.add_line(record, labelled["text"], read_time(labelled["time"]) or time)
         elif stamped := _STAMPED.match(text):
             self.add_message(Message(record, read_time(stamped["time"]), "", "", "", stamped["text"]))
         elif message := read_message(text, record, time):
@@ -270,6 +280,8 @@ def _bare(text: str, record: int, time: datetime | None) -> Imported:
         return convert_message(
             Message(record, read_time(named["time"].replace("-", " ")), "", "named", "", named["text"])
         )
+    if thread := _THREAD.match(text):
+        return convert_message(Message(record, read_time(thread["time"]), "", "", "", thread["text"]))
     if time is not None:  # its wrapping took the frame off
         return convert_message(Message(record, time, "", "", "", text))
     return Skipped(UNKNOWN_LINE, record)

@@ -85,6 +85,24 @@ _NUMERIC = re.compile(
     r"\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?$",
     re.ASCII,
 )
+_HABITS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\s*\[[A-Za-z]+(?:/\w+){0,2}\]$"), ""),  # Java's ZonedDateTime names the region behind the offset
+    (re.compile(r" m=[+-][\d.]+$"), ""),  # Go's time, and its monotonic clock
+    (re.compile(r"(?<=[+-]\d{4}) [A-Z]{2,5}$"), ""),
+    (re.compile(r"\s*\((UTC|GMT)\)$"), r" \1"),
+    (re.compile(r"(?<=\d)\s*(?:UTC|GMT)\s?([+-])(\d)$"), r" \g<1>0\2:00"),  # UTC+1; dateutil turns its sign
+    (re.compile(r"(?<=\d)\s*(?:UTC|GMT)\s?([+-]\d\d):?(\d\d)?$"), r" \1\2"),
+    (re.compile(r"(\d{4})年(\d{1,2})月(\d{1,2})日"), r"\1-\2-\3"),
+    (re.compile(r"(\d{1,2})\. ?(\d{1,2})\. (\d{4})"), r"\1.\2.\3"),  # Czech
+    (re.compile(r"^(\d{4})\. (\d{1,2})\. (\d{1,2})\."), r"\1-\2-\3"),  # Hungarian and Korean
+    (re.compile(r"(?<=\d) (?:오전|上午|午前) ?(\d\S*)"), r" \1 AM"),
+    (re.compile(r"(?<=\d) (?:오후|下午|午後) ?(\d\S*)"), r" \1 PM"),
+    (re.compile(r"(?<=\d)\s([ap])\.\s?m\.$"), r" \1m"),  # Spanish
+    (re.compile(r"^(\d{1,2}[./-]\d{1,2}[./-]\d{2,4}),? (\d{1,2})\.(\d\d)(?:\.(\d\d))?$"), r"\1 \2:\3:\4"),
+    (re.compile(r"(?<=\d):$"), ""),  # of a clock by dots that has no seconds
+    (re.compile(r"(?<=[\w.]) de (?=\w)"), " "),
+    (re.compile(r"(?<=\d{9}),(?=\d{1,9}$)"), "."),  # seconds with a decimal comma
+)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -107,7 +125,17 @@ def _text_time(text: str) -> datetime | None:
                 return None
             is_counted = pattern is _NUMBER
             return moment if moment is None or is_counted or moment >= EARLIEST else None
-    return _written_time(text)
+    tidy = _tidied(text)
+    return _text_time(tidy) if tidy != text else _written_time(text)
+
+
+def _tidied(text: str) -> str:
+    """Return a time without what languages and programs add to it, its parts in the usual order; a tidy one as it is."""
+    for pattern, new in _HABITS:
+        text = pattern.sub(new, text)
+    weekday, _, rest = text.partition(" ")
+    is_weekday = weekday.rstrip(",.").isalpha() and rest[:1].isdigit() and _NAMES.month(weekday.rstrip(",.")) is None
+    return rest if is_weekday else text
 
 
 def _epoch_time(number: float) -> datetime | None:
@@ -198,13 +226,26 @@ def _written_time(text: str) -> datetime | None:
         return None
     if len(moments) > 1:
         return None  # a part of the date was filled in
-    moment = moments.pop()
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment if moment >= EARLIEST else None
+    moment = _in_utc(moments.pop())
+    if moment < EARLIEST:
+        return None
+    numbers = re.match(r"(\d{1,2})([./-])(\d{1,2})\2\d", apache)
+    if not numbers:
+        return moment
+    if int(numbers[1]) > 12 or int(numbers[3]) > 12:
+        return _unsettled(moment, "day first" if int(numbers[1]) > 12 else "month first")
+    other = dateutil_parser.parse(apache, _NAMES, default=_DEFAULTS[0], tzinfos=_zone_of, dayfirst=True)
+    return _unsettled(moment, "either", _in_utc(other))
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _zone_of(name: str | None, offset_s: int | None) -> int | None:
     """Return a zone's offset; a name that says none (CST is three zones) makes the time one that is not understood."""
+    if name in ("CET", "CEST"):
+        return _ZONES[name] * 3600
     if name and offset_s is None:
         raise ValueError(f"expected an offset, got the zone {name!r}")
     return offset_s

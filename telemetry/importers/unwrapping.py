@@ -43,6 +43,8 @@ LISTS = (
     "data",
     "authlogs",
     "result",
+    "edges",
+    "nodes",
 )
 TEXTS = (
     "CloudTrailEvent",
@@ -90,7 +92,7 @@ ROOTS = (
         "status",
     ),
 )
-OBJECTS = ("_source", "_Event", "result", "detail", "AuditData", "auditData")
+OBJECTS = ("_source", "_Event", "result", "detail", "AuditData", "auditData", "node")
 
 
 _EVENT = frozenset({"Event", "Event_attributes"})  # the keys of a Windows event, around which nothing else is
@@ -344,6 +346,26 @@ def _osquery_rows(raw: Raw) -> list[Any] | None:
     ]
 
 
+def _kernel_messages(raw: Raw) -> list[Any] | None:
+    """Return an audit event of go-audit as auditd's lines, with the names of its accounts (go-audit's README: sequence, messages, uid_map)."""
+    messages, names = raw.get("messages"), raw.get("uid_map")
+    if "sequence" not in raw or not isinstance(messages, list):
+        return None
+    known = names if isinstance(names, Mapping) else {}
+    head = f"audit({raw.get('timestamp')}:{raw['sequence']}): "
+    return [
+        {"raw": f"type={message.get('type')} msg={head}{text}\x1d{_named(text, known)}"}
+        for message in _objects(messages)
+        for text in [str(message.get("data") or "").strip()]
+    ]
+
+
+def _named(text: str, names: Raw) -> str:
+    """Return the second half of an enriched line: the names of the accounts whose numbers a line has."""
+    return " ".join(f'{kind.upper()}="{names[uid]}"' for kind, uid in _ACCOUNTS.findall(text) if uid in names)
+
+
+_ACCOUNTS = re.compile(r"\b(a?uid)=(\d+)\b")
 _OF_RULES = frozenset({"Level", "Status", "MitreTactics", "MitreTags", "OtherTags"})  # and Rule...
 
 
@@ -410,6 +432,7 @@ WRAPPINGS: tuple[Wrapping, ...] = (
     _underscored,
     _wazuh_log,
     _osquery_rows,
+    _kernel_messages,
     _key_values,
     _agent_text,
     _managed,

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from telemetry.importers.events import Imported, draft_event
+from telemetry.importers.access_logs import request_event
+from telemetry.importers.events import Imported, Skipped, draft_event
 from telemetry.importers.formats import Format
 from telemetry.importers.times import read_time
 from telemetry.importers.values import first_of
@@ -42,7 +43,19 @@ def convert_request(raw: Raw) -> tuple[datetime | None, Imported]:
         "dst_ip": raw.get("s-ip"),
         "device_hostname": raw.get("s-computername"),
     }
-    return _time(raw), draft_event("http", "request", values)
+    if raw.get("cs-method") == "PASS":
+        return _time(raw), _ftp_sign_in(raw)
+    is_sign_in = str(raw.get("sc-substatus") or "1") == "1"  # others name who may not read a file (401.3)
+    return _time(raw), request_event(values) if is_sign_in else draft_event("http", "request", values)
+
+
+def _ftp_sign_in(raw: Raw) -> Imported:
+    """Make a sign-in of the command that sends a password (IIS, FTP log; RFC 959: 230 logged in, 530 not logged in)."""
+    activity = {"230": "success", "530": "failure"}.get(str(raw.get("sc-status")))
+    if activity is None:
+        return Skipped("an FTP command that signs nobody in")
+    values = {"user_name": raw.get("cs-username"), "src_ip": raw.get("c-ip"), "logon_process": "ftp"}
+    return draft_event("logon", activity, {**values, "device_hostname": raw.get("s-computername")})
 
 
 def _url(raw: Raw) -> str:

@@ -479,6 +479,28 @@ def _from_chainsaw(raw: Raw) -> WindowsRecord:
     )
 
 
+def _is_chainsaw_1(raw: Raw) -> bool:
+    return "detection_rules" in raw and "system_time" in raw and "id" in raw
+
+
+def _from_chainsaw_1(raw: Raw) -> WindowsRecord:
+    """Read a row of Chainsaw 1: the event's id and what of its data the rule's columns show."""
+    data = {name.removeprefix("Event.EventData."): value for name, value in raw.items() if name.startswith("Event.")}
+    event_id = _event_id(raw["id"])
+    is_sysmon = event_id <= _LAST_OF_SYSMON
+    return WindowsRecord(
+        provider="Microsoft-Windows-Sysmon" if is_sysmon else "",
+        channel="" if is_sysmon else "Security",
+        event_id=event_id,
+        computer=raw.get("computer_name"),
+        data={"Image" if is_sysmon else "NewProcessName": raw.get("process_name"), **data},
+        time=read_time(raw["system_time"]),
+    )
+
+
+_LAST_OF_SYSMON = 29  # its events' numbers; those of the Security log are above 1100
+
+
 # ---------------------------------------------------------------- Wazuh
 def _is_wazuh(raw: Raw) -> bool:
     return "system" in mapping(mapping(raw.get("data")).get("win"))
@@ -665,6 +687,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape("EvtxECmd", _is_evtxecmd, _from_evtxecmd, "`EvtxECmd --csv` or `--json`"),
     Shape("Hayabusa timeline", _is_hayabusa, _from_hayabusa, "`hayabusa csv-timeline` or `json-timeline`"),
     Shape("Chainsaw hunt", _is_chainsaw, _from_chainsaw, "`chainsaw hunt --csv`"),
+    Shape("Chainsaw 1", _is_chainsaw_1, _from_chainsaw_1, "`chainsaw hunt --csv` of version 1"),
     Shape("Get-WinEvent", _is_get_winevent, _from_get_winevent, "`Get-WinEvent | ConvertTo-Json` or `Export-Csv`"),
     Shape("Event Viewer table", _is_event_viewer, _from_event_viewer, 'Event Viewer\'s "Save as", CSV or text'),
     Shape("Windows events in Splunk", _is_splunk, _from_splunk, "a search's export, as JSON or CSV"),

@@ -9,6 +9,7 @@ import json
 import lzma
 import tempfile
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from telemetry.importers.containers import FileError
 from telemetry.importers.events import Skipped
 from telemetry.importers.reading import BAD_EVENT, BAD_LINE, BREAKS_OFF, LONG_LINE, read_records, read_text
 from telemetry.importers.tables import BAD_ROW, HEADER_AGAIN, LONG_ROW
+from telemetry.importers.times import read_time
 from telemetry.importers.xml_events import BROKEN, HARMFUL, TOO_LONG
 from telemetry.judging import find_files, judge
 from telemetry.windowing import Pool
@@ -319,6 +321,17 @@ def test_a_table_is_known_by_its_header(delimiter, before):
     )
 
     assert list(read_text(text, "export.csv")) == [{"Time": "2031-01-02 03:04:05", "User": "eve"}]
+
+
+@pytest.mark.parametrize(
+    ("zone", "seconds"),
+    [("[UTC]", 0), ("[Local Time]", 0), ("[UTC+01:00]", 3600), ("(UTC-3)", -10800), ("[UTC+0530]", 19800)],
+)
+def test_the_offset_of_a_header_is_that_of_its_times(zone, seconds):
+    (row,) = read_text(f"Time {zone},User,Host\n2031-01-02 03:04:05,eve,a\n", "export.csv")
+
+    assert (row["User"], row["Host"]) == ("eve", "a")
+    assert read_time(row["Time"]) == datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC) - timedelta(seconds=seconds)
 
 
 def test_lines_before_a_header_are_passed_over_in_a_file_that_says_that_it_is_a_table():

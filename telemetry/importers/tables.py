@@ -1,14 +1,14 @@
 """Tables as text: CSV by comma, semicolon, tab or bar, Zeek's tab-separated logs, and logs that name their `#Fields:` (W3C).
 
 The files of AWS's flow logs are tables by space. Sources: RFC 4180; AWS, "Flow log records"; Zeek documentation, "Log Files: Zeek TSV Format Logs"; W3C, "Extended Log File Format". A header's ` [UTC]` and
-` [Local Time]`, as Azure's portals write them, are taken off.
+` [Local Time]`, as Azure's portals write them, are taken off; an offset, as in ` [UTC+01:00]`, goes to the times below it.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from telemetry.importers.events import Skipped
@@ -63,7 +63,7 @@ HEADER_AGAIN = "a table's header again"
 BAD_ROW = "a row of a table that cannot be read"
 _NAME = re.compile(r"[A-Za-z_@#$][^\n:={}<>\"]{0,119}$")
 _FLOW_HEADER = re.compile(r"(?=.*\bsrcaddr\b)(?=.*\bdstaddr\b)[a-z0-9-]+(?: [a-z0-9-]+)+\s*$")
-_SUFFIX = re.compile(r"\s*\[(?:UTC|Local Time)\]$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\s*(?:\[(?:UTC|Local Time)\]|[\[(]UTC ?(?P<offset>[+-]\d{1,2}(?::?\d\d)?)[\])])$", re.IGNORECASE)
 
 
 class Header(NamedTuple):
@@ -122,6 +122,7 @@ def csv_rows(lines: Iterable[str], header: Header) -> Iterator[Row | Skipped]:
     """Yield the rows of a table whose header was found; empty cells are left out."""
     csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader((line.replace("\0", "") for line in lines), delimiter=header.delimiter)
+    offsets: dict[str, str] = {}  # of the columns whose name says one
     is_begun = False
     while True:
         try:
@@ -133,6 +134,7 @@ def csv_rows(lines: Iterable[str], header: Header) -> Iterator[Row | Skipped]:
             continue
         if not is_begun:
             is_begun = _names_of(cells) == header.names
+            offsets = _offsets_of(header.names, cells) if is_begun else {}
             continue
         if not any(cells):
             continue
@@ -141,7 +143,14 @@ def csv_rows(lines: Iterable[str], header: Header) -> Iterator[Row | Skipped]:
         elif any(cells[len(header.names) :]):
             yield Skipped(LONG_ROW)
         else:
-            yield {name: cell for name, cell in zip(header.names, cells, strict=False) if cell}
+            row = {name: cell for name, cell in zip(header.names, cells, strict=False) if cell}
+            yield row | {name: f"{row[name]} UTC{offset}" for name, offset in offsets.items() if name in row}
+
+
+def _offsets_of(names: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    """Return the hours before or behind UTC that a header gives for columns of times, as `TimeGenerated [UTC+01:00]` does."""
+    found = zip(names, (_SUFFIX.search(cell.strip()) for cell in cells), strict=False)
+    return {name: match["offset"] for name, match in found if match and match["offset"]}
 
 
 def _names_of(cells: list[str]) -> tuple[str, ...]:

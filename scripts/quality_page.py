@@ -45,7 +45,8 @@ class Held(NamedTuple):
 def checks() -> tuple[str, list[tuple[str, str]]]:
     """Return the policy's version, and id and severity of each check."""
     package = find_spec("openenv")  # found and not imported: openenv.validation brings gradio, which takes seconds
-    assert package is not None and package.origin is not None, "openenv is not installed"
+    assert package is not None, "openenv is not installed"
+    assert package.origin is not None
     policy = json.loads(Path(package.origin).with_name("validation").joinpath(POLICY).read_text("utf-8"))
     return policy["policy_version"], [(entry["check_id"], entry["severity"]) for entry in policy["entries"]]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from telemetry.scoring import CONFIDENCE
 
-MEASURING = ("scipy", "sklearn", "threadpoolctl")  # libraries without which there are no metrics
+MEASURING = ("scipy", "threadpoolctl")  # libraries without which there are no metrics
 RESAMPLES = 10_000
 LEAST_FAMILIES = 2  # one family does not say how families differ
 
@@ -71,12 +71,12 @@ def percentiles(samples: np.ndarray, families: int) -> Interval | None:
     Returns:
         The bounds, or None if the figure is not defined in more than half of the resamples.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtrit
 
     defined = samples[~np.isnan(samples)]
     if 2 * len(defined) < len(samples) or not len(defined):
         return None
-    share = norm.cdf(_widened(families) * t.ppf((1 - CONFIDENCE) / 2, families - 1))
+    share = ndtr(_widened(families) * stdtrit(families - 1, (1 - CONFIDENCE) / 2))
     low, high = np.quantile(defined, [share, 1 - share])
     return float(low), float(high)
 
@@ -93,18 +93,18 @@ def bootstrap_p(differences: np.ndarray, families: int) -> float:
     correction for many comparisons would hide the clearest difference: it is then taken from a t distribution with the resamples' spread, and is
     at least what swapping the two defenders family by family could show.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtri, stdtr
 
     defined = differences[~np.isnan(differences)]
     beyond = min(int(np.sum(defined <= 0)), int(np.sum(defined >= 0)))
     side = (beyond + 1) / (len(defined) + 1)
     if side >= 0.5:
         return 1.0
-    p = float(2 * t.cdf(norm.ppf(side) / _widened(families), families - 1))
+    p = float(2 * stdtr(families - 1, ndtri(side) / _widened(families)))
     if beyond:
         return p
     spread = float(defined.std()) * _widened(families)
-    tail = float(2 * t.sf(abs(defined.mean()) / spread, families - 1)) if spread else 0.0
+    tail = float(2 * stdtr(families - 1, -abs(defined.mean()) / spread)) if spread else 0.0
     return min(p, max(tail, 2.0 ** (1 - families)))
 
 

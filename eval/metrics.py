@@ -298,18 +298,9 @@ class _Figures:
 
     def macro_f1(self, weight: np.ndarray | None = None) -> Metric:
         """Measure F1 averaged over the actions that are right or given somewhere in the group; a malformed answer misses its class."""
-        from sklearn.metrics import f1_score
-
         if not len(self.data.truth):
             return _none(self.method, "no items")
-        value = f1_score(
-            self.data.truth,
-            self.data.answer,
-            labels=range(len(LABELS)),
-            average="macro",
-            sample_weight=weight,
-            zero_division=np.nan,
-        )
+        value = macro_f1(self.data.confusion(weight).sum(axis=0))
         samples = np.array([]) if self.drawn is None else resampled_f1(self.data, self.drawn, weight)
         return self._with_spread(float(value), samples, len(self.data.truth))
 

@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from types import ModuleType
 from typing import get_args
 
@@ -108,11 +109,13 @@ class Literals:
         return self._trees[module]
 
     def _rule_node(self, module: str, rule_id: str) -> ast.AST:
-        for node in copy.deepcopy(self._tree(module)).body:
+        for node in self._tree(module).body:
             calls = node.decorator_list if isinstance(node, ast.FunctionDef) else [getattr(node, "value", None)]
-            for call in calls:
+            for place, call in enumerate(calls):
                 if isinstance(call, ast.Call) and call.args and getattr(call.args[0], "value", None) == rule_id:
-                    call.args = []  # its id, technique and tactic
+                    node = copy.deepcopy(node)
+                    calls = node.decorator_list if isinstance(node, ast.FunctionDef) else [node.value]
+                    calls[place].args = []  # its id, technique and tactic
                     return node
         raise AssertionError(f"there is no rule {rule_id} in {module}")
 
@@ -147,6 +150,7 @@ class Literals:
                 return
 
 
+@cache
 def definition(tree: ast.Module, name: str) -> ast.AST | None:
     """Return the function or the value that a module gives a name."""
     for node in tree.body:

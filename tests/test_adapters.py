@@ -479,10 +479,10 @@ class TestPettingZoo:
         game = zoo.env(task="stage3_mixed")
         for agent in game.possible_agents:
             game.action_space(agent).seed(0)
-        grades = [played(game, seed, sampled, sampled) for seed in range(150)]
+        grades = [played(game, seed, sampled, sampled) for seed in range(90)]
         admitted = [grade for _, grade in grades if grade["ground_truth"]]
 
-        assert 100 < len(admitted) < 150
+        assert 60 < len(admitted) < 90
         assert {grade["ground_truth"]["action"] for grade in admitted} == set(LABELS)
 
     def test_rewards_are_the_rubrics(self, zoo):
@@ -490,7 +490,7 @@ class TestPettingZoo:
         for agent in game.possible_agents:
             game.action_space(agent).seed(1)
         seen_rewards = set()
-        for seed in range(100):
+        for seed in range(50):
             earned, grade = played(game, seed, sampled, sampled)
             rewards = grade["rewards"]
             assert earned == pytest.approx(

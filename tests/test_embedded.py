@@ -539,18 +539,18 @@ def alone(directory):
 
 
 def test_eight_bits_are_smaller_and_the_export_says_what_both_forms_do(taught, tmp_path):
-    one = exported(taught, tmp_path / "defender", int8="auto", items=6)
+    one = exported(taught, tmp_path / "defender", int8="auto", items=4)
     about = Embedded(one).about
 
     assert (about.precision, about.longest, alone(one)) == ("int8", SHORT, True)
-    assert {name: about.measured[name] for name in ("set", "items")} == {"set": "val", "items": 6}
-    assert about.measured["float32"]["same_decisions"] == 6
+    assert {name: about.measured[name] for name in ("set", "items")} == {"set": "val", "items": 4}
+    assert about.measured["float32"]["same_decisions"] == 4
     assert about.measured["int8"]["bytes"] < 0.4 * about.measured["float32"]["bytes"]
     card = (one / "README.md").read_text()
     for name in ("float32", "int8"):
         figures = about.measured[name]
         assert (
-            f"| {name} | {figures['accuracy']:.3f} | {figures['macro_f1']:.3f} | {figures['same_decisions']} of 6 "
+            f"| {name} | {figures['accuracy']:.3f} | {figures['macro_f1']:.3f} | {figures['same_decisions']} of 4 "
             in card
         )
         assert 0 < figures["latency_median_s"] <= figures["latency_p99_s"] <= figures["latency_max_s"]
@@ -774,7 +774,7 @@ def test_the_card_says_how_training_went(taught, tmp_path):
         json.dumps({"command": "python -m train.sft | tee", "rows": {"sft": 600}, "text_version": TEXT_VERSION})
     )
 
-    text = (exported(copy, tmp_path / "defender") / card.CARD).read_text()
+    text = (exported(copy, tmp_path / "defender", items=1) / card.CARD).read_text()
 
     assert "| command | python -m train.sft &#124; tee |" in text
     assert '| rows | {"sft": 600} |' in text
@@ -787,10 +787,10 @@ def test_the_card_says_how_training_went(taught, tmp_path):
 )
 def test_the_model_that_ships_is_small_and_answers():
     model = Embedded()
-    told = [model.triage(row["observation"]) for row in SOME]
+    told = [model.triage(row["observation"]) for row in SOME[:3]]
 
     assert sum(file.stat().st_size for file in MODEL.iterdir()) <= export.LIMIT
-    assert [fault for _, fault in told] == [""] * len(SOME)
+    assert [fault for _, fault in told] == [""] * 3
     measured = model.about.measured
     assert measured["float32"]["same_decisions"] >= export.MUST_AGREE * measured["items"] >= 0.99 * 200
     assert measured["checkpoint"]["accuracy"] - measured[model.about.precision]["accuracy"] <= export.MAY_LOSE

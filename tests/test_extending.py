@@ -24,12 +24,13 @@ LEFT_OUT = (".png", ".gif", ".ipynb")  # nothing that a recipe runs reads them
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of the checkout without what no recipe needs."""
+    """A copy of the checkout without what no recipe needs, and with what Python has compiled: by their times, copies are as fresh."""
     for path in tracked(ROOT):
-        name = path.relative_to(ROOT)
-        if name.suffix not in LEFT_OUT:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, tmp_path / name)
+        if path.suffix not in LEFT_OUT:
+            for file in (path, *path.parent.glob(f"__pycache__/{path.stem}.*.pyc")):
+                target = tmp_path / file.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, target)
     return tmp_path
 
 

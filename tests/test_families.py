@@ -17,6 +17,7 @@ from verifier import RULES, check_plausibility, compute_ground_truth
 from world import make_organisation
 
 SEEDS = range(8)
+GATED = range(4)  # of these the gate is asked, which takes three times as long as the decision
 BY_NAME = {family.name: family for family in FAMILIES}
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
@@ -58,7 +59,7 @@ def judged(name, plan, seed):
     """The decision, the rules and what the gate says of a family's story: several tests ask for the same ones."""
     case = played(BY_NAME[name], plan, seed)
     truth = compute_ground_truth(case.incident, case.world)
-    return truth.action, truth.rule_ids, check_plausibility(case.incident, case.world)
+    return truth.action, truth.rule_ids, check_plausibility(case.incident, case.world) if seed in GATED else []
 
 
 def decision(family, plan, seed):

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 from sklearn.metrics import brier_score_loss, f1_score
 
 from eval.intervals import bootstrap_p, draws, holm, mcnemar_p, one_thread, percentiles, quotient
@@ -40,6 +40,10 @@ def test_the_table_of_baselines_comes_out(player, row):
 )
 def test_wilson_agrees_with_the_published_table(hits, of, low, high):
     assert wilson(hits, of) == pytest.approx((low, high), abs=5e-5)
+    for confidence in (0.95, 0.975):
+        assert wilson(hits, of, confidence=confidence) == pytest.approx(
+            tuple(binomtest(hits, of).proportion_ci(confidence, method="wilson")), abs=1e-12
+        )
 
 
 @pytest.mark.parametrize(
@@ -213,9 +217,12 @@ def test_resampled_f1_is_scikit_learns_on_the_resampled_rollouts():
     [drawn] = draws(20, seed=0, resamples=1)
     places = sorted({row["family"] for row in rows})
     taken = [row for row in rows for _ in range(int(drawn[places.index(row["family"])]))]
-    slow = f1_score([row["label"] for row in taken], [row["action"] for row in taken], average="macro", labels=LABELS)
 
-    assert metric["low"] == metric["high"] == pytest.approx(slow, abs=1e-6)
+    def slow(of):
+        return f1_score([row["label"] for row in of], [row["action"] for row in of], average="macro", labels=LABELS)
+
+    assert metric["low"] == metric["high"] == pytest.approx(slow(taken), abs=1e-6)
+    assert metric["value"] == pytest.approx(slow(rows), abs=1e-6)
 
 
 def test_weights_count_an_item_as_often_as_a_soc_meets_it():

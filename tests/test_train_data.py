@@ -166,7 +166,19 @@ def _runs(pid):
 
 def test_an_interrupted_command_says_so_and_goes_on(tmp_path):
     out = tmp_path / "rows.parquet"
-    command = [sys.executable, "-m", "generator", "--n", "40000", "--workers", "2", "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "generator",
+        "--n",
+        "40000",
+        "--workers",
+        "1",
+        "--columns",
+        "id",
+        "--out",
+        str(out),
+    ]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -230,11 +242,11 @@ def test_a_full_disk_is_said_plainly(tmp_path):
     out = tmp_path / "rows.parquet"
 
     done = subprocess.run(
-        [sys.executable, "-m", "generator", "--n", "1000", "--workers", "1", "--out", str(out)],
+        [sys.executable, "-m", "generator", "--n", "100", "--workers", "1", "--out", str(out)],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
 
     assert done.returncode == 1
@@ -343,8 +355,11 @@ def test_a_local_ray_makes_the_parts_that_lack_and_the_same_rows(written, tmp_pa
 
     script = f"""
         import sys
+        from functools import partial
         from pathlib import Path
+        import ray
         from train.data import BulkRun, _write
+        ray.init = partial(ray.init, num_cpus=1, include_dashboard=False)
         sys.exit(_write({RUN!r}, Path({str(tmp_path)!r}), 1, "local"))
     """  # the command's own parts hold 1,000 rows
     done = subprocess.run(

@@ -270,7 +270,7 @@ def _is_gibberish(text: str) -> bool:
     """Return whether a text repeats one character or a short piece many times over, or has hardly any letter or digit."""
     if _RUN.search(text):
         return True
-    return len(text) >= 12 and sum(character.isalnum() for character in text) < len(text) * 0.3
+    return len(text) >= 12 and sum(map(str.isalnum, text)) < len(text) * 0.3
 
 
 # ---------------------------------------------------------------- time and order

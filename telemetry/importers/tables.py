@@ -144,7 +144,9 @@ def csv_rows(lines: Iterable[str], header: Header) -> Iterator[Row | Skipped]:
             yield Skipped(LONG_ROW)
         else:
             row = {name: cell for name, cell in zip(header.names, cells, strict=False) if cell}
-            yield row | {name: f"{row[name]} UTC{offset}" for name, offset in offsets.items() if name in row}
+            for name in offsets.keys() & row.keys():
+                row[name] += f" UTC{offsets[name]}"
+            yield row
 
 
 def _offsets_of(names: Sequence[str], cells: Sequence[str]) -> dict[str, str]:

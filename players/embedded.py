@@ -16,7 +16,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,8 +26,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from players.base import Density, Options, Player, Reply, Row, cut
 from players.compact import is_silent
+from players.noticing import RULE_IDS, Noticed, before, left_out, noticed_at, places_of, tokens_at
 from players.prompt import messages
-from players.reasons import NO_REASONS, RUNGS, parse_chain, rungs_of, write_end
+from players.reasons import NO_REASONS, RUNGS, Chain, parse_chain, rungs_of, write_end, write_reason
 from players.reply import Parsed, parse
 from players.weights import ABOUT, about_file, check_text_version
 from schema import LABELS, BadRequestError, OpenSOCError, faults
@@ -34,6 +37,7 @@ MODEL = Path(__file__).resolve().parent.parent / "models" / "defender"
 GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
 MAKE = "make it with `python -m train.nano.export CHECKPOINT`"
 CHUNK = 256  # tokens of a prompt that are read at once: later ones look back at them, so attention to what comes later costs nothing
+FINDS = "finds"  # the output of a graph that notices findings: a logit for each token and rule
 ASKS_ACTION = '"action": "'  # after it a reply names its action
 ASKS_REASONS = '"rationale": "'  # after it a reply names its first rule, or `so=nothing`
 
@@ -105,7 +109,13 @@ class About(BaseModel):
         description="how likely it must be, at least, that nothing was found, for a reply to begin so; the likeliest rule begins it else "
         "(chosen on `val` and `val_family`, `train.nano.caution`)",
     )
-
+    notice_from: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="how likely it must be, at least, that a rule finds something at a line that names it, for the chain to say so (chosen on `val` and `val_family`, "
+        "`train.nano.noticing`); None where the graph notices nothing",
+    )
     by_ladder: bool = Field(
         False,
         description="whether the end of a chain, and the action, are those that its own reasons lead to by the ladder; the model writes them freely else",
@@ -123,6 +133,7 @@ class About(BaseModel):
             "calibration": self.calibration and self.calibration.model_dump(include={"of", "temperature", "stated"}),
             **({"nothing_from": self.nothing_from} if self.nothing_from else {}),
             **({"by_ladder": True} if self.by_ladder else {}),
+            **({} if self.notice_from is None else {"notice_from": self.notice_from}),
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -142,6 +153,17 @@ class Generation(NamedTuple):
     tokens: list[int]
     certainty: Certainty | None = None
     confidence: float | None = None
+    nothing: float | None = None
+    noticed: Sequence[Noticed] = ()
+
+
+@dataclass
+class Draft:
+    """A reply as it is written: its tokens, the natural logarithms of their probabilities, how sure it is, and how likely "nothing" was."""
+
+    tokens: list[int] = field(default_factory=list)
+    logs: list[float] = field(default_factory=list)
+    certainty: Certainty | None = None
     nothing: float | None = None
 
 
@@ -177,6 +199,11 @@ class Embedded:
         self._firsts = firsts if len(set(firsts)) == len(firsts) else []
         self._nothing = self._tokenizer.encode(NO_REASONS, add_special_tokens=False).ids[0]
 
+    @property
+    def notices(self) -> bool:
+        """Whether the graph says which rules find something at the lines that name them."""
+        return any(output.name == FINDS for output in self._session.get_outputs())
+
     def generate(
         self,
         observation: Mapping[str, Any],
@@ -184,6 +211,7 @@ class Embedded:
         longest: int | None = None,
         nothing_from: float | None = None,
         by_ladder: bool | None = None,
+        notice_from: float | None = None,
     ) -> Generation:
         """Generate the reply to an observation.
 
@@ -192,27 +220,83 @@ class Embedded:
             longest: tokens of the reply at most; never more than the model's own limit.
             nothing_from: in place of the model's own, from 0 (the likeliest reply) to more than 1 (never nothing).
             by_ladder: in place of the model's own.
+            notice_from: in place of the model's own, from 0 (whatever a line names) to more than 1 (nothing).
 
         Raises:
             BadRequestError: it is no defender's observation.
         """
         prompt = messages(observation, density=self.about.density)
-        read = self._read(prompt)
-        longest = min(longest or self.about.longest, self.about.longest)
+        text = self._chat(prompt)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        read, longest = list(encoding.ids), min(longest or self.about.longest, self.about.longest)
         room = self.about.context - longest
         if len(read) > room:
             fault = f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
             return Generation(None, fault, prompt, len(read), [])
         follows = self.about.by_ladder if by_ladder is None else by_ladder
-        ladder = Ladder(self._encode, is_silent(observation)) if follows else None
-        tokens, certainty, nothing = self._generate(
-            read, longest, self.about.nothing_from if nothing_from is None else nothing_from, ladder
+        ladder = partial(Ladder, self._encode, is_silent(observation)) if follows else lambda: None
+        bound = self.about.notice_from if notice_from is None else notice_from
+        reading = _Reading(self._session, len(read) + longest)
+        logits, finds = reading.read(read)
+        noticed = [] if finds is None else self._noticed(text, encoding.offsets, finds)
+        draft = Draft()
+        self._write(
+            draft, reading, logits, longest, self.about.nothing_from if nothing_from is None else nothing_from, ladder()
         )
-        reply, calibration = self._text(tokens), self.about.calibration
+        if bound is not None and draft.certainty:
+
+            def end(begun: Draft) -> None:
+                reading.go_back(len(read))
+                self._write(begun, reading, reading.step(begun.tokens), longest, 0.0, ladder())
+
+            draft = self._amended(draft, noticed, bound, longest, end)
+        reply, certainty, calibration = self._text(draft.tokens), draft.certainty, self.about.calibration
         if not reply.strip():
-            return Generation(None, "the model gave nothing", prompt, len(read), tokens)
+            return Generation(None, "the model gave nothing", prompt, len(read), draft.tokens)
         stated = calibration.confidence(certainty) if certainty and calibration and calibration.stated else None
-        return Generation(reply, "", prompt, len(read), tokens, certainty, stated, nothing)
+        return Generation(reply, "", prompt, len(read), draft.tokens, certainty, stated, draft.nothing, noticed)
+
+    def _noticed(self, text: str, offsets: Sequence[tuple[int, int]], finds: Any) -> list[Noticed]:
+        """Return how likely the rules find something at the lines of a prompt."""
+        import numpy as np
+
+        places = places_of(text)
+        return noticed_at(places, 1 / (1 + np.exp(-finds[tokens_at(offsets, places)])))
+
+    def _amended(
+        self, draft: Draft, noticed: Sequence[Noticed], bound: float, longest: int, end: Callable[[Draft], None]
+    ) -> Draft:
+        """Return a reply that says what was noticed, too; what does not come to an action then is left as it was.
+
+        Args:
+            draft: a reply with an action.
+            noticed: in the order of the lines.
+            bound: how likely it must be.
+            longest: tokens of a reply at most.
+            end: writes a reply that is begun anew to its end.
+        """
+        tried = set[str]()
+        while left := [one for one in left_out(self._chain(draft), noticed, bound) if one.rule_id not in tried]:
+            tried.add(left[0].rule_id)
+            begun = self._begun(draft, left[0])
+            if len(begun.tokens) < longest:
+                end(begun)
+            draft = begun if begun.certainty else draft
+        return draft
+
+    def _chain(self, draft: Draft) -> Chain:
+        """Return the chain of a draft, as far as it is well formed."""
+        _, _, rest = self._text(draft.tokens).partition(ASKS_REASONS)
+        return parse_chain(rest.partition('"')[0])
+
+    def _begun(self, draft: Draft, one: Noticed) -> Draft:
+        """Begin a reply anew with the reasons before one that was noticed, and with its rule and line."""
+        reply, kept = self._text(draft.tokens), before(self._chain(draft), one)
+        opening = reply[: reply.index(ASKS_REASONS) + len(ASKS_REASONS)]
+        parts = [*map(write_reason, kept), one.rule_id, one.log_id]
+        tokens = self._encode(opening + " ".join(parts))
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(tokens, draft.tokens, strict=False)))
+        return Draft(tokens, [*draft.logs[:same], math.log(one.likelihood)], nothing=draft.nothing)
 
     def complete(
         self, prompt: list[dict[str, str]], *, choose: Callable[[Any], int] | None = None
@@ -227,7 +311,9 @@ class Embedded:
         room = self.about.context - longest
         if len(read) > room:
             return None, f"the prompt has {len(read)} tokens, and the model has room for {room} before its answer"
-        reply = self._text(list(self._tokens(read, longest, choose or likeliest)))
+        reading = _Reading(self._session, len(read) + longest)
+        logits, _ = reading.read(read)
+        reply = self._text(list(self._tokens(reading, logits, longest, choose or likeliest)))
         return (reply, "") if reply.strip() else (None, "the model gave nothing")
 
     def triage(self, observation: Mapping[str, Any]) -> Parsed:
@@ -253,56 +339,51 @@ class Embedded:
         return self._read(messages(observation, density=self.about.density))
 
     def _read(self, prompt: list[dict[str, str]]) -> list[int]:
+        return self._encode(self._chat(prompt))
+
+    def _chat(self, prompt: list[dict[str, str]]) -> str:
         before, between, after = self.about.template
-        text = f"{before}{prompt[0]['content']}{between}{prompt[1]['content']}{after}"
-        return self._encode(text)
+        return f"{before}{prompt[0]['content']}{between}{prompt[1]['content']}{after}"
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def _generate(
-        self, read: list[int], longest: int, nothing_from: float, ladder: Ladder | None
-    ) -> tuple[list[int], Certainty | None, float | None]:
-        """Return the reply's tokens, how sure they are, and how likely "nothing" was.
+    def _write(
+        self, draft: Draft, reading: _Reading, logits: Any, longest: int, nothing_from: float, ladder: Ladder | None
+    ) -> None:
+        """Write a draft to its end.
 
-        They are the likeliest at each step, but where "nothing" is not likely enough, or the ladder leaves no choice.
+        Its tokens are the likeliest at each step, but where "nothing" is not likely enough, or the ladder leaves no choice.
         """
-        reply: list[int] = []
-        logs: list[float] = []
-        certainty = nothing = None
+        reply = draft.tokens
 
         def choose(logits: Any) -> int:
-            nonlocal certainty, nothing
             token = likeliest(logits)
-            if token == self._nothing and nothing is None and self._text(reply).endswith(ASKS_REASONS):
-                nothing = math.exp(_log_share(logits, token))
-                token = token if nothing >= nothing_from else _likeliest_but(logits, token)
+            if token == self._nothing and draft.nothing is None and self._text(reply).endswith(ASKS_REASONS):
+                draft.nothing = math.exp(_log_share(logits, token))
+                token = token if draft.nothing >= nothing_from else _likeliest_but(logits, token)
             if ladder:
                 token = ladder.choose(token, logits, self._text(reply), self.pieces[token])
             if token == self.about.end:
                 return token
-            logs.append(_log_share(logits, token))
+            draft.logs.append(_log_share(logits, token))
             if token in self._firsts and self._text(reply).endswith(ASKS_ACTION):
-                action = _log_share(logits[self._firsts], self._firsts.index(token))
-                certainty = Certainty(action, sum(logs), min(logs), sum(logs) / len(logs))
+                action, logs = _log_share(logits[self._firsts], self._firsts.index(token)), draft.logs
+                draft.certainty = Certainty(action, sum(logs), min(logs), sum(logs) / len(logs))
             reply.append(token)
             return token
 
-        for _ in self._tokens(read, longest, choose):
+        for _ in self._tokens(reading, logits, longest - len(reply), choose):
             pass
-        return reply, certainty, nothing
 
-    def _tokens(self, read: list[int], longest: int, choose: Callable[[Any], int]) -> Iterator[int]:
-        """Yield a reply's tokens without its end, at most so many."""
-        reading = _Reading(self._session, len(read) + longest)
-        for start in range(0, len(read), CHUNK):
-            logits = reading.step(read[start : start + CHUNK])
-        for number in range(longest):
+    def _tokens(self, reading: _Reading, logits: Any, most: int, choose: Callable[[Any], int]) -> Iterator[int]:
+        """Yield a reply's further tokens without its end, at most so many."""
+        for number in range(most):
             token = choose(logits)
             if token == self.about.end:
                 return
             yield token
-            if number < longest - 1:
+            if number < most - 1:
                 logits = reading.step([token])
 
     @cached_property
@@ -389,23 +470,55 @@ class _Reading:
         import numpy as np
         import onnxruntime as ort
 
-        self._session, self._binding, self._total = session, session.io_binding(), 0
+        self._session, self._total = session, 0
+        self._binding, self._noticing = session.io_binding(), session.io_binding()
+        self._notices = any(output.name == FINDS for output in session.get_outputs())
         self._logits = ort.OrtValue.ortvalue_from_shape_and_type(session.get_outputs()[0].shape, np.float32)
-        self._binding.bind_ortvalue_output("logits", self._logits)
+        bindings = (self._binding, self._noticing)
+        for binding in bindings:
+            binding.bind_ortvalue_output("logits", self._logits)
         for past in session.get_inputs()[2:]:
             _, heads, _, width = past.shape
             cached = ort.OrtValue.ortvalue_from_numpy(np.zeros((1, heads, room, width), dtype=np.float32))
-            self._binding.bind_ortvalue_input(past.name, cached)
-            self._binding.bind_ortvalue_output(past.name.removeprefix("past_"), cached)
+            for binding in bindings:
+                binding.bind_ortvalue_input(past.name, cached)
+                binding.bind_ortvalue_output(past.name.removeprefix("past_"), cached)
+
+    def read(self, tokens: list[int]) -> tuple[Any, Any]:
+        """Read a prompt.
+
+        Returns:
+            The logits after it (float32 array [vocabulary]), and of each token how sure the model is that each rule finds something in its line
+            (logits, float32 array [tokens, rules]); None where the graph notices nothing.
+        """
+        import numpy as np
+        import onnxruntime as ort
+
+        noticed = []
+        for start in range(0, len(tokens), CHUNK):
+            part = tokens[start : start + CHUNK]
+            if self._notices:
+                finds = ort.OrtValue.ortvalue_from_shape_and_type([1, len(part), len(RULE_IDS)], np.float32)
+                self._noticing.bind_ortvalue_output(FINDS, finds)
+                noticed.append(finds)
+            logits = self._run(self._noticing if self._notices else self._binding, part)
+        return logits, np.concatenate([finds.numpy()[0] for finds in noticed]) if noticed else None
 
     def step(self, tokens: list[int]) -> Any:
         """Read some more tokens, and return the logits after the last: float32 array [vocabulary]."""
+        return self._run(self._binding, tokens)
+
+    def go_back(self, total: int) -> None:
+        """Forget all but the first tokens; what is read next takes the places of the rest."""
+        self._total = total
+
+    def _run(self, binding: Any, tokens: list[int]) -> Any:
         import numpy as np
 
         self._total += len(tokens)
-        self._binding.bind_cpu_input("tokens", np.array([tokens], dtype=np.int64))
-        self._binding.bind_cpu_input("total", np.array(self._total, dtype=np.int32))
-        self._session.run_with_iobinding(self._binding)
+        binding.bind_cpu_input("tokens", np.array([tokens], dtype=np.int64))
+        binding.bind_cpu_input("total", np.array(self._total, dtype=np.int32))
+        self._session.run_with_iobinding(binding)
         return self._logits.numpy()[0, 0]
 
 

@@ -132,9 +132,12 @@ def renamed(chain: Chain, names: Mapping[str, str]) -> Chain:
 # ---------------------------------------------------------------- written and read
 def write_chain(chain: Chain) -> str:
     """Write a chain as a rationale."""
-    return " ".join(
-        [*(part for reason in chain.reasons for part in _parts(reason)), write_end(chain.rung, chain.together)]
-    )
+    return " ".join([*map(write_reason, chain.reasons), write_end(chain.rung, chain.together)])
+
+
+def write_reason(reason: Reason) -> str:
+    """Write one reason of a chain."""
+    return " ".join(_parts(reason))
 
 
 def write_end(rung: str, together: bool) -> str:

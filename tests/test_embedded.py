@@ -143,9 +143,11 @@ def test_it_says_what_the_checkpoint_says_token_by_token(wild, wild_export):
 
 def test_a_prompt_is_not_read_again_for_each_token(wild_export, monkeypatch):
     given = []
-    step = embedded._Reading.step
+    read = embedded._Reading._run
     monkeypatch.setattr(
-        embedded._Reading, "step", lambda reading, tokens: given.append(len(tokens)) or step(reading, tokens)
+        embedded._Reading,
+        "_run",
+        lambda reading, binding, tokens: given.append(len(tokens)) or read(reading, binding, tokens),
     )
 
     reply = Embedded(wild_export).generate(SOME[0]["observation"])
@@ -381,7 +383,8 @@ def test_an_attackers_export_settles_nothing(ours, capsys):
 def test_nonsense_has_no_confidence_and_a_fault(wild_export):
     model = Embedded(wild_export)
 
-    assert model.generate(SOME[0]["observation"])[-2:] == (None, None)
+    nonsense = model.generate(SOME[0]["observation"])
+    assert (nonsense.confidence, nonsense.nothing, nonsense.noticed) == (None, None, [])
     answer, fault = model.triage(SOME[0]["observation"])
     assert answer is None
     assert "JSON object" in fault

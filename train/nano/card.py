@@ -143,6 +143,7 @@ def card(about: About, run: Path | None) -> str:
             "",
             *_calibration(about.calibration),
             *_by_ladder(about),
+            *_notice(about),
             *_caution(about),
             "",
             "## Limits",
@@ -214,6 +215,27 @@ def _by_ladder(about: About) -> Iterator[str]:
             "The model says what it found; the ladder says what follows. The end of a chain and the action are those that its own reasons lead to "
             "(`players.reasons.rungs_of`), so no answer contradicts its chain."
         )
+
+
+def _notice(about: About) -> Iterator[str]:
+    """Yield what it notices at the lines, how it learned to, and what that earns."""
+    tried, made = about.measured.get("notice", []), about.measured.get("noticing")
+    if about.notice_from is None or not tried or not made:
+        return
+    told = ", ".join(f"{of['val']:.3f} and {of['val_family']:.3f} {_from(of['from'])}" for of in tried)
+    precisions = ", ".join(
+        f"{of['named']:.3f} of the rules that lines name and {of['all']:.3f} of all on `{name}`"
+        for name, of in made["average_precision"].items()
+    )
+    yield ""
+    yield (
+        f"Two small layers say of each line which rules find something there (`python -m train.nano.noticing`, {made['incidents']:,} incidents of `train` and {made['drilled']:,} drilled ones); "
+        f"their average precision is {precisions}. What is at least {about.notice_from:g} likely and not in the chain is added to it. Mean reward (hardened) on `val` and `val_family`: {told}."
+    )
+
+
+def _from(bound: float | None) -> str:
+    return "without" if bound is None else f"from {bound:g} on"
 
 
 def _caution(about: About) -> Iterator[str]:

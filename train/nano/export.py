@@ -17,10 +17,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +30,7 @@ from typing import Any, NamedTuple
 from eval.rollouts import rollout
 from players.base import MARK, Density, Options, Reply
 from players.codec import LONGEST, PromptCodec
-from players.embedded import GRAPH, MODEL, TOKENIZER, About, Calibration, Certainty, Embedded, read_export
+from players.embedded import GRAPH, MODEL, TOKENIZER, About, Calibration, Certainty, Embedded, Generation, read_export
 from players.nano import TOGETHER, NanoModel
 from players.reply import parse
 from players.weights import ABOUT, ABOUT_ATTACKER, TEXT_VERSION, is_exported
@@ -51,6 +53,7 @@ SEED = 17  # of the incidents of `val`
 MAY_LOSE = 0.01  # of the accuracy, for 8 bits
 MUST_AGREE = 0.99  # of the decisions: two likeliest tokens may be as likely as makes no difference
 DENSITY: Density = "compact"
+NOTICE_BOUNDS = (0.5, 0.7, 0.85, 0.95)  # of the likelihood of a finding; how many are tried costs minutes
 MEASURED = ("accuracy", "macro_f1", "citation_recall")
 
 
@@ -112,13 +115,26 @@ class Source(Checkpoint):
         return Answers([reply.text or "" for part in batches for reply in player.answer(part)], [], [], [])
 
 
-def _answers_of(directory: Path, rows: Sequence[Row], who: str, *, nothing_from: float | None = None) -> Answers:
-    """Return what an export answers by what its description says; `nothing_from` in place of its own."""
+def _answers_of(
+    directory: Path,
+    rows: Sequence[Row],
+    who: str,
+    *,
+    nothing_from: float | None = None,
+    notice_from: float | None = None,
+) -> Answers:
+    """Return what an export answers by what its description says, a row on each core; `nothing_from` and `notice_from` in place of its own."""
     exported, answers = Embedded(directory), Answers([], [], [], [])
-    for row in track(rows, f"items, {who}", total=len(rows)):
+
+    def answer(row: Row) -> tuple[Generation, float]:
         started = time.thread_time()
-        generation = exported.generate(row["observation"], nothing_from=nothing_from)
-        answers.seconds.append(time.thread_time() - started)
+        generation = exported.generate(row["observation"], nothing_from=nothing_from, notice_from=notice_from)
+        return generation, time.thread_time() - started
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        pairs = list(track(pool.map(answer, rows), f"items, {who}", total=len(rows)))
+    for generation, seconds in pairs:
+        answers.seconds.append(seconds)
         answers.texts.append(generation.text or "")
         answers.certainties.append(generation.certainty)
         answers.nothings.append(generation.nothing)
@@ -208,6 +224,25 @@ def settle(out: Path, *, items: int = ITEMS, run: Path | None = None) -> About:
         raise BadRequestError(
             f"Expected an exported defender in {str(out)!r}, and found an {about.seat}, which decides nothing by a ladder."
         )
+    return write_settled(out, about, graph, tokenizer, items=items, run=run)
+
+
+def write_settled(
+    out: Path, about: About, graph: bytes, tokenizer: bytes, *, items: int = ITEMS, run: Path | None = None
+) -> About:
+    """Write an export of a graph in place of one, and settle anew how it decides.
+
+    Args:
+        out: the directory of the export.
+        about: what it said of itself.
+        graph: content of the model.onnx to write.
+        tokenizer: content of the tokenizer.json to write.
+        items: as in `settle`.
+        run: as in `settle`.
+
+    Raises:
+        OpenSOCError: it cannot be written.
+    """
     with _replaced(out) as aside:
         for name, content in ((GRAPH, graph), (TOKENIZER, tokenizer)):
             (aside / name).write_bytes(content)
@@ -221,34 +256,67 @@ def _settle(
     out: Path, rows: Sequence[Row], about: Mapping[str, Any], precision: str, measured: dict[str, Any]
 ) -> About:
     """Describe an export whose graph is written: how it decides, and what that was measured to be worth on `val`."""
-    settled = {**about, "by_ladder": True, "nothing_from": 0.0, "calibration": None}
+    settled = {**about, "by_ladder": True, "nothing_from": 0.0, "notice_from": None, "calibration": None}
     describe(out, settled, precision, measured)
-    answers = _answers_of(out, rows, "by the ladder")
-    measured["by_ladder"] = {"items": len(rows), **_metrics_of(answers, rows)}
-    settled["nothing_from"], answers = _with_caution(out, rows, answers, measured)
+    sets = {"val": rows, "val_family": validation_rows(SEED, len(rows), split="val_family")}
+    answers = {name: _answers_of(out, items, f"{name}, by the ladder") for name, items in sets.items()}
+    measured["by_ladder"] = {"items": len(rows), **_metrics_of(answers["val"], rows)}
+    if Embedded(out).notices:
+        settled["notice_from"], answers = _with_notice(out, sets, answers, measured)
+        describe(out, settled, precision, measured)
+    settled["nothing_from"], answers = _with_caution(out, sets, answers, measured)
     describe(out, settled, precision, measured)
-    settled["calibration"] = _calibration(out, rows, answers)
+    settled["calibration"] = _calibration(out, rows, answers["val"])
     return describe(out, settled, precision, measured)
 
 
-def _with_caution(out: Path, rows: Sequence[Row], answers: Answers, measured: dict[str, Any]) -> tuple[float, Answers]:
-    """Choose how likely "nothing" must be (`train.nano.caution`), note what that earns, and return it with the answers to `val` under it."""
-    others = validation_rows(SEED, len(rows), split="val_family")
-    choices, found = [], answers
-    for name, items, first in (("val", rows, answers), ("val_family", others, _answers_of(out, others, "val_family"))):
+def _with_notice(
+    out: Path, sets: Mapping[str, Sequence[Row]], answers: Mapping[str, Answers], measured: dict[str, Any]
+) -> tuple[float | None, dict[str, Answers]]:
+    """Choose how likely a finding must be for the chain to say so: the bound with the best mean of the sets' mean rewards, None where it should say none; note what each earns."""
+    tried: dict[float | None, dict[str, Answers]] = {None: dict(answers)}
+    for bound in NOTICE_BOUNDS:
+        tried[bound] = {
+            name: _answers_of(out, rows, f"{name}, what is noticed from {bound:g}", notice_from=bound)
+            for name, rows in sets.items()
+        }
+    rewards = {
+        bound: {name: _mean_reward(name, sets[name], some) for name, some in both.items()}
+        for bound, both in tried.items()
+    }
+    best = max(tried, key=lambda bound: sum(rewards[bound].values()))
+    measured["notice"] = [
+        {"from": bound, **{name: round(reward, 6) for name, reward in of.items()}} for bound, of in rewards.items()
+    ]
+    return best, tried[best]
+
+
+def _with_caution(
+    out: Path, sets: Mapping[str, Sequence[Row]], answers: Mapping[str, Answers], measured: dict[str, Any]
+) -> tuple[float, dict[str, Answers]]:
+    """Choose how likely "nothing" must be (`train.nano.caution`), note what that earns, and return it with the answers under it."""
+    choices, found = {}, {}
+    for name, items in sets.items():
+        first = answers[name]
         places = [place for place, nothing in enumerate(first.nothings) if nothing is not None]
         again = _answers_of(out, [items[place] for place in places], f"{name}, with a finding", nothing_from=NEVER)
-        second = first.with_others(places, again)
-        found = second if name == "val" else found
-        rewards = ([line["reward"] for line in _lines(name, items, either)] for either in (first, second))
-        choices.append([Choice(*choice) for choice in zip(first.nothings, *rewards, strict=True)])
-    bound = choose_bound(choices)
+        found[name] = first.with_others(places, again)
+        rewards = ([line["reward"] for line in _lines(name, items, either)] for either in (first, found[name]))
+        choices[name] = [Choice(*choice) for choice in zip(first.nothings, *rewards, strict=True)]
+    bound = choose_bound(list(choices.values()))
     measured["caution"] = {
         name: {"reward": round(reward_at(some, bound), 6), "reward_without": round(reward_at(some, 0.0), 6)}
-        for name, some in zip(("val", "val_family"), choices, strict=True)
+        for name, some in choices.items()
     }
-    places = [place for place, choice in enumerate(choices[0]) if is_doubted(choice, bound)]
-    return bound, answers.with_others(places, found.at(places))
+    doubted = {
+        name: [place for place, choice in enumerate(some) if is_doubted(choice, bound)]
+        for name, some in choices.items()
+    }
+    return bound, {name: answers[name].with_others(places, found[name].at(places)) for name, places in doubted.items()}
+
+
+def _mean_reward(name: str, rows: Sequence[Row], answers: Answers) -> float:
+    return sum(line["reward"] for line in _lines(name, rows, answers)) / len(rows)
 
 
 def _calibration(out: Path, rows: Sequence[Row], answers: Answers) -> Calibration | None:
@@ -430,9 +498,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "Expected a checkpoint or --settle, and got both; an export settles by itself how it decides."
             )
         if args.checkpoint:
-            _report(export(args.checkpoint, args.out, int8=args.int8, items=args.items, run=args.metrics))
+            report(export(args.checkpoint, args.out, int8=args.int8, items=args.items, run=args.metrics))
         elif args.settle:
-            _report(settle(args.out, items=args.items, run=args.metrics))
+            report(settle(args.out, items=args.items, run=args.metrics))
         elif args.metrics:
             write_card(args.out, card(Embedded(args.out).about, args.metrics))
         else:
@@ -446,7 +514,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _report(about: About) -> None:
+def report(about: About) -> None:
     measured = about.measured
     print(f"{measured['items']} incidents of {measured['set']}; a decision's time is that of one core")
     for name in ("checkpoint", "float32", "int8"):
@@ -454,6 +522,9 @@ def _report(about: About) -> None:
             print(f"{name:<10} accuracy {figures['accuracy']:.3f}, {', '.join(_told(figures))}")
     if figures := measured.get("by_ladder"):
         print(f"by the ladder: accuracy {figures['accuracy']:.3f} on {figures['items']} incidents of val")
+    for tried in measured.get("notice", ()):
+        bound = "nothing is noticed" if tried["from"] is None else f"a finding noticed from {tried['from']:g} on"
+        print(f"{bound}: mean reward {tried['val']:.3f} on val, {tried['val_family']:.3f} on val_family")
     for name, rewards in measured.get("caution", {}).items():
         print(
             f'{name:<10} mean reward {rewards["reward"]:.3f} where "nothing" must be {about.nothing_from:g} likely, {rewards["reward_without"]:.3f} without a bound'

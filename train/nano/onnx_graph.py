@@ -11,13 +11,16 @@ reads a prompt, in parts, and goes on from it token by token. Operators are of O
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from players.embedded import FINDS
 from schema import BadRequestError
 
 OPSET, IR = 23, 11
 OWN = "com.microsoft"  # onnxruntime's operators
 BLOCK, LEAST_BLOCK = 64, 16  # weights that share a scale: at most, and what MatMulNBits asks at least
+NOTICING = "noticing."  # begins the names of what `with_noticing` adds
 TOP = 127  # the largest whole number; -128 has no counterpart
 MIDDLE = 128  # stands for zero in an unsigned byte
 IN_EIGHT_BITS = 4  # of MatMulNBits' accuracy levels: products of bytes
@@ -34,6 +37,87 @@ def graph_of(model: Any, *, eight_bits: bool = False) -> Any:
         BadRequestError: it is another architecture, or one of its settings that the graph does not know.
     """
     return _Graph(model, eight_bits).build()
+
+
+class Noticing(NamedTuple):
+    """Layers that say of a token which rules find something in its line.
+
+    `rules` has a vector for the token of each rule, float array [numbers]; another token has zeros. `layers` are matrices [outputs, inputs] and biases [outputs]: the
+    first takes a token's last state, then the vector; between two of them what is below 0 is cut off; the last gives a logit for each rule.
+    """
+
+    rules: Mapping[int, Any]
+    layers: Sequence[tuple[Any, Any]]
+
+
+def with_noticing(graph: bytes, noticing: Noticing) -> bytes:
+    """Return a graph with one output more, `finds` [1, n, rules] float32: the logits of `Noticing` for each token.
+
+    Args:
+        graph: content of a model.onnx that `graph_of` built; what it noticed before is replaced.
+        noticing: the layers.
+    """
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    model = onnx.load_model_from_string(graph)
+    own = model.graph
+    _drop_noticing(own)
+    last = next(node for node in own.node if list(node.input[1:]) == ["last"])
+    norm = next(node for node in own.node if node.input[0] == last.output[0])
+    rule_of = np.zeros(_tokens_of(own), dtype=np.int64)
+    rule_of[list(noticing.rules)] = np.arange(1, 1 + len(noticing.rules))
+    vectors = np.stack(list(noticing.rules.values()))
+
+    def weight(name: str, value: Any) -> str:
+        own.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), f"{NOTICING}{name}"))
+        return f"{NOTICING}{name}"
+
+    def op(kind: str, *inputs: str, name: str = "", **settings: Any) -> str:
+        output = name or f"{NOTICING}{len(own.node)}"
+        own.node.append(helper.make_node(kind, inputs, [output], name=f"{NOTICING}node_{len(own.node)}", **settings))
+        return output
+
+    settings = {setting.name: helper.get_attribute_value(setting) for setting in norm.attribute}
+    state = op("RMSNormalization", last.input[0], "norm", **settings)
+    rule = op("Gather", weight("rule_of", rule_of), "tokens")
+    vector = op("Gather", weight("rules", np.concatenate([np.zeros_like(vectors[:1]), vectors])), rule)
+    x = op("Concat", state, vector, axis=-1)
+    for number, (matrix, bias) in enumerate(noticing.layers):
+        x = op("Relu", x) if number else x
+        is_last = number == len(noticing.layers) - 1
+        product = op("MatMul", x, weight(f"{number}.weight", matrix.T))
+        x = op("Add", product, weight(f"{number}.bias", bias), name=FINDS if is_last else "")
+    own.output.append(helper.make_tensor_value_info(FINDS, TensorProto.FLOAT, [1, "n", len(noticing.layers[-1][1])]))
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _tokens_of(graph: Any) -> int:
+    """Return the size of a graph's vocabulary."""
+    logits = next(output for output in graph.output if output.name == "logits")
+    return int(logits.type.tensor_type.shape.dim[-1].dim_value)
+
+
+def without_noticing(graph: bytes) -> bytes:
+    """Return a graph without what `with_noticing` added."""
+    import onnx
+
+    model = onnx.load_model_from_string(graph)
+    _drop_noticing(model.graph)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _drop_noticing(graph: Any) -> None:
+    """Take off a graph what `with_noticing` added."""
+    for things, kept in (
+        (graph.node, [node for node in graph.node if not node.name.startswith(NOTICING)]),
+        (graph.initializer, [weight for weight in graph.initializer if not weight.name.startswith(NOTICING)]),
+        (graph.output, [output for output in graph.output if output.name != FINDS]),
+    ):
+        del things[:]
+        things.extend(kept)
 
 
 def whole(matrix: Any) -> tuple[Any, Any]:

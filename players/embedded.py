@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from players.base import Density, Options, Player, Reply, Row, cut
 from players.compact import is_silent
-from players.noticing import RULE_IDS, Noticed, before, left_out, noticed_at, places_of, tokens_at
+from players.noticing import Noticed, before, left_out, named_in, tokens_at
 from players.prompt import messages
 from players.reasons import NO_REASONS, RUNGS, Chain, parse_chain, rungs_of, write_end, write_reason
 from players.reply import Parsed, parse
@@ -37,7 +37,7 @@ MODEL = Path(__file__).resolve().parent.parent / "models" / "defender"
 GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
 MAKE = "make it with `python -m train.nano.export CHECKPOINT`"
 CHUNK = 256  # tokens of a prompt that are read at once: later ones look back at them, so attention to what comes later costs nothing
-FINDS = "finds"  # the output of a graph that notices findings: a logit for each token and rule
+FINDS = "finds"  # the output of a graph that notices findings, a logit for each token
 ASKS_ACTION = '"action": "'  # after it a reply names its action
 ASKS_REASONS = '"rationale": "'  # after it a reply names its first rule, or `so=nothing`
 
@@ -144,6 +144,7 @@ class Generation(NamedTuple):
     `text` is the reply as it stands, None where it gave none; `fault` then says why. `tokens` are those of the reply without the end token.
     `certainty` is None where the reply names no action, `confidence` there and where the model's is not to be trusted. `nothing` is how likely the model held it,
     from 0 to 1, that nothing was found; None where it did not come to say so, or another reply was likelier.
+    `noticed` is what it noticed at the lines; empty where the graph notices nothing.
     """
 
     text: str | None
@@ -252,16 +253,17 @@ class Embedded:
             draft = self._amended(draft, noticed, bound, longest, end)
         reply, certainty, calibration = self._text(draft.tokens), draft.certainty, self.about.calibration
         if not reply.strip():
-            return Generation(None, "the model gave nothing", prompt, len(read), draft.tokens)
+            return Generation(None, "the model gave nothing", prompt, len(read), draft.tokens, noticed=noticed)
         stated = calibration.confidence(certainty) if certainty and calibration and calibration.stated else None
         return Generation(reply, "", prompt, len(read), draft.tokens, certainty, stated, draft.nothing, noticed)
 
     def _noticed(self, text: str, offsets: Sequence[tuple[int, int]], finds: Any) -> list[Noticed]:
-        """Return how likely the rules find something at the lines of a prompt."""
-        import numpy as np
-
-        places = places_of(text)
-        return noticed_at(places, 1 / (1 + np.exp(-finds[tokens_at(offsets, places)])))
+        """Return how likely the rules that the lines of a prompt name find something there."""
+        named = named_in(text)
+        return [
+            Noticed(name.rule_id, name.log_id, 1 / (1 + math.exp(-float(finds[token]))))
+            for name, token in zip(named, tokens_at(offsets, named), strict=True)
+        ]
 
     def _amended(
         self, draft: Draft, noticed: Sequence[Noticed], bound: float, longest: int, end: Callable[[Draft], None]
@@ -488,8 +490,8 @@ class _Reading:
         """Read a prompt.
 
         Returns:
-            The logits after it (float32 array [vocabulary]), and of each token how sure the model is that each rule finds something in its line
-            (logits, float32 array [tokens, rules]); None where the graph notices nothing.
+            The logits after it (float32 array [vocabulary]), and of each token how sure the model is that it names a rule which finds
+            something in its line (logits, float32 array [tokens]); None where the graph notices nothing.
         """
         import numpy as np
         import onnxruntime as ort
@@ -498,7 +500,7 @@ class _Reading:
         for start in range(0, len(tokens), CHUNK):
             part = tokens[start : start + CHUNK]
             if self._notices:
-                finds = ort.OrtValue.ortvalue_from_shape_and_type([1, len(part), len(RULE_IDS)], np.float32)
+                finds = ort.OrtValue.ortvalue_from_shape_and_type([1, len(part)], np.float32)
                 self._noticing.bind_ortvalue_output(FINDS, finds)
                 noticed.append(finds)
             logits = self._run(self._noticing if self._notices else self._binding, part)

@@ -9,9 +9,8 @@ from functools import partial
 import pytest
 
 from generator.incidents import generate
-from players import noticing
 from players.embedded import GRAPH, Certainty, Embedded, _Reading
-from players.noticing import RULE_IDS, Noticed, Place, before, left_out, noticed_at, places_of, tokens_at
+from players.noticing import RULE_IDS, Named, Noticed, before, left_out, named_in, tokens_at
 from players.prompt import user_text
 from players.reasons import Chain, Reason, parse_chain
 from players.reply import parse
@@ -28,6 +27,15 @@ def observation(task="stage4_adversarial", seed=0):
     return item_of(generate(task, seed, split="val"))["observation"]
 
 
+def window_with(rule_id):
+    """Return an incident in which the first line names a rule, so that its reason stands before others."""
+    for seed in range(100):
+        shown = observation("stage3_mixed", seed)
+        if rule_id in rules_at(shown["log_window"][0]):
+            return shown
+    raise AssertionError(rule_id)
+
+
 def reason(rule_id, *lines):
     return Reason(rule_id, lines, "confirmed", "host", hosts=("@host1",))
 
@@ -35,17 +43,16 @@ def reason(rule_id, *lines):
 # ---------------------------------------------------------------- where
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("seed", range(5))
-def test_a_prompt_is_asked_at_each_name_of_a_rule_and_at_each_line(task, seed):
+def test_each_rule_that_a_line_names_is_found_where_its_name_ends(task, seed):
     shown = observation(task, seed)
     text = user_text(shown, "compact")
-    places = places_of(text)
+    named = named_in(text)
 
-    named = [(place.log_id, RULE_IDS[place.rule]) for place in places if place.rule is not None]
-    assert named == [(row["log_id"], rule_id) for row in shown["log_window"] for rule_id in rules_at(row)]
-    assert [place.log_id for place in places if place.rule is None] == [row["log_id"] for row in shown["log_window"]]
-    for place in places:
-        assert text[: place.end].endswith(place.log_id if place.rule is None else RULE_IDS[place.rule])
-    assert [place.end for place in places] == sorted(place.end for place in places)
+    assert [(name.log_id, name.rule_id) for name in named] == [
+        (row["log_id"], rule_id) for row in shown["log_window"] for rule_id in rules_at(row)
+    ]
+    assert all(text[: name.end].endswith(name.rule_id) for name in named)
+    assert [name.end for name in named] == sorted({name.end for name in named})
 
 
 @pytest.mark.parametrize(
@@ -66,36 +73,24 @@ def test_text_of_a_line_names_no_rule(text, field):
         if row["event_type"] == "process" and list(row["fields"])[-1] == "parent_path"
     )
     line["fields"][field] = text
-    asked = places_of(user_text(shown, "compact"))
 
-    here = [RULE_IDS[place.rule] for place in asked if place.log_id == line["log_id"] and place.rule is not None]
-    assert here == list(rules_at(line))
-    assert [place.log_id for place in asked if place.rule is None] == [row["log_id"] for row in shown["log_window"]]
+    named = named_in(user_text(shown, "compact"))
 
-
-def test_a_place_is_the_token_in_which_it_ends():
-    text = "+1 a.b rules=cd L1-0"
-    offsets = [(0, 6), (6, 13), (13, 14), (14, 15), (15, 20)]
-
-    assert tokens_at(offsets, [Place("L1-0", 0, 15), Place("L1-0", None, 20)]) == [3, 4]
-    assert tokens_at(offsets, [Place("L1-0", 0, 14)]) == [2]
-    assert tokens_at([(0, len(text))], [Place("L1-0", 0, 15), Place("L1-0", None, 20)]) == [0, 0]
-
-
-# ---------------------------------------------------------------- what
-def test_a_named_rule_is_read_at_its_name_and_others_at_the_end_of_the_line():
-    likely = np.zeros((4, len(RULE_IDS)))
-    likely[0, 3], likely[1, 3], likely[1, 5], likely[1, 6], likely[3, 3] = 0.2, 0.9, 0.8, noticing.LEAST / 2, 0.7
-    places = [Place("L1-0", 3, 1), Place("L1-0", None, 2), Place("L1-1", 4, 3), Place("L1-1", None, 4)]
-
-    assert noticed_at(places, likely) == [
-        Noticed(RULE_IDS[3], "L1-0", 0.2),
-        Noticed(RULE_IDS[5], "L1-0", 0.8),
-        Noticed(RULE_IDS[4], "L1-1", 0.0),
-        Noticed(RULE_IDS[3], "L1-1", 0.7),
+    assert [(name.log_id, name.rule_id) for name in named] == [
+        (row["log_id"], rule_id) for row in shown["log_window"] for rule_id in rules_at(row)
     ]
 
 
+def test_a_name_is_read_at_the_token_in_which_it_ends():
+    text = "+1 a.b rules=cd,e L1-0"
+    offsets = [(0, 6), (6, 13), (13, 14), (14, 15), (15, 16), (16, 17), (17, 22)]
+    named = [Named("cd", "L1-0", 15), Named("e", "L1-0", 17)]
+
+    assert tokens_at(offsets, named) == [3, 5]
+    assert tokens_at([(0, len(text))], named) == [0, 0]
+
+
+# ---------------------------------------------------------------- what
 def test_what_a_chain_leaves_out_comes_at_its_first_likely_line():
     chain = Chain((reason("b", "L1-3"),), "host")
     noticed = [
@@ -188,17 +183,21 @@ def test_a_graph_says_at_each_place_what_the_layers_say_of_its_state(ours):
     row = validation_rows(5, 4)[3]
     text = model._chat([*_prompt(row)])
     encoding = tokenizer.encode(text, add_special_tokens=False)
-    places = places_of(text)
-    tokens = tokens_at(encoding.offsets, places)
+    named = named_in(text)
+    tokens = tokens_at(encoding.offsets, named)
     assert len(encoding.ids) > 256  # more than is read at once
 
     logits, finds = _Reading(model._session, len(encoding.ids)).read(encoding.ids)
 
     with torch.no_grad():
         states = weighed.model(torch.tensor([encoding.ids])).last_hidden_state[0][tokens]
-        right = made(states, torch.tensor([-1 if place.rule is None else place.rule for place in places]))
-    assert finds.shape == (len(encoding.ids), len(RULE_IDS))
+        right = made(states, torch.tensor([RULE_IDS.index(name.rule_id) for name in named]))
+    assert finds.shape == (len(encoding.ids),)
+    assert len(named) > 3
     assert np.abs(finds[tokens] - right.numpy()).max() < 1e-3
+    noticed = model.generate(row["observation"]).noticed
+    assert [one[:2] for one in noticed] == [name[:2] for name in named]
+    assert [one.likelihood for one in noticed] == pytest.approx(right.sigmoid().tolist(), abs=1e-3)
     plain, nothing = _Reading(put(ours, graph)._session, len(encoding.ids)).read(encoding.ids)
     assert nothing is None
     assert np.abs(logits - plain).max() < 1e-4
@@ -221,11 +220,22 @@ def test_a_graph_is_taught_anew_and_forgets(ours):
 
 
 def certain(weights, rule_id):
-    """Let layers hold for certain, wherever they are asked, that one rule finds something, and no other."""
-    matrix, bias = weights.layers[-1]
-    bias = np.full_like(bias, -20)
-    bias[RULE_IDS.index(rule_id)] = 20
-    return weights._replace(layers=[*weights.layers[:-1], (np.zeros_like(matrix), bias)])
+    """Let layers hold for certain that one rule finds something wherever a line names it, and no other."""
+    rules = {
+        token: np.eye(48)[0] * 1.0 if number == RULE_IDS.index(rule_id) else np.zeros(48)
+        for number, token in enumerate(weights.rules)
+    }
+    first = np.zeros_like(weights.layers[0][0])
+    first[0, -48] = 1
+    second = np.zeros_like(weights.layers[1][0])
+    second[0, 0] = 1
+    last = np.zeros_like(weights.layers[2][0])
+    last[0, 0] = 40
+    layers = [
+        (matrix, np.zeros_like(bias)) for matrix, (_, bias) in zip((first, second, last), weights.layers, strict=True)
+    ]
+    layers[-1] = (last, np.full_like(weights.layers[-1][1], -20))
+    return weights._replace(rules={token: vector.astype(np.float32) for token, vector in rules.items()}, layers=layers)
 
 
 def test_what_is_noticed_comes_into_the_chain_with_its_rule_and_line(ours, monkeypatch):
@@ -233,18 +243,18 @@ def test_what_is_noticed_comes_into_the_chain_with_its_rule_and_line(ours, monke
 
     weights = certain(noticer(ours)[1], "code-injection")
     model = put(ours, with_noticing((ours / GRAPH).read_bytes(), weights), notice_from=0.5, nothing_from=0.0)
-    shown = observation()
+    shown = window_with("code-injection")
     drafts = []
     monkeypatch.setattr(model, "_write", writer(model, drafts))
 
     generation = model.generate(shown)
 
-    first = shown["log_window"][0]["log_id"]
+    first = next(row["log_id"] for row in shown["log_window"] if "code-injection" in rules_at(row))
     assert drafts[1].startswith(f'{{"rationale": "code-injection {first}')
     assert len(drafts) == 2
     chain = parse_chain(parse(generation.text).answer["rationale"])
     assert [found.rule_id for found in chain.reasons] == ["code-injection", "remote-shell-pipe"]
-    assert {one.likelihood > 0.99 for one in generation.noticed if one.rule_id == "code-injection"} == {True}
+    assert {one.rule_id for one in generation.noticed if one.likelihood > 0.5} == {"code-injection"}
     assert model.generate(shown, notice_from=2).text == drafts_text(drafts[0])
 
 
@@ -256,7 +266,7 @@ def test_a_reply_that_comes_to_no_action_when_it_is_amended_stays_as_it_was(ours
     drafts = []
     monkeypatch.setattr(model, "_write", writer(model, drafts, fails_at=2))
 
-    assert model.generate(observation()).text == drafts_text(drafts[0])
+    assert model.generate(window_with("code-injection")).text == drafts_text(drafts[0])
     assert len(drafts) == 2
 
 

@@ -223,13 +223,10 @@ def _notice(about: About) -> Iterator[str]:
     if about.notice_from is None or not tried or not made:
         return
     told = ", ".join(f"{of['val']:.3f} and {of['val_family']:.3f} {_from(of['from'])}" for of in tried)
-    precisions = ", ".join(
-        f"{of['named']:.3f} of the rules that lines name and {of['all']:.3f} of all on `{name}`"
-        for name, of in made["average_precision"].items()
-    )
+    precisions = ", ".join(f"{figure:.3f} on `{name}`" for name, figure in made["average_precision"].items())
     yield ""
     yield (
-        f"Two small layers say of each line which rules find something there (`python -m train.nano.noticing`, {made['incidents']:,} incidents of `train` and {made['drilled']:,} drilled ones); "
+        f"Small layers say of each rule that a line names whether it finds something there (`python -m train.nano.noticing`, {made['incidents']:,} incidents of `train` and {made['drilled']:,} drilled ones); "
         f"their average precision is {precisions}. What is at least {about.notice_from:g} likely and not in the chain is added to it. Mean reward (hardened) on `val` and `val_family`: {told}."
     )
 

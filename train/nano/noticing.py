@@ -1,6 +1,6 @@
 """Teach an export to notice: python -m train.nano.noticing [--out models/defender] --work out/noticing
 
-Reads fresh incidents with the weights of the export, and learns for each rule that a line names (`rules=`) whether the verifier finds something by it there: two small layers
+Reads fresh incidents with the weights of the export, and learns for each rule that a line names (`rules=`) whether the verifier finds something by it there: small layers
 on the last state of the token where the rule's name ends. The weights of the export stay as they are; its graph gets one output more, and the player adds
 what was noticed to the chain (`players.noticing`). Then the export settles anew how it decides, as `train.nano.export --settle` does: test sets have no say.
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from players.embedded import MODEL, About, read_export
-from players.noticing import RULE_IDS, Place, places_of, tokens_at
+from players.noticing import RULE_IDS, named_in, tokens_at
 from players.prompt import messages
 from runs.arguments import natural, positive
 from runs.directory import locked
@@ -45,19 +45,19 @@ from train.nano.unpack import chat_tokenizer, model_of
 from verifier.decision import judge_observation
 
 PART = 100  # incidents of a file
-OF_RULE, INNER = 48, 256  # numbers for each rule, and within the layers
-DROPOUT, DECAY, RATE, EPOCHS, BATCH = 0.3, 0.05, 3e-3, 25, 512
+OF_RULE, INNER = 48, 192  # numbers for each rule, and within the layers
+DROPOUT, DECAY, RATE, EPOCHS, BATCH = 0.3, 0.05, 2e-3, 20, 512
 CHECKED: tuple[Split, ...] = ("val", "val_family")
 DRILLED = Shares(drills=1.0, other_words=0.3)
 
 
 class Readings(NamedTuple):
-    """What was read at the places of some prompts (`players.noticing.places_of`).
+    """What was read where the lines of some prompts name a rule.
 
     Args:
-        states: of the model at each, float16 [n, width].
-        rules: the rule whose name stands there, its place in `RULE_IDS`, or -1 at a line's end; int16 [n].
-        finds: which rules find something in the line, bool [n, rules].
+        states: of the model at each name, float16 [n, width].
+        rules: which rule it is, text [n].
+        finds: whether it finds something in the line, bool [n].
     """
 
     states: Any
@@ -110,40 +110,25 @@ def read_part(export: Path, part: Part, path: Path) -> int:
     torch.set_num_threads(1)
     about, model, tokenizer = _loaded(export)
     states: list[Any] = [np.zeros((0, model.config.hidden_size), np.float16)]
-    rules: list[int] = []
-    finds: list[Any] = [np.zeros((0, len(RULE_IDS)), bool)]
+    rules: list[str] = []
+    finds: list[bool] = []
     for row in part.rows():
         before, between, after = about.template
         system, user = messages(row["observation"], about.density)
         text = f"{before}{system['content']}{between}{user['content']}{after}"
-        encoding, places = tokenizer.encode(text, add_special_tokens=False), places_of(text)
-        if len(encoding.ids) > about.context:
+        encoding, named = tokenizer.encode(text, add_special_tokens=False), named_in(text)
+        if not named or len(encoding.ids) > about.context:
             continue
         with torch.no_grad():
             last = model.model(torch.tensor([encoding.ids]), use_cache=False).last_hidden_state[0]
-        states.append(last[tokens_at(encoding.offsets, places)].numpy().astype(np.float16))
-        rules += [-1 if place.rule is None else place.rule for place in places]
-        finds.append(_finds(row, places))
+        states.append(last[tokens_at(encoding.offsets, named)].numpy().astype(np.float16))
+        found = judge_observation(row["observation"]).findings
+        right = {(finding.rule_id, log_id) for finding in found for log_id in finding.evidence}
+        rules += [name.rule_id for name in named]
+        finds += [(name.rule_id, name.log_id) in right for name in named]
     with written_aside(path) as file:
-        np.savez_compressed(
-            file, states=np.concatenate(states), rules=np.array(rules, np.int16), finds=np.concatenate(finds)
-        )
+        np.savez(file, states=np.concatenate(states), rules=np.array(rules, str), finds=np.array(finds, bool))
     return part.number
-
-
-def _finds(row: Row, places: Sequence[Place]) -> Any:
-    """Return which rules find something in the line of each place, bool [places, rules]."""
-    import numpy as np
-
-    numbers = {rule_id: number for number, rule_id in enumerate(RULE_IDS)}
-    by_line: dict[str, list[int]] = {}
-    for finding in judge_observation(row["observation"]).findings:
-        for log_id in finding.evidence:
-            by_line.setdefault(log_id, []).append(numbers[finding.rule_id])
-    finds = np.zeros((len(places), len(RULE_IDS)), bool)
-    for place, of_place in zip(places, finds, strict=True):
-        of_place[by_line.get(place.log_id, [])] = True
-    return finds
 
 
 @lru_cache(maxsize=1)
@@ -180,9 +165,10 @@ def readings(parts: Sequence[Part], work: Path) -> Readings:
 def learn(read: Readings, *, seed: int) -> Any:
     """Return a noticer (`noticer_of`) that learned what the rules find.
 
-    AdamW on the binary cross-entropy, `EPOCHS` times over all: at a name that of its rule, at a line's end the sum over all rules.
+    AdamW on the binary cross-entropy of each name, `EPOCHS` times over all.
     """
     import torch
+    from torch.nn import functional as F
 
     torch.manual_seed(seed)
     states, rules, finds = _tensors(read)
@@ -194,7 +180,7 @@ def learn(read: Readings, *, seed: int) -> Any:
     with progress(steps, "steps", line_s=30.0) as bar:
         for _ in range(EPOCHS):
             for some in torch.randperm(len(finds)).split(BATCH):
-                loss = _losses(noticer, states[some], rules[some], finds[some].float()).mean()
+                loss = F.binary_cross_entropy_with_logits(noticer(states[some], rules[some]), finds[some])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -203,32 +189,23 @@ def learn(read: Readings, *, seed: int) -> Any:
     return noticer.eval()
 
 
-def _losses(noticer: Any, states: Any, rules: Any, finds: Any) -> Any:
-    """Return the loss at each place, float [n]."""
-    from torch.nn import functional as F
-
-    losses = F.binary_cross_entropy_with_logits(noticer(states, rules), finds, reduction="none")
-    of_rule = losses.gather(1, rules.clamp(min=0)[:, None])[:, 0]
-    return of_rule.where(rules >= 0, losses.sum(1))
-
-
 def noticer_of(width: int) -> Any:
-    """Make layers with random weights that give a logit for each rule (float [n, rules]) from states (float [n, width]) and the rules that stand there (int [n], -1 for none)."""
+    """Make layers with random weights that give logits (float [n]) for states (float [n, width]) and their rules (places in `RULE_IDS`, int [n])."""
     import torch
 
     class Noticer(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.rules = torch.nn.Embedding(len(RULE_IDS) + 1, OF_RULE, padding_idx=0)
+            self.rules = torch.nn.Embedding(len(RULE_IDS), OF_RULE)
             self.drop, self.cut = torch.nn.Dropout(DROPOUT), torch.nn.ReLU()
-            sizes = ((width + OF_RULE, INNER), (INNER, INNER), (INNER, len(RULE_IDS)))
+            sizes = ((width + OF_RULE, INNER), (INNER, INNER), (INNER, 1))
             self.layers = torch.nn.ModuleList(torch.nn.Linear(*size) for size in sizes)
 
         def forward(self, states: Any, rules: Any) -> Any:
-            x = torch.cat([self.drop(states), self.rules(rules + 1)], dim=1)
+            x = torch.cat([self.drop(states), self.rules(rules)], dim=1)
             for layer in self.layers[:-1]:
                 x = self.drop(self.cut(layer(x)))
-            return self.layers[-1](x)
+            return self.layers[-1](x)[:, 0]
 
     return Noticer()
 
@@ -236,24 +213,19 @@ def noticer_of(width: int) -> Any:
 def _tensors(read: Readings) -> tuple[Any, Any, Any]:
     import torch
 
-    return torch.from_numpy(read.states).float(), torch.from_numpy(read.rules).long(), torch.from_numpy(read.finds)
+    places = {rule_id: place for place, rule_id in enumerate(RULE_IDS)}
+    rules = torch.tensor([places[str(rule_id)] for rule_id in read.rules], dtype=torch.long)
+    return torch.from_numpy(read.states).float(), rules, torch.from_numpy(read.finds).float()
 
 
-def average_precisions(noticer: Any, read: Readings) -> dict[str, float]:
-    """Return the average precision (scikit-learn's), 0 to 1: of the rules that lines name, and of all others at the lines' ends."""
+def average_precision(noticer: Any, read: Readings) -> float:
+    """Return the average precision over the names, 0 to 1 (scikit-learn's)."""
     import torch
     from sklearn.metrics import average_precision_score
 
     states, rules, finds = _tensors(read)
     with torch.no_grad():
-        logits = noticer(states, rules)
-    at_names, at_ends = rules >= 0, rules < 0
-    chosen = rules[at_names][:, None]
-    pairs = {
-        "named": (finds[at_names].gather(1, chosen), logits[at_names].gather(1, chosen)),
-        "all": (finds[at_ends].flatten(), logits[at_ends].flatten()),
-    }
-    return {name: round(float(average_precision_score(found, likely)), 4) for name, (found, likely) in pairs.items()}
+        return round(float(average_precision_score(finds.numpy(), noticer(states, rules).numpy())), 4)
 
 
 def weights_of(noticer: Any, tokens: Mapping[str, int]) -> Noticing:
@@ -264,7 +236,7 @@ def weights_of(noticer: Any, tokens: Mapping[str, int]) -> Noticing:
         tokens: with which token the name of each rule ends.
     """
     layers = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in noticer.layers]
-    vectors = noticer.rules.weight.detach().numpy()[1:]
+    vectors = noticer.rules.weight.detach().numpy()
     return Noticing({tokens[rule_id]: vector for rule_id, vector in zip(RULE_IDS, vectors, strict=True)}, layers)
 
 
@@ -303,13 +275,13 @@ def teach(
         read_all(out.resolve(), [*learned, *(part for parts in checked.values() for part in parts)], work, workers)
         of_training = readings(learned, work)
         noticer = learn(of_training, seed=seed)
-        figures = {split: average_precisions(noticer, readings(parts, work)) for split, parts in checked.items()}
+        figures = {split: average_precision(noticer, readings(parts, work)) for split, parts in checked.items()}
     encode = Tokenizer.from_str(tokenizer.decode()).encode
     tokens = {rule_id: encode(rule_id, add_special_tokens=False).ids[-1] for rule_id in RULE_IDS}
     made = {
         "incidents": incidents,
         "drilled": drilled,
-        "places": len(of_training.finds),
+        "names": len(of_training.finds),
         "average_precision": figures,
     }
     taught = about.model_copy(update={"measured": {**about.measured, "noticing": made}})

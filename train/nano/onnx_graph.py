@@ -40,10 +40,10 @@ def graph_of(model: Any, *, eight_bits: bool = False) -> Any:
 
 
 class Noticing(NamedTuple):
-    """Layers that say of a token which rules find something in its line.
+    """Layers that say of a token that names a rule whether that finds something in its line.
 
     `rules` has a vector for the token of each rule, float array [numbers]; another token has zeros. `layers` are matrices [outputs, inputs] and biases [outputs]: the
-    first takes a token's last state, then the vector; between two of them what is below 0 is cut off; the last gives a logit for each rule.
+    first takes a token's last state, then the vector; between two of them what is below 0 is cut off; the last has one output, a logit.
     """
 
     rules: Mapping[int, Any]
@@ -51,7 +51,7 @@ class Noticing(NamedTuple):
 
 
 def with_noticing(graph: bytes, noticing: Noticing) -> bytes:
-    """Return a graph with one output more, `finds` [1, n, rules] float32: the logits of `Noticing` for each token.
+    """Return a graph with one output more, `finds` [1, n] float32: the logit of `Noticing` for each token; of one that names no rule it says nothing.
 
     Args:
         graph: content of a model.onnx that `graph_of` built; what it noticed before is replaced.
@@ -86,10 +86,9 @@ def with_noticing(graph: bytes, noticing: Noticing) -> bytes:
     x = op("Concat", state, vector, axis=-1)
     for number, (matrix, bias) in enumerate(noticing.layers):
         x = op("Relu", x) if number else x
-        is_last = number == len(noticing.layers) - 1
-        product = op("MatMul", x, weight(f"{number}.weight", matrix.T))
-        x = op("Add", product, weight(f"{number}.bias", bias), name=FINDS if is_last else "")
-    own.output.append(helper.make_tensor_value_info(FINDS, TensorProto.FLOAT, [1, "n", len(noticing.layers[-1][1])]))
+        x = op("Add", op("MatMul", x, weight(f"{number}.weight", matrix.T)), weight(f"{number}.bias", bias))
+    op("Squeeze", x, weight("width", np.array([2], dtype=np.int64)), name=FINDS)
+    own.output.append(helper.make_tensor_value_info(FINDS, TensorProto.FLOAT, [1, "n"]))
     checker.check_model(model)
     return bytes(model.SerializeToString())
 

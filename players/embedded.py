@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -261,7 +262,7 @@ class Embedded:
         """Return how likely the rules that the lines of a prompt name find something there."""
         named = named_in(text)
         return [
-            Noticed(name.rule_id, name.log_id, 1 / (1 + math.exp(-float(finds[token]))))
+            Noticed(name.rule_id, name.log_id, (1 + math.tanh(float(finds[token]) / 2)) / 2)
             for name, token in zip(named, tokens_at(offsets, named), strict=True)
         ]
 
@@ -298,7 +299,9 @@ class Embedded:
         parts = [*map(write_reason, kept), one.rule_id, one.log_id]
         tokens = self._encode(opening + " ".join(parts))
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(tokens, draft.tokens, strict=False)))
-        return Draft(tokens, [*draft.logs[:same], math.log(one.likelihood)], nothing=draft.nothing)
+        return Draft(
+            tokens, [*draft.logs[:same], math.log(max(one.likelihood, sys.float_info.min))], nothing=draft.nothing
+        )
 
     def complete(
         self, prompt: list[dict[str, str]], *, choose: Callable[[Any], int] | None = None

@@ -258,6 +258,21 @@ def test_what_is_noticed_comes_into_the_chain_with_its_rule_and_line(ours, monke
     assert model.generate(shown, notice_from=2).text == drafts_text(drafts[0])
 
 
+def test_a_model_may_be_as_sure_as_numbers_go(ours, monkeypatch):
+    from train.nano.onnx_graph import with_noticing
+
+    weights = certain(noticer(ours)[1], "code-injection")
+    (matrix, bias), sure = weights.layers[-1], 1e4
+    weights = weights._replace(layers=[*weights.layers[:-1], (matrix * sure, bias * sure)])
+    model = put(ours, with_noticing((ours / GRAPH).read_bytes(), weights), notice_from=0.0, nothing_from=0.0)
+    monkeypatch.setattr(model, "_write", writer(model, []))
+
+    generation = model.generate(window_with("code-injection"))
+
+    assert {one.likelihood for one in generation.noticed} == {0.0, 1.0}
+    assert len(parse_chain(parse(generation.text).answer["rationale"]).reasons) > 2
+
+
 def test_a_reply_that_comes_to_no_action_when_it_is_amended_stays_as_it_was(ours, monkeypatch):
     from train.nano.onnx_graph import with_noticing
 

@@ -122,6 +122,26 @@ class About(BaseModel):
         description="whether the end of a chain, and the action, are those that its own reasons lead to by the ladder; the model writes them freely else",
     )
 
+    def chat(self, prompt: Sequence[Mapping[str, str]]) -> str:
+        """Put a system and a user message into the model's template, up to where its answer begins."""
+        before, between, after = self.template
+        return f"{before}{prompt[0]['content']}{between}{prompt[1]['content']}{after}"
+
+    def check_defender(self, directory: Path, advice: str = "") -> None:
+        """See that the export plays the defender's seat.
+
+        Args:
+            directory: where it lies.
+            advice: what the refusal ends with.
+
+        Raises:
+            BadRequestError: it is an attacker's.
+        """
+        if self.seat != "defender":
+            raise BadRequestError(
+                f"Expected an exported defender in {str(directory)!r}, and found an {self.seat}{advice}."
+            )
+
     @property
     def fingerprint(self) -> str:
         """Return a hash that tells exports apart which may answer differently."""
@@ -204,7 +224,7 @@ class Embedded:
     @property
     def notices(self) -> bool:
         """Whether the graph says which rules find something at the lines that name them."""
-        return any(output.name == FINDS for output in self._session.get_outputs())
+        return _notices(self._session)
 
     def generate(
         self,
@@ -228,7 +248,7 @@ class Embedded:
             BadRequestError: it is no defender's observation.
         """
         prompt = messages(observation, density=self.about.density)
-        text = self._chat(prompt)
+        text = self.about.chat(prompt)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         read, longest = list(encoding.ids), min(longest or self.about.longest, self.about.longest)
         room = self.about.context - longest
@@ -344,11 +364,7 @@ class Embedded:
         return self._read(messages(observation, density=self.about.density))
 
     def _read(self, prompt: list[dict[str, str]]) -> list[int]:
-        return self._encode(self._chat(prompt))
-
-    def _chat(self, prompt: list[dict[str, str]]) -> str:
-        before, between, after = self.about.template
-        return f"{before}{prompt[0]['content']}{between}{prompt[1]['content']}{after}"
+        return self._encode(self.about.chat(prompt))
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -476,10 +492,10 @@ class _Reading:
         import onnxruntime as ort
 
         self._session, self._total = session, 0
-        self._binding, self._noticing = session.io_binding(), session.io_binding()
-        self._notices = any(output.name == FINDS for output in session.get_outputs())
+        self._writing = session.io_binding()
+        self._reading = session.io_binding() if _notices(session) else self._writing
         self._logits = ort.OrtValue.ortvalue_from_shape_and_type(session.get_outputs()[0].shape, np.float32)
-        bindings = (self._binding, self._noticing)
+        bindings = (self._writing, self._reading) if _notices(session) else (self._writing,)
         for binding in bindings:
             binding.bind_ortvalue_output("logits", self._logits)
         for past in session.get_inputs()[2:]:
@@ -502,16 +518,16 @@ class _Reading:
         noticed = []
         for start in range(0, len(tokens), CHUNK):
             part = tokens[start : start + CHUNK]
-            if self._notices:
+            if self._reading is not self._writing:
                 finds = ort.OrtValue.ortvalue_from_shape_and_type([1, len(part)], np.float32)
-                self._noticing.bind_ortvalue_output(FINDS, finds)
+                self._reading.bind_ortvalue_output(FINDS, finds)
                 noticed.append(finds)
-            logits = self._run(self._noticing if self._notices else self._binding, part)
+            logits = self._run(self._reading, part)
         return logits, np.concatenate([finds.numpy()[0] for finds in noticed]) if noticed else None
 
     def step(self, tokens: list[int]) -> Any:
         """Read some more tokens, and return the logits after the last: float32 array [vocabulary]."""
-        return self._run(self._binding, tokens)
+        return self._run(self._writing, tokens)
 
     def go_back(self, total: int) -> None:
         """Forget all but the first tokens; what is read next takes the places of the rest."""
@@ -525,6 +541,10 @@ class _Reading:
         binding.bind_cpu_input("total", np.array(self._total, dtype=np.int32))
         self._session.run_with_iobinding(binding)
         return self._logits.numpy()[0, 0]
+
+
+def _notices(session: Any) -> bool:
+    return any(output.name == FINDS for output in session.get_outputs())
 
 
 @lru_cache(maxsize=2)
@@ -616,10 +636,7 @@ class EmbeddedModel(Player):
     def __init__(self, options: Options, path: Path = MODEL) -> None:
         super().__init__("embedded" if path == MODEL else path.resolve().name)
         self._model = Embedded(path)
-        if self._model.about.seat != "defender":
-            raise BadRequestError(
-                f"Expected an exported defender in {str(path)!r}, and found an {self._model.about.seat}; give it as --attacker."
-            )
+        self._model.about.check_defender(path, "; give it as --attacker")
         self.density = self._model.about.density
         self._longest = min(options.max_tokens, self._model.about.longest)
 

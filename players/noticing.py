@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from players.reasons import MOST_REASONS, Chain, Reason
+from players.reasons import MOST_REASONS, Chain, Reason, position_of
 from verifier.rules import RULES
 
 RULE_IDS = tuple(rule.rule_id for rule in RULES)
@@ -82,14 +82,10 @@ def left_out(chain: Chain, noticed: Sequence[Noticed], bound: float) -> list[Not
             missing.setdefault(one.rule_id, one)
     room = max(0, MOST_REASONS - len(chain.reasons))
     likeliest = sorted(missing.values(), key=lambda one: -one.likelihood)[:room]
-    return sorted(likeliest, key=lambda one: (_position(one.log_id), one.rule_id))
+    return sorted(likeliest, key=lambda one: (position_of(one.log_id), one.rule_id))
 
 
 def before(chain: Chain, one: Noticed) -> list[Reason]:
     """List the reasons of a chain that stand before what was noticed, in the order of lines and rules."""
-    place = _position(one.log_id), one.rule_id
-    return list(takewhile(lambda reason: (_position(reason.lines[0]), reason.rule_id) < place, chain.reasons))
-
-
-def _position(log_id: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", log_id)))
+    place = position_of(one.log_id), one.rule_id
+    return list(takewhile(lambda reason: (position_of(reason.lines[0]), reason.rule_id) < place, chain.reasons))

@@ -70,11 +70,12 @@ class Chain:
 def chain_of(truth: GroundTruth) -> Chain:
     """Make the chain of a ground truth that holds its findings."""
     gravest = sorted(truth.findings, key=lambda finding: (bool(finding.explained_by), finding.strength != "confirmed"))
-    ordered = sorted(gravest[:MOST_REASONS], key=lambda finding: (_position(finding.evidence[0]), finding.rule_id))
+    ordered = sorted(gravest[:MOST_REASONS], key=lambda finding: (position_of(finding.evidence[0]), finding.rule_id))
     return Chain(tuple(map(_reason, ordered)), truth.rung, truth.together)
 
 
-def _position(log_id: str) -> list[int]:
+def position_of(log_id: str) -> list[int]:
+    """Return the numbers of a log id, by which lines stand in their order."""
     return [int(number) for number in re.findall(r"\d+", log_id)]
 
 

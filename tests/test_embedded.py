@@ -579,7 +579,7 @@ def test_eight_bits_are_kept_where_they_cost_a_point_at_most(taught, tmp_path, m
     rows = validation_rows(0, 1) * 100
     right = json.dumps({"rationale": "", "cited_log_id": "L1-1", "action": rows[0]["ground_truth"]["action"]})
 
-    def answered(directory, rows, who, nothing_from=None):
+    def answered(directory, rows, who, **_):
         wrong = lost if who == "int8" else 0
         texts = (["-"] * wrong + [right] * 100)[: len(rows)]
         return export.Answers(texts, *([value] * len(rows) for value in (0.1, None, None)))

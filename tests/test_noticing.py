@@ -11,7 +11,7 @@ import pytest
 from generator.incidents import generate
 from players.embedded import GRAPH, Certainty, Embedded, _Reading
 from players.noticing import RULE_IDS, Named, Noticed, before, left_out, named_in, tokens_at
-from players.prompt import user_text
+from players.prompt import messages, user_text
 from players.reasons import Chain, Reason, parse_chain
 from players.reply import parse
 from players.weights import ABOUT
@@ -181,7 +181,7 @@ def test_a_graph_says_at_each_place_what_the_layers_say_of_its_state(ours):
     model = put(ours, with_noticing(graph, weights))
     _, weighed, tokenizer = teaching._loaded(ours)
     row = validation_rows(5, 4)[3]
-    text = model._chat([*_prompt(row)])
+    text = model.about.chat(messages(row["observation"], "compact"))
     encoding = tokenizer.encode(text, add_special_tokens=False)
     named = named_in(text)
     tokens = tokens_at(encoding.offsets, named)
@@ -201,12 +201,6 @@ def test_a_graph_says_at_each_place_what_the_layers_say_of_its_state(ours):
     plain, nothing = _Reading(put(ours, graph)._session, len(encoding.ids)).read(encoding.ids)
     assert nothing is None
     assert np.abs(logits - plain).max() < 1e-4
-
-
-def _prompt(row):
-    from players.prompt import messages
-
-    return messages(row["observation"], "compact")
 
 
 def test_a_graph_is_taught_anew_and_forgets(ours):

@@ -120,10 +120,11 @@ def _answers_of(
     rows: Sequence[Row],
     who: str,
     *,
+    timed: bool = False,
     nothing_from: float | None = None,
     notice_from: float | None = None,
 ) -> Answers:
-    """Return what an export answers by what its description says, a row on each core; `nothing_from` and `notice_from` in place of its own."""
+    """Return what an export answers by what its description says, `nothing_from` and `notice_from` in place of its own: a row on each core, or one after the other where its seconds count."""
     exported, answers = Embedded(directory), Answers([], [], [], [])
 
     def answer(row: Row) -> tuple[Generation, float]:
@@ -131,7 +132,7 @@ def _answers_of(
         generation = exported.generate(row["observation"], nothing_from=nothing_from, notice_from=notice_from)
         return generation, time.thread_time() - started
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(1 if timed else os.cpu_count() or 1) as pool:
         pairs = list(track(pool.map(answer, rows), f"items, {who}", total=len(rows)))
     for generation, seconds in pairs:
         answers.seconds.append(seconds)
@@ -186,7 +187,7 @@ def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Pa
     about, small = describe_source(source), out / "int8"
     write_model(source, out, about, eight_bits=False)
     _check_reading(source, out, rows)
-    expected, answers = source.answers(rows), _answers_of(out, rows, "float32")
+    expected, answers = source.answers(rows), _answers_of(out, rows, "float32", timed=True)
     _check_same(rows, expected, answers)
     measured: dict[str, Any] = {"set": "val", "items": len(rows), "checkpoint": _figures(expected, expected, rows)}
     measured["float32"] = {**_figures(answers, expected, rows), "bytes": bytes_of(out)}
@@ -194,7 +195,7 @@ def _write_export(source: Source, out: Path, rows: list[Row], int8: str, run: Pa
     if int8 != "no":
         small.mkdir()
         write_model(source, small, about, eight_bits=True)
-        fewer = _answers_of(small, rows, "int8")
+        fewer = _answers_of(small, rows, "int8", timed=True)
         measured["int8"] = {**_figures(fewer, expected, rows), "bytes": bytes_of(small)}
         if int8 == "yes" or measured["checkpoint"]["accuracy"] - measured["int8"]["accuracy"] <= MAY_LOSE + 1e-9:
             precision, answers = "int8", fewer
@@ -220,10 +221,7 @@ def settle(out: Path, *, items: int = ITEMS, run: Path | None = None) -> About:
         OpenSOCError: it cannot be written.
     """
     about, graph, tokenizer = read_export(out)
-    if about.seat != "defender":
-        raise BadRequestError(
-            f"Expected an exported defender in {str(out)!r}, and found an {about.seat}, which decides nothing by a ladder."
-        )
+    about.check_defender(out, ", which decides nothing by a ladder")
     return write_settled(out, about, graph, tokenizer, items=items, run=run)
 
 

@@ -113,9 +113,7 @@ def read_part(export: Path, part: Part, path: Path) -> int:
     rules: list[str] = []
     finds: list[bool] = []
     for row in part.rows():
-        before, between, after = about.template
-        system, user = messages(row["observation"], about.density)
-        text = f"{before}{system['content']}{between}{user['content']}{after}"
+        text = about.chat(messages(row["observation"], about.density))
         encoding, named = tokenizer.encode(text, add_special_tokens=False), named_in(text)
         if not named or len(encoding.ids) > about.context:
             continue
@@ -266,8 +264,7 @@ def teach(
     from tokenizers import Tokenizer
 
     about, graph, tokenizer = read_export(out)
-    if about.seat != "defender":
-        raise BadRequestError(f"Expected an exported defender in {str(out)!r}, and found an {about.seat}.")
+    about.check_defender(out)
     learned = [*parts_of("train", incidents, seed=seed), *parts_of("train", drilled, seed=seed, drilled=True)]
     checked = {split: parts_of(split, items, seed=seed) for split in CHECKED}
     with locked(work):
